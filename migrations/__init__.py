@@ -1,0 +1,49 @@
+"""The database's history, revision by revision, and the ways along it.
+
+The version table lives in `sync`. A release takes an advisory lock first, so that two at once are harmless; each revision
+runs in a transaction of its own with lock and statement time-outs: one that can't have its locks soon gives up, and
+leaves the database as it was.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+__all__ = ["configuration", "downgrade", "head", "migrate", "offline_sql"]
+
+_HERE = Path(__file__).parent
+
+
+def configuration(database_url: str | None = None, **attributes: Any) -> Config:
+    """Alembic's configuration, without a file."""
+    config = Config(attributes={"database_url": database_url, **attributes})
+    config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Bring the database to the revision; nothing happens where it is there."""
+    command.upgrade(configuration(database_url), revision)
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the database back to the revision (`base`, `-1`, or an id)."""
+    command.downgrade(configuration(database_url), revision)
+
+
+def offline_sql(revisions: str, *, down: bool = False, output: Any) -> None:
+    """Write the SQL that would run between `from:to`, without a database."""
+    config = configuration(None)
+    config.output_buffer = output
+    (command.downgrade if down else command.upgrade)(config, revisions, sql=True)
+
+
+@cache
+def head() -> str | None:
+    """The newest revision."""
+    return ScriptDirectory.from_config(configuration()).get_current_head()

@@ -1,0 +1,149 @@
+"""The inbox and the daemon's own bookkeeping: everything in the schema `sync`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.base import metadata
+from schema.membership import user_role
+
+__all__ = ["cursors", "customer_links", "events", "heartbeats", "overrides", "recompute", "runs", "token_grants"]
+
+SCHEMA = "sync"
+
+_now = text("now()")
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, nullable=False, server_default="", comment="connected account, empty for our own"),
+    Column("type", Text, nullable=False),
+    Column("object_type", Text, comment="data.object.object, or the related object's type of a thin event"),
+    Column("object_id", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("created", DateTime(timezone=True), nullable=False, comment="Stripe's clock"),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("body", Text, nullable=False, comment="as received, U+0000 left out"),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("outcome", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("last_error", Text),
+    Column("done_at", DateTime(timezone=True)),
+    CheckConstraint("status in ('pending', 'done', 'parked')", name="status_is_known"),
+    Index("ix_events_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+    Index("ix_events_parked", "created", postgresql_where=text("status = 'parked'")),
+    Index("ix_events_object", "object_id", "created"),
+    schema=SCHEMA,
+    comment="The inbox: what Stripe told us, verbatim. Due is what is pending and whose next_attempt_at has passed.",
+)
+
+customer_links = Table(
+    "customer_links",
+    metadata,
+    Column("stripe_customer_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: seen, not linked yet"),
+    Column("source", Text, comment="which rule linked it"),
+    Column("linked_at", DateTime(timezone=True)),
+    Column("checked_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("(user_id is null) = (linked_at is null)", name="linked_at_tells_the_link"),
+    Index(None, "user_id"),
+    Index("ix_customer_links_unlinked", "checked_at", postgresql_where=text("user_id is null")),
+    schema=SCHEMA,
+    comment="Which user a Stripe customer is. A link is never silently changed.",
+)
+
+token_grants = Table(
+    "token_grants",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source_key", Text, nullable=False, unique=True, comment="what was paid: the same thing never grants twice"),
+    Column("user_id", Text, nullable=False, comment="no foreign key: the ledger outlives the user"),
+    Column("kind", Text, nullable=False),
+    Column(
+        "amount", BigInteger, nullable=False, comment="what the source is worth; may differ from the balance's change"
+    ),
+    Column("balance_before", BigInteger, nullable=False),
+    Column("balance_after", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), comment="of the balance, after this change"),
+    Column("stripe_product_id", Text),
+    Column("stripe_subscription_id", Text),
+    Column("stripe_invoice_id", Text),
+    Column("period_start", DateTime(timezone=True), comment="of the line that was paid"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Index(None, "user_id", "id"),
+    Index(None, "stripe_invoice_id"),
+    schema=SCHEMA,
+    comment="The ledger of every change the daemon made to users.tokens.",
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", user_role, nullable=False),
+    Column("until", DateTime(timezone=True), comment="null: until it is lifted"),
+    Column("note", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("role in ('USER', 'PREMIUM')", name="role_is_grantable"),
+    schema=SCHEMA,
+    comment="Roles that an operator gave, whatever Stripe says.",
+)
+
+recompute = Table(
+    "recompute",
+    metadata,
+    Column("stripe_customer_id", Text, primary_key=True),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Customers whose users are to be computed again, because something they refer to came late.",
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="How far a job that reads Stripe page by page has come.",
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("slot", DateTime(timezone=True), nullable=False, comment="the tick of the clock that this run is for"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("outcome", Text),
+    Column("result", JSONB),
+    Column("error", Text),
+    CheckConstraint("outcome in ('done', 'failed', 'lost')", name="outcome_is_known"),
+    Index("uq_runs_job_slot", "job", "slot", unique=True),
+    schema=SCHEMA,
+    comment="Periodic work: what ran when, how long and with what result. A slot is claimed by inserting it.",
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Worker processes, each written by itself while it does work.",
+)

@@ -1,0 +1,195 @@
+"""The job that drains the inbox: lease, lock, decide, write, compute the users, mark done, commit; until it is empty."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+import psycopg
+
+from worker import log, membership
+from worker.core.event import Event, NotAnEvent, read_event
+from worker.core.fold import Key, Observation, Outcome, fold, observe
+from worker.core.membership.access import Policy
+from worker.core.paths import reference
+from worker.errors import Permanent
+from worker.store import catalogue, inbox, mirror
+from worker.store import membership as membership_store
+from worker.store.inbox import Leased
+
+__all__ = ["Applier", "Drained", "compute_waiting"]
+
+_log = log.get("apply")
+
+OTHER_MODE, NOT_KEPT, NEEDS_KEY = "other_mode", "not_kept", "needs_key"
+
+# A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
+_ROUNDS = 10
+
+
+@dataclass(slots=True)
+class Drained:
+    """What a drain did."""
+
+    events: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    leased: Leased
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applier:
+    """What the drain needs to know of its surroundings."""
+
+    livemode: bool
+    policy: Policy
+    batch_size: int = 500
+    lease_seconds: float = 45
+    max_attempts: int = 8
+    drain_seconds: float = 30
+
+    def drain(self, conn: psycopg.Connection, *, more: Callable[[], None] | None = None) -> Drained:
+        """Apply what is due until nothing is, or `drain_seconds` have passed.
+
+        `more` is called when others may help: a batch came full, or time is up. Raises what UNAVAILABLE names where
+        Postgres is away; what was leased falls due again by itself.
+        """
+        total, deadline = Drained(), time.monotonic() + self.drain_seconds
+        for event_id in inbox.park_killers(conn, max_attempts=self.max_attempts):
+            _log.error("event.parked", event_id=event_id, error="no worker finished it")
+        while batch := inbox.lease(conn, limit=self.batch_size, seconds=self.lease_seconds):
+            if more is not None and len(batch) == self.batch_size:
+                more()
+            started = time.monotonic()
+            self._apply_or_halve(conn, self._read(conn, batch))
+            total.events += len(batch)
+            total.batches += 1
+            _log.info("batch.applied", rows=len(batch), duration_ms=round((time.monotonic() - started) * 1000, 1))
+            if time.monotonic() > deadline:
+                if more is not None:
+                    more()
+                break
+        return total
+
+    def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
+        """The events of the batch; a body that is none is parked at once, and costs the others nothing."""
+        work: list[_Work] = []
+        for leased in batch:
+            try:
+                work.append(_Work(leased, read_event(msgspec.json.decode(leased.body))))
+            except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError) as error:
+                self._put_off(conn, leased, Permanent(f"{type(error).__name__}: {error}"))
+        return work
+
+    def _apply_or_halve(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> None:
+        """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
+        try:
+            with conn.transaction():
+                self._apply(conn, [work.event for work in batch])
+        except Exception as error:  # whatever a body can cause must not stop the others
+            if conn.broken:
+                raise
+            if len(batch) <= 1:
+                for work in batch:
+                    self._put_off(conn, work.leased, error)
+                return
+            middle = len(batch) // 2
+            self._apply_or_halve(conn, batch[:middle])
+            self._apply_or_halve(conn, batch[middle:])
+
+    def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
+        """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
+        said = f"{type(error).__name__}: {error}".strip()
+        if isinstance(error, Permanent) or event.attempts >= self.max_attempts:
+            inbox.park(conn, event.id, error=said)
+            _log.error("event.parked", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
+        else:
+            inbox.retry(conn, event.id, error=said, pause=timedelta(seconds=min(2**event.attempts, 600)))
+            _log.warning("event.retried", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
+
+    def _apply(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
+        """Write what the events show, compute the users concerned, and mark each event with what became of it."""
+        outcomes: dict[str, str] = {}
+        observations: list[Observation] = []
+        for event in events:
+            if event.livemode != self.livemode:
+                outcomes[event.id] = OTHER_MODE
+            elif event.thin and event.object_type is not None:
+                inbox.park(conn, event.id, error="a thin event names its object only", outcome=NEEDS_KEY)
+            elif (observation := observe(event)) is None:
+                outcomes[event.id] = NOT_KEPT
+            else:
+                observations.append(observation)
+        written = _write(conn, observations)
+        for result in written:
+            outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
+        _follow(conn, written, self.policy)
+        inbox.mark_done(conn, outcomes)
+
+
+def _write(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Outcome]:
+    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again."""
+    done: dict[Key, Outcome] = {}
+    waiting = list(observations)
+    for _ in range(_ROUNDS):
+        rows = mirror.lock(conn, (seen.key for seen in waiting))
+        outcomes = fold(waiting, rows)
+        lost = mirror.write(conn, outcomes)
+        done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
+        waiting = [seen for seen in waiting if seen.key in lost]
+        if not waiting:
+            return list(done.values())
+    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
+
+
+def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy) -> None:
+    """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
+    ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
+    by_type: dict[str, list[Outcome]] = {}
+    for outcome in ours:
+        by_type.setdefault(outcome.key.object, []).append(outcome)
+    products = by_type.get("product", [])
+    catalogue.project(
+        conn,
+        products=[outcome.key.id for outcome in products],
+        prices=[outcome.key.id for outcome in by_type.get("price", [])],
+    )
+    if fresh := [outcome.key.id for outcome in products if outcome.before is None]:
+        catalogue.waiting_customers(conn, fresh)
+    customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
+    customers |= membership_store.customers_behind(
+        conn,
+        invoices=_named(by_type.get("invoice_payment", []), "invoice"),
+        charges=_named(by_type.get("refund", []) + by_type.get("dispute", []), "charge"),
+    )
+    if customers:
+        membership.recompute(conn, customers, policy)
+
+
+def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> int:
+    """Compute users whose facts came late, as `sync.recompute` asks; returns how many customers were taken."""
+    taken = 0
+    while True:
+        with conn.transaction():
+            customers = membership_store.take_recompute(conn, limit=limit)
+            if not customers:
+                return taken
+            membership.recompute(conn, customers, policy)
+        taken += len(customers)
+
+
+def _customer(outcome: Outcome) -> str | None:
+    if outcome.key.object == "customer":
+        return outcome.key.id
+    assert outcome.object is not None
+    return reference(outcome.type.customer(outcome.object))
+
+
+def _named(outcomes: Sequence[Outcome], field_: str) -> set[str]:
+    found = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
+    return {id_ for id_ in found if id_}

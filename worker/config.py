@@ -1,0 +1,160 @@
+"""The environment, read once at start into one frozen value; every fault is named together, with its mend."""
+
+import enum
+from typing import Annotated, Any, Literal
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.errors import Permanent
+
+__all__ = ["AppEnv", "ConfigError", "LogFormat", "Settings", "TokenPolicy", "load"]
+
+
+class AppEnv(enum.StrEnum):
+    DEVELOPMENT = "development"
+    TEST = "test"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class LogFormat(enum.StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class TokenPolicy(enum.StrEnum):
+    RESET = "reset"
+    ADD = "add"
+
+
+class ConfigError(Permanent):
+    """A setting is missing or wrong."""
+
+
+def _libpq(url: str) -> str:
+    """A libpq URL or conninfo: SQLAlchemy's spelling is accepted, and read as libpq's."""
+    for prefix in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
+        if url.startswith(prefix):
+            url = "postgresql://" + url.removeprefix(prefix)
+    try:
+        conninfo_to_dict(url)
+    except Exception as error:
+        raise ValueError("is not a libpq URL such as postgresql://user:password@host:5432/name") from error
+    return url
+
+
+def _redis(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "redis+socket://", "unix://", "sentinel://")):
+        raise ValueError("is not a Redis URL such as redis://host:6379/0 (Redis Cluster can't be Celery's broker)")
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+
+def _secrets(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(secret.strip() for secret in value.split(","))
+    return value
+
+
+def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(not secret.get_secret_value().startswith("whsec_") for secret in secrets):
+        raise ValueError(
+            "each of its comma-separated secrets begins with whsec_ (Stripe's dashboard, or `stripe listen`)"
+        )
+    return secrets
+
+
+def _empty_is_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What the environment says. Times are in seconds unless the name says days."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: Annotated[str, Field(min_length=1), AfterValidator(_libpq)]
+    redis_url: Annotated[str, Field(min_length=1), AfterValidator(_redis)]
+    app_env: AppEnv = AppEnv.PRODUCTION
+
+    stripe_secret_key: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
+    stripe_webhook_secret: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets), AfterValidator(_none_is_empty)
+    ] = ()
+    stripe_livemode: Annotated[bool | None, BeforeValidator(_empty_is_unset)] = None
+    stripe_api_base: str = "https://api.stripe.com"
+
+    api_token: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
+    admin_email: Annotated[str | None, BeforeValidator(_empty_is_unset)] = None
+
+    host: str = "0.0.0.0"  # noqa: S104 - a web process in a container serves what its port is mapped to
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    web_concurrency: Annotated[int, Field(ge=1)] = 1
+    worker_concurrency: Annotated[int, Field(ge=1)] = 2
+
+    log_format: Annotated[LogFormat | None, BeforeValidator(_empty_is_unset)] = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    database_pool_size: Annotated[int, Field(ge=2)] = 4
+    database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    database_connect_timeout: Annotated[int, Field(ge=1)] = 5
+    database_statement_timeout: Seconds = 60
+    database_lock_timeout: Seconds = 20
+
+    event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
+    event_lease: Seconds = 45
+    event_max_attempts: Annotated[int, Field(ge=1)] = 8
+    wake_interval: Seconds = 15
+
+    past_due_grace_days: Annotated[int | None, BeforeValidator(_empty_is_unset), Field(ge=0)] = None
+    token_policy: TokenPolicy = TokenPolicy.RESET
+    token_ttl_days: Annotated[int, Field(ge=1)] = 30
+
+    @model_validator(mode="after")
+    def _knows_its_mode(self) -> "Settings":
+        key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else None
+        if key is not None and not key.startswith(("sk_", "rk_")):
+            raise ValueError("STRIPE_SECRET_KEY: begins with sk_ or rk_ (a publishable key, pk_, can't read)")
+        if key is not None and self.stripe_livemode is not None and ("_live_" in key) != self.stripe_livemode:
+            raise ValueError("STRIPE_LIVEMODE: contradicts the mode of STRIPE_SECRET_KEY; set one of them right")
+        return self
+
+    @property
+    def livemode(self) -> bool:
+        """Which mode's events are applied: as set, else the key's, else live in production only."""
+        if self.stripe_livemode is not None:
+            return self.stripe_livemode
+        if self.stripe_secret_key is not None:
+            return "_live_" in self.stripe_secret_key.get_secret_value()
+        return self.app_env is AppEnv.PRODUCTION
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secret)
+
+
+def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:
+    """The settings of this process; raises ConfigError naming every setting that is missing or wrong."""
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        faults = [_fault(detail) for detail in error.errors(include_url=False, include_input=False)]
+        raise ConfigError("settings are missing or wrong:\n  " + "\n  ".join(faults)) from None
+    if needs_webhook_secret and not settings.stripe_webhook_secret:
+        raise ConfigError(
+            "settings are missing or wrong:\n  STRIPE_WEBHOOK_SECRET: is not set; the door stays closed without it "
+            "(Stripe's dashboard, Webhooks, signing secret: whsec_...)"
+        )
+    return settings
+
+
+def _fault(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"]).upper()
+    said = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        said = "is not set"
+    return f"{name}: {said}" if name else said

@@ -1,0 +1,1 @@
+"""Pure decisions: no clock, network, database, settings or log."""

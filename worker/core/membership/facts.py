@@ -1,0 +1,89 @@
+"""The facts that membership is computed from: values read from the mirror, times in aware UTC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from schema.membership import MembershipStatus, UserRole
+
+__all__ = ["Item", "Override", "PaidLine", "Product", "Subscription", "User", "product_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """The policy that a product's metadata states: `role` (USER or PREMIUM) and `tokens` per token period."""
+
+    id: str
+    role: UserRole = UserRole.PREMIUM
+    tokens: int = 0
+
+
+def product_of(id_: str, metadata: Mapping[str, Any] | None) -> Product:
+    """The policy in a product's metadata; what can't be read as one is as if it were not there. Never ADMIN."""
+    said = metadata or {}
+    role = UserRole.USER if str(said.get("role", "")).strip().upper() == "USER" else UserRole.PREMIUM
+    tokens = str(said.get("tokens", "")).strip().replace("_", "")
+    return Product(id=id_, role=role, tokens=int(tokens) if tokens.isascii() and tokens.isdigit() else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    id: str
+    price: str | None
+    product: str | None
+    quantity: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A subscription of one of the user's customers. `paused_for` is Stripe's reason, where it gives one."""
+
+    id: str
+    status: str
+    created: datetime
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    paused_for: str | None = None
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A role that an operator gave."""
+
+    role: UserRole
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidLine:
+    """A line of a paid invoice that has no row in the ledger yet."""
+
+    invoice: str
+    line: str
+    billing_reason: str | None
+    product: str | None
+    subscription: str | None
+    quantity: int
+    proration: bool
+    period_start: datetime
+    period_end: datetime
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A user's row as it stands, and every fact about them."""
+
+    id: str
+    role: UserRole
+    membership_status: MembershipStatus
+    stripe_product_id: str | None
+    tokens: int
+    tokens_expires_at: datetime | None
+    subscriptions: tuple[Subscription, ...] = ()
+    override: Override | None = None
+    paid_lines: tuple[PaidLine, ...] = ()
+    granted_invoices: frozenset[str] = field(default_factory=frozenset)
+    last_granted: Mapping[str, datetime] = field(default_factory=dict)

@@ -1,0 +1,98 @@
+"""Which tokens the paid lines of a user's invoices give, and what the balance becomes.
+
+Grants come from state, never from events: a line that is paid grants once, however often it is seen, because its key in
+the ledger is the line itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.core.membership.access import Policy, is_entitled
+from worker.core.membership.facts import PaidLine, Product, User
+
+__all__ = ["Grant", "grants", "source_key"]
+
+# What a regular period's invoice is for; changes in mid-period bring their own kind of line.
+_PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One row of the ledger: what the source is worth, and the balance around it."""
+
+    source_key: str
+    kind: str
+    amount: int
+    balance_before: int
+    balance_after: int
+    expires_at: datetime | None
+    product: str | None
+    subscription: str | None
+    invoice: str
+    period_start: datetime
+
+
+def source_key(line: PaidLine) -> str:
+    return f"invoice:{line.invoice}:line:{line.line}"
+
+
+def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
+    """The grants that are due, oldest period first; each begins with the balance that the one before it left.
+
+    A line whose product is not known yet waits for it. A line that is over grants 0, and so does, where balances are
+    reset, one that is older than what was granted already for its subscription: nothing is handed out twice, and the
+    order in which invoices are seen does not matter.
+    """
+    made: list[Grant] = []
+    balance, expires_at = user.tokens, user.tokens_expires_at
+    begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
+    for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
+        product = products.get(line.product or "")
+        if product is None or product.tokens == 0 or line.proration or line.billing_reason not in _PERIODIC:
+            continue
+        before = balance if expires_at is None or now < expires_at else 0
+        after, ends = before, expires_at
+        amount = product.tokens * line.quantity
+        if _is_over(line, policy, now) or _is_overtaken(line, policy, last_granted):
+            amount = 0
+        else:
+            fresh = policy.tokens_reset and line.invoice not in begun
+            after = amount if fresh else before + amount
+            ends = _expiry(user, line, policy, now)
+            if expires_at is not None and not fresh:
+                ends = max(ends, expires_at)
+            begun.add(line.invoice)
+            last_granted[line.subscription or ""] = line.period_start
+        made.append(
+            Grant(
+                source_key=source_key(line),
+                kind="renewal" if line.billing_reason == "subscription_cycle" else "start",
+                amount=amount,
+                balance_before=before,
+                balance_after=after,
+                expires_at=ends,
+                product=line.product,
+                subscription=line.subscription,
+                invoice=line.invoice,
+                period_start=line.period_start,
+            )
+        )
+        balance, expires_at = after, ends
+    return made
+
+
+def _is_over(line: PaidLine, policy: Policy, now: datetime) -> bool:
+    return line.period_end <= now and line.paid_at + policy.token_ttl <= now
+
+
+def _is_overtaken(line: PaidLine, policy: Policy, last_granted: Mapping[str, datetime]) -> bool:
+    last = last_granted.get(line.subscription or "")
+    return policy.tokens_reset and last is not None and line.period_start < last
+
+
+def _expiry(user: User, line: PaidLine, policy: Policy, now: datetime) -> datetime:
+    """The time to live from the payment on; while the subscription is entitled, at least its period's end and a day."""
+    ends = line.paid_at + policy.token_ttl
+    entitled = any(s.id == line.subscription and is_entitled(s, policy, now) for s in user.subscriptions)
+    return max(ends, line.period_end + timedelta(days=1)) if entitled else ends

@@ -1,0 +1,119 @@
+"""Reading fields out of Stripe's JSON: dotted paths, and a value's fit for its column."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+__all__ = ["Json", "Read", "at", "canonical", "embedded", "first_of_children", "fit", "reference"]
+
+Json = dict[str, Any]
+Read = Callable[[Json], Any]
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys: equal contents give equal texts."""
+    return _encoder.encode(value).decode()
+
+
+def at(*paths: str) -> Read:
+    """A reader of the first of `paths` that is there and not null: the old and new places of a field that moved."""
+    split = [path.split(".") for path in paths]
+    if len(split) == 1 and len(split[0]) == 1:
+        only = split[0][0]
+        return lambda obj: obj.get(only)
+
+    def read(obj: Json) -> Any:
+        for path in split:
+            value: Any = obj
+            for part in path:
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is not None:
+                return value
+        return None
+
+    return read
+
+
+def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
+    """The objects of an embedded list, and whether Stripe holds more of them than it sent (`has_more`)."""
+    found = obj.get(field)
+    if not isinstance(found, dict):
+        return [], True
+    children = [child for child in found.get("data") or () if isinstance(child, dict) and child.get("id")]
+    return children, bool(found.get("has_more"))
+
+
+def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], Any]) -> Read:
+    """A reader that chooses among the values that the embedded children have at `path`; None where none has one."""
+    inner = at(path)
+
+    def read(obj: Json) -> Any:
+        values = [value for value in map(inner, embedded(obj, field)[0]) if value is not None]
+        return choose(values) if values else None
+
+    return read
+
+
+def reference(value: Any) -> str | None:
+    """The id that a reference holds: Stripe sends it bare, or as the whole object where it was expanded."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) and value else None
+
+
+def fit(kind: str, value: Any) -> Any:
+    """`value` as a column of `kind` takes it, None where it does not fit: the raw object keeps what Stripe sent."""
+    return _FIT[kind](value)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return None
+    return reference(value) if isinstance(value, Mapping) else canonical(value)
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if -(2**63) <= number < 2**63 else None
+
+
+def _seconds(value: Any) -> int | None:
+    """Unix seconds within the years that timestamptz holds."""
+    number = _integer(value)
+    return number if number is not None and abs(number) < 10**11 else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _decimal(value: Any) -> str | None:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return None
+    return str(value)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else canonical(value)
+
+
+_FIT: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "bigint": _integer,
+    "timestamptz": _seconds,
+    "boolean": _boolean,
+    "numeric": _decimal,
+    "jsonb": _json,
+}

@@ -1,0 +1,65 @@
+"""The job that computes users again: link their customers, lock them, read every fact, decide, write."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import psycopg
+
+from worker import log
+from worker.core.membership import access, link, tokens
+from worker.core.membership.access import Policy
+from worker.store import membership
+
+__all__ = ["recompute"]
+
+_log = log.get("membership")
+
+
+def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
+    """Compute the users behind these customers from the mirror; returns those whose row changed.
+
+    Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and then
+    sees what we wrote: whoever is last has seen everything.
+    """
+    linked = _link(conn, customers)
+    locked = membership.lock_users(conn, set(linked.values()))
+    if not locked:
+        return []
+    users, products = membership.load(conn, locked)
+    now = datetime.now(UTC)
+    decided = {id_: access.project(user, products, policy, now) for id_, user in users.items()}
+    granted = {id_: tokens.grants(user, products, policy, now) for id_, user in users.items()}
+    for user in users.values():
+        for subscription in user.subscriptions:
+            if subscription.status not in access.KNOWN_STATUSES:
+                _log.warning("subscription.unknown_status", object_id=subscription.id, status=subscription.status)
+    membership.save_subscriptions(conn, users)
+    membership.save_payments(conn, users)
+    changed = membership.save_access(conn, decided)
+    membership.save_grants(conn, {id_: made for id_, made in granted.items() if made})
+    return changed
+
+
+def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:
+    """The user of each customer that has one, linked just now where a rule allows it."""
+    stored = membership.stored_links(conn, customers)
+    linked = {customer: user for customer, user in stored.items() if user is not None}
+    unlinked = [customer for customer in customers if customer not in linked]
+    if not unlinked:
+        return linked
+    chosen: list[link.Link] = []
+    taken: set[str] = set()
+    for found in membership.candidates(conn, unlinked):
+        choice = link.choose(found)
+        if choice is None or (choice.source is link.LinkSource.EMAIL and choice.user in taken):
+            continue
+        taken.add(choice.user)
+        chosen.append(choice)
+    if chosen:
+        # Locked before the link is stored: two customers must not both find the same user unlinked.
+        membership.lock_users(conn, {choice.user for choice in chosen})
+        linked |= membership.save_links(conn, chosen)
+    membership.name_customers(
+        conn, [customer for customer in unlinked if customer not in stored and customer not in linked]
+    )
+    return linked

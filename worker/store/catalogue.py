@@ -1,0 +1,126 @@
+"""The application's copy of the catalogue, and the placeholders for what is needed before it is known."""
+
+from collections.abc import Collection
+
+import psycopg
+from psycopg.rows import scalar_row
+
+__all__ = ["hold_places", "project", "waiting_customers"]
+
+
+def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
+    """`stripe_products` and `stripe_prices` say what the mirror says of these; equal rows are not written.
+
+    What is deleted at Stripe turns inactive and keeps its row: subscriptions and payments refer to it.
+    """
+    if products:
+        conn.execute(
+            """
+            insert into stripe_products as p (id, name, description, active, metadata, created_at)
+            select id, coalesce(name, id), description, coalesce(active, false) and not deleted,
+                coalesce(metadata, '{}'), coalesce(created, observed_at)
+            from stripe.products
+            where id = any(%(ids)s) and account = '' and shape <> ''
+            order by id
+            on conflict (id) do update
+            set name = excluded.name, description = excluded.description, active = excluded.active,
+                metadata = excluded.metadata, created_at = excluded.created_at
+            where (p.name, p.description, p.active, p.metadata, p.created_at)
+                is distinct from
+                (excluded.name, excluded.description, excluded.active, excluded.metadata, excluded.created_at)
+            """,
+            {"ids": sorted(products)},
+        )
+        conn.execute(
+            """
+            update stripe_products as p
+            set active = false
+            from stripe.products as m
+            where m.id = p.id and m.account = '' and m.deleted and p.active and p.id = any(%s)
+            """,
+            (sorted(products),),
+        )
+    if prices:
+        with conn.cursor(row_factory=scalar_row) as cursor:
+            needed = cursor.execute(
+                "select distinct product from stripe.prices where id = any(%s) and account = '' and product <> ''",
+                (sorted(prices),),
+            ).fetchall()
+        hold_places(conn, products=needed, prices={})
+        conn.execute(
+            """
+            insert into stripe_prices as p (id, product_id, active, currency, type, unit_amount, interval,
+                interval_count, trial_period_days, metadata, created_at)
+            select id, product, coalesce(active, false) and not deleted, currency, type, unit_amount,
+                recurring_interval, recurring_interval_count, recurring_trial_period_days,
+                coalesce(metadata, '{}'), coalesce(created, observed_at)
+            from stripe.prices
+            where id = any(%(ids)s) and account = '' and product is not null
+            order by id
+            on conflict (id) do update
+            set product_id = excluded.product_id, active = excluded.active, currency = excluded.currency,
+                type = excluded.type, unit_amount = excluded.unit_amount, interval = excluded.interval,
+                interval_count = excluded.interval_count, trial_period_days = excluded.trial_period_days,
+                metadata = excluded.metadata, created_at = excluded.created_at
+            where (p.product_id, p.active, p.currency, p.type, p.unit_amount, p.interval, p.interval_count,
+                    p.trial_period_days, p.metadata, p.created_at)
+                is distinct from
+                (excluded.product_id, excluded.active, excluded.currency, excluded.type, excluded.unit_amount,
+                    excluded.interval, excluded.interval_count, excluded.trial_period_days, excluded.metadata,
+                    excluded.created_at)
+            """,
+            {"ids": sorted(prices)},
+        )
+        conn.execute(
+            """
+            update stripe_prices as p
+            set active = false
+            from stripe.prices as m
+            where m.id = p.id and m.account = '' and m.deleted and p.active and p.id = any(%s)
+            """,
+            (sorted(prices),),
+        )
+
+
+def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: dict[str, str]) -> None:
+    """Rows for products, and for prices (of which product), that something refers to before they came."""
+    wanted = sorted({*products, *prices.values()})
+    if wanted:
+        conn.execute(
+            """
+            insert into stripe_products (id, name, active)
+            select id, id, false from unnest(%s::text[]) as wanted (id)
+            on conflict (id) do nothing
+            """,
+            (wanted,),
+        )
+    if prices:
+        ids = sorted(prices)
+        conn.execute(
+            """
+            insert into stripe_prices (id, product_id, active)
+            select id, product_id, false from unnest(%s::text[], %s::text[]) as wanted (id, product_id)
+            on conflict (id) do nothing
+            """,
+            (ids, [prices[id_] for id_ in ids]),
+        )
+
+
+def waiting_customers(conn: psycopg.Connection, products: Collection[str]) -> None:
+    """Ask for the users to be computed again whose subscriptions or paid lines name one of these products."""
+    conn.execute(
+        """
+        insert into sync.recompute (stripe_customer_id)
+        select s.customer
+        from stripe.subscription_items as i
+        join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
+        where i.product = any(%(ids)s) and i.account = '' and s.customer is not null
+        union
+        select v.customer
+        from stripe.invoice_line_items as i
+        join stripe.invoices as v on v.id = i.invoice and v.account = i.account
+        where i.product = any(%(ids)s) and i.account = '' and v.customer is not null
+        on conflict (stripe_customer_id) do nothing
+        """,
+        {"ids": sorted(products)},
+    )

@@ -1,0 +1,193 @@
+"""The inbox, `sync.events`: stored once, leased in batches, marked done with the work they caused."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, scalar_row
+
+__all__ = [
+    "INSERT",
+    "Arrival",
+    "Leased",
+    "arrival_columns",
+    "backlog",
+    "count_due",
+    "lease",
+    "mark_done",
+    "park",
+    "park_killers",
+    "replay",
+    "retry",
+    "store",
+]
+
+SUSPICIOUS_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event as it came, before anything was made of it. `created` is unix seconds, of Stripe's clock."""
+
+    id: str
+    account: str
+    type: str
+    object_type: str | None
+    object_id: str | None
+    livemode: bool
+    created: float
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An event that is ours until its lease runs out."""
+
+    id: str
+    attempts: int
+    livemode: bool
+    body: str
+
+
+# Sorted by id in here, so that two doors that store the same events at once can't deadlock.
+INSERT = """
+    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body)
+    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body
+    from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::float8[], %s::text[])
+        as arrived (id, account, type, object_type, object_id, livemode, created, body)
+    order by id
+    on conflict (id) do nothing
+    returning id
+"""
+
+
+def arrival_columns(arrivals: Iterable[Arrival]) -> list[list[Any]]:
+    """The parameters of INSERT."""
+    rows = [(a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body) for a in arrivals]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def store(conn: psycopg.Connection, arrivals: Sequence[Arrival]) -> set[str]:
+    """The ids that were new; the others were stored before, and stay as they are."""
+    if not arrivals:
+        return set()
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return set(cursor.execute(INSERT, arrival_columns(arrivals)))
+
+
+def lease(conn: psycopg.Connection, *, limit: int, seconds: float) -> list[Leased]:
+    """Up to `limit` due events, the longest due first; the attempt is counted before the work.
+
+    An event that was tried a few times and never finished is leased alone: should it kill its worker, it kills nobody
+    else's batch.
+    """
+    found = _lease(conn, "attempts < %(suspicious)s", limit, seconds)
+    return found or _lease(conn, "attempts >= %(suspicious)s", 1, seconds)
+
+
+def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> list[Leased]:
+    statement = f"""
+        update sync.events
+        set attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
+        where id in (
+            select id
+            from sync.events
+            where status = 'pending' and next_attempt_at <= now() and {which}
+            order by next_attempt_at
+            limit %(limit)s
+            for update skip locked
+        )
+        returning id, attempts, livemode, body
+    """  # noqa: S608 - `which` is one of the two literals above
+    with conn.cursor(row_factory=class_row(Leased)) as cursor:
+        return cursor.execute(
+            statement, {"seconds": seconds, "limit": limit, "suspicious": SUSPICIOUS_ATTEMPTS}
+        ).fetchall()
+
+
+def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
+    """Each event is done with its outcome; part of the transaction that did its work."""
+    conn.execute(
+        """
+        update sync.events as e
+        set status = 'done', outcome = d.outcome, done_at = now(), last_error = null
+        from unnest(%s::text[], %s::text[]) as d (id, outcome)
+        where e.id = d.id and e.status = 'pending'
+        """,
+        (list(outcomes), list(outcomes.values())),
+    )
+
+
+def retry(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
+    """The event is due again after `pause`."""
+    conn.execute(
+        "update sync.events set next_attempt_at = now() + %s, last_error = %s where id = %s and status = 'pending'",
+        (pause, error, event_id),
+    )
+
+
+def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = "parked") -> None:
+    """The event waits for a person; it blocks nobody."""
+    conn.execute(
+        "update sync.events set status = 'parked', outcome = %s, last_error = %s where id = %s and status = 'pending'",
+        (outcome, error, event_id),
+    )
+
+
+def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
+    """Park the events whose every lease ran out: whoever took them did not live to say why."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            update sync.events
+            set status = 'parked', outcome = 'parked',
+                last_error = coalesce(last_error, 'no worker finished it, nor lived to say why')
+            where status = 'pending' and next_attempt_at <= now() and attempts >= %s
+            returning id
+            """,
+            (max_attempts,),
+        ).fetchall()
+
+
+def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
+    """How many events were made due again, as if they had just come."""
+    return conn.execute(
+        """
+        update sync.events
+        set status = 'pending', outcome = null, attempts = 0, next_attempt_at = now(), last_error = null, done_at = null
+        where id = any(%s)
+        """,
+        (list(event_ids),),
+    ).rowcount
+
+
+def count_due(conn: psycopg.Connection, *, limit: int) -> int:
+    """How many events are due, counted no further than `limit`."""
+    row = conn.execute(
+        """
+        select count(*) from (
+            select 1 from sync.events where status = 'pending' and next_attempt_at <= now() limit %s
+        ) as due
+        """,
+        (limit,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def backlog(conn: psycopg.Connection) -> dict[str, Any]:
+    """pending, parked, and the age of the oldest pending event in seconds (0 where there is none)."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(
+            """
+            select
+                (select count(*) from sync.events where status = 'pending') as pending,
+                (select count(*) from sync.events where status = 'parked') as parked,
+                (
+                    select coalesce(extract(epoch from now() - min(received_at)), 0)::float8
+                    from sync.events where status = 'pending'
+                ) as oldest_pending_seconds
+            """
+        ).fetchone()
+    return dict(found or {})

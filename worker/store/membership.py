@@ -1,0 +1,523 @@
+"""Membership in Postgres: users' facts are read under a lock on them, and what the core makes of them is written."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, scalar_row
+
+from schema.membership import MembershipStatus, UserRole
+from worker.core.membership.access import Access
+from worker.core.membership.facts import Item, Override, PaidLine, Product, Subscription, User, product_of
+from worker.core.membership.link import Candidates, Link, LinkSource, choose
+from worker.core.membership.tokens import Grant
+from worker.store import catalogue
+
+__all__ = [
+    "ask_where_linkable",
+    "candidates",
+    "count_recompute",
+    "customers_behind",
+    "load",
+    "lock_users",
+    "name_customers",
+    "save_access",
+    "save_grants",
+    "save_links",
+    "save_payments",
+    "save_subscriptions",
+    "stored_links",
+    "take_recompute",
+    "unlinked_worth_a_look",
+]
+
+Connection = psycopg.Connection
+Row = dict[str, Any]
+
+
+def customers_behind(conn: Connection, *, invoices: Collection[str], charges: Collection[str]) -> set[str]:
+    """The customers of objects that name none themselves: invoice payments, refunds and disputes."""
+    found: set[str] = set()
+    for table, ids in (("invoices", invoices), ("charges", charges)):
+        if ids:
+            with conn.cursor(row_factory=scalar_row) as cursor:
+                found |= set(
+                    cursor.execute(
+                        f"select customer from stripe.{table} "  # noqa: S608 - one of the two literals above
+                        "where id = any(%s) and account = '' and customer is not null",
+                        (sorted(ids),),
+                    )
+                )
+    return found
+
+
+def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:
+    """The user of each customer that was seen before: None where it is not linked yet."""
+    rows = conn.execute(
+        "select stripe_customer_id, user_id from sync.customer_links where stripe_customer_id = any(%s)",
+        (sorted(customers),),
+    )
+    return dict(rows.fetchall())
+
+
+def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]:
+    """Which users each rule names for these customers. Every user named exists."""
+    with conn.cursor(row_factory=class_row(Candidates)) as cursor:
+        return cursor.execute(
+            """
+            select
+                c.id as customer,
+                (select a.user_id from stripe_customers as a where a.stripe_customer_id = c.id) as by_application,
+                (select u.id from users as u where u.id = m.metadata_user_id) as by_customer_metadata,
+                (
+                    select u.id
+                    from stripe.checkout_sessions as s
+                    join users as u on u.id = s.client_reference_id
+                    where s.customer = c.id and s.account = '' and s.status = 'complete' and s.payment_link is null
+                    order by s.created, s.id
+                    limit 1
+                ) as by_client_reference,
+                (
+                    select u.id
+                    from stripe.subscriptions as s
+                    join users as u on u.id = s.metadata_user_id
+                    where s.customer = c.id and s.account = ''
+                    order by s.created, s.id
+                    limit 1
+                ) as by_subscription_metadata,
+                array(
+                    select u.id
+                    from users as u
+                    where lower(u.email) = lower(m.email) and u.email_verified is not null
+                        and not exists (select from sync.customer_links as l where l.user_id = u.id)
+                        and not exists (select from stripe_customers as a where a.user_id = u.id)
+                    order by u.id
+                    limit 2
+                ) as by_email
+            from unnest(%s::text[]) as c (id)
+            left join stripe.customers as m on m.id = c.id and m.account = ''
+            order by c.id
+            """,
+            (sorted(customers),),
+        ).fetchall()
+
+
+def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
+    """Store the links, and return whose customers are whose: a link that somebody else stored meanwhile stands."""
+    conn.execute(
+        """
+        insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
+        select customer, user_id, source, now()
+        from unnest(%s::text[], %s::text[], %s::text[]) as wanted (customer, user_id, source)
+        where source <> 'email' or not exists (select from sync.customer_links as o where o.user_id = wanted.user_id)
+        order by customer
+        on conflict (stripe_customer_id) do update
+        set user_id = excluded.user_id, source = excluded.source, linked_at = now(), checked_at = now()
+        where l.user_id is null
+        """,
+        ([link.customer for link in links], [link.user for link in links], [link.source.value for link in links]),
+    )
+    stored = stored_links(conn, [link.customer for link in links])
+    linked = {customer: user for customer, user in stored.items() if user is not None}
+    ours = [
+        link for link in links if link.source is not LinkSource.APPLICATION and linked.get(link.customer) == link.user
+    ]
+    conn.execute(
+        """
+        insert into stripe_customers (id, user_id, stripe_customer_id)
+        select customer, user_id, customer from unnest(%s::text[], %s::text[]) as linked (customer, user_id)
+        order by customer
+        on conflict do nothing
+        """,
+        ([link.customer for link in ours], [link.user for link in ours]),
+    )
+    return linked
+
+
+def name_customers(conn: Connection, customers: Collection[str]) -> None:
+    """Remember customers that nobody could link yet, so that they are looked at again and can be listed."""
+    conn.execute(
+        """
+        insert into sync.customer_links (stripe_customer_id)
+        select id from unnest(%s::text[]) as seen (id) order by id
+        on conflict (stripe_customer_id) do nothing
+        """,
+        (sorted(customers),),
+    )
+
+
+def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
+    """Some customers without a user, those longest not looked at; each has now been looked at."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            update sync.customer_links
+            set checked_at = now()
+            where stripe_customer_id in (
+                select stripe_customer_id
+                from sync.customer_links
+                where user_id is null
+                order by checked_at
+                limit %s
+                for update skip locked
+            )
+            returning stripe_customer_id
+            """,
+            (limit,),
+        ).fetchall()
+
+
+def take_recompute(conn: Connection, *, limit: int) -> list[str]:
+    """Customers whose users were asked to be computed again; the requests are gone once the transaction commits."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            delete from sync.recompute
+            where stripe_customer_id in (
+                select stripe_customer_id from sync.recompute order by requested_at limit %s for update skip locked
+            )
+            returning stripe_customer_id
+            """,
+            (limit,),
+        ).fetchall()
+
+
+def ask_where_linkable(conn: Connection, customers: Collection[str]) -> None:
+    """Ask for the users of those of these customers to be computed that some rule can link by now."""
+    linkable = (
+        [found.customer for found in candidates(conn, customers) if choose(found) is not None] if customers else []
+    )
+    conn.execute(
+        """
+        insert into sync.recompute (stripe_customer_id)
+        select id from unnest(%s::text[]) as wanted (id) order by id
+        on conflict (stripe_customer_id) do nothing
+        """,
+        (linkable,),
+    )
+
+
+def count_recompute(conn: Connection) -> int:
+    """How many customers wait for their users to be computed again."""
+    row = conn.execute("select count(*) from sync.recompute").fetchone()
+    return int(row[0]) if row else 0
+
+
+def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
+    """The rows of these users, locked in the order of their ids; a spend that runs at the same time waits for us."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at
+            from users
+            where id = any(%s)
+            order by id
+            for no key update
+            """,
+            (sorted(users),),
+        ).fetchall()
+    return {
+        row["id"]: User(
+            **{
+                **row,
+                "role": UserRole(row["role"]),
+                "membership_status": MembershipStatus(row["membership_status"]),
+            }
+        )
+        for row in rows
+    }
+
+
+def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
+    """The locked users with all their facts, and the policies of the products that these name."""
+    ids = sorted(users)
+    subscriptions = _subscriptions(conn, ids)
+    lines = _paid_lines(conn, ids)
+    overrides = _overrides(conn, ids)
+    granted, last = _granted(conn, ids)
+    named = {item.product for found in subscriptions.values() for s in found for item in s.items}
+    named |= {line.product for found in lines.values() for line in found}
+    full = {
+        id_: replace(
+            user,
+            subscriptions=tuple(subscriptions[id_]),
+            paid_lines=tuple(lines[id_]),
+            override=overrides.get(id_),
+            granted_invoices=frozenset(granted[id_]),
+            last_granted=last[id_],
+        )
+        for id_, user in users.items()
+    }
+    return full, _products(conn, {id_ for id_ in named if id_})
+
+
+def _subscriptions(conn: Connection, users: list[str]) -> dict[str, list[Subscription]]:
+    rows = _rows(
+        conn,
+        """
+        select
+            l.user_id, s.id, coalesce(s.status, 'incomplete') as status,
+            coalesce(s.created, s.observed_at) as created, s.current_period_start as period_start,
+            s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for,
+            coalesce(c.deleted, false) as customer_deleted
+        from sync.customer_links as l
+        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+        left join stripe.customers as c on c.id = s.customer and c.account = ''
+        where l.user_id = any(%s)
+        """,
+        users,
+    )
+    items: dict[str, list[Item]] = defaultdict(list)
+    for row in _rows(
+        conn,
+        """
+        select subscription, id, price, product, coalesce(quantity, 1) as quantity
+        from stripe.subscription_items
+        where subscription = any(%s) and account = '' and not deleted
+        order by created, id
+        """,
+        sorted(row["id"] for row in rows),
+    ):
+        items[row.pop("subscription")].append(Item(**row))
+    found: dict[str, list[Subscription]] = defaultdict(list)
+    for row in rows:
+        # Stripe cancels the subscriptions of a customer that is deleted; their own events may still be under way.
+        if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
+            row["status"] = "canceled"
+        found[row.pop("user_id")].append(Subscription(**row, items=tuple(items[row["id"]])))
+    return found
+
+
+def _paid_lines(conn: Connection, users: list[str]) -> dict[str, list[PaidLine]]:
+    found: dict[str, list[PaidLine]] = defaultdict(list)
+    for row in _rows(
+        conn,
+        """
+        select
+            l.user_id, i.id as invoice, n.id as line, i.billing_reason, n.product,
+            coalesce(n.subscription, i.subscription) as subscription, coalesce(n.quantity, 1) as quantity,
+            coalesce(n.proration, false) as proration, n.period_start, n.period_end,
+            coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at
+        from sync.customer_links as l
+        join stripe.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
+        join stripe.invoice_line_items as n on n.invoice = i.id and n.account = ''
+        where l.user_id = any(%s) and i.status = 'paid' and not i.deleted and not n.deleted
+            and n.period_start is not null and n.period_end is not null
+            and not exists (
+                select from sync.token_grants as g where g.source_key = 'invoice:' || i.id || ':line:' || n.id
+            )
+        """,
+        users,
+    ):
+        found[row.pop("user_id")].append(PaidLine(**row))
+    return found
+
+
+def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
+    rows = _rows(conn, "select user_id, role::text, until from sync.overrides where user_id = any(%s)", users)
+    return {row["user_id"]: Override(role=UserRole(row["role"]), until=row["until"]) for row in rows}
+
+
+def _granted(conn: Connection, users: list[str]) -> tuple[dict[str, list[str]], dict[str, dict[str, datetime]]]:
+    """Per user: the invoices that granted something, and the newest period that each subscription was granted for."""
+    invoices: dict[str, list[str]] = defaultdict(list)
+    last: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for row in _rows(
+        conn,
+        """
+        select user_id, coalesce(stripe_subscription_id, '') as subscription,
+            array_agg(distinct stripe_invoice_id) as invoices, max(period_start) as period_start
+        from sync.token_grants
+        where user_id = any(%s) and amount <> 0 and stripe_invoice_id is not null
+        group by user_id, stripe_subscription_id
+        """,
+        users,
+    ):
+        invoices[row["user_id"]] += row["invoices"]
+        last[row["user_id"]][row["subscription"]] = row["period_start"]
+    return invoices, last
+
+
+def _products(conn: Connection, ids: Collection[str]) -> dict[str, Product]:
+    rows = _rows(
+        conn,
+        "select id, metadata from stripe.products where id = any(%s) and account = '' and shape <> ''",
+        sorted(ids),
+    )
+    return {row["id"]: product_of(row["id"], row["metadata"]) for row in rows}
+
+
+def save_access(conn: Connection, access: Mapping[str, Access]) -> list[str]:
+    """Write what differs; returns the users whose row changed."""
+    ids = sorted(access)
+    catalogue.hold_places(
+        conn, products={a.stripe_product_id for a in access.values() if a.stripe_product_id}, prices={}
+    )
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            update users as u
+            set role = n.role::user_role, membership_status = n.status::membership_status,
+                stripe_product_id = n.product
+            from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as n (id, role, status, product)
+            where u.id = n.id
+                and (u.role::text, u.membership_status::text, u.stripe_product_id)
+                    is distinct from (n.role, n.status, n.product)
+            returning u.id
+            """,
+            (
+                ids,
+                [access[id_].role.value for id_ in ids],
+                [access[id_].membership_status.value for id_ in ids],
+                [access[id_].stripe_product_id for id_ in ids],
+            ),
+        ).fetchall()
+
+
+def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None:
+    """The ledger's rows, and the balances they end in. The users' rows are locked, so nothing was spent in between."""
+    rows = [(user, grant) for user in sorted(grants) for grant in grants[user]]
+    if not rows:
+        return
+    conn.execute(
+        """
+        insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
+            stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start)
+        select * from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+        """,
+        [
+            [grant.source_key for _, grant in rows],
+            [user for user, _ in rows],
+            [grant.kind for _, grant in rows],
+            [grant.amount for _, grant in rows],
+            [grant.balance_before for _, grant in rows],
+            [grant.balance_after for _, grant in rows],
+            [grant.expires_at for _, grant in rows],
+            [grant.product for _, grant in rows],
+            [grant.subscription for _, grant in rows],
+            [grant.invoice for _, grant in rows],
+            [grant.period_start for _, grant in rows],
+        ],
+    )
+    last = dict(rows)
+    conn.execute(
+        """
+        update users as u
+        set tokens = least(n.tokens, 2147483647), tokens_expires_at = n.expires_at
+        from unnest(%s::text[], %s::bigint[], %s::timestamptz[]) as n (id, tokens, expires_at)
+        where u.id = n.id and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
+        """,
+        (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),
+    )
+
+
+def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
+    """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written."""
+    priced = [item for user in users.values() for s in user.subscriptions for item in s.items]
+    catalogue.hold_places(
+        conn,
+        products={item.product for item in priced if item.product},
+        prices={item.price: item.product for item in priced if item.price and item.product},
+    )
+    conn.execute(
+        """
+        insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,
+            stripe_product_id, status, current_period_start, current_period_end, cancel_at_period_end, canceled_at,
+            trial_start, trial_end, metadata, created_at)
+        select s.id, l.user_id, s.customer, s.id, p.id, i.product, coalesce(s.status, 'incomplete'),
+            s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
+            s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at)
+        from sync.customer_links as l
+        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+        left join lateral (
+            select price, product
+            from stripe.subscription_items
+            where subscription = s.id and account = '' and not deleted
+            order by created, id
+            limit 1
+        ) as i on true
+        left join stripe_prices as p on p.id = i.price
+        where l.user_id = any(%s)
+        order by s.id
+        on conflict (stripe_subscription_id) do update
+        set user_id = excluded.user_id, stripe_customer_id = excluded.stripe_customer_id,
+            stripe_price_id = excluded.stripe_price_id, stripe_product_id = excluded.stripe_product_id,
+            status = excluded.status, current_period_start = excluded.current_period_start,
+            current_period_end = excluded.current_period_end, cancel_at_period_end = excluded.cancel_at_period_end,
+            canceled_at = excluded.canceled_at, trial_start = excluded.trial_start, trial_end = excluded.trial_end,
+            metadata = excluded.metadata, created_at = excluded.created_at
+        where (o.user_id, o.stripe_customer_id, o.stripe_price_id, o.stripe_product_id, o.status,
+                o.current_period_start, o.current_period_end, o.cancel_at_period_end, o.canceled_at, o.trial_start,
+                o.trial_end, o.metadata, o.created_at)
+            is distinct from
+            (excluded.user_id, excluded.stripe_customer_id, excluded.stripe_price_id, excluded.stripe_product_id,
+                excluded.status, excluded.current_period_start, excluded.current_period_end,
+                excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
+                excluded.metadata, excluded.created_at)
+        """,
+        (sorted(users),),
+    )
+
+
+def save_payments(conn: Connection, users: Collection[str]) -> None:
+    """`payment_history` holds the succeeded payments of these users' customers; equal rows are not written.
+
+    A payment's product is that of the largest line of the invoice it paid, where it paid one.
+    """
+    conn.execute(
+        """
+        insert into payment_history as o (id, user_id, stripe_payment_intent_id, amount, currency, status,
+            stripe_product_id, description, metadata, created_at)
+        select i.id, l.user_id, i.id, coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
+            i.status, p.id, i.description, coalesce(i.data->'metadata', '{}'), coalesce(i.created, i.observed_at)
+        from sync.customer_links as l
+        join stripe.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
+        left join lateral (
+            select n.product
+            from stripe.invoice_line_items as n
+            where n.account = '' and not n.deleted and n.invoice in (
+                select i.invoice
+                union all
+                select a.invoice from stripe.invoice_payments as a
+                where a.payment_payment_intent = i.id and a.account = ''
+                union all
+                select v.id from stripe.invoices as v where v.payment_intent = i.id and v.account = ''
+            )
+            order by n.amount desc, n.id
+            limit 1
+        ) as n on true
+        left join stripe_products as p on p.id = n.product
+        where l.user_id = any(%(users)s) and i.status = 'succeeded' and not i.deleted
+        order by i.id
+        on conflict (stripe_payment_intent_id) do update
+        set user_id = excluded.user_id, amount = excluded.amount, currency = excluded.currency,
+            status = excluded.status, stripe_product_id = excluded.stripe_product_id,
+            description = excluded.description, metadata = excluded.metadata, created_at = excluded.created_at
+        where (o.user_id, o.amount, o.currency, o.status, o.stripe_product_id, o.description, o.metadata, o.created_at)
+            is distinct from
+            (excluded.user_id, excluded.amount, excluded.currency, excluded.status, excluded.stripe_product_id,
+                excluded.description, excluded.metadata, excluded.created_at)
+        """,
+        {"users": sorted(users)},
+    )
+    # A guess among snapshots of one second may have shown a payment as succeeded that was not.
+    conn.execute(
+        """
+        delete from payment_history as o
+        using stripe.payment_intents as i
+        where o.user_id = any(%s) and i.id = o.stripe_payment_intent_id and i.account = ''
+            and i.status is distinct from 'succeeded'
+        """,
+        (sorted(users),),
+    )
+
+
+def _rows(conn: Connection, statement: str, ids: list[str]) -> list[Row]:
+    if not ids:
+        return []
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, (ids,)).fetchall()

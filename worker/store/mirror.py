@@ -1,0 +1,292 @@
+"""The mirror: rows are locked, and written as the core decided. This is the one way into `stripe.*`."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import psycopg
+
+from schema import mirror
+from worker.core.fold import Key, Outcome
+from worker.core.paths import Json, canonical
+from worker.core.registry import TYPES, ObjectType, object_type
+from worker.core.rows import Family, families, values
+from worker.core.version import Version
+
+__all__ = ["Connection", "count_unsettled", "lock", "write"]
+
+Connection = psycopg.Connection
+
+# How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.
+_TRAVELS = {
+    "text": ("text", "v.{0}"),
+    "bigint": ("bigint", "v.{0}"),
+    "boolean": ("boolean", "v.{0}"),
+    "timestamptz": ("bigint", "to_timestamp(v.{0})"),
+    "numeric": ("text", "v.{0}::numeric"),
+    "jsonb": ("text", "v.{0}::jsonb"),
+}
+_BOOKKEEPING = (
+    ("created", "timestamptz"),
+    ("deleted", "boolean"),
+    ("data", "jsonb"),
+    ("observed_at", "timestamptz"),
+    ("observed_rank", "bigint"),
+    ("observed_in", "text"),
+    ("content_hash", "text"),
+    ("shape", "text"),
+    ("rev", "bigint"),
+    ("unsettled", "boolean"),
+)
+_CHILDREN = {children.type.name: children.type for type_ in TYPES.values() for children in type_.children}
+_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN.values(), object_type("other"))}
+_VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unsettled")
+
+
+def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
+    """The versions of the rows that are there, locked until the transaction ends, in the order of their keys."""
+    found: dict[Key, Version] = {}
+    by_table: dict[str, list[Key]] = defaultdict(list)
+    for key in sorted(set(keys)):
+        by_table[key.table].append(key)
+    for table, wanted in by_table.items():
+        rows = conn.execute(
+            _lock_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+        )
+        for object_, id_, account, status, *version in rows:
+            observed_at, rank, observed_in, content_hash, shape, rev, unsettled = version
+            found[Key(table, object_, id_, account)] = Version(
+                observed_at=observed_at,
+                rank=rank,
+                observed_in=observed_in,
+                content_hash=content_hash,
+                shape=shape,
+                rev=rev,
+                unsettled=unsettled,
+                final=status in object_type(object_).final,
+            )
+    return found
+
+
+def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
+    """Carry the outcomes out; returns the keys that another worker inserted meanwhile, to be planned again.
+
+    Three ways to be written: a row that was locked takes new content, or only a new version; an absent row is inserted
+    unless somebody was quicker.
+    """
+    inserts: dict[str, list[Outcome]] = defaultdict(list)
+    updates: dict[str, list[Outcome]] = defaultdict(list)
+    touches: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.key):
+        if not outcome.touched:
+            continue
+        way = inserts if outcome.before is None else touches if outcome.object is None else updates
+        way[outcome.key.table].append(outcome)
+    for table, touched in touches.items():
+        conn.execute(_touch_statement(table), _columns(map(_touch_row, touched)))
+    for table, changed in updates.items():
+        conn.execute(_update_statement(table), _columns(map(_outcome_row, changed)))
+    lost: set[Key] = set()
+    for table, fresh in inserts.items():
+        inserted = set(conn.execute(_insert_statement(table), _columns(map(_outcome_row, fresh))))
+        lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
+    _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
+    return lost
+
+
+def count_unsettled(conn: Connection) -> int:
+    """How many objects the mirror knows it may hold wrongly."""
+    each = " union all ".join(
+        f"select count(*) as n from stripe.{name} where unsettled"  # noqa: S608 - names from the schema
+        for name in mirror.tables
+    )
+    row = conn.execute(f"select sum(n) from ({each}) as counted").fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
+    """The children of the parents that were written: what came is upserted, what went is marked deleted."""
+    by_type: dict[str, list[tuple[Outcome, Family]]] = defaultdict(list)
+    for outcome in parents:
+        assert outcome.object is not None
+        assert outcome.version is not None
+        for family in families(outcome.type, outcome.object, deleted=outcome.version.deleted):
+            by_type[family.children.type.name].append((outcome, family))
+    for name, found in by_type.items():
+        type_, parent = _CHILDREN[name], found[0][1].children.parent
+        complete = [(outcome, family) for outcome, family in found if family.complete]
+        if complete:
+            conn.execute(
+                _absent_statement(type_.table.name, parent),
+                (
+                    [outcome.key.id for outcome, _ in complete],
+                    [outcome.key.account for outcome, _ in complete],
+                    [member["id"] for _, family in complete for member in family.members],
+                ),
+            )
+        rows = {
+            (member["id"], outcome.key.account): _child_row(type_, outcome, member)
+            for outcome, family in found
+            for member in family.members
+        }
+        if rows:
+            conn.execute(_upsert_statement(type_.table.name), _columns(rows[key] for key in sorted(rows)))
+
+
+def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    assert outcome.object is not None
+    assert outcome.version is not None
+    return _row(outcome.type, outcome.key.id, outcome.key.account, outcome.object, outcome.version)
+
+
+def _child_row(type_: ObjectType, parent: Outcome, member: Json) -> tuple[Any, ...]:
+    """A child has its parent's version: they are one family."""
+    assert parent.version is not None
+    return _row(type_, member["id"], parent.key.account, member, parent.version)
+
+
+def _row(type_: ObjectType, id_: str, account: str, obj: Json, version: Version) -> tuple[Any, ...]:
+    created = obj.get("created")
+    return (
+        type_.name,
+        id_,
+        account,
+        *values(type_, obj),
+        created if isinstance(created, int) else None,
+        version.deleted,
+        canonical(obj),
+        version.observed_at,
+        version.rank,
+        version.observed_in,
+        version.content_hash,
+        version.shape,
+        version.rev,
+        version.unsettled,
+    )
+
+
+def _touch_row(outcome: Outcome) -> tuple[Any, ...]:
+    key, version = outcome.key, outcome.version
+    assert version is not None
+    return (
+        key.object,
+        key.id,
+        key.account,
+        version.observed_at,
+        version.rank,
+        version.observed_in,
+        version.shape,
+        version.rev,
+        version.unsettled,
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _keys(table: str) -> tuple[str, ...]:
+    return tuple(column.name for column in mirror.tables[table].primary_key)
+
+
+def _typed(table: str) -> list[tuple[str, str]]:
+    """Every column but the key, with its kind, in the order of `_row`."""
+    return [(column.name, column.kind) for column in _OF_TABLE[table].columns] + list(_BOOKKEEPING)
+
+
+def _unnested(columns: Sequence[tuple[str, str]]) -> str:
+    """`unnest(...) as v (...)` of an array per column, led by the three parts of the key."""
+    everything = [("object", "text"), ("id", "text"), ("account", "text"), *columns]
+    arrays = ", ".join(f"%s::{_TRAVELS[kind][0]}[]" for _, kind in everything)
+    names = ", ".join(f'"{name}"' for name, _ in everything)
+    return f"unnest({arrays}) as v ({names})"
+
+
+def _value(name: str, kind: str) -> str:
+    return _TRAVELS[kind][1].format(f'"{name}"')
+
+
+def _matches(table: str) -> str:
+    return " and ".join(f't."{name}" = v."{name}"' for name in _keys(table))
+
+
+@cache
+def _lock_statement(table: str) -> str:
+    declared = mirror.tables[table]
+    object_ = "t.object" if "object" in declared.columns else "k.object"
+    status = "t.status" if "status" in declared.columns else "t.data->>'status'" if table == "other_objects" else "null"
+    joined = "t.object = k.object and " if "object" in declared.columns else ""
+    return f"""
+        select {object_}, t.id, t.account, {status}, extract(epoch from t.observed_at)::bigint,
+            t.observed_rank, t.observed_in, t.content_hash, t.shape, t.rev, t.unsettled
+        from stripe.{table} as t
+        join unnest(%s::text[], %s::text[], %s::text[]) as k (object, id, account)
+            on {joined}t.id = k.id and t.account = k.account
+        order by {object_}, t.id, t.account
+        for update of t
+    """  # noqa: S608 - names from the schema
+
+
+@cache
+def _insert_statement(table: str) -> str:
+    columns = _typed(table)
+    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
+    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
+    object_ = "object" if "object" in _keys(table) else f"'{_OF_TABLE[table].name}'"
+    return f"""
+        insert into stripe.{table} ({names})
+        select {chosen}
+        from {_unnested(columns)}
+        on conflict ({", ".join(_keys(table))}) do nothing
+        returning {object_}, id, account
+    """  # noqa: S608
+
+
+@cache
+def _update_statement(table: str) -> str:
+    columns = _typed(table)
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}, synced_at = now()
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
+
+
+@cache
+def _touch_statement(table: str) -> str:
+    columns = [(name, kind) for name, kind in _BOOKKEEPING if name in _VERSION]
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
+
+
+@cache
+def _upsert_statement(table: str) -> str:
+    columns = _typed(table)
+    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
+    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name, _ in columns)
+    return f"""
+        insert into stripe.{table} as t ({names})
+        select {chosen}
+        from {_unnested(columns)}
+        on conflict ({", ".join(_keys(table))}) do update set {changes}, synced_at = now()
+    """  # noqa: S608
+
+
+@cache
+def _absent_statement(table: str, parent: str) -> str:
+    return f"""
+        update stripe.{table} as t
+        set deleted = true, synced_at = now()
+        from unnest(%s::text[], %s::text[]) as p (id, account)
+        where t.{parent} = p.id and t.account = p.account and not t.deleted
+            and not exists (select from unnest(%s::text[]) as m (id) where m.id = t.id)
+    """  # noqa: S608
