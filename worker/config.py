@@ -57,6 +57,12 @@ def _secrets(value: object) -> object:
     return value
 
 
+def _can_read(key: SecretStr) -> SecretStr:
+    if not key.get_secret_value().startswith(("sk_", "rk_")):
+        raise ValueError("begins with sk_ or rk_ (a publishable key, pk_, can't read)")
+    return key
+
+
 def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if any(not secret.get_secret_value().startswith("whsec_") for secret in secrets):
         raise ValueError(
@@ -65,38 +71,34 @@ def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return secrets
 
 
-def _empty_is_unset(value: object) -> object:
-    return None if value == "" else value
-
-
 Seconds = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
     """What the environment says. Times are in seconds unless the name says days."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
 
     database_url: Annotated[str, Field(min_length=1), AfterValidator(_libpq)]
     redis_url: Annotated[str, Field(min_length=1), AfterValidator(_redis)]
     app_env: AppEnv = AppEnv.PRODUCTION
 
-    stripe_secret_key: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
+    stripe_secret_key: Annotated[SecretStr, AfterValidator(_can_read)] | None = None
     stripe_webhook_secret: Annotated[
         tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets), AfterValidator(_none_is_empty)
     ] = ()
-    stripe_livemode: Annotated[bool | None, BeforeValidator(_empty_is_unset)] = None
+    stripe_livemode: bool | None = None
     stripe_api_base: str = "https://api.stripe.com"
 
-    api_token: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
-    admin_email: Annotated[str | None, BeforeValidator(_empty_is_unset)] = None
+    api_token: SecretStr | None = None
+    admin_email: str | None = None
 
     host: str = "0.0.0.0"  # noqa: S104 - a web process in a container serves what its port is mapped to
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     web_concurrency: Annotated[int, Field(ge=1)] = 1
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
 
-    log_format: Annotated[LogFormat | None, BeforeValidator(_empty_is_unset)] = None
+    log_format: LogFormat | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     database_pool_size: Annotated[int, Field(ge=2)] = 4
@@ -110,15 +112,13 @@ class Settings(BaseSettings):
     event_max_attempts: Annotated[int, Field(ge=1)] = 8
     wake_interval: Seconds = 15
 
-    past_due_grace_days: Annotated[int | None, BeforeValidator(_empty_is_unset), Field(ge=0)] = None
+    past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
 
     @model_validator(mode="after")
     def _knows_its_mode(self) -> "Settings":
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else None
-        if key is not None and not key.startswith(("sk_", "rk_")):
-            raise ValueError("STRIPE_SECRET_KEY: begins with sk_ or rk_ (a publishable key, pk_, can't read)")
         if key is not None and self.stripe_livemode is not None and ("_live_" in key) != self.stripe_livemode:
             raise ValueError("STRIPE_LIVEMODE: contradicts the mode of STRIPE_SECRET_KEY; set one of them right")
         return self

@@ -56,7 +56,6 @@ def serve(settings: Settings) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=10,
-        process_name="stripe-sync web",
     ).serve()
 
 

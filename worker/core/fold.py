@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from worker.core.event import DELETED, Event
 from worker.core.paths import Json, embedded
-from worker.core.registry import ObjectType, object_type
+from worker.core.registry import ObjectType, is_preview, object_type
 from worker.core.version import (
     DELETED_HASH,
     Snapshot,
@@ -110,8 +110,8 @@ def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> li
 
 
 def is_fetchable(type_: ObjectType, id_: str) -> bool:
-    """Whether Stripe can be asked for it. A preview (`invoice.upcoming`) has an id and can't."""
-    return type_.fetchable and not id_.startswith("upcoming_")
+    """Whether Stripe can be asked for it."""
+    return type_.fetchable and not is_preview(id_)
 
 
 def _before(event: Event) -> str | None:

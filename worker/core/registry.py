@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema import mirror
 from worker.core.paths import Json, Read, at, first_of_children
 
-__all__ = ["TYPES", "Children", "Column", "ObjectType", "object_type"]
+__all__ = ["TYPES", "Children", "Column", "ObjectType", "is_preview", "object_type"]
 
 _KINDS = {
     Text: "text",
@@ -296,3 +296,8 @@ def object_type(name: str) -> ObjectType:
         return TYPES[name]
     url = f"/v1/{name.replace('.', '/')}s/{{id}}" if name in _OTHERS else None
     return _type(name, "other_objects", url=url, final=_OTHERS.get(name, ()))
+
+
+def is_preview(id_: str) -> bool:
+    """Whether the id is that of an invoice that is only being announced (`invoice.upcoming`); it can't be retrieved."""
+    return id_.startswith("upcoming_")

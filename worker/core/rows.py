@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.core.paths import Json, embedded, fit
-from worker.core.registry import Children, ObjectType
+from worker.core.registry import Children, ObjectType, is_preview
 
 __all__ = ["Family", "families", "values"]
 
@@ -25,7 +25,9 @@ def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
 
 
 def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
-    """The embedded lists of an object. Children of a deleted parent are gone with it."""
+    """The embedded lists of an object. Children of a deleted parent are gone with it; a preview's are nobody's yet."""
+    if is_preview(str(obj.get("id"))):
+        return
     for children in type_.children:
         if deleted:
             yield Family(children, [], complete=True)

@@ -15,10 +15,12 @@ __all__ = [
     "arrival_columns",
     "backlog",
     "count_due",
+    "discard",
     "lease",
     "mark_done",
     "park",
     "park_killers",
+    "parked_ids",
     "replay",
     "retry",
     "store",
@@ -158,6 +160,24 @@ def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
         update sync.events
         set status = 'pending', outcome = null, attempts = 0, next_attempt_at = now(), last_error = null, done_at = null
         where id = any(%s)
+        """,
+        (list(event_ids),),
+    ).rowcount
+
+
+def parked_ids(conn: psycopg.Connection) -> list[str]:
+    """The events that wait for a person, the oldest first."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select id from sync.events where status = 'parked' order by created").fetchall()
+
+
+def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
+    """How many parked events were given up."""
+    return conn.execute(
+        """
+        update sync.events
+        set status = 'done', outcome = 'discarded', done_at = now()
+        where id = any(%s) and status = 'parked'
         """,
         (list(event_ids),),
     ).rowcount

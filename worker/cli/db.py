@@ -1,0 +1,49 @@
+"""`stripe-sync db`: the database's life."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import migrations
+from worker import config
+from worker.cli.output import say
+from worker.store import health
+from worker.store.pool import connect
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Migrate and look after the database.", no_args_is_help=True)
+
+
+@app.command()
+def migrate(
+    to: Annotated[str, typer.Option(help="The revision to go to.")] = "head",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
+) -> None:
+    """Bring the database to the newest revision. Two at once are harmless."""
+    settings = config.load()
+    with connect(settings, application="migrate") as conn:
+        before = health.revision(conn)
+    if sql:
+        migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
+        return
+    migrations.migrate(settings.database_url, to)
+    with connect(settings, application="migrate") as conn:
+        after = health.revision(conn)
+    say(
+        f"The database ({settings.app_env}) is at {after}"
+        + ("." if before == after else f", from {before or 'nothing'}.")
+    )
+
+
+@app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option(help="The revision to go back to; `base` removes everything.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many revisions to go back.")] = 1,
+) -> None:
+    """Take the database back by one revision, or more."""
+    settings = config.load()
+    migrations.downgrade(settings.database_url, to or f"-{steps}")
+    with connect(settings, application="migrate") as conn:
+        say(f"The database ({settings.app_env}) is at {health.revision(conn) or 'nothing'}.")
