@@ -7,7 +7,7 @@ redelivered only after `visibility_timeout`; what matters is found again in Post
 from datetime import timedelta
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from worker.config import Settings
 
@@ -18,6 +18,8 @@ EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
 
 def make(settings: Settings) -> Celery:
     """The Celery app of this process. Nothing is connected yet."""
+    # Celery sets logging up by itself unless somebody says that they did.
+    signals.setup_logging.connect(_logging_is_set_up, weak=False)
     app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True)
     app.conf.update(
         broker_transport_options={
@@ -53,6 +55,10 @@ def make(settings: Settings) -> Celery:
         beat_schedule=schedule(settings),
     )
     return app
+
+
+def _logging_is_set_up(**_: Any) -> None:
+    """See worker.log."""
 
 
 def schedule(settings: Settings) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(True)
     # Celery says one line per task received and one per task done; a wake-up is no finished work.
-    for chatty in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "kombu", "httpx", "_granian"):
+    for chatty in ("celery", "kombu", "_granian"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

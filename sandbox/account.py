@@ -1,0 +1,151 @@
+"""The account: its objects, its clock and its events; every change of the sandbox goes through here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.errors import missing
+from sandbox.events import Event, EventLog
+from sandbox.ids import Ids
+from sandbox.kinds import KINDS
+from sandbox.shapes.blanks import BLANKS
+from sandbox.store import Record, Store, Version, View
+
+__all__ = ["Account"]
+
+
+class Account:
+    """One Stripe account in test mode."""
+
+    def __init__(self, *, seed: int = 0, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.ids = Ids(seed)
+        self.store = Store()
+        self.log = EventLog()
+        self.deletes_show_stubs = False
+        self.on_version: Callable[[str, str, Version], None] | None = None
+        self.on_event: Callable[[Event], None] | None = None
+        self._request: tuple[str | None, str | None] = (None, None)
+        self._silent = False
+
+    def clear(self, *, seed: int | None = None) -> None:
+        """Forget every object and event, and draw ids from the beginning."""
+        self.ids = Ids(self.ids.seed if seed is None else seed)
+        self.store = Store()
+        self.log = EventLog()
+        self.deletes_show_stubs = False
+
+    @property
+    def now(self) -> int:
+        """The sandbox's time, in whole seconds."""
+        return self.clock.now()
+
+    @property
+    def view(self) -> View:
+        """The account as it is."""
+        return self.store.view()
+
+    def find(self, kind: str, id: str | None) -> Record | None:
+        """A copy of a record, or None."""
+        return self.view.find(kind, id)
+
+    def get(self, kind: str, id: str) -> Record:
+        """A copy of a record that is known to be there."""
+        return self.view.get(kind, id)
+
+    def require(self, kind: str, id: str, *, param: str = "id", status: int = 400) -> Record:
+        """A copy of a record that a request names; without it the request is refused."""
+        record = self.find(kind, id)
+        if record is None:
+            raise missing(kind, id, param=param, status=status)
+        return record
+
+    def create(self, kind: str, record: Record) -> Record:
+        """Keep a new object."""
+        self._kept(kind, record["id"], self.store.put(kind, record, self.now))
+        return record
+
+    def change(self, kind: str, id: str, **changes: Any) -> int:
+        """Write fields over an object; returns the number before, which an update event is made of."""
+        before = self.store.number
+        record = self.get(kind, id)
+        record.update(changes)
+        self._kept(kind, id, self.store.put(kind, record, self.now))
+        return before
+
+    def delete(self, kind: str, id: str) -> None:
+        """Delete an object; what it was last stays in its history."""
+        self._kept(kind, id, self.store.delete(kind, id, self.now))
+
+    def emit(self, type: str, kind: str, id: str, *, since: int | None = None) -> Event | None:
+        """Say that something happened to an object; `since` is the number before, if it was an update."""
+        if self._silent:
+            return None
+        request_id, idempotency_key = self._request
+        created = self.clock.precise()
+        event = Event(
+            id=self._event_id(kind, id, int(created)),
+            thin_id=self._thin_id(),
+            type=type,
+            kind=kind,
+            object_id=id,
+            created=created,
+            number=self.store.number,
+            since=since,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            as_stub=self.deletes_show_stubs and type == f"{kind}.deleted",
+        )
+        self.log.add(event)
+        if self.on_event is not None:
+            self.on_event(event)
+        return event
+
+    def update(self, type: str, kind: str, id: str, **changes: Any) -> None:
+        """Change an object and say so, unless nothing changed."""
+        record, blank = self.get(kind, id), BLANKS[kind]
+        if any(record.get(name, blank.get(name)) != value for name, value in changes.items()):
+            self.emit(type, kind, id, since=self.change(kind, id, **changes))
+
+    @contextmanager
+    def requested(self, id: str | None, idempotency_key: str | None = None) -> Iterator[None]:
+        """Events made meanwhile come from one request."""
+        before, self._request = self._request, (id, idempotency_key)
+        try:
+            yield
+        finally:
+            self._request = before
+
+    @contextmanager
+    def by_itself(self) -> Iterator[None]:
+        """Events made meanwhile come from no request, as those of a renewal do."""
+        with self.requested(None):
+            yield
+
+    @contextmanager
+    def silently(self) -> Iterator[None]:
+        """Changes made meanwhile make no events."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
+    def request_id(self) -> str:
+        """An id for a request."""
+        return self.ids.plain("req_")
+
+    def _event_id(self, kind: str, id: str, second: int) -> str:
+        """Events of a payment are named after its birth, not after their own time."""
+        if kind in ("payment_intent", "charge", "refund"):
+            return f"evt_3{id.partition('_3')[2][:15]}{self.ids.characters(8)}"
+        return self.ids.timed("evt_", second)
+
+    def _thin_id(self) -> str:
+        return self.ids.plain("evt_test_61", 49)
+
+    def _kept(self, kind: str, id: str, version: Version) -> None:
+        assert not KINDS[kind].shelf
+        if self.on_version is not None:
+            self.on_version(kind, id, version)

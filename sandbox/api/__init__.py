@@ -1,0 +1,1 @@
+"""The REST API, as far as the product and its tests reach."""

@@ -1,0 +1,284 @@
+"""The controls under `/_sandbox`: what a test or a person turns to make the stand-in behave."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from sandbox.account import Account
+from sandbox.clock import Clock
+from sandbox.delivery import Delivery, Endpoint
+from sandbox.errors import StripeError, invalid
+from sandbox.faults import Conditions, Fault, Limits
+from sandbox.journal import Journal
+from sandbox.keys import Keys
+from sandbox.kinds import KINDS
+from sandbox.populate import populate
+from sandbox.shapes import shape_of
+from sandbox.stats import Stats
+from sandbox.stories import telling
+from sandbox.stories.expected import of_user
+
+__all__ = ["Control"]
+
+JSON = dict[str, Any]
+
+
+class Control:
+    """The control operations, over everything that makes up the sandbox."""
+
+    def __init__(
+        self,
+        account: Account,
+        delivery: Delivery,
+        conditions: Conditions,
+        keys: Keys,
+        stats: Stats,
+        journal: Journal | None,
+    ) -> None:
+        self.account = account
+        self.delivery = delivery
+        self.conditions = conditions
+        self.keys = keys
+        self.stats = stats
+        self.journal = journal
+        self._operations: dict[tuple[str, str], Callable[[JSON], Awaitable[JSON]]] = {
+            ("GET", ""): self.help,
+            ("GET", "state"): self.state,
+            ("GET", "stats"): self.show_stats,
+            ("GET", "clock"): self.show_clock,
+            ("POST", "reset"): self.reset,
+            ("POST", "clock"): self.set_clock,
+            ("POST", "deliveries"): self.deliveries,
+            ("POST", "endpoints"): self.add_endpoint,
+            ("POST", "faults"): self.faults,
+            ("POST", "keys"): self.change_keys,
+            ("POST", "populate"): self.populate,
+            ("GET", "history"): self.history,
+            ("GET", "expected"): self.expected,
+        }
+
+    async def answer(self, method: str, path: str, query: dict[str, Any], body: bytes) -> JSON:
+        """Carry a control request out."""
+        name = path.removeprefix("/_sandbox").strip("/")
+        given = _decoded(body) if method == "POST" else query
+        if method == "POST" and name.startswith("stories/"):
+            return telling.play(self.account, name.removeprefix("stories/"), given)
+        operation = self._operations.get((method, name))
+        if operation is None:
+            raise StripeError(404, f"No such control: {method} {path}; see GET /_sandbox")
+        return await operation(given)
+
+    async def help(self, given: JSON) -> JSON:
+        """This list."""
+        return {
+            "controls": {
+                f"{method} /_sandbox/{name}".rstrip("/"): operation.__doc__
+                for (method, name), operation in self._operations.items()
+            },
+            "stories": [telling.describe(name) for name in telling.STORIES],
+        }
+
+    async def state(self, given: JSON) -> JSON:
+        """Current objects: ?type=subscription[&limit=1000][&after=ID][&version=2024-06-20]; `deleted` on the first page.
+
+        Without a type: how many there are of each.
+        """
+        name = given.get("type")
+        if name is None:
+            return {kind: shelf.alive for kind, shelf in self.account.store.shelves.items()}
+        limit, after = int(given.get("limit", 1000)), given.get("after")
+        shape, view = shape_of(given.get("version")), self.account.view
+        parents = {"subscription_item": "subscription", "line_item": "invoice"}
+        kind = parents.get(name, name)
+        if kind not in KINDS:
+            raise invalid(f"No such type: {name}", "type")
+        shelf = self.account.store.shelves[KINDS[kind].kept_as]
+        start = shelf.place_after(after) if after is not None else 0
+        objects: list[JSON] = []
+        deleted = [] if after is not None else shelf.deleted()
+        last = None
+        for _, _, id in shelf.order[start : start + limit]:
+            last = id
+            record = view.find(kind, id)
+            if record is None or (name == "plan" and record["recurring"] is None):
+                continue
+            if name == "subscription_item":
+                objects.extend(shape.item(item, id, view) for item in record["items"])
+            elif name == "line_item":
+                objects.extend(shape.line(line, record, view) for line in record["lines"])
+            else:
+                objects.append(shape.render(name, record, view))
+        more = start + limit < len(shelf.order)
+        return {"type": name, "objects": objects, "deleted": deleted, "next": last if more else None}
+
+    async def history(self, given: JSON) -> JSON:
+        """All versions of one object, oldest first: ?type=subscription&id=ID[&version=2024-06-20]."""
+        kind, id = given.get("type", ""), given.get("id", "")
+        if kind not in KINDS:
+            raise invalid(f"No such type: {kind}", "type")
+        shape, store = shape_of(given.get("version")), self.account.store
+        shown = [
+            {
+                "number": version.number,
+                "at": version.at,
+                "object": shape.render(kind, version.record(), store.view(version.number))
+                if version.body is not None
+                else None,
+            }
+            for version in store.shelves[KINDS[kind].kept_as].history(id)
+        ]
+        return {"type": kind, "id": id, "versions": shown}
+
+    async def expected(self, given: JSON) -> JSON:
+        """What must be true of a user now: ?user_id=ID."""
+        if "user_id" not in given:
+            raise invalid("Missing required param: user_id.", "user_id", "parameter_missing")
+        return of_user(self.account, given["user_id"])
+
+    async def show_stats(self, given: JSON) -> JSON:
+        """Counts of objects, events, deliveries, requests, and 429s."""
+        return {
+            "objects": {kind: shelf.alive for kind, shelf in self.account.store.shelves.items()},
+            "events": len(self.account.log.by_id),
+            "deliveries": {"pending": self.delivery.pending, **self.delivery.counts.shown()},
+            **self.stats.shown(),
+        }
+
+    async def reset(self, given: JSON) -> JSON:
+        """Forget everything but the endpoints: objects, events, faults, keys, counts, the clock. {"seed": 7} reseeds ids."""
+        seed = int(given.get("seed", self.account.ids.seed))
+        if self.journal is not None:
+            self.journal.clear()
+        self.account.clear(seed=seed)
+        self.account.clock.follow_real_time()
+        self.delivery.clear(seed=seed)
+        self.conditions.clear()
+        self.keys.clear()
+        self.stats.clear()
+        return {"reset": True, "seed": seed}
+
+    async def show_clock(self, given: JSON) -> JSON:
+        """What time it is in the sandbox, and whether its clock is real, running beside the real one, or frozen."""
+        clock: Clock = self.account.clock
+        return {"now": clock.now(), "mode": clock.mode}
+
+    async def set_clock(self, given: JSON) -> JSON:
+        """{"now": UNIX} (the clock runs on from there; with "frozen": true it stands), {"advance": SECONDS}, {"real": true}."""
+        clock = self.account.clock
+        if given.get("real"):
+            clock.follow_real_time()
+        if "now" in given:
+            clock.set(float(given["now"]), frozen=bool(given.get("frozen", False)))
+        if "advance" in given:
+            clock.advance(float(given["advance"]))
+        return await self.show_clock(given)
+
+    async def deliveries(self, given: JSON) -> JSON:
+        """Settings (see the answer) and actions: {"flush": true, "shuffle": true} tries everything queued now;
+        {"drain": SECONDS} waits until all is delivered; {"resend": [EVENT, ...]} queues events again;
+        {"deletion_stubs": true} makes deletion events carry the three-field stub; {"discard": true} drops the queue."""
+        actions = ("flush", "shuffle", "drain", "resend", "deletion_stubs", "discard")
+        try:
+            self.delivery.set({name: value for name, value in given.items() if name not in actions})
+        except msgspec.ValidationError as error:
+            raise invalid(str(error)) from error
+        if "deletion_stubs" in given:
+            self.account.deletes_show_stubs = bool(given["deletion_stubs"])
+        if given.get("discard"):
+            self.delivery.discard()
+        for id in given.get("resend", ()):
+            if id not in self.account.log.by_id:
+                raise invalid(f"No such event: '{id}'", "resend", "resource_missing")
+            self.delivery.resend(self.account.log.by_id[id])
+        if given.get("flush"):
+            await self.delivery.flush(shuffle=bool(given.get("shuffle")))
+        if "drain" in given:
+            await self.delivery.drain(float(given["drain"]))
+        return {
+            "pending": self.delivery.pending,
+            **self.delivery.counts.shown(),
+            "settings": msgspec.to_builtins(self.delivery.settings),
+        }
+
+    async def add_endpoint(self, given: JSON) -> JSON:
+        """Add or replace a webhook endpoint: {"url", "secrets": [...], "api_version", "enabled_events": [...],
+        "payload": "snapshot" | "thin" | "both", "id", "disabled"}."""
+        now = self.account.now
+        try:
+            endpoint = msgspec.convert(
+                {
+                    "id": self.account.ids.timed("we_", now),
+                    "secrets": [self.account.ids.plain("whsec_", 32)],
+                    "created": now,
+                    **given,
+                },
+                Endpoint,
+            )
+        except msgspec.ValidationError as error:
+            raise invalid(str(error)) from error
+        shape_of(endpoint.api_version)
+        self.delivery.add(endpoint)
+        shown: JSON = msgspec.to_builtins(endpoint)
+        return shown
+
+    async def faults(self, given: JSON) -> JSON:
+        """{"operation": "GET /v1/subscriptions", "rate429": 0.2, "reason", "rate500", "slow_seconds", "hang", "requests": N,
+        "seconds": S} adds a fault for operations that begin so; {"clear": true} removes all; {"replica_lag_seconds": 2},
+        {"date_skew_seconds": 4}, {"limits": {"account": 25, "operation": 25} | null}."""
+        conditions = self.conditions
+        fault = dict(given)
+        if fault.pop("clear", False):
+            conditions.clear()
+        try:
+            if "limits" in fault:
+                limits = fault.pop("limits")
+                conditions.limits = msgspec.convert(limits, Limits) if limits is not None else None
+            for name in ("replica_lag_seconds", "date_skew_seconds"):
+                if name in fault:
+                    setattr(conditions, name, float(fault.pop(name)))
+            if fault:
+                conditions.add(msgspec.convert(fault, Fault))
+        except msgspec.ValidationError as error:
+            raise invalid(str(error)) from error
+        return {
+            "faults": [
+                {name: value for name, value in msgspec.to_builtins(fault).items() if name != "expires"}
+                for fault in conditions.faults
+            ],
+            "limits": msgspec.to_builtins(conditions.limits),
+            "replica_lag_seconds": conditions.replica_lag_seconds,
+            "date_skew_seconds": conditions.date_skew_seconds,
+        }
+
+    async def populate(self, given: JSON) -> JSON:
+        """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "seed": 0, "user_prefix": "user_"} makes
+        objects without events."""
+        try:
+            return populate(self.account, **given)
+        except TypeError as error:
+            raise invalid(str(error)) from error
+
+    async def change_keys(self, given: JSON) -> JSON:
+        """{"deny": ["product", "invoice_read"], "key": "rk_test_..."} makes a restricted key that lacks these;
+        {"expire": KEY}; {"restore": KEY}."""
+        if "expire" in given:
+            self.keys.expired.add(str(given["expire"]))
+            return {"key": given["expire"], "expired": True}
+        if "restore" in given:
+            self.keys.expired.discard(str(given["restore"]))
+            self.keys.denied.pop(str(given["restore"]), None)
+            return {"key": given["restore"], "expired": False}
+        key = str(given.get("key") or self.account.ids.plain("rk_test_", 32))
+        self.keys.restrict(key, set(given.get("deny", ())))
+        return {"key": key, "lacks": sorted(self.keys.denied[key])}
+
+
+def _decoded(body: bytes) -> JSON:
+    try:
+        given = msgspec.json.decode(body) if body.strip() else {}
+    except msgspec.DecodeError as error:
+        raise invalid(f"Controls take JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise invalid("Controls take a JSON object")
+    return given

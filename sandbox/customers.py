@@ -1,0 +1,66 @@
+"""Who pays: customers, and the cards they pay with."""
+
+from typing import Any
+
+from sandbox import subscriptions
+from sandbox.account import Account
+from sandbox.shapes.blanks import BLANKS
+from sandbox.store import Record
+
+__all__ = ["attach_card", "create_customer", "delete_customer", "detach_card", "prefer_card", "settings_with"]
+
+
+def create_customer(account: Account, **fields: Any) -> Record:
+    """A new customer."""
+    record = {
+        "id": account.ids.plain("cus_"),
+        "created": account.now,
+        "invoice_prefix": account.ids.characters(8).upper(),
+        **fields,
+    }
+    account.create("customer", record)
+    account.emit("customer.created", "customer", record["id"])
+    return record
+
+
+def attach_card(account: Account, customer: str, *, last4: str = "4242") -> Record:
+    """A card of the customer's."""
+    owner = account.get("customer", customer)
+    blank = BLANKS["payment_method"]
+    record: Record = {
+        "id": account.ids.timed("pm_", account.now),
+        "billing_details": {**blank["billing_details"], "email": owner.get("email"), "name": owner.get("name")},
+        "card": {**blank["card"], "last4": last4},
+        "created": account.now,
+        "customer": customer,
+    }
+    account.create("payment_method", record)
+    account.emit("payment_method.attached", "payment_method", record["id"])
+    return record
+
+
+def detach_card(account: Account, id: str) -> None:
+    """Take a card from its customer, for good."""
+    since = account.change("payment_method", id, customer=None)
+    account.emit("payment_method.detached", "payment_method", id, since=since)
+
+
+def delete_customer(account: Account, id: str) -> None:
+    """Delete a customer, whose subscriptions end at once."""
+    for subscription in account.view.owned("subscription", "customer", id):
+        if subscription["status"] not in subscriptions.ENDED:
+            subscriptions.end(account, subscription["id"])
+    account.delete("customer", id)
+    account.emit("customer.deleted", "customer", id)
+
+
+def prefer_card(account: Account, customer: str, card: str) -> None:
+    """From now on the customer's invoices are paid with this card."""
+    settings = settings_with(account.get("customer", customer), card)
+    account.update("customer.updated", "customer", customer, invoice_settings=settings)
+
+
+def settings_with(customer: Record, card: str) -> dict[str, Any]:
+    """The customer's invoice settings with another card in them."""
+    settings = customer.get("invoice_settings", BLANKS["customer"]["invoice_settings"])
+    return {**settings, "default_payment_method": card}

@@ -1,0 +1,291 @@
+"""Telling webhook endpoints of events: signed as Stripe signs, tried again until they answer 2xx, in good order or bad."""
+
+import asyncio
+import hmac
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from heapq import heappop, heappush
+from typing import Any
+
+import msgspec
+
+from sandbox.account import Account
+from sandbox.events import Event, snapshot, thin
+from sandbox.http_out import Poster
+from sandbox.shapes import CURRENT, shape_of
+
+__all__ = ["Delivery", "Endpoint", "Settings", "signature"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Endpoint(msgspec.Struct):
+    """Who is told: of which events, in which shape, with or without the object."""
+
+    id: str
+    url: str
+    secrets: list[str]
+    created: int = 0
+    api_version: str = CURRENT
+    enabled_events: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    payload: str = "snapshot"
+    disabled: bool = False
+    described_version: str | None = None
+
+    def wants(self, type: str) -> bool:
+        """Whether events of this type go here."""
+        return not self.disabled and ("*" in self.enabled_events or type in self.enabled_events)
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True):
+    """How well deliveries go. By default: at once, in order of creation as far as several connections keep it, each once."""
+
+    paused: bool = False
+    concurrency: int = 8
+    timeout_seconds: float = 10.0
+    retry_seconds: list[float] = msgspec.field(default_factory=lambda: [0.1, 0.3, 1.0, 2.0, 5.0])
+    max_attempts: int = 200
+    delay_seconds: float = 0.0
+    reorder_seconds: float = 0.0
+    burst_seconds: float = 0.0
+    duplicate: float = 0.0
+    drop: float = 0.0
+
+
+@dataclass(slots=True)
+class _Job:
+    event: Event
+    endpoint: Endpoint
+    is_thin: bool
+    is_extra: bool = False
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What has been sent so far."""
+
+    attempted: int = 0
+    ok: int = 0
+    dropped: int = 0
+    duplicated: int = 0
+    given_up: int = 0
+    by_status: dict[int, int] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        """The counts as JSON."""
+        return {
+            "attempted": self.attempted,
+            "ok": self.ok,
+            "dropped": self.dropped,
+            "duplicated": self.duplicated,
+            "given_up": self.given_up,
+            "by_status": {str(status): count for status, count in self.by_status.items()},
+        }
+
+
+class Delivery:
+    """The queue of what is to be delivered, and who delivers it."""
+
+    def __init__(self, account: Account, *, seed: int = 0) -> None:
+        self.account = account
+        self.endpoints: dict[str, Endpoint] = {}
+        self.settings = Settings()
+        self.counts = _Counts()
+        self.on_endpoint: Callable[[str, Endpoint | None], None] | None = None
+        self._chance = random.Random(seed)
+        self._queue: list[tuple[float, int, _Job]] = []
+        self._queued = 0
+        self._sending: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._poster = Poster()
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries are queued or under way."""
+        return len(self._queue) + len(self._sending)
+
+    def clear(self, *, seed: int = 0) -> None:
+        """Forget what is queued, the counts and the settings; endpoints stay."""
+        self._queue.clear()
+        self.settings = Settings()
+        self.counts = _Counts()
+        self._chance = random.Random(seed)
+        self._settle()
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Tell this endpoint too, from now on."""
+        self.endpoints[endpoint.id] = endpoint
+        if self.on_endpoint is not None:
+            self.on_endpoint(endpoint.id, endpoint)
+
+    def remove(self, id: str) -> None:
+        """Tell this endpoint no more; what is queued for it is not sent again."""
+        del self.endpoints[id]
+        if self.on_endpoint is not None:
+            self.on_endpoint(id, None)
+
+    def announce(self, event: Event) -> None:
+        """Queue an event for every endpoint that wants it."""
+        for endpoint in self.endpoints.values():
+            if not endpoint.wants(event.type):
+                continue
+            if endpoint.payload in ("snapshot", "both") and not event.thin_only:
+                self._schedule(_Job(event, endpoint, is_thin=False))
+            if endpoint.payload in ("thin", "both"):
+                self._schedule(_Job(event, endpoint, is_thin=True))
+
+    def chance(self, probability: float) -> bool:
+        """Draw: whether something of this probability happens now."""
+        return probability > 0 and self._chance.random() < probability
+
+    def discard(self) -> None:
+        """Drop what is queued, as if the deliveries had been given up."""
+        self._queue.clear()
+        self._settle()
+
+    def resend(self, event: Event) -> None:
+        """Queue an event once more, as a person in the dashboard does."""
+        for endpoint in self.endpoints.values():
+            self._enqueue(_Job(event, endpoint, is_thin=False, is_extra=True), 0.0)
+
+    async def run(self) -> None:
+        """Deliver what falls due, for ever."""
+        while True:
+            wait = self._start_due()
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def flush(self, *, shuffle: bool = False) -> None:
+        """Try everything queued now, paused or not, and wait for the answers; failures wait for their next time."""
+        jobs = [job for _, _, job in sorted(self._queue, key=lambda entry: entry[:2])]
+        self._queue.clear()
+        if shuffle:
+            self._chance.shuffle(jobs)
+        gate = asyncio.Semaphore(self.settings.concurrency)
+
+        async def send(job: _Job) -> None:
+            async with gate:
+                await self._send(job)
+
+        self._idle.clear()
+        tasks = {asyncio.create_task(send(job)) for job in jobs}
+        self._sending |= tasks
+        for task in tasks:
+            task.add_done_callback(self._done)
+        if self._sending:
+            await asyncio.wait(set(self._sending))
+        self._settle()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing is queued or under way, or until the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return
+
+    def set(self, changes: dict[str, Any]) -> None:
+        """Change some settings."""
+        self.settings = msgspec.convert({**msgspec.to_builtins(self.settings), **changes}, Settings)
+        self._woken.set()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._poster.close()
+
+    def _schedule(self, job: _Job) -> None:
+        settings = self.settings
+        owed = self.account.log.owed
+        if not job.is_thin:
+            owed[job.event.id] = owed.get(job.event.id, 0) + 1
+        if self.chance(settings.drop):
+            self.counts.dropped += 1
+            return
+        self._enqueue(job, self._delay())
+        if self.chance(settings.duplicate):
+            self.counts.duplicated += 1
+            self._enqueue(_Job(job.event, job.endpoint, job.is_thin, is_extra=True), self._delay())
+
+    def _delay(self) -> float:
+        settings = self.settings
+        delay = settings.delay_seconds
+        if settings.reorder_seconds:
+            delay += self._chance.random() * settings.reorder_seconds
+        if settings.burst_seconds:
+            delay += settings.burst_seconds - time.monotonic() % settings.burst_seconds
+        return delay
+
+    def _enqueue(self, job: _Job, delay: float) -> None:
+        self._queued += 1
+        due = time.monotonic() + delay
+        self._idle.clear()
+        heappush(self._queue, (due, self._queued, job))
+        self._woken.set()
+
+    def _start_due(self) -> float | None:
+        """Start what is due, as far as there is room; returns how long to wait for more."""
+        while self._queue and not self.settings.paused and len(self._sending) < self.settings.concurrency:
+            wait = self._queue[0][0] - time.monotonic()
+            if wait > 0:
+                return wait
+            task = asyncio.create_task(self._send(heappop(self._queue)[2]))
+            self._sending.add(task)
+            task.add_done_callback(self._done)
+        return None
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._woken.set()
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._queue and not self._sending:
+            self._idle.set()
+
+    async def _send(self, job: _Job) -> None:
+        endpoint, log = job.endpoint, self.account.log
+        job.attempts += 1
+        self.counts.attempted += 1
+        body = self._body(job)
+        headers = {
+            "Accept": "*/*; q=0.5, application/xml",
+            "Cache-Control": "no-cache",
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(body, endpoint.secrets, int(time.time())),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }
+        status = await self._poster.post(endpoint.url, body, headers, timeout_seconds=self.settings.timeout_seconds)
+        self.counts.by_status[status] = self.counts.by_status.get(status, 0) + 1
+        if 200 <= status < 300:
+            self.counts.ok += 1
+            if not job.is_thin and not job.is_extra:
+                log.owed[job.event.id] -= 1
+            return
+        if job.attempts >= self.settings.max_attempts or job.endpoint.id not in self.endpoints:
+            self.counts.given_up += 1
+            return
+        waits = self.settings.retry_seconds
+        self._enqueue(job, waits[min(job.attempts, len(waits)) - 1])
+
+    def _body(self, job: _Job) -> bytes:
+        if job.is_thin:
+            return _encode(thin(job.event))
+        owed = self.account.log.owed.get(job.event.id, 0)
+        return _encode(snapshot(job.event, shape_of(job.endpoint.api_version), self.account.store, owed=max(owed, 1)))
+
+
+def signature(body: bytes, secrets: list[str], second: int) -> str:
+    """The `Stripe-Signature` header; with two secrets, as while one is being rolled, it carries two signatures."""
+    signed = f"{second}.".encode() + body
+    made = [f"v1={hmac.new(secret.encode(), signed, sha256).hexdigest()}" for secret in secrets]
+    return ",".join([f"t={second}", *made])

@@ -1,0 +1,49 @@
+"""The errors Stripe answers with."""
+
+from typing import Any
+
+__all__ = ["StripeError", "invalid", "missing"]
+
+
+class StripeError(Exception):
+    """A request that ends in an error, as Stripe words it."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.code = code
+        self.param = param
+        self.headers = headers or {}
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON of the answer, without the fields that have nothing to say."""
+        error: dict[str, Any] = {"message": self.message, "type": self.type}
+        if self.code is not None:
+            error["code"] = self.code
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"
+        if self.param is not None:
+            error["param"] = self.param
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
+        return {"error": error}
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> StripeError:
+    """The error for a request that Stripe can't understand."""
+    return StripeError(400, message, param=param, code=code)
+
+
+def missing(kind: str, id: str, *, param: str = "id", status: int = 404) -> StripeError:
+    """The error for an id that nothing has; 404 where it stood in the path, 400 where it was a parameter."""
+    words = {"checkout.session": "checkout session", "payment_method": "PaymentMethod"}.get(kind, kind)
+    return StripeError(status, f"No such {words}: '{id}'", code="resource_missing", param=param)

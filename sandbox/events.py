@@ -1,0 +1,138 @@
+"""Events: what is said of each change, once and for all, in whichever shape it is asked for.
+
+An event keeps no payload. It keeps the number the account stood at, so that its object can be drawn as it was then.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from sandbox.kinds import KINDS
+from sandbox.shapes import Shape
+from sandbox.store import Key, Store
+
+__all__ = ["Event", "EventLog", "previous_attributes", "snapshot", "thin"]
+
+KEPT_SECONDS = 30 * 24 * 3600
+
+
+class Event(msgspec.Struct, gc=False, omit_defaults=True):
+    """A change of one object. `number` is the state it shows, `since` the one before, where it was an update."""
+
+    id: str
+    thin_id: str
+    type: str
+    kind: str
+    object_id: str
+    created: float
+    number: int
+    since: int | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    as_stub: bool = False
+    thin_only: bool = False
+
+    @property
+    def second(self) -> int:
+        """Its time as snapshots tell it."""
+        return int(self.created)
+
+
+class EventLog:
+    """All events, oldest first, and how many deliveries of each are still owed."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Event] = {}
+        self.by_thin_id: dict[str, Event] = {}
+        self.order: list[Key] = []
+        self.places: dict[str, Key] = {}
+        self.owed: dict[str, int] = {}
+
+    def add(self, event: Event) -> None:
+        """Take an event in."""
+        self.by_thin_id[event.thin_id] = event
+        if event.thin_only:
+            return
+        self.by_id[event.id] = event
+        key = (event.second, len(self.by_id), event.id)
+        self.places[event.id] = key
+        if not self.order or key > self.order[-1]:
+            self.order.append(key)
+        else:
+            insort(self.order, key)
+
+    def oldest_kept(self, now: int) -> int:
+        """The index of the first event that is still listed."""
+        return bisect_left(self.order, self.horizon(now))
+
+    @staticmethod
+    def horizon(now: int) -> Key:
+        """The place before which an event is no longer to be had."""
+        return now - KEPT_SECONDS, 0, ""
+
+
+def snapshot(event: Event, shape: Shape, store: Store, *, owed: int) -> dict[str, Any]:
+    """An event with its whole object, as `/v1/events` and webhooks show it."""
+    then = store.view(event.number)
+    kept_as = KINDS[event.kind].kept_as
+    shown = shape.render(event.kind, then.get(kept_as, event.object_id), then)
+    data: dict[str, Any] = {"object": shown}
+    if event.as_stub:
+        data["object"] = {"id": event.object_id, "object": event.kind, "deleted": True}
+    elif event.since is not None:
+        before = store.view(event.since)
+        old = shape.render(event.kind, before.get(kept_as, event.object_id), before)
+        data["previous_attributes"] = previous_attributes(old, shown)
+    return {
+        "id": event.id,
+        "object": "event",
+        "api_version": shape.version,
+        "created": event.second,
+        "data": data,
+        "livemode": False,
+        "pending_webhooks": owed,
+        "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+        "type": event.type,
+    }
+
+
+def thin(event: Event) -> dict[str, Any]:
+    """An event that only names its object, as `/v2/core/events` and thin destinations show it."""
+    created = datetime.fromtimestamp(event.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    reason = None
+    if event.request_id is not None:
+        request = {"id": event.request_id, "idempotency_key": event.idempotency_key}
+        reason = {"type": "request", "request": request}
+    shown = {
+        "id": event.thin_id,
+        "object": "v2.core.event",
+        "type": f"v1.{event.type}",
+        "created": created,
+        "livemode": False,
+        "context": None,
+        "reason": reason,
+    }
+    path = KINDS[event.kind].path
+    if path:  # A discount has no address of its own.
+        related = {"id": event.object_id, "type": event.kind, "url": f"{path}/{event.object_id}"}
+        shown["related_object"] = related
+    if not event.thin_only:
+        shown["snapshot_event"] = event.id
+    return shown
+
+
+def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What an update replaced: objects by their changed fields, arrays whole."""
+    previous: dict[str, Any] = {}
+    for name in (*new, *(name for name in old if name not in new)):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            previous[name] = previous_attributes(before, after)
+        else:
+            previous[name] = before
+    return previous

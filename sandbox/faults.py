@@ -1,0 +1,89 @@
+"""What goes wrong on the API's side: limits, errors, slowness, replicas that lag, a clock that is off."""
+
+import time
+
+import msgspec
+
+from sandbox.errors import StripeError
+
+__all__ = ["Conditions", "Fault", "Limits", "rate_limited"]
+
+
+class Fault(msgspec.Struct, forbid_unknown_fields=True):
+    """Trouble for the operations whose name begins with `operation`, so many requests or seconds long."""
+
+    operation: str = ""
+    rate429: float = 0.0
+    rate500: float = 0.0
+    reason: str = "global-rate"
+    slow_seconds: float = 0.0
+    hang: bool = False
+    requests: int | None = None
+    seconds: float | None = None
+    expires: float = float("inf")
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True):
+    """Requests a second: for the account, and for each named operation by itself. None is without limit."""
+
+    account: float | None = 25.0
+    operation: float | None = 25.0
+
+
+class Conditions:
+    """The faults that are on, and the limits."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing goes wrong, and nothing is limited."""
+        self.faults: list[Fault] = []
+        self.limits: Limits | None = None
+        self.replica_lag_seconds = 0.0
+        self.date_skew_seconds = 0.0
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def add(self, fault: Fault) -> None:
+        """Switch a fault on."""
+        if fault.seconds is not None:
+            fault.expires = time.monotonic() + fault.seconds
+        self.faults.append(fault)
+
+    def faults_of(self, operation: str) -> list[Fault]:
+        """The faults that this request meets; each is a request nearer to its end."""
+        now = time.monotonic()
+        self.faults = [fault for fault in self.faults if fault.expires > now and fault.requests != 0]
+        met = [fault for fault in self.faults if operation.startswith(fault.operation)]
+        for fault in met:
+            if fault.requests is not None:
+                fault.requests -= 1
+        return met
+
+    def limit(self, operation: str) -> None:
+        """Refuse a request that comes too soon."""
+        if self.limits is None:
+            return
+        if self.limits.operation is not None and not self._take(operation, self.limits.operation):
+            raise rate_limited("endpoint-rate")
+        if self.limits.account is not None and not self._take("", self.limits.account):
+            raise rate_limited("global-rate")
+
+    def _take(self, name: str, rate: float) -> bool:
+        """Take a token from a bucket that holds one second's worth."""
+        now = time.monotonic()
+        tokens, filled = self._buckets.get(name, (rate, now))
+        tokens = min(tokens + (now - filled) * rate, rate)
+        enough = tokens >= 1
+        self._buckets[name] = (tokens - 1 if enough else tokens, now)
+        return enough
+
+
+def rate_limited(reason: str) -> StripeError:
+    """Stripe's answer to a request too many; it does not say when to come back."""
+    return StripeError(
+        429,
+        "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",
+        code="lock_timeout" if reason == "lock-timeout" else "rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": reason},
+    )

@@ -1,0 +1,108 @@
+"""The kinds of object the sandbox holds: one row of data each."""
+
+from dataclasses import dataclass
+
+__all__ = ["BY_PATH", "KINDS", "Kind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of Stripe's object types, and how its list can be narrowed.
+
+    `owners` and `traits` name a list's filters and the field of the record each one reads. Owners have an index of their
+    own, because few objects share one; traits are compared in passing. A field with a star reads each member of a list.
+    """
+
+    name: str
+    path: str
+    prefix: str = ""
+    owners: tuple[tuple[str, str], ...] = ()
+    traits: tuple[tuple[str, str], ...] = ()
+    deleted_stub: bool = False
+    shelf: str = ""
+
+    @property
+    def filters(self) -> tuple[tuple[str, str], ...]:
+        """All filters, in the order in which their values are kept."""
+        return self.owners + self.traits
+
+    @property
+    def kept_as(self) -> str:
+        """The kind whose records these are: a plan is a price seen in an older way."""
+        return self.shelf or self.name
+
+
+_ROWS = (
+    Kind("product", "/v1/products", "prod_", traits=(("active", "active"), ("url", "url"), ("ids", "id"))),
+    Kind(
+        "price",
+        "/v1/prices",
+        "price_",
+        owners=(("product", "product"), ("lookup_keys", "lookup_key")),
+        traits=(("active", "active"), ("type", "type"), ("currency", "currency")),
+    ),
+    Kind(
+        "plan", "/v1/plans", "price_", shelf="price", owners=(("product", "product"),), traits=(("active", "active"),)
+    ),
+    Kind(
+        "customer",
+        "/v1/customers",
+        "cus_",
+        owners=(("email", "email"), ("user_id", "metadata.user_id")),
+        deleted_stub=True,
+    ),
+    Kind("coupon", "/v1/coupons"),
+    Kind("discount", "", "di_"),
+    Kind(
+        "payment_method",
+        "/v1/payment_methods",
+        "pm_",
+        owners=(("customer", "customer"),),
+        traits=(("type", "type"),),
+    ),
+    Kind(
+        "subscription",
+        "/v1/subscriptions",
+        "sub_",
+        owners=(("customer", "customer"), ("price", "items.*.price")),
+        traits=(("status", "status"), ("collection_method", "collection_method")),
+    ),
+    Kind(
+        "invoice",
+        "/v1/invoices",
+        "in_",
+        owners=(("customer", "customer"), ("subscription", "_subscription")),
+        traits=(("status", "status"), ("collection_method", "collection_method")),
+    ),
+    Kind(
+        "invoice_payment",
+        "/v1/invoice_payments",
+        "inpay_",
+        owners=(("invoice", "invoice"), ("payment", "payment.payment_intent")),
+        traits=(("status", "status"),),
+    ),
+    Kind("payment_intent", "/v1/payment_intents", "pi_", owners=(("customer", "customer"),)),
+    Kind(
+        "charge",
+        "/v1/charges",
+        "ch_",
+        owners=(("customer", "customer"), ("payment_intent", "payment_intent")),
+    ),
+    Kind("refund", "/v1/refunds", "re_", owners=(("charge", "charge"), ("payment_intent", "payment_intent"))),
+    Kind("dispute", "/v1/disputes", "du_", owners=(("charge", "charge"), ("payment_intent", "payment_intent"))),
+    Kind(
+        "checkout.session",
+        "/v1/checkout/sessions",
+        "cs_",
+        owners=(
+            ("customer", "customer"),
+            ("subscription", "subscription"),
+            ("payment_intent", "payment_intent"),
+            ("client_reference_id", "client_reference_id"),
+        ),
+        traits=(("status", "status"),),
+    ),
+)
+
+KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+BY_PATH: dict[str, Kind] = {row.path: row for row in _ROWS if row.path}

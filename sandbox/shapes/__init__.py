@@ -1,0 +1,45 @@
+"""The shapes of the API: one record, shown as the version asked for shows it."""
+
+from typing import Any
+
+from sandbox.errors import invalid
+from sandbox.shapes import endive, legacy
+from sandbox.store import Record, View
+
+__all__ = ["CURRENT", "LEGACY", "Shape", "shape_of"]
+
+CURRENT = "2026-10-28.endive"
+LEGACY = "2024-06-20"
+_BIG_BREAK = "2025-03-31"
+
+
+class Shape:
+    """One of the two shapes, under the name of the version it is asked by."""
+
+    def __init__(self, version: str, *, is_legacy: bool) -> None:
+        self.version = version
+        self.is_legacy = is_legacy
+
+    def render(self, kind: str, record: Record, view: View) -> dict[str, Any]:
+        """An object."""
+        return legacy.render(kind, record, view) if self.is_legacy else endive.render(kind, record, view)
+
+    def item(self, item: Record, subscription: str, view: View) -> dict[str, Any]:
+        """An item of a subscription, by itself."""
+        shown = legacy.subscription_item if self.is_legacy else endive.subscription_item
+        return shown(item, subscription, view)
+
+    def line(self, line: Record, invoice: Record, view: View) -> dict[str, Any]:
+        """A line of an invoice, by itself."""
+        return legacy.line(line, invoice, view) if self.is_legacy else endive.line(line, invoice)
+
+
+def shape_of(version: str | None) -> Shape:
+    """The shape a version has; versions between the two that are known look like the nearer one."""
+    if version is None:
+        return Shape(CURRENT, is_legacy=False)
+    date = version.partition(".")[0]
+    parts = date.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(part.isdigit() for part in parts):
+        raise invalid(f"Invalid Stripe API version: {version}")
+    return Shape(version, is_legacy=date < _BIG_BREAK)

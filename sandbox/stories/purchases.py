@@ -1,0 +1,151 @@
+"""Stories in which something is bought in another way than by a plain membership."""
+
+from typing import Any
+
+from sandbox import catalog, checkout, customers, invoices, subscriptions
+from sandbox.account import Account
+from sandbox.errors import invalid
+from sandbox.stories import shop
+from sandbox.stories.membership import sign_up
+from sandbox.stories.telling import story
+
+__all__ = [
+    "complete_checkout",
+    "many_items",
+    "many_lines",
+    "several_customers",
+    "several_subscriptions",
+    "token_pack",
+    "trial",
+    "yearly",
+    "zero_invoice",
+]
+
+
+@story
+def trial(account: Account, *, user_id: str, price: str = "pro_monthly", days: int = 14) -> dict[str, Any]:
+    """A membership begins with a trial; `renewal` ends it and bills the first period."""
+    return sign_up(account, user_id=user_id, price=price, trial_days=days)
+
+
+@story
+def yearly(account: Account, *, user_id: str, price: str = "pro_yearly") -> dict[str, Any]:
+    """A membership that is paid by the year."""
+    return sign_up(account, user_id=user_id, price=price)
+
+
+@story
+def zero_invoice(account: Account, *, user_id: str, price: str = "pro_monthly", coupon: str = "FREE") -> dict[str, Any]:
+    """A membership that a coupon of 100 % makes free for ever: its invoices are paid, and nothing was charged."""
+    if account.find("coupon", coupon) is None:
+        with account.requested(account.request_id()):
+            catalog.create_coupon(account, id=coupon, name="All of it", percent_off=100.0, duration="forever")
+    return {**sign_up(account, user_id=user_id, price=price, coupon=coupon), "coupon": coupon}
+
+
+@story
+def token_pack(account: Account, *, user_id: str, price: str = "token_pack", quantity: int = 1) -> dict[str, Any]:
+    """A user buys tokens once, through Checkout in payment mode."""
+    chosen = shop.price_named(account, price)
+    with account.requested(account.request_id()):
+        customer = shop.customer_of(account, user_id)
+    with account.requested(account.request_id()):
+        session = checkout.open_session(
+            account,
+            mode="payment",
+            prices=[(chosen["id"], quantity)],
+            customer=customer,
+            client_reference_id=user_id,
+            metadata={"user_id": user_id},
+            success_url="https://app.example.com/welcome",
+        )
+    account.clock.let_pass(20)
+    return complete_checkout(account, session=session)
+
+
+@story
+def complete_checkout(account: Account, *, session: str, email: str | None = None) -> dict[str, Any]:
+    """The buyer of a checkout session, which the API has opened, pays."""
+    record = account.require("checkout.session", session, param="session")
+    with account.requested(account.request_id()):
+        checkout.complete(account, session, email=email or record.get("customer_email"))
+    done = account.get("checkout.session", session)
+    made = {"checkout_session": session}
+    if done.get("subscription") is not None:
+        made.update(shop.made(account, done["subscription"]))
+    else:
+        intent = account.get("payment_intent", done["payment_intent"])
+        made.update(customer=done["customer"], payment_intent=intent["id"], charge=intent["latest_charge"])
+    user_id = shop.user_of(account, done["customer"])
+    return made if user_id is None else {**made, "user_id": user_id}
+
+
+@story
+def several_subscriptions(account: Account, *, user_id: str, prices: list[str] | None = None) -> dict[str, Any]:
+    """One customer holds several subscriptions at once."""
+    made = [sign_up(account, user_id=user_id, price=price) for price in prices or ["starter_monthly", "pro_monthly"]]
+    return {
+        "user_id": user_id,
+        "customer": made[0]["customer"],
+        "subscriptions": [each["subscription"] for each in made],
+        "checkout_sessions": [each["checkout_session"] for each in made],
+    }
+
+
+@story
+def several_customers(account: Account, *, user_id: str, count: int = 2) -> dict[str, Any]:
+    """Checkout made a new customer each time, so that one user has many; the last one holds the subscription."""
+    ids = []
+    for number in range(count):
+        with account.requested(account.request_id()):
+            made = customers.create_customer(
+                account, email=f"{user_id}+{number}@example.com", metadata={"user_id": user_id}
+            )
+        ids.append(made["id"])
+    return {**sign_up(account, user_id=user_id, customer=ids[-1]), "customers": ids}
+
+
+@story
+def many_items(account: Account, *, user_id: str, count: int = 12) -> dict[str, Any]:
+    """A subscription with more items than its embedded list shows, and so with as many lines on its invoice."""
+    if not 1 <= count <= 100:
+        raise invalid("count: 1 to 100", "count")
+    product = shop.price_named(account, "pro_monthly")["product"]
+    with account.requested(account.request_id()):
+        prices = [
+            catalog.create_price(
+                account, product=product, unit_amount=100 + number, interval="month", nickname=f"part {number}"
+            )
+            for number in range(count)
+        ]
+    with account.requested(account.request_id()):
+        customer = shop.customer_of(account, user_id)
+        card = customers.attach_card(account, customer)["id"]
+    with account.requested(account.request_id()):
+        id = subscriptions.create(
+            account,
+            customer=customer,
+            prices=[(price["id"], 1) for price in prices],
+            default_payment_method=card,
+            metadata={"user_id": user_id},
+        )
+    return shop.made(account, id)
+
+
+@story
+def many_lines(account: Account, *, user_id: str, count: int = 14) -> dict[str, Any]:
+    """A manual invoice with more lines than its embedded list shows, paid; they are packs, not a membership."""
+    price = shop.price_named(account, "token_pack")
+    with account.requested(account.request_id()):
+        customer = shop.customer_of(account, user_id)
+        card = customers.attach_card(account, customer)["id"]
+    id = account.ids.timed("in_", account.now)
+    now = account.now
+    with account.requested(account.request_id()):
+        lines = [invoices.line(account, price, 1, (now, now)) for _ in range(count)]
+        invoices.draft(
+            account, id=id, customer=customer, currency="usd", reason="manual", lines=lines, period=(now, now)
+        )
+        invoices.finalize(account, id)
+        invoices.pay(account, id, card)
+    return {"user_id": user_id, "customer": customer, "invoice": id}

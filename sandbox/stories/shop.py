@@ -1,0 +1,122 @@
+"""The shop the stories play in: two memberships and a token pack, set up when they are first needed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox import catalog, customers
+from sandbox.account import Account
+from sandbox.errors import invalid
+from sandbox.store import Record
+from sandbox.stories import expected
+
+__all__ = ["customer_of", "live_subscription", "made", "price_named", "user_of", "wait_until"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ware:
+    name: str
+    metadata: dict[str, str]
+    prices: dict[str, tuple[int, str | None]]
+
+
+_WARES = (
+    _Ware(
+        "Starter",
+        {"role": "PREMIUM", "tokens": "1000"},
+        {"starter_monthly": (900, "month"), "starter_yearly": (9000, "year")},
+    ),
+    _Ware(
+        "Pro", {"role": "PREMIUM", "tokens": "5000"}, {"pro_monthly": (2900, "month"), "pro_yearly": (29000, "year")}
+    ),
+    _Ware("Token pack", {"tokens": "500"}, {"token_pack": (500, None)}),
+)
+
+
+def price_named(account: Account, name: str) -> Record:
+    """The price with this id or lookup key; the shop's own are made when first asked for."""
+    price = account.find("price", name)
+    if price is not None:
+        return price
+    for record in reversed(account.view.owned("price", "lookup_keys", name)):
+        if record.get("active", True):
+            return record
+    for ware in _WARES:
+        if name in ware.prices:
+            return _stock(account, ware)[name]
+    raise invalid(f"No such price: '{name}'", "price", "resource_missing")
+
+
+def customer_of(account: Account, user_id: str, email: str | None = None, name: str | None = None) -> str:
+    """The user's newest customer, made if there is none."""
+    known = [record for record in expected.customers_of(account, user_id) if account.find("customer", record["id"])]
+    if known:
+        return str(known[-1]["id"])
+    record = customers.create_customer(
+        account, email=email or f"{user_id}@example.com", name=name, metadata={"user_id": user_id}
+    )
+    return str(record["id"])
+
+
+def live_subscription(account: Account, user_id: str | None, subscription: str | None) -> Record:
+    """The subscription a story goes on with: the one named, or the user's newest that has not ended."""
+    if subscription is not None:
+        return account.require("subscription", subscription, param="subscription")
+    if user_id is None:
+        raise invalid("Say whose story it is: user_id or subscription.", "user_id", "parameter_missing")
+    for record in reversed(expected.subscriptions_of(account, user_id)):
+        if record["status"] not in ("canceled", "incomplete_expired"):
+            return record
+    raise invalid(f"User {user_id} has no subscription that goes on.", "user_id", "resource_missing")
+
+
+def user_of(account: Account, customer: str) -> str | None:
+    """The user a customer belongs to."""
+    record = account.get("customer", customer)
+    user_id = record.get("metadata", {}).get("user_id")
+    if user_id is not None:
+        return str(user_id)
+    for session in account.view.owned("checkout.session", "customer", customer):
+        if session.get("client_reference_id") is not None:
+            return str(session["client_reference_id"])
+    return None
+
+
+def made(account: Account, subscription: str) -> dict[str, Any]:
+    """The ids that belong to a subscription."""
+    record = account.get("subscription", subscription)
+    invoice = account.get("invoice", record["latest_invoice"])
+    item = record["items"][0]
+    ids = {
+        "customer": record["customer"],
+        "subscription": subscription,
+        "subscription_item": item["id"],
+        "price": item["price"],
+        "product": account.get("price", item["price"])["product"],
+        "invoice": invoice["id"],
+        "payment_intent": invoice["_payment_intent"],
+        "charge": invoice["_charge"],
+    }
+    user_id = user_of(account, record["customer"])
+    return ids if user_id is None else {**ids, "user_id": user_id}
+
+
+def wait_until(account: Account, second: int) -> None:
+    """Let the clock go on to a moment, unless that is past."""
+    if account.now < second:
+        account.clock.advance(second - account.clock.precise())
+
+
+def _stock(account: Account, ware: _Ware) -> dict[str, Record]:
+    with account.requested(account.request_id()):
+        product = catalog.create_product(
+            account, name=ware.name, description=f"{ware.name} of the sandbox", metadata=ware.metadata
+        )
+    stock = {}
+    for key, (amount, interval) in ware.prices.items():
+        with account.requested(account.request_id()):
+            stock[key] = catalog.create_price(
+                account, product=product["id"], unit_amount=amount, interval=interval, lookup_key=key
+            )
+    first = next(iter(stock.values()))["id"]
+    catalog.update_product(account, product["id"], default_price=first)
+    return stock

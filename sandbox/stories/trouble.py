@@ -1,0 +1,158 @@
+"""Stories in which money does not come, comes back, or is fought over."""
+
+from typing import Any
+
+from sandbox import invoices, payments, subscriptions
+from sandbox.account import Account
+from sandbox.errors import invalid
+from sandbox.store import Record
+from sandbox.stories import expected, shop
+from sandbox.stories.telling import story
+
+__all__ = ["dispute", "incomplete", "past_due", "recovery", "refund", "refund_failed", "unpaid"]
+
+_DAY = 24 * 3600
+_RETRIES = 3
+
+
+@story
+def incomplete(account: Account, *, user_id: str, price: str = "pro_monthly", expires: bool = False) -> dict[str, Any]:
+    """A sign-up whose first payment fails; with `expires` nobody pays within 23 hours, and it is over."""
+    chosen = shop.price_named(account, price)
+    with account.requested(account.request_id()):
+        customer = shop.customer_of(account, user_id)
+    with account.requested(account.request_id()):
+        id = subscriptions.create(
+            account,
+            customer=customer,
+            prices=[(chosen["id"], 1)],
+            payment="fails",
+            metadata={"user_id": user_id},
+        )
+    if expires:
+        account.clock.advance(23 * 3600)
+        with account.by_itself():
+            invoices.void(account, account.get("subscription", id)["latest_invoice"])
+            account.update(
+                "customer.subscription.updated", "subscription", id, status="incomplete_expired", ended_at=account.now
+            )
+    return shop.made(account, id)
+
+
+@story
+def past_due(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
+    """A renewal is not paid. The clock goes on to the period's end."""
+    id = shop.live_subscription(account, user_id, subscription)["id"]
+    _miss_payment(account, id)
+    return shop.made(account, id)
+
+
+@story
+def unpaid(
+    account: Account, *, user_id: str | None = None, subscription: str | None = None, then: str = "unpaid"
+) -> dict[str, Any]:
+    """All retries fail; `then` the subscription is `unpaid`, `canceled`, or stays `past_due`. The clock goes on for weeks."""
+    if then not in ("unpaid", "canceled", "past_due"):
+        raise invalid("then: unpaid, canceled or past_due", "then")
+    record = shop.live_subscription(account, user_id, subscription)
+    id = record["id"]
+    if record["status"] != "past_due":
+        _miss_payment(account, id)
+    record = account.get("subscription", id)
+    card = subscriptions.card_of(account, record)
+    with account.by_itself():
+        for attempt in range(_RETRIES):
+            account.clock.advance(3 * _DAY)
+            is_last = attempt == _RETRIES - 1
+            next_attempt = None if is_last else account.now + 3 * _DAY
+            invoices.fail(account, record["latest_invoice"], card, next_attempt=next_attempt)
+        if then == "canceled":
+            subscriptions.end(account, id, reason="payment_failed")
+        else:
+            account.update("customer.subscription.updated", "subscription", id, status=then)
+    return shop.made(account, id)
+
+
+@story
+def recovery(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
+    """The open invoice of a subscription that is incomplete, past due or unpaid is paid after all."""
+    record = shop.live_subscription(account, user_id, subscription)
+    with account.requested(account.request_id()):
+        subscriptions.pay_late(account, record["latest_invoice"])
+    return shop.made(account, record["id"])
+
+
+@story
+def refund(
+    account: Account, *, user_id: str | None = None, charge: str | None = None, amount: int | None = None
+) -> dict[str, Any]:
+    """The user's last payment is given back, wholly or by `amount` cents. The subscription goes on."""
+    paid = _charge_of(account, user_id, charge)
+    with account.requested(account.request_id()):
+        id = payments.refund(account, paid["id"], amount=amount, reason="requested_by_customer")
+    return {"refund": id, **_around(account, paid)}
+
+
+@story
+def refund_failed(
+    account: Account, *, user_id: str | None = None, charge: str | None = None, amount: int | None = None
+) -> dict[str, Any]:
+    """A refund is made, and days later the bank sends it back."""
+    paid = _charge_of(account, user_id, charge)
+    with account.requested(account.request_id()):
+        id = payments.refund(account, paid["id"], amount=amount, reason="requested_by_customer")
+    account.clock.let_pass(5 * _DAY)
+    with account.by_itself():
+        payments.fail_refund(account, id)
+    return {"refund": id, **_around(account, paid)}
+
+
+@story
+def dispute(
+    account: Account, *, user_id: str | None = None, charge: str | None = None, outcome: str = "lost"
+) -> dict[str, Any]:
+    """The user's last payment is disputed, and the dispute is `lost`, `won`, or still `open`."""
+    if outcome not in ("lost", "won", "open"):
+        raise invalid("outcome: lost, won or open", "outcome")
+    paid = _charge_of(account, user_id, charge)
+    with account.by_itself():
+        id = payments.open_dispute(account, paid["id"])
+        if outcome != "open":
+            account.clock.let_pass(20 * _DAY)
+            payments.close_dispute(account, id, won=outcome == "won")
+    return {"dispute": id, **_around(account, paid)}
+
+
+def _miss_payment(account: Account, id: str) -> None:
+    shop.wait_until(account, subscriptions.period_of(account.get("subscription", id))[1])
+    with account.by_itself():
+        subscriptions.renew(account, id, "fails")
+
+
+def _charge_of(account: Account, user_id: str | None, charge: str | None) -> Record:
+    if charge is not None:
+        return account.require("charge", charge, param="charge")
+    if user_id is None:
+        raise invalid("Say whose story it is: user_id or charge.", "user_id", "parameter_missing")
+    paid = [
+        record
+        for customer in expected.customers_of(account, user_id)
+        for record in account.view.owned("charge", "customer", customer["id"])
+        if record.get("status", "succeeded") == "succeeded"
+        and not record.get("refunded")
+        and not record.get("disputed")
+    ]
+    if not paid:
+        raise invalid(f"User {user_id} has paid nothing that is left.", "user_id", "resource_missing")
+    return paid[-1]
+
+
+def _around(account: Account, charge: Record) -> dict[str, Any]:
+    made = {
+        "charge": charge["id"],
+        "payment_intent": charge["payment_intent"],
+        "customer": charge["customer"],
+        "invoice": charge["_invoice"],
+    }
+    user_id = shop.user_of(account, charge["customer"])
+    return made if user_id is None else {**made, "user_id": user_id}

@@ -1,0 +1,371 @@
+"""Subscriptions, from the first payment to the end."""
+
+from typing import Any, Literal
+
+from sandbox import discounts, invoices
+from sandbox.account import Account
+from sandbox.periods import period_end
+from sandbox.store import Record
+
+__all__ = [
+    "ENDED",
+    "Payment",
+    "card_of",
+    "change_items",
+    "create",
+    "end",
+    "ending",
+    "new_item",
+    "pause",
+    "pay_late",
+    "period_of",
+    "renew",
+    "resume",
+]
+
+ENDED = ("canceled", "incomplete_expired")
+DRAFT_SECONDS = 3600
+RETRY_SECONDS = 3 * 24 * 3600
+
+Payment = Literal["succeeds", "fails"]
+"""What becomes of the next payment: the story knows, the sandbox doesn't."""
+
+
+def create(
+    account: Account,
+    *,
+    customer: str,
+    prices: list[tuple[str, int]],
+    payment: Payment = "succeeds",
+    trial_end: int | None = None,
+    coupon: str | None = None,
+    **fields: Any,
+) -> str:
+    """A new subscription with its first invoice; it becomes active if that is paid. Returns its id."""
+    now = account.now
+    id = account.ids.timed("sub_", now)
+    invoice = account.ids.timed("in_", now)
+    records = [(account.get("price", price), quantity) for price, quantity in prices]
+    first = records[0][0]
+    items = [_new_item(account, price, quantity, now, trial_end=trial_end) for price, quantity in records]
+    subscription: Record = {
+        "id": id,
+        "billing_cycle_anchor": trial_end or now,
+        "created": now,
+        "currency": first["currency"],
+        "customer": customer,
+        "items": items,
+        "latest_invoice": invoice,
+        "metadata": {},
+        "start_date": now,
+        "status": "trialing" if trial_end is not None else "incomplete",
+        "trial_end": trial_end,
+        "trial_start": now if trial_end is not None else None,
+        **fields,
+    }
+    if coupon is not None:
+        subscription["discounts"] = [discounts.give(account, coupon, customer=customer, subscription=id)]
+    account.create("subscription", subscription)
+    lines = [_line_of(account, item, trial=trial_end is not None) for item in items]
+    period = (now, now)
+    _draft(account, subscription, invoice, "subscription_create", lines, period)
+    account.emit("customer.subscription.created", "subscription", id)
+    account.update("customer.updated", "customer", customer, currency=first["currency"])
+    account.clock.let_pass(1)
+    invoices.finalize(account, invoice)
+    _collect(account, id, invoice, payment, first=True)
+    return id
+
+
+def renew(account: Account, id: str, payment: Payment = "succeeds") -> str:
+    """Begin the next period, and bill it; returns the invoice's id. The clock is not asked whether it is time."""
+    subscription = account.get("subscription", id)
+    ended = period_of(subscription)
+    invoice = account.ids.timed("in_", account.now)
+    ended_discounts = [di for di in subscription.get("discounts", []) if discounts.is_over(account, di)]
+    for discount in ended_discounts:
+        discounts.remove(account, discount)
+    status = "active" if subscription["status"] == "trialing" else subscription["status"]
+    since = account.change(
+        "subscription",
+        id,
+        discounts=[di for di in subscription.get("discounts", []) if di not in ended_discounts],
+        items=[_next_period(account, item, subscription["billing_cycle_anchor"]) for item in subscription["items"]],
+        latest_invoice=invoice,
+        status=status,
+        _pending_lines=[],
+    )
+    account.emit("customer.subscription.updated", "subscription", id, since=since)
+    renewed = account.get("subscription", id)
+    lines = [*subscription.get("_pending_lines", []), *(_line_of(account, item) for item in renewed["items"])]
+    _draft(account, renewed, invoice, "subscription_cycle", lines, ended)
+    paused = renewed.get("pause_collection")
+    if paused is not None:
+        _hold(account, invoice, paused["behavior"])
+        return invoice
+    account.clock.let_pass(DRAFT_SECONDS)
+    invoices.finalize(account, invoice)
+    _collect(account, id, invoice, payment)
+    return invoice
+
+
+def change_items(
+    account: Account,
+    id: str,
+    items: list[Record],
+    *,
+    proration: str = "create_prorations",
+    payment: Payment = "succeeds",
+    **fields: Any,
+) -> str | None:
+    """Replace the items, and bill the difference now (`always_invoice`), later (`create_prorations`) or not (`none`).
+
+    Returns the id of the invoice, where one was made.
+    """
+    subscription = account.get("subscription", id)
+    now = account.now
+    lines: list[Record] = []
+    if subscription["status"] in ("active", "past_due"):
+        lines = _prorations(account, subscription["items"], items, now)
+    fresh = _has_new_interval(account, subscription["items"], items)
+    if fresh:
+        anchor = {"billing_cycle_anchor": now}
+        items = [_restarted(account, item, now) for item in items]
+        lines = [member for member in lines if member["amount"] < 0] + [_line_of(account, item) for item in items]
+        proration = "always_invoice"
+    else:
+        anchor = {}
+    if proration != "always_invoice" or not lines:
+        pending = [*subscription.get("_pending_lines", []), *(lines if proration == "create_prorations" else [])]
+        since = account.change("subscription", id, items=items, _pending_lines=pending, **fields)
+        account.emit("customer.subscription.updated", "subscription", id, since=since)
+        return None
+    invoice = account.ids.timed("in_", now)
+    since = account.change("subscription", id, items=items, latest_invoice=invoice, **anchor, **fields)
+    _draft(account, account.get("subscription", id), invoice, "subscription_update", lines, (now, now))
+    account.emit("customer.subscription.updated", "subscription", id, since=since)
+    account.clock.let_pass(1)
+    invoices.finalize(account, invoice)
+    _collect(account, id, invoice, payment)
+    return invoice
+
+
+def end(account: Account, id: str, *, reason: str = "cancellation_requested") -> None:
+    """Cancel a subscription at once. It stays readable for ever."""
+    subscription = account.get("subscription", id)
+    details = {"comment": None, "feedback": None, "feedback_option": None, "reason": reason}
+    account.change(
+        "subscription",
+        id,
+        cancel_at_period_end=False,
+        canceled_at=subscription.get("canceled_at") or account.now,
+        cancellation_details=details,
+        ended_at=account.now,
+        status="canceled",
+    )
+    account.emit("customer.subscription.deleted", "subscription", id)
+
+
+def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[str, Any]:
+    """The fields that say whether a subscription will end with its period."""
+    reason = "cancellation_requested" if at_period_end else None
+    return {
+        "cancel_at": period_of(subscription)[1] if at_period_end else None,
+        "cancel_at_period_end": at_period_end,
+        "canceled_at": account.now if at_period_end else None,
+        "cancellation_details": {"comment": None, "feedback": None, "feedback_option": None, "reason": reason},
+    }
+
+
+def new_item(account: Account, subscription: Record, price: str, quantity: int) -> Record:
+    """One more item, in step with the others."""
+    start, end = period_of(subscription)
+    return {
+        "id": account.ids.plain("si_"),
+        "created": account.now,
+        "current_period_end": end,
+        "current_period_start": start,
+        "metadata": {},
+        "price": price,
+        "quantity": quantity,
+    }
+
+
+def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
+    """An open invoice is paid after all, and its subscription recovers if it was waiting for that."""
+    record = account.get("invoice", invoice)
+    subscription = account.find("subscription", record.get("_subscription"))
+    if card is None and subscription is not None:
+        card = card_of(account, subscription)
+    invoices.pay(account, invoice, card)
+    if subscription is None:
+        return
+    newest = subscription["latest_invoice"] == invoice
+    if newest and subscription["status"] in ("incomplete", "past_due", "unpaid"):
+        account.update("customer.subscription.updated", "subscription", subscription["id"], status="active")
+
+
+def pause(account: Account, id: str, *, reason: str = "pause_requested") -> None:
+    """Stop a subscription: no service and no invoices until it is resumed."""
+    details = {"paused": {"subscription": {"type": reason}}}
+    account.update("customer.subscription.updated", "subscription", id, status="paused", status_details=details)
+    account.emit("customer.subscription.paused", "subscription", id)
+
+
+def resume(account: Account, id: str) -> None:
+    """Take a paused subscription up again: a new period begins, and is billed."""
+    subscription = account.get("subscription", id)
+    items = [_restarted(account, item, account.now) for item in subscription["items"]]
+    invoice = account.ids.timed("in_", account.now)
+    since = account.change(
+        "subscription",
+        id,
+        billing_cycle_anchor=account.now,
+        items=items,
+        latest_invoice=invoice,
+        status="active",
+        status_details=None,
+    )
+    resumed = account.get("subscription", id)
+    lines = [_line_of(account, item) for item in items]
+    _draft(account, resumed, invoice, "subscription_cycle", lines, (account.now, account.now))
+    account.emit("customer.subscription.updated", "subscription", id, since=since)
+    account.emit("customer.subscription.resumed", "subscription", id)
+    invoices.finalize(account, invoice)
+    _collect(account, id, invoice, "succeeds")
+
+
+def period_of(subscription: Record) -> tuple[int, int]:
+    """The current period: where items differ, the one that ends first."""
+    item = min(subscription["items"], key=lambda member: int(member["current_period_end"]))
+    return item["current_period_start"], item["current_period_end"]
+
+
+def card_of(account: Account, subscription: Record) -> str | None:
+    """The card its invoices are paid with."""
+    if subscription.get("default_payment_method"):
+        return str(subscription["default_payment_method"])
+    customer = account.find("customer", subscription["customer"]) or {}
+    card: str | None = customer.get("invoice_settings", {}).get("default_payment_method")
+    return card
+
+
+def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first: bool = False) -> None:
+    """Collect a finalised invoice, and let the subscription's status follow."""
+    subscription = account.get("subscription", id)
+    status = subscription["status"]
+    if subscription.get("collection_method") == "send_invoice":
+        account.update("customer.subscription.updated", "subscription", id, status="active")
+        return
+    card = card_of(account, subscription)
+    if account.get("invoice", invoice)["status"] == "paid" or payment == "succeeds":
+        invoices.pay(account, invoice, card)
+        status = "active" if status in ("incomplete", "past_due") else status
+    else:
+        invoices.fail(account, invoice, card, next_attempt=None if first else account.now + RETRY_SECONDS)
+        status = status if first else "past_due"
+    account.update("customer.subscription.updated", "subscription", id, status=status)
+
+
+def _hold(account: Account, invoice: str, behavior: str) -> None:
+    """What becomes of an invoice while collection is paused."""
+    if behavior == "keep_as_draft":
+        account.update("invoice.updated", "invoice", invoice, auto_advance=False)
+        return
+    invoices.finalize(account, invoice)
+    if account.get("invoice", invoice)["status"] != "paid":
+        (invoices.void if behavior == "void" else invoices.mark_uncollectible)(account, invoice)
+
+
+def _draft(
+    account: Account, subscription: Record, invoice: str, reason: str, lines: list[Record], period: tuple[int, int]
+) -> None:
+    invoices.draft(
+        account,
+        id=invoice,
+        customer=subscription["customer"],
+        currency=subscription["currency"],
+        reason=reason,
+        lines=lines,
+        period=period,
+        subscription=subscription,
+    )
+
+
+def _line_of(account: Account, item: Record, *, trial: bool = False) -> Record:
+    price = account.get("price", item["price"])
+    name = account.get("product", price["product"])["name"]
+    return invoices.line(
+        account,
+        price,
+        item["quantity"],
+        (item["current_period_start"], item["current_period_end"]),
+        amount=0 if trial else None,
+        description=f"Trial period for {name}" if trial else None,
+        item=item["id"],
+    )
+
+
+def _new_item(account: Account, price: Record, quantity: int, now: int, *, trial_end: int | None = None) -> Record:
+    item = {"id": account.ids.plain("si_"), "created": now, "price": price["id"], "quantity": quantity, "metadata": {}}
+    return _restarted(account, item, now) if trial_end is None else _with_period(item, now, trial_end)
+
+
+def _restarted(account: Account, item: Record, now: int) -> Record:
+    return _with_period(item, now, _end_of(account, item, now, anchor=now))
+
+
+def _next_period(account: Account, item: Record, anchor: int) -> Record:
+    start = item["current_period_end"]
+    return _with_period(item, start, _end_of(account, item, start, anchor=anchor))
+
+
+def _with_period(item: Record, start: int, end: int) -> Record:
+    return {**item, "current_period_end": end, "current_period_start": start}
+
+
+def _end_of(account: Account, item: Record, start: int, *, anchor: int) -> int:
+    recurring = account.get("price", item["price"])["recurring"]
+    return period_end(start, recurring["interval"], recurring["interval_count"], anchor=anchor)
+
+
+def _interval(account: Account, item: Record) -> tuple[str, int]:
+    recurring = account.get("price", item["price"])["recurring"]
+    return recurring["interval"], recurring["interval_count"]
+
+
+def _has_new_interval(account: Account, old: list[Record], new: list[Record]) -> bool:
+    return {_interval(account, item) for item in new}.isdisjoint(_interval(account, item) for item in old)
+
+
+def _prorations(account: Account, old: list[Record], new: list[Record], now: int) -> list[Record]:
+    """For each item that changed: what of the old is given back, and what the new costs for the rest of the period."""
+    lines = []
+    was = {item["id"]: item for item in old}
+    for item in new:
+        before = was.pop(item["id"], None)
+        if before is not None and (before["price"], before["quantity"]) == (item["price"], item["quantity"]):
+            continue
+        if before is not None:
+            lines.append(_rest_of(account, before, now, sign=-1))
+        lines.append(_rest_of(account, item, now, sign=1))
+    lines.extend(_rest_of(account, item, now, sign=-1) for item in was.values())
+    return lines
+
+
+def _rest_of(account: Account, item: Record, now: int, *, sign: int) -> Record:
+    price = account.get("price", item["price"])
+    name = account.get("product", price["product"])["name"]
+    start, end = item["current_period_start"], item["current_period_end"]
+    rest = round(price["unit_amount"] * item["quantity"] * max(end - now, 0) / (end - start))
+    what = "Remaining time on" if sign > 0 else "Unused time on"
+    return invoices.line(
+        account,
+        price,
+        item["quantity"],
+        (now, end),
+        amount=sign * rest,
+        description=f"{what} {item['quantity']} × {name}",
+        item=item["id"],
+        proration=True,
+    )

