@@ -19,6 +19,7 @@ from sandbox.journal import Journal
 from sandbox.shapes import CURRENT
 
 _STOP_SECONDS = 0.5
+_OWN_ENDPOINT = "we_1CommandLine"
 
 
 def main() -> int:
@@ -55,9 +56,10 @@ async def _serve(options: argparse.Namespace, port: int) -> None:
     sandbox = Sandbox(seed=options.seed, journal=journal)
     if journal is not None:
         journal.load(sandbox.account, sandbox.delivery)
+    sandbox.delivery.endpoints.pop(_OWN_ENDPOINT, None)
     if options.webhook_url is not None:
         endpoint = Endpoint(
-            id="we_1CommandLine",
+            id=_OWN_ENDPOINT,
             url=options.webhook_url,
             secrets=options.webhook_secret.split(","),
             created=sandbox.account.now,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.errors import missing
-from sandbox.events import Event, EventLog
+from sandbox.events import Event, EventLog, changes_by_name
 from sandbox.ids import Ids
 from sandbox.kinds import KINDS
 from sandbox.shapes.blanks import BLANKS
@@ -27,7 +27,6 @@ class Account:
         self.on_version: Callable[[str, str, Version], None] | None = None
         self.on_event: Callable[[Event], None] | None = None
         self._request: tuple[str | None, str | None] = (None, None)
-        self._silent = False
 
     def clear(self, *, seed: int | None = None) -> None:
         """Forget every object and event, and draw ids from the beginning."""
@@ -78,29 +77,17 @@ class Account:
         """Delete an object; what it was last stays in its history."""
         self._kept(kind, id, self.store.delete(kind, id, self.now))
 
-    def emit(self, type: str, kind: str, id: str, *, since: int | None = None) -> Event | None:
+    def emit(self, type: str, kind: str, id: str, *, since: int | None = None) -> None:
         """Say that something happened to an object; `since` is the number before, if it was an update."""
-        if self._silent:
-            return None
-        request_id, idempotency_key = self._request
-        created = self.clock.precise()
-        event = Event(
-            id=self._event_id(kind, id, int(created)),
-            thin_id=self._thin_id(),
-            type=type,
-            kind=kind,
-            object_id=id,
-            created=created,
-            number=self.store.number,
-            since=since,
-            request_id=request_id,
-            idempotency_key=idempotency_key,
-            as_stub=self.deletes_show_stubs and type == f"{kind}.deleted",
-        )
-        self.log.add(event)
-        if self.on_event is not None:
-            self.on_event(event)
-        return event
+        event = self._event(type, kind, id, since)
+        event.as_stub = self.deletes_show_stubs and type == f"{kind}.deleted"
+        self._happened(event)
+        if since is not None:
+            old, new = self.store.view(since).get(kind, id), self.get(kind, id)
+            for name in changes_by_name(type, old, new):
+                closer = self._event(name, kind, id, None)
+                closer.thin_only = True
+                self._happened(closer)
 
     def update(self, type: str, kind: str, id: str, **changes: Any) -> None:
         """Change an object and say so, unless nothing changed."""
@@ -123,27 +110,35 @@ class Account:
         with self.requested(None):
             yield
 
-    @contextmanager
-    def silently(self) -> Iterator[None]:
-        """Changes made meanwhile make no events."""
-        before, self._silent = self._silent, True
-        try:
-            yield
-        finally:
-            self._silent = before
-
     def request_id(self) -> str:
         """An id for a request."""
         return self.ids.plain("req_")
+
+    def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:
+        created = self.clock.precise()
+        return Event(
+            id=self._event_id(kind, id, int(created)),
+            thin_id=self.ids.plain("evt_test_61", 49),
+            type=type,
+            kind=kind,
+            object_id=id,
+            created=created,
+            number=self.store.number,
+            since=since,
+            request_id=self._request[0],
+            idempotency_key=self._request[1],
+        )
+
+    def _happened(self, event: Event) -> None:
+        self.log.add(event)
+        if self.on_event is not None:
+            self.on_event(event)
 
     def _event_id(self, kind: str, id: str, second: int) -> str:
         """Events of a payment are named after its birth, not after their own time."""
         if kind in ("payment_intent", "charge", "refund"):
             return f"evt_3{id.partition('_3')[2][:15]}{self.ids.characters(8)}"
         return self.ids.timed("evt_", second)
-
-    def _thin_id(self) -> str:
-        return self.ids.plain("evt_test_61", 49)
 
     def _kept(self, kind: str, id: str, version: Version) -> None:
         assert not KINDS[kind].shelf

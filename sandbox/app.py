@@ -1,6 +1,7 @@
 """The door: every request is authenticated, limited, perhaps failed, and then answered as Stripe would."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any
@@ -73,6 +74,8 @@ class Sandbox:
             answer = await self.control.answer(scope["method"], scope["path"], query, body)
         except StripeError as error:
             return error.status, {}, _encode(error.body("req_control"))
+        except Exception as error:  # noqa: BLE001  # the server's own log is off: our faults are shown here
+            return 500, {}, _encode(_our_fault(error).body("req_control"))
         return 200, {}, _encode(answer)
 
     async def _answered(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -90,6 +93,8 @@ class Sandbox:
         except StripeError as error:
             status, answer = error.status, _encode(error.body(request_id))
             headers.update(error.headers)
+        except Exception as error:  # noqa: BLE001  # as above
+            status, answer = 500, _encode(_our_fault(error).body(request_id))
         self.stats.answered(status)
         headers["Date"] = formatdate(self.account.clock.precise() + self.conditions.date_skew_seconds, usegmt=True)
         return status, headers, answer
@@ -154,6 +159,12 @@ class Sandbox:
         if self.journal is not None:
             self.journal.event(event)
         self.delivery.announce(event)
+
+
+def _our_fault(error: Exception) -> StripeError:
+    """The answer to a request that the sandbox itself stumbled over; the traceback goes to the terminal."""
+    traceback.print_exception(error)
+    return StripeError(500, f"The sandbox is broken: {error!r}", type="api_error")
 
 
 async def _body_of(receive: Receive) -> bytes:

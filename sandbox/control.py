@@ -8,7 +8,7 @@ import msgspec
 from sandbox.account import Account
 from sandbox.clock import Clock
 from sandbox.delivery import Delivery, Endpoint
-from sandbox.errors import StripeError, invalid
+from sandbox.errors import StripeError, invalid, missing
 from sandbox.faults import Conditions, Fault, Limits
 from sandbox.journal import Journal
 from sandbox.keys import Keys
@@ -67,7 +67,10 @@ class Control:
         operation = self._operations.get((method, name))
         if operation is None:
             raise StripeError(404, f"No such control: {method} {path}; see GET /_sandbox")
-        return await operation(given)
+        try:
+            return await operation(given)
+        except (TypeError, ValueError) as error:
+            raise invalid(f"{name}: {error}") from error
 
     async def help(self, given: JSON) -> JSON:
         """This list."""
@@ -94,6 +97,8 @@ class Control:
         if kind not in KINDS:
             raise invalid(f"No such type: {name}", "type")
         shelf = self.account.store.shelves[KINDS[kind].kept_as]
+        if after is not None and after not in shelf.entries:
+            raise missing(kind, after, param="after", status=400)
         start = shelf.place_after(after) if after is not None else 0
         objects: list[JSON] = []
         deleted = [] if after is not None else shelf.deleted()
@@ -146,13 +151,19 @@ class Control:
         }
 
     async def reset(self, given: JSON) -> JSON:
-        """Forget everything but the endpoints: objects, events, faults, keys, counts, the clock. {"seed": 7} reseeds ids."""
+        """Forget everything but the endpoints: objects, events, faults, keys, counts, the clock. {"seed": 7} reseeds ids;
+        {"endpoints": true} forgets the endpoints too."""
         seed = int(given.get("seed", self.account.ids.seed))
         if self.journal is not None:
             self.journal.clear()
         self.account.clear(seed=seed)
         self.account.clock.follow_real_time()
         self.delivery.clear(seed=seed)
+        for id in list(self.delivery.endpoints):
+            if given.get("endpoints"):
+                self.delivery.remove(id)
+            else:
+                self.delivery.add(self.delivery.endpoints[id])
         self.conditions.clear()
         self.keys.clear()
         self.stats.clear()
@@ -254,10 +265,7 @@ class Control:
     async def populate(self, given: JSON) -> JSON:
         """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "seed": 0, "user_prefix": "user_"} makes
         objects without events."""
-        try:
-            return populate(self.account, **given)
-        except TypeError as error:
-            raise invalid(str(error)) from error
+        return populate(self.account, **given)
 
     async def change_keys(self, given: JSON) -> JSON:
         """{"deny": ["product", "invoice_read"], "key": "rk_test_..."} makes a restricted key that lacks these;

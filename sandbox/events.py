@@ -14,8 +14,9 @@ from sandbox.kinds import KINDS
 from sandbox.shapes import Shape
 from sandbox.store import Key, Store
 
-__all__ = ["Event", "EventLog", "previous_attributes", "snapshot", "thin"]
+__all__ = ["Event", "EventLog", "changes_by_name", "previous_attributes", "snapshot", "thin"]
 
+_NAMED_STATUSES = ("active", "past_due", "unpaid", "trialing", "incomplete", "incomplete_expired")
 KEPT_SECONDS = 30 * 24 * 3600
 
 
@@ -122,6 +123,17 @@ def thin(event: Event) -> dict[str, Any]:
     if not event.thin_only:
         shown["snapshot_event"] = event.id
     return shown
+
+
+def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The types of the thin events that name a change more closely; they have no snapshot."""
+    if type == "customer.subscription.updated" and old["status"] != new["status"] and new["status"] in _NAMED_STATUSES:
+        return [f"customer.subscription.{new['status']}"]
+    if type in ("product.updated", "price.updated"):
+        kind = type.partition(".")[0]
+        was, is_now = old.get("active", True), new.get("active", True)
+        return [] if was == is_now else [f"{kind}.{'activated' if is_now else 'deactivated'}"]
+    return []
 
 
 def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,10 +60,6 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def endpoint(self, endpoint: Endpoint) -> None:
-        """Keep a webhook endpoint."""
-        self._endpoint(endpoint.id, endpoint)
-
     def _version(self, kind: str, id: str, version: Version) -> None:
         body = msgspec.Raw(version.body) if version.body is not None else None
         self._write(["version", kind, id, version.number, version.at, body])

@@ -74,7 +74,7 @@ class Shelf:
 
     def place_after(self, id: str) -> int:
         """The place in the order that follows an object's."""
-        return bisect_right(self.order, self.entries[id].key) if id in self.entries else 0
+        return bisect_right(self.order, self.entries[id].key)
 
     def add(self, id: str, version: Version, record: Record | None) -> None:
         """Take a new version in, and put the object where lists will find it."""

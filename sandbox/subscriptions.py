@@ -207,7 +207,8 @@ def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
 
 def pause(account: Account, id: str, *, reason: str = "pause_requested") -> None:
     """Stop a subscription: no service and no invoices until it is resumed."""
-    details = {"paused": {"subscription": {"type": reason}}}
+    paused = {"subscription": {"type": reason}, "transitioned_at": account.now, "type": "subscription"}
+    details = {"paused": paused}
     account.update("customer.subscription.updated", "subscription", id, status="paused", status_details=details)
     account.emit("customer.subscription.paused", "subscription", id)
 

@@ -23,6 +23,7 @@ __all__ = ["MAX_BODY_BYTES", "Door", "Refused", "Writer", "read"]
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_HEARD_BYTES = 16 * MAX_BODY_BYTES
 MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more than 2,700 bytes
 TOLERANCE_SECONDS = 300
 
@@ -235,8 +236,6 @@ class Door:
         if media_type != b"application/json":
             raise Refused(415, "unsupported_media_type", "Stripe delivers events as application/json.")
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
         body = await _body(receive)
         if length.isdigit() and len(body) < int(length):
             raise Refused(400, "truncated", "The body is shorter than its Content-Length.")
@@ -249,6 +248,7 @@ class _Disconnected(Exception):
 
 
 async def _body(receive: Receive) -> bytes:
+    """The whole body. One that is too large is heard out, as far as is decent, but not kept: who sends is not listening yet."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -257,11 +257,13 @@ async def _body(receive: Receive) -> bytes:
             raise _Disconnected
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
+        if size <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        if not message.get("more_body") or size > MAX_HEARD_BYTES:
+            break
+    if size > MAX_BODY_BYTES:
+        raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    return b"".join(chunks)
 
 
 async def _answer(send: Send, status: int, body: dict[str, str]) -> None:

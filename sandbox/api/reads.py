@@ -12,6 +12,31 @@ __all__ = ["add_to"]
 
 _ENDED = ("canceled", "incomplete_expired")
 _TOO_MANY_TYPES = 20
+_NEVER_MADE = {
+    "balance_transactions": "balance_transaction",
+    "billing/credit_grants": "billing_credit_grant",
+    "billing/meters": "billing_meter",
+    "billing_portal/configurations": "customer_portal",
+    "credit_notes": "credit_note",
+    "entitlements/active_entitlements": "entitlement",
+    "entitlements/features": "entitlement",
+    "files": "file",
+    "invoiceitems": "invoiceitem",
+    "payment_links": "payment_link",
+    "payouts": "payout",
+    "promotion_codes": "promotion_code",
+    "quotes": "quote",
+    "radar/early_fraud_warnings": "radar_early_fraud_warning",
+    "reviews": "review",
+    "setup_intents": "setup_intent",
+    "subscription_schedules": "subscription_schedule",
+    "tax_ids": "tax_id",
+    "tax_rates": "tax_rate",
+    "test_helpers/test_clocks": "test_clock",
+    "topups": "topup",
+    "transfers": "transfer",
+}
+"""Lists that a client may well ask for, and that are always empty here, with what they would list."""
 
 
 def add_to(routes: Routes) -> None:
@@ -30,6 +55,10 @@ def add_to(routes: Routes) -> None:
     routes.add("GET", "/v1/events/{id}", retrieve_event, resource="event")
     routes.add("GET", "/v2/core/events", list_thin_events, resource="event")
     routes.add("GET", "/v2/core/events/{id}", retrieve_thin_event, resource="event")
+    for name, kind_name in _NEVER_MADE.items():
+        routes.add("GET", f"/v1/{name}", list_nothing, resource=kind_name)
+        routes.add("GET", f"/v1/{name}/{{id}}", _retrieving_nothing(kind_name), resource=kind_name)
+    routes.add("GET", "/v1/customers/{id}/tax_ids", list_nothing, resource="tax_id")
     routes.add("GET", "/v1/account", retrieve_account, resource="account")
 
 
@@ -247,6 +276,19 @@ def retrieve_thin_event(call: Call) -> dict[str, Any]:
         data = snapshot(event, call.shape, call.account.store, owed=0)["data"]
         shown["changes"] = data.get("previous_attributes")
     return shown
+
+
+def list_nothing(call: Call) -> dict[str, Any]:
+    """An empty list of what the sandbox never makes; its filters are not looked at."""
+    lists.read_cursor(call.params)
+    return lists.answer(call.path, [], False)
+
+
+def _retrieving_nothing(kind: str) -> Handler:
+    def retrieve(call: Call) -> dict[str, Any]:
+        raise missing(kind, call.id)
+
+    return retrieve
 
 
 def retrieve_account(call: Call) -> dict[str, Any]:

@@ -164,7 +164,9 @@ def _finish_invoice(shown: dict[str, Any], record: Record, view: View) -> None:
         quote=None,
         subscription=subscription,
         subscription_details={"metadata": metadata},
+        subscription_proration_date=None,
         tax=None,
+        threshold_reason=None,
         total_tax_amounts=[],
         transfer_data=None,
     )

@@ -76,14 +76,10 @@ def grants(account: Account, user_id: str) -> dict[str, int]:
     made: dict[str, int] = {}
     for customer in customers_of(account, user_id):
         for invoice in account.view.owned("invoice", "customer", customer["id"]):
-            if invoice.get("status") == "paid" and invoice["billing_reason"] in (
-                "subscription_create",
-                "subscription_cycle",
-            ):
-                for line in invoice["lines"]:
-                    tokens = _tokens(account, line["product"]) * line["quantity"]
-                    if tokens and not line["proration"] and not (line["description"] or "").startswith("Trial"):
-                        made[f"invoice:{invoice['id']}:line:{line['id']}"] = tokens
+            for line in invoice["lines"] if invoice.get("status") == "paid" else ():
+                tokens = _tokens(account, line["product"]) * line["quantity"]
+                if tokens and _grants(account, invoice, line):
+                    made[f"invoice:{invoice['id']}:line:{line['id']}"] = tokens
         for session in account.view.owned("checkout.session", "customer", customer["id"]):
             if session["mode"] == "payment" and session.get("payment_status") == "paid":
                 products = [account.get("price", price)["product"] for price, _ in session["_prices"]]
@@ -109,6 +105,14 @@ def clawbacks(account: Account, user_id: str) -> dict[str, int]:
                 if dispute.get("status") == "lost":
                     made[dispute["id"]] = of_charge * dispute["amount"] // charge["amount"]
     return made
+
+
+def _grants(account: Account, invoice: Record, line: Record) -> bool:
+    """Whether a paid line is a membership's period, or a pack on an invoice written by hand."""
+    if invoice["billing_reason"] == "manual":
+        return account.get("price", line["price"])["recurring"] is None
+    is_period = invoice["billing_reason"] in ("subscription_create", "subscription_cycle") and not line["proration"]
+    return is_period and not line["description"].startswith("Trial")
 
 
 def _granted_for(account: Account, charge: Record, granted: dict[str, int]) -> int:

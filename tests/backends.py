@@ -1,0 +1,100 @@
+"""Where the tests' Postgres and Valkey come from: given, else Docker, else embedded. TEST_BACKEND forces one of them."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from worker.dev.servers import start_postgres, start_valkey
+
+__all__ = ["Backend", "choose", "start"]
+
+# Tests make and drop a database each, and none of them is worth a disk's flush.
+_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Servers that run: a Postgres by its maintenance DSN, a Redis or Valkey by its URL."""
+
+    kind: str
+    postgres_dsn: str
+    redis_url: str
+
+    def dsn_for(self, database: str) -> str:
+        return make_conninfo(self.postgres_dsn, dbname=database)
+
+    def create_database(self, name: str, *, template: str | None = None) -> str:
+        statement = sql.SQL("create database {}").format(sql.Identifier(name))
+        if template is not None:
+            statement += sql.SQL(" template {}").format(sql.Identifier(template))
+        self._administer(statement)
+        return self.dsn_for(name)
+
+    def drop_database(self, name: str) -> None:
+        self._administer(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+    def _administer(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.postgres_dsn, autocommit=True) as conn:
+            conn.execute(statement)
+
+
+def choose() -> str:
+    """given, docker or embedded. What TEST_BACKEND asks for is not replaced by anything else."""
+    asked = os.environ.get("TEST_BACKEND", "")
+    given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
+    if asked == "given" and not given:
+        raise SystemExit("TEST_BACKEND=given needs TEST_DATABASE_URL and TEST_REDIS_URL")
+    if asked == "docker" and not _docker_answers():
+        raise SystemExit("TEST_BACKEND=docker, but no Docker engine answers")
+    if asked not in ("", "given", "docker", "embedded"):
+        raise SystemExit(f"TEST_BACKEND={asked}: say given, docker or embedded")
+    return asked or ("given" if given else "docker" if _docker_answers() else "embedded")
+
+
+@contextlib.contextmanager
+def start(kind: str, home: Path) -> Iterator[Backend]:
+    """The servers of that kind, running; those that we started are stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        if kind == "given":
+            yield Backend(kind, os.environ["TEST_DATABASE_URL"], os.environ["TEST_REDIS_URL"])
+        elif kind == "docker":
+            yield _docker(stack)
+        else:
+            postgres = start_postgres(home / "postgres", settings=_SETTINGS)
+            stack.callback(postgres.close)
+            valkey = start_valkey(home / "valkey")
+            stack.callback(valkey.close)
+            yield Backend(kind, postgres.dsn, valkey.url)
+
+
+def _docker_answers() -> bool:
+    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+        return False
+    import docker  # type: ignore[import-untyped]  # comes with testcontainers, has no types
+
+    try:
+        client: Any = docker.from_env(timeout=3)
+    except docker.errors.DockerException:
+        return False
+    with contextlib.closing(client):
+        try:
+            return bool(client.ping())
+        except docker.errors.DockerException:
+            return False
+
+
+def _docker(stack: contextlib.ExitStack) -> Backend:
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.community.redis import RedisContainer
+
+    postgres = stack.enter_context(PostgresContainer("postgres:18", driver=None))
+    redis = stack.enter_context(RedisContainer("valkey/valkey:9"))
+    url = f"redis://{redis.get_container_host_ip()}:{redis.get_exposed_port(6379)}/0"
+    return Backend("docker", postgres.get_connection_url(), url)

@@ -1,0 +1,100 @@
+"""Real servers, once per run; a database of its own for each test that wants one; no way out but loopback."""
+
+import itertools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+import migrations
+from tests import backends
+from tests.backends import Backend
+from worker.config import AppEnv, Settings
+
+_LOOPBACK = ("127.", "::1", "localhost", "172.17.", "0.0.0.0")
+_connect = socket.socket.connect
+_numbers = itertools.count()
+
+
+_KIND = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_KIND] = backends.choose()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"servers: {config.stash[_KIND]}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_way_out() -> Iterator[None]:
+    """A test that would talk to somebody else's machine fails, and says so."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        _connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    with tempfile.TemporaryDirectory(prefix="stripe-sync-tests-") as home:
+        Path(home).chmod(0o755)  # where we are root, Postgres is somebody else and has to get through
+        with backends.start(request.config.stash[_KIND], Path(home)) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def template(backend: Backend) -> Iterator[str]:
+    """The name of a database at head, to be cloned."""
+    name = f"template_{os.getpid()}"
+    migrations.migrate(backend.create_database(name))
+    yield name
+    backend.drop_database(name)
+
+
+@pytest.fixture
+def empty_database(backend: Backend) -> Iterator[str]:
+    """The DSN of a database in which nothing was ever made."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    yield backend.create_database(name)
+    backend.drop_database(name)
+
+
+@pytest.fixture
+def database(backend: Backend, template: str) -> Iterator[str]:
+    """The DSN of a database at head that belongs to this test."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    yield backend.create_database(name, template=template)
+    backend.drop_database(name)
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[psycopg.Connection]:
+    """An open connection in autocommit, as the jobs use them."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def settings(database: str, backend: Backend) -> Settings:
+    return Settings(
+        database_url=database,
+        redis_url=backend.redis_url,
+        app_env=AppEnv.TEST,
+        stripe_webhook_secret=(SecretStr("whsec_test"),),
+        stripe_livemode=False,
+        host="127.0.0.1",
+    )
