@@ -22,9 +22,9 @@ _STOP_SECONDS = 0.5
 _OWN_ENDPOINT = "we_1CommandLine"
 
 
-def main() -> int:
-    """Run until told to stop."""
-    options = _options()
+def main(arguments: list[str] | None = None) -> int:
+    """Run until told to stop; the arguments are the command line's unless given."""
+    options = _options(arguments)
     if not _is_loopback(options.host):
         print(f"sandbox: {options.host} is not a loopback address", file=sys.stderr)  # noqa: T201
         return 2
@@ -39,7 +39,7 @@ def main() -> int:
     os._exit(0)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sandbox", description="A stand-in for Stripe.")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=12111, help="0 takes a free one (default 12111)")
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--webhook-version", default=CURRENT, help=f"its API version (default {CURRENT})")
     parser.add_argument("--state", type=Path, help="a file to keep the state in, over restarts")
     parser.add_argument("--seed", type=int, default=0, help="what ids and chance depend on (default 0)")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 async def _serve(options: argparse.Namespace, port: int) -> None:

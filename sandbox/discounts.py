@@ -23,9 +23,9 @@ def give(account: Account, coupon: str, *, customer: str, subscription: str) -> 
         "subscription": subscription,
         "_once": record.get("duration", "once") == "once",
     }
+    account.update("coupon.updated", "coupon", coupon, times_redeemed=record.get("times_redeemed", 0) + 1)
     account.create("discount", discount)
     account.emit("customer.discount.created", "discount", discount["id"])
-    account.update("coupon.updated", "coupon", coupon, times_redeemed=record.get("times_redeemed", 0) + 1)
     return str(discount["id"])
 
 
