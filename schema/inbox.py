@@ -19,7 +19,17 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema.base import metadata
 from schema.membership import user_role
 
-__all__ = ["cursors", "customer_links", "events", "heartbeats", "overrides", "recompute", "runs", "token_grants"]
+__all__ = [
+    "cursors",
+    "customer_links",
+    "events",
+    "heartbeats",
+    "overrides",
+    "recompute",
+    "runs",
+    "shards",
+    "token_grants",
+]
 
 SCHEMA = "sync"
 
@@ -129,14 +139,32 @@ runs = Table(
     Column("job", Text, nullable=False),
     Column("slot", DateTime(timezone=True), nullable=False, comment="the tick of the clock that this run is for"),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="the last sign of life"),
     Column("finished_at", DateTime(timezone=True)),
     Column("outcome", Text),
     Column("result", JSONB),
     Column("error", Text),
     CheckConstraint("outcome in ('done', 'failed', 'lost')", name="outcome_is_known"),
     Index("uq_runs_job_slot", "job", "slot", unique=True),
+    Index("uq_runs_job_running", "job", unique=True, postgresql_where=text("finished_at is null")),
     schema=SCHEMA,
     comment="Periodic work: what ran when, how long and with what result. A slot is claimed by inserting it.",
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("sync.runs.id", ondelete="CASCADE"), nullable=False),
+    Column("gte", BigInteger, comment="objects created from this second on; null: from the first"),
+    Column("lt", BigInteger, comment="and before this one; null: to the last"),
+    Column("place", JSONB, comment="where its pass stands; null: at the beginning"),
+    Column("tally", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "run_id"),
+    schema=SCHEMA,
+    comment="The parts of a run that is too long for one worker.",
 )
 
 heartbeats = Table(

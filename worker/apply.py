@@ -10,11 +10,11 @@ import psycopg
 
 from worker import log, membership
 from worker.core.event import Event, NotAnEvent, read_event
-from worker.core.fold import Key, Observation, Outcome, fold, observe
+from worker.core.fold import Observation, observe
 from worker.core.membership.access import Policy
-from worker.core.paths import reference
 from worker.errors import Permanent
-from worker.store import catalogue, inbox, mirror
+from worker.record import record
+from worker.store import inbox
 from worker.store import membership as membership_store
 from worker.store.inbox import Leased
 
@@ -23,9 +23,6 @@ __all__ = ["Applier", "Drained", "compute_waiting"]
 _log = log.get("apply")
 
 OTHER_MODE, NOT_KEPT, NEEDS_KEY = "other_mode", "not_kept", "needs_key"
-
-# A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
-_ROUNDS = 10
 
 
 @dataclass(slots=True)
@@ -125,50 +122,9 @@ class Applier:
                 outcomes[event.id] = NOT_KEPT
             else:
                 observations.append(observation)
-        written = _write(conn, observations)
-        for result in written:
+        for result in record(conn, observations, self.policy):
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
-        _follow(conn, written, self.policy)
         inbox.mark_done(conn, outcomes)
-
-
-def _write(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Outcome]:
-    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again."""
-    done: dict[Key, Outcome] = {}
-    waiting = list(observations)
-    for _ in range(_ROUNDS):
-        rows = mirror.lock(conn, (seen.key for seen in waiting))
-        outcomes = fold(waiting, rows)
-        lost = mirror.write(conn, outcomes)
-        done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
-        waiting = [seen for seen in waiting if seen.key in lost]
-        if not waiting:
-            return list(done.values())
-    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
-
-
-def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy) -> None:
-    """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
-    ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
-    by_type: dict[str, list[Outcome]] = {}
-    for outcome in ours:
-        by_type.setdefault(outcome.key.object, []).append(outcome)
-    products = by_type.get("product", [])
-    catalogue.project(
-        conn,
-        products=[outcome.key.id for outcome in products],
-        prices=[outcome.key.id for outcome in by_type.get("price", [])],
-    )
-    if fresh := [outcome.key.id for outcome in products if outcome.before is None]:
-        catalogue.waiting_customers(conn, fresh)
-    customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
-    customers |= membership_store.customers_behind(
-        conn,
-        invoices=_named(by_type.get("invoice_payment", []), "invoice"),
-        charges=_named(by_type.get("refund", []) + by_type.get("dispute", []), "charge"),
-    )
-    if customers:
-        membership.recompute(conn, customers, policy)
 
 
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> int:
@@ -181,15 +137,3 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 20
                 return taken
             membership.recompute(conn, customers, policy)
         taken += len(customers)
-
-
-def _customer(outcome: Outcome) -> str | None:
-    if outcome.key.object == "customer":
-        return outcome.key.id
-    assert outcome.object is not None
-    return reference(outcome.type.customer(outcome.object))
-
-
-def _named(outcomes: Sequence[Outcome], field_: str) -> set[str]:
-    found = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
-    return {id_ for id_ in found if id_}

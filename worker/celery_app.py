@@ -11,9 +11,26 @@ from celery import Celery, signals
 
 from worker.config import Settings
 
-__all__ = ["BACKFILL", "EVENTS", "PERIODIC", "make"]
+__all__ = [
+    "BACKFILL",
+    "DRAIN",
+    "EVENTS",
+    "PERIODIC",
+    "PRODUCT_REFRESH",
+    "RECONCILE",
+    "RECONCILE_SHARD",
+    "WAKE",
+    "make",
+    "schedule",
+]
 
 EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
+
+DRAIN = "stripe_sync.drain"
+WAKE = "stripe_sync.wake"
+PRODUCT_REFRESH = "stripe_sync.product_refresh"
+RECONCILE = "stripe_sync.reconcile"
+RECONCILE_SHARD = "stripe_sync.reconcile_shard"
 
 
 def make(settings: Settings) -> Celery:
@@ -64,8 +81,12 @@ def _logging_is_set_up(**_: Any) -> None:
 def schedule(settings: Settings) -> dict[str, Any]:
     """What beat sends and how often. Every tick is idempotent and expires with its period: two beats do no harm."""
 
-    def every(seconds: float, task: str, queue: str = PERIODIC) -> dict[str, Any]:
-        options = {"queue": queue, "expires": seconds}
+    def every(seconds: float, task: str) -> dict[str, Any]:
+        options = {"queue": PERIODIC, "expires": seconds}
         return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
 
-    return {"wake": every(settings.wake_interval, "stripe_sync.wake")}
+    entries = {"wake": every(settings.wake_interval, WAKE)}
+    if settings.stripe_secret_key is not None:
+        entries["product_refresh"] = every(settings.product_refresh_interval, PRODUCT_REFRESH)
+        entries["reconcile"] = every(settings.reconcile_interval, RECONCILE)
+    return entries

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     event_lease: Seconds = 45
     event_max_attempts: Annotated[int, Field(ge=1)] = 8
     wake_interval: Seconds = 15
+    product_refresh_interval: Seconds = 300
+    reconcile_interval: Seconds = 3600
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET

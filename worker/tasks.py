@@ -1,68 +1,117 @@
-"""The Celery tasks: each is one call into a job, with the process's connection."""
+"""The Celery tasks: each is one call into a job, with what its process holds."""
 
 import os
 import socket
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import redis
 from celery import Celery, signals
+from kombu.exceptions import OperationalError
 
-from worker import log
+from worker import celery_app, log, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
-from worker.store import health, inbox
+from worker.errors import Temporary
+from worker.store import health, inbox, runs, shards
 from worker.store import membership as membership_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
-from worker.wake import DRAIN, publish_drain, queue_client
+from worker.stripe_api import Stripe
+from worker.wake import publish_drain, queue_client
 
-__all__ = ["applier_of", "policy_of", "register"]
+__all__ = ["applier_of", "policy_of", "register", "slot_of"]
 
 _log = log.get("worker")
 
-WAKE = "stripe_sync.wake"
 OUTAGE_SECONDS = 60
+# A slice of long work ends well before the soft time limit of a task.
+SLICE_SECONDS = 45
 
 
-class _Process:
-    """What one worker process holds: opened on first use, which is after the fork."""
+def register(app: Celery, settings: Settings) -> None:
+    """Give the app its tasks."""
+    process = _Process(app, settings)
+    applier = applier_of(settings)
+    policy = applier.policy
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._conn: psycopg.Connection | None = None
-        self._queue: redis.Redis | None = None
+    @app.task(name=celery_app.DRAIN)
+    def drain() -> None:
+        """Apply every event that is due, and compute the users that wait for it."""
 
-    @property
-    def queue(self) -> redis.Redis:
-        if self._queue is None:
-            self._queue = queue_client(self._settings.redis_url)
-        return self._queue
+        def work(conn: psycopg.Connection) -> None:
+            applier.drain(conn, more=process.recruit)
+            compute_waiting(conn, policy)
+            health.beat(conn, process.name)
 
-    def with_connection(self, work: Callable[[psycopg.Connection], Any]) -> Any:
-        """`work` on this process's connection; where Postgres is away it waits and tries again for a while."""
+        process.with_connection(work)
 
-        def attempt() -> Any:
-            if self._conn is None or self._conn.closed:
-                self._conn = connect(self._settings, application="worker")
-            try:
-                return work(self._conn)
-            except UNAVAILABLE:
-                self.close()
-                raise
+    @app.task(name=celery_app.WAKE)
+    def wake() -> None:
+        """Find what was forgotten: due events, late users, ticks that got lost, shards whose worker died."""
 
-        return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
+        def work(conn: psycopg.Connection) -> None:
+            health.beat(conn, process.name)
+            with conn.transaction():
+                customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
+                membership_store.ask_where_linkable(conn, customers)
+            if inbox.count_due(conn, limit=1) or membership_store.count_recompute(conn):
+                process.recruit()
+            for task, job, seconds in _ticks(settings):
+                if not runs.is_claimed(conn, job, slot_of(seconds)):
+                    process.send(task, queue=celery_app.PERIODIC, expires=seconds)
+            for shard in shards.abandoned(conn):
+                process.send(
+                    celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL, expires=settings.wake_interval
+                )
 
-    def close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+        process.with_connection(work)
+
+    @app.task(name=celery_app.PRODUCT_REFRESH)
+    def product_refresh() -> None:
+        """Refresh the catalogue, once for this slot of the clock."""
+        slot = slot_of(settings.product_refresh_interval)
+        process.with_connection(lambda conn: refresh.tick(conn, process.stripe, policy, slot))
+
+    @app.task(name=celery_app.RECONCILE)
+    def reconcile_tick() -> None:
+        """Begin to reconcile the subscriptions, once for this slot of the clock."""
+        planned = process.with_connection(lambda conn: reconcile.plan(conn, slot_of(settings.reconcile_interval)))
+        for shard in planned:
+            process.send(celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL)
+
+    @app.task(name=celery_app.RECONCILE_SHARD)
+    def reconcile_shard(shard: int) -> None:
+        """A slice of a shard; the next one is another task, so that nothing else waits for long."""
+        ends = time.monotonic() + SLICE_SECONDS
+
+        def work(conn: psycopg.Connection) -> reconcile.Slice | None:
+            return reconcile.work(conn, process.stripe(), policy, shard, go_on=lambda: time.monotonic() < ends)
+
+        try:
+            done = process.with_connection(work)
+        except Temporary as error:
+            # The lease runs out, and `wake` sends somebody to go on from the last page.
+            _log.warning("reconcile.interrupted", shard=shard, error=str(error), **error.ids)
+            return
+        if done is not None and not done.shard_done:
+            process.send(celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL)
+
+    @signals.worker_ready.connect(weak=False)
+    def ready(**_: Any) -> None:
+        _log.info("worker.started", concurrency=settings.worker_concurrency)
+
+    @signals.worker_shutdown.connect(weak=False)
+    def stopped(**_: Any) -> None:
+        _log.info("worker.stopped")
 
 
-def _waiting(error: Exception, pause: float) -> None:
-    _log.warning("postgres.unreachable", error=type(error).__name__, retry_in_seconds=pause)
+def slot_of(seconds: float) -> datetime:
+    """The slot of the clock that now is in, for work that is done every so many seconds."""
+    return datetime.fromtimestamp(time.time() // seconds * seconds, UTC)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -76,6 +125,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def applier_of(settings: Settings) -> Applier:
+    """The job that drains the inbox, as the settings want it."""
     return Applier(
         livemode=settings.livemode,
         policy=policy_of(settings),
@@ -85,48 +135,70 @@ def applier_of(settings: Settings) -> Applier:
     )
 
 
-def register(app: Celery, settings: Settings) -> None:
-    """Give the app its tasks."""
-    process = _Process(settings)
-    applier = applier_of(settings)
-    name = f"{socket.gethostname()}:{os.getppid()}"
+def _ticks(settings: Settings) -> list[tuple[str, str, float]]:
+    """The work that every slot of its period wants done: task, job, period. Without a key there is nothing to ask with."""
+    if settings.stripe_secret_key is None:
+        return []
+    return [
+        (celery_app.PRODUCT_REFRESH, refresh.JOB, settings.product_refresh_interval),
+        (celery_app.RECONCILE, reconcile.JOB, settings.reconcile_interval),
+    ]
 
-    def recruit() -> None:
-        """Somebody else may help; who can't be reached is woken by beat."""
+
+class _Process:
+    """What one worker process holds: opened on first use, which is after the fork."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._conn: psycopg.Connection | None = None
+        self._queue: redis.Redis | None = None
+        self._stripe: Stripe | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def stripe(self) -> Stripe:
+        """Raises BadKey where STRIPE_SECRET_KEY is not set."""
+        if self._stripe is None:
+            self._stripe = Stripe.from_settings(self._settings)
+        return self._stripe
+
+    def with_connection(self, work: Callable[[psycopg.Connection], Any]) -> Any:
+        """`work` on this process's connection; where Postgres is away it waits and tries again for a while."""
+
+        def attempt() -> Any:
+            if self._conn is None or self._conn.closed:
+                self._conn = connect(self._settings, application="worker")
+            try:
+                return work(self._conn)
+            except UNAVAILABLE:
+                self._conn.close()
+                raise
+
+        return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
+
+    def recruit(self) -> None:
+        """Others may help with the inbox."""
+        self._reaching(lambda: publish_drain(self._app, self._clients_queue()))
+
+    def send(self, task: str, *arguments: int, queue: str, expires: float | None = None) -> None:
+        self._reaching(
+            lambda: self._app.send_task(task, args=arguments, queue=queue, expires=expires, retry=False),
+        )
+
+    def _reaching(self, publish: Callable[[], object]) -> None:
+        """A broker that is away costs time, no work: `wake` finds what it was to be told."""
         try:
-            publish_drain(app, process.queue)
-        except (OSError, redis.RedisError) as error:
+            publish()
+        except (OSError, redis.RedisError, OperationalError) as error:
             _log.warning("broker.unreachable", error=type(error).__name__)
 
-    @app.task(name=DRAIN)
-    def drain() -> None:
-        """Apply every event that is due, and compute the users that wait for it."""
+    def _clients_queue(self) -> redis.Redis:
+        if self._queue is None:
+            self._queue = queue_client(self._settings.redis_url)
+        return self._queue
 
-        def work(conn: psycopg.Connection) -> None:
-            applier.drain(conn, more=recruit)
-            compute_waiting(conn, applier.policy)
-            health.beat(conn, f"{name}:{os.getpid()}")
 
-        process.with_connection(work)
-
-    @app.task(name=WAKE)
-    def wake() -> None:
-        """Find what was forgotten: due events without a wake-up, and customers whose user may have appeared."""
-
-        def work(conn: psycopg.Connection) -> None:
-            with conn.transaction():
-                customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
-                membership_store.ask_where_linkable(conn, customers)
-            health.beat(conn, f"{name}:{os.getpid()}")
-            if inbox.count_due(conn, limit=1) or membership_store.count_recompute(conn):
-                recruit()
-
-        process.with_connection(work)
-
-    @signals.worker_ready.connect(weak=False)
-    def ready(**_: Any) -> None:
-        _log.info("worker.started", concurrency=settings.worker_concurrency)
-
-    @signals.worker_shutdown.connect(weak=False)
-    def stopped(**_: Any) -> None:
-        _log.info("worker.stopped")
+def _waiting(error: Exception, pause: float) -> None:
+    _log.warning("postgres.unreachable", error=type(error).__name__, retry_in_seconds=pause)

@@ -9,13 +9,12 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from worker import log, metrics
-from worker.celery_app import EVENTS
+from worker.celery_app import DRAIN, EVENTS
 
-__all__ = ["DRAIN", "Waker", "publish_drain", "queue_client"]
+__all__ = ["Waker", "publish_drain", "queue_client"]
 
 _log = log.get("wake")
 
-DRAIN = "stripe_sync.drain"
 GAP_SECONDS = 0.02
 
 

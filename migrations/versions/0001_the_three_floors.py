@@ -1212,6 +1212,13 @@ def upgrade() -> None:
             "slot", sa.DateTime(timezone=True), nullable=False, comment="the tick of the clock that this run is for"
         ),
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="the last sign of life",
+        ),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -1222,6 +1229,40 @@ def upgrade() -> None:
         comment="Periodic work: what ran when, how long and with what result. A slot is claimed by inserting it.",
     )
     op.create_index("uq_runs_job_slot", "runs", ["job", "slot"], unique=True, schema="sync")
+    op.create_index(
+        "uq_runs_job_running",
+        "runs",
+        ["job"],
+        unique=True,
+        schema="sync",
+        postgresql_where=sa.text("finished_at is null"),
+    )
+    op.create_table(
+        "shards",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "gte",
+            sa.BigInteger(),
+            nullable=True,
+            comment="objects created from this second on; null: from the first",
+        ),
+        sa.Column("lt", sa.BigInteger(), nullable=True, comment="and before this one; null: to the last"),
+        sa.Column(
+            "place",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="where its pass stands; null: at the beginning",
+        ),
+        sa.Column("tally", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["sync.runs.id"], name=op.f("fk_shards_run_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shards")),
+        schema="sync",
+        comment="The parts of a run that is too long for one worker.",
+    )
+    op.create_index(op.f("ix_shards_run_id"), "shards", ["run_id"], unique=False, schema="sync")
     op.create_table(
         "token_grants",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -1527,6 +1568,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_token_grants_user_id_id"), table_name="token_grants", schema="sync")
     op.drop_index(op.f("ix_token_grants_stripe_invoice_id"), table_name="token_grants", schema="sync")
     op.drop_table("token_grants", schema="sync")
+    op.drop_index(op.f("ix_shards_run_id"), table_name="shards", schema="sync")
+    op.drop_table("shards", schema="sync")
+    op.drop_index(
+        "uq_runs_job_running", table_name="runs", schema="sync", postgresql_where=sa.text("finished_at is null")
+    )
     op.drop_index("uq_runs_job_slot", table_name="runs", schema="sync")
     op.drop_table("runs", schema="sync")
     op.drop_table("recompute", schema="sync")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from worker.core.event import DELETED, Event
+from worker.core.event import DELETED, UPDATED, Event
 from worker.core.paths import Json, embedded
 from worker.core.registry import ObjectType, is_preview, object_type
 from worker.core.version import (
@@ -19,7 +19,7 @@ from worker.core.version import (
     takes_content,
 )
 
-__all__ = ["Key", "Observation", "Outcome", "fold", "observe"]
+__all__ = ["Key", "Observation", "Outcome", "fold", "listed", "observe", "retrieved", "traits_of"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,6 +85,41 @@ def observe(event: Event) -> Observation | None:
     return Observation(key, snapshot, obj)
 
 
+def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
+    """What a page of a list shows of one object; None where the object has no id."""
+    name, id_ = obj.get("object"), obj.get("id")
+    if not isinstance(name, str) or not isinstance(id_, str):
+        return None
+    type_ = object_type(name)
+    snapshot = Snapshot(
+        created=read_at,
+        rank=UPDATED,
+        source=f"list:{read_at}",
+        content_hash=content_hash(obj),
+        shape=shape,
+        final=obj.get("status") in type_.final,
+        incomplete=is_incomplete(type_, obj),
+        listed=True,
+    )
+    return Observation(Key(type_.table.name, type_.name, id_, account), snapshot, obj)
+
+
+def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str) -> Observation:
+    """What an answer to a GET shows; `obj` is None, or the stub, where Stripe has the object no more."""
+    type_ = object_type(key.object)
+    gone = obj is None or obj.get("deleted") is True
+    snapshot = Snapshot(
+        created=read_at,
+        rank=DELETED if gone else UPDATED,
+        source=f"get:{read_at}",
+        content_hash=DELETED_HASH if obj is None or gone else content_hash(obj),
+        shape="" if gone else shape,
+        final=obj is not None and not gone and obj.get("status") in type_.final,
+        incomplete=obj is not None and not gone and is_incomplete(type_, obj),
+    )
+    return Observation(key, snapshot, obj or {"id": key.id, "object": key.object, "deleted": True})
+
+
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
     """Whether only a read can tell the object's whole state: a list was cut short, or a test clock makes its time."""
     return bool(obj.get("test_clock")) or any(embedded(obj, children.field)[1] for children in type_.children)
@@ -99,7 +134,7 @@ def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> li
     for seen in ordered:
         before = rows.get(seen.key)
         outcome = outcomes.setdefault(seen.key, Outcome(seen.key, before, version=before))
-        traits = Traits(fetchable=is_fetchable(seen.type, seen.key.id), reborn=seen.type.reborn)
+        traits = traits_of(seen.key)
         current = outcome.version
         verdict = decide(current, seen.snapshot, traits)
         outcome.verdicts[seen.snapshot.source] = verdict
@@ -109,9 +144,10 @@ def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> li
     return list(outcomes.values())
 
 
-def is_fetchable(type_: ObjectType, id_: str) -> bool:
-    """Whether Stripe can be asked for it."""
-    return type_.fetchable and not is_preview(id_)
+def traits_of(key: Key) -> Traits:
+    """What the rule wants to know of the object's type; a preview can't be asked for, whatever its type."""
+    type_ = object_type(key.object)
+    return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
 
 
 def _before(event: Event) -> str | None:

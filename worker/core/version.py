@@ -19,6 +19,7 @@ __all__ = ["AMBIGUITY_SECONDS", "DELETED_HASH", "Snapshot", "Traits", "Verdict",
            "put_back", "take"]  # fmt: skip
 
 AMBIGUITY_SECONDS = 7
+REPLICA_LAG_SECONDS = 5
 
 DELETED_HASH = "deleted"
 
@@ -76,6 +77,7 @@ class Snapshot:
     """One observation of an object: an event's, or a read's.
 
     `incomplete`: what came can't settle the object (an embedded list was cut short, or it lives on a test clock).
+    `listed`: it comes from a list that somebody reads over and over; what it finds equal is not written at all.
     `before` gives the hash of the state that previous_attributes puts back, None where there are none.
     """
 
@@ -86,6 +88,7 @@ class Snapshot:
     shape: str
     final: bool
     incomplete: bool = False
+    listed: bool = False
     before: Callable[[], str | None] = lambda: None
 
     @property
@@ -105,6 +108,8 @@ def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
     if not traits.reborn and row.deleted != snapshot.deleted:
         # An id that can't be made anew is gone for good, whichever of the two came first.
         return Verdict.WRITTEN if snapshot.deleted else Verdict.SUPERSEDED
+    if snapshot.listed and not row.unsettled and _same(row, snapshot):
+        return Verdict.SAME
     lifts = row.deleted and not snapshot.deleted and snapshot.rank != CREATED
     if snapshot.created > row.observed_at + AMBIGUITY_SECONDS:
         return Verdict.GUESSED_OLDER if lifts else Verdict.WRITTEN
@@ -137,6 +142,8 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
         )
     later = replace(row, observed_at=max(row.observed_at, snapshot.created), rev=row.rev + 1)
     if verdict is Verdict.SAME:
+        if snapshot.listed:
+            return None
         if _position(snapshot) > _position(row):
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
@@ -154,7 +161,31 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
 
 def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> bool:
     """Whether the snapshot's object is to be written: it won, or it is the whole of what a bare deletion only named."""
-    return verdict.applies or (verdict is Verdict.SAME and row is not None and _completes(row, snapshot))
+    if verdict.applies:
+        return row is None or not (snapshot.listed and _same(row, snapshot))
+    return verdict is Verdict.SAME and not snapshot.listed and row is not None and _completes(row, snapshot)
+
+
+def settle(row: Version | None, answer: Snapshot, *, rev: int, traits: Traits) -> Version | None:
+    """The row after Stripe was asked for the object while the row stood at `rev` (0: there was none).
+
+    None where an event was taken since: the answer may be older than it, and is asked for again. It settles the row if it
+    was read so long after the newest event that every replica of Stripe's had it; else the row stays unsettled.
+    """
+    if (row.rev if row else 0) != rev:
+        return None
+    settled = row is None or answer.created >= row.observed_at + REPLICA_LAG_SECONDS
+    return Version(
+        # A read that does not settle proves nothing of its own second.
+        observed_at=answer.created if row is None else max(answer.created * settled, row.observed_at),
+        rank=answer.rank,
+        observed_in=answer.source,
+        content_hash=answer.content_hash,
+        shape=answer.shape,
+        rev=rev + 1,
+        unsettled=traits.fetchable and (answer.incomplete or not settled),
+        final=answer.final,
+    )
 
 
 def content_hash(obj: Json) -> str:

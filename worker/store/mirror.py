@@ -14,7 +14,7 @@ from worker.core.registry import TYPES, ObjectType, object_type
 from worker.core.rows import Family, families, values
 from worker.core.version import Version
 
-__all__ = ["Connection", "count_unsettled", "lock", "write"]
+__all__ = ["Connection", "count", "count_unsettled", "expected", "lock", "shard_bounds", "write"]
 
 Connection = psycopg.Connection
 
@@ -93,6 +93,50 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
         lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
     _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
     return lost
+
+
+def expected(
+    conn: Connection, table: str, *, above: int | None, upto: int | None, before: int, final: Sequence[str]
+) -> list[tuple[Key, int]]:
+    """The rows, with their rev, that a list is expected to show between two seconds of `created` (above, upto].
+
+    They are ours, alive, in none of the `final` statuses, and were not heard of since `before`. Times in unix seconds.
+    """
+    rows = conn.execute(
+        f"""
+        select id, rev
+        from stripe.{table}
+        where account = '' and not deleted and observed_at < to_timestamp(%(before)s)
+            and (%(above)s::bigint is null or created > to_timestamp(%(above)s))
+            and (%(upto)s::bigint is null or created <= to_timestamp(%(upto)s))
+            {"and status <> all (%(final)s::text[])" if final else ""}
+        """,  # noqa: S608 - a name from the schema
+        {"before": before, "above": above, "upto": upto, "final": list(final)},
+    )
+    name = _OF_TABLE[table].name
+    return [(Key(table, name, id_, ""), rev) for id_, rev in rows]
+
+
+def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
+    """Seconds of `created` that cut the mirrored rows into so many parts of about one size."""
+    row = conn.execute(
+        f"""
+        select percentile_disc(%s::float8[]) within group (order by extract(epoch from created)::bigint)
+        from stripe.{table}
+        where created is not null
+        """,  # noqa: S608 - a name from the schema
+        ([number / shards for number in range(1, shards)],),
+    ).fetchone()
+    return sorted(set(row[0])) if row and row[0] else []
+
+
+def count(conn: Connection, table: str) -> int:
+    """How many objects of a type are mirrored, about: what the planner knows, for a count would read the table."""
+    row = conn.execute(
+        "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"stripe.{table}",)
+    )
+    found = row.fetchone()
+    return int(found[0]) if found else 0
 
 
 def count_unsettled(conn: Connection) -> int:

@@ -1,0 +1,183 @@
+"""One pass over one of Stripe's lists: each page is recorded, and what a page should have shown and did not is asked for.
+
+A page is true of the second in which it was requested. Lists come newest first, so two pages in a row bound a span of
+`created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+import psycopg
+
+from worker import log
+from worker.core.fold import Key, listed, retrieved
+from worker.core.membership.access import Policy
+from worker.core.registry import object_type
+from worker.core.version import AMBIGUITY_SECONDS
+from worker.record import record, record_answers
+from worker.store import mirror
+from worker.stripe_api import Answer, Page
+
+__all__ = ["Listing", "Place", "Source", "Tally", "pass_over"]
+
+_log = log.get("listing")
+
+
+class Source(Protocol):
+    """What a pass wants of `stripe_api.Stripe`."""
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
+
+    def retrieve(self, path: str) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A list, or the part of it created in [gte, lt) (unix seconds). Objects in a `final` status need not be in it."""
+
+    object: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    final: tuple[str, ...] = ()
+    gte: int | None = None
+    lt: int | None = None
+
+    @property
+    def query(self) -> dict[str, Any]:
+        bounds = {"created[gte]": self.gte, "created[lt]": self.lt}
+        return {**self.params, **{name: value for name, value in bounds.items() if value is not None}}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pass stands: after which object, down to which second everything was seen, and who was seen of that second."""
+
+    after: str | None = None
+    down_to: int | None = None
+    of_that_second: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a pass did, in objects."""
+
+    listed: int = 0
+    written: int = 0
+    unchanged: int = 0
+    repaired: int = 0
+    marked_deleted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+    def add(self, other: Mapping[str, int]) -> None:
+        for name, number in other.items():
+            setattr(self, name, getattr(self, name) + number)
+
+
+def pass_over(
+    conn: psycopg.Connection,
+    stripe: Source,
+    listing: Listing,
+    policy: Policy,
+    tally: Tally,
+    *,
+    place: Place | None = None,
+    after_page: Callable[[Place], bool] = lambda _: True,
+) -> Place | None:
+    """Read the list from `place` on, page by page; returns None once it is complete, else where to go on.
+
+    Each page is a transaction of its own, so whatever stops a pass leaves whole pages. `after_page` says whether to go on.
+    Stripe is never called while one is open.
+    """
+    place = place or Place()
+    while True:
+        query = listing.query if place.after is None else {**listing.query, "starting_after": place.after}
+        page = stripe.page(listing.path, query)
+        _record(conn, page, policy, tally)
+        following = _advance(page, place)
+        _ask_for_absent(conn, stripe, listing, page, place, following, policy, tally)
+        if not page.has_more:
+            return None
+        place = following
+        if not after_page(place):
+            return place
+
+
+def _record(conn: psycopg.Connection, page: Page, policy: Policy, tally: Tally) -> None:
+    observations = [
+        seen for obj in page.data if (seen := listed(obj, read_at=page.read_at, shape=page.shape)) is not None
+    ]
+    with conn.transaction():
+        outcomes = record(conn, observations, policy)
+    tally.listed += len(page.data)
+    for outcome in outcomes:
+        if outcome.object is None:
+            tally.unchanged += 1
+        elif outcome.before is None:
+            tally.written += 1
+        else:
+            tally.repaired += 1
+            _log.info(f"{outcome.key.object}.corrected", object_id=outcome.key.id, object_type=outcome.key.object)
+
+
+def _advance(page: Page, place: Place) -> Place:
+    """The place after the page. Objects of its last second may go on in the next one."""
+    if not page.data:
+        return place
+    last = page.data[-1]
+    second = _created(last)
+    same = tuple(obj["id"] for obj in page.data if _created(obj) == second)
+    if second == place.down_to:
+        same = place.of_that_second + same
+    return Place(last["id"], second, same)
+
+
+def _ask_for_absent(
+    conn: psycopg.Connection,
+    stripe: Source,
+    listing: Listing,
+    page: Page,
+    place: Place,
+    following: Place,
+    policy: Policy,
+    tally: Tally,
+) -> None:
+    """Ask for the mirrored objects that this page's span should have shown; what Stripe has no more is marked deleted."""
+    table = object_type(listing.object).table.name
+    above = following.down_to if page.has_more else None if listing.gte is None else listing.gte - 1
+    upto = place.down_to if place.down_to is not None else None if listing.lt is None else listing.lt - 1
+    seen = {obj["id"] for obj in page.data} | set(place.of_that_second)
+    # Who was heard of around the time of the page may have come, or gone, just then.
+    before = page.read_at - AMBIGUITY_SECONDS
+    wanted = mirror.expected(conn, table, above=above, upto=upto, before=before, final=listing.final)
+    for key, rev in wanted:
+        if key.id not in seen:
+            _ask(conn, stripe, key, rev, policy, tally)
+
+
+def _ask(conn: psycopg.Connection, stripe: Source, key: Key, rev: int, policy: Policy, tally: Tally) -> None:
+    url = object_type(key.object).url
+    assert url is not None
+    answer = stripe.retrieve(url.format(id=key.id))
+    # Not listed by a complete pass, and then not found: two witnesses that it is gone.
+    seen = retrieved(key, None if answer.deleted else answer.object, read_at=answer.read_at, shape=answer.shape)
+    with conn.transaction():
+        outcomes = record_answers(conn, [(seen, rev)], policy)
+    if any(outcome.object is not None for outcome in outcomes):
+        if answer.deleted:
+            tally.marked_deleted += 1
+        else:
+            tally.repaired += 1
+        _log.info(f"{key.object}.corrected", object_id=key.id, object_type=key.object, deleted=answer.deleted)
+
+
+def _created(obj: Mapping[str, Any]) -> int:
+    created = obj.get("created")
+    return created if isinstance(created, int) else 0
+
+
+def narrowed(listing: Listing, *, gte: int | None, lt: int | None) -> Listing:
+    """The part of a list that was created in [gte, lt)."""
+    return replace(listing, gte=gte, lt=lt)

@@ -1,0 +1,103 @@
+"""The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
+
+from collections.abc import Sequence
+
+import psycopg
+
+from worker import membership
+from worker.core.fold import Key, Observation, Outcome, fold, traits_of
+from worker.core.membership.access import Policy
+from worker.core.paths import reference
+from worker.core.version import Version, settle
+from worker.store import catalogue, mirror
+from worker.store import membership as membership_store
+
+__all__ = ["record", "record_answers"]
+
+# A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
+_ROUNDS = 10
+
+
+def record(conn: psycopg.Connection, observations: Sequence[Observation], policy: Policy) -> list[Outcome]:
+    """Write what the observations show, as the rule decides, and compute the users concerned.
+
+    Runs inside the caller's transaction; returns what became of each object.
+    """
+    written = _write(conn, observations)
+    _follow(conn, written, policy)
+    return written
+
+
+def record_answers(
+    conn: psycopg.Connection, answers: Sequence[tuple[Observation, int]], policy: Policy
+) -> list[Outcome]:
+    """Write what Stripe answered about single objects, each asked for while its row stood at a `rev`.
+
+    An answer whose row has moved since changes nothing: its outcome is untouched, and the object is to be asked again.
+    """
+    rows = mirror.lock(conn, (seen.key for seen, _ in answers))
+    outcomes = []
+    for seen, rev in answers:
+        before = rows.get(seen.key)
+        version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key))
+        same = version is not None and before is not None and _is_same(before, version)
+        outcomes.append(Outcome(seen.key, before, version or before, None if version is None or same else seen.object))
+    lost = mirror.write(conn, outcomes)
+    written = [outcome for outcome in outcomes if outcome.key not in lost]
+    _follow(conn, written, policy)
+    return written
+
+
+def _is_same(before: Version, after: Version) -> bool:
+    return before.content_hash == after.content_hash and (before.deleted or before.shape == after.shape)
+
+
+def _write(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Outcome]:
+    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again."""
+    done: dict[Key, Outcome] = {}
+    waiting = list(observations)
+    for _ in range(_ROUNDS):
+        rows = mirror.lock(conn, (seen.key for seen in waiting))
+        outcomes = fold(waiting, rows)
+        lost = mirror.write(conn, outcomes)
+        done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
+        waiting = [seen for seen in waiting if seen.key in lost]
+        if not waiting:
+            return list(done.values())
+    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
+
+
+def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy) -> None:
+    """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
+    ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
+    by_type: dict[str, list[Outcome]] = {}
+    for outcome in ours:
+        by_type.setdefault(outcome.key.object, []).append(outcome)
+    products = by_type.get("product", [])
+    catalogue.project(
+        conn,
+        products=[outcome.key.id for outcome in products],
+        prices=[outcome.key.id for outcome in by_type.get("price", [])],
+    )
+    if fresh := [outcome.key.id for outcome in products if outcome.before is None]:
+        catalogue.waiting_customers(conn, fresh)
+    customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
+    customers |= membership_store.customers_behind(
+        conn,
+        invoices=_named(by_type.get("invoice_payment", []), "invoice"),
+        charges=_named(by_type.get("refund", []) + by_type.get("dispute", []), "charge"),
+    )
+    if customers:
+        membership.recompute(conn, customers, policy)
+
+
+def _customer(outcome: Outcome) -> str | None:
+    if outcome.key.object == "customer":
+        return outcome.key.id
+    assert outcome.object is not None
+    return reference(outcome.type.customer(outcome.object))
+
+
+def _named(outcomes: Sequence[Outcome], field_: str) -> set[str]:
+    found = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
+    return {id_ for id_ in found if id_}

@@ -1,0 +1,51 @@
+"""The product refresh: all products and all prices, in all states, every five minutes."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import psycopg
+
+from worker import log
+from worker.core.membership.access import Policy
+from worker.errors import Permanent, Temporary
+from worker.listing import Listing, Place, Source, Tally, pass_over
+from worker.store import runs
+
+__all__ = ["CATALOGUE", "JOB", "refresh", "tick"]
+
+_log = log.get("refresh")
+
+JOB = "product_refresh"
+# Without `active` Stripe lists both states. Products first: prices refer to them.
+CATALOGUE = (Listing(object="product", path="/v1/products"), Listing(object="price", path="/v1/prices"))
+
+
+def refresh(
+    conn: psycopg.Connection, stripe: Source, policy: Policy, tally: Tally, *, seen: Callable[[], None] = lambda: None
+) -> None:
+    """Read the whole catalogue through the guarded write; `tally` says how far it is when `seen` is called."""
+
+    def after_page(_: Place) -> bool:
+        seen()
+        return True
+
+    for listing in CATALOGUE:
+        pass_over(conn, stripe, listing, policy, tally, after_page=after_page)
+        seen()
+
+
+def tick(conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy, slot: datetime) -> Tally | None:
+    """The refresh of one slot of the clock; None where somebody else has it. What fails is tried again by the next slot."""
+    run = runs.claim(conn, JOB, slot)
+    if run is None:
+        return None
+    tally = Tally()
+    try:
+        refresh(conn, stripe(), policy, tally, seen=lambda: runs.seen(conn, run, tally.as_dict()))
+    except (Temporary, Permanent) as error:
+        runs.fail(conn, run, tally.as_dict(), str(error))
+        _log.warning("products.not_refreshed", error=str(error), **error.ids)
+        return None
+    runs.finish(conn, run, tally.as_dict())
+    _log.info("products.refreshed", **tally.as_dict())
+    return tally

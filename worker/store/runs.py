@@ -1,0 +1,81 @@
+"""Periodic work in the database: a slot is claimed once, by one worker, and its result is kept."""
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import scalar_row
+from psycopg.types.json import Jsonb
+
+__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_claimed", "note", "seen"]
+
+# Who gives no sign of life for so long is dead: every job gives one with each page.
+LOST_SECONDS = 180
+_KEPT_PER_JOB = 500
+
+
+def claim(conn: psycopg.Connection, job: str, slot: datetime) -> int | None:
+    """The run's id, or None where the slot was claimed before or another run of the job is still under way."""
+    conn.execute(
+        """
+        update sync.runs set finished_at = now(), outcome = 'lost', error = 'its worker gave no sign of life'
+        where job = %s and finished_at is null and seen_at < now() - make_interval(secs => %s)
+        """,
+        (job, LOST_SECONDS),
+    )
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "insert into sync.runs (job, slot) values (%s, %s) on conflict do nothing returning id", (job, slot)
+        ).fetchone()
+
+
+def is_claimed(conn: psycopg.Connection, job: str, slot: datetime) -> bool:
+    """Whether somebody has run, or is running, this slot."""
+    return conn.execute("select from sync.runs where job = %s and slot = %s", (job, slot)).fetchone() is not None
+
+
+def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
+    """Give a sign of life, with what is done so far."""
+    conn.execute("update sync.runs set seen_at = now(), result = %s where id = %s", (Jsonb(result), run))
+
+
+def note(conn: psycopg.Connection, job: str, started_at: datetime, result: dict[str, Any]) -> None:
+    """Keep a run that a person made by hand, from its end."""
+    conn.execute(
+        """
+        insert into sync.runs (job, slot, started_at, finished_at, outcome, result)
+        values (%s, %s, %s, now(), 'done', %s)
+        on conflict do nothing
+        """,
+        (job, started_at, started_at, Jsonb(result)),
+    )
+
+
+def finish(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
+    """The run is done."""
+    _end(conn, run, "done", result, None)
+
+
+def fail(conn: psycopg.Connection, run: int, result: dict[str, Any], error: str) -> None:
+    """The run ended early; the next slot tries again."""
+    _end(conn, run, "failed", result, error)
+
+
+def _end(conn: psycopg.Connection, run: int, outcome: str, result: dict[str, Any], error: str | None) -> None:
+    conn.execute(
+        """
+        update sync.runs set finished_at = now(), seen_at = now(), outcome = %s, result = %s, error = %s
+        where id = %s and finished_at is null
+        """,
+        (outcome, Jsonb(result), error, run),
+    )
+    conn.execute(
+        """
+        delete from sync.runs
+        where job = (select job from sync.runs where id = %(run)s) and finished_at is not null and id not in (
+            select id from sync.runs where job = (select job from sync.runs where id = %(run)s)
+            order by id desc limit %(kept)s
+        )
+        """,
+        {"run": run, "kept": _KEPT_PER_JOB},
+    )
