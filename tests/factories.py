@@ -263,7 +263,7 @@ def subscription_item(
     **more: Any,
 ) -> Json:
     """An item with its price and plan whole, as Stripe embeds them; only NEW ones carry a period."""
-    made = {
+    made: Json = {
         "id": id,
         "object": "subscription_item",
         "created": NOW,
@@ -309,7 +309,7 @@ def subscription(
                 period_end=period_end,
             )
         ]
-    made = {
+    made: Json = {
         "id": id,
         "object": "subscription",
         "billing_cycle_anchor": NOW,
@@ -370,7 +370,7 @@ def line_item(
     **more: Any,
 ) -> Json:
     """A line of a subscription's invoice."""
-    made = {
+    made: Json = {
         "id": id,
         "object": "line_item",
         "amount": amount,
@@ -478,7 +478,7 @@ def invoice(
         }
         made["lines"] |= {"total_count": len(lines)}
     else:
-        details = {"metadata": {}, "subscription": subscription}
+        details: Json = {"metadata": {}, "subscription": subscription}
         parent = {"type": "subscription_details", "quote_details": None, "subscription_details": details}
         made |= {"parent": parent if subscription else None, "total_taxes": [], "status_details": None}
         if payments:
@@ -523,7 +523,7 @@ def payment_intent(
 ) -> Json:
     """A payment; only OLD ones name their invoice."""
     succeeded = status == "succeeded"
-    made = {
+    made: Json = {
         "id": id,
         "object": "payment_intent",
         "amount": amount,
@@ -549,7 +549,7 @@ def payment_intent(
 def charge(
     id: str = "ch_1", *, shape: str = NEW, payment_intent: str | None = "pi_1", amount_refunded: int = 0, **more: Any
 ) -> Json:
-    made = {
+    made: Json = {
         "id": id,
         "object": "charge",
         "amount": 2000,

@@ -53,8 +53,9 @@ class Daemon:
 
     def __init__(self, database_url: str, redis_url: str, logs: Path, **env: str) -> None:
         self.database_url, self.port = database_url, free_port()
+        self.door = f"http://127.0.0.1:{self.port}/webhooks/stripe"
         self._logs = logs
-        self._env = {
+        self.env = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
@@ -74,7 +75,7 @@ class Daemon:
         with (self._logs / f"{command[0]}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", *command],
-                env=self._env,
+                env=self.env,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

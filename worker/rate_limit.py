@@ -155,19 +155,18 @@ class RateLimiter:
 
     def acquire(self, operation: str, *, within: float, reserved: bool = False) -> float:
         """Wait for a place and return its instant; raises RateLimited at once where none comes `within` so many seconds."""
-        began = self._clock()
-        while True:
-            left = began + within - self._clock()
-            if left < 0:
-                raise RateLimited(operation=operation)
+        began, left = self._clock(), within
+        while left >= 0:
             place = self._reserve(self._lanes(operation, reserved=reserved), min(left, HORIZON_SECONDS))
             if not place.taken and place.wait > left:
-                raise RateLimited(operation=operation)
+                break
             if place.wait > 0:
                 self._sleep(place.wait if place.taken else place.wait - HORIZON_SECONDS / 2)
             if place.taken:
                 metrics.STRIPE_RATE_WAIT_SECONDS.observe(self._clock() - began)
                 return place.at
+            left = began + within - self._clock()
+        raise RateLimited(operation=operation)
 
     def slow_down(self, scope: str, *, reason: str) -> None:
         """Halve the rate of a scope (ACCOUNT or an operation) for everybody, for Stripe refused a request of it."""
@@ -183,7 +182,7 @@ class RateLimiter:
         ]
         if reserved:
             return lanes
-        return lanes or [_Lane("background", lane.scope, lane.per_second * BACKGROUND_SHARE) for lane in lanes]
+        return lanes + [_Lane("background", lane.scope, lane.per_second * BACKGROUND_SHARE) for lane in lanes]
 
     def _reserve(self, lanes: list[_Lane], longest: float) -> _Place:
         scopes = [lanes[0].scope, lanes[1].scope]

@@ -286,9 +286,6 @@ class Stripe:
             began = self._clock()
             status, headers, body = self._send(url, account, timeout)
             elapsed = self._clock() - began
-            # The time-outs below bound each wait, not their sum; an answer that trickled in is too old to be believed.
-            if elapsed > timeout:
-                raise urllib3.exceptions.TimeoutError
             outcome = str(status)
             if status == 200:
                 outcome = "malformed"
@@ -332,6 +329,7 @@ class Stripe:
         try:
             while chunk := response.read1(CHUNK_BYTES):
                 body += chunk
+                # The time-outs above bound each wait, not their sum: what trickles in is too old to be believed.
                 if self._clock() > ends:
                     raise urllib3.exceptions.TimeoutError
         except BaseException:

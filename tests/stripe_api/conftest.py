@@ -78,6 +78,7 @@ class ScriptedStripe:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # an answer in one piece, or its second half waits for an acknowledgement of the first
 
             def do_GET(self) -> None:
                 outer.requests.append(Request(self.path, dict(self.headers.items()), self.client_address[1]))

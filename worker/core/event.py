@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,6 +18,7 @@ _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
 # Singletons have no id of their own; some are kept per customer.
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
+_Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class NotAnEvent(ValueError):
@@ -63,10 +64,11 @@ def read_event(body: Json) -> Event:
     if kind != "event":
         raise NotAnEvent(f"object is {kind!r}, neither 'event' nor 'v2.core.event'")
     data = body.get("data")
-    obj = data.get("object") if isinstance(data, dict) else None
+    data = data if isinstance(data, dict) else {}
+    obj = data.get("object")
     if not isinstance(obj, dict) or not isinstance(obj.get("object"), str):
         raise NotAnEvent("data.object is not a Stripe object")
-    version = body.get("api_version")
+    version, previous = body.get("api_version"), data.get("previous_attributes")
     return Event(
         id=_string(body, "id"),
         type=_string(body, "type"),
@@ -77,7 +79,7 @@ def read_event(body: Json) -> Event:
         object_type=obj["object"],
         object_id=_object_id(obj),
         object=obj,
-        previous=data.get("previous_attributes") if isinstance(data, dict) else None,
+        previous=previous if isinstance(previous, dict) else None,
         shape=shape_of(version if isinstance(version, str) else ""),
     )
 
@@ -125,6 +127,6 @@ def _seconds(created: Any) -> int:
     if isinstance(created, int) and not isinstance(created, bool):
         return created
     try:
-        return int(msgspec.convert(created, datetime).timestamp())
+        return int(msgspec.convert(created, _Aware).timestamp())
     except (msgspec.ValidationError, OverflowError) as error:
         raise NotAnEvent("created is neither unix seconds nor an RFC 3339 time") from error

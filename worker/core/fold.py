@@ -77,7 +77,7 @@ def observe(event: Event) -> Observation | None:
         source=event.id,
         content_hash=DELETED_HASH if deleted else content_hash(obj),
         shape="" if bare else event.shape,
-        final=not deleted and obj.get("status") in type_.final,
+        final=not deleted and _is_final(type_, obj),
         incomplete=not deleted and is_incomplete(type_, obj),
         before=lambda: _before(event),
     )
@@ -97,7 +97,7 @@ def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observa
         source=f"list:{read_at}",
         content_hash=content_hash(obj),
         shape=shape,
-        final=obj.get("status") in type_.final,
+        final=_is_final(type_, obj),
         incomplete=is_incomplete(type_, obj),
         listed=True,
     )
@@ -114,7 +114,7 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str) -> Observ
         source=f"get:{read_at}",
         content_hash=DELETED_HASH if obj is None or gone else content_hash(obj),
         shape="" if gone else shape,
-        final=obj is not None and not gone and obj.get("status") in type_.final,
+        final=obj is not None and not gone and _is_final(type_, obj),
         incomplete=obj is not None and not gone and is_incomplete(type_, obj),
     )
     return Observation(key, snapshot, obj or {"id": key.id, "object": key.object, "deleted": True})
@@ -148,6 +148,11 @@ def traits_of(key: Key) -> Traits:
     """What the rule wants to know of the object's type; a preview can't be asked for, whatever its type."""
     type_ = object_type(key.object)
     return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
+
+
+def _is_final(type_: ObjectType, obj: Json) -> bool:
+    status = obj.get("status")
+    return isinstance(status, str) and status in type_.final
 
 
 def _before(event: Event) -> str | None:

@@ -1,6 +1,7 @@
 """Reading fields out of Stripe's JSON: dotted paths, and a value's fit for its column."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -42,7 +43,10 @@ def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
     found = obj.get(field)
     if not isinstance(found, dict):
         return [], True
-    children = [child for child in found.get("data") or () if isinstance(child, dict) and child.get("id")]
+    data = found.get("data")
+    if not isinstance(data, list):
+        return [], True
+    children = [child for child in data if isinstance(child, dict) and reference(child)]
     return children, bool(found.get("has_more"))
 
 
@@ -98,11 +102,14 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _decimal(value: Any) -> str | None:
-    try:
-        float(value)
-    except (TypeError, ValueError):
+    """A plain decimal number, of no more digits than Postgres holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return str(value)
+    try:
+        number = Decimal(str(value))
+    except (ArithmeticError, ValueError):
+        return None
+    return str(number) if number.is_finite() and len(f"{number:e}") <= 60 and abs(number.adjusted()) < 60 else None
 
 
 def _json(value: Any) -> str | None:

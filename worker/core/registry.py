@@ -5,7 +5,7 @@ migration. A column is read from the field of its own name unless `columns` says
 here is kept whole in `stripe.other_objects`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -112,8 +112,12 @@ _USER_ID = at("metadata.user_id", "metadata.userId")
 
 def _earliest_period(name: str) -> Read:
     """Since basil periods are the items'; Stripe renders the smallest for older versions, and so do we."""
-    of_items, of_subscription = first_of_children("items", name, min), at(name)
+    of_items, of_subscription = first_of_children("items", name, _earliest), at(name)
     return lambda obj: of_items(obj) or of_subscription(obj)
+
+
+def _earliest(seconds: Sequence[object]) -> int | None:
+    return min((second for second in seconds if isinstance(second, int)), default=None)
 
 
 def _invoice_payment_intent(obj: Json) -> object:

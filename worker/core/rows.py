@@ -35,4 +35,5 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
         members, more = embedded(obj, children.field)
         parent = obj.get("id")
         # A child names its parent by itself in most shapes, not in all.
-        yield Family(children, [{children.parent: parent, **member} for member in members], complete=not more)
+        named = [{**member, children.parent: member.get(children.parent) or parent} for member in members]
+        yield Family(children, named, complete=not more)

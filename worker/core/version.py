@@ -110,6 +110,10 @@ def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
         return Verdict.WRITTEN if snapshot.deleted else Verdict.SUPERSEDED
     if snapshot.listed and not row.unsettled and _same(row, snapshot):
         return Verdict.SAME
+    made_once = not traits.reborn and row.rank != snapshot.rank
+    if made_once and snapshot.rank == CREATED:
+        # An object is made once: its X.created is simply the oldest, whatever its second says.
+        return Verdict.SUPERSEDED
     lifts = row.deleted and not snapshot.deleted and snapshot.rank != CREATED
     if snapshot.created > row.observed_at + AMBIGUITY_SECONDS:
         return Verdict.GUESSED_OLDER if lifts else Verdict.WRITTEN
@@ -117,9 +121,8 @@ def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
         return Verdict.SAME
     if snapshot.created < row.observed_at - AMBIGUITY_SECONDS:
         return Verdict.SUPERSEDED
-    if not traits.reborn and CREATED in (row.rank, snapshot.rank) and row.rank != snapshot.rank:
-        # An object is made once: its X.created is simply the oldest.
-        return Verdict.SUPERSEDED if snapshot.rank == CREATED else Verdict.WRITTEN
+    if made_once and row.rank == CREATED:
+        return Verdict.WRITTEN
     if lifts:
         return Verdict.GUESSED_OLDER
     return Verdict.GUESSED_NEWER if _likely_newer(row, snapshot) else Verdict.GUESSED_OLDER
@@ -144,6 +147,9 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
     if verdict is Verdict.SAME:
         if snapshot.listed:
             return None
+        if snapshot.incomplete and traits.fetchable:
+            # What is beyond a cut list may have changed though what came of it has not.
+            later = replace(later, unsettled=True)
         if _position(snapshot) > _position(row):
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later

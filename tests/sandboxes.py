@@ -1,0 +1,66 @@
+"""The sandbox as a test's Stripe: a process of its own, told what to do over HTTP."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from tests.processes import SECRET
+
+__all__ = ["KEY", "Sandbox", "running"]
+
+KEY = "sk_test_sandbox"
+
+
+class Sandbox:
+    """A running sandbox."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def tell(self, path: str, **body: Any) -> Any:
+        """POST to a control: `deliveries`, `stories/sign_up`, `faults` ..."""
+        return self._send(f"/_sandbox/{path}", json.dumps(body).encode())
+
+    def ask(self, path: str) -> Any:
+        """GET a control: `state?type=subscription`, `stats` ..."""
+        return self._send(f"/_sandbox/{path}", None)
+
+    def post(self, path: str, **form: str) -> Any:
+        """POST to Stripe's API, form-encoded as its clients do."""
+        return self._send(path, urllib.parse.urlencode(form).encode())
+
+    def delete(self, path: str) -> Any:
+        return self._send(path, None, method="DELETE")
+
+    def _send(self, path: str, body: bytes | None, *, method: str | None = None) -> Any:
+        request = urllib.request.Request(
+            self.address + path,
+            body,
+            {"authorization": f"Bearer {KEY}"},
+            method=method or ("POST" if body is not None else "GET"),
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+
+@contextlib.contextmanager
+def running(*, door: str | None = None, seed: int | None = None) -> Iterator[Sandbox]:
+    """A sandbox that delivers to `door`, until the end of the block."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0"]
+    if door is not None:
+        command += ["--webhook-url", door, "--webhook-secret", SECRET]
+    if seed is not None:
+        command += ["--seed", str(seed)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield Sandbox(process.stdout.readline().split()[-1])
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
