@@ -13,6 +13,7 @@ __all__ = [
     "GONE_FOR_GOOD",
     "LAW",
     "REBORN",
+    "THE_LAW",
     "UNASKABLE",
     "History",
     "after",
@@ -24,7 +25,9 @@ __all__ = [
 ]
 
 # Machines that run tests are slow now and then: a law is about truth, not about time.
-LAW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For the promise that everything else rests on.
+THE_LAW = settings(LAW, max_examples=150)
 
 GONE_FOR_GOOD = Traits(fetchable=True, reborn=False)
 REBORN = Traits(fetchable=True, reborn=True)

@@ -11,6 +11,7 @@ from tests.core.histories import (
     GONE_FOR_GOOD,
     LAW,
     REBORN,
+    THE_LAW,
     UNASKABLE,
     History,
     after,
@@ -190,7 +191,7 @@ def test_a_deletion_beats_whatever_the_row_holds_where_ids_are_not_made_anew(sec
 
 
 @LAW
-@given(rows, st.lists(snapshots))
+@given(rows, st.lists(snapshots, max_size=6))
 def test_a_tombstone_of_an_id_that_is_not_made_anew_is_never_lifted(held: Version, events: list[Snapshot]) -> None:
     assume(held.deleted)
 
@@ -198,7 +199,7 @@ def test_a_tombstone_of_an_id_that_is_not_made_anew_is_never_lifted(held: Versio
 
 
 @LAW
-@given(rows, st.lists(snapshots))
+@given(rows, st.lists(snapshots, max_size=6))
 def test_a_tombstone_of_an_id_that_is_made_anew_is_lifted_by_a_creation_alone(
     held: Version, events: list[Snapshot]
 ) -> None:
@@ -391,7 +392,7 @@ def test_the_same_snapshot_again_changes_nothing_but_rev(
 
 
 @LAW
-@given(rows, st.lists(snapshots, min_size=1), traits_of_types)
+@given(rows, st.lists(snapshots, min_size=1, max_size=6), traits_of_types)
 def test_observed_at_and_rev_never_fall(held: Version, events: list[Snapshot], traits: Traits) -> None:
     version = after(held, events, traits)
 
@@ -420,7 +421,7 @@ def test_new_content_always_moves_rev(held: Version, snapshot: Snapshot, traits:
     assert version.rev > held.rev or version == held
 
 
-@LAW
+@THE_LAW
 @given(histories(), st.sampled_from([GONE_FOR_GOOD, REBORN]))
 def test_any_order_with_any_duplicates_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
     version = after(None, history.delivered, traits)
@@ -428,7 +429,7 @@ def test_any_order_with_any_duplicates_is_never_wrong_and_unmarked(history: Hist
     assert version.content_hash == history.last.content_hash or version.unsettled
 
 
-@LAW
+@THE_LAW
 @given(histories(contents=["a", "b", "c"]), st.sampled_from([GONE_FOR_GOOD, REBORN]))
 def test_content_that_comes_back_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
     version = after(None, history.delivered, traits)
@@ -436,7 +437,7 @@ def test_content_that_comes_back_is_never_wrong_and_unmarked(history: History, t
     assert version.content_hash == history.last.content_hash or version.unsettled
 
 
-@LAW
+@THE_LAW
 @given(histories(least_gap=AMBIGUITY_SECONDS + 1, ends_deleted=False), st.sampled_from([GONE_FOR_GOOD, REBORN]))
 def test_versions_further_apart_than_the_window_end_settled_at_the_last(history: History, traits: Traits) -> None:
     version = after(None, history.delivered, traits)

@@ -54,7 +54,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
         before = balance if expires_at is None or now < expires_at else 0
         after, ends = before, expires_at
         amount = product.tokens * line.quantity
-        if _is_over(line, policy, now) or _is_overtaken(line, policy, last_granted):
+        if _is_over(user, line, policy, now) or _is_overtaken(line, policy, last_granted):
             amount = 0
         else:
             fresh = policy.tokens_reset and line.invoice not in begun
@@ -82,8 +82,10 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     return made
 
 
-def _is_over(line: PaidLine, policy: Policy, now: datetime) -> bool:
-    return line.period_end <= now and line.paid_at + policy.token_ttl <= now
+def _is_over(user: User, line: PaidLine, policy: Policy, now: datetime) -> bool:
+    """Whether the line's time has passed; what would expire at once must not replace a balance that lives."""
+    over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
+    return over or _expiry(user, line, policy, now) <= now
 
 
 def _is_overtaken(line: PaidLine, policy: Policy, last_granted: Mapping[str, datetime]) -> bool:

@@ -1,0 +1,329 @@
+"""Which tokens the paid lines give: each once, and the same whatever the order in which they are seen."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.histories import LAW
+from tests.core.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
+from worker.core.membership.access import Policy
+from worker.core.membership.facts import PaidLine, User
+from worker.core.membership.tokens import Grant, grants, source_key
+
+RESET = Policy()
+ADD = Policy(tokens_reset=False)
+BOTH = pytest.mark.parametrize("policy", [RESET, ADD], ids=["reset", "add"])
+
+
+def granted(of: User, policy: Policy = RESET, now: datetime = NOW) -> list[Grant]:
+    return grants(of, POLICIES, policy, now)
+
+
+def balance(of: User, policy: Policy = RESET) -> tuple[int, datetime | None]:
+    after = holding(of, granted(of, policy))
+    return after.tokens, after.tokens_expires_at
+
+
+def holding_lines(of: User, *lines: PaidLine) -> User:
+    """The same user, with these lines paid and not in the ledger yet."""
+    return replace(of, paid_lines=lines)
+
+
+# What a line gives
+
+
+@pytest.mark.parametrize(
+    ("billing_reason", "kind"),
+    [("subscription_create", "start"), ("subscription_cycle", "renewal"), ("subscription", "start")],
+)
+def test_a_regular_period_gives_the_products_allowance(billing_reason: str, kind: str) -> None:
+    (grant,) = granted(user(lines=[line(billing_reason=billing_reason)]))
+
+    assert (grant.kind, grant.amount, grant.balance_before, grant.balance_after) == (kind, 1000, 0, 1000)
+
+
+def test_a_grant_names_the_line_it_comes_from() -> None:
+    paid = line("il_7", invoice="in_7", subscription="sub_7", product="prod_max")
+
+    (grant,) = granted(user(lines=[paid]))
+
+    assert grant.source_key == source_key(paid) == "invoice:in_7:line:il_7"
+    assert (grant.invoice, grant.subscription, grant.product) == ("in_7", "sub_7", "prod_max")
+    assert grant.period_start == paid.period_start
+
+
+def test_the_quantity_multiplies_the_allowance() -> None:
+    (grant,) = granted(user(lines=[line(quantity=3)]))
+
+    assert grant.amount == 3000
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "billing_reason",
+    ["manual", "subscription_update", "subscription_threshold", "automatic_pending_invoice_item_invoice", "quote_accept",
+     "upcoming", "moon_landing", None],
+)  # fmt: skip
+def test_other_invoices_give_nothing(policy: Policy, billing_reason: str | None) -> None:
+    assert granted(user(lines=[line(billing_reason=billing_reason)]), policy) == []
+
+
+@BOTH
+def test_a_proration_gives_nothing(policy: Policy) -> None:
+    assert granted(user(lines=[line(proration=True)]), policy) == []
+
+
+@pytest.mark.parametrize("product", ["prod_unknown", None, "prod_none"])
+def test_a_line_waits_for_a_product_that_gives_tokens(product: str | None) -> None:
+    assert granted(user(lines=[line(product=product)])) == []
+
+
+def test_a_line_whose_product_came_late_gives_then() -> None:
+    waiting = user(lines=[line(product="prod_unknown")])
+
+    (grant,) = grants(waiting, {"prod_unknown": POLICIES["prod_pro"]}, RESET, NOW)
+
+    assert grant.amount == 1000
+
+
+# What the balance becomes
+
+
+def test_a_reset_replaces_what_is_left() -> None:
+    assert balance(user(tokens=700, expires=day(5), lines=[line()]))[0] == 1000
+
+
+def test_an_addition_keeps_what_is_left() -> None:
+    assert balance(user(tokens=700, expires=day(5), lines=[line()]), ADD)[0] == 1700
+
+
+@BOTH
+def test_an_expired_balance_counts_as_nothing(policy: Policy) -> None:
+    (grant,) = granted(user(tokens=700, expires=NOW, lines=[line()]), policy)
+
+    assert (grant.balance_before, grant.balance_after) == (0, 1000)
+
+
+def test_a_balance_that_never_expires_is_left_over() -> None:
+    (grant,) = granted(user(tokens=700, expires=None, lines=[line()]), ADD)
+
+    assert (grant.balance_before, grant.balance_after) == (700, 1700)
+
+
+@BOTH
+def test_two_lines_of_one_invoice_both_count(policy: Policy) -> None:
+    lines = [line("il_1"), line("il_2", product="prod_max")]
+
+    assert balance(user(lines=lines), policy)[0] == 6000
+
+
+@BOTH
+def test_a_line_of_an_invoice_that_granted_already_is_added(policy: Policy) -> None:
+    first = holding(user(lines=[line("il_1")]), granted(user(lines=[line("il_1")]), policy))
+
+    (grant,) = granted(holding_lines(first, line("il_2", product="prod_max")), policy)
+
+    assert (grant.balance_before, grant.balance_after) == (1000, 6000)
+
+
+def test_each_grant_begins_with_what_the_one_before_it_left() -> None:
+    lines = [line("il_1"), line("il_2"), line("il_3", invoice="in_2", period_start=day(-1))]
+
+    made = granted(user(tokens=5, expires=day(1), lines=lines))
+
+    assert [grant.balance_before for grant in made] == [5, *(grant.balance_after for grant in made[:-1])]
+
+
+def test_the_newer_period_is_the_one_that_counts_under_reset() -> None:
+    lines = [
+        line("il_2", invoice="in_2", period_start=day(-1), product="prod_max"),
+        line("il_1", invoice="in_1", period_start=day(-20)),
+    ]
+
+    assert balance(user(lines=lines))[0] == 5000
+
+
+# What is over
+
+
+def test_a_line_that_is_over_gives_nothing_and_is_remembered() -> None:
+    old = line(period_start=day(-90), period_end=day(-60))
+
+    (grant,) = granted(user(tokens=50, expires=day(3), lines=[old]))
+
+    assert (grant.amount, grant.balance_before, grant.balance_after) == (0, 50, 50)
+    assert grant.expires_at == day(3)
+
+
+@pytest.mark.parametrize(
+    ("period_end", "paid_at", "amount"),
+    [(day(-1), day(-29), 1000), (day(-1), day(-30), 0), (NOW, day(-30), 0), (day(1), day(-30), 1000)],
+)
+def test_a_line_is_over_once_its_period_and_its_time_to_live_are(
+    period_end: datetime, paid_at: datetime, amount: int
+) -> None:
+    found = line(period_start=day(-40), period_end=period_end, paid_at=paid_at)
+
+    (grant,) = granted(user(subscribed(), lines=[found]))
+
+    assert grant.amount == amount
+
+
+@BOTH
+def test_tokens_that_would_have_expired_already_touch_no_balance(policy: Policy) -> None:
+    ended = subscribed("sub_year", "canceled")
+    year = line(subscription="sub_year", period_start=day(-60), period_end=day(305))
+
+    (grant,) = granted(user(ended, tokens=400, expires=day(9), lines=[year]), policy)
+
+    assert (grant.amount, grant.balance_after, grant.expires_at) == (0, 400, day(9))
+
+
+def test_a_line_that_is_overtaken_gives_nothing_under_reset() -> None:
+    newer = user(lines=[line(invoice="in_2", period_start=day(-5))])
+    held = holding(newer, granted(newer))
+
+    (grant,) = granted(holding_lines(held, line(invoice="in_1", period_start=day(-20))))
+
+    assert (grant.amount, grant.balance_after) == (0, 1000)
+
+
+def test_nothing_is_overtaken_where_balances_add_up() -> None:
+    newer = user(lines=[line(invoice="in_2", period_start=day(-5))])
+    held = holding(newer, granted(newer, ADD))
+
+    (grant,) = granted(holding_lines(held, line(invoice="in_1", period_start=day(-20))), ADD)
+
+    assert (grant.amount, grant.balance_after) == (1000, 2000)
+
+
+def test_a_subscription_is_overtaken_by_itself_alone() -> None:
+    newer = user(lines=[line(invoice="in_2", subscription="sub_2", period_start=day(-5))])
+    held = holding(newer, granted(newer))
+
+    (grant,) = granted(holding_lines(held, line(invoice="in_1", subscription="sub_1", period_start=day(-20))))
+
+    assert grant.amount == 1000
+
+
+# Expiry
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "period_end", "expires_at"),
+    [
+        ("the period's end and a day, where that is later", "active", day(50), day(51)),
+        ("the time to live, where that is later", "active", day(10), day(25)),
+        ("the time to live alone, once nothing entitles", "canceled", day(50), day(25)),
+    ],
+)
+def test_tokens_live_from_the_payment_on(why: str, status: str, period_end: datetime, expires_at: datetime) -> None:
+    paid = line(period_start=day(-6), period_end=period_end, paid_at=day(-5))
+
+    (grant,) = granted(user(subscribed(status=status), lines=[paid]))
+
+    assert grant.expires_at == expires_at, why
+
+
+def test_the_time_to_live_is_the_operators() -> None:
+    (grant,) = granted(user(lines=[line(paid_at=NOW)]), Policy(token_ttl=timedelta(days=3)))
+
+    assert grant.expires_at == day(3)
+
+
+def test_another_subscription_does_not_keep_tokens_alive() -> None:
+    paid = line(subscription="sub_1", paid_at=NOW, period_end=day(300))
+
+    (grant,) = granted(user(subscribed("sub_2"), lines=[paid]))
+
+    assert grant.expires_at == day(30)
+
+
+@pytest.mark.parametrize(("policy", "expires_at"), [(RESET, day(30)), (ADD, day(80))])
+def test_the_latest_expiry_holds_only_where_balances_add_up(policy: Policy, expires_at: datetime) -> None:
+    (grant,) = granted(user(tokens=1, expires=day(80), lines=[line(paid_at=NOW)]), policy)
+
+    assert grant.expires_at == expires_at
+
+
+# Laws
+
+
+@st.composite
+def paid(draw: st.DrawFn, *, subscriptions: int = 2) -> list[PaidLine]:
+    """Lines of some invoices of some subscriptions; each invoice has its own period, the older ones may be over."""
+    lines: list[PaidLine] = []
+    starts = draw(st.lists(st.integers(-120, 0), max_size=4, unique=True))
+    for number, start in enumerate(starts):
+        subscription = f"sub_{draw(st.integers(1, subscriptions))}"
+        for part in range(draw(st.integers(1, 2))):
+            lines.append(
+                line(
+                    f"il_{number}_{part}",
+                    invoice=f"in_{number}",
+                    subscription=subscription,
+                    product=draw(st.sampled_from(["prod_pro", "prod_max", "prod_none", "prod_unknown"])),
+                    billing_reason=draw(st.sampled_from(["subscription_create", "subscription_cycle", "manual"])),
+                    quantity=draw(st.integers(1, 3)),
+                    proration=draw(st.booleans()),
+                    period_start=day(start),
+                    period_end=day(start + 30),
+                )
+            )
+    return lines
+
+
+@LAW
+@given(paid(), st.sampled_from([RESET, ADD]), st.data())
+def test_the_order_in_which_lines_are_read_does_not_matter(
+    lines: list[PaidLine], policy: Policy, data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(lines))
+
+    assert granted(user(lines=shuffled), policy) == granted(user(lines=lines), policy)
+
+
+@LAW
+@given(paid(), st.sampled_from([RESET, ADD]))
+def test_what_the_ledger_has_is_not_granted_again(lines: list[PaidLine], policy: Policy) -> None:
+    first = user(subscribed(), lines=lines)
+
+    held = holding(first, granted(first, policy))
+
+    assert granted(held, policy) == []
+
+
+@LAW
+@given(paid(subscriptions=1), st.data())
+def test_a_subscriptions_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
+    lines: list[PaidLine], data: st.DataObject
+) -> None:
+    held = user(subscribed())
+
+    for each in data.draw(st.permutations(lines)):
+        held = holding_lines(held, each)
+        held = holding(held, granted(held))
+
+    assert (held.tokens, held.tokens_expires_at) == balance(user(subscribed(), lines=lines))
+
+
+@LAW
+@given(paid())
+def test_a_ledger_that_adds_up_gives_the_balance(lines: list[PaidLine]) -> None:
+    made = granted(user(lines=lines), ADD)
+
+    assert balance(user(lines=lines), ADD)[0] == sum(grant.amount for grant in made)
+
+
+@LAW
+@given(paid(), st.integers(0, 10_000), st.sampled_from([None, JAN, day(4)]), st.sampled_from([RESET, ADD]))
+def test_no_grant_takes_a_balance_below_zero_or_lets_it_expire_sooner_than_now(
+    lines: list[PaidLine], tokens: int, expires: datetime | None, policy: Policy
+) -> None:
+    for grant in granted(user(tokens=tokens, expires=expires, lines=lines), policy):
+        assert grant.balance_after >= 0
+        assert grant.amount >= 0
+        assert grant.amount == 0 or (grant.expires_at is not None and grant.expires_at > NOW)
