@@ -49,6 +49,8 @@ def choose() -> str:
     """given, docker or embedded. What TEST_BACKEND asks for is not replaced by anything else."""
     asked = os.environ.get("TEST_BACKEND", "")
     given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
+    if bool(os.environ.get("TEST_DATABASE_URL")) != bool(os.environ.get("TEST_REDIS_URL")):
+        raise SystemExit("give both TEST_DATABASE_URL and TEST_REDIS_URL, or neither")
     if asked == "given" and not given:
         raise SystemExit("TEST_BACKEND=given needs TEST_DATABASE_URL and TEST_REDIS_URL")
     if asked == "docker" and not _docker_answers():

@@ -46,6 +46,10 @@ def tick(conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy,
         runs.fail(conn, run, tally.as_dict(), str(error))
         _log.warning("products.not_refreshed", error=str(error), **error.ids)
         return None
+    except Exception as error:
+        # The run is given up at once, not when it is found dead: the next slot need not wait for that.
+        runs.fail(conn, run, tally.as_dict(), type(error).__name__)
+        raise
     runs.finish(conn, run, tally.as_dict())
     _log.info("products.refreshed", **tally.as_dict())
     return tally

@@ -215,7 +215,7 @@ class Stripe:
         params: Params | None = None,
         *,
         account: str = "",
-        timeout: float = 30.0,
+        timeout: float = 15.0,
         deadline: float = 60.0,
         reserved: bool = False,
     ) -> Page:
@@ -233,7 +233,7 @@ class Stripe:
         params: Params | None = None,
         *,
         account: str = "",
-        timeout: float = 30.0,
+        timeout: float = 15.0,
         deadline: float = 60.0,
         reserved: bool = False,
     ) -> Iterator[Page]:

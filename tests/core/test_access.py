@@ -237,6 +237,8 @@ def test_an_override_holds_beside_a_status_nobody_knows() -> None:
         ({"tokens": "many"}, PREMIUM, 0),
         ({"tokens": "５"}, PREMIUM, 0),
         ({"tokens": ""}, PREMIUM, 0),
+        ({"tokens": "9" * 9}, PREMIUM, 999_999_999),
+        ({"tokens": "9" * 500}, PREMIUM, 0),
     ],
 )
 def test_a_products_metadata_states_its_policy_and_nothing_else(

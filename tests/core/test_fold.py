@@ -165,6 +165,14 @@ def test_what_is_made_and_changed_within_one_second_is_settled_at_the_change() -
     assert outcome.object == active
 
 
+def test_within_one_second_a_change_is_folded_before_the_deletion_whatever_their_ids() -> None:
+    outcome = folded(
+        event("product.deleted", product(), id="evt_1"), event("product.updated", product(name="x"), id="evt_2")
+    )
+
+    assert outcome.verdicts == {"evt_2": Verdict.WRITTEN, "evt_1": Verdict.GUESSED_NEWER}
+
+
 def test_a_batch_that_guesses_newer_and_then_older_keeps_the_object_of_the_newer() -> None:
     ended, late = subscription(status="canceled"), subscription(status="past_due")
 

@@ -180,6 +180,23 @@ _json = st.recursive(
 _objects = st.dictionaries(_WORDS, _json, max_size=8)
 
 
+@pytest.mark.parametrize("status", [["paid"], {"paid": True}, 7, None])
+def test_a_status_that_is_no_word_is_not_final(status: Any) -> None:
+    seen = observe(read_event(event("invoice.updated", invoice() | {"status": status})))
+
+    assert seen is not None
+    assert not seen.snapshot.final
+
+
+def test_the_earliest_period_is_chosen_among_what_are_times() -> None:
+    strange = [subscription_item("si_1", period_end=9), subscription_item("si_2") | {"current_period_end": "soon"}]
+    type_ = object_type("subscription")
+
+    found = values(type_, subscription(items=strange))
+
+    assert found[[column.name for column in type_.columns].index("current_period_end")] == 9
+
+
 @LAW
 @given(st.sampled_from(sorted(_TYPES)), _objects)
 def test_no_object_is_too_strange_for_values_and_families(name: str, obj: Json) -> None:

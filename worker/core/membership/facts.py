@@ -24,7 +24,8 @@ def product_of(id_: str, metadata: Mapping[str, Any] | None) -> Product:
     said = metadata or {}
     role = UserRole.USER if str(said.get("role", "")).strip().upper() == "USER" else UserRole.PREMIUM
     tokens = str(said.get("tokens", "")).strip().replace("_", "")
-    return Product(id=id_, role=role, tokens=int(tokens) if tokens.isascii() and tokens.isdigit() else 0)
+    readable = tokens.isascii() and tokens.isdigit() and len(tokens) <= 9  # more than a balance holds is a slip
+    return Product(id=id_, role=role, tokens=int(tokens) if readable else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
