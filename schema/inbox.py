@@ -1,6 +1,7 @@
 """The inbox and the daemon's own bookkeeping: everything in the schema `sync`."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     Table,
     Text,
     text,
@@ -20,8 +22,10 @@ from schema.base import metadata
 from schema.membership import user_role
 
 __all__ = [
+    "asks",
     "cursors",
     "customer_links",
+    "drift",
     "events",
     "heartbeats",
     "overrides",
@@ -165,6 +169,41 @@ shards = Table(
     Index(None, "run_id"),
     schema=SCHEMA,
     comment="The parts of a run that is too long for one worker.",
+)
+
+asks = Table(
+    "asks",
+    metadata,
+    Column("object", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("account", Text, primary_key=True, server_default=""),
+    Column("path", Text, nullable=False, comment="where it is retrieved"),
+    Column(
+        "event_at", DateTime(timezone=True), nullable=False, comment="of the newest event; a read settles 5 s after it"
+    ),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("missing_at", DateTime(timezone=True), comment="when Stripe first said that it has no such object"),
+    Column("error", Text),
+    Index(None, "due_at"),
+    schema=SCHEMA,
+    comment="Objects that Stripe is to be asked for: one row each, however many events made it unsettled.",
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("object", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("account", Text, nullable=False, server_default=""),
+    Column("fields", ARRAY(Text), nullable=False, comment="what differed, at the top level of the object"),
+    Column("behind", Interval, comment="how old the mirrored state was"),
+    Column("found_by", Text, nullable=False),
+    Column("found_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Index(None, "object_id"),
+    schema=SCHEMA,
+    comment="What a list showed otherwise than the mirror, and was repaired.",
 )
 
 heartbeats = Table(

@@ -10,19 +10,21 @@ import psycopg
 
 from worker import log, membership
 from worker.core.event import Event, NotAnEvent, read_event
-from worker.core.fold import Observation, observe
+from worker.core.fold import Key, Observation, observe
 from worker.core.membership.access import Policy
+from worker.core.registry import object_type
 from worker.errors import Permanent
 from worker.record import record
-from worker.store import inbox
+from worker.store import asks, inbox, mirror
 from worker.store import membership as membership_store
+from worker.store.asks import Wanted
 from worker.store.inbox import Leased
 
 __all__ = ["Applier", "Drained", "compute_waiting"]
 
 _log = log.get("apply")
 
-OTHER_MODE, NOT_KEPT, NEEDS_KEY = "other_mode", "not_kept", "needs_key"
+OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED = "other_mode", "not_kept", "needs_key", "twin", "asked"
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Applier:
 
     livemode: bool
     policy: Policy
+    has_key: bool = False
     batch_size: int = 500
     lease_seconds: float = 45
     max_attempts: int = 8
@@ -109,6 +112,21 @@ class Applier:
             inbox.retry(conn, event.id, error=said, pause=timedelta(seconds=min(2**event.attempts, 600)))
             _log.warning("event.retried", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
 
+    def _apply_thin(self, conn: psycopg.Connection, event: Event) -> dict[str, str]:
+        """A thin event names its object, and shows nothing of it: Stripe is asked. Its outcome, unless it has to wait."""
+        if event.snapshot_event is not None and inbox.is_stored(conn, event.snapshot_event):
+            return {event.id: TWIN}
+        wanted = _thin_target(event)
+        if wanted is None:
+            return {event.id: NOT_KEPT}
+        if not self.has_key:
+            inbox.park(conn, event.id, error="set STRIPE_SECRET_KEY, and replay: it shows nothing", outcome=NEEDS_KEY)
+            return {}
+        if wanted.key.object != "event":
+            mirror.doubt(conn, wanted.key, event_at=event.created)
+        asks.want(conn, [wanted])
+        return {event.id: ASKED}
+
     def _apply(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
         """Write what the events show, compute the users concerned, and mark each event with what became of it."""
         outcomes: dict[str, str] = {}
@@ -116,8 +134,8 @@ class Applier:
         for event in events:
             if event.livemode != self.livemode:
                 outcomes[event.id] = OTHER_MODE
-            elif event.thin and event.object_type is not None:
-                inbox.park(conn, event.id, error="a thin event names its object only", outcome=NEEDS_KEY)
+            elif event.thin:
+                outcomes |= self._apply_thin(conn, event)
             elif (observation := observe(event)) is None:
                 outcomes[event.id] = NOT_KEPT
             else:
@@ -125,6 +143,18 @@ class Applier:
         for result in record(conn, observations, self.policy):
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
         inbox.mark_done(conn, outcomes)
+
+
+def _thin_target(event: Event) -> Wanted | None:
+    """What a thin event wants asked for: its object, else the snapshot event that tells the same; None where neither is."""
+    if event.object_type is not None and event.url.startswith("/v1/"):
+        type_ = object_type(event.object_type)
+        id_ = event.object_id or event.object_type
+        return Wanted(Key(type_.table.name, type_.name, id_, event.account), event.url, event.created)
+    if event.snapshot_event is not None:
+        path = f"/v1/events/{event.snapshot_event}"
+        return Wanted(Key("events", "event", event.snapshot_event, event.account), path, event.created)
+    return None
 
 
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> int:

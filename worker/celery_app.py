@@ -13,8 +13,10 @@ from worker.config import Settings
 
 __all__ = [
     "BACKFILL",
+    "CATCH_UP",
     "DRAIN",
     "EVENTS",
+    "FETCH",
     "PERIODIC",
     "PRODUCT_REFRESH",
     "RECONCILE",
@@ -31,6 +33,8 @@ WAKE = "stripe_sync.wake"
 PRODUCT_REFRESH = "stripe_sync.product_refresh"
 RECONCILE = "stripe_sync.reconcile"
 RECONCILE_SHARD = "stripe_sync.reconcile_shard"
+CATCH_UP = "stripe_sync.catch_up"
+FETCH = "stripe_sync.fetch"
 
 
 def make(settings: Settings) -> Celery:
@@ -88,5 +92,6 @@ def schedule(settings: Settings) -> dict[str, Any]:
     entries = {"wake": every(settings.wake_interval, WAKE)}
     if settings.stripe_secret_key is not None:
         entries["product_refresh"] = every(settings.product_refresh_interval, PRODUCT_REFRESH)
+        entries["catch_up"] = every(settings.catch_up_interval, CATCH_UP)
         entries["reconcile"] = every(settings.reconcile_interval, RECONCILE)
     return entries

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     wake_interval: Seconds = 15
     product_refresh_interval: Seconds = 300
     reconcile_interval: Seconds = 3600
+    catch_up_interval: Seconds = 60
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET

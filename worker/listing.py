@@ -15,7 +15,7 @@ from worker.core.fold import Key, listed, retrieved
 from worker.core.membership.access import Policy
 from worker.core.registry import object_type
 from worker.core.version import AMBIGUITY_SECONDS
-from worker.record import record, record_answers
+from worker.record import record, record_answer
 from worker.store import mirror
 from worker.stripe_api import Answer, Page
 
@@ -164,8 +164,8 @@ def _ask(conn: psycopg.Connection, stripe: Source, key: Key, rev: int, policy: P
     # Not listed by a complete pass, and then not found: two witnesses that it is gone.
     seen = retrieved(key, None if answer.deleted else answer.object, read_at=answer.read_at, shape=answer.shape)
     with conn.transaction():
-        outcomes = record_answers(conn, [(seen, rev)], policy)
-    if any(outcome.object is not None for outcome in outcomes):
+        outcome = record_answer(conn, seen, policy, rev=rev)
+    if outcome is not None and outcome.object is not None:
         if answer.deleted:
             tally.marked_deleted += 1
         else:

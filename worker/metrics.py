@@ -2,7 +2,15 @@
 
 from prometheus_client import Counter, Histogram
 
-__all__ = ["EVENTS_RECEIVED", "EVENTS_REFUSED", "STRIPE_RATE_WAIT_SECONDS", "STRIPE_REQUESTS", "WAKE_UPS"]
+__all__ = [
+    "EVENTS_CAUGHT_UP",
+    "EVENTS_RECEIVED",
+    "EVENTS_REFUSED",
+    "FETCHES",
+    "STRIPE_RATE_WAIT_SECONDS",
+    "STRIPE_REQUESTS",
+    "WAKE_UPS",
+]
 
 EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered 200, by what they were", ["outcome"])
 EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Requests not stored, by the error's code", ["code"])
@@ -13,3 +21,7 @@ STRIPE_REQUESTS = Counter(
 STRIPE_RATE_WAIT_SECONDS = Histogram(
     "stripe_sync_stripe_rate_wait_seconds", "How long requests waited for the rate limit"
 )
+FETCHES = Counter(
+    "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
+)
+EVENTS_CAUGHT_UP = Counter("stripe_sync_events_caught_up", "Events that catch-up found and no delivery had brought")

@@ -9,10 +9,11 @@ from worker.core.fold import Key, Observation, Outcome, fold, traits_of
 from worker.core.membership.access import Policy
 from worker.core.paths import reference
 from worker.core.version import Version, settle
-from worker.store import catalogue, mirror
+from worker.store import asks, catalogue, mirror
 from worker.store import membership as membership_store
+from worker.store.asks import Wanted
 
-__all__ = ["record", "record_answers"]
+__all__ = ["record", "record_answer"]
 
 # A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
 _ROUNDS = 10
@@ -24,28 +25,41 @@ def record(conn: psycopg.Connection, observations: Sequence[Observation], policy
     Runs inside the caller's transaction; returns what became of each object.
     """
     written = _write(conn, observations)
+    asks.want(conn, (_wanted(outcome) for outcome in written if outcome.touched and _is_uncertain(outcome)))
     _follow(conn, written, policy)
     return written
 
 
-def record_answers(
-    conn: psycopg.Connection, answers: Sequence[tuple[Observation, int]], policy: Policy
-) -> list[Outcome]:
-    """Write what Stripe answered about single objects, each asked for while its row stood at a `rev`.
+def record_answer(
+    conn: psycopg.Connection, seen: Observation, policy: Policy, *, rev: int, event_at: int | None = None
+) -> Outcome | None:
+    """Write what Stripe answered when it was asked for one object while its row stood at `rev`; see `core.version.settle`.
 
-    An answer whose row has moved since changes nothing: its outcome is untouched, and the object is to be asked again.
+    None where the row has moved since: nothing is written, and the object is to be asked for again.
     """
-    rows = mirror.lock(conn, (seen.key for seen, _ in answers))
-    outcomes = []
-    for seen, rev in answers:
-        before = rows.get(seen.key)
-        version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key))
-        same = version is not None and before is not None and _is_same(before, version)
-        outcomes.append(Outcome(seen.key, before, version or before, None if version is None or same else seen.object))
-    lost = mirror.write(conn, outcomes)
-    written = [outcome for outcome in outcomes if outcome.key not in lost]
-    _follow(conn, written, policy)
-    return written
+    before = mirror.lock(conn, [seen.key]).get(seen.key)
+    version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key), event_at=event_at)
+    if version is None:
+        return None
+    same = before is not None and not seen.completed and _is_same(before, version)
+    outcome = Outcome(seen.key, before, version, None if same else seen.object)
+    if mirror.write(conn, [outcome]):
+        return None
+    _follow(conn, [outcome], policy)
+    return outcome
+
+
+def _is_uncertain(outcome: Outcome) -> bool:
+    return outcome.version is not None and outcome.version.unsettled
+
+
+def _wanted(outcome: Outcome) -> Wanted:
+    """An object on a test clock has that clock's time, which may be years ahead of when Stripe can be asked."""
+    assert outcome.version is not None
+    assert outcome.type.url is not None
+    on_test_clock = outcome.object is not None and bool(outcome.object.get("test_clock"))
+    path = outcome.type.url.format(id=outcome.key.id)
+    return Wanted(outcome.key, path, None if on_test_clock else outcome.version.observed_at)
 
 
 def _is_same(before: Version, after: Version) -> bool:

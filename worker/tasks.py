@@ -12,12 +12,12 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import celery_app, log, reconcile, refresh
+from worker import catchup, celery_app, fetch, log, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
-from worker.errors import Temporary
-from worker.store import health, inbox, runs, shards
+from worker.errors import Permanent, Temporary
+from worker.store import asks, health, inbox, runs, shards
 from worker.store import membership as membership_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api import Stripe
@@ -30,6 +30,7 @@ _log = log.get("worker")
 OUTAGE_SECONDS = 60
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
+FETCH_SECONDS = 10
 
 
 def register(app: Celery, settings: Settings) -> None:
@@ -46,6 +47,8 @@ def register(app: Celery, settings: Settings) -> None:
             applier.drain(conn, more=process.recruit)
             compute_waiting(conn, policy)
             health.beat(conn, process.name)
+            if applier.has_key and asks.any_wanted(conn):
+                process.soon(celery_app.FETCH, seconds=asks.PAUSE_SECONDS + 1)
 
         process.with_connection(work)
 
@@ -60,6 +63,8 @@ def register(app: Celery, settings: Settings) -> None:
                 membership_store.ask_where_linkable(conn, customers)
             if inbox.count_due(conn, limit=1) or membership_store.count_recompute(conn):
                 process.recruit()
+            if applier.has_key and (asks.want_forgotten(conn, limit=1000) or asks.count_due(conn)):
+                process.send(celery_app.FETCH, queue=celery_app.PERIODIC, expires=settings.wake_interval)
             for task, job, seconds in _ticks(settings):
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
                     process.send(task, queue=celery_app.PERIODIC, expires=seconds)
@@ -75,6 +80,36 @@ def register(app: Celery, settings: Settings) -> None:
         """Refresh the catalogue, once for this slot of the clock."""
         slot = slot_of(settings.product_refresh_interval)
         process.with_connection(lambda conn: refresh.tick(conn, process.stripe, policy, slot))
+
+    @app.task(name=celery_app.FETCH)
+    def fetch_unsettled() -> None:
+        """Ask Stripe for what events left uncertain."""
+        ends = time.monotonic() + FETCH_SECONDS
+
+        def work(conn: psycopg.Connection) -> None:
+            fetch.drain(conn, process.stripe(), policy, go_on=lambda: time.monotonic() < ends)
+            if asks.any_wanted(conn):
+                process.soon(celery_app.FETCH, seconds=asks.PAUSE_SECONDS if not asks.count_due(conn) else 0)
+
+        try:
+            process.with_connection(work)
+        except Permanent as error:
+            _log.error("objects.not_fetched", error=str(error), **error.ids)
+
+    @app.task(name=celery_app.CATCH_UP)
+    def catch_up() -> None:
+        """Find the events that no delivery brought, once for this slot of the clock."""
+        slot, ends = slot_of(settings.catch_up_interval), time.monotonic() + SLICE_SECONDS
+
+        def work(conn: psycopg.Connection) -> catchup.Caught | None:
+            return catchup.tick(conn, process.stripe, slot, now=int(time.time()), go_on=lambda: time.monotonic() < ends)
+
+        caught = process.with_connection(work)
+        if caught is not None and caught.found:
+            process.recruit()
+        if caught is not None and caught.gap:
+            process.send(celery_app.PRODUCT_REFRESH, queue=celery_app.PERIODIC)
+            process.send(celery_app.RECONCILE, queue=celery_app.PERIODIC)
 
     @app.task(name=celery_app.RECONCILE)
     def reconcile_tick() -> None:
@@ -128,6 +163,7 @@ def applier_of(settings: Settings) -> Applier:
     """The job that drains the inbox, as the settings want it."""
     return Applier(
         livemode=settings.livemode,
+        has_key=settings.stripe_secret_key is not None,
         policy=policy_of(settings),
         batch_size=settings.event_batch_size,
         lease_seconds=settings.event_lease,
@@ -141,6 +177,7 @@ def _ticks(settings: Settings) -> list[tuple[str, str, float]]:
         return []
     return [
         (celery_app.PRODUCT_REFRESH, refresh.JOB, settings.product_refresh_interval),
+        (celery_app.CATCH_UP, catchup.JOB, settings.catch_up_interval),
         (celery_app.RECONCILE, reconcile.JOB, settings.reconcile_interval),
     ]
 
@@ -153,6 +190,7 @@ class _Process:
         self._conn: psycopg.Connection | None = None
         self._queue: redis.Redis | None = None
         self._stripe: Stripe | None = None
+        self._soon_again = float("-inf")
 
     @property
     def name(self) -> str:
@@ -181,6 +219,14 @@ class _Process:
     def recruit(self) -> None:
         """Others may help with the inbox."""
         self._reaching(lambda: publish_drain(self._app, self._clients_queue()))
+
+    def soon(self, task: str, *, seconds: float) -> None:
+        """Send the task after a while, unless this process did so a moment ago: many events want one look."""
+        if time.monotonic() >= self._soon_again:
+            self._soon_again = time.monotonic() + seconds
+            self._reaching(
+                lambda: self._app.send_task(task, queue=celery_app.PERIODIC, countdown=seconds, expires=60, retry=False)
+            )
 
     def send(self, task: str, *arguments: int, queue: str, expires: float | None = None) -> None:
         self._reaching(

@@ -1238,6 +1238,49 @@ def upgrade() -> None:
         postgresql_where=sa.text("finished_at is null"),
     )
     op.create_table(
+        "asks",
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), server_default="", nullable=False),
+        sa.Column("path", sa.Text(), nullable=False, comment="where it is retrieved"),
+        sa.Column(
+            "event_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="of the newest event; a read settles 5 s after it",
+        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "missing_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when Stripe first said that it has no such object",
+        ),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("object", "id", "account", name=op.f("pk_asks")),
+        schema="sync",
+        comment="Objects that Stripe is to be asked for: one row each, however many events made it unsettled.",
+    )
+    op.create_index(op.f("ix_asks_due_at"), "asks", ["due_at"], unique=False, schema="sync")
+    op.create_table(
+        "drift",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "fields", sa.ARRAY(sa.Text()), nullable=False, comment="what differed, at the top level of the object"
+        ),
+        sa.Column("behind", sa.Interval(), nullable=True, comment="how old the mirrored state was"),
+        sa.Column("found_by", sa.Text(), nullable=False),
+        sa.Column("found_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drift")),
+        schema="sync",
+        comment="What a list showed otherwise than the mirror, and was repaired.",
+    )
+    op.create_index(op.f("ix_drift_object_id"), "drift", ["object_id"], unique=False, schema="sync")
+    op.create_table(
         "shards",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("run_id", sa.BigInteger(), nullable=False),
@@ -1568,6 +1611,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_token_grants_user_id_id"), table_name="token_grants", schema="sync")
     op.drop_index(op.f("ix_token_grants_stripe_invoice_id"), table_name="token_grants", schema="sync")
     op.drop_table("token_grants", schema="sync")
+    op.drop_table("drift", schema="sync")
+    op.drop_table("asks", schema="sync")
     op.drop_index(op.f("ix_shards_run_id"), table_name="shards", schema="sync")
     op.drop_table("shards", schema="sync")
     op.drop_index(

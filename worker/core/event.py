@@ -27,7 +27,10 @@ class NotAnEvent(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What an event says. `object` is None for a thin event, `object_id` where nothing can be kept under an id."""
+    """What an event says. `object_id` is None where nothing can be kept under an id.
+
+    A thin event has no `object`, but says where it is (`url`) and which event shows it (`snapshot_event`).
+    """
 
     id: str
     type: str
@@ -40,6 +43,8 @@ class Event:
     object: Json | None
     previous: Mapping[str, Any] | None
     shape: str
+    url: str = ""
+    snapshot_event: str | None = None
 
     @property
     def rank(self) -> int:
@@ -73,7 +78,7 @@ def read_event(body: Json) -> Event:
         id=_string(body, "id"),
         type=_string(body, "type"),
         created=_seconds(body.get("created")),
-        account=body.get("account") or "",
+        account=_account(body.get("account")),
         livemode=bool(body.get("livemode")),
         thin=False,
         object_type=obj["object"],
@@ -96,7 +101,7 @@ def _read_thin(body: Json) -> Event:
         id=_string(body, "id"),
         type=_string(body, "type"),
         created=_seconds(body.get("created")),
-        account=body.get("context") or "",
+        account=_account(body.get("context")),
         livemode=bool(body.get("livemode")),
         thin=True,
         object_type=related.get("type"),
@@ -104,7 +109,13 @@ def _read_thin(body: Json) -> Event:
         object=None,
         previous=None,
         shape="",
+        url=related["url"] if isinstance(related.get("url"), str) else "",
+        snapshot_event=body["snapshot_event"] if isinstance(body.get("snapshot_event"), str) else None,
     )
+
+
+def _account(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _object_id(obj: Json) -> str | None:

@@ -34,11 +34,15 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An object as somebody saw it: the snapshot for the rule, the object for the row."""
+    """An object as somebody saw it: the snapshot for the rule, the object for the row.
+
+    `completed`: the object holds more than its hash tells, and is written even where that is the row's.
+    """
 
     key: Key
     snapshot: Snapshot
     object: Json
+    completed: bool = False
 
     @property
     def type(self) -> ObjectType:
@@ -104,8 +108,12 @@ def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observa
     return Observation(Key(type_.table.name, type_.name, id_, account), snapshot, obj)
 
 
-def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str) -> Observation:
-    """What an answer to a GET shows; `obj` is None, or the stub, where Stripe has the object no more."""
+def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Json | None = None) -> Observation:
+    """What an answer to a GET shows; `obj` is None, or the stub, where Stripe has the object no more.
+
+    `whole` is the object with its embedded lists read to their end. It is what is written; the hash stays that of the
+    answer, for an event that shows the same object cuts the same lists.
+    """
     type_ = object_type(key.object)
     gone = obj is None or obj.get("deleted") is True
     snapshot = Snapshot(
@@ -115,14 +123,20 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str) -> Observ
         content_hash=DELETED_HASH if obj is None or gone else content_hash(obj),
         shape="" if gone else shape,
         final=obj is not None and not gone and _is_final(type_, obj),
-        incomplete=obj is not None and not gone and is_incomplete(type_, obj),
+        incomplete=obj is not None and not gone and _is_cut(type_, whole or obj),
     )
-    return Observation(key, snapshot, obj or {"id": key.id, "object": key.object, "deleted": True})
+    bare = {"id": key.id, "object": key.object, "deleted": True}
+    return Observation(key, snapshot, whole or obj or bare, completed=whole is not None and whole is not obj)
 
 
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
     """Whether only a read can tell the object's whole state: a list was cut short, or a test clock makes its time."""
-    return bool(obj.get("test_clock")) or any(embedded(obj, children.field)[1] for children in type_.children)
+    return bool(obj.get("test_clock")) or _is_cut(type_, obj)
+
+
+def _is_cut(type_: ObjectType, obj: Json) -> bool:
+    """Whether Stripe holds more children than the object shows."""
+    return any(embedded(obj, children.field)[1] for children in type_.children)
 
 
 def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:

@@ -172,18 +172,25 @@ def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> 
     return verdict is Verdict.SAME and not snapshot.listed and row is not None and _completes(row, snapshot)
 
 
-def settle(row: Version | None, answer: Snapshot, *, rev: int, traits: Traits) -> Version | None:
+def settle(
+    row: Version | None, answer: Snapshot, *, rev: int, traits: Traits, event_at: int | None = None
+) -> Version | None:
     """The row after Stripe was asked for the object while the row stood at `rev` (0: there was none).
 
     None where an event was taken since: the answer may be older than it, and is asked for again. It settles the row if it
-    was read so long after the newest event that every replica of Stripe's had it; else the row stays unsettled.
+    was read so long after the newest event (`event_at`, else what the row knows) that every replica of Stripe's had it;
+    else the row stays unsettled.
     """
     if (row.rev if row else 0) != rev:
         return None
-    settled = row is None or answer.created >= row.observed_at + REPLICA_LAG_SECONDS
+    if row is not None and row.deleted and not answer.deleted and not _may_live_again(row, traits):
+        return replace(row, rev=rev + 1, unsettled=False)
+    newest = event_at if event_at is not None else row.observed_at if row else answer.created - REPLICA_LAG_SECONDS
+    settled = answer.created >= newest + REPLICA_LAG_SECONDS
+    # A read that does not settle proves nothing of its own second.
+    proved = answer.created if settled else min(answer.created, newest)
     return Version(
-        # A read that does not settle proves nothing of its own second.
-        observed_at=answer.created if row is None else max(answer.created * settled, row.observed_at),
+        observed_at=max(proved, row.observed_at) if row else proved,
         rank=answer.rank,
         observed_in=answer.source,
         content_hash=answer.content_hash,
@@ -192,6 +199,11 @@ def settle(row: Version | None, answer: Snapshot, *, rev: int, traits: Traits) -
         unsettled=traits.fetchable and (answer.incomplete or not settled),
         final=answer.final,
     )
+
+
+def _may_live_again(row: Version, traits: Traits) -> bool:
+    """Ids that can be made anew, and deletions that only a read told of: a replica that lags has not the object yet."""
+    return traits.reborn or row.observed_in.startswith("get:")
 
 
 def content_hash(obj: Json) -> str:

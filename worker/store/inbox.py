@@ -16,8 +16,10 @@ __all__ = [
     "backlog",
     "count_due",
     "discard",
+    "is_stored",
     "lease",
     "mark_done",
+    "missing",
     "park",
     "park_killers",
     "parked_ids",
@@ -107,6 +109,24 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
         return cursor.execute(
             statement, {"seconds": seconds, "limit": limit, "suspicious": SUSPICIOUS_ATTEMPTS}
         ).fetchall()
+
+
+def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
+    """Whether the event came by itself."""
+    return conn.execute("select from sync.events where id = %s", (event_id,)).fetchone() is not None
+
+
+def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
+    """Those of the events that never came."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        rows = cursor.execute(
+            """
+            select id from unnest(%s::text[]) as wanted (id)
+            where not exists (select from sync.events as e where e.id = wanted.id)
+            """,
+            (list(event_ids),),
+        )
+        return set(rows)
 
 
 def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from worker.core.registry import TYPES, ObjectType, object_type
 from worker.core.rows import Family, families, values
 from worker.core.version import Version
 
-__all__ = ["Connection", "count", "count_unsettled", "expected", "lock", "shard_bounds", "write"]
+__all__ = ["Connection", "count", "count_unsettled", "doubt", "expected", "lock", "shard_bounds", "standing", "write"]
 
 Connection = psycopg.Connection
 
@@ -93,6 +93,32 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
         lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
     _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
     return lost
+
+
+def standing(conn: Connection, key: Key) -> tuple[int, bool]:
+    """The rev that an object's row stands at, and whether it is deleted; 0 and False where there is no row."""
+    of_type = " and object = %s" if key.table == "other_objects" else ""
+    row = conn.execute(
+        f"select rev, deleted from stripe.{key.table} where id = %s and account = %s{of_type}",  # noqa: S608
+        (key.id, key.account, *([key.object] if of_type else [])),
+    ).fetchone()
+    return (row[0], row[1]) if row else (0, False)
+
+
+def doubt(conn: Connection, key: Key, *, event_at: int) -> bool:
+    """Mark a row as uncertain because an event named its object without showing it; False where there is no row."""
+    of_type = " and object = %s" if key.table == "other_objects" else ""
+    return (
+        conn.execute(
+            f"""
+            update stripe.{key.table}
+            set unsettled = true, rev = rev + 1, observed_at = greatest(observed_at, to_timestamp(%s))
+            where id = %s and account = %s{of_type}
+            """,  # noqa: S608 - a name from the schema
+            (event_at, key.id, key.account, *([key.object] if of_type else [])),
+        ).rowcount
+        > 0
+    )
 
 
 def expected(

@@ -54,7 +54,8 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
         before = balance if expires_at is None or now < expires_at else 0
         after, ends = before, expires_at
         amount = product.tokens * line.quantity
-        if _is_over(user, line, policy, now) or _is_overtaken(line, policy, last_granted):
+        overtaken = line.invoice not in begun and _is_overtaken(line, policy, last_granted)
+        if _is_over(user, line, policy, now) or overtaken:
             amount = 0
         else:
             fresh = policy.tokens_reset and line.invoice not in begun
@@ -63,7 +64,8 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             if expires_at is not None and not fresh:
                 ends = max(ends, expires_at)
             begun.add(line.invoice)
-            last_granted[line.subscription or ""] = line.period_start
+            subscription = line.subscription or ""
+            last_granted[subscription] = max(line.period_start, last_granted.get(subscription, line.period_start))
         made.append(
             Grant(
                 source_key=source_key(line),

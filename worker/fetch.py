@@ -1,0 +1,129 @@
+"""Asking Stripe for what events left uncertain: one read an object, applied only if no event was taken meanwhile."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+import psycopg
+
+from worker import log, metrics
+from worker.arrival import arrival_of
+from worker.core.fold import Key, Observation, retrieved
+from worker.core.membership.access import Policy
+from worker.core.paths import Json, embedded
+from worker.core.registry import object_type
+from worker.errors import Permanent, Temporary
+from worker.record import record_answer
+from worker.store import asks, inbox, mirror
+from worker.store.asks import Ask
+from worker.stripe_api import Answer, BadKey, MissingPermission, Page
+
+__all__ = ["Source", "drain"]
+
+_log = log.get("fetch")
+
+BATCH = 20
+# A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
+AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
+REFUSED_SECONDS = 3600
+
+_said: set[str] = set()
+
+
+class Source(Protocol):
+    """What a fetch wants of `stripe_api.Stripe`."""
+
+    def retrieve(self, path: str, *, account: str = "") -> Answer: ...
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page: ...
+
+
+def drain(conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Callable[[], bool]) -> int:
+    """Ask for what is due until nothing is, or time is up; returns how many objects were asked for.
+
+    No failure loses the mark: an object stays unsettled, and asked for, until an answer settles it.
+    """
+    asked = 0
+    while go_on() and (batch := asks.lease(conn, limit=BATCH)):
+        for ask in batch:
+            asked += 1
+            try:
+                _settle(conn, stripe, policy, ask)
+            except BadKey as error:
+                asks.put_off(conn, ask, seconds=60, error=str(error))
+                raise
+            except MissingPermission as error:
+                asks.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
+                _say_once(str(error), object_type=ask.object, **error.ids)
+            except Permanent as error:
+                asks.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
+                _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=str(error))
+            except Temporary as error:
+                asks.put_off(conn, ask, seconds=min(2**ask.attempts, 300), error=str(error))
+                metrics.FETCHES.labels("failed").inc()
+    return asked
+
+
+def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) -> None:
+    """Ask for one object, and write what Stripe answers. No transaction is open while Stripe is asked."""
+    rev, deleted = mirror.standing(conn, ask.key)
+    answer = stripe.retrieve(ask.path, account=ask.account)
+    if ask.object == "event":
+        _receive(conn, ask, answer)
+        return
+    if answer.missing and not deleted and ask.missing_at is None:
+        # A replica may not have it yet; what a second look does not find either is gone.
+        asks.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
+        return
+    seen = _observation(stripe, ask, answer)
+    with conn.transaction():
+        outcome = record_answer(conn, seen, policy, rev=rev, event_at=int(ask.event_at.timestamp()))
+        if outcome is None:
+            asks.put_off(conn, ask, seconds=MOVED_SECONDS)
+            result = "moved"
+        elif outcome.version is not None and outcome.version.unsettled:
+            asks.put_off(conn, ask, seconds=AGAIN_SECONDS)
+            result = "too_early"
+        else:
+            asks.done(conn, ask)
+            result = "corrected" if outcome.object is not None else "confirmed"
+    metrics.FETCHES.labels(result).inc()
+    _log.info("object.fetched", object_id=ask.id, object_type=ask.object, outcome=result)
+
+
+def _observation(stripe: Source, ask: Ask, answer: Answer) -> Observation:
+    """The answer as an observation; lists that Stripe cut short are read to their end, for the answer to be whole."""
+    obj = None if answer.deleted else answer.object
+    whole = obj if obj is None else _completed(stripe, ask.key, obj)
+    return retrieved(ask.key, obj, whole=whole, read_at=answer.read_at, shape=answer.shape)
+
+
+def _completed(stripe: Source, key: Key, obj: Json) -> Json:
+    whole = obj
+    for children in object_type(key.object).children:
+        members, more = embedded(obj, children.field)
+        url = obj.get(children.field, {}).get("url")
+        if not more or not isinstance(url, str):
+            continue
+        path, _, query = url.partition("?")
+        params: dict[str, Any] = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
+        while more:
+            if members:
+                params["starting_after"] = members[-1]["id"]
+            page = stripe.page(path, params, account=key.account)
+            members, more = members + page.data, page.has_more
+        whole = {**whole, children.field: {**obj[children.field], "data": members, "has_more": False}}
+    return whole
+
+
+def _receive(conn: psycopg.Connection, ask: Ask, answer: Answer) -> None:
+    """The snapshot twin of a thin event: it goes into the inbox as if it had been delivered."""
+    if answer.object is not None:
+        inbox.store(conn, [arrival_of(msgspec.json.encode(answer.object).decode())])
+    asks.done(conn, ask)
+
+
+def _say_once(sentence: str, **facts: object) -> None:
+    if sentence not in _said:
+        _said.add(sentence)
+        _log.error("permission.missing", error=sentence, **facts)
