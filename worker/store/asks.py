@@ -68,7 +68,7 @@ def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
         select object, id, account, path, coalesce(to_timestamp(event_at), now()),
             greatest(now() + interval '1 second',
                 least(now(), coalesce(to_timestamp(event_at), now())) + make_interval(secs => %s))
-        from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[]) as w (object, id, account, path, event_at)
+        from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[]) as w (object, id, account, path, event_at)
         on conflict (object, id, account) do update
         set event_at = greatest(a.event_at, excluded.event_at), due_at = greatest(a.due_at, excluded.due_at),
             attempts = 0, missing_at = null

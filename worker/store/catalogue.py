@@ -89,7 +89,7 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
         conn.execute(
             """
             insert into stripe_products (id, name, active)
-            select id, id, false from unnest(%s::text[]) as wanted (id)
+            select id, id, false from unnest(%b::text[]) as wanted (id)
             on conflict (id) do nothing
             """,
             (wanted,),
@@ -99,7 +99,7 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
         conn.execute(
             """
             insert into stripe_prices (id, product_id, active)
-            select id, product_id, false from unnest(%s::text[], %s::text[]) as wanted (id, product_id)
+            select id, product_id, false from unnest(%b::text[], %b::text[]) as wanted (id, product_id)
             on conflict (id) do nothing
             """,
             (ids, [prices[id_] for id_ in ids]),

@@ -59,7 +59,7 @@ class Leased:
 INSERT = """
     insert into sync.events (id, account, type, object_type, object_id, livemode, created, body)
     select id, account, type, object_type, object_id, livemode, to_timestamp(created), body
-    from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::float8[], %s::text[])
+    from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[])
         as arrived (id, account, type, object_type, object_id, livemode, created, body)
     order by id
     on conflict (id) do nothing
@@ -121,7 +121,7 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
     with conn.cursor(row_factory=scalar_row) as cursor:
         rows = cursor.execute(
             """
-            select id from unnest(%s::text[]) as wanted (id)
+            select id from unnest(%b::text[]) as wanted (id)
             where not exists (select from sync.events as e where e.id = wanted.id)
             """,
             (list(event_ids),),
@@ -135,7 +135,7 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
         """
         update sync.events as e
         set status = 'done', outcome = d.outcome, done_at = now(), last_error = null
-        from unnest(%s::text[], %s::text[]) as d (id, outcome)
+        from unnest(%b::text[], %b::text[]) as d (id, outcome)
         where e.id = d.id and e.status = 'pending'
         """,
         (list(outcomes), list(outcomes.values())),

@@ -97,7 +97,7 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
                     order by u.id
                     limit 2
                 ) as by_email
-            from unnest(%s::text[]) as c (id)
+            from unnest(%b::text[]) as c (id)
             left join stripe.customers as m on m.id = c.id and m.account = ''
             order by c.id
             """,
@@ -111,7 +111,7 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
         """
         insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
         select customer, user_id, source, now()
-        from unnest(%s::text[], %s::text[], %s::text[]) as wanted (customer, user_id, source)
+        from unnest(%b::text[], %b::text[], %b::text[]) as wanted (customer, user_id, source)
         where source <> 'email' or not exists (select from sync.customer_links as o where o.user_id = wanted.user_id)
         order by customer
         on conflict (stripe_customer_id) do update
@@ -128,7 +128,7 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
     conn.execute(
         """
         insert into stripe_customers (id, user_id, stripe_customer_id)
-        select customer, user_id, customer from unnest(%s::text[], %s::text[]) as linked (customer, user_id)
+        select customer, user_id, customer from unnest(%b::text[], %b::text[]) as linked (customer, user_id)
         order by customer
         on conflict do nothing
         """,
@@ -142,7 +142,7 @@ def name_customers(conn: Connection, customers: Collection[str]) -> None:
     conn.execute(
         """
         insert into sync.customer_links (stripe_customer_id)
-        select id from unnest(%s::text[]) as seen (id) order by id
+        select id from unnest(%b::text[]) as seen (id) order by id
         on conflict (stripe_customer_id) do nothing
         """,
         (sorted(customers),),
@@ -193,7 +193,7 @@ def ask_where_linkable(conn: Connection, customers: Collection[str]) -> None:
     conn.execute(
         """
         insert into sync.recompute (stripe_customer_id)
-        select id from unnest(%s::text[]) as wanted (id) order by id
+        select id from unnest(%b::text[]) as wanted (id) order by id
         on conflict (stripe_customer_id) do nothing
         """,
         (linkable,),
@@ -362,7 +362,7 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> list[str]:
             update users as u
             set role = n.role::user_role, membership_status = n.status::membership_status,
                 stripe_product_id = n.product
-            from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as n (id, role, status, product)
+            from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as n (id, role, status, product)
             where u.id = n.id
                 and (u.role::text, u.membership_status::text, u.stripe_product_id)
                     is distinct from (n.role, n.status, n.product)
@@ -386,8 +386,8 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
         """
         insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
             stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start)
-        select * from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+        select * from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
+            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::timestamptz[])
         """,
         [
             [grant.source_key for _, grant in rows],
@@ -408,7 +408,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
         """
         update users as u
         set tokens = least(n.tokens, 2147483647), tokens_expires_at = n.expires_at
-        from unnest(%s::text[], %s::bigint[], %s::timestamptz[]) as n (id, tokens, expires_at)
+        from unnest(%b::text[], %b::bigint[], %b::timestamptz[]) as n (id, tokens, expires_at)
         where u.id = n.id and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
         """,
         (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),

@@ -147,7 +147,7 @@ def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
     """Seconds of `created` that cut the mirrored rows into so many parts of about one size."""
     row = conn.execute(
         f"""
-        select percentile_disc(%s::float8[]) within group (order by extract(epoch from created)::bigint)
+        select percentile_disc(%b::float8[]) within group (order by extract(epoch from created)::bigint)
         from stripe.{table}
         where created is not null
         """,  # noqa: S608 - a name from the schema
@@ -291,7 +291,7 @@ def _lock_statement(table: str) -> str:
         select {object_}, t.id, t.account, {status}, extract(epoch from t.observed_at)::bigint,
             t.observed_rank, t.observed_in, t.content_hash, t.shape, t.rev, t.unsettled
         from stripe.{table} as t
-        join unnest(%s::text[], %s::text[], %s::text[]) as k (object, id, account)
+        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
             on {joined}t.id = k.id and t.account = k.account
         order by {object_}, t.id, t.account
         for update of t
@@ -356,7 +356,7 @@ def _absent_statement(table: str, parent: str) -> str:
     return f"""
         update stripe.{table} as t
         set deleted = true, synced_at = now()
-        from unnest(%s::text[], %s::text[]) as p (id, account)
+        from unnest(%b::text[], %b::text[]) as p (id, account)
         where t.{parent} = p.id and t.account = p.account and not t.deleted
-            and not exists (select from unnest(%s::text[]) as m (id) where m.id = t.id)
+            and not exists (select from unnest(%b::text[]) as m (id) where m.id = t.id)
     """  # noqa: S608

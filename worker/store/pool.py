@@ -29,6 +29,9 @@ def connection_arguments(settings: Settings, *, application: str) -> dict[str, A
             f"-c statement_timeout={int(settings.database_statement_timeout * 1000)}"
             f" -c lock_timeout={int(settings.database_lock_timeout * 1000)}"
             " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+            # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
+            # row at 50/s, p99 120 ms with kept plans, 39 ms without.
+            " -c plan_cache_mode=force_custom_plan"
         ),
     }
     if settings.database_sslmode is not None:

@@ -32,7 +32,7 @@ def add(conn: psycopg.Connection, run: int, spans: Sequence[tuple[int | None, in
         return cursor.execute(
             """
             insert into sync.shards (run_id, gte, lt)
-            select %s, gte, lt from unnest(%s::bigint[], %s::bigint[]) as spans (gte, lt)
+            select %s, gte, lt from unnest(%b::bigint[], %b::bigint[]) as spans (gte, lt)
             returning id
             """,
             (run, [gte for gte, _ in spans], [lt for _, lt in spans]),

@@ -1,0 +1,124 @@
+"""`./run bench`: start everything, measure, print tables, write JSON, stop everything."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmarks import latency, limit, machine, memory, reconcile, refresh, report, stack, throughput
+from benchmarks.stack import Stack
+
+# What a plain run measures, and what only a run that names it does.
+PLAIN, LONG = ("limit", "door", "latency", "refresh", "reconcile"), ("memory",)
+CONCURRENCIES = (32, 128)
+MEMORY_EVENTS = 1_000_000
+MEMORY_MINUTES = 15
+
+
+def main() -> int:
+    arguments = _arguments()
+    if sys.platform != "linux":
+        sys.stderr.write("bench: CPU and memory are read from /proc: Linux alone\n")
+        return 2
+    # Whoever ends us wants the servers ended too. (A shell's background job is born deaf to SIGINT.)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, _interrupt)
+    began = time.monotonic()
+    try:
+        with stack.running() as running:
+            result = _measure(running, arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted, everything is stopped\n")
+        return 130
+    result["total_seconds"] = round(time.monotonic() - began, 1)
+    report.console.print(f"{result['total_seconds']:.0f} s in all")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(_rounded(result), indent=2) + "\n")
+    return 0
+
+
+def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
+    only, count = arguments.only, arguments.events
+    result: dict[str, Any] = {"facts": machine.facts() | _server_facts(running)}
+    report.say_facts(result["facts"])
+    first = 0
+    if "limit" in only:
+        result["limit"] = limit.measure(running, count=count, first=first)
+        report.say_limit(result["limit"])
+        first += count
+    if "door" in only:
+        result["door"] = []
+        for concurrency, linked in (*((each, False) for each in CONCURRENCIES), (CONCURRENCIES[-1], True)):
+            # A user costs more than an event: half as many show it as well.
+            some = count // 2 if linked else count
+            first += -first % 3
+            result["door"].append(
+                throughput.measure(running, count=some, first=first, concurrency=concurrency, linked=linked)
+            )
+            first += some
+        report.say_throughput(result["door"], result.get("limit"))
+    if "latency" in only:
+        first += -first % 3
+        result["latency"] = latency.measure(running, first=first)
+        report.say_latency(result["latency"])
+    for name, measure in (("refresh", refresh.measure), ("reconcile", reconcile.measure)):
+        if name in only:
+            result[name] = measure(running)
+            report.say_passes(name, result[name])
+    if "memory" in only:
+        count = arguments.events if arguments.events_given else MEMORY_EVENTS
+        result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)
+    return result
+
+
+def _server_facts(running: Stack) -> dict[str, object]:
+    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+    with running.connect() as conn:
+        shown = {name: conn.execute(f"show {name}").fetchone() for name in names}
+    return {
+        f"postgres {name}".replace("postgres server_version", "postgres"): row[0] for name, row in shown.items() if row
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run bench", description="Measure, print tables, write JSON.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument("--events", type=int, metavar="N", help="how many events (20,000; memory: 1,000,000)")
+    parser.add_argument(
+        "--only",
+        type=_parts,
+        default=PLAIN,
+        metavar="A,B",
+        help=f"some of {','.join((*PLAIN, *LONG))} (the plain run: {','.join(PLAIN)})",
+    )
+    arguments = parser.parse_args()
+    arguments.events_given = arguments.events is not None
+    arguments.events = arguments.events or 20_000
+    return arguments
+
+
+def _parts(text: str) -> Sequence[str]:
+    parts = text.split(",")
+    if unknown := set(parts) - {*PLAIN, *LONG}:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose among {', '.join((*PLAIN, *LONG))}")
+    return parts
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_rounded(member) for member in value]
+    return round(value, 2) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

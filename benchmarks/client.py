@@ -1,0 +1,88 @@
+"""A cheap HTTP client: as many connections as asked for, one request on each at a time, one thread and one epoll."""
+
+import selectors
+import socket
+import time
+from collections.abc import Iterable
+
+__all__ = ["Connection", "Refused", "send"]
+
+SILENCE_SECONDS = 30
+LOOPBACK = "127.0.0.1"
+_OK = b"HTTP/1.1 200"
+
+
+class Refused(Exception):
+    """The door answered something other than 200, or nothing."""
+
+
+class Connection:
+    """One kept-alive connection to the door."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection((LOOPBACK, port), timeout=SILENCE_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def post(self, request: bytes) -> None:
+        """Send and wait for the 200."""
+        self.socket.sendall(request)
+        while not self.read():
+            pass
+
+    def read(self) -> bool:
+        """Whether the answer is here whole, after what can be received now; raises Refused unless it is 200."""
+        part = self.socket.recv(65536)
+        if not part:
+            raise Refused("the door hung up")
+        self._received += part
+        head, blank, body = self._received.partition(b"\r\n\r\n")
+        if not blank:
+            return False
+        if not head.startswith(_OK):
+            raise Refused(self._received[:500].decode(errors="replace"))
+        if b"transfer-encoding: chunked" in head:
+            whole = body.endswith(b"0\r\n\r\n")
+        else:
+            _, _, length = head.partition(b"content-length: ")
+            whole = len(body) >= int(length.split(b"\r\n")[0])
+        if whole:
+            self._received = b""
+        return whole
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def send(requests: Iterable[bytes], *, port: int, concurrency: int) -> float:
+    """Send them all, each connection its next as soon as its last was answered; returns the seconds it took."""
+    waiting = iter(requests)
+    connections = [Connection(port) for _ in range(concurrency)]
+    selector = selectors.DefaultSelector()
+    try:
+        started, open_ = time.perf_counter(), 0
+        for connection in connections:
+            if (request := next(waiting, None)) is None:
+                break
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            # A request fits the socket's buffer, which is empty: this never waits.
+            connection.socket.sendall(request)
+            open_ += 1
+        while open_:
+            ready = selector.select(SILENCE_SECONDS)
+            if not ready:
+                raise Refused(f"the door was silent for {SILENCE_SECONDS} s")
+            for key, _ in ready:
+                connection = key.data
+                if not connection.read():
+                    continue
+                if (request := next(waiting, None)) is None:
+                    selector.unregister(connection.socket)
+                    open_ -= 1
+                else:
+                    connection.socket.sendall(request)
+        return time.perf_counter() - started
+    finally:
+        selector.close()
+        for connection in connections:
+            connection.close()

@@ -1,0 +1,97 @@
+"""Signed deliveries: an event around an object, indented as Stripe sends it, and the bytes of its HTTP request."""
+
+import hmac
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import objects
+
+__all__ = ["SECRET", "Delivery", "around", "mixed", "requests", "small"]
+
+SECRET = "whsec_benchmark"
+AFTER_BIRTH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event on its way: what it is about, and its body."""
+
+    id: str
+    object_type: str
+    object_id: str
+    body: bytes
+
+
+def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
+    """A third each of customer, invoice and subscription updates, every one of another object, from number `first` on."""
+    made = []
+    for number in range(first, first + count):
+        member = number // 3
+        previous: dict[str, Any]
+        if number % 3 == 0:
+            obj, previous = objects.customer(member, linked=linked), {"phone": None, "preferred_locales": []}
+            type_ = "customer.updated"
+        elif number % 3 == 1:
+            obj, previous = objects.subscription(member), {"latest_invoice": None, "metadata": {"source": None}}
+            type_ = "customer.subscription.updated"
+        else:
+            obj, previous = objects.invoice(member), {"webhooks_delivered_at": None, "attempted": False}
+            type_ = "invoice.updated"
+        made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=objects.BORN + AFTER_BIRTH_SECONDS))
+    return made
+
+
+def small(count: int, *, first: int, among: int) -> Iterator[Delivery]:
+    """Customer updates of half a kilobyte, of `among` customers in turn, each update clearly later than the last."""
+    for number in range(first, first + count):
+        turn, member = divmod(number, among)
+        obj = {
+            "id": f"cus_small{number % among:09d}",
+            "object": "customer",
+            "created": objects.BORN,
+            "balance": turn,
+            "email": f"small-{member}@example.com",
+            "livemode": False,
+            "metadata": {},
+        }
+        created = objects.BORN + AFTER_BIRTH_SECONDS * (turn + 1)
+        yield _delivery(f"evt_small{number:020d}", "customer.updated", obj, {"balance": turn - 1}, created=created)
+
+
+def around(type_: str, obj: dict[str, Any]) -> Delivery:
+    """One event of an object's, the only one of this type."""
+    return _delivery(f"evt_{type_}_{obj['id']}", type_, obj, {}, created=objects.BORN)
+
+
+def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
+    """A POST for each, with keep-alive, signed when it is asked for."""
+    key = SECRET.encode()
+    for delivery in sent:
+        second = b"%d" % int(time.time())
+        signature = hmac.digest(key, second + b"." + delivery.body, "sha256").hex().encode()
+        yield b"".join(
+            (
+                b"POST /webhooks/stripe HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n" % port,
+                b"content-type: application/json; charset=utf-8\r\nuser-agent: Stripe/1.0\r\naccept: */*\r\n",
+                b"stripe-signature: t=%b,v1=%b\r\ncontent-length: %d\r\n\r\n" % (second, signature, len(delivery.body)),
+                delivery.body,
+            )
+        )
+
+
+def _delivery(id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any], *, created: int) -> Delivery:
+    event = {
+        "id": id_,
+        "object": "event",
+        "api_version": objects.API_VERSION,
+        "created": created,
+        "data": {"object": obj, "previous_attributes": previous},
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": type_,
+    }
+    return Delivery(id_, obj["object"], obj["id"], json.dumps(event, indent=2).encode())

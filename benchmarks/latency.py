@@ -1,0 +1,103 @@
+"""From the POST to the row: how long until another connection sees the mirrored object."""
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+
+from benchmarks import events
+from benchmarks.client import Connection
+from benchmarks.machine import Cpu
+from benchmarks.stack import Stack, Stuck
+
+__all__ = ["measure", "percentiles"]
+
+PATIENCE_SECONDS = 30
+POLL_SECONDS = 0.001
+_TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subscriptions"}
+
+
+def measure(stack: Stack, *, first: int, per_second: int = 50, seconds: int = 20) -> dict[str, Any]:
+    """Send at a steady rate, whatever becomes of the last one; look every millisecond for the rows that are awaited."""
+    count = per_second * seconds
+    made = events.mixed(count, first=first)
+    stack.settle()
+    sent: dict[str, float] = {}
+    answered: list[float] = []
+    failed: list[BaseException] = []
+    over = threading.Event()
+
+    def send() -> None:
+        # Two connections in turn: an answer that is late does not hold up the next request.
+        connections = [Connection(stack.port) for _ in range(2)]
+        try:
+            began = time.perf_counter()
+            for number, request in enumerate(events.requests(made, port=stack.port)):
+                if over.wait(max(0.0, began + number / per_second - time.perf_counter())):
+                    return
+                sent[made[number].id] = time.perf_counter()
+                connections[number % 2].post(request)
+                answered.append(time.perf_counter() - sent[made[number].id])
+        except BaseException as error:  # noqa: BLE001 - told to the one who waits
+            failed.append(error)
+        finally:
+            for connection in connections:
+                connection.close()
+
+    cpu = Cpu(stack.pids)
+    sender = threading.Thread(target=send, name="sender")
+    sender.start()
+    try:
+        with stack.connect() as conn:
+            seen = _watch(conn, made, sent, failed)
+    finally:
+        over.set()
+        sender.join()
+    spent = cpu.spent()
+    return {
+        "events": count,
+        "per_second": per_second,
+        "post_to_row_ms": percentiles([(seen[id_] - sent[id_]) * 1000 for id_ in sent]),
+        "post_to_answer_ms": percentiles([value * 1000 for value in answered]),
+        "cpu_us_per_event": {name: spent[name] * 1e6 / count for name in ("web", "worker", "postgres")},
+    }
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {
+        "p50": ordered[round(last * 0.50)],
+        "p90": ordered[round(last * 0.90)],
+        "p99": ordered[round(last * 0.99)],
+        "max": ordered[last],
+    }
+
+
+def _watch(
+    conn: psycopg.Connection[Any], made: list[events.Delivery], sent: dict[str, float], failed: list[BaseException]
+) -> dict[str, float]:
+    """When each event's object was first seen, by primary key, of those that are on their way and of no others."""
+    seen: dict[str, float] = {}
+    position, awaited = 0, {}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(seen) < len(made):
+        while position < len(made) and made[position].id in sent:
+            awaited[made[position].object_id] = made[position]
+            position += 1
+            deadline = time.monotonic() + PATIENCE_SECONDS
+        for type_ in {delivery.object_type for delivery in awaited.values()}:
+            wanted = [id_ for id_, delivery in awaited.items() if delivery.object_type == type_]
+            rows = conn.execute(
+                f"select id from stripe.{_TABLES[type_]} where id = any(%s) and account = ''", (wanted,)
+            ).fetchall()
+            now = time.perf_counter()
+            for (id_,) in rows:
+                seen[awaited.pop(id_).id] = now
+        if failed:
+            raise failed[0]
+        if time.monotonic() > deadline:
+            raise Stuck(f"{len(awaited)} rows did not come")
+        time.sleep(POLL_SECONDS)
+    return seen

@@ -1,0 +1,85 @@
+"""What the machine is, and what a process and its children took of it. Reads /proc, so Linux alone."""
+
+import os
+import platform
+from pathlib import Path
+
+__all__ = ["Cpu", "cpu_seconds", "facts", "resident_bytes", "tree"]
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_MIB = 1024 * 1024
+
+
+def facts() -> dict[str, object]:
+    """Cores, memory, system and Python, for the head of a report."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_mib": memory,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its living descendants."""
+    found = [pid]
+    for member in found:
+        for task in Path(f"/proc/{member}/task").glob("*/children"):
+            try:
+                found.extend(map(int, task.read_text().split()))
+            except OSError:
+                continue
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its descendants, those included that ended and were waited for."""
+    return sum(_cpu_seconds(member) for member in tree(pid))
+
+
+def resident_bytes(pid: int) -> dict[int, int]:
+    """The resident memory of the process and of each descendant, by process id; what they share is in each."""
+    found = {}
+    for member in tree(pid):
+        try:
+            pages = int(Path(f"/proc/{member}/statm").read_text().split()[1])
+        except OSError:
+            continue
+        found[member] = pages * os.sysconf("SC_PAGE_SIZE")
+    return found
+
+
+class Cpu:
+    """CPU time since it was made, by a process' name: `{"web": pid}` gives `{"web": seconds}`."""
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._pids = pids
+        self._before = self._now()
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by name since the beginning, and `client`'s: our own."""
+        return {name: now - self._before[name] for name, now in self._now().items()}
+
+    def _now(self) -> dict[str, float]:
+        own = os.times()
+        return {name: cpu_seconds(pid) for name, pid in self._pids.items()} | {"client": own.user + own.system}
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        # After the command's name, which may hold anything but is the only thing in brackets.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

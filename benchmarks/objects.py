@@ -1,0 +1,375 @@
+"""Stripe objects of realistic size in the newest shape, made from a number: the same number gives the same object.
+
+Customer n pays by invoice n for subscription n; where `linked`, its metadata names user n.
+"""
+
+from typing import Any
+
+__all__ = ["API_VERSION", "BORN", "PRICES", "PRODUCTS", "customer", "invoice", "price", "product", "subscription"]
+
+Json = dict[str, Any]
+
+API_VERSION = "2026-10-28.endive"
+# The first second of every object's life; events are later.
+BORN = 1_790_000_000
+PERIOD_SECONDS = 30 * 24 * 3600
+PRODUCTS, PRICES = 50, 100
+
+
+def product(number: int, *, note: str = "") -> Json:
+    """Product `number`; another `note` makes another content of it."""
+    return {
+        "id": f"prod_{number:014d}",
+        "object": "product",
+        "active": True,
+        "created": BORN,
+        "default_price": f"price_{number:024d}",
+        "description": f"Everything in plan {number}, and support on working days. {note}".strip(),
+        "images": [f"https://example.com/images/plan-{number}.png"],
+        "livemode": False,
+        "marketing_features": [{"name": "Unlimited projects"}, {"name": "Audit log"}, {"name": "Single sign-on"}],
+        "metadata": {"tokens": "1000", "role": "PREMIUM", "tier": str(number % 5)},
+        "name": f"Plan {number}",
+        "package_dimensions": None,
+        "shippable": None,
+        "statement_descriptor": None,
+        "tax_code": "txcd_10103001",
+        "tax_details": None,
+        "type": "service",
+        "unit_label": "seat",
+        "updated": BORN,
+        "url": None,
+    }
+
+
+def price(number: int, *, products: int = PRODUCTS, note: str = "") -> Json:
+    """Price `number`, of one of the first `products` products."""
+    return {
+        "id": f"price_{number:024d}",
+        "object": "price",
+        "active": True,
+        "billing_scheme": "per_unit",
+        "created": BORN,
+        "currency": "usd",
+        "custom_unit_amount": None,
+        "livemode": False,
+        "lookup_key": f"plan-{number}-monthly",
+        "metadata": {"market": "us", "note": note},
+        "nickname": f"Plan {number}, monthly",
+        "product": f"prod_{number % products:014d}",
+        "recurring": {
+            "interval": "month",
+            "interval_count": 1,
+            "meter": None,
+            "trial_period_days": None,
+            "usage_type": "licensed",
+        },
+        "tax_behavior": "exclusive",
+        "tiers_mode": None,
+        "transform_quantity": None,
+        "type": "recurring",
+        "unit_amount": 1900 + number,
+        "unit_amount_decimal": str(1900 + number),
+    }
+
+
+def customer(number: int, *, linked: bool = False) -> Json:
+    """Customer `number`."""
+    address = {
+        "city": "San Francisco",
+        "country": "US",
+        "line1": f"{number % 9000 + 1} Mission Street",
+        "line2": "Floor 3",
+        "postal_code": "94105",
+        "state": "CA",
+    }
+    metadata = {
+        "account_manager": "J. Doe",
+        "crm_record": f"0015e00000{number:08d}",
+        "first_campaign": "autumn-webinar-2026",
+        "first_referrer": "https://example.com/blog/how-to-choose-a-plan",
+        "region": "north-america",
+        "segment": "mid-market",
+        "signed_up_from": "web",
+        "workspace": f"workspace-{number}",
+    }
+    return {
+        "id": f"cus_{number:014d}",
+        "object": "customer",
+        "address": address,
+        "balance": 0,
+        "business_name": None,
+        "created": BORN,
+        "currency": "usd",
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": f"Customer {number} of the benchmark, a company of middling size",
+        "discount": None,
+        "email": f"customer-{number}@example.com",
+        "individual_name": None,
+        "invoice_prefix": f"{number:08X}",
+        "invoice_settings": {
+            "custom_fields": [{"name": "Purchase order", "value": f"PO-{number}"}],
+            "default_payment_method": f"pm_{number:024d}",
+            "footer": "Thank you for your business.",
+            "rendering_options": {"amount_tax_display": "exclude_tax", "template": None},
+        },
+        "livemode": False,
+        "metadata": metadata | ({"user_id": f"user-{number}"} if linked else {}),
+        "name": f"Customer {number} Inc.",
+        "next_invoice_sequence": 7,
+        "phone": "+14155550100",
+        "preferred_locales": ["en-US"],
+        "shipping": {"address": address, "name": f"Customer {number} Inc.", "phone": "+14155550100"},
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+
+
+def subscription(number: int) -> Json:
+    """Subscription `number`: active, with one item."""
+    id_, priced = f"sub_{number:024d}", price(number % PRICES)
+    item = {
+        "id": f"si_{number:014d}",
+        "object": "subscription_item",
+        "billed_until": BORN + PERIOD_SECONDS,
+        "billing_thresholds": None,
+        "created": BORN,
+        "current_period_end": BORN + PERIOD_SECONDS,
+        "current_period_start": BORN,
+        "current_trial": None,
+        "discounts": [],
+        "metadata": {},
+        "plan": _plan(priced),
+        "price": priced,
+        "quantity": 1,
+        "subscription": id_,
+        "tax_rates": [],
+    }
+    return {
+        "id": id_,
+        "object": "subscription",
+        "application": None,
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": True, "liability": {"type": "self"}},
+        "billing_cycle_anchor": BORN,
+        "billing_cycle_anchor_config": None,
+        "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": BORN},
+        "billing_schedules": [],
+        "billing_thresholds": None,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "feedback_option": None, "reason": None},
+        "collection_method": "charge_automatically",
+        "created": BORN,
+        "currency": "usd",
+        "customer": f"cus_{number:014d}",
+        "customer_account": None,
+        "days_until_due": None,
+        "default_payment_method": f"pm_{number:024d}",
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "ended_at": None,
+        "invoice_settings": {
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"type": "self"},
+        },
+        "items": {
+            "object": "list",
+            "data": [item],
+            "has_more": False,
+            "url": f"/v1/subscription_items?subscription={id_}",
+        },
+        "latest_invoice": f"in_{number:024d}",
+        "livemode": False,
+        "managed_payments": None,
+        "metadata": {"plan": f"plan-{number % PRICES}", "source": "checkout"},
+        "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None,
+        "pause_collection": None,
+        "payment_settings": {
+            "payment_method_options": None,
+            "payment_method_types": None,
+            "save_default_payment_method": "off",
+        },
+        "pending_invoice_item_interval": None,
+        "pending_setup_intent": None,
+        "pending_update": None,
+        "presentment_details": None,
+        "schedule": None,
+        "start_date": BORN,
+        "status": "active",
+        "status_details": None,
+        "test_clock": None,
+        "transfer_data": None,
+        "trial_end": None,
+        "trial_settings": {"end_behavior": {"billing_cycle_anchor": None, "missing_payment_method": "create_invoice"}},
+        "trial_start": None,
+    }
+
+
+def invoice(number: int) -> Json:
+    """Invoice `number`: paid, with one line."""
+    id_, of, priced = f"in_{number:024d}", f"sub_{number:024d}", price(number % PRICES)
+    amount = priced["unit_amount"]
+    line = {
+        "id": f"il_{number:024d}",
+        "object": "line_item",
+        "amount": amount,
+        "currency": "usd",
+        "description": f"1 seat of Plan {number % PRODUCTS} (at ${amount / 100:.2f} / month)",
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": id_,
+        "livemode": False,
+        "metadata": {},
+        "parent": {
+            "invoice_item_details": None,
+            "subscription_item_details": {
+                "invoice_item": None,
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": of,
+                "subscription_item": f"si_{number:014d}",
+            },
+            "type": "subscription_item_details",
+        },
+        "period": {"end": BORN + PERIOD_SECONDS, "start": BORN},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": priced["id"], "product": priced["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": str(amount),
+        },
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "subscription": of,
+        "subtotal": amount,
+        "taxes": [],
+    }
+    return {
+        "id": id_,
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Benchmark",
+        "account_tax_ids": None,
+        "amount_due": amount,
+        "amount_overpaid": 0,
+        "amount_paid": amount,
+        "amount_paid_off_stripe": 0,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
+        "application": None,
+        "attempt_count": 1,
+        "attempted": True,
+        "auto_advance": False,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": None,
+        "billing_reason": "subscription_cycle",
+        "collection_method": "charge_automatically",
+        "created": BORN,
+        "currency": "usd",
+        "custom_fields": None,
+        "customer": f"cus_{number:014d}",
+        "customer_account": None,
+        "customer_address": None,
+        "customer_email": f"customer-{number}@example.com",
+        "customer_name": f"Customer {number} Inc.",
+        "customer_phone": None,
+        "customer_shipping": None,
+        "customer_tax_exempt": "none",
+        "customer_tax_ids": [],
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "due_date": None,
+        "effective_at": BORN,
+        "ending_balance": 0,
+        "footer": None,
+        "from_invoice": None,
+        "hosted_invoice_url": f"https://invoice.stripe.com/i/acct_benchmark/test_{number:064d}?s=ap",
+        "invoice_pdf": f"https://pay.stripe.com/invoice/acct_benchmark/test_{number:064d}/pdf?s=ap",
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": {"object": "list", "data": [line], "has_more": False, "url": f"/v1/invoices/{id_}/lines"},
+        "livemode": False,
+        "metadata": {},
+        "next_payment_attempt": None,
+        "number": f"{number:08X}-0007",
+        "on_behalf_of": None,
+        "parent": {
+            "quote_details": None,
+            "subscription_details": {"metadata": {"source": "checkout"}, "subscription": of},
+            "type": "subscription_details",
+        },
+        "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+        "period_end": BORN,
+        "period_start": BORN - PERIOD_SECONDS,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "starting_balance": 0,
+        "statement_descriptor": None,
+        "status": "paid",
+        "status_details": None,
+        "status_transitions": {
+            "finalized_at": BORN,
+            "marked_uncollectible_at": None,
+            "paid_at": BORN,
+            "voided_at": None,
+        },
+        "subtotal": amount,
+        "subtotal_excluding_tax": amount,
+        "test_clock": None,
+        "total": amount,
+        "total_discount_amounts": [],
+        "total_excluding_tax": amount,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+        "webhooks_delivered_at": BORN,
+    }
+
+
+def _plan(priced: Json) -> Json:
+    """The older view of a price, which an item carries beside it."""
+    return {
+        "id": priced["id"],
+        "object": "plan",
+        "active": True,
+        "amount": priced["unit_amount"],
+        "amount_decimal": priced["unit_amount_decimal"],
+        "billing_scheme": "per_unit",
+        "created": BORN,
+        "currency": "usd",
+        "interval": "month",
+        "interval_count": 1,
+        "livemode": False,
+        "metadata": priced["metadata"],
+        "meter": None,
+        "nickname": priced["nickname"],
+        "product": priced["product"],
+        "tiers_mode": None,
+        "transform_usage": None,
+        "trial_period_days": None,
+        "usage_type": "licensed",
+    }

@@ -1,0 +1,58 @@
+"""Subscriptions read from Stripe's list: all of them for the first time, then the hourly pass that finds nothing new."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from benchmarks import objects, passes
+from benchmarks.stack import Stack
+from worker import reconcile
+from worker.listing import Tally
+
+__all__ = ["measure"]
+
+SUBSCRIPTIONS = 100_000
+# Away from the numbers of everything that was sent as an event.
+FIRST = 500_000_000
+
+
+def measure(stack: Stack, *, count: int = SUBSCRIPTIONS) -> dict[str, Any]:
+    """Mirror so many subscriptions, then reconcile them in their shards."""
+    stack.settle()
+    return passes.in_a_process(_run, stack.database_url, count)
+
+
+def _run(database_url: str, count: int) -> dict[str, Any]:
+    result: dict[str, Any] = {"subscriptions": count}
+    lists = {"/v1/subscriptions": (count, _subscription)}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        at_start = passes.peak_mib()
+        # What the rest of the benchmark has mirrored is not in this list, and must not be asked for.
+        conn.execute("delete from stripe.subscriptions")
+        source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 3600)
+        tally = Tally()
+        fill = partial(reconcile.everything, conn, source, passes.POLICY, tally)
+        result["all_new"] = passes.timed(fill, source, objects=count) | {"tally": tally.as_dict()}
+        conn.execute("analyze stripe.subscriptions")  # as autovacuum does within a minute
+        source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 7200)
+        result["nothing_changed"] = passes.timed(partial(_hourly, conn, source), source, objects=count)
+        (found,) = conn.execute("select result from sync.runs where job = %s", (reconcile.JOB,)).fetchone() or (None,)
+        result["nothing_changed"]["tally"] = found
+        result["peak_mib"], result["peak_mib_at_start"] = passes.peak_mib(), at_start
+    assert found is not None
+    assert found["unchanged"] >= count, f"{found['unchanged']} of {count} subscriptions were found unchanged"
+    return result
+
+
+def _hourly(conn: psycopg.Connection[Any], source: passes.PagesOf) -> None:
+    for shard in reconcile.plan(conn, datetime.now(UTC)):
+        done = reconcile.work(conn, source, passes.POLICY, shard, go_on=lambda: True)
+        assert done is not None
+        assert done.shard_done
+
+
+def _subscription(number: int) -> dict[str, Any]:
+    """Its id ends in its place in the list, as `PagesOf` wants it."""
+    return objects.subscription(FIRST + number) | {"id": f"sub_{number:024d}"}

@@ -1,0 +1,46 @@
+"""The product refresh over a large catalogue: new, unchanged, all changed."""
+
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from benchmarks import objects, passes
+from benchmarks.stack import Stack
+from worker import refresh
+from worker.listing import Tally
+
+__all__ = ["measure"]
+
+PRODUCTS = 10_000
+
+
+def measure(stack: Stack, *, count: int = PRODUCTS) -> dict[str, Any]:
+    """Refresh so many products, with a price each, three times."""
+    stack.settle()
+    return passes.in_a_process(_run, stack.database_url, count)
+
+
+def _run(database_url: str, count: int) -> dict[str, Any]:
+    result: dict[str, Any] = {"products": count, "prices": count}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        at_start = passes.peak_mib()
+        # The daemon leaves alone what it heard of a moment before a page, so the passes lie an hour apart.
+        for hour, (name, note) in enumerate(
+            (("all_new", "a"), ("nothing_changed", "a"), ("all_changed", "b")), start=1
+        ):
+            lists = {
+                "/v1/products": (count, partial(objects.product, note=note)),
+                "/v1/prices": (count, partial(objects.price, products=count, note=note)),
+            }
+            source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + hour * 3600)
+            tally = Tally()
+            result[name] = passes.timed(
+                partial(refresh.refresh, conn, source, passes.POLICY, tally), source, objects=2 * count
+            )
+            result[name]["tally"] = tally.as_dict()
+        result["peak_mib"], result["peak_mib_at_start"] = passes.peak_mib(), at_start
+    unchanged = result["nothing_changed"]["tally"]["unchanged"]
+    assert unchanged == 2 * count, f"{unchanged} of {2 * count} objects were found unchanged"
+    assert result["all_changed"]["tally"]["repaired"] == 2 * count
+    return result

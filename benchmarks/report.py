@@ -1,0 +1,85 @@
+"""The figures as tables for people; the JSON holds the same and more."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["console", "say_facts", "say_latency", "say_limit", "say_passes", "say_throughput"]
+
+console = Console(width=110)
+
+
+def say_facts(facts: dict[str, Any]) -> None:
+    console.print("  ".join(f"{name}: [bold]{value}[/]" for name, value in facts.items()))
+
+
+def say_throughput(runs: Iterable[dict[str, Any]], limit: dict[str, Any] | None) -> None:
+    table = Table(
+        "", "acknowledged/s", "applied/s", "web", "worker", "Postgres", "in all", "client", title="Throughput"
+    )
+    table.caption = "CPU in microseconds an event; applied: from the first POST until the inbox is empty"
+    for run in runs:
+        cpu = run["cpu_us_per_event"]
+        table.add_row(
+            f"{run['events']:,} events, {run['concurrency']} at once"
+            + (", linked users" if run["linked_users"] else ""),
+            f"{run['acknowledged_per_second']:,.0f}",
+            f"{run['applied_per_second']:,.0f}",
+            *(f"{cpu[name]:.0f}" for name in ("web", "worker", "postgres")),
+            f"[bold]{run['cpu_us_per_event_in_all']:.0f}[/]",
+            f"{run['client_cpu_us_per_event']:.0f}",
+        )
+        if limit is not None:
+            table.add_row(
+                "  of the limit",
+                "",
+                f"{run['applied_per_second'] / limit['events_per_second']:.0%}",
+                "",
+                "",
+                f"x {cpu['postgres'] / limit['postgres_cpu_us_per_event']:.1f}",
+                "",
+                "",
+            )
+    console.print(_right(table))
+
+
+def say_limit(limit: dict[str, Any]) -> None:
+    table = Table("", "events/s", "Postgres", "client", title="The limit: the same rows by bare SQL")
+    table.add_row(
+        f"{limit['events']:,} events, batches of {limit['batch']}, {limit['connections']} connections",
+        f"{limit['events_per_second']:,.0f}",
+        f"{limit['postgres_cpu_us_per_event']:.0f}",
+        f"{limit['client_cpu_us_per_event']:.0f}",
+    )
+    console.print(_right(table))
+
+
+def say_latency(run: dict[str, Any]) -> None:
+    table = Table("", "p50", "p90", "p99", "max", title=f"Latency at {run['per_second']} events/s, in milliseconds")
+    for name, title in (("post_to_answer_ms", "POST to 200"), ("post_to_row_ms", "POST to row, seen from elsewhere")):
+        table.add_row(title, *(f"{run[name][column]:.1f}" for column in ("p50", "p90", "p99", "max")))
+    console.print(_right(table))
+
+
+def say_passes(name: str, result: dict[str, Any]) -> None:
+    table = Table("", "objects", "objects/s", "CPU us each", title=f"{name.capitalize()}, the network left out")
+    for title, run in result.items():
+        if isinstance(run, dict):
+            table.add_row(
+                title.replace("_", " "),
+                f"{run['objects']:,}",
+                f"{run['objects_per_second']:,.0f}",
+                f"{run['cpu_us_per_object']:.0f}",
+            )
+    table.caption = (
+        f"at most {result['peak_mib']:.0f} MiB, of which {result['peak_mib_at_start']:.0f} before the first page"
+    )
+    console.print(_right(table))
+
+
+def _right(table: Table) -> Table:
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table

@@ -1,0 +1,63 @@
+"""Events as fast as the door takes them: acknowledged and applied per second, and who spent the CPU."""
+
+import time
+from typing import Any
+
+from benchmarks import client, events
+from benchmarks.machine import Cpu
+from benchmarks.stack import Stack
+
+__all__ = ["measure"]
+
+PATIENCE_SECONDS = 120
+
+
+def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: bool = False) -> dict[str, Any]:
+    """Send `count` events and wait until the inbox is empty.
+
+    `linked`: every customer is a user of the application's, who gets role and tokens for what was paid.
+    """
+    made = events.mixed(count, first=first, linked=linked)
+    numbers = range(first // 3, (first + count) // 3 + 1)
+    with stack.connect() as conn:
+        if linked:
+            conn.execute(
+                "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
+                "from generate_series(%s::bigint, %s::bigint) as n",
+                (numbers.start, numbers.stop),
+            )
+        stack.settle()
+        requests = list(events.requests(made, port=stack.port))
+        cpu, started = Cpu(stack.pids), time.perf_counter()
+        sent_seconds = client.send(requests, port=stack.port, concurrency=concurrency)
+        backlog = conn.execute("select count(*) from sync.events where status = 'pending'").fetchone()
+        stack.drained(conn, seconds=PATIENCE_SECONDS)
+        seconds, spent = time.perf_counter() - started, cpu.spent()
+        _prove(conn, made)
+    each = {name: value * 1e6 / count for name, value in spent.items()}
+    return {
+        "events": count,
+        "concurrency": concurrency,
+        "linked_users": linked,
+        "mean_body_bytes": sum(len(delivery.body) for delivery in made) // count,
+        "acknowledged_per_second": count / sent_seconds,
+        "applied_per_second": count / seconds,
+        "waiting_when_all_were_acknowledged": backlog[0] if backlog else 0,
+        "cpu_us_per_event": {name: each[name] for name in ("web", "worker", "postgres")},
+        "cpu_us_per_event_in_all": each["web"] + each["worker"] + each["postgres"],
+        "client_cpu_us_per_event": each["client"],
+        "seconds": seconds,
+    }
+
+
+def _prove(conn: Any, made: list[events.Delivery]) -> None:
+    """Fast is no use unless it is right: every event was written, and every object is there."""
+    ids = [delivery.id for delivery in made]
+    (written,) = conn.execute(
+        "select count(*) from sync.events where id = any(%s) and status = 'done' and outcome = 'written'", (ids,)
+    ).fetchone()
+    assert written == len(made), f"{written} of {len(made)} events were written"
+    for table, type_ in (("customers", "customer"), ("invoices", "invoice"), ("subscriptions", "subscription")):
+        wanted = [delivery.object_id for delivery in made if delivery.object_type == type_]
+        (found,) = conn.execute(f"select count(*) from stripe.{table} where id = any(%s)", (wanted,)).fetchone()
+        assert found == len(wanted), f"{found} of {len(wanted)} rows are in stripe.{table}"
