@@ -12,6 +12,7 @@ from celery import Celery, signals
 from worker.config import Settings
 
 __all__ = [
+    "AUDIT",
     "BACKFILL",
     "CATCH_UP",
     "DRAIN",
@@ -34,6 +35,7 @@ PRODUCT_REFRESH = "stripe_sync.product_refresh"
 RECONCILE = "stripe_sync.reconcile"
 RECONCILE_SHARD = "stripe_sync.reconcile_shard"
 CATCH_UP = "stripe_sync.catch_up"
+AUDIT = "stripe_sync.audit"
 FETCH = "stripe_sync.fetch"
 
 
@@ -85,13 +87,14 @@ def _logging_is_set_up(**_: Any) -> None:
 def schedule(settings: Settings) -> dict[str, Any]:
     """What beat sends and how often. Every tick is idempotent and expires with its period: two beats do no harm."""
 
-    def every(seconds: float, task: str) -> dict[str, Any]:
-        options = {"queue": PERIODIC, "expires": seconds}
+    def every(seconds: float, task: str, *, queue: str = PERIODIC) -> dict[str, Any]:
+        options = {"queue": queue, "expires": seconds}
         return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
 
     entries = {"wake": every(settings.wake_interval, WAKE)}
     if settings.stripe_secret_key is not None:
         entries["product_refresh"] = every(settings.product_refresh_interval, PRODUCT_REFRESH)
         entries["catch_up"] = every(settings.catch_up_interval, CATCH_UP)
+        entries["audit"] = every(settings.audit_interval, AUDIT, queue=BACKFILL)
         entries["reconcile"] = every(settings.reconcile_interval, RECONCILE)
     return entries

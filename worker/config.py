@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     product_refresh_interval: Seconds = 300
     reconcile_interval: Seconds = 3600
     catch_up_interval: Seconds = 60
+    audit_interval: Seconds = 300
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET

@@ -4,7 +4,7 @@ A page is true of the second in which it was requested. Lists come newest first,
 `created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,13 +13,15 @@ import psycopg
 from worker import log
 from worker.core.fold import Key, listed, retrieved
 from worker.core.membership.access import Policy
+from worker.core.paths import Json
 from worker.core.registry import object_type
 from worker.core.version import AMBIGUITY_SECONDS
 from worker.record import record, record_answer
-from worker.store import mirror
+from worker.store import drift, mirror
+from worker.store.drift import Drift
 from worker.stripe_api import Answer, Page
 
-__all__ = ["Listing", "Place", "Source", "Tally", "pass_over"]
+__all__ = ["Listing", "Place", "Source", "Tally", "narrowed", "pass_over", "read_whole"]
 
 _log = log.get("listing")
 
@@ -95,7 +97,7 @@ def pass_over(
     while True:
         query = listing.query if place.after is None else {**listing.query, "starting_after": place.after}
         page = stripe.page(listing.path, query)
-        _record(conn, page, policy, tally)
+        _record(conn, listing, page, policy, tally)
         following = _advance(page, place)
         _ask_for_absent(conn, stripe, listing, page, place, following, policy, tally)
         if not page.has_more:
@@ -105,21 +107,57 @@ def pass_over(
             return place
 
 
-def _record(conn: psycopg.Connection, page: Page, policy: Policy, tally: Tally) -> None:
+def read_whole(
+    conn: psycopg.Connection,
+    stripe: Source,
+    listings: Iterable[Listing],
+    policy: Policy,
+    tally: Tally,
+    *,
+    seen: Callable[[], None] = lambda: None,
+) -> None:
+    """Each of the lists from its beginning to its end; `tally` says how far it is whenever `seen` is called."""
+
+    def after_page(_: Place) -> bool:
+        seen()
+        return True
+
+    for listing in listings:
+        pass_over(conn, stripe, listing, policy, tally, after_page=after_page)
+        seen()
+
+
+def _record(conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally) -> None:
     observations = [
         seen for obj in page.data if (seen := listed(obj, read_at=page.read_at, shape=page.shape)) is not None
     ]
+    found: list[Drift] = []
     with conn.transaction():
+        held = mirror.differing(
+            conn,
+            object_type(listing.object).table.name,
+            {seen.key.id: seen.snapshot.content_hash for seen in observations},
+        )
         outcomes = record(conn, observations, policy)
+        for outcome in outcomes:
+            if outcome.object is None:
+                tally.unchanged += 1
+            elif outcome.before is None:
+                tally.written += 1
+            else:
+                tally.repaired += 1
+                found.append(
+                    _drift(outcome.key, *held.get(outcome.key.id, ({}, page.read_at)), outcome.object, page.read_at)
+                )
+        drift.keep(conn, found, by=f"list of {listing.path}")
     tally.listed += len(page.data)
-    for outcome in outcomes:
-        if outcome.object is None:
-            tally.unchanged += 1
-        elif outcome.before is None:
-            tally.written += 1
-        else:
-            tally.repaired += 1
-            _log.info(f"{outcome.key.object}.corrected", object_id=outcome.key.id, object_type=outcome.key.object)
+    for one in found:
+        _log.info(f"{one.object}.corrected", object_id=one.object_id, object_type=one.object, fields=one.fields)
+
+
+def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> Drift:
+    differing = sorted(name for name in held.keys() | now.keys() if held.get(name) != now.get(name))
+    return Drift(key.object, key.id, tuple(differing), read_at - observed_at)
 
 
 def _advance(page: Page, place: Place) -> Place:
@@ -165,6 +203,10 @@ def _ask(conn: psycopg.Connection, stripe: Source, key: Key, rev: int, policy: P
     seen = retrieved(key, None if answer.deleted else answer.object, read_at=answer.read_at, shape=answer.shape)
     with conn.transaction():
         outcome = record_answer(conn, seen, policy, rev=rev)
+        if outcome is not None and outcome.object is not None and outcome.before is not None:
+            behind = answer.read_at - outcome.before.observed_at
+            gone = Drift(key.object, key.id, ("deleted",) if answer.deleted else ("left the list",), behind)
+            drift.keep(conn, [gone], by="absence")
     if outcome is not None and outcome.object is not None:
         if answer.deleted:
             tally.marked_deleted += 1

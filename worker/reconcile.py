@@ -19,7 +19,7 @@ from worker.listing import Listing, Place, Source, Tally, narrowed, pass_over
 from worker.store import mirror, runs, shards
 from worker.store.shards import Shard
 
-__all__ = ["JOB", "LIVING", "Slice", "everything", "plan", "work"]
+__all__ = ["JOB", "LIVING", "Slice", "plan", "work"]
 
 _log = log.get("reconcile")
 
@@ -30,7 +30,6 @@ MOST_SHARDS = 64
 _FINAL = tuple(sorted(TYPES["subscription"].final))
 # Without `status` Stripe leaves out what has ended.
 LIVING = Listing(object="subscription", path="/v1/subscriptions", final=_FINAL)
-ALL = Listing(object="subscription", path="/v1/subscriptions", params={"status": "all"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +83,6 @@ def work(
         runs.finish(conn, shard.run_id, total)
     _log.info("subscriptions.reconciled", **total)
     return Slice(shard_done=True, run_done=True)
-
-
-def everything(
-    conn: psycopg.Connection,
-    stripe: Source,
-    policy: Policy,
-    tally: Tally,
-    *,
-    seen: Callable[[], None] = lambda: None,
-) -> None:
-    """All subscriptions, ended ones too, in one pass: what `stripe-sync sync subscriptions` does."""
-
-    def after_page(_: Place) -> bool:
-        seen()
-        return True
-
-    pass_over(conn, stripe, ALL, policy, tally, after_page=after_page)
-    seen()
 
 
 def _place(shard: Shard) -> Place | None:

@@ -8,30 +8,16 @@ import psycopg
 from worker import log
 from worker.core.membership.access import Policy
 from worker.errors import Permanent, Temporary
-from worker.listing import Listing, Place, Source, Tally, pass_over
+from worker.listing import Listing, Source, Tally, read_whole
 from worker.store import runs
 
-__all__ = ["CATALOGUE", "JOB", "refresh", "tick"]
+__all__ = ["CATALOGUE", "JOB", "tick"]
 
 _log = log.get("refresh")
 
 JOB = "product_refresh"
 # Without `active` Stripe lists both states. Products first: prices refer to them.
 CATALOGUE = (Listing(object="product", path="/v1/products"), Listing(object="price", path="/v1/prices"))
-
-
-def refresh(
-    conn: psycopg.Connection, stripe: Source, policy: Policy, tally: Tally, *, seen: Callable[[], None] = lambda: None
-) -> None:
-    """Read the whole catalogue through the guarded write; `tally` says how far it is when `seen` is called."""
-
-    def after_page(_: Place) -> bool:
-        seen()
-        return True
-
-    for listing in CATALOGUE:
-        pass_over(conn, stripe, listing, policy, tally, after_page=after_page)
-        seen()
 
 
 def tick(conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy, slot: datetime) -> Tally | None:
@@ -41,7 +27,7 @@ def tick(conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy,
         return None
     tally = Tally()
     try:
-        refresh(conn, stripe(), policy, tally, seen=lambda: runs.seen(conn, run, tally.as_dict()))
+        read_whole(conn, stripe(), CATALOGUE, policy, tally, seen=lambda: runs.seen(conn, run, tally.as_dict()))
     except (Temporary, Permanent) as error:
         runs.fail(conn, run, tally.as_dict(), str(error))
         _log.warning("products.not_refreshed", error=str(error), **error.ids)

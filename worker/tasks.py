@@ -12,7 +12,7 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import catchup, celery_app, fetch, log, reconcile, refresh
+from worker import audit, catchup, celery_app, fetch, log, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
@@ -67,7 +67,7 @@ def register(app: Celery, settings: Settings) -> None:
                 process.send(celery_app.FETCH, queue=celery_app.PERIODIC, expires=settings.wake_interval)
             for task, job, seconds in _ticks(settings):
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
-                    process.send(task, queue=celery_app.PERIODIC, expires=seconds)
+                    process.send(task, queue=_queue_of(task), expires=seconds)
             for shard in shards.abandoned(conn):
                 process.send(
                     celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL, expires=settings.wake_interval
@@ -110,6 +110,16 @@ def register(app: Celery, settings: Settings) -> None:
         if caught is not None and caught.gap:
             process.send(celery_app.PRODUCT_REFRESH, queue=celery_app.PERIODIC)
             process.send(celery_app.RECONCILE, queue=celery_app.PERIODIC)
+
+    @app.task(name=celery_app.AUDIT)
+    def audit_tick() -> None:
+        """Read a few pages more of all that is mirrored, once for this slot of the clock."""
+        slot, ends = slot_of(settings.audit_interval), time.monotonic() + SLICE_SECONDS
+
+        def work(conn: psycopg.Connection) -> None:
+            audit.tick(conn, process.stripe, policy, slot, go_on=lambda: time.monotonic() < ends)
+
+        process.with_connection(work)
 
     @app.task(name=celery_app.RECONCILE)
     def reconcile_tick() -> None:
@@ -179,7 +189,12 @@ def _ticks(settings: Settings) -> list[tuple[str, str, float]]:
         (celery_app.PRODUCT_REFRESH, refresh.JOB, settings.product_refresh_interval),
         (celery_app.CATCH_UP, catchup.JOB, settings.catch_up_interval),
         (celery_app.RECONCILE, reconcile.JOB, settings.reconcile_interval),
+        (celery_app.AUDIT, audit.JOB, settings.audit_interval),
     ]
+
+
+def _queue_of(task: str) -> str:
+    return celery_app.BACKFILL if task == celery_app.AUDIT else celery_app.PERIODIC
 
 
 class _Process:

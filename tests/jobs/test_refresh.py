@@ -10,9 +10,9 @@ import pytest
 
 from tests.factories import Json, customer, event, subscription
 from tests.sandboxes import Sandbox
-from worker import reconcile, refresh
+from worker import audit, reconcile, refresh
 from worker.core.membership.access import Policy
-from worker.listing import Tally
+from worker.listing import Tally, read_whole
 from worker.store import runs, shards
 from worker.stripe_api import Answer, Page, Stripe, StripeFailed
 
@@ -22,7 +22,7 @@ SLOT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 def refreshed(conn: psycopg.Connection, stripe: Any) -> dict[str, int]:
     tally = Tally()
-    refresh.refresh(conn, stripe, Policy(), tally)
+    read_whole(conn, stripe, refresh.CATALOGUE, Policy(), tally)
     return tally.as_dict()
 
 
@@ -221,7 +221,7 @@ def test_shards_together_see_every_subscription_once(
 ) -> None:
     sandbox.tell("populate", customers=50, subscriptions=450)
     everything = Tally()
-    reconcile.everything(conn, stripe, Policy(), everything)
+    read_whole(conn, stripe, [every for every in audit.LISTS if every.object == "subscription"], Policy(), everything)
     monkeypatch.setattr(reconcile, "SHARD_ROWS", 450 // number)
     conn.execute("analyze stripe.subscriptions")
 

@@ -131,6 +131,16 @@ def status(as_json: Json = False) -> None:
         say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in found.items()))
 
 
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try everything that the daemon needs; each fault is said with what mends it."""
+    from worker.cli import doctor as doctor_
+
+    settings = _settings().model_copy(update={"log_level": "error"})
+    if not doctor_.run(settings, as_json=as_json):
+        raise typer.Exit(1)
+
+
 def _brief(value: object) -> object:
     if isinstance(value, dict):
         return f"{value.get('outcome') or 'running'} at {value.get('finished_at') or value.get('started_at')}"

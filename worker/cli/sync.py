@@ -1,18 +1,16 @@
 """`stripe-sync sync`: read from Stripe now, by hand. Safe beside the beat: every page goes through the guarded write."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import psycopg
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from worker import config, log, reconcile, refresh
+from worker import audit, config, log, reconcile, refresh
 from worker.cli.output import say, say_json
-from worker.core.membership.access import Policy
-from worker.listing import Tally
+from worker.listing import Listing, Tally, read_whole
 from worker.store import runs
 from worker.store.pool import connect
 from worker.stripe_api import Stripe
@@ -23,44 +21,33 @@ __all__ = ["app"]
 app = typer.Typer(help="Read from Stripe now, and write what differs.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Job = Callable[[psycopg.Connection, Stripe, Policy, Tally, Callable[[], None]], None]
 
 
 @app.command()
 def products(as_json: Json = False) -> None:
     """The catalogue: all products and prices, in all states."""
-    _run({refresh.JOB: _products}, as_json=as_json)
+    _run({refresh.JOB: refresh.CATALOGUE}, as_json=as_json)
 
 
 @app.command()
 def subscriptions(as_json: Json = False) -> None:
     """All subscriptions, those that have ended too."""
-    _run({reconcile.JOB: _subscriptions}, as_json=as_json)
+    _run({reconcile.JOB: [listing for listing in audit.LISTS if listing.object == "subscription"]}, as_json=as_json)
 
 
 @app.command("all")
 def all_(as_json: Json = False) -> None:
-    """The catalogue, then all subscriptions."""
-    _run({refresh.JOB: _products, reconcile.JOB: _subscriptions}, as_json=as_json)
+    """Everything that is mirrored and that Stripe lists."""
+    _run({listing.object: [listing] for listing in audit.LISTS}, as_json=as_json)
 
 
-def _products(conn: psycopg.Connection, stripe: Stripe, policy: Policy, tally: Tally, seen: Callable[[], None]) -> None:
-    refresh.refresh(conn, stripe, policy, tally, seen=seen)
-
-
-def _subscriptions(
-    conn: psycopg.Connection, stripe: Stripe, policy: Policy, tally: Tally, seen: Callable[[], None]
-) -> None:
-    reconcile.everything(conn, stripe, policy, tally, seen=seen)
-
-
-def _run(jobs: dict[str, Job], *, as_json: bool) -> None:
+def _run(jobs: Mapping[str, Sequence[Listing]], *, as_json: bool) -> None:
     """Each job with its progress and its summary. Ctrl-C leaves whole pages written."""
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     stripe, summary = Stripe.from_settings(settings), dict[str, Any]()
     with connect(settings, application="sync") as conn:
-        for name, job in jobs.items():
+        for name, listings in jobs.items():
             began, tally = datetime.now(UTC), Tally()
             interrupted = False
             with _progress(quiet=as_json) as progress:
@@ -71,7 +58,7 @@ def _run(jobs: dict[str, Job], *, as_json: bool) -> None:
                     progress.update(task, detail=f"{tally.listed:,} listed")
 
                 try:
-                    job(conn, stripe, policy_of(settings), tally, seen)
+                    read_whole(conn, stripe, listings, policy_of(settings), tally, seen=seen)
                 except KeyboardInterrupt:
                     interrupted = True
             summary[name] = tally.as_dict() | {"seconds": round(time.monotonic() - started, 1)}

@@ -1,4 +1,6 @@
-"""How far a job that reads along Stripe's clock has come, in `sync.cursors`."""
+"""Where a job that reads Stripe a piece at a time stands, in `sync.cursors`."""
+
+from typing import Any
 
 import psycopg
 from psycopg.rows import scalar_row
@@ -7,18 +9,18 @@ from psycopg.types.json import Jsonb
 __all__ = ["read", "save"]
 
 
-def read(conn: psycopg.Connection, name: str) -> int | None:
-    """The second that was reached; None where the job never ran."""
+def read(conn: psycopg.Connection, name: str) -> Any:
+    """Where the job stands, as it saved it; None where it never ran."""
     with conn.cursor(row_factory=scalar_row) as cursor:
-        found = cursor.execute("select value from sync.cursors where name = %s", (name,)).fetchone()
-    return None if found is None else int(found)
+        return cursor.execute("select value from sync.cursors where name = %s", (name,)).fetchone()
 
 
-def save(conn: psycopg.Connection, name: str, second: int) -> None:
+def save(conn: psycopg.Connection, name: str, value: Any) -> None:
+    """Where the job stands, as JSON."""
     conn.execute(
         """
         insert into sync.cursors (name, value) values (%s, %s)
         on conflict (name) do update set value = excluded.value, updated_at = now()
         """,
-        (name, Jsonb(second)),
+        (name, Jsonb(value)),
     )

@@ -10,7 +10,7 @@ from worker.store import inbox, mirror
 __all__ = ["JOBS", "beat", "revision", "status"]
 
 ALIVE_SECONDS = 90
-JOBS = ("product_refresh", "reconcile", "catch_up")
+JOBS = ("product_refresh", "reconcile", "catch_up", "audit")
 
 
 def beat(conn: psycopg.Connection, name: str) -> None:

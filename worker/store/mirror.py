@@ -143,6 +143,19 @@ def expected(
     return [(Key(table, name, id_, ""), rev) for id_, rev in rows]
 
 
+def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
+    """Of these objects of ours, those that the mirror holds with another hash: what it holds, and of which second."""
+    rows = conn.execute(
+        f"""
+        select m.id, m.data, extract(epoch from m.observed_at)::bigint
+        from unnest(%b::text[], %b::text[]) as seen (id, content_hash)
+        join stripe.{table} as m on m.id = seen.id and m.account = '' and m.content_hash <> seen.content_hash
+        """,  # noqa: S608 - a name from the schema
+        (list(hashes), list(hashes.values())),
+    )
+    return {id_: (data, observed_at) for id_, data, observed_at in rows}
+
+
 def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
     """Seconds of `created` that cut the mirrored rows into so many parts of about one size."""
     row = conn.execute(

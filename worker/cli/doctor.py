@@ -1,0 +1,115 @@
+"""`stripe-sync doctor`: everything that the daemon needs, tried one by one, each fault with its mend."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import redis
+
+import migrations
+from worker import audit
+from worker.cli.output import say, say_json
+from worker.config import Settings
+from worker.errors import SyncError
+from worker.store import asks, health
+from worker.store.pool import connect
+from worker.stripe_api import Stripe
+from worker.wake import queue_client
+
+__all__ = ["run"]
+
+# What the daemon reads beside the lists that it mirrors.
+_EVENTS = "/v1/events"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried."""
+
+    what: str
+    ok: bool
+    said: str
+
+
+def run(settings: Settings, *, as_json: bool) -> bool:
+    """Say what works and what does not; returns whether everything does."""
+    found = [*_database(settings), *_broker(settings), *_stripe(settings), *_settings(settings)]
+    if as_json:
+        say_json([{"what": one.what, "ok": one.ok, "said": one.said} for one in found])
+    else:
+        for one in found:
+            say(f"{'ok  ' if one.ok else 'FAIL'}  {one.what:<22} {one.said}")
+    return all(one.ok for one in found)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    try:
+        with connect(settings, application="doctor") as conn:
+            version = conn.info.parameter_status("server_version")
+            at = health.revision(conn)
+            yield Finding("database", ok=True, said=f"PostgreSQL {version}")
+            if at != migrations.head():
+                said = f"at revision {at or 'none'}, not {migrations.head()}: run `stripe-sync db migrate`"
+                yield Finding("schema", ok=False, said=said)
+                return
+            yield Finding("schema", ok=True, said=f"at revision {at}")
+            yield _connections(conn, settings)
+            yield from _refused(conn)
+    except psycopg.OperationalError as error:
+        yield Finding(
+            "database", ok=False, said=f"can't be used: see DATABASE_URL ({str(error).strip().splitlines()[0]})"
+        )
+
+
+def _connections(conn: psycopg.Connection, settings: Settings) -> Finding:
+    """What one process of each kind may open, against what the server allows."""
+    row = conn.execute("select current_setting('max_connections')::int, count(*) from pg_stat_activity").fetchone()
+    allowed, used = row or (0, 0)
+    ours = settings.web_concurrency * settings.database_pool_size + settings.worker_concurrency
+    said = f"{used} of {allowed} in use; one web and one worker process of these settings open at most {ours}"
+    return Finding("connections", ok=ours < allowed, said=said)
+
+
+def _refused(conn: psycopg.Connection) -> Iterator[Finding]:
+    for object_, error, number in asks.refused(conn):
+        yield Finding(f"asking for {object_}", ok=False, said=f"{number} wait: {error}")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    try:
+        client = queue_client(settings.redis_url)
+        client.ping()
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except (OSError, redis.RedisError) as error:
+        yield Finding("broker", ok=False, said=f"can't be reached: see REDIS_URL ({type(error).__name__})")
+        return
+    evicts = policy not in (None, "noeviction")
+    said = f"evicts ({policy}): set maxmemory-policy noeviction" if evicts else "answers, and evicts nothing"
+    yield Finding("broker", ok=not evicts, said=said)
+
+
+def _stripe(settings: Settings) -> Iterator[Finding]:
+    if settings.stripe_secret_key is None:
+        said = "STRIPE_SECRET_KEY is not set: deliveries alone are applied; what is uncertain can't be asked for"
+        yield Finding("stripe", ok=False, said=said)
+        return
+    try:
+        found = Stripe.from_settings(settings).check([_EVENTS, *(listing.path for listing in audit.LISTS)])
+    except SyncError as error:
+        yield Finding("stripe", ok=False, said=str(error))
+        return
+    mode = "live" if found.livemode else "test"
+    yield Finding(
+        "stripe", ok=True, said=f"the key works, in {mode} mode{f', account {found.account}' if found.account else ''}"
+    )
+    for lacking in found.lacks:
+        yield Finding("permission", ok=False, said=str(lacking))
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    tried: list[tuple[str, Callable[[], bool], str]] = [
+        ("STRIPE_WEBHOOK_SECRET", lambda: bool(settings.stripe_webhook_secret), "is not set: `web` needs it"),
+        ("API_TOKEN", lambda: settings.api_token is not None, "is not set: /metrics and /v1 answer nobody"),
+    ]
+    for name, is_set, otherwise in tried:
+        yield Finding(name, ok=is_set(), said="is set" if is_set() else otherwise)

@@ -1,0 +1,34 @@
+"""What reading Stripe showed otherwise than the mirror held, in `sync.drift`: kept for whoever asks what was missed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+__all__ = ["Drift", "keep"]
+
+KEPT_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An object that was repaired: which fields differed, and how many seconds old the mirrored state was."""
+
+    object: str
+    object_id: str
+    fields: tuple[str, ...]
+    behind_seconds: int
+
+
+def keep(conn: psycopg.Connection, found: Sequence[Drift], *, by: str) -> None:
+    """Keep these, and forget what is older than three months."""
+    if not found:
+        return
+    conn.cursor().executemany(
+        """
+        insert into sync.drift (object, object_id, fields, behind, found_by)
+        values (%s, %s, %s, make_interval(secs => %s), %s)
+        """,
+        [(one.object, one.object_id, list(one.fields), one.behind_seconds, by) for one in found],
+    )
+    conn.execute("delete from sync.drift where found_at < now() - make_interval(days => %s)", (KEPT_DAYS,))
