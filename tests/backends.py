@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from worker.dev.servers import start_postgres, start_valkey
 
@@ -28,7 +28,7 @@ class Backend:
     redis_url: str
 
     def dsn_for(self, database: str) -> str:
-        return make_conninfo(self.postgres_dsn, dbname=database)
+        return urlsplit(self.postgres_dsn)._replace(path=f"/{database}").geturl()
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
         statement = sql.SQL("create database {}").format(sql.Identifier(name))

@@ -1,0 +1,177 @@
+"""The commands as an operator runs them: real processes, their words and their exit codes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import sandboxes
+from tests.backends import Backend
+from tests.sandboxes import KEY, Sandbox
+
+pytestmark = pytest.mark.system
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with sandboxes.running() as running:
+        yield running
+
+
+@pytest.fixture
+def run(backend: Backend, database: str, sandbox: Sandbox) -> Run:
+    env = {
+        "DATABASE_URL": database,
+        "REDIS_URL": backend.redis_url,
+        "STRIPE_SECRET_KEY": KEY,
+        "STRIPE_API_BASE": sandbox.address,
+        "STRIPE_WEBHOOK_SECRET": "whsec_test",
+        "API_TOKEN": "token",
+        "APP_ENV": "test",
+    }
+
+    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *words],
+            env=env | changes,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
+
+
+def test_status_tells_the_numbers_of_the_contract(run: Run) -> None:
+    done = run("status", "--json")
+
+    assert done.returncode == 0
+    assert {
+        "pending",
+        "parked",
+        "unsettled",
+        "oldest_pending_seconds",
+        "unlinked_customers",
+        "last_product_refresh",
+        "last_reconcile",
+        "last_catch_up",
+        "workers_alive",
+    } <= json.loads(done.stdout).keys()
+
+
+def test_sync_brings_the_catalogue_and_says_what_it_did(run: Run, sandbox: Sandbox, database: str) -> None:
+    sandbox.post("/v1/products", name="Pro")
+
+    spoken = run("sync", "products")
+    counted = run("sync", "products", "--json")
+
+    assert spoken.returncode == 0, spoken.stderr
+    assert "listed" in spoken.stdout
+    assert "marked deleted" in spoken.stdout
+    tally = json.loads(counted.stdout)["product_refresh"]
+    assert tally["unchanged"] == tally["listed"] > 0
+    with psycopg.connect(database) as conn:
+        assert conn.execute("select name from stripe_products").fetchall() == [("Pro",)]
+
+
+def test_sync_all_and_subscriptions_run(run: Run) -> None:
+    assert run("sync", "subscriptions").returncode == 0
+    assert run("sync", "all", "--json").returncode == 0
+
+
+def test_a_key_that_lacks_a_permission_is_told_the_mend(run: Run, sandbox: Sandbox) -> None:
+    key = sandbox.tell("keys", deny=["product"])
+    restricted = key["key"] if "key" in key else next(iter(key.values()))
+
+    done = run("sync", "products", STRIPE_SECRET_KEY=restricted)
+
+    assert done.returncode == 1
+    assert "product" in done.stderr
+    assert restricted not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_finds_what_is_wrong_and_names_the_mend(run: Run) -> None:
+    well = run("doctor")
+    ill = run("doctor", REDIS_URL="redis://127.0.0.1:1/0", STRIPE_SECRET_KEY="", API_TOKEN="")
+
+    assert well.returncode == 0, well.stdout
+    assert ill.returncode == 1
+    for word in ("REDIS_URL", "STRIPE_SECRET_KEY", "API_TOKEN"):
+        assert word in ill.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"DATABASE_URL": ""}, ["DATABASE_URL: is not set"]),
+        ({"DATABASE_URL": "mysql://x", "REDIS_URL": "http://x"}, ["DATABASE_URL", "REDIS_URL"]),
+        ({"STRIPE_SECRET_KEY": "pk_test_1", "PORT": "high"}, ["STRIPE_SECRET_KEY: begins with sk_", "PORT"]),
+        ({"STRIPE_LIVEMODE": "true"}, ["STRIPE_LIVEMODE"]),
+    ],
+)
+def test_wrong_settings_are_named_together_and_stop_the_process(
+    run: Run, changes: dict[str, str], words: list[str]
+) -> None:
+    done = run("status", **changes)
+
+    assert done.returncode == 1
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_is_said_in_one_line(run: Run) -> None:
+    done = run("status", DATABASE_URL="postgresql://127.0.0.1:1/x")
+
+    assert done.returncode == 1
+    assert "DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
+def test_every_spelling_of_the_database_s_address_works(run: Run, database: str, prefix: str) -> None:
+    spelt = prefix + database.partition("://")[2]
+
+    assert run("status", DATABASE_URL=spelt).returncode == 0
+
+
+def test_events_are_listed_shown_replayed_and_discarded(run: Run, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(
+            """
+            insert into sync.events (id, type, object_id, livemode, created, body, status, last_error)
+            values ('evt_1', 'customer.created', 'cus_1', false, now(), '{"id": "evt_1"}', 'parked', 'because')
+            """
+        )
+        listed: Any = json.loads(run("events", "list", "--status", "parked", "--json").stdout)
+        shown = json.loads(run("events", "show", "evt_1").stdout)
+        nobody = run("events", "show", "evt_2")
+        discarded = run("events", "discard", "evt_1").stdout
+        replayed = run("events", "replay", "evt_1").stdout
+
+        assert [row["last_error"] for row in listed] == ["because"]
+        assert shown["body"] == {"id": "evt_1"}
+        assert (nobody.returncode, "evt_2" in nobody.stderr) == (1, True)
+        assert discarded.startswith("1 ")
+        assert replayed.startswith("1 ")
+        assert conn.execute("select status, attempts from sync.events").fetchone() == ("pending", 0)
+
+
+def test_the_database_goes_down_and_up_by_hand(run: Run) -> None:
+    down = run("db", "rollback", "--to", "base")
+    empty = run("status")
+    up = run("db", "migrate")
+    again = run("db", "migrate")
+    sql = run("db", "migrate", "--to", "head", "--sql")
+
+    assert down.returncode == 0, down.stderr
+    assert "db migrate" in empty.stderr
+    assert up.returncode == again.returncode == sql.returncode == 0
