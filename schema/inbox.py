@@ -23,6 +23,7 @@ from schema.membership import user_role
 
 __all__ = [
     "asks",
+    "counters",
     "cursors",
     "customer_links",
     "drift",
@@ -134,6 +135,15 @@ cursors = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
     comment="How far a job that reads Stripe page by page has come.",
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False, server_default=text("0")),
+    schema=SCHEMA,
+    comment="What the workers count, for GET /metrics: they have no door of their own.",
 )
 
 runs = Table(

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import msgspec
 import psycopg
 
-from worker import log, metrics
+from worker import log
 from worker.arrival import arrival_of
 from worker.errors import Permanent, Temporary
-from worker.store import cursors, inbox, runs
+from worker.store import counters, cursors, inbox, runs
 from worker.stripe_api import Page
 
 __all__ = ["JOB", "Caught", "Source", "catch_up", "tick"]
@@ -107,7 +107,7 @@ def _read_span(conn: psycopg.Connection, stripe: Source, since: int, until: int,
         arrivals = [arrival_of(msgspec.json.encode(event).decode()) for event in page.data if event["id"] in missing]
         found = len(inbox.store(conn, arrivals))
         caught.found += found
-        metrics.EVENTS_CAUGHT_UP.inc(found)
+        counters.add(conn, counters.CAUGHT_UP, found)
         if not page.has_more:
             return
         params["starting_after"] = page.data[-1]["id"]

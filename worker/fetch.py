@@ -14,7 +14,7 @@ from worker.core.paths import Json, embedded
 from worker.core.registry import object_type
 from worker.errors import Permanent, Temporary
 from worker.record import record_answer
-from worker.store import asks, inbox, mirror
+from worker.store import asks, counters, inbox, mirror
 from worker.store.asks import Ask
 from worker.stripe_api import Answer, BadKey, MissingPermission, Page
 
@@ -61,6 +61,7 @@ def drain(conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Ca
             except Temporary as error:
                 asks.put_off(conn, ask, seconds=min(2**ask.attempts, 300), error=str(error))
                 metrics.FETCHES.labels("failed").inc()
+    counters.add(conn, counters.FETCHED, asked)
     return asked
 
 

@@ -3,7 +3,6 @@
 from prometheus_client import Counter, Histogram
 
 __all__ = [
-    "EVENTS_CAUGHT_UP",
     "EVENTS_RECEIVED",
     "EVENTS_REFUSED",
     "FETCHES",
@@ -24,4 +23,3 @@ STRIPE_RATE_WAIT_SECONDS = Histogram(
 FETCHES = Counter(
     "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
 )
-EVENTS_CAUGHT_UP = Counter("stripe_sync_events_caught_up", "Events that catch-up found and no delivery had brought")

@@ -3,7 +3,7 @@
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio.to_thread
@@ -11,7 +11,9 @@ import psycopg
 import redis
 from granian import Granian
 from granian.constants import Interfaces
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
@@ -24,7 +26,7 @@ import migrations
 from worker import celery_app, config, log
 from worker.config import Settings
 from worker.ingress import Door, Writer
-from worker.store import health, inbox
+from worker.store import counters, health, inbox
 from worker.store.inbox import Arrival
 from worker.store.pool import UNAVAILABLE, async_pool, pool
 from worker.wake import Waker, publish_drain, queue_client
@@ -141,7 +143,9 @@ class _Routes:
 
     async def metrics(self, request: Request) -> Response:
         self._authorise(request)
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        registry = CollectorRegistry()
+        registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
+        return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, request: Request) -> Response:
         self._authorise(request)
@@ -174,9 +178,26 @@ class _Routes:
             checks["broker"] = f"unreachable ({type(error).__name__}): see REDIS_URL"
         return checks
 
+    def _shared(self) -> tuple[dict[str, float], dict[str, int]]:
+        with self.pool.connection() as conn:
+            return health.gauges(conn), counters.read(conn)
+
     def _status(self) -> dict[str, Any]:
         with self.pool.connection() as conn:
             return health.status(conn)
+
+
+class _Shared(Collector):
+    """What all processes share and the database knows: the same from whichever web process it is asked."""
+
+    def __init__(self, known: tuple[dict[str, float], dict[str, int]]) -> None:
+        self._gauges, self._counters = known
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._gauges.items():
+            yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
+        for name, value in self._counters.items():
+            yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -1238,6 +1238,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("finished_at is null"),
     )
     op.create_table(
+        "counters",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_counters")),
+        schema="sync",
+        comment="What the workers count, for GET /metrics: they have no door of their own.",
+    )
+    op.create_table(
         "asks",
         sa.Column("object", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
@@ -1613,6 +1621,7 @@ def downgrade() -> None:
     op.drop_table("token_grants", schema="sync")
     op.drop_table("drift", schema="sync")
     op.drop_table("asks", schema="sync")
+    op.drop_table("counters", schema="sync")
     op.drop_index(op.f("ix_shards_run_id"), table_name="shards", schema="sync")
     op.drop_table("shards", schema="sync")
     op.drop_index(

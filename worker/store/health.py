@@ -7,7 +7,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.store import inbox, mirror
 
-__all__ = ["JOBS", "beat", "revision", "status"]
+__all__ = ["JOBS", "beat", "gauges", "revision", "status"]
 
 ALIVE_SECONDS = 90
 JOBS = ("product_refresh", "reconcile", "catch_up", "audit")
@@ -31,6 +31,12 @@ def revision(conn: psycopg.Connection) -> str | None:
         if cursor.execute("select to_regclass('sync.alembic_version')").fetchone() is None:
             return None
         return cursor.execute("select version_num from sync.alembic_version").fetchone()
+
+
+def gauges(conn: psycopg.Connection) -> dict[str, float]:
+    """The numbers of `status` that a graph is drawn of."""
+    found = status(conn)
+    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
 
 
 def status(conn: psycopg.Connection) -> dict[str, Any]:
