@@ -281,7 +281,7 @@ def _typed(table: str) -> list[tuple[str, str]]:
 def _unnested(columns: Sequence[tuple[str, str]]) -> str:
     """`unnest(...) as v (...)` of an array per column, led by the three parts of the key."""
     everything = [("object", "text"), ("id", "text"), ("account", "text"), *columns]
-    arrays = ", ".join(f"%s::{_TRAVELS[kind][0]}[]" for _, kind in everything)
+    arrays = ", ".join(f"%b::{_TRAVELS[kind][0]}[]" for _, kind in everything)
     names = ", ".join(f'"{name}"' for name, _ in everything)
     return f"unnest({arrays}) as v ({names})"
 
