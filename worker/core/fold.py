@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from worker.core.event import DELETED, UPDATED, Event
 from worker.core.paths import Json, embedded
@@ -22,8 +23,7 @@ from worker.core.version import (
 __all__ = ["Key", "Observation", "Outcome", "fold", "listed", "observe", "retrieved", "traits_of"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which row of the mirror: the table, then what is unique in it. Rows are locked in the order of their keys."""
 
     table: str
