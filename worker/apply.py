@@ -19,12 +19,14 @@ from worker.store import asks, inbox, mirror
 from worker.store import membership as membership_store
 from worker.store.asks import Wanted
 from worker.store.inbox import Leased
+from worker.store.pool import UNAVAILABLE
 
 __all__ = ["Applier", "Drained", "compute_waiting"]
 
 _log = log.get("apply")
 
 OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED, PING = "other_mode", "not_kept", "needs_key", "twin", "asked", "ping"
+BUSY_SECONDS = 10
 PING_TYPE = "v2.core.event_destination.ping"
 NEVER_MADE_TYPE = "v2.core.health.event_generation_failure.resolved"
 
@@ -107,7 +109,11 @@ class Applier:
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
         """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
         said = f"{type(error).__name__}: {error}".strip()
-        if isinstance(error, Permanent) or event.attempts >= self.max_attempts:
+        if isinstance(error, UNAVAILABLE):
+            # Somebody holds a lock, or the server is short of something: no fault of the event's, so nothing is counted.
+            inbox.release(conn, event.id, error=said, pause=timedelta(seconds=BUSY_SECONDS))
+            _log.warning("event.released", event_id=event.id, error=type(error).__name__)
+        elif isinstance(error, Permanent) or event.attempts >= self.max_attempts:
             inbox.park(conn, event.id, error=said)
             _log.error("event.parked", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
         else:

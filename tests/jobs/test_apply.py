@@ -399,6 +399,25 @@ def test_a_failing_event_is_found_put_off_and_parked_while_the_others_are_applie
     assert "no_evil" in last["last_error"]
 
 
+def test_a_lock_that_somebody_holds_parks_nobody(
+    conn: psycopg.Connection, database: str, apply: Apply, jenny: str
+) -> None:
+    conn.execute("set lock_timeout = '20ms'")
+    with psycopg.connect(database) as holder:
+        holder.execute("select from users for update")
+        apply(*sign_up())
+        for _ in range(9):
+            conn.execute("update sync.events set next_attempt_at = now() where status = 'pending'")
+            apply()
+        waiting = column(conn, "select distinct status from sync.events where last_error is not null")
+    conn.execute("update sync.events set next_attempt_at = now() where status = 'pending'")
+
+    apply()
+
+    assert waiting == ["pending"]
+    assert user(conn) == PREMIUM
+
+
 def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.created", customer("cus_1"), id="evt_1"))
     conn.execute("update sync.events set status = 'parked'")

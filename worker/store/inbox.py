@@ -23,6 +23,7 @@ __all__ = [
     "park",
     "park_killers",
     "parked_ids",
+    "release",
     "replay",
     "retry",
     "store",
@@ -146,6 +147,18 @@ def retry(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedel
     """The event is due again after `pause`."""
     conn.execute(
         "update sync.events set next_attempt_at = now() + %s, last_error = %s where id = %s and status = 'pending'",
+        (pause, error, event_id),
+    )
+
+
+def release(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
+    """The event is due again after `pause`, and this attempt does not count."""
+    conn.execute(
+        """
+        update sync.events
+        set next_attempt_at = now() + %s, last_error = %s, attempts = greatest(attempts - 1, 0)
+        where id = %s and status = 'pending'
+        """,
         (pause, error, event_id),
     )
 
