@@ -30,6 +30,10 @@ class Sandbox:
         """GET a control: `state?type=subscription`, `stats` ..."""
         return self._send(f"/_sandbox/{path}", None)
 
+    def get(self, path: str) -> Any:
+        """GET from Stripe's API."""
+        return self._send(path, None)
+
     def post(self, path: str, **form: str) -> Any:
         """POST to Stripe's API, form-encoded as its clients do."""
         return self._send(path, urllib.parse.urlencode(form).encode())
