@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import psycopg
 
-from worker import log, membership
+from worker import log, membership, walk
 from worker.core.event import Event, NotAnEvent, read_event
 from worker.core.fold import Key, Observation, observe
 from worker.core.membership.access import Policy
@@ -153,7 +154,8 @@ class Applier:
                 outcomes[event.id] = NOT_KEPT
             else:
                 observations.append(observation)
-        for result in record(conn, observations, self.policy):
+        settle = partial(walk.settle, conn, livemode=self.livemode)
+        for result in record(conn, observations, self.policy, settle=settle):
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
         inbox.mark_done(conn, outcomes)
 

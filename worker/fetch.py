@@ -25,7 +25,7 @@ _log = log.get("fetch")
 BATCH = 20
 # A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
-REFUSED_SECONDS = 3600
+REFUSED_SECONDS, LONGEST_PAUSE_SECONDS = 3600, 300
 
 _said: set[str] = set()
 
@@ -59,14 +59,24 @@ def drain(conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Ca
                 asks.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
                 _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=str(error))
             except Temporary as error:
-                asks.put_off(conn, ask, seconds=min(2**ask.attempts, 300), error=str(error))
+                asks.put_off(conn, ask, seconds=min(2**ask.attempts, LONGEST_PAUSE_SECONDS), error=str(error))
                 metrics.FETCHES.labels("failed").inc()
+            except Exception as error:  # whatever an answer can cause must not stop the others
+                if conn.closed:
+                    raise
+                said = f"{type(error).__name__}: {error}".strip()
+                asks.put_off(conn, ask, seconds=min(2**ask.attempts, LONGEST_PAUSE_SECONDS), error=said)
+                metrics.FETCHES.labels("failed").inc()
+                _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
     counters.add(conn, counters.FETCHED, asked)
     return asked
 
 
 def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) -> None:
     """Ask for one object, and write what Stripe answers. No transaction is open while Stripe is asked."""
+    if asks.is_answered(conn, ask):
+        asks.done(conn, ask)
+        return
     rev, deleted = mirror.standing(conn, ask.key)
     answer = stripe.retrieve(ask.path, account=ask.account)
     if ask.object == "event":

@@ -1,6 +1,6 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 
@@ -19,13 +19,28 @@ __all__ = ["record", "record_answer"]
 _ROUNDS = 10
 
 
-def record(conn: psycopg.Connection, observations: Sequence[Observation], policy: Policy) -> list[Outcome]:
+def record(
+    conn: psycopg.Connection,
+    observations: Sequence[Observation],
+    policy: Policy,
+    *,
+    settle: Callable[[Sequence[Outcome]], None] = lambda _: None,
+) -> list[Outcome]:
     """Write what the observations show, as the rule decides, and compute the users concerned.
 
-    Runs inside the caller's transaction; returns what became of each object.
+    Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
+    unsettled, before it is written.
     """
-    written = _write(conn, observations)
-    asks.want(conn, (_wanted(outcome) for outcome in written if outcome.touched and _is_uncertain(outcome)))
+    written = _write(conn, observations, settle)
+    on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
+    asks.want(
+        conn,
+        (
+            _wanted(outcome, on_test_clock=outcome.key in on_test_clock)
+            for outcome in written
+            if outcome.touched and _is_uncertain(outcome)
+        ),
+    )
     _follow(conn, written, policy)
     return written
 
@@ -53,11 +68,10 @@ def _is_uncertain(outcome: Outcome) -> bool:
     return outcome.version is not None and outcome.version.unsettled
 
 
-def _wanted(outcome: Outcome) -> Wanted:
+def _wanted(outcome: Outcome, *, on_test_clock: bool) -> Wanted:
     """An object on a test clock has that clock's time, which may be years ahead of when Stripe can be asked."""
     assert outcome.version is not None
     assert outcome.type.url is not None
-    on_test_clock = outcome.object is not None and bool(outcome.object.get("test_clock"))
     path = outcome.type.url.format(id=outcome.key.id)
     return Wanted(outcome.key, path, None if on_test_clock else outcome.version.observed_at)
 
@@ -66,13 +80,16 @@ def _is_same(before: Version, after: Version) -> bool:
     return before.content_hash == after.content_hash and (before.deleted or before.shape == after.shape)
 
 
-def _write(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Outcome]:
+def _write(
+    conn: psycopg.Connection, observations: Sequence[Observation], settle: Callable[[Sequence[Outcome]], None]
+) -> list[Outcome]:
     """Lock, fold and write; what another worker inserted meanwhile is locked and folded again."""
     done: dict[Key, Outcome] = {}
     waiting = list(observations)
     for _ in range(_ROUNDS):
         rows = mirror.lock(conn, (seen.key for seen in waiting))
         outcomes = fold(waiting, rows)
+        settle(outcomes)
         lost = mirror.write(conn, outcomes)
         done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
         waiting = [seen for seen in waiting if seen.key in lost]

@@ -20,6 +20,7 @@ __all__ = [
     "lease",
     "mark_done",
     "missing",
+    "newest_bursts",
     "park",
     "park_killers",
     "parked_ids",
@@ -128,6 +129,57 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
             (list(event_ids),),
         )
         return set(rows)
+
+
+def newest_bursts(
+    conn: psycopg.Connection, objects: Sequence[tuple[str, str, str]], *, livemode: bool, pause_seconds: int, most: int
+) -> list[list[str]]:
+    """The bodies of each object's newest events, back to the first pause that is longer than so many seconds.
+
+    An object is its type, its id and its account. None are returned of one whose newest `most` events know no pause:
+    bodies are large, and read only where they are wanted.
+    """
+    found: list[list[str]] = [[] for _ in objects]
+    rows = conn.execute(
+        """
+        select w.number, burst.body
+        from unnest(%(types)b::text[], %(ids)b::text[], %(accounts)b::text[])
+            with ordinality as w (type, id, account, number)
+        cross join lateral (
+            select body, count(*) over () as size
+            from (
+                select body, count(*) filter (where pause > make_interval(secs => %(pause)s)) over backwards as pauses
+                from (
+                    select id, created, body, lag(created) over backwards - created as pause
+                    from (
+                        select id, created, body
+                        from sync.events
+                        where object_id = w.id and object_type = w.type and account = w.account
+                            and livemode = %(livemode)s
+                        order by created desc, id desc
+                        limit %(most)s
+                    ) as newest
+                    window backwards as (order by created desc, id desc)
+                ) as spaced
+                window backwards as (order by created desc, id desc)
+            ) as counted
+            where pauses = 0
+        ) as burst
+        where burst.size < %(most)s
+        """,
+        {
+            "types": [type_ for type_, _, _ in objects],
+            "ids": [id_ for _, id_, _ in objects],
+            "accounts": [account for _, _, account in objects],
+            "livemode": livemode,
+            # Thin events have milliseconds, which the rule leaves out: a second more, and it is cut exactly there.
+            "pause": pause_seconds + 1,
+            "most": most,
+        },
+    )
+    for number, body in rows:
+        found[number - 1].append(body)
+    return found
 
 
 def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
