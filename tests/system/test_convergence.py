@@ -1,0 +1,425 @@
+"""Whatever is delivered, the end state is Stripe's: the guarantee of the whole product, on its real processes.
+
+Many customers live their lives in the sandbox while deliveries are shuffled, doubled and lost, workers are killed, the
+broker forgets everything and Postgres goes down; then every mirrored table is compared with what the sandbox holds.
+
+The times are honest. Stripe's clock is the daemon's own: what is played as past happened while the daemon was away, in
+the two weeks that its cursor has to catch up with (what happened before was delivered, late and in any order), and the
+sandbox's clock is the real one again before the daemon starts. No list is read but that of the events: what lists would
+repair stays broken here.
+
+CONVERGENCE_CUSTOMERS says how many there are, CONVERGENCE_SEED which chance decides.
+"""
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from psycopg.rows import dict_row
+
+import migrations
+from tests import sandboxes
+from tests.backends import Backend
+from tests.factories import DAY, Json
+from tests.processes import Daemon, eventually
+from tests.sandboxes import Sandbox
+from worker import audit, reconcile, refresh
+from worker.core.paths import canonical
+from worker.core.version import content_hash
+from worker.dev.servers import Postgres, start_postgres
+from worker.store import cursors, runs
+
+pytestmark = pytest.mark.system
+
+CUSTOMERS = int(os.environ.get("CONVERGENCE_CUSTOMERS", "60"))
+SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
+
+# A clock's period that is over once in a lifetime.
+NEVER = 1_000_000_000
+FETCHES_PER_EVENT = 0.7
+
+TABLES = {
+    "product": "products",
+    "price": "prices",
+    "plan": "plans",
+    "coupon": "coupons",
+    "customer": "customers",
+    "payment_method": "payment_methods",
+    "subscription": "subscriptions",
+    "invoice": "invoices",
+    "invoice_payment": "invoice_payments",
+    "payment_intent": "payment_intents",
+    "charge": "charges",
+    "refund": "refunds",
+    "dispute": "disputes",
+    "checkout.session": "checkout_sessions",
+}
+CHILDREN = {"subscription_item": "subscription_items", "line_item": "invoice_line_items"}
+
+Scene = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a customer does: long ago (all of it delivered), while the daemon was away, and while it runs.
+
+    `tokens` says whether today's rules of the daemon give what the sandbox expects: trials and packs wait for theirs.
+    A parameter that begins with a dollar is an id that an earlier scene has made.
+    """
+
+    long_ago: tuple[Scene, ...] = ()
+    lately: tuple[Scene, ...] = ()
+    now: tuple[Scene, ...] = ()
+    tokens: bool = True
+
+
+def scene(name: str, **params: Any) -> Scene:
+    return name, params
+
+
+SIGN_UP = scene("sign_up")
+STARTER = scene("sign_up", price="starter_monthly")
+
+LIVES = {
+    "signs up": Life(now=(SIGN_UP,)),
+    "renews": Life(long_ago=(SIGN_UP,), lately=(scene("renewal"),)),
+    "renews, then upgrades": Life(long_ago=(STARTER,), lately=(scene("renewal"),), now=(scene("upgrade"),)),
+    "does not pay": Life(long_ago=(SIGN_UP,), lately=(scene("past_due"),)),
+    "pays late": Life(long_ago=(SIGN_UP,), lately=(scene("past_due"), scene("recovery"))),
+    "pays late just now": Life(long_ago=(SIGN_UP,), lately=(scene("past_due"),), now=(scene("recovery"),)),
+    "never pays again": Life(long_ago=(SIGN_UP,), lately=(scene("unpaid"),)),
+    "is given up": Life(long_ago=(SIGN_UP,), lately=(scene("unpaid", then="canceled"),)),
+    "leaves at the end": Life(long_ago=(SIGN_UP,), lately=(scene("cancel"),)),
+    "tries": Life(lately=(scene("trial", days=30),), tokens=False),
+    "tries and stays": Life(lately=(scene("trial", days=3), scene("renewal")), tokens=False),
+    "never pays": Life(lately=(scene("incomplete", expires=True),)),
+    "has not paid yet": Life(now=(scene("incomplete"),)),
+    "upgrades": Life(now=(STARTER, scene("upgrade"))),
+    "wants more": Life(now=(SIGN_UP, scene("change_quantity", quantity=3))),
+    "pauses": Life(now=(SIGN_UP, scene("pause", how="status"))),
+    "pauses and resumes": Life(now=(SIGN_UP, scene("pause"), scene("resume"))),
+    "leaves at once": Life(now=(SIGN_UP, scene("cancel", when="now"))),
+    "will leave": Life(now=(SIGN_UP, scene("cancel", when="scheduled"))),
+    "wants the money back": Life(now=(SIGN_UP, scene("refund"))),
+    "wants some money back": Life(now=(SIGN_UP, scene("refund", amount=500))),
+    "gets no money back": Life(lately=(SIGN_UP, scene("refund_failed"))),
+    "disputes": Life(now=(SIGN_UP, scene("dispute"))),
+    "disputes in vain": Life(now=(SIGN_UP, scene("dispute", outcome="won"))),
+    "buys tokens": Life(now=(scene("token_pack", quantity=2),), tokens=False),
+    "pays nothing": Life(now=(scene("zero_invoice"),)),
+    "pays by the year": Life(now=(scene("yearly"),)),
+    "has two": Life(now=(scene("several_subscriptions"),)),
+    "is two": Life(now=(scene("several_customers"),)),
+    "has many items": Life(now=(scene("many_items"),)),
+    "has many lines": Life(now=(scene("many_lines"),), tokens=False),
+    "is changed and changed back": Life(
+        now=(
+            SIGN_UP,
+            scene("touch", kind="subscription", id="$subscription", times=4),
+            scene("touch", kind="customer", id="$customer", times=5),
+            scene("touch", kind="invoice", id="$invoice", times=2),
+        )
+    ),
+    "is deleted": Life(now=(SIGN_UP, scene("delete_customer"))),
+    "is deleted after years": Life(long_ago=(SIGN_UP,), lately=(scene("renewal"), scene("delete_customer"))),
+}
+
+
+@dataclass
+class Player:
+    """Plays the lives; remembers the ids that each of them made."""
+
+    sandbox: Sandbox
+    ids: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def play(self, user: str, scenes: tuple[Scene, ...]) -> None:
+        made = self.ids.setdefault(user, {})
+        for name, params in scenes:
+            chosen = {key: made[value[1:]] if str(value).startswith("$") else value for key, value in params.items()}
+            if name != "touch":
+                chosen["user_id"] = user
+            made |= self.sandbox.tell(f"stories/{name}", **chosen)["ids"]
+
+    def remake(self, number: int) -> None:
+        """A product and a coupon with ids of their own are made, deleted and made again; another product is deleted."""
+        self.sandbox.tell("stories/recreate", kind="product", id=f"membership_{number}")
+        self.sandbox.tell("stories/recreate", kind="coupon", id=f"COUPON_{number}")
+        product = self.sandbox.post("/v1/products", name=f"Short-lived {number}")
+        self.sandbox.post(
+            "/v1/prices",
+            **{
+                "product": product["id"],
+                "currency": "usd",
+                "unit_amount": "100",
+                "recurring[interval]": "month",
+            },
+        )
+        self.sandbox.tell("stories/delete_product", product=product["id"])
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="stripe-sync-convergence-") as home:
+        Path(home).chmod(0o755)
+        running = start_postgres(Path(home) / "postgres")
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def daemon(backend: Backend, postgres: Postgres, tmp_path: Path) -> Iterator[Daemon]:
+    dsn = postgres.create_database("daemon")
+    migrations.migrate(dsn)
+    with redis.Redis.from_url(backend.redis_url) as client:
+        client.flushall()
+    running = Daemon(
+        dsn,
+        backend.redis_url,
+        tmp_path,
+        EVENT_LEASE="3",
+        CATCH_UP_INTERVAL="2",
+        PRODUCT_REFRESH_INTERVAL=str(NEVER),
+        RECONCILE_INTERVAL=str(NEVER),
+        AUDIT_INTERVAL=str(NEVER),
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
+    with sandboxes.running(door=daemon.door, seed=SEED) as running:
+        daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
+        yield running
+
+
+def test_whatever_is_delivered_the_end_state_is_stripes(
+    daemon: Daemon, sandbox: Sandbox, postgres: Postgres, backend: Backend
+) -> None:
+    chance = random.Random(SEED)
+    names = [name for _, name in zip(range(CUSTOMERS), list(LIVES) * (CUSTOMERS // len(LIVES) + 1), strict=False)]
+    users = {f"user_{number}": LIVES[name] for number, name in enumerate(names)}
+    began = time.monotonic()
+    prepare(daemon, users)
+    player = Player(sandbox)
+
+    live_in_the_past(player, users)
+    daemon.start_web()
+    sandbox.tell("deliveries", flush=True, shuffle=True)
+    live_through_trouble(daemon, player, users, chance, postgres, backend)
+    lived = time.monotonic() - began
+    wait_until_quiet(daemon, sandbox)
+    settled = time.monotonic() - began
+
+    told = compare_mirror(daemon, sandbox)
+    compare_users(daemon, sandbox, users)
+    stats = sandbox.ask("stats")
+    asked = sum(number for operation, number in stats["requests"].items() if operation.endswith("/{id}"))
+    deliveries = stats["deliveries"]
+    caught_up = daemon.count("select sum(value)::bigint from sync.counters where name = 'events_caught_up'")
+    print(
+        f"\n{CUSTOMERS} customers, seed {SEED}: {stats['events']} events, {deliveries['ok']} delivered, "
+        f"{deliveries['duplicated']} doubled, {deliveries['dropped']} lost, {caught_up} found by catch-up"
+        f"\nobjects compared: {sum(told.values())} {told}"
+        f"\nreads of single objects: {asked}, {asked / stats['events']:.2f} an event"
+        f"\nlived {lived:.0f} s, quiet after {settled:.0f} s"
+    )
+    assert deliveries["dropped"] > 0
+    assert deliveries["duplicated"] > 0
+    assert daemon.count("select count(*) from sync.drift") == 0
+    assert asked / stats["events"] < FETCHES_PER_EVENT
+
+
+def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
+    """The application has its users, and the daemon was last seen two weeks ago; no list is due in our lifetime."""
+    slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
+    with psycopg.connect(daemon.database_url, autocommit=True) as conn:
+        for user in users:
+            conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
+        cursors.save(conn, "events", int(time.time()) - 14 * DAY)
+        for job in (refresh.JOB, reconcile.JOB, audit.JOB):
+            runs.note(conn, job, slot, {})
+
+
+def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
+    """What happened before: deliveries wait, and of those that catch-up can make good a tenth is lost."""
+    now, sandbox = int(time.time()), player.sandbox
+    sandbox.tell("deliveries", paused=True, duplicate=0.2)
+    for user, life in users.items():
+        # A month begins 41 days ago, and ends 10 to 13 days ago.
+        sandbox.tell("clock", now=now - 41 * DAY)
+        player.play(user, life.long_ago)
+    sandbox.tell("deliveries", drop=0.1)
+    for user, life in users.items():
+        sandbox.tell("clock", now=now - 13 * DAY - DAY // 2)
+        player.play(user, life.lately)
+        assert sandbox.ask("clock")["now"] < now
+    sandbox.tell("clock", real=True)
+    sandbox.tell("deliveries", paused=False, reorder_seconds=2.0)
+
+
+def live_through_trouble(
+    daemon: Daemon,
+    player: Player,
+    users: dict[str, Life],
+    chance: random.Random,
+    postgres: Postgres,
+    backend: Backend,
+) -> None:
+    """What happens now, each scene within a second, while one thing after the other breaks."""
+    workers = [daemon.start("worker"), daemon.start("worker")]
+    daemon.start("beat")
+    eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'"))
+    order = list(users)
+    chance.shuffle(order)
+    kills = set(chance.sample(range(len(order)), 4))
+    flushed, restarted = chance.sample(range(len(order) // 4, len(order)), 2)
+    for number, user in enumerate(order):
+        player.play(user, users[user].now)
+        if number % 12 == 0:
+            player.remake(number)
+        if number in kills:
+            victim = chance.randrange(2)
+            daemon.kill(workers[victim])
+            workers[victim] = daemon.start("worker")
+        if number == flushed:
+            with closing(redis.Redis.from_url(backend.redis_url)) as client:
+                client.flushall()
+        if number == restarted:
+            postgres.kill()
+            postgres.start()
+
+
+def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
+    """Everything that is still to be delivered is, catch-up has passed over the last event, and nothing is asked for."""
+    sandbox.tell("deliveries", drain=30)
+    end = sandbox.ask("clock")["now"]
+    eventually(
+        lambda: daemon.count(f"select count(*) from sync.cursors where name = 'events' and value::bigint > {end}"),
+        within=90,
+    )
+    left = " union all ".join(f"select 1 from stripe.{table} where unsettled" for table in TABLES.values())
+    eventually(
+        lambda: (
+            daemon.count(
+                f"""
+                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.asks)
+                    + (select count(*) from sync.recompute) + (select count(*) from ({left}) as unsettled)
+                """
+            )
+            == 0
+        ),
+        within=90,
+    )
+
+
+def compare_mirror(daemon: Daemon, sandbox: Sandbox) -> dict[str, int]:
+    """Every mirrored table holds what the sandbox holds; returns how many objects of each were compared."""
+    compared: dict[str, int] = {}
+    wrong: list[str] = []
+    with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
+        for type_, table in (TABLES | CHILDREN).items():
+            live, gone = held_by(sandbox, type_)
+            rows = {row["id"]: row for row in conn.execute(f"select * from stripe.{table}")}
+            missing = [obj for id_, obj in live.items() if id_ not in rows and not is_told_by_nobody(obj)]
+            wrong += [f"{type_} {obj['id']} is not mirrored" for obj in missing]
+            for id_, row in rows.items():
+                wrong += [f"{type_} {id_}: {fault}" for fault in faults(row, live.get(id_), id_ in gone, type_)]
+            compared[type_] = len(live) + len(gone & rows.keys())
+        unknown = conn.execute("select id from stripe.other_objects where unsettled").fetchall()
+        parked = conn.execute("select id, type, last_error from sync.events where status = 'parked'").fetchall()
+    assert not wrong, "\n".join(wrong)
+    assert unknown == []
+    assert parked == []
+    assert daemon.count("select count(*) from sync.events") == sandbox.ask("stats")["events"]
+    return compared
+
+
+def held_by(sandbox: Sandbox, type_: str) -> tuple[dict[str, Json], set[str]]:
+    """The sandbox's objects of a type by their ids, and the ids of those that are deleted."""
+    live: dict[str, Json] = {}
+    gone: set[str] = set()
+    page: Json = {"next": ""}
+    while page["next"] is not None:
+        after = f"&after={page['next']}" if page["next"] else ""
+        page = sandbox.ask(f"state?type={type_}{after}")
+        live |= {obj["id"]: obj for obj in page["objects"]}
+        gone |= set(page["deleted"])
+    return live, gone
+
+
+def is_told_by_nobody(obj: Json) -> bool:
+    """Stripe has no event for the making of an invoice's payment: it is heard of when it is paid. A list shows it."""
+    return bool(obj["object"] == "invoice_payment" and obj["status"] == "open")
+
+
+def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> list[str]:
+    """What a row says otherwise than Stripe does."""
+    # The mark of a family is its parent's.
+    found = ["is unsettled"] if row["unsettled"] and type_ not in CHILDREN else []
+    if obj is None:
+        # A child that is no longer Stripe's, or an object that is deleted, stays as it was last.
+        return found if row["deleted"] and (gone or type_ in CHILDREN) else [*found, "is not Stripe's any more"]
+    if row["deleted"]:
+        return [*found, "is marked deleted"]
+    held = dict(row["data"])
+    for list_ in ("items", "lines"):
+        # Stripe shows the first ten; the row holds them all, and so do the tables of the children.
+        if obj.get(list_, {}).get("has_more"):
+            obj, held = {**obj, list_: None}, {**held, list_: None}
+    if content_hash(held) != content_hash(obj):
+        differing = sorted(name for name in held.keys() | obj.keys() if held.get(name) != obj.get(name))
+        found += [f"{name} is {canonical(held.get(name))}, not {canonical(obj.get(name))}" for name in differing]
+    for column in row.keys() & obj.keys() - {"object", "data", "metadata"}:
+        value = row[column]
+        if isinstance(value, datetime):
+            value = int(value.timestamp())
+        if isinstance(obj[column], str | int | None) and value != obj[column] and str(value) != obj[column]:
+            found.append(f"column {column} says {value!r}, Stripe {obj[column]!r}")
+    return found
+
+
+def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> None:
+    """Role, status and product of every user, and what the ledger says was granted for each paid line."""
+    wrong: list[str] = []
+    with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
+        held = {
+            row["id"]: row
+            for row in conn.execute(
+                "select id, role::text, membership_status::text, stripe_product_id, tokens from users"
+            )
+        }
+        ledger = conn.execute("select user_id, source_key, amount, balance_after from sync.token_grants").fetchall()
+    for user, life in users.items():
+        expected = sandbox.ask(f"expected?user_id={user}")
+        # Which of several products is the best is the daemon's to say: the sandbox takes the newest, it the larger.
+        products = expected["entitled_products"] or [None]
+        for name, right in (
+            ("role", [expected["role"]]),
+            ("membership_status", [expected["membership_status"]]),
+            ("stripe_product_id", products),
+        ):
+            if held[user][name] not in right:
+                wrong.append(f"{user}: {name} is {held[user][name]}, not {right}")
+        if not life.tokens:
+            continue
+        granted = {row["source_key"]: row["amount"] for row in ledger if row["user_id"] == user}
+        granted = {key: amount for key, amount in granted.items() if key.startswith("invoice:")}
+        owed = {grant["source_key"]: grant["tokens"] for grant in expected["grants"]}
+        # What was paid 41 days ago has lapsed: its row in the ledger says 0.
+        if granted.keys() != owed.keys() or any(granted[key] not in (owed[key], 0) for key in owed):
+            wrong.append(f"{user}: granted {granted}, owed {owed}")
+        if not life.long_ago and not life.lately and granted != owed:
+            wrong.append(f"{user}: granted {granted}, owed {owed}")
+    assert not wrong, "\n".join(wrong)
+    assert len({row["source_key"] for row in ledger}) == len(ledger)
