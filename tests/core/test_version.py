@@ -91,6 +91,12 @@ def test_same_content_seen_later_is_said_to_be_observed_then() -> None:
     assert version == row("a", 105, rank=UPDATED, source="evt_b", rev=2)
 
 
+def test_same_content_of_an_earlier_second_is_later_than_the_creation_all_the_same() -> None:
+    version = after(row("a", 101, rank=CREATED, source="evt_a"), [seen("a", 100, source="evt_b")])
+
+    assert version == row("a", 101, rank=UPDATED, source="evt_b", rev=2)
+
+
 def test_same_content_from_long_ago_is_the_same_and_not_superseded() -> None:
     assert decide(row("a", 100), seen("a", 10), GONE_FOR_GOOD) is Verdict.SAME
 

@@ -153,3 +153,41 @@ def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, 
     assert (done.found, same, failing) == (1, None, None)
     rows = conn.execute("select outcome, result from sync.runs order by slot").fetchall()
     assert rows == [("done", {"listed": 1, "found": 1}), ("failed", {"listed": 0, "found": 0})]
+
+
+def test_a_pass_that_is_stopped_by_hand_is_gone_on_with_and_nothing_is_stored_twice(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    start = int(time.time()) - 3 * HOUR
+    cursors.save(conn, catchup.CURSOR, start)
+    for hour in (0, 1, 2):
+        sandbox.tell("clock", now=start + hour * HOUR + 60, frozen=True)
+        sandbox.post("/v1/customers", name=f"Hour {hour}")
+    sandbox.tell("clock", real=True)
+
+    class Stopped(Recorded):
+        def page(self, path: str, params: Any = None) -> Page:
+            if len(self.asked) == 1:
+                raise KeyboardInterrupt
+            return super().page(path, params)
+
+    with pytest.raises(KeyboardInterrupt):
+        caught_up(conn, Stopped(stripe))
+    stopped = (cursors.read(conn, catchup.CURSOR), len(stored(conn)))
+    rest = caught_up(conn, stripe)
+
+    assert stopped == (start + catchup.SPAN_SECONDS, 1)
+    assert (rest.found, len(stored(conn))) == (2, 3)
+
+
+def test_an_event_that_turns_up_late_in_the_list_is_found_by_the_overlap(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    now = int(time.time())
+    cursors.save(conn, catchup.CURSOR, now)
+    sandbox.tell("clock", now=now - catchup.OVERLAP_SECONDS + 60, frozen=True)
+    sandbox.post("/v1/customers", name="Late in the list")
+
+    caught = caught_up(conn, stripe, now=now + catchup.DELAY_SECONDS + 1)
+
+    assert caught.found == 1

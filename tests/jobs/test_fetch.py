@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -239,7 +240,8 @@ def test_a_thin_event_is_not_answered_by_an_older_snapshot_that_comes_after_it(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Newest")
-    deliver(conn, thin("v1.customer.updated", made, created="2036-01-01T00:00:00.000Z"))
+    moment = datetime.fromtimestamp(made["created"], UTC).isoformat()
+    deliver(conn, thin("v1.customer.updated", made, created=moment))
     deliver(conn, event("customer.created", {**made, "name": "Old"}, created=made["created"] - 60))
 
     ask(conn, stripe)

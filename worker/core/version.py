@@ -150,7 +150,9 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
         if snapshot.incomplete and traits.fetchable:
             # What is beyond a cut list may have changed though what came of it has not.
             later = replace(later, unsettled=True)
-        if _position(snapshot) > _position(row):
+        outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
+        if outlived or _position(snapshot) > _position(row):
+            # Who looks as if it had just been made yields to anything; this one has come back to how it was made.
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
     if verdict is Verdict.GUESSED_NEWER:

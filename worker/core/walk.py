@@ -15,11 +15,13 @@ from worker.core.event import CREATED
 from worker.core.fold import Observation, Outcome
 from worker.core.version import AMBIGUITY_SECONDS, Version
 
-__all__ = ["MOST_EVENTS", "PAUSE_SECONDS", "cluster", "end", "settle"]
+__all__ = ["LONGEST_SECONDS", "MOST_EVENTS", "PAUSE_SECONDS", "cluster", "end", "settle"]
 
-# Further apart than this, the later second is surely the later event: clocks disagree by less. The seven seconds of the
-# rule leave room for how long a read lasts, and where a read took part nothing is said here.
+# Further apart than this, the later second is surely the later event. Clocks disagree by less; what AMBIGUITY_SECONDS has
+# more of is for how long a read may last.
 PAUSE_SECONDS = 6
+CLOCKS_SECONDS = 2
+LONGEST_SECONDS = AMBIGUITY_SECONDS - CLOCKS_SECONDS
 MOST_EVENTS = 200
 
 
@@ -48,20 +50,23 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> bool:
     """Settle what the rule left unsettled, where the object's events tell the end; returns whether they did.
 
     `events` are all that are known of the object. Nothing is said where somebody read the object near the cluster or
-    after it: what was read may be newer than every event that came. A tombstone is lifted by an `X.created` alone.
+    after it: what was read may be newer than every event that came. Nor of a cluster so long that a step of it, coming
+    late, could be superseded and not open it again: a walk that lacks one step may look whole, and end elsewhere. A
+    tombstone is lifted by an `X.created` alone.
     """
-    near = cluster(events)
-    last, row = end(near), outcome.version
-    if last is None or row is None or _was_read(outcome, near):
+    near, row = cluster(events), outcome.version
+    if not near or row is None or _was_read(outcome, near):
         return False
-    if near[-1].snapshot.created - near[0].snapshot.created >= AMBIGUITY_SECONDS:
+    first, newest = near[0].snapshot.created, near[-1].snapshot.created
+    if newest - first > LONGEST_SECONDS or (row.deleted and all(seen.snapshot.rank != CREATED for seen in near)):
         return False
-    if row.deleted and all(event.snapshot.rank != CREATED for event in near):
+    last = end(near)
+    if last is None:
         return False
     seen = last.snapshot
     outcome.version = replace(
         row,
-        observed_at=max(row.observed_at, near[-1].snapshot.created),
+        observed_at=max(row.observed_at, newest),
         rank=seen.rank,
         observed_in=seen.source,
         content_hash=seen.content_hash,
