@@ -1,6 +1,6 @@
 """The job that computes users again: link their customers, lock them, read every fact, decide, write."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import psycopg
@@ -10,7 +10,7 @@ from worker.core.membership import access, link, tokens
 from worker.core.membership.access import Policy
 from worker.store import membership
 
-__all__ = ["recompute"]
+__all__ = ["recompute", "sweep_expired"]
 
 _log = log.get("membership")
 
@@ -38,6 +38,24 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     changed = membership.save_access(conn, decided)
     membership.save_grants(conn, {id_: made for id_, made in granted.items() if made})
     return changed
+
+
+def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch: int = 500) -> int:
+    """Set balances whose time is over to 0, a batch a transaction; returns of how many users.
+
+    Until then such a balance reads as 0 (`token_balance`), so nobody waits for this.
+    """
+    swept = 0
+    while go_on():
+        with conn.transaction():
+            now = datetime.now(UTC)
+            users = membership.lock_expired(conn, now, limit=batch)
+            ended = {id_: made for id_, user in users.items() if (made := tokens.expire(user, now)) is not None}
+            membership.save_grants(conn, {id_: [made] for id_, made in ended.items()})
+        swept += len(ended)
+        if len(users) < batch:
+            break
+    return swept
 
 
 def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:

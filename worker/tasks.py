@@ -12,7 +12,7 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import audit, catchup, celery_app, fetch, log, reconcile, refresh
+from worker import audit, catchup, celery_app, fetch, log, membership, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
@@ -54,7 +54,8 @@ def register(app: Celery, settings: Settings) -> None:
 
     @app.task(name=celery_app.WAKE)
     def wake() -> None:
-        """Find what was forgotten: due events, late users, ticks that got lost, shards whose worker died."""
+        """Find what was forgotten: due events, late users, ticks that got lost, shards whose worker died; and let time
+        pass for users: tokens expire."""
 
         def work(conn: psycopg.Connection) -> None:
             health.beat(conn, process.name)
@@ -68,6 +69,8 @@ def register(app: Celery, settings: Settings) -> None:
             for task, job, seconds in _ticks(settings):
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
                     process.send(task, queue=_queue_of(task), expires=seconds)
+            ends = time.monotonic() + settings.wake_interval
+            membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
             for shard in shards.abandoned(conn):
                 process.send(
                     celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL, expires=settings.wake_interval

@@ -119,16 +119,18 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
     if not granted:
         return of
     keys = {grant.source_key for grant in granted}
-    real = [grant for grant in granted if grant.amount]
+    real = [grant for grant in granted if grant.amount and grant.invoice is not None]
     last = dict(of.last_granted)
     for grant in real:
         key = grant.subscription or ""
+        assert grant.period_start is not None
         last[key] = max(last.get(key, grant.period_start), grant.period_start)
     return replace(
         of,
         tokens=granted[-1].balance_after,
         tokens_expires_at=granted[-1].expires_at,
         paid_lines=tuple(each for each in of.paid_lines if f"invoice:{each.invoice}:line:{each.line}" not in keys),
-        granted_invoices=of.granted_invoices | {grant.invoice for grant in real},
+        granted_invoices=of.granted_invoices | {grant.invoice for grant in real if grant.invoice},
         last_granted=last,
+        last_key=granted[-1].source_key,
     )

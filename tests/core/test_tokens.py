@@ -11,7 +11,7 @@ from tests.core.histories import LAW
 from tests.core.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import PaidLine, User
-from worker.core.membership.tokens import Grant, grants, source_key
+from worker.core.membership.tokens import Grant, expire, grants, source_key
 
 RESET = Policy()
 ADD = Policy(tokens_reset=False)
@@ -102,8 +102,9 @@ def test_an_addition_keeps_what_is_left() -> None:
 
 @BOTH
 def test_an_expired_balance_counts_as_nothing(policy: Policy) -> None:
-    (grant,) = granted(user(tokens=700, expires=NOW, lines=[line()]), policy)
+    ended, grant = granted(user(tokens=700, expires=NOW, lines=[line()]), policy)
 
+    assert (ended.kind, ended.amount, ended.balance_before, ended.balance_after) == ("expiry", -700, 700, 0)
     assert (grant.balance_before, grant.balance_after) == (0, 1000)
 
 
@@ -249,6 +250,26 @@ def test_the_latest_expiry_holds_only_where_balances_add_up(policy: Policy, expi
     assert grant.expires_at == expires_at
 
 
+def test_a_balance_ends_once_and_again_where_somebody_added_to_it() -> None:
+    held = user(tokens=700, expires=day(-1))
+    ended = expire(held, NOW)
+    assert ended is not None
+    key = f"expiry:user_1:{int(day(-1).timestamp())}"
+
+    after = holding(held, [ended])
+    again = expire(replace(after, tokens=5), NOW)
+
+    assert (ended.source_key, ended.expires_at) == (key, day(-1))
+    assert expire(after, NOW) is None
+    assert again is not None
+    assert again.source_key == f"{key}#2"
+
+
+@pytest.mark.parametrize(("tokens", "expires"), [(0, day(-1)), (7, day(1)), (7, None)])
+def test_what_is_not_over_does_not_end(tokens: int, expires: datetime | None) -> None:
+    assert expire(user(tokens=tokens, expires=expires), NOW) is None
+
+
 # Laws
 
 
@@ -325,5 +346,7 @@ def test_no_grant_takes_a_balance_below_zero_or_lets_it_expire_sooner_than_now(
 ) -> None:
     for grant in granted(user(tokens=tokens, expires=expires, lines=lines), policy):
         assert grant.balance_after >= 0
+        if grant.kind == "expiry":
+            continue
         assert grant.amount >= 0
         assert grant.amount == 0 or (grant.expires_at is not None and grant.expires_at > NOW)

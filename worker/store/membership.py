@@ -22,6 +22,7 @@ __all__ = [
     "count_recompute",
     "customers_behind",
     "load",
+    "lock_expired",
     "lock_users",
     "name_customers",
     "save_access",
@@ -206,19 +207,39 @@ def count_recompute(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+_USER = "id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at"
+
+
 def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
     """The rows of these users, locked in the order of their ids; a spend that runs at the same time waits for us."""
+    return _users(
+        conn,
+        f"select {_USER} from users where id = any(%s) order by id for no key update",  # noqa: S608 - our own words
+        (sorted(users),),
+    )
+
+
+def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, User]:
+    """Some users who hold tokens whose time is over, the longest over first; who is busy elsewhere is left for later."""
+    users = _users(
+        conn,
+        f"""
+        select {_USER}
+        from users
+        where tokens > 0 and tokens_expires_at <= %s
+        order by tokens_expires_at
+        limit %s
+        for no key update skip locked
+        """,  # noqa: S608 - our own words
+        (now, limit),
+    )
+    last = _last_keys(conn, sorted(users))
+    return {id_: replace(user, last_key=last.get(id_)) for id_, user in users.items()}
+
+
+def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> dict[str, User]:
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            """
-            select id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at
-            from users
-            where id = any(%s)
-            order by id
-            for no key update
-            """,
-            (sorted(users),),
-        ).fetchall()
+        rows = cursor.execute(statement, arguments).fetchall()
     return {
         row["id"]: User(
             **{
@@ -231,6 +252,21 @@ def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
     }
 
 
+def _last_keys(conn: Connection, users: list[str]) -> dict[str, str]:
+    rows = _rows(
+        conn,
+        """
+        select u.id, g.source_key
+        from unnest(%b::text[]) as u (id)
+        join lateral (
+            select source_key from sync.token_grants where user_id = u.id order by id desc limit 1
+        ) as g on true
+        """,
+        users,
+    )
+    return {row["id"]: row["source_key"] for row in rows}
+
+
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
     """The locked users with all their facts, and the policies of the products that these name."""
     ids = sorted(users)
@@ -238,6 +274,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     lines = _paid_lines(conn, ids)
     overrides = _overrides(conn, ids)
     granted, last = _granted(conn, ids)
+    keys = _last_keys(conn, ids)
     named = {item.product for found in subscriptions.values() for s in found for item in s.items}
     named |= {line.product for found in lines.values() for line in found}
     full = {
@@ -248,6 +285,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             override=overrides.get(id_),
             granted_invoices=frozenset(granted[id_]),
             last_granted=last[id_],
+            last_key=keys.get(id_),
         )
         for id_, user in users.items()
     }

@@ -75,7 +75,7 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user's row as it stands, and every fact about them."""
+    """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger."""
 
     id: str
     role: UserRole
@@ -87,4 +87,5 @@ class User:
     override: Override | None = None
     paid_lines: tuple[PaidLine, ...] = ()
     granted_invoices: frozenset[str] = field(default_factory=frozenset)
+    last_key: str | None = None
     last_granted: Mapping[str, datetime] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from worker.core.membership.access import Policy, is_entitled
 from worker.core.membership.facts import PaidLine, Product, User
 
-__all__ = ["Grant", "grants", "source_key"]
+__all__ = ["Grant", "expire", "grants", "source_key"]
 
 # What a regular period's invoice is for; changes in mid-period bring their own kind of line.
 _PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
@@ -27,31 +27,53 @@ class Grant:
     balance_before: int
     balance_after: int
     expires_at: datetime | None
-    product: str | None
-    subscription: str | None
-    invoice: str
-    period_start: datetime
+    product: str | None = None
+    subscription: str | None = None
+    invoice: str | None = None
+    period_start: datetime | None = None
 
 
 def source_key(line: PaidLine) -> str:
     return f"invoice:{line.invoice}:line:{line.line}"
 
 
+def expire(user: User, now: datetime) -> Grant | None:
+    """The end of a balance whose time is over, None where there is nothing to end.
+
+    Where somebody added tokens to a balance that was swept already, and left its expiry, the key is numbered.
+    """
+    if user.tokens <= 0 or user.tokens_expires_at is None or now < user.tokens_expires_at:
+        return None
+    key = f"expiry:{user.id}:{int(user.tokens_expires_at.timestamp())}"
+    if user.last_key is not None and user.last_key.startswith(key):
+        key += f"#{int(user.last_key.removeprefix(key).removeprefix('#') or 1) + 1}"
+    return Grant(
+        source_key=key,
+        kind="expiry",
+        amount=-user.tokens,
+        balance_before=user.tokens,
+        balance_after=0,
+        expires_at=user.tokens_expires_at,
+    )
+
+
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
-    """The grants that are due, oldest period first; each begins with the balance that the one before it left.
+    """What is due: a balance whose time is over ends, then the grants, oldest period first; each row begins with the
+    balance that the one before it left.
 
     A line whose product is not known yet waits for it. A line that is over grants 0, and so does, where balances are
     reset, one that is older than what was granted already for its subscription: nothing is handed out twice, and the
     order in which invoices are seen does not matter.
     """
-    made: list[Grant] = []
-    balance, expires_at = user.tokens, user.tokens_expires_at
+    expired = expire(user, now)
+    made = [] if expired is None else [expired]
+    balance, expires_at = user.tokens if expired is None else 0, user.tokens_expires_at
     begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
     for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
         product = products.get(line.product or "")
         if product is None or product.tokens == 0 or line.proration or line.billing_reason not in _PERIODIC:
             continue
-        before = balance if expires_at is None or now < expires_at else 0
+        before = balance
         after, ends = before, expires_at
         amount = product.tokens * line.quantity
         overtaken = line.invoice not in begun and _is_overtaken(line, policy, last_granted)
