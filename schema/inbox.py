@@ -22,6 +22,7 @@ from schema.base import metadata
 from schema.membership import user_role
 
 __all__ = [
+    "alarms",
     "asks",
     "counters",
     "cursors",
@@ -99,6 +100,7 @@ token_grants = Table(
     Column("stripe_invoice_id", Text),
     Column("period_start", DateTime(timezone=True), comment="of the line that was paid"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("lots", JSONB, comment="what the balance consists of after this change, by grant"),
     Index(None, "user_id", "id"),
     Index(None, "stripe_invoice_id"),
     schema=SCHEMA,
@@ -116,6 +118,16 @@ overrides = Table(
     CheckConstraint("role in ('USER', 'PREMIUM')", name="role_is_grantable"),
     schema=SCHEMA,
     comment="Roles that an operator gave, whatever Stripe says.",
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Index(None, "due_at"),
+    schema=SCHEMA,
+    comment="Users whom time alone changes, and when: tokens are renewed, a grace or an override ends.",
 )
 
 recompute = Table(
