@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import psycopg
 
 from worker import log
-from worker.core.membership import access, link, tokens
+from worker.core.membership import access, alarm, link, tokens
 from worker.core.membership.access import Policy
 from worker.store import membership
 
-__all__ = ["recompute", "sweep_expired"]
+__all__ = ["compute", "compute_due", "recompute", "sweep_expired"]
 
 _log = log.get("membership")
 
@@ -21,8 +21,12 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and then
     sees what we wrote: whoever is last has seen everything.
     """
-    linked = _link(conn, customers)
-    locked = membership.lock_users(conn, set(linked.values()))
+    return compute(conn, set(_link(conn, customers).values()), policy)
+
+
+def compute(conn: psycopg.Connection, ids: Collection[str], policy: Policy) -> list[str]:
+    """Compute these users, linked to a customer or not; returns those whose row changed. In the caller's transaction."""
+    locked = membership.lock_users(conn, ids)
     if not locked:
         return []
     users, products = membership.load(conn, locked)
@@ -37,6 +41,7 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     membership.save_payments(conn, users)
     changed = membership.save_access(conn, decided)
     membership.save_grants(conn, {id_: made for id_, made in granted.items() if made})
+    membership.save_alarms(conn, {id_: alarm.next_look(user, policy, now) for id_, user in users.items()})
     return changed
 
 
@@ -56,6 +61,19 @@ def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch:
         if len(users) < batch:
             break
     return swept
+
+
+def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> int:
+    """Compute the users whom time has changed, a batch a transaction; returns how many. Each is due later then, or never."""
+    computed = 0
+    while go_on():
+        with conn.transaction():
+            due = membership.due_alarms(conn, datetime.now(UTC), limit=batch)
+            compute(conn, due, policy)
+        computed += len(due)
+        if len(due) < batch:
+            break
+    return computed
 
 
 def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:

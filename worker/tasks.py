@@ -55,7 +55,7 @@ def register(app: Celery, settings: Settings) -> None:
     @app.task(name=celery_app.WAKE)
     def wake() -> None:
         """Find what was forgotten: due events, late users, ticks that got lost, shards whose worker died; and let time
-        pass for users: tokens expire."""
+        pass for users: tokens are renewed and expire, a grace or an override ends."""
 
         def work(conn: psycopg.Connection) -> None:
             health.beat(conn, process.name)
@@ -70,6 +70,7 @@ def register(app: Celery, settings: Settings) -> None:
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
                     process.send(task, queue=_queue_of(task), expires=seconds)
             ends = time.monotonic() + settings.wake_interval
+            membership.compute_due(conn, policy, go_on=lambda: time.monotonic() < ends)
             membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
             for shard in shards.abandoned(conn):
                 process.send(

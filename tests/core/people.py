@@ -65,6 +65,7 @@ def line(
     period_start: datetime = NOW - timedelta(days=10),
     period_end: datetime = NOW + timedelta(days=20),
     paid_at: datetime | None = None,
+    item: str | None = None,
 ) -> PaidLine:
     """A line of a paid invoice; it was paid when its period began, unless `paid_at` says otherwise."""
     return PaidLine(
@@ -78,6 +79,7 @@ def line(
         period_start=period_start,
         period_end=period_end,
         paid_at=paid_at or period_start,
+        item=item,
     )
 
 
@@ -90,6 +92,7 @@ def user(
     expires: datetime | None = None,
     override: Override | None = None,
     lines: Iterable[PaidLine] = (),
+    running: Iterable[PaidLine] = (),
 ) -> User:
     return User(
         id="user_1",
@@ -101,6 +104,7 @@ def user(
         subscriptions=subscriptions,
         override=override,
         paid_lines=tuple(lines),
+        running=tuple(running),
     )
 
 
@@ -133,4 +137,6 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
         granted_invoices=of.granted_invoices | {grant.invoice for grant in real if grant.invoice},
         last_granted=last,
         last_key=granted[-1].source_key,
+        lots=granted[-1].lots,
+        renewed=of.renewed | {grant.source_key for grant in granted if grant.kind == "token_period"},
     )

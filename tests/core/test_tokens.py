@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schema.membership import UserRole
 from tests.core.histories import LAW
 from tests.core.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
 from worker.core.membership.access import Policy
-from worker.core.membership.facts import PaidLine, User
+from worker.core.membership.alarm import next_look
+from worker.core.membership.facts import Item, Override, PaidLine, User
 from worker.core.membership.tokens import Grant, expire, grants, source_key
 
 RESET = Policy()
@@ -270,6 +273,106 @@ def test_what_is_not_over_does_not_end(tokens: int, expires: datetime | None) ->
     assert expire(user(tokens=tokens, expires=expires), NOW) is None
 
 
+# Several subscriptions
+
+
+def test_two_subscriptions_have_an_allowance_each_and_renew_their_own() -> None:
+    held = user(lines=[line(invoice="in_1"), line(invoice="in_2", subscription="sub_2", product="prod_max")])
+    both = holding(held, granted(held))
+
+    spent = replace(both, tokens=both.tokens - 400)
+    renewed = holding_lines(spent, line(invoice="in_3", period_start=day(-1)))
+
+    assert both.tokens == 6000
+    assert balance(renewed)[0] == 6000
+    assert balance(holding_lines(spent))[0] == 5600
+
+
+def test_what_was_spent_counts_against_the_allowance_that_lapses_first() -> None:
+    soon = line(invoice="in_1", paid_at=day(-9))
+    late = line(invoice="in_2", subscription="sub_2", product="prod_max", paid_at=day(-1))
+    held = user(lines=[soon, late])
+    both = holding(held, granted(held))
+
+    spent = replace(both, tokens=both.tokens - 1500)
+
+    assert balance(holding_lines(spent, line(invoice="in_3", period_start=day(-1))))[0] == 5500
+
+
+# Renewals of what was paid for longer than a month
+
+
+def yearly(age: int, **more: Any) -> PaidLine:
+    """A year that was paid so many days ago."""
+    return line(invoice="in_y", period_start=day(-age), period_end=day(365 - age), **more)
+
+
+def a_year(age: int, *, status: str = "active", **more: Any) -> User:
+    paid = yearly(age, **more)
+    return user(subscribed(status=status), lines=[paid], running=[paid])
+
+
+@pytest.mark.parametrize(("age", "numbers"), [(29, []), (30, [1]), (59, [1]), (60, [2]), (359, [11]), (364, [12])])
+def test_a_year_is_renewed_every_thirty_days_from_its_start(age: int, numbers: list[int]) -> None:
+    first, *renewals = granted(a_year(age))
+
+    start = int(day(-age).timestamp())
+    assert first.source_key == "invoice:in_y:line:il_1"
+    assert [made.source_key for made in renewals] == [f"subscription:sub_1:{start}:{number}" for number in numbers]
+    assert all(made.balance_after == 1000 for made in renewals)
+
+
+def test_all_missed_renewals_count_where_balances_add_up() -> None:
+    made = granted(a_year(95), ADD)
+
+    assert [grant.balance_after for grant in made] == [1000, 2000, 3000, 4000]
+
+
+def test_a_renewal_happens_once() -> None:
+    held = a_year(65)
+    after = holding(held, granted(held))
+
+    assert granted(after) == []
+    assert [made.amount for made in granted(after, now=day(24))] == []
+    assert [made.balance_before for made in granted(replace(after, tokens=1), now=day(25))] == [1]
+
+
+@pytest.mark.parametrize("status", ["canceled", "unpaid", "paused"])
+def test_what_does_not_entitle_is_not_renewed(status: str) -> None:
+    held = a_year(65, status=status)
+
+    assert "token_period" not in [made.kind for made in granted(held)]
+
+
+def test_a_month_is_not_renewed() -> None:
+    paid = line(period_start=day(-30), period_end=day(1))
+
+    assert len(granted(user(subscribed(), lines=[paid], running=[paid]))) == 1
+
+
+def test_an_item_that_was_upgraded_renews_with_its_new_product() -> None:
+    paid = yearly(31, item="si_1")
+    item = Item(id="si_1", price="p", product="prod_max", quantity=2)
+
+    made = granted(user(subscribed(items=[item]), lines=[paid], running=[paid]))
+
+    assert [grant.amount for grant in made] == [1000, 10_000]
+
+
+@pytest.mark.parametrize(("age", "due"), [(10, 20), (30, 30), (65, 25), (361, None)])
+def test_the_next_renewal_is_known_ahead(age: int, due: int | None) -> None:
+    assert next_look(a_year(age), RESET, NOW) == (None if due is None else day(due))
+
+
+def test_an_override_and_a_grace_end_by_themselves() -> None:
+    late = subscribed(status="past_due", period_start=day(-2))
+    comped = Override(role=UserRole.PREMIUM, until=day(9))
+
+    assert next_look(user(override=comped), RESET, NOW) == day(9)
+    assert next_look(user(late, override=comped), Policy(past_due_grace=timedelta(days=5)), NOW) == day(3)
+    assert next_look(user(late), RESET, NOW) is None
+
+
 # Laws
 
 
@@ -318,17 +421,18 @@ def test_what_the_ledger_has_is_not_granted_again(lines: list[PaidLine], policy:
 
 
 @LAW
-@given(paid(subscriptions=1), st.data())
-def test_a_subscriptions_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
+@given(paid(), st.data())
+def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
     lines: list[PaidLine], data: st.DataObject
 ) -> None:
-    held = user(subscribed())
+    subscriptions = (subscribed("sub_1"), subscribed("sub_2"))
+    held = user(*subscriptions)
 
     for each in data.draw(st.permutations(lines)):
         held = holding_lines(held, each)
         held = holding(held, granted(held))
 
-    assert (held.tokens, held.tokens_expires_at) == balance(user(subscribed(), lines=lines))
+    assert (held.tokens, held.tokens_expires_at) == balance(user(*subscriptions, lines=lines))
 
 
 @LAW

@@ -1,13 +1,16 @@
-"""What time alone does to users: tokens expire."""
+"""What time alone does to users: tokens are renewed and expire, overrides end."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from worker.membership import sweep_expired
+from tests.factories import DAY, customer, event, invoice, line_item, product, subscription
+from worker.core.membership.access import Policy
+from worker.membership import compute, compute_due, sweep_expired
 
 Apply = Callable[..., None]
 
@@ -86,3 +89,54 @@ def test_what_somebody_adds_to_a_swept_balance_without_moving_its_expiry_is_swep
 
     assert rows(conn, "select tokens from users") == [(0,)]
     assert rows(conn, "select balance_before from sync.token_grants order by id") == [(7,), (3,)]
+
+
+def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply: Apply) -> None:
+    conn.execute("insert into users (id) values ('u')")
+    start = int(time.time()) - 29 * DAY
+    line = line_item("il_1", period_start=start, period_end=start + 365 * DAY)
+    paid = {"finalized_at": start, "paid_at": start, "voided_at": None, "marked_uncollectible_at": None}
+    apply(
+        event("product.created", product()),
+        event("customer.created", customer("cus_jenny", user_id="u")),
+        event("customer.subscription.created", subscription(period_start=start, period_end=start + 365 * DAY)),
+        event("invoice.paid", invoice(lines=[line], status_transitions=paid)),
+    )
+    first = rows(conn, "select source_key, amount from sync.token_grants")
+    ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.alarms")
+    idle = compute_due(conn, Policy(), go_on=lambda: True)
+
+    # A day goes by: all that Stripe said is two days older.
+    conn.execute("update users set tokens = 1")
+    for table, column in (
+        ("stripe.invoice_line_items", "period_start"),
+        ("stripe.invoice_line_items", "period_end"),
+        ("sync.alarms", "due_at"),
+    ):
+        conn.execute(f"update {table} set {column} = {column} - interval '2 days'")
+    computed = compute_due(conn, Policy(), go_on=lambda: True)
+    again = compute_due(conn, Policy(), go_on=lambda: True)
+
+    assert first == [("invoice:in_1:line:il_1", 1000)]
+    assert ahead == [(True,)]
+    assert (idle, computed, again) == (0, 1, 0)
+    assert rows(conn, "select tokens from users") == [(1000,)]
+    assert rows(conn, "select source_key, balance_before, stripe_invoice_id from sync.token_grants where id > 1") == [
+        (f"subscription:sub_1:{start - 2 * DAY}:1", 1, "in_1")
+    ]
+
+
+def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
+    conn.execute("insert into users (id) values ('u')")
+    conn.execute("insert into sync.overrides (user_id, role, until) values ('u', 'PREMIUM', now() + interval '1 hour')")
+    with conn.transaction():
+        compute(conn, ["u"], Policy())
+    before = rows(conn, "select role::text from users")
+
+    conn.execute("update sync.overrides set until = now() - interval '1 second'")
+    conn.execute("update sync.alarms set due_at = now() - interval '1 second'")
+    computed = compute_due(conn, Policy(), go_on=lambda: True)
+
+    assert (before, computed) == ([("PREMIUM",)], 1)
+    assert rows(conn, "select role::text from users") == [("USER",)]
+    assert rows(conn, "select * from sync.alarms") == []

@@ -1,8 +1,9 @@
 """Membership in Postgres: users' facts are read under a lock on them, and what the core makes of them is written."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.access import Access
 from worker.core.membership.facts import Item, Override, PaidLine, Product, Subscription, User, product_of
 from worker.core.membership.link import Candidates, Link, LinkSource, choose
+from worker.core.membership.lots import Lot
 from worker.core.membership.tokens import Grant
 from worker.store import catalogue
 
@@ -21,11 +23,13 @@ __all__ = [
     "candidates",
     "count_recompute",
     "customers_behind",
+    "due_alarms",
     "load",
     "lock_expired",
     "lock_users",
     "name_customers",
     "save_access",
+    "save_alarms",
     "save_grants",
     "save_links",
     "save_payments",
@@ -233,8 +237,8 @@ def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, Us
         """,  # noqa: S608 - our own words
         (now, limit),
     )
-    last = _last_keys(conn, sorted(users))
-    return {id_: replace(user, last_key=last.get(id_)) for id_, user in users.items()}
+    last = _newest(conn, sorted(users))
+    return {id_: replace(user, last_key=last[id_][0]) for id_, user in users.items()}
 
 
 def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> dict[str, User]:
@@ -252,31 +256,42 @@ def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> d
     }
 
 
-def _last_keys(conn: Connection, users: list[str]) -> dict[str, str]:
+def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, tuple[Lot, ...]]]:
+    """Per user the key of the newest row of their ledger, and what it says that the balance was made of."""
     rows = _rows(
         conn,
         """
-        select u.id, g.source_key
+        select u.id, g.source_key, g.lots
         from unnest(%b::text[]) as u (id)
         join lateral (
-            select source_key from sync.token_grants where user_id = u.id order by id desc limit 1
+            select source_key, lots from sync.token_grants where user_id = u.id order by id desc limit 1
         ) as g on true
         """,
         users,
     )
-    return {row["id"]: row["source_key"] for row in rows}
+    found: dict[str, tuple[str | None, tuple[Lot, ...]]] = dict.fromkeys(users, (None, ()))
+    return found | {row["id"]: (row["source_key"], _read_lots(row["lots"])) for row in rows}
+
+
+def _read_lots(said: list[Row] | None) -> tuple[Lot, ...]:
+    return tuple(Lot(**{**lot, "until": datetime.fromisoformat(lot["until"])}) for lot in said or ())
+
+
+def _said_of(lots: Sequence[Lot]) -> str:
+    return json.dumps([{**asdict(lot), "until": lot.until.isoformat()} for lot in lots])
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
     """The locked users with all their facts, and the policies of the products that these name."""
     ids = sorted(users)
     subscriptions = _subscriptions(conn, ids)
-    lines = _paid_lines(conn, ids)
+    lines, running = _paid_lines(conn, ids)
     overrides = _overrides(conn, ids)
     granted, last = _granted(conn, ids)
-    keys = _last_keys(conn, ids)
+    newest = _newest(conn, ids)
+    renewed = _renewed(conn, [id_ for id_ in ids if running[id_]])
     named = {item.product for found in subscriptions.values() for s in found for item in s.items}
-    named |= {line.product for found in lines.values() for line in found}
+    named |= {line.product for of in (lines, running) for found in of.values() for line in found}
     full = {
         id_: replace(
             user,
@@ -285,7 +300,10 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             override=overrides.get(id_),
             granted_invoices=frozenset(granted[id_]),
             last_granted=last[id_],
-            last_key=keys.get(id_),
+            last_key=newest[id_][0],
+            lots=newest[id_][1],
+            running=tuple(running[id_]),
+            renewed=frozenset(renewed[id_]),
         )
         for id_, user in users.items()
     }
@@ -329,28 +347,53 @@ def _subscriptions(conn: Connection, users: list[str]) -> dict[str, list[Subscri
     return found
 
 
-def _paid_lines(conn: Connection, users: list[str]) -> dict[str, list[PaidLine]]:
-    found: dict[str, list[PaidLine]] = defaultdict(list)
+def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[PaidLine]], dict[str, list[PaidLine]]]:
+    """Per user the lines of paid invoices that the ledger does not have, and those that last for more than a month."""
+    fresh: dict[str, list[PaidLine]] = defaultdict(list)
+    running: dict[str, list[PaidLine]] = defaultdict(list)
     for row in _rows(
         conn,
         """
         select
             l.user_id, i.id as invoice, n.id as line, i.billing_reason, n.product,
             coalesce(n.subscription, i.subscription) as subscription, coalesce(n.quantity, 1) as quantity,
-            coalesce(n.proration, false) as proration, n.period_start, n.period_end,
-            coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at
+            coalesce(n.proration, false) as proration, n.period_start, n.period_end, n.subscription_item as item,
+            coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at,
+            not g.has as is_fresh, n.is_long
         from sync.customer_links as l
         join stripe.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
-        join stripe.invoice_line_items as n on n.invoice = i.id and n.account = ''
-        where l.user_id = any(%s) and i.status = 'paid' and not i.deleted and not n.deleted
-            and n.period_start is not null and n.period_end is not null
-            and not exists (
-                select from sync.token_grants as g where g.source_key = 'invoice:' || i.id || ':line:' || n.id
-            )
+        join lateral (
+            select *, period_end > now() and period_end - period_start > interval '31 days' as is_long
+            from stripe.invoice_line_items
+            where invoice = i.id and account = '' and not deleted
+                and period_start is not null and period_end is not null
+        ) as n on true
+        cross join lateral (
+            select exists (
+                select from sync.token_grants where source_key = 'invoice:' || i.id || ':line:' || n.id
+            ) as has
+        ) as g
+        where l.user_id = any(%s) and i.status = 'paid' and not i.deleted and (n.is_long or not g.has)
         """,
         users,
     ):
-        found[row.pop("user_id")].append(PaidLine(**row))
+        user, is_fresh, is_long = row.pop("user_id"), row.pop("is_fresh"), row.pop("is_long")
+        line = PaidLine(**row)
+        if is_fresh:
+            fresh[user].append(line)
+        if is_long:
+            running[user].append(line)
+    return fresh, running
+
+
+def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in _rows(
+        conn,
+        "select user_id, source_key from sync.token_grants where user_id = any(%s) and kind = 'token_period'",
+        users,
+    ):
+        found[row["user_id"]].append(row["source_key"])
     return found
 
 
@@ -423,9 +466,13 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
     conn.execute(
         """
         insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
-            stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start)
-        select * from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
-            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::timestamptz[])
+            stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start, lots)
+        select source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
+            invoice, period_start, lots::jsonb
+        from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
+            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[]
+        ) as n (source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
+            invoice, period_start, lots)
         """,
         [
             [grant.source_key for _, grant in rows],
@@ -439,6 +486,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
             [grant.subscription for _, grant in rows],
             [grant.invoice for _, grant in rows],
             [grant.period_start for _, grant in rows],
+            [_said_of(grant.lots) for _, grant in rows],
         ],
     )
     last = dict(rows)
@@ -451,6 +499,32 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
         """,
         (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),
     )
+
+
+def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
+    """When each of these users is to be computed again; equal rows are not written."""
+    ids = sorted(looks)
+    conn.execute(
+        """
+        with wanted as (
+            select * from unnest(%b::text[], %b::timestamptz[]) as w (user_id, due_at)
+        ), gone as (
+            delete from sync.alarms as a using wanted as w where a.user_id = w.user_id and w.due_at is null
+        )
+        insert into sync.alarms as a (user_id, due_at)
+        select user_id, due_at from wanted where due_at is not null order by user_id
+        on conflict (user_id) do update set due_at = excluded.due_at where a.due_at <> excluded.due_at
+        """,
+        (ids, [looks[id_] for id_ in ids]),
+    )
+
+
+def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
+    """Some users who are to be computed again by now, the longest due first."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "select user_id from sync.alarms where due_at <= %s order by due_at limit %s", (now, limit)
+        ).fetchall()
 
 
 def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:

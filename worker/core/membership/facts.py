@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from schema.membership import MembershipStatus, UserRole
+from worker.core.membership.lots import Lot
 
 __all__ = ["Item", "Override", "PaidLine", "Product", "Subscription", "User", "product_of"]
 
@@ -71,11 +72,14 @@ class PaidLine:
     period_start: datetime
     period_end: datetime
     paid_at: datetime
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger."""
+    """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger, and
+    `lots` what it says the balance was made of then. `running` are paid lines of more than a month that last, granted or
+    not, and `renewed` the keys of their renewals that the ledger has."""
 
     id: str
     role: UserRole
@@ -88,4 +92,7 @@ class User:
     paid_lines: tuple[PaidLine, ...] = ()
     granted_invoices: frozenset[str] = field(default_factory=frozenset)
     last_key: str | None = None
+    lots: tuple[Lot, ...] = ()
+    running: tuple[PaidLine, ...] = ()
+    renewed: frozenset[str] = field(default_factory=frozenset)
     last_granted: Mapping[str, datetime] = field(default_factory=dict)

@@ -4,14 +4,19 @@ Grants come from state, never from events: a line that is paid grants once, howe
 the ledger is the line itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.core.membership.access import Policy, is_entitled
-from worker.core.membership.facts import PaidLine, Product, User
+from worker.core.membership.facts import Item, PaidLine, Product, Subscription, User
+from worker.core.membership.lots import Lot, after_spending
 
-__all__ = ["Grant", "expire", "grants", "source_key"]
+__all__ = ["TOKEN_PERIOD", "Grant", "expire", "grants", "next_renewal", "source_key"]
+
+# A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
+TOKEN_PERIOD = timedelta(days=30)
+_A_MONTH = timedelta(days=31)
 
 # What a regular period's invoice is for; changes in mid-period bring their own kind of line.
 _PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
@@ -31,6 +36,7 @@ class Grant:
     subscription: str | None = None
     invoice: str | None = None
     period_start: datetime | None = None
+    lots: tuple[Lot, ...] = ()
 
 
 def source_key(line: PaidLine) -> str:
@@ -58,67 +64,194 @@ def expire(user: User, now: datetime) -> Grant | None:
 
 
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
-    """What is due: a balance whose time is over ends, then the grants, oldest period first; each row begins with the
-    balance that the one before it left.
+    """What is due: a balance whose time is over ends, then the grants, oldest period first, then renewals of what was
+    paid for longer than a month. Each row begins with the balance that the one before it left.
 
     A line whose product is not known yet waits for it. A line that is over grants 0, and so does, where balances are
     reset, one that is older than what was granted already for its subscription: nothing is handed out twice, and the
     order in which invoices are seen does not matter.
     """
-    expired = expire(user, now)
-    made = [] if expired is None else [expired]
-    balance, expires_at = user.tokens if expired is None else 0, user.tokens_expires_at
+    book = _Book(user, policy, now)
     begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
     for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
         product = products.get(line.product or "")
-        if product is None or product.tokens == 0 or line.proration or line.billing_reason not in _PERIODIC:
+        if product is None or product.tokens == 0 or not _is_periodic(line):
             continue
-        before = balance
-        after, ends = before, expires_at
-        amount = product.tokens * line.quantity
-        overtaken = line.invoice not in begun and _is_overtaken(line, policy, last_granted)
-        if _is_over(user, line, policy, now) or overtaken:
+        subscription, amount = line.subscription or "", product.tokens * line.quantity
+        if _is_over(user, line, policy, now) or _is_overtaken(line, policy, begun, last_granted):
             amount = 0
-        else:
-            fresh = policy.tokens_reset and line.invoice not in begun
-            after = amount if fresh else before + amount
-            ends = _expiry(user, line, policy, now)
-            if expires_at is not None and not fresh:
-                ends = max(ends, expires_at)
+        book.grant(
+            line,
+            source_key(line),
+            kind="renewal" if line.billing_reason == "subscription_cycle" else "start",
+            amount=amount,
+            until=_expiry(user, line, line.paid_at, policy, now),
+            fresh=line.invoice not in begun,
+            period_start=line.period_start,
+        )
+        if amount:
             begun.add(line.invoice)
-            subscription = line.subscription or ""
             last_granted[subscription] = max(line.period_start, last_granted.get(subscription, line.period_start))
-        made.append(
+    for renewal in _renewals(user, products, policy, now):
+        line, last = renewal.line, last_granted.get(renewal.line.subscription or "")
+        if policy.tokens_reset and last is not None and renewal.begins <= last:
+            continue
+        book.grant(
+            line,
+            renewal.key,
+            kind="token_period",
+            amount=renewal.amount,
+            until=_expiry(user, line, renewal.begins, policy, now),
+            fresh=True,
+            period_start=renewal.begins,
+        )
+    return book.rows
+
+
+class _Book:
+    """A balance as rows are written to it. Under reset a fresh period replaces what its own subscription gave before,
+    and what nobody granted; other subscriptions' allowances and packs stay, as far as they are left and not over."""
+
+    def __init__(self, user: User, policy: Policy, now: datetime) -> None:
+        self.policy, self.now = policy, now
+        self.balance, self.expires_at = user.tokens, user.tokens_expires_at
+        self.lots = after_spending(user.lots, user.tokens)
+        self.rows: list[Grant] = []
+        if (ended := expire(user, now)) is not None:
+            self.rows.append(ended)
+            self.balance = 0
+        if self.is_over:
+            self.lots = ()
+
+    @property
+    def is_over(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= self.now
+
+    def grant(
+        self,
+        line: PaidLine,
+        key: str,
+        *,
+        kind: str,
+        amount: int,
+        until: datetime,
+        fresh: bool,
+        period_start: datetime,
+    ) -> None:
+        owner = line.subscription or ""
+        before = self.balance
+        if amount:
+            lot = Lot(source=key, owner=owner, bill=line.invoice, granted=amount, left=amount, until=until)
+            if fresh and self.policy.tokens_reset:
+                kept = [held for held in self.lots if self.now < held.until and (held.pack or held.owner != owner)]
+                self.lots = (*kept, lot)
+                self.balance = sum(held.left for held in self.lots)
+                self.expires_at = max(held.until for held in self.lots if held.left)
+            else:
+                self._add(lot)
+        self._write(
             Grant(
-                source_key=source_key(line),
-                kind="renewal" if line.billing_reason == "subscription_cycle" else "start",
+                source_key=key,
+                kind=kind,
                 amount=amount,
                 balance_before=before,
-                balance_after=after,
-                expires_at=ends,
+                balance_after=self.balance,
+                expires_at=self.expires_at,
                 product=line.product,
                 subscription=line.subscription,
                 invoice=line.invoice,
-                period_start=line.period_start,
+                period_start=period_start,
+                lots=self.lots,
             )
         )
-        balance, expires_at = after, ends
-    return made
+
+    def _add(self, lot: Lot) -> None:
+        self.lots = (*(held for held in self.lots if held.left or self.now < held.until), lot)
+        self.balance += lot.left
+        over = self.expires_at is None or self.is_over
+        self.expires_at = lot.until if self.expires_at is None or over else max(lot.until, self.expires_at)
+
+    def _write(self, row: Grant) -> None:
+        self.rows.append(row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Renewal:
+    key: str
+    line: PaidLine
+    amount: int
+    begins: datetime
+
+
+def next_renewal(user: User, policy: Policy, now: datetime) -> datetime | None:
+    """When the next part of what was paid for longer than a month falls due, None where nothing does."""
+    entitled = _entitled(user, policy, now)
+    found = [
+        begins
+        for line in user.running
+        if line.subscription in entitled and _lasts(line, now)
+        for begins in [line.period_start + TOKEN_PERIOD * ((now - line.period_start) // TOKEN_PERIOD + 1)]
+        if begins < line.period_end
+    ]
+    return min(found, default=None)
+
+
+def _renewals(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[_Renewal]:
+    """The parts that are due, oldest first; of those that were missed only the newest where balances are reset.
+
+    A part is what the subscription holds by now of what was paid: an item that was upgraded gives its new product's.
+    """
+    entitled = _entitled(user, policy, now)
+    periods: dict[tuple[str, datetime], list[PaidLine]] = {}
+    for line in sorted(user.running, key=lambda line: (line.invoice, line.line)):
+        if line.subscription in entitled and _lasts(line, now):
+            periods.setdefault((line.subscription or "", line.period_start), []).append(line)
+    due: list[_Renewal] = []
+    for (subscription, start), lines in periods.items():
+        items = {item.id: item for item in entitled[subscription].items}
+        amount = sum(_part(line, items.get(line.item or ""), products) for line in lines)
+        newest = (now - start) // TOKEN_PERIOD
+        for number in range(newest if policy.tokens_reset else 1, newest + 1):
+            key = f"subscription:{subscription}:{int(start.timestamp())}:{number}"
+            if number >= 1 and amount and key not in user.renewed:
+                due.append(_Renewal(key=key, line=lines[0], amount=amount, begins=start + TOKEN_PERIOD * number))
+    return sorted(due, key=lambda renewal: (renewal.begins, renewal.key))
+
+
+def _part(line: PaidLine, item: Item | None, products: Mapping[str, Product]) -> int:
+    product = products.get((item.product if item else line.product) or "")
+    return product.tokens * (item.quantity if item else line.quantity) if product else 0
+
+
+def _entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subscription]:
+    return {found.id: found for found in user.subscriptions if is_entitled(found, policy, now)}
+
+
+def _lasts(line: PaidLine, now: datetime) -> bool:
+    is_long = line.period_end - line.period_start > _A_MONTH
+    return is_long and _is_periodic(line) and line.period_start <= now < line.period_end
+
+
+def _is_periodic(line: PaidLine) -> bool:
+    return line.billing_reason in _PERIODIC and not line.proration
 
 
 def _is_over(user: User, line: PaidLine, policy: Policy, now: datetime) -> bool:
     """Whether the line's time has passed; what would expire at once must not replace a balance that lives."""
     over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
-    return over or _expiry(user, line, policy, now) <= now
+    return over or _expiry(user, line, line.paid_at, policy, now) <= now
 
 
-def _is_overtaken(line: PaidLine, policy: Policy, last_granted: Mapping[str, datetime]) -> bool:
+def _is_overtaken(line: PaidLine, policy: Policy, begun: Set[str], last_granted: Mapping[str, datetime]) -> bool:
+    """A further line of an invoice that granted is not, unless a renewal came in between."""
     last = last_granted.get(line.subscription or "")
-    return policy.tokens_reset and last is not None and line.period_start < last
+    if not policy.tokens_reset or last is None:
+        return False
+    return line.period_start < last and (line.invoice not in begun or line.period_start + TOKEN_PERIOD <= last)
 
 
-def _expiry(user: User, line: PaidLine, policy: Policy, now: datetime) -> datetime:
+def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
     """The time to live from the payment on; while the subscription is entitled, at least its period's end and a day."""
-    ends = line.paid_at + policy.token_ttl
-    entitled = any(s.id == line.subscription and is_entitled(s, policy, now) for s in user.subscriptions)
+    ends = granted_at + policy.token_ttl
+    entitled = line.subscription in _entitled(user, policy, now)
     return max(ends, line.period_end + timedelta(days=1)) if entitled else ends
