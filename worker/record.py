@@ -113,13 +113,25 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
     if fresh := [outcome.key.id for outcome in products if outcome.before is None]:
         catalogue.waiting_customers(conn, fresh)
     customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
+    # Tokens are taken back only for what is settled: to become so is news too, even where the content was guessed right.
+    news = [
+        outcome.key
+        for outcome in written
+        if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
+    ]
     customers |= membership_store.customers_behind(
         conn,
         invoices=_named(by_type.get("invoice_payment", []), "invoice"),
-        charges=_named(by_type.get("refund", []) + by_type.get("dispute", []), "charge"),
+        refunds=[key.id for key in news if key.object == "refund"],
+        disputes=[key.id for key in news if key.object == "dispute"],
     )
     if customers:
         membership.recompute(conn, customers, policy)
+
+
+def _is_settled_now(outcome: Outcome) -> bool:
+    before, after = outcome.before, outcome.version
+    return before is not None and before.unsettled and after is not None and not after.unsettled
 
 
 def _customer(outcome: Outcome) -> str | None:

@@ -123,7 +123,7 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
     if not granted:
         return of
     keys = {grant.source_key for grant in granted}
-    real = [grant for grant in granted if grant.amount and grant.invoice is not None]
+    real = [grant for grant in granted if grant.amount and grant.period_start is not None]
     last = dict(of.last_granted)
     for grant in real:
         key = grant.subscription or ""

@@ -13,7 +13,7 @@ from tests.core.histories import LAW
 from tests.core.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
 from worker.core.membership.access import Policy
 from worker.core.membership.alarm import next_look
-from worker.core.membership.facts import Item, Override, PaidLine, User
+from worker.core.membership.facts import Clawback, Item, Override, PaidLine, Product, Restored, User
 from worker.core.membership.tokens import Grant, expire, grants, source_key
 
 RESET = Policy()
@@ -373,6 +373,116 @@ def test_an_override_and_a_grace_end_by_themselves() -> None:
     assert next_look(user(late), RESET, NOW) is None
 
 
+# Refunds and disputes
+
+
+def refund(amount: int = 2000, *, id: str = "re_1", bill: str = "in_1", kind: str = "refund") -> Clawback:
+    return Clawback(source_key=f"{kind}:{id}", kind=kind, bill=bill, amount=amount, paid=2000)
+
+
+def failed(row: Grant) -> Restored:
+    key = row.source_key.replace("refund:", "refund_failed:")
+    taken = row.balance_before - row.balance_after
+    return Restored(source_key=key, kind="refund_failed", bill=row.invoice or "", worth=-row.amount, taken=taken)
+
+
+def paid_up(spent: int = 0, *more: PaidLine) -> User:
+    held = user(subscribed(), lines=[line(), *more])
+    held = holding(held, granted(held))
+    return replace(held, tokens=held.tokens - spent)
+
+
+@pytest.mark.parametrize(
+    ("amount", "spent", "worth", "left"),
+    [(2000, 0, -1000, 0), (500, 0, -250, 750), (999, 0, -499, 501), (2000, 800, -1000, 0), (500, 800, -250, 0),
+     (9000, 0, -1000, 0), (1, 0, 0, 1000)],
+)  # fmt: skip
+def test_a_refund_takes_its_part_of_the_grant_and_no_more_than_there_is(
+    amount: int, spent: int, worth: int, left: int
+) -> None:
+    held = replace(paid_up(spent), clawbacks=(refund(amount),))
+
+    (row,) = granted(held)
+
+    assert (row.kind, row.source_key, row.amount) == ("refund", "refund:re_1", worth)
+    assert (row.balance_before, row.balance_after) == (1000 - spent, left)
+
+
+def test_refunds_and_a_lost_dispute_never_take_more_than_was_granted() -> None:
+    pack = line("il_2", invoice="in_2", subscription="sub_2", product="prod_max")
+    held = replace(paid_up(0, pack), clawbacks=(refund(1500), refund(2000, id="du_1", kind="dispute")))
+
+    made = granted(held)
+
+    assert {row.kind: row.amount for row in made} == {"dispute": -1000, "refund": 0}
+    assert made[-1].balance_after == 5000
+
+
+def test_what_comes_before_its_invoice_waits_for_it() -> None:
+    early = replace(user(subscribed()), clawbacks=(refund(),))
+    both = replace(user(subscribed(), lines=[line()]), clawbacks=(refund(),))
+
+    assert granted(early) == []
+    assert [row.balance_after for row in granted(both)] == [1000, 0]
+
+
+def test_a_refund_waits_until_all_of_its_invoice_is_granted() -> None:
+    held = user(subscribed(), lines=[line(), line("il_2", product="prod_late")])
+    held = replace(held, clawbacks=(refund(),))
+
+    late = grants(held, {**POLICIES, "prod_late": Product(id="prod_late", tokens=10)}, RESET, NOW)
+
+    assert [row.kind for row in granted(held)] == ["renewal"]
+    assert [row.amount for row in late] == [1000, 10, -1010]
+
+
+@pytest.mark.parametrize("refunded_first", [True, False])
+def test_a_refund_of_a_period_that_was_renewed_since_takes_nothing(refunded_first: bool) -> None:
+    held = paid_up()
+    renewal = line("il_2", invoice="in_2", period_start=day(-1))
+
+    if refunded_first:
+        held = replace(held, clawbacks=(refund(),))
+        held = replace(holding(held, granted(held)), clawbacks=())
+        held = holding_lines(held, renewal)
+    else:
+        held = replace(holding_lines(held, renewal), clawbacks=(refund(),))
+
+    assert balance(held)[0] == 1000
+
+
+@BOTH
+@given(spent=st.integers(0, 1000), amount=st.integers(1, 2000), meanwhile=st.integers(0, 1000))
+@LAW
+def test_a_refund_that_failed_gives_back_exactly_what_it_took(
+    policy: Policy, spent: int, amount: int, meanwhile: int
+) -> None:
+    held = replace(paid_up(spent), clawbacks=(refund(amount),))
+    (row,) = granted(held, policy)
+    held = replace(holding(held, [row]), clawbacks=())
+    held = replace(held, tokens=max(held.tokens - meanwhile, 0))
+
+    (back,) = granted(replace(held, restored=(failed(row),)), policy)
+
+    assert back.balance_after - back.balance_before == row.balance_before - row.balance_after
+    assert sum(lot.taken_back for lot in back.lots) == 0
+    assert sum(lot.left for lot in back.lots) == back.balance_after
+
+
+@BOTH
+def test_what_a_failed_refund_took_of_a_period_that_is_over_comes_back_too(policy: Policy) -> None:
+    held = replace(paid_up(), clawbacks=(refund(500),))
+    (row,) = granted(held, policy)
+    held = holding_lines(
+        replace(holding(held, [row]), clawbacks=()), line("il_2", invoice="in_2", period_start=day(-1))
+    )
+    renewed = holding(held, granted(held, policy))
+
+    (back,) = granted(replace(renewed, restored=(failed(row),)), policy)
+
+    assert back.balance_after - back.balance_before == 250
+
+
 # Laws
 
 
@@ -433,6 +543,20 @@ def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
         held = holding(held, granted(held))
 
     assert (held.tokens, held.tokens_expires_at) == balance(user(*subscriptions, lines=lines))
+
+
+@LAW
+@given(paid(), st.sampled_from([RESET, ADD]), st.integers(0, 5000), st.lists(st.integers(1, 2000), max_size=3))
+def test_the_lots_always_say_what_the_ledger_says(
+    lines: list[PaidLine], policy: Policy, spent: int, amounts: list[int]
+) -> None:
+    back = [refund(amount, id=f"re_{n}", bill=f"in_{n}") for n, amount in enumerate(amounts)]
+    held = holding(user(lines=lines), granted(user(lines=lines), policy))
+    held = replace(held, tokens=max(held.tokens - spent, 0), clawbacks=tuple(back))
+
+    for row in granted(held, policy):
+        assert sum(lot.left for lot in row.lots) == row.balance_after >= 0
+        assert all(0 <= lot.taken_back <= lot.granted and lot.left >= 0 for lot in row.lots)
 
 
 @LAW

@@ -12,7 +12,17 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.access import Access
-from worker.core.membership.facts import Item, Override, PaidLine, Product, Subscription, User, product_of
+from worker.core.membership.facts import (
+    Clawback,
+    Item,
+    Override,
+    PaidLine,
+    Product,
+    Restored,
+    Subscription,
+    User,
+    product_of,
+)
 from worker.core.membership.link import Candidates, Link, LinkSource, choose
 from worker.core.membership.lots import Lot
 from worker.core.membership.tokens import Grant
@@ -43,16 +53,42 @@ Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-def customers_behind(conn: Connection, *, invoices: Collection[str], charges: Collection[str]) -> set[str]:
-    """The customers of objects that name none themselves: invoice payments, refunds and disputes."""
+def customers_behind(
+    conn: Connection, *, invoices: Collection[str], refunds: Collection[str], disputes: Collection[str]
+) -> set[str]:
+    """The customers of objects that name none themselves: invoice payments by their invoice, refunds and disputes by the
+    payment that they take back."""
     found: set[str] = set()
-    for table, ids in (("invoices", invoices), ("charges", charges)):
+    if invoices:
+        with conn.cursor(row_factory=scalar_row) as cursor:
+            found |= set(
+                cursor.execute(
+                    "select customer from stripe.invoices where id = any(%s) and account = '' and customer is not null",
+                    (sorted(invoices),),
+                )
+            )
+    for table, ids in (("refunds", refunds), ("disputes", disputes)):
         if ids:
             with conn.cursor(row_factory=scalar_row) as cursor:
                 found |= set(
                     cursor.execute(
-                        f"select customer from stripe.{table} "  # noqa: S608 - one of the two literals above
-                        "where id = any(%s) and account = '' and customer is not null",
+                        f"""
+                        select c.customer
+                        from stripe.{table} as r
+                        cross join lateral (
+                            select customer from stripe.charges where id = r.charge and account = ''
+                            union
+                            select customer from stripe.payment_intents where id = r.payment_intent and account = ''
+                            union
+                            select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
+                            union
+                            select i.customer
+                            from stripe.invoice_payments as p
+                            join stripe.invoices as i on i.id = p.invoice and i.account = ''
+                            where p.payment_payment_intent = r.payment_intent and p.account = ''
+                        ) as c
+                        where r.id = any(%s) and r.account = '' and c.customer is not null
+                        """,  # noqa: S608 - one of the two literals above
                         (sorted(ids),),
                     )
                 )
@@ -290,6 +326,12 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     granted, last = _granted(conn, ids)
     newest = _newest(conn, ids)
     renewed = _renewed(conn, [id_ for id_ in ids if running[id_]])
+    bills = {
+        id_: {lot.bill for lot in newest[id_][1]} | {line.invoice for line in (*lines[id_], *running[id_])}
+        for id_ in ids
+    }
+    clawbacks = _clawbacks(conn, sorted(set().union(*bills.values())))
+    restored = _restored(conn, ids)
     named = {item.product for found in subscriptions.values() for s in found for item in s.items}
     named |= {line.product for of in (lines, running) for found in of.values() for line in found}
     full = {
@@ -304,6 +346,8 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             lots=newest[id_][1],
             running=tuple(running[id_]),
             renewed=frozenset(renewed[id_]),
+            clawbacks=tuple(found for bill in bills[id_] for found in clawbacks[bill]),
+            restored=tuple(restored[id_]),
         )
         for id_, user in users.items()
     }
@@ -397,6 +441,78 @@ def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
+    """Per bill the refunds, and the disputes that were lost, that the ledger does not have: settled rows alone.
+
+    A bill's payments are those that say so themselves, else (in old shapes) the one that the invoice names.
+    """
+    found: dict[str, list[Clawback]] = defaultdict(list)
+    seen: set[str] = set()
+    for row in _rows(
+        conn,
+        """
+        with payments as (
+            select b.id as bill, i.amount_paid as paid, p.payment_payment_intent as intent, p.payment_charge as charge
+            from unnest(%b::text[]) as b (id)
+            join stripe.invoices as i on i.id = b.id and i.account = ''
+            cross join lateral (
+                select payment_payment_intent, payment_charge
+                from stripe.invoice_payments
+                where invoice = i.id and account = '' and not deleted
+                union
+                select i.payment_intent, null where i.payment_intent is not null
+            ) as p
+        )
+        select 'refund:' || r.id as source_key, 'refund' as kind, p.bill, r.amount, p.paid
+        from payments as p
+        join stripe.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
+        where r.account = '' and not r.deleted and not r.unsettled and r.status in ('succeeded', 'pending')
+            and not exists (select from sync.token_grants where source_key = 'refund:' || r.id)
+        union
+        select 'dispute:' || d.id, 'dispute', p.bill, d.amount, p.paid
+        from payments as p
+        join stripe.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
+        where d.account = '' and not d.deleted and not d.unsettled and d.status = 'lost'
+            and not exists (select from sync.token_grants where source_key = 'dispute:' || d.id)
+        order by bill, source_key
+        """,
+        bills,
+    ):
+        if row["source_key"] not in seen and row["amount"] is not None and row["paid"] is not None:
+            seen.add(row["source_key"])
+            found[row["bill"]].append(Clawback(**row))
+    return found
+
+
+def _restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
+    found: dict[str, list[Restored]] = defaultdict(list)
+    for row in _rows(
+        conn,
+        """
+        select
+            g.user_id, n.source_key, n.kind, g.stripe_invoice_id as bill, -g.amount as worth,
+            g.balance_before - g.balance_after as taken
+        from sync.token_grants as g
+        join lateral (
+            select 'refund_failed:' || id as source_key, 'refund_failed' as kind
+            from stripe.refunds
+            where g.kind = 'refund' and id = substr(g.source_key, 8)
+                and account = '' and not unsettled and status in ('failed', 'canceled')
+            union all
+            select 'dispute_won:' || id, 'dispute_won'
+            from stripe.disputes
+            where g.kind = 'dispute' and id = substr(g.source_key, 9)
+                and account = '' and not unsettled and status = 'won'
+        ) as n on true
+        where g.user_id = any(%s) and g.kind in ('refund', 'dispute')
+            and not exists (select from sync.token_grants where source_key = n.source_key)
+        """,
+        users,
+    ):
+        found[row.pop("user_id")].append(Restored(**row))
+    return found
+
+
 def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
     rows = _rows(conn, "select user_id, role::text, until from sync.overrides where user_id = any(%s)", users)
     return {row["user_id"]: Override(role=UserRole(row["role"]), until=row["until"]) for row in rows}
@@ -412,7 +528,7 @@ def _granted(conn: Connection, users: list[str]) -> tuple[dict[str, list[str]], 
         select user_id, coalesce(stripe_subscription_id, '') as subscription,
             array_agg(distinct stripe_invoice_id) as invoices, max(period_start) as period_start
         from sync.token_grants
-        where user_id = any(%s) and amount <> 0 and stripe_invoice_id is not null
+        where user_id = any(%s) and amount > 0 and period_start is not null and stripe_invoice_id is not null
         group by user_id, stripe_subscription_id
         """,
         users,

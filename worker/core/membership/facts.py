@@ -8,7 +8,7 @@ from typing import Any
 from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.lots import Lot
 
-__all__ = ["Item", "Override", "PaidLine", "Product", "Subscription", "User", "product_of"]
+__all__ = ["Clawback", "Item", "Override", "PaidLine", "Product", "Restored", "Subscription", "User", "product_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,29 @@ class PaidLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clawback:
+    """Money of a bill that went back, by a refund or a dispute that was lost, and that the ledger does not have yet."""
+
+    source_key: str
+    kind: str
+    bill: str
+    amount: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A clawback in the ledger whose refund failed, or whose dispute was won after all: what it was worth and what it
+    took."""
+
+    source_key: str
+    kind: str
+    bill: str
+    worth: int
+    taken: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger, and
     `lots` what it says the balance was made of then. `running` are paid lines of more than a month that last, granted or
@@ -95,4 +118,6 @@ class User:
     lots: tuple[Lot, ...] = ()
     running: tuple[PaidLine, ...] = ()
     renewed: frozenset[str] = field(default_factory=frozenset)
+    clawbacks: tuple[Clawback, ...] = ()
+    restored: tuple[Restored, ...] = ()
     last_granted: Mapping[str, datetime] = field(default_factory=dict)

@@ -5,12 +5,12 @@ the ledger is the line itself.
 """
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.core.membership.access import Policy, is_entitled
-from worker.core.membership.facts import Item, PaidLine, Product, Subscription, User
-from worker.core.membership.lots import Lot, after_spending
+from worker.core.membership.facts import Clawback, Item, PaidLine, Product, Restored, Subscription, User
+from worker.core.membership.lots import Lot, after_spending, drawn
 
 __all__ = ["TOKEN_PERIOD", "Grant", "expire", "grants", "next_renewal", "source_key"]
 
@@ -65,16 +65,19 @@ def expire(user: User, now: datetime) -> Grant | None:
 
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
     """What is due: a balance whose time is over ends, then the grants, oldest period first, then renewals of what was
-    paid for longer than a month. Each row begins with the balance that the one before it left.
+    paid for longer than a month, then what refunds and disputes take and give back. Each row begins with the balance
+    that the one before it left.
 
     A line whose product is not known yet waits for it. A line that is over grants 0, and so does, where balances are
     reset, one that is older than what was granted already for its subscription: nothing is handed out twice, and the
     order in which invoices are seen does not matter.
     """
-    book = _Book(user, policy, now)
+    book, waiting = _Book(user, policy, now), set[str]()
     begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
     for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
         product = products.get(line.product or "")
+        if product is None and line.product and _is_periodic(line):
+            waiting.add(line.invoice)
         if product is None or product.tokens == 0 or not _is_periodic(line):
             continue
         subscription, amount = line.subscription or "", product.tokens * line.quantity
@@ -105,6 +108,11 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             fresh=True,
             period_start=renewal.begins,
         )
+    for clawback in sorted(user.clawbacks, key=lambda clawback: (clawback.kind, clawback.source_key)):
+        if clawback.bill not in waiting:
+            book.claw_back(clawback)
+    for restored in sorted(user.restored, key=lambda restored: restored.source_key):
+        book.restore(restored)
     return book.rows
 
 
@@ -165,6 +173,60 @@ class _Book:
             )
         )
 
+    def claw_back(self, of: Clawback) -> None:
+        """Take back what the money that went back has paid for, in proportion, and no more than there is.
+
+        It counts what of the bill's grants still lives: what was replaced by a reset or expired is gone already, so that
+        a refund before and one after a renewal end in the same balance. What was spent of it is taken from the rest.
+        """
+        granted = sum(lot.granted for lot in self.lots if lot.bill == of.bill)
+        if not granted or of.paid <= 0:
+            return
+        back = sum(lot.taken_back for lot in self.lots if lot.bill == of.bill)
+        worth = min(granted * min(of.amount, of.paid) // of.paid, granted - back)
+        before, taken = self.balance, min(worth, max(self.balance, 0))
+        self.lots = _taken_back(drawn(self.lots, taken, first=[of.bill]), of.bill, worth)
+        self.balance -= taken
+        self._note(of.source_key, of.kind, -worth, before, of.bill)
+
+    def restore(self, of: Restored) -> None:
+        """Give back exactly what the clawback took: into its grant where that lives, else as tokens of their own."""
+        before = self.balance
+        alive = [lot for lot in self.lots if lot.bill == of.bill]
+        if alive:
+            self.lots = _taken_back(self.lots, of.bill, -of.worth)
+            grown = next(lot for lot in self.lots if lot.source == alive[0].source)
+            grown = replace(grown, left=grown.left + of.taken)
+            self.lots = tuple(grown if lot.source == grown.source else lot for lot in self.lots)
+            self.balance += of.taken
+        elif of.taken:
+            self._add(
+                Lot(
+                    source=of.source_key,
+                    owner="",
+                    bill=of.bill,
+                    granted=of.taken,
+                    left=of.taken,
+                    until=self.now + self.policy.token_ttl,
+                    pack=True,
+                )
+            )
+        self._note(of.source_key, of.kind, of.taken, before, of.bill)
+
+    def _note(self, key: str, kind: str, amount: int, before: int, bill: str) -> None:
+        self._write(
+            Grant(
+                source_key=key,
+                kind=kind,
+                amount=amount,
+                balance_before=before,
+                balance_after=self.balance,
+                expires_at=self.expires_at,
+                invoice=bill,
+                lots=self.lots,
+            )
+        )
+
     def _add(self, lot: Lot) -> None:
         self.lots = (*(held for held in self.lots if held.left or self.now < held.until), lot)
         self.balance += lot.left
@@ -173,6 +235,18 @@ class _Book:
 
     def _write(self, row: Grant) -> None:
         self.rows.append(row)
+
+
+def _taken_back(lots: tuple[Lot, ...], bill: str, worth: int) -> tuple[Lot, ...]:
+    """The lots once clawbacks of the bill are worth so much more, or less; each is worth no more than was granted."""
+    found: list[Lot] = []
+    for lot in lots:
+        change = 0
+        if lot.bill == bill:
+            change = max(-lot.taken_back, min(lot.granted - lot.taken_back, worth))
+            worth -= change
+        found.append(replace(lot, taken_back=lot.taken_back + change))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

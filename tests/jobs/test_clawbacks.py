@@ -1,0 +1,114 @@
+"""Money that goes back takes tokens back: once, in proportion, only when it is certain, and whatever comes first."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.factories import (
+    DAY,
+    Json,
+    charge,
+    customer,
+    dispute,
+    event,
+    invoice,
+    invoice_payment,
+    line_item,
+    payment_intent,
+    product,
+    refund,
+    subscription,
+)
+
+Apply = Callable[..., None]
+
+
+def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
+    return conn.execute(query).fetchall()
+
+
+def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return rows(conn, "select source_key, amount, balance_before, balance_after from sync.token_grants order by id")
+
+
+def bought() -> list[Json]:
+    """A month of Jenny's, and how it was paid."""
+    start = int(time.time()) - 3600
+    line = line_item("il_1", period_start=start, period_end=start + 30 * DAY)
+    paid = {"finalized_at": start, "paid_at": start, "voided_at": None, "marked_uncollectible_at": None}
+    return [
+        event("product.created", product()),
+        event("customer.created", customer("cus_jenny", user_id="jenny")),
+        event("customer.subscription.created", subscription(period_start=start, period_end=start + 30 * DAY)),
+        event("invoice.paid", invoice(lines=[line], status_transitions=paid)),
+        event("invoice_payment.paid", invoice_payment()),
+        event("payment_intent.succeeded", payment_intent()),
+        event("charge.succeeded", charge()),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _jenny(conn: psycopg.Connection) -> None:
+    conn.execute("insert into users (id) values ('jenny')")
+
+
+GRANT = ("invoice:in_1:line:il_1", 1000, 0, 1000)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_partial_refund_takes_its_part_once_in_any_order(conn: psycopg.Connection, apply: Apply, seed: int) -> None:
+    given = event("refund.created", refund(amount=500))
+    events = [*bought(), given, given]
+    random.Random(seed).shuffle(events)
+
+    for made in events:
+        apply(made)
+
+    assert ledger(conn) == [GRANT, ("refund:re_1", -250, 1000, 750)]
+    assert rows(conn, "select tokens from users") == [(750,)]
+
+
+def test_a_refund_that_fails_gives_back_what_it_took(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(*bought())
+    conn.execute("update users set tokens = 300")
+    apply(event("refund.created", refund()))
+
+    for _ in range(2):
+        apply(event("refund.failed", refund(status="failed"), created=refund()["created"] + 60))
+
+    assert ledger(conn) == [GRANT, ("refund:re_1", -1000, 300, 0), ("refund_failed:re_1", 300, 0, 300)]
+
+
+def test_a_dispute_takes_only_once_it_is_lost_and_gives_back_when_it_is_won(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    at = dispute()["created"]
+    apply(*bought(), event("charge.dispute.created", dispute(), created=at))
+    open_ = ledger(conn)
+
+    apply(event("charge.dispute.closed", dispute(status="lost"), created=at + 60))
+    lost = rows(conn, "select tokens from users")
+    apply(event("charge.dispute.updated", dispute(status="won"), created=at + 120))
+
+    assert (open_, lost) == ([GRANT], [(0,)])
+    assert ledger(conn)[1:] == [("dispute:du_1", -1000, 1000, 0), ("dispute_won:du_1", 1000, 0, 1000)]
+
+
+def test_what_is_uncertain_takes_nothing_until_it_is_settled(conn: psycopg.Connection, apply: Apply) -> None:
+    at = refund()["created"]
+    apply(*bought())
+    apply(event("refund.created", refund(status="pending"), created=at))
+    conn.execute("delete from sync.token_grants where kind = 'refund'")
+    conn.execute("update users set tokens = 1000")
+    conn.execute("update stripe.refunds set unsettled = true")
+
+    apply(event("customer.updated", customer("cus_jenny", user_id="jenny", name="New"), created=at))
+    doubtful = len(ledger(conn))
+    apply(event("refund.updated", refund(status="succeeded"), created=at + 3600))
+
+    assert doubtful == 1
+    assert [row[0] for row in ledger(conn)] == ["invoice:in_1:line:il_1", "refund:re_1"]
