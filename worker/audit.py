@@ -16,7 +16,7 @@ from worker.listing import Listing, Place, Source, Tally, pass_over
 from worker.store import cursors, runs
 from worker.stripe_api import MissingPermission
 
-__all__ = ["JOB", "LISTS", "tick"]
+__all__ = ["JOB", "LISTS", "begin_anew", "is_hurried", "tick"]
 
 _log = log.get("audit")
 
@@ -64,6 +64,17 @@ def tick(
     return tally
 
 
+def begin_anew(conn: psycopg.Connection) -> None:
+    """Read everything from the beginning, and without a pause until the round is done: something was lost for good."""
+    cursors.save(conn, CURSOR, {"list": 0, "place": None, "hurried": len(LISTS)})
+
+
+def is_hurried(conn: psycopg.Connection) -> bool:
+    """Whether a round is under way that is not to wait for the clock."""
+    stands = cursors.read(conn, CURSOR)
+    return stands is not None and stands.get("hurried", 0) > 0
+
+
 def _read_on(
     conn: psycopg.Connection, stripe: Source, policy: Policy, tally: Tally, run: int, *, go_on: Callable[[], bool]
 ) -> None:
@@ -72,11 +83,12 @@ def _read_on(
     def after_page(place: Place) -> bool:
         nonlocal pages
         pages += 1
-        cursors.save(conn, CURSOR, {"list": number, "place": asdict(place)})
+        cursors.save(conn, CURSOR, {"list": number, "place": asdict(place), "hurried": hurried})
         runs.seen(conn, run, tally.as_dict())
-        return go_on() and pages < PAGES_PER_TICK
+        return go_on() and (hurried > 0 or pages < PAGES_PER_TICK)
 
     stands = cursors.read(conn, CURSOR) or {"list": 0, "place": None}
+    hurried = stands.get("hurried", 0)
     for _ in LISTS:
         number = stands["list"] % len(LISTS)
         place = Place(**stands["place"]) if stands["place"] else None
@@ -86,7 +98,8 @@ def _read_on(
         except MissingPermission as error:
             _log.error("permission.missing", error=str(error), **error.ids)
         pages += 1
-        stands = {"list": number + 1, "place": None}
+        hurried = max(hurried - 1, 0)
+        stands = {"list": number + 1, "place": None, "hurried": hurried}
         cursors.save(conn, CURSOR, stands)
-        if not go_on() or pages >= PAGES_PER_TICK:
+        if not go_on() or (hurried == 0 and pages >= PAGES_PER_TICK):
             return

@@ -29,6 +29,8 @@ DELAY_SECONDS = 20
 OVERLAP_SECONDS = 300
 SPAN_SECONDS = 3600
 KEPT_SECONDS = 30 * 86_400
+# A page takes no longer. What was lost is to be made good within two minutes, also where a worker died over it.
+LOST_SECONDS = 65
 
 
 class Source(Protocol):
@@ -48,8 +50,18 @@ class Caught(msgspec.Struct):
         return {"listed": self.listed, "found": self.found}
 
 
-def catch_up(conn: psycopg.Connection, stripe: Source, *, now: int, seen: Callable[[Caught], bool]) -> Caught:
-    """Read the events since the cursor, oldest span first; `seen` is told after each span, and says whether to go on."""
+def catch_up(
+    conn: psycopg.Connection,
+    stripe: Source,
+    *,
+    now: int,
+    seen: Callable[[Caught], bool],
+    alive: Callable[[Caught], None] = lambda _: None,
+) -> Caught:
+    """Read the events since the cursor, oldest span first; `seen` is told after each span, and says whether to go on.
+
+    `alive` is called after each page.
+    """
     caught = Caught()
     since = cursors.read(conn, CURSOR)
     if since is None:
@@ -62,7 +74,7 @@ def catch_up(conn: psycopg.Connection, stripe: Source, *, now: int, seen: Callab
     until = now - DELAY_SECONDS
     while True:
         end = min(since + SPAN_SECONDS, until)
-        _read_span(conn, stripe, since - OVERLAP_SECONDS, end, caught)
+        _read_span(conn, stripe, since - OVERLAP_SECONDS, end, caught, alive=alive)
         cursors.save(conn, CURSOR, max(end, since))
         since = end
         if not seen(caught) or since >= until:
@@ -73,17 +85,16 @@ def tick(
     conn: psycopg.Connection, stripe: Callable[[], Source], slot: datetime, *, now: int, go_on: Callable[[], bool]
 ) -> Caught | None:
     """The pass of one slot of the clock; None where somebody else has it, or where it failed."""
-    run = runs.claim(conn, JOB, slot)
+    run = runs.claim(conn, JOB, slot, lost_seconds=LOST_SECONDS)
     if run is None:
         return None
     caught = Caught()
 
-    def seen(so_far: Caught) -> bool:
+    def alive(so_far: Caught) -> None:
         runs.seen(conn, run, so_far.as_dict())
-        return go_on()
 
     try:
-        caught = catch_up(conn, stripe(), now=now, seen=seen)
+        caught = catch_up(conn, stripe(), now=now, seen=lambda _: go_on(), alive=alive)
     except (Temporary, Permanent) as error:
         runs.fail(conn, run, caught.as_dict(), str(error))
         _log.warning("events.not_caught_up", error=str(error), **error.ids)
@@ -97,7 +108,9 @@ def tick(
     return caught
 
 
-def _read_span(conn: psycopg.Connection, stripe: Source, since: int, until: int, caught: Caught) -> None:
+def _read_span(
+    conn: psycopg.Connection, stripe: Source, since: int, until: int, caught: Caught, *, alive: Callable[[Caught], None]
+) -> None:
     """Store what is missing of the events created in [since, until]."""
     params: dict[str, Any] = {"created[gte]": since, "created[lte]": until}
     while True:
@@ -108,6 +121,7 @@ def _read_span(conn: psycopg.Connection, stripe: Source, since: int, until: int,
         found = len(inbox.store(conn, arrivals))
         caught.found += found
         counters.add(conn, counters.CAUGHT_UP, found)
+        alive(caught)
         if not page.has_more:
             return
         params["starting_after"] = page.data[-1]["id"]

@@ -25,7 +25,7 @@ _log = log.get("fetch")
 BATCH = 20
 # A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
-REFUSED_SECONDS, LONGEST_PAUSE_SECONDS = 3600, 300
+REFUSED_SECONDS, LONGEST_PAUSE_SECONDS = 300, 300
 
 _said: set[str] = set()
 

@@ -66,6 +66,8 @@ def register(app: Celery, settings: Settings) -> None:
                 process.recruit()
             if applier.has_key and (asks.want_forgotten(conn, limit=1000) or asks.count_due(conn)):
                 process.send(celery_app.FETCH, queue=celery_app.PERIODIC, expires=settings.wake_interval)
+            if applier.has_key and audit.is_hurried(conn):
+                process.send(celery_app.AUDIT, queue=celery_app.BACKFILL, expires=settings.wake_interval)
             for task, job, seconds in _ticks(settings):
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
                     process.send(task, queue=_queue_of(task), expires=seconds)
@@ -112,15 +114,17 @@ def register(app: Celery, settings: Settings) -> None:
         if caught is not None and caught.found:
             process.recruit()
         if caught is not None and caught.gap:
-            process.send(celery_app.PRODUCT_REFRESH, queue=celery_app.PERIODIC)
-            process.send(celery_app.RECONCILE, queue=celery_app.PERIODIC)
+            process.with_connection(audit.begin_anew)
+            process.send(celery_app.AUDIT, queue=celery_app.BACKFILL)
 
     @app.task(name=celery_app.AUDIT)
     def audit_tick() -> None:
         """Read a few pages more of all that is mirrored, once for this slot of the clock."""
-        slot, ends = slot_of(settings.audit_interval), time.monotonic() + SLICE_SECONDS
+        ends = time.monotonic() + SLICE_SECONDS
 
         def work(conn: psycopg.Connection) -> None:
+            # A round that is hurried goes on at once: each of its slices is a slot of its own.
+            slot = datetime.now(UTC) if audit.is_hurried(conn) else slot_of(settings.audit_interval)
             audit.tick(conn, process.stripe, policy, slot, go_on=lambda: time.monotonic() < ends)
 
         process.with_connection(work)

@@ -60,6 +60,36 @@ def test_an_audit_goes_on_from_where_the_last_tick_ended(
     assert first.listed + second.listed >= 2500
 
 
+def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=2500, subscriptions=30, products=3)
+    audit.begin_anew(conn)
+    hurried = audit.is_hurried(conn)
+
+    (tally,) = ticks(conn, stripe, 1)
+
+    assert hurried
+    assert not audit.is_hurried(conn)
+    assert tally.listed > 2500
+    assert conn.execute("select count(*) from stripe.subscriptions").fetchone() == (30,)
+
+
+def test_a_hurried_round_that_was_stopped_goes_on_hurried(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=300)
+    audit.begin_anew(conn)
+
+    audit.tick(conn, lambda: stripe, Policy(), SLOT, go_on=lambda: False)
+    stopped = audit.is_hurried(conn)
+    audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(minutes=1), go_on=lambda: True)
+
+    assert stopped
+    assert not audit.is_hurried(conn)
+    assert conn.execute("select count(*) from stripe.customers").fetchone() == (300,)
+
+
 def test_what_was_repaired_is_kept_with_the_fields_that_differed(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:

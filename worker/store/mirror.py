@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -224,9 +225,9 @@ def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def _child_row(type_: ObjectType, parent: Outcome, member: Json) -> tuple[Any, ...]:
-    """A child has its parent's version: they are one family."""
+    """A child has its parent's version: they are one family. The mark is the parent's alone: it is what is asked for."""
     assert parent.version is not None
-    return _row(type_, member["id"], parent.key.account, member, parent.version)
+    return _row(type_, member["id"], parent.key.account, member, replace(parent.version, unsettled=False))
 
 
 def _row(type_: ObjectType, id_: str, account: str, obj: Json, version: Version) -> tuple[Any, ...]:

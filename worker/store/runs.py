@@ -14,14 +14,14 @@ LOST_SECONDS = 180
 _KEPT_PER_JOB = 500
 
 
-def claim(conn: psycopg.Connection, job: str, slot: datetime) -> int | None:
+def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: float = LOST_SECONDS) -> int | None:
     """The run's id, or None where the slot was claimed before or another run of the job is still under way."""
     conn.execute(
         """
         update sync.runs set finished_at = now(), outcome = 'lost', error = 'its worker gave no sign of life'
         where job = %s and finished_at is null and seen_at < now() - make_interval(secs => %s)
         """,
-        (job, LOST_SECONDS),
+        (job, lost_seconds),
     )
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
