@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
+    # What the empty invoice of a trial grants, once; 0 grants nothing, and the first paid period grants as ever.
+    trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
 
     @model_validator(mode="after")
     def _knows_its_mode(self) -> "Settings":

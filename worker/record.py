@@ -110,8 +110,10 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
         products=[outcome.key.id for outcome in products],
         prices=[outcome.key.id for outcome in by_type.get("price", [])],
     )
-    if fresh := [outcome.key.id for outcome in products if outcome.before is None]:
-        catalogue.waiting_customers(conn, fresh)
+    fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
+    fresh_prices = [outcome.key.id for outcome in by_type.get("price", []) if outcome.before is None]
+    if fresh_products or fresh_prices:
+        catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices)
     customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
     # Tokens are taken back only for what is settled: to become so is news too, even where the content was guessed right.
     news = [

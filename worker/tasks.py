@@ -174,6 +174,7 @@ def policy_of(settings: Settings) -> Policy:
         past_due_grace=None if grace is None else timedelta(days=grace),
         token_ttl=timedelta(days=settings.token_ttl_days),
         tokens_reset=settings.token_policy is TokenPolicy.RESET,
+        trial_tokens=settings.trial_tokens,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.access import Access
@@ -39,6 +40,7 @@ def subscribed(
     period_start: datetime | None = NOW - timedelta(days=10),
     period_end: datetime | None = NOW + timedelta(days=20),
     paused_for: str | None = None,
+    trial_end: datetime | None = None,
     items: Sequence[Item] | None = None,
 ) -> Subscription:
     found = (Item(id=f"si_{id}", price="price_1", product=product),) if items is None else tuple(items)
@@ -49,6 +51,7 @@ def subscribed(
         period_start=period_start,
         period_end=period_end,
         paused_for=paused_for,
+        trial_end=trial_end,
         items=found,
     )
 
@@ -66,6 +69,7 @@ def line(
     period_end: datetime = NOW + timedelta(days=20),
     paid_at: datetime | None = None,
     item: str | None = None,
+    **more: Any,
 ) -> PaidLine:
     """A line of a paid invoice; it was paid when its period began, unless `paid_at` says otherwise."""
     return PaidLine(
@@ -80,6 +84,7 @@ def line(
         period_end=period_end,
         paid_at=paid_at or period_start,
         item=item,
+        **more,
     )
 
 

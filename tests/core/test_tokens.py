@@ -14,7 +14,7 @@ from tests.core.people import JAN, NOW, POLICIES, day, holding, line, subscribed
 from worker.core.membership.access import Policy
 from worker.core.membership.alarm import next_look
 from worker.core.membership.facts import Clawback, Item, Override, PaidLine, Product, Restored, User
-from worker.core.membership.tokens import Grant, expire, grants, source_key
+from worker.core.membership.tokens import CHECKOUT, Grant, expire, grants, source_key
 
 RESET = Policy()
 ADD = Policy(tokens_reset=False)
@@ -373,6 +373,124 @@ def test_an_override_and_a_grace_end_by_themselves() -> None:
     assert next_look(user(late), RESET, NOW) is None
 
 
+# Trials, coupons, usage
+
+
+@pytest.mark.parametrize(
+    ("why", "amount", "total", "trial_end", "allowance", "expected"),
+    [
+        ("a trial without an allowance", 0, 0, day(20), 0, []),
+        ("a trial", 0, 0, day(20), 50, [("trial", 50)]),
+        ("a coupon of 100 %", 2000, 0, None, 50, [("start", 1000)]),
+        ("a coupon of 100 % in what would be a trial", 2000, 0, day(20), 50, [("start", 1000)]),
+        ("a price of nothing", 0, 0, None, 50, [("start", 1000)]),
+        ("a first period after a trial that ended", 0, 0, day(-10), 50, [("start", 1000)]),
+    ],
+)
+def test_an_invoice_of_nothing_is_a_trial_or_a_gift(
+    why: str, amount: int, total: int, trial_end: datetime | None, allowance: int, expected: list[tuple[str, int]]
+) -> None:
+    empty = line(billing_reason="subscription_create", amount=amount, total=total)
+
+    made = granted(user(subscribed(trial_end=trial_end), lines=[empty]), Policy(trial_tokens=allowance))
+
+    assert [(grant.kind, grant.amount) for grant in made] == expected, why
+
+
+def test_an_empty_line_waits_for_its_subscription() -> None:
+    assert granted(user(lines=[line(amount=0, total=0)])) == []
+
+
+@BOTH
+def test_usage_gives_nothing(policy: Policy) -> None:
+    assert granted(user(lines=[line(usage_type="metered", quantity=900)]), policy) == []
+
+
+# Changes in mid-period
+
+
+def change(id: str, product: str, amount: int, *, days: int = 15, **more: Any) -> PaidLine:
+    return line(
+        id, invoice="in_u", billing_reason="subscription_update", product=product, proration=True, amount=amount,
+        period_start=day(20 - days), period_end=day(20), paid_at=NOW, full_period=timedelta(days=30), **more,
+    )  # fmt: skip
+
+
+def test_an_upgrade_counts_for_its_part_with_its_sign_where_balances_add_up() -> None:
+    lines = [change("il_1", "prod_pro", -1000), change("il_2", "prod_max", 5000)]
+
+    made = granted(user(subscribed(), tokens=700, expires=day(9), lines=lines), ADD)
+
+    assert [(grant.source_key[-4:], grant.amount, grant.balance_after) for grant in made] == [
+        ("il_2", 2500, 3200),
+        ("il_1", -500, 2700),
+    ]
+
+
+def test_a_downgrade_takes_no_more_than_there_is() -> None:
+    (row,) = granted(user(subscribed(), tokens=300, expires=day(9), lines=[change("il_1", "prod_pro", -1000)]), ADD)
+
+    assert (row.amount, row.balance_after) == (-500, 0)
+
+
+def test_a_change_counts_for_nothing_under_reset_and_waits_for_its_price() -> None:
+    assert granted(user(lines=[change("il_1", "prod_max", 5000)])) == []
+    assert granted(user(lines=[replace(change("il_1", "prod_max", 5000), full_period=None)]), ADD) == []
+
+
+# Packs
+
+
+def pack(invoice: str = "in_p", *, at: int = -1, **more: Any) -> PaidLine:
+    when = day(at)
+    told = {"billing_reason": "manual", "price_type": "one_time", "subscription": None} | more
+    return line("il_p", invoice=invoice, period_start=when, period_end=when, **told)
+
+
+@BOTH
+@pytest.mark.parametrize("found", [pack(), pack(billing_reason="quote_accept"), pack(at=-29)])
+def test_a_pack_is_added(policy: Policy, found: PaidLine) -> None:
+    (grant,) = granted(user(tokens=300, expires=day(9), lines=[found]), policy)
+
+    assert (grant.kind, grant.amount, grant.balance_after) == ("pack", 1000, 1300)
+
+
+def test_a_session_of_packs_is_keyed_by_itself_and_says_what_it_sold() -> None:
+    told = replace(pack("cs_1", billing_reason=CHECKOUT, price_type=None), line="", product=None, tokens=77)
+
+    (grant,) = granted(user(lines=[told]))
+
+    assert (grant.source_key, grant.kind, grant.amount) == ("cs:cs_1", "pack", 77)
+
+
+@pytest.mark.parametrize("found", [pack(price_type="recurring"), pack(price_type=None), pack(product=None)])
+def test_what_is_no_pack_gives_nothing(found: PaidLine) -> None:
+    assert granted(user(lines=[found])) == []
+
+
+def test_a_pack_whose_time_is_over_gives_nothing_and_is_remembered() -> None:
+    assert [(grant.kind, grant.amount) for grant in granted(user(lines=[pack(at=-30)]))] == [("pack", 0)]
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0, 2000), (600, 2000), (1000, 2000), (1400, 1600), (2000, 1000)])
+def test_packs_survive_a_reset_and_what_was_spent_counts_against_the_allowance_first(spent: int, left: int) -> None:
+    held = paid_up(0, pack())
+    held = replace(held, tokens=held.tokens - spent)
+
+    renewed = holding_lines(held, line("il_2", invoice="in_2", period_start=day(-1)))
+
+    assert balance(renewed)[0] == left
+
+
+def test_a_pack_whose_time_is_over_does_not_survive_a_reset() -> None:
+    held = paid_up(0, pack(at=-20))
+
+    renewed = holding_lines(held, line("il_2", invoice="in_2", period_start=day(11), period_end=day(41)))
+    last = granted(renewed, now=day(12))[-1]
+
+    assert last.balance_after == 1000
+
+
 # Refunds and disputes
 
 
@@ -507,7 +625,7 @@ def paid(draw: st.DrawFn, *, subscriptions: int = 2) -> list[PaidLine]:
                     period_end=day(start + 30),
                 )
             )
-    return lines
+    return lines + [pack(f"in_p{n}", at=-n) for n in draw(st.lists(st.integers(0, 40), max_size=2, unique=True))]
 
 
 @LAW

@@ -25,7 +25,7 @@ from worker.core.membership.facts import (
 )
 from worker.core.membership.link import Candidates, Link, LinkSource, choose
 from worker.core.membership.lots import Lot
-from worker.core.membership.tokens import Grant
+from worker.core.membership.tokens import CHECKOUT, Grant
 from worker.store import catalogue
 
 __all__ = [
@@ -81,6 +81,10 @@ def customers_behind(
                             select customer from stripe.payment_intents where id = r.payment_intent and account = ''
                             union
                             select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
+                            union
+                            select customer
+                            from stripe.checkout_sessions
+                            where payment_intent = r.payment_intent and account = ''
                             union
                             select i.customer
                             from stripe.invoice_payments as p
@@ -361,7 +365,7 @@ def _subscriptions(conn: Connection, users: list[str]) -> dict[str, list[Subscri
         select
             l.user_id, s.id, coalesce(s.status, 'incomplete') as status,
             coalesce(s.created, s.observed_at) as created, s.current_period_start as period_start,
-            s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for,
+            s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for, s.trial_end,
             coalesce(c.deleted, false) as customer_deleted
         from sync.customer_links as l
         join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
@@ -403,6 +407,10 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
             coalesce(n.subscription, i.subscription) as subscription, coalesce(n.quantity, 1) as quantity,
             coalesce(n.proration, false) as proration, n.period_start, n.period_end, n.subscription_item as item,
             coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at,
+            n.amount, i.total, q.type as price_type, q.usage_type,
+            case when q.every in ('day', 'week', 'month', 'year') then n.period_end - (n.period_end
+                - (coalesce(q.times, 1)::text || ' ' || q.every)::interval)
+            end as full_period,
             not g.has as is_fresh, n.is_long
         from sync.customer_links as l
         join stripe.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
@@ -412,6 +420,19 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
             where invoice = i.id and account = '' and not deleted
                 and period_start is not null and period_end is not null
         ) as n on true
+        left join stripe.prices as p on p.id = n.price and p.account = ''
+        left join stripe.subscription_items as t on t.id = n.subscription_item and t.account = '' and t.price = n.price
+        cross join lateral (
+            -- A price that is not mirrored may be told by the line (old shapes), or by the item that it bills.
+            select
+                coalesce(p.type, x.told->>'type') as type,
+                coalesce(p.recurring_usage_type, x.told->'recurring'->>'usage_type') as usage_type,
+                coalesce(p.recurring_interval, x.told->'recurring'->>'interval') as every,
+                coalesce(p.recurring_interval_count, (x.told->'recurring'->>'interval_count')::bigint) as times
+            from (
+                select case when p.id is null then coalesce(n.data->'price', t.data->'price') end as told
+            ) as x
+        ) as q
         cross join lateral (
             select exists (
                 select from sync.token_grants where source_key = 'invoice:' || i.id || ':line:' || n.id
@@ -427,7 +448,37 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
             fresh[user].append(line)
         if is_long:
             running[user].append(line)
+    for row in _rows(conn, _PACKS, users):
+        metadata = row.pop("metadata") or {}
+        said = product_of("", metadata).tokens
+        quantity = str(metadata.get("quantity", "1"))
+        fresh[row.pop("user_id")].append(
+            PaidLine(
+                **row,
+                line="",
+                billing_reason=CHECKOUT,
+                subscription=None,
+                product=metadata.get("product"),
+                quantity=int(quantity) if quantity.isdecimal() and len(quantity) <= 5 else 1,
+                tokens=said or None,
+                proration=False,
+                period_start=row["paid_at"],
+                period_end=row["paid_at"],
+            )
+        )
     return fresh, running
+
+
+# Packs that Checkout sold without an invoice, and that say what they are. Paid late (a bank transfer), the session itself
+# does not say when: its payment does no better, so the time to live counts from when it was opened.
+_PACKS = """
+    select l.user_id, s.id as invoice, s.data->'metadata' as metadata, coalesce(s.created, s.observed_at) as paid_at
+    from sync.customer_links as l
+    join stripe.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    where l.user_id = any(%s) and s.mode = 'payment' and s.payment_status = 'paid' and s.invoice is null
+        and not s.deleted and (s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product')
+        and not exists (select from sync.token_grants as g where g.source_key = 'cs:' || s.id)
+"""
 
 
 def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
@@ -453,7 +504,7 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
         """
         with payments as (
             select b.id as bill, i.amount_paid as paid, p.payment_payment_intent as intent, p.payment_charge as charge
-            from unnest(%b::text[]) as b (id)
+            from unnest(%(bills)s::text[]) as b (id)
             join stripe.invoices as i on i.id = b.id and i.account = ''
             cross join lateral (
                 select payment_payment_intent, payment_charge
@@ -462,6 +513,10 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
                 union
                 select i.payment_intent, null where i.payment_intent is not null
             ) as p
+            union all
+            select b.id, s.amount_total, s.payment_intent, null
+            from unnest(%(bills)s::text[]) as b (id)
+            join stripe.checkout_sessions as s on s.id = b.id and s.account = ''
         )
         select 'refund:' || r.id as source_key, 'refund' as kind, p.bill, r.amount, p.paid
         from payments as p
@@ -477,6 +532,7 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
         order by bill, source_key
         """,
         bills,
+        name="bills",
     ):
         if row["source_key"] not in seen and row["amount"] is not None and row["paid"] is not None:
             seen.add(row["source_key"])
@@ -528,7 +584,7 @@ def _granted(conn: Connection, users: list[str]) -> tuple[dict[str, list[str]], 
         select user_id, coalesce(stripe_subscription_id, '') as subscription,
             array_agg(distinct stripe_invoice_id) as invoices, max(period_start) as period_start
         from sync.token_grants
-        where user_id = any(%s) and amount > 0 and period_start is not null and stripe_invoice_id is not null
+        where user_id = any(%s) and amount > 0 and kind in ('start', 'renewal', 'trial', 'token_period')
         group by user_id, stripe_subscription_id
         """,
         users,
@@ -744,8 +800,8 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
     )
 
 
-def _rows(conn: Connection, statement: str, ids: list[str]) -> list[Row]:
+def _rows(conn: Connection, statement: str, ids: list[str], *, name: str | None = None) -> list[Row]:
     if not ids:
         return []
     with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement, (ids,)).fetchall()
+        return cursor.execute(statement, {name: ids} if name else (ids,)).fetchall()

@@ -41,6 +41,7 @@ class Policy:
     past_due_grace: timedelta | None = None
     token_ttl: timedelta = timedelta(days=30)
     tokens_reset: bool = True
+    trial_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

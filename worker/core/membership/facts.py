@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from schema.membership import MembershipStatus, UserRole
@@ -47,6 +47,7 @@ class Subscription:
     period_start: datetime | None = None
     period_end: datetime | None = None
     paused_for: str | None = None
+    trial_end: datetime | None = None
     items: tuple[Item, ...] = ()
 
 
@@ -60,7 +61,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaidLine:
-    """A line of a paid invoice that has no row in the ledger yet."""
+    """A line of a paid invoice that has no row in the ledger yet, or a Checkout session of packs (`line` is empty then).
+
+    `amount` is before discounts; `full_period` how long the price's whole interval is that ends with the line.
+    """
 
     invoice: str
     line: str
@@ -73,6 +77,12 @@ class PaidLine:
     period_end: datetime
     paid_at: datetime
     item: str | None = None
+    amount: int | None = None
+    total: int | None = None
+    price_type: str | None = None
+    usage_type: str | None = None
+    full_period: timedelta | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,10 @@
 
 Grants come from state, never from events: a line that is paid grants once, however often it is seen, because its key in
 the ledger is the line itself.
+
+Packs are lines with a price of one time on an invoice (Checkout with `invoice_creation`, or written by hand), and Checkout
+sessions in payment mode without one, whose metadata says what was sold: `tokens`, or `product` and `quantity`. A session
+never carries its line items, so one without an invoice and without metadata is not covered: it grants nothing.
 """
 
 from collections.abc import Mapping, Set
@@ -12,7 +16,7 @@ from worker.core.membership.access import Policy, is_entitled
 from worker.core.membership.facts import Clawback, Item, PaidLine, Product, Restored, Subscription, User
 from worker.core.membership.lots import Lot, after_spending, drawn
 
-__all__ = ["TOKEN_PERIOD", "Grant", "expire", "grants", "next_renewal", "source_key"]
+__all__ = ["CHECKOUT", "TOKEN_PERIOD", "Grant", "expire", "grants", "next_renewal", "source_key"]
 
 # A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
 TOKEN_PERIOD = timedelta(days=30)
@@ -20,6 +24,11 @@ _A_MONTH = timedelta(days=31)
 
 # What a regular period's invoice is for; changes in mid-period bring their own kind of line.
 _PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
+# Invoices that people write, on which a price of one time is a pack. `checkout` is ours: a session without an invoice.
+_BY_HAND = frozenset({"manual", "quote_accept"})
+CHECKOUT = "checkout"
+# The kinds of grants that begin a period of their subscription.
+_PERIODS = frozenset({"start", "renewal", "trial"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ class Grant:
 
 
 def source_key(line: PaidLine) -> str:
-    return f"invoice:{line.invoice}:line:{line.line}"
+    return f"invoice:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"
 
 
 def expire(user: User, now: datetime) -> Grant | None:
@@ -74,25 +83,31 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     """
     book, waiting = _Book(user, policy, now), set[str]()
     begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
-    for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
-        product = products.get(line.product or "")
-        if product is None and line.product and _is_periodic(line):
-            waiting.add(line.invoice)
-        if product is None or product.tokens == 0 or not _is_periodic(line):
+    for line in sorted(
+        user.paid_lines, key=lambda line: (line.period_start, line.invoice, _is_credit(line), line.line)
+    ):
+        kind, product = _kind(user, line, policy), products.get(line.product or "")
+        if kind is None:
             continue
-        subscription, amount = line.subscription or "", product.tokens * line.quantity
-        if _is_over(user, line, policy, now) or _is_overtaken(line, policy, begun, last_granted):
+        if product is None and line.product:
+            waiting.add(line.invoice)
+        amount = _worth(line, kind, product, policy)
+        if amount is None or (amount == 0 and kind != "update"):
+            continue
+        overtaken = kind in _PERIODS and _is_overtaken(line, policy, begun, last_granted)
+        if overtaken or _is_over(user, line, kind, policy, now):
             amount = 0
         book.grant(
             line,
             source_key(line),
-            kind="renewal" if line.billing_reason == "subscription_cycle" else "start",
+            kind=kind,
             amount=amount,
             until=_expiry(user, line, line.paid_at, policy, now),
-            fresh=line.invoice not in begun,
+            fresh=kind in _PERIODS and line.invoice not in begun,
             period_start=line.period_start,
         )
-        if amount:
+        if amount > 0 and kind in _PERIODS:
+            subscription = line.subscription or ""
             begun.add(line.invoice)
             last_granted[subscription] = max(line.period_start, last_granted.get(subscription, line.period_start))
     for renewal in _renewals(user, products, policy, now):
@@ -148,8 +163,14 @@ class _Book:
     ) -> None:
         owner = line.subscription or ""
         before = self.balance
-        if amount:
+        if amount < 0:
+            self.balance -= min(-amount, max(before, 0))
+            self.lots = drawn(self.lots, before - self.balance)
+        elif amount:
+            pack = kind == "pack"
+            owner = "" if pack else owner
             lot = Lot(source=key, owner=owner, bill=line.invoice, granted=amount, left=amount, until=until)
+            lot = replace(lot, pack=pack)
             if fresh and self.policy.tokens_reset:
                 kept = [held for held in self.lots if self.now < held.until and (held.pack or held.owner != owner)]
                 self.lots = (*kept, lot)
@@ -278,7 +299,7 @@ def _renewals(user: User, products: Mapping[str, Product], policy: Policy, now: 
     entitled = _entitled(user, policy, now)
     periods: dict[tuple[str, datetime], list[PaidLine]] = {}
     for line in sorted(user.running, key=lambda line: (line.invoice, line.line)):
-        if line.subscription in entitled and _lasts(line, now):
+        if line.subscription in entitled and _lasts(line, now) and _kind(user, line, policy) in ("start", "renewal"):
             periods.setdefault((line.subscription or "", line.period_start), []).append(line)
     due: list[_Renewal] = []
     for (subscription, start), lines in periods.items():
@@ -302,7 +323,7 @@ def _entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Sub
 
 
 def _lasts(line: PaidLine, now: datetime) -> bool:
-    is_long = line.period_end - line.period_start > _A_MONTH
+    is_long = line.period_end - line.period_start > _A_MONTH and line.usage_type != "metered"
     return is_long and _is_periodic(line) and line.period_start <= now < line.period_end
 
 
@@ -310,8 +331,52 @@ def _is_periodic(line: PaidLine) -> bool:
     return line.billing_reason in _PERIODIC and not line.proration
 
 
-def _is_over(user: User, line: PaidLine, policy: Policy, now: datetime) -> bool:
+def _kind(user: User, line: PaidLine, policy: Policy) -> str | None:
+    """What a paid line is, None where it gives no tokens: usage, corrections under reset, things that are no packs, and
+    the empty line of a subscription that has not come yet, which may be a trial's."""
+    if line.billing_reason == CHECKOUT or (line.billing_reason in _BY_HAND and line.price_type == "one_time"):
+        return "pack"
+    if line.usage_type == "metered":
+        return None
+    if line.billing_reason == "subscription_update" and line.proration:
+        return None if policy.tokens_reset else "update"
+    if not _is_periodic(line):
+        return None
+    if line.amount == 0 and line.total == 0:
+        found = next((found for found in user.subscriptions if found.id == line.subscription), None)
+        if found is None:
+            return None
+        if found.trial_end is not None and line.period_end <= found.trial_end:
+            return "trial" if policy.trial_tokens else None
+    return "renewal" if line.billing_reason == "subscription_cycle" else "start"
+
+
+def _worth(line: PaidLine, kind: str, product: Product | None, policy: Policy) -> int | None:
+    """The tokens of a line, None where what decides it has not come yet. A change in mid-period counts for its part of
+    the whole interval, towards zero, and a credit against."""
+    if line.tokens is not None:
+        return line.tokens
+    if product is None:
+        return None
+    if kind == "trial":
+        return policy.trial_tokens
+    allowance = product.tokens * line.quantity
+    if kind != "update":
+        return allowance
+    if not line.full_period:
+        return None
+    part = int(allowance * min((line.period_end - line.period_start) / line.full_period, 1.0))
+    return -part if _is_credit(line) else part
+
+
+def _is_credit(line: PaidLine) -> bool:
+    return line.proration and (line.amount or 0) < 0
+
+
+def _is_over(user: User, line: PaidLine, kind: str, policy: Policy, now: datetime) -> bool:
     """Whether the line's time has passed; what would expire at once must not replace a balance that lives."""
+    if kind == "pack":
+        return line.paid_at + policy.token_ttl <= now
     over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
     return over or _expiry(user, line, line.paid_at, policy, now) <= now
 
