@@ -29,23 +29,30 @@ from worker.core.membership.tokens import CHECKOUT, Grant
 from worker.store import catalogue
 
 __all__ = [
+    "application_link",
     "ask_where_linkable",
     "candidates",
     "count_recompute",
     "customers_behind",
     "due_alarms",
+    "is_mirrored",
+    "lift_override",
+    "link_by_hand",
     "load",
     "lock_expired",
     "lock_users",
+    "make_admin",
     "name_customers",
     "save_access",
     "save_alarms",
     "save_grants",
     "save_links",
+    "save_override",
     "save_payments",
     "save_subscriptions",
     "stored_links",
     "take_recompute",
+    "unlinked",
     "unlinked_worth_a_look",
 ]
 
@@ -671,6 +678,93 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
         """,
         (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),
     )
+
+
+def save_override(conn: Connection, user: str, role: UserRole, *, until: datetime | None, note: str | None) -> None:
+    """The user has this role from now on, whatever Stripe says, until then."""
+    conn.execute(
+        """
+        insert into sync.overrides (user_id, role, until, note) values (%s, %s::user_role, %s, %s)
+        on conflict (user_id) do update
+        set role = excluded.role, until = excluded.until, note = excluded.note, created_at = now()
+        """,
+        (user, role.value, until, note),
+    )
+
+
+def lift_override(conn: Connection, user: str) -> bool:
+    """Whether there was one."""
+    return conn.execute("delete from sync.overrides where user_id = %s", (user,)).rowcount == 1
+
+
+def make_admin(conn: Connection, user: str) -> None:
+    conn.execute("update users set role = 'ADMIN' where id = %s", (user,))
+
+
+def is_mirrored(conn: Connection, customer: str) -> bool:
+    """Whether we heard of the customer, by an object of its own or by another's."""
+    return (
+        conn.execute(
+            """
+            select from stripe.customers where id = %(id)s and account = ''
+            union all
+            select from sync.customer_links where stripe_customer_id = %(id)s
+            """,
+            {"id": customer},
+        ).fetchone()
+        is not None
+    )
+
+
+def application_link(conn: Connection, customer: str) -> str | None:
+    """The user of a row in stripe_customers, where there is one."""
+    row = conn.execute("select user_id from stripe_customers where stripe_customer_id = %s", (customer,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def link_by_hand(conn: Connection, customer: str, user: str) -> None:
+    """The customer is this user, whoever it was; what Stripe sold to it moves along."""
+    conn.execute(
+        """
+        insert into sync.customer_links (stripe_customer_id, user_id, source, linked_at)
+        values (%s, %s, 'operator', now())
+        on conflict (stripe_customer_id) do update
+        set user_id = excluded.user_id, source = excluded.source, linked_at = now(), checked_at = now()
+        """,
+        (customer, user),
+    )
+    conn.execute("delete from stripe_customers where stripe_customer_id = %s and user_id <> %s", (customer, user))
+    conn.execute(
+        """
+        insert into stripe_customers (id, user_id, stripe_customer_id) values (%(customer)s, %(user)s, %(customer)s)
+        on conflict do nothing
+        """,
+        {"customer": customer, "user": user},
+    )
+
+
+def unlinked(conn: Connection, *, limit: int) -> list[Row]:
+    """Customers that are linked to nobody, those with the most live subscriptions first."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select
+                l.stripe_customer_id as customer, c.email, c.created, s.live as subscriptions,
+                l.checked_at as seen_at, coalesce(c.deleted, false) as deleted
+            from sync.customer_links as l
+            left join stripe.customers as c on c.id = l.stripe_customer_id and c.account = ''
+            cross join lateral (
+                select count(*) as live
+                from stripe.subscriptions
+                where customer = l.stripe_customer_id and account = '' and not deleted
+                    and status not in ('canceled', 'incomplete_expired')
+            ) as s
+            where l.user_id is null
+            order by s.live desc, l.stripe_customer_id
+            limit %s
+            """,
+            (limit,),
+        ).fetchall()
 
 
 def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:

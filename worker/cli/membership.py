@@ -1,0 +1,167 @@
+"""What a person decides about users: roles that override Stripe, links of customers, administrators."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from psycopg.rows import dict_row
+
+from schema.membership import UserRole
+from worker import config, log, membership
+from worker.cli.output import fail, say, say_json, say_table
+from worker.config import Settings
+from worker.store import membership as store
+from worker.store.pool import connect
+from worker.tasks import policy_of
+
+__all__ = ["register"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give the root its commands: override, link, setup-admin."""
+    app.command()(override)
+    app.command()(link)
+    app.command("setup-admin")(setup_admin)
+
+
+def override(
+    user: Annotated[str, typer.Argument(help="A user's id or e-mail.")],
+    role: Annotated[str | None, typer.Option(help="USER or PREMIUM.")] = None,
+    until: Annotated[str | None, typer.Option(help="When it ends: 2027-01-31, or a time in ISO 8601.")] = None,
+    note: Annotated[str | None, typer.Option(help="Why, for whoever looks later.")] = None,
+    lift: Annotated[bool, typer.Option("--lift", help="Take the override away.")] = False,
+) -> None:
+    """Give a user a role whatever Stripe says, or lift that; the user is computed at once. ADMIN and BANNED stay."""
+    if lift == (role is not None):
+        fail("say either --role USER, --role PREMIUM or --lift")
+    if lift and (until is not None or note is not None):
+        fail("--until and --note go with --role")
+    if role is not None and role not in (UserRole.USER, UserRole.PREMIUM):
+        fail(f"--role {role}: is neither USER nor PREMIUM (for an administrator: stripe-sync setup-admin)")
+    ends = _time(until)
+    settings = _quiet_settings()
+    with connect(settings, application="override") as conn, conn.transaction():
+        found = _user(conn, user)
+        held = store.lift_override(conn, found["id"]) if role is None else True
+        if not held:
+            fail(f"{found['id']} has no override")
+        if role is not None:
+            store.save_override(conn, found["id"], UserRole(role), until=ends, note=note)
+        membership.compute(conn, [found["id"]], policy_of(settings))
+        now = _user(conn, found["id"])
+    said = (
+        "is lifted" if role is None else f"is {role} " + (f"until {ends:%Y-%m-%d %H:%M %Z}" if ends else "until lifted")
+    )
+    say(f"The override of {now['id']} {said}; their role is {now['role']}.")
+
+
+def link(
+    customer: Annotated[str | None, typer.Argument(help="A customer's id, cus_...")] = None,
+    user: Annotated[str | None, typer.Argument(help="A user's id or e-mail.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take the customer from the user it is linked to, who is computed anew.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List customers that are linked to nobody.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Say which user a customer is, or list the customers that nobody is."""
+    settings = _quiet_settings()
+    if list_:
+        if customer is not None:
+            fail("--list takes no customer")
+        with connect(settings, application="link") as conn:
+            rows = store.unlinked(conn, limit=limit)
+        if as_json:
+            say_json(rows)
+        else:
+            say_table(("customer", "email", "created", "subscriptions", "seen_at"), rows)
+        return
+    if customer is None or user is None:
+        fail("name a customer and a user, or say --list")
+    with connect(settings, application="link") as conn, conn.transaction():
+        _link(conn, settings, customer, _user(conn, user)["id"], force=force)
+
+
+def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str, *, force: bool) -> None:
+    if not store.is_mirrored(conn, customer):
+        fail(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
+    before = store.stored_links(conn, [customer]).get(customer) or store.application_link(conn, customer)
+    if before == user:
+        say(f"{customer} is {user} already.")
+        return
+    if before is not None and not force:
+        fail(
+            f"{customer} is linked to {before}, and is not moved silently; --force moves it: its subscriptions then "
+            f"count for {user}, {before} is computed without them, tokens that were granted stay where they are"
+        )
+    # Both are locked, in the order of their ids, before anything of them is written.
+    store.lock_users(conn, [user, *([before] if before else [])])
+    store.link_by_hand(conn, customer, user)
+    policy = policy_of(settings)
+    membership.recompute(conn, [customer], policy)
+    if before is not None:
+        membership.compute(conn, [before], policy)
+    said = f", and no longer {before}" if before else ""
+    say(f"{customer} is {user}{said}; their role is {_user(conn, user)['role']}.")
+
+
+def setup_admin(
+    email: Annotated[str | None, typer.Argument(help="The user's e-mail; ADMIN_EMAIL otherwise.")] = None,
+) -> None:
+    """Make an existing user ADMIN. Nobody is created: sign up first."""
+    settings = _quiet_settings()
+    wanted = email or settings.admin_email
+    if not wanted:
+        fail("name the user's e-mail, or set ADMIN_EMAIL")
+    with connect(settings, application="setup-admin") as conn, conn.transaction():
+        found = _user(conn, wanted, by_email=True)
+        if found["role"] == UserRole.BANNED:
+            fail(f"{wanted} is BANNED: lift that first, by hand")
+        if found["role"] == UserRole.ADMIN:
+            say(f"{wanted} is ADMIN already.")
+            return
+        store.make_admin(conn, found["id"])
+    say(f"{wanted} is ADMIN now, and was {found['role']}.")
+
+
+def _quiet_settings() -> Settings:
+    settings = config.load()
+    log.configure(settings.model_copy(update={"log_level": "warning"}))
+    return settings
+
+
+def _user(conn: psycopg.Connection, named: str, *, by_email: bool = False) -> dict[str, Any]:
+    """The one user of that id, else of that e-mail (case aside)."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select id, email, role::text
+            from users
+            where (id = %(named)s and not %(by_email)s) or lower(email) = lower(%(named)s)
+            order by id = %(named)s desc
+            limit 3
+            """,
+            {"named": named, "by_email": by_email},
+        ).fetchall()
+    if not rows:
+        fail(f"there is no user {named}" + (": sign up with that e-mail first" if by_email else ""))
+    if rows[0]["id"] != named and len(rows) > 1:
+        fail(f"several users have the e-mail {named}: name one by id ({', '.join(row['id'] for row in rows)})")
+    return rows[0]
+
+
+def _time(said: str | None) -> datetime | None:
+    if said is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        fail(f"--until {said}: is neither a date such as 2027-01-31 nor a time in ISO 8601")
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= datetime.now(UTC):
+        fail(f"--until {said}: is over already")
+    return moment
