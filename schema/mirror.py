@@ -164,6 +164,12 @@ tables: dict[str, Table] = {
             _text("currency", "metadata_user_id"), _time("expires_at"),
             indexes=("customer", "payment_intent"),
         ),
+        _table(
+            "checkout_session_line_items",
+            _text("checkout_session", "price", "product", "description"), _int("quantity", "amount_subtotal"),
+            _int("amount_total"), _text("currency"),
+            indexes=("checkout_session", "product"),
+        ),
         _table("other_objects"),
     )
 }  # fmt: skip

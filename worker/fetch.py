@@ -113,8 +113,9 @@ def _completed(stripe: Source, key: Key, obj: Json) -> Json:
     whole = obj
     for children in object_type(key.object).children:
         members, more = embedded(obj, children.field)
-        url = obj.get(children.field, {}).get("url")
-        if not more or not isinstance(url, str):
+        shown = obj.get(children.field) or {}
+        url = children.path.format(id=key.id) if children.path else shown.get("url")
+        if not children.is_cut(obj) or not isinstance(url, str):
             continue
         path, _, query = url.partition("?")
         params: dict[str, Any] = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
@@ -123,7 +124,7 @@ def _completed(stripe: Source, key: Key, obj: Json) -> Json:
                 params["starting_after"] = members[-1]["id"]
             page = stripe.page(path, params, account=key.account)
             members, more = members + page.data, page.has_more
-        whole = {**whole, children.field: {**obj[children.field], "data": members, "has_more": False}}
+        whole = {**whole, children.field: {**shown, "data": members, "has_more": False}}
     return whole
 
 

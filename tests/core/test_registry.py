@@ -23,6 +23,7 @@ ELSEWHERE = [
     ("price", "recurring.interval_count", "recurring_interval_count"),
     ("price", "recurring.trial_period_days", "recurring_trial_period_days"),
     ("price", "recurring.usage_type", "recurring_usage_type"),
+    ("item", "price.product", "product"),
     ("customer", "metadata.user_id", "metadata_user_id"),
     ("customer", "metadata.userId", "metadata_user_id"),
     ("customer", "invoice_settings.default_payment_method", "invoice_settings_default_payment_method"),

@@ -1,5 +1,6 @@
 """Tokens that are bought once: on an invoice, or in a Checkout session that says what it sold."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from tests.factories import (
     Json,
     checkout_session,
     customer,
+    encoded,
     event,
     invoice,
     line_item,
@@ -20,7 +22,14 @@ from tests.factories import (
     refund,
     subscription,
 )
+from tests.sandboxes import Sandbox
+from worker import fetch, listing
+from worker.apply import Applier, compute_waiting
+from worker.arrival import arrival_of
 from worker.core.membership.access import Policy
+from worker.listing import Listing, Tally
+from worker.store import inbox
+from worker.stripe_api import Stripe
 
 Apply = Callable[..., None]
 
@@ -37,6 +46,25 @@ def _jenny(conn: psycopg.Connection, apply: Apply) -> None:
         event("product.created", product()),
         event("customer.created", customer("cus_jenny", user_id="jenny")),
     )
+
+
+def deliver(conn: psycopg.Connection, events: list[Json]) -> None:
+    """Store the events as the door does, and drain the inbox; this daemon can ask Stripe."""
+    inbox.store(conn, [arrival_of(encoded(event).decode()) for event in events])
+    Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
+
+
+def ask(conn: psycopg.Connection, stripe: Stripe) -> int:
+    conn.execute("update sync.asks set due_at = now()")
+    return fetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+
+
+def read_again(conn: psycopg.Connection, stripe: Stripe) -> Tally:
+    tally = Tally()
+    listing.read_whole(
+        conn, stripe, [Listing(object="checkout.session", path="/v1/checkout/sessions")], Policy(), tally
+    )
+    return tally
 
 
 ONCE = price("price_pack", product="prod_pack", type="one_time", recurring=None)
@@ -95,6 +123,64 @@ def test_a_session_that_says_nothing_or_is_not_paid_or_has_an_invoice_grants_not
     apply(event("checkout.session.completed", checkout_session("cs_1", **(told | more))))
 
     assert ledger(conn) == []
+
+
+def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    conn.execute("insert into users (id) values ('jack')")
+    sandbox.tell("stories/token_pack", user_id="jack", quantity=3)
+    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    deliver(conn, told)
+    before = ledger(conn)
+    sandbox.tell("clock", advance=20)
+
+    asked = ask(conn, stripe)
+    after = ledger(conn)
+    with_a_list = read_again(conn, stripe)
+    conn.execute("update sync.events set status = 'pending', next_attempt_at = now()")
+    deliver(conn, [])
+
+    assert before == []
+    assert asked >= 1
+    ((key, kind, amount, balance),) = after
+    assert re.fullmatch(r"cs:cs_test_\w+:line:li_\w+", key)
+    assert (kind, amount, balance) == ("pack", 1500, 1500)
+    assert ledger(conn) == after
+    assert with_a_list.repaired == 0
+    history = conn.execute("select amount, stripe_product_id is not null from payment_history").fetchall()
+    assert history == [(1500, True)]
+
+
+def test_what_was_sold_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+    conn.execute("insert into users (id) values ('jack')")
+    sandbox.tell("stories/token_pack", user_id="jack")
+    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    products = [one for one in told if one["type"].startswith(("product.", "price."))]
+    deliver(conn, [one for one in told if one not in products])
+    sandbox.tell("clock", advance=20)
+    ask(conn, stripe)
+    before = ledger(conn)
+
+    deliver(conn, products)
+    compute_waiting(conn, Policy())
+
+    assert before == []
+    assert [(kind, amount) for _, kind, amount, _ in ledger(conn)] == [("pack", 500)]
+
+
+def test_only_sessions_that_nothing_else_explains_are_asked_for(conn: psycopg.Connection) -> None:
+    deliver(
+        conn,
+        [
+            event("checkout.session.completed", checkout_session("cs_1", mode="subscription", invoice=None)),
+            event("checkout.session.completed", checkout_session("cs_2", mode="payment", invoice="in_1")),
+            event("checkout.session.completed", checkout_session("cs_3", mode="payment", invoice=None, payment_status="unpaid")),
+            event("checkout.session.completed", checkout_session("cs_4", mode="payment", invoice=None)),
+        ],
+    )  # fmt: skip
+
+    assert conn.execute("select id from sync.asks").fetchall() == [("cs_4",)]
 
 
 def test_a_trial_grants_its_own_allowance(conn: psycopg.Connection, apply: Apply) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from worker.core.event import DELETED, UPDATED, Event
-from worker.core.paths import Json, embedded
+from worker.core.paths import Json
 from worker.core.registry import ObjectType, is_preview, object_type
 from worker.core.version import (
     DELETED_HASH,
@@ -136,7 +136,7 @@ def is_incomplete(type_: ObjectType, obj: Json) -> bool:
 
 def _is_cut(type_: ObjectType, obj: Json) -> bool:
     """Whether Stripe holds more children than the object shows."""
-    return any(embedded(obj, children.field)[1] for children in type_.children)
+    return any(children.is_cut(obj) for children in type_.children)
 
 
 def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:

@@ -5,7 +5,7 @@ migration. A column is read from the field of its own name unless `columns` says
 here is kept whole in `stripe.other_objects`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schema import mirror
-from worker.core.paths import Json, Read, at, first_of_children
+from worker.core.paths import Json, Read, at, embedded, first_of_children
 
 __all__ = ["TYPES", "Children", "Column", "ObjectType", "is_preview", "object_type"]
 
@@ -42,11 +42,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Children:
-    """A list embedded in its parent: one family, one version. `parent` is the children's column that holds its id."""
+    """A list embedded in its parent: one family, one version. `parent` is the children's column that holds its id.
+
+    Stripe embeds its beginning, or, where `path` says where it is read ({id}: the parent's), nothing at all. `wanted`:
+    whether this parent's is worth reading then.
+    """
 
     field: str
     type: "ObjectType"
     parent: str
+    path: str | None = None
+    wanted: Callable[[Json], bool] = lambda _: True
+
+    def is_cut(self, obj: Json) -> bool:
+        """Whether Stripe holds more children than the object shows."""
+        return embedded(obj, self.field)[1] and self.wanted(obj)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +137,11 @@ def _invoice_payment_intent(obj: Json) -> object:
     )
 
 
+def _sold_without_an_invoice(session: Json) -> bool:
+    """Only then does nothing else say what a Checkout session has sold."""
+    return session.get("mode") == "payment" and session.get("payment_status") == "paid" and not session.get("invoice")
+
+
 _subscription_item = _type(
     "subscription_item",
     "subscription_items",
@@ -154,6 +169,8 @@ _invoice_line_item = _type(
         "period_end": "period.end",
     },
 )
+
+_sold_item = _type("item", "checkout_session_line_items", url=None, columns={"product": "price.product"})
 
 TYPES: dict[str, ObjectType] = {
     row.name: row
@@ -253,6 +270,15 @@ TYPES: dict[str, ObjectType] = {
             url="/v1/checkout/sessions/{id}",
             final=("complete", "expired"),
             columns={"customer_details_email": "customer_details.email", "metadata_user_id": _USER_ID},
+            children=(
+                Children(
+                    field="line_items",
+                    type=_sold_item,
+                    parent="checkout_session",
+                    path="/v1/checkout/sessions/{id}/line_items",
+                    wanted=_sold_without_an_invoice,
+                ),
+            ),
         ),
     )
 }

@@ -123,6 +123,11 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
         where i.product = any(%(products)s) and i.account = '' and v.customer is not null
         union
         select v.customer
+        from stripe.checkout_session_line_items as i
+        join stripe.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
+        where i.product = any(%(products)s) and i.account = '' and v.customer is not null
+        union
+        select v.customer
         from stripe.prices as p
         join stripe.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
         join stripe.invoices as v on v.id = i.invoice and v.account = i.account

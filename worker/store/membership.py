@@ -473,11 +473,36 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
                 period_end=row["paid_at"],
             )
         )
+    for row in _rows(conn, _SOLD, users):
+        fresh[row.pop("user_id")].append(
+            PaidLine(
+                **row,
+                billing_reason=CHECKOUT,
+                subscription=None,
+                proration=False,
+                period_start=row["paid_at"],
+                period_end=row["paid_at"],
+            )
+        )
     return fresh, running
 
 
-# Packs that Checkout sold without an invoice, and that say what they are. Paid late (a bank transfer), the session itself
-# does not say when: its payment does no better, so the time to live counts from when it was opened.
+# What Checkout sold without an invoice, as its line items tell it: they were read apart.
+_SOLD = """
+    select
+        l.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
+        i.amount_subtotal as amount, coalesce(s.created, s.observed_at) as paid_at
+    from sync.customer_links as l
+    join stripe.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    join stripe.checkout_session_line_items as i on i.checkout_session = s.id and i.account = '' and not i.deleted
+    where l.user_id = any(%s) and s.mode = 'payment' and s.payment_status = 'paid' and s.invoice is null
+        and not s.deleted and not coalesce(s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product', false)
+        and not exists (
+            select from sync.token_grants as g where g.source_key = 'cs:' || s.id || ':line:' || i.id
+        )
+"""
+# The same, where the session's metadata says it. Paid late (a bank transfer), the session itself does not say when: its
+# payment does no better, so the time to live counts from when it was opened.
 _PACKS = """
     select l.user_id, s.id as invoice, s.data->'metadata' as metadata, coalesce(s.created, s.observed_at) as paid_at
     from sync.customer_links as l
@@ -844,7 +869,7 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
 def save_payments(conn: Connection, users: Collection[str]) -> None:
     """`payment_history` holds the succeeded payments of these users' customers; equal rows are not written.
 
-    A payment's product is that of the largest line of the invoice it paid, where it paid one.
+    A payment's product is that of the largest line of the invoice, or of the Checkout session, that it paid.
     """
     conn.execute(
         """
@@ -855,17 +880,25 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
         from sync.customer_links as l
         join stripe.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
         left join lateral (
-            select n.product
-            from stripe.invoice_line_items as n
-            where n.account = '' and not n.deleted and n.invoice in (
-                select i.invoice
+            select b.product
+            from (
+                select n.product, n.amount, n.id
+                from stripe.invoice_line_items as n
+                where n.account = '' and not n.deleted and n.invoice in (
+                    select i.invoice
+                    union all
+                    select a.invoice from stripe.invoice_payments as a
+                    where a.payment_payment_intent = i.id and a.account = ''
+                    union all
+                    select v.id from stripe.invoices as v where v.payment_intent = i.id and v.account = ''
+                )
                 union all
-                select a.invoice from stripe.invoice_payments as a
-                where a.payment_payment_intent = i.id and a.account = ''
-                union all
-                select v.id from stripe.invoices as v where v.payment_intent = i.id and v.account = ''
-            )
-            order by n.amount desc, n.id
+                select t.product, t.amount_total, t.id
+                from stripe.checkout_sessions as s
+                join stripe.checkout_session_line_items as t on t.checkout_session = s.id and t.account = ''
+                where s.payment_intent = i.id and s.account = '' and not t.deleted
+            ) as b
+            order by b.amount desc, b.id
             limit 1
         ) as n on true
         left join stripe_products as p on p.id = n.product

@@ -61,7 +61,8 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaidLine:
-    """A line of a paid invoice that has no row in the ledger yet, or a Checkout session of packs (`line` is empty then).
+    """A line of a paid invoice that has no row in the ledger yet, or of a Checkout session of packs that has no invoice (its
+    id is the `invoice` then, and `line` is empty where its metadata says what was sold).
 
     `amount` is before discounts; `full_period` how long the price's whole interval is that ends with the line.
     """

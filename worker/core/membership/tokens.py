@@ -49,7 +49,10 @@ class Grant:
 
 
 def source_key(line: PaidLine) -> str:
-    return f"invoice:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"
+    """What was paid: a line of an invoice or of a Checkout session, or a session by what its metadata says."""
+    if line.billing_reason != CHECKOUT:
+        return f"invoice:{line.invoice}:line:{line.line}"
+    return f"cs:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"
 
 
 def expire(user: User, now: datetime) -> Grant | None:
