@@ -7,7 +7,7 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.store import Record
 
-__all__ = ["complete", "expire", "open_session"]
+__all__ = ["complete", "expire", "line_item_id", "open_session"]
 
 _OPEN_SECONDS = 24 * 3600
 
@@ -33,6 +33,11 @@ def open_session(
     }
     account.create("checkout.session", record)
     return id
+
+
+def line_item_id(session: Record, index: int) -> str:
+    """The id of one of the things that the session sells."""
+    return f"li_{session['id'][-22:]}{index:02}"
 
 
 def complete(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sandbox import checkout
 from sandbox.api.call import Call
 from sandbox.api.params import Params
 from sandbox.errors import invalid
@@ -53,7 +54,7 @@ def line_items(session: Record, call: Call) -> list[dict[str, Any]]:
         amount = price["unit_amount"] * quantity
         shown.append(
             {
-                "id": f"li_{session['id'][-22:]}{index:02}",
+                "id": checkout.line_item_id(session, index),
                 "object": "item",
                 "amount_discount": 0,
                 "amount_subtotal": amount,

@@ -7,6 +7,7 @@ to it is entitled, and one grant of tokens for each paid line of a first or a re
 from typing import Any
 
 from sandbox.account import Account
+from sandbox.checkout import line_item_id
 from sandbox.store import Record
 
 __all__ = ["clawbacks", "customers_of", "grants", "of_user", "subscriptions_of"]
@@ -82,10 +83,10 @@ def grants(account: Account, user_id: str) -> dict[str, int]:
                     made[f"invoice:{invoice['id']}:line:{line['id']}"] = tokens
         for session in account.view.owned("checkout.session", "customer", customer["id"]):
             if session["mode"] == "payment" and session.get("payment_status") == "paid":
-                products = [account.get("price", price)["product"] for price, _ in session["_prices"]]
-                counts = [quantity for _, quantity in session["_prices"]]
-                tokens = sum(_tokens(account, product) * n for product, n in zip(products, counts, strict=True))
-                made[f"cs:{session['id']}"] = tokens
+                for index, (price, quantity) in enumerate(session["_prices"]):
+                    tokens = _tokens(account, account.get("price", price)["product"]) * quantity
+                    if tokens:
+                        made[f"cs:{session['id']}:line:{line_item_id(session, index)}"] = tokens
     return made
 
 
@@ -119,7 +120,7 @@ def _granted_for(account: Account, charge: Record, granted: dict[str, int]) -> i
     """The tokens that a charge has paid for."""
     keys = [f"invoice:{charge['_invoice']}:"]
     sessions = account.view.owned("checkout.session", "payment_intent", charge["payment_intent"])
-    keys += [f"cs:{session['id']}" for session in sessions]
+    keys += [f"cs:{session['id']}:" for session in sessions]
     return sum(tokens for source, tokens in granted.items() if source.startswith(tuple(keys)))
 
 
