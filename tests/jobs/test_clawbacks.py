@@ -112,3 +112,20 @@ def test_what_is_uncertain_takes_nothing_until_it_is_settled(conn: psycopg.Conne
 
     assert doubtful == 1
     assert [row[0] for row in ledger(conn)] == ["invoice:in_1:line:il_1", "refund:re_1"]
+
+
+def test_a_refund_waits_for_the_lines_that_stripe_cut_off(conn: psycopg.Connection, apply: Apply) -> None:
+    start = int(time.time()) - 3600
+    lines = [line_item(f"il_{n}", period_start=start, period_end=start + 30 * DAY) for n in range(3)]
+    paid = {"finalized_at": start, "paid_at": start, "voided_at": None, "marked_uncollectible_at": None}
+    cut = invoice(lines=lines[:2], has_more=True, status_transitions=paid)
+    others = [made for made in bought() if made["type"] != "invoice.paid"]
+    apply(*others, event("invoice.paid", cut, created=start), event("refund.created", refund(), created=start))
+    before = [row[:2] for row in ledger(conn)]
+
+    whole = invoice(lines=lines, status_transitions=paid)
+    apply(event("invoice.updated", whole, created=start + 60))
+
+    assert before == [("invoice:in_1:line:il_0", 1000), ("invoice:in_1:line:il_1", 1000)]
+    assert [row[:2] for row in ledger(conn)[2:]] == [("invoice:in_1:line:il_2", 1000), ("refund:re_1", -3000)]
+    assert rows(conn, "select tokens from users") == [(0,)]

@@ -528,6 +528,7 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
     """Per bill the refunds, and the disputes that were lost, that the ledger does not have: settled rows alone.
 
     A bill's payments are those that say so themselves, else (in old shapes) the one that the invoice names.
+    An invoice whose lines are still being read waits: what it granted is not known whole.
     """
     found: dict[str, list[Clawback]] = defaultdict(list)
     seen: set[str] = set()
@@ -538,6 +539,7 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
             select b.id as bill, i.amount_paid as paid, p.payment_payment_intent as intent, p.payment_charge as charge
             from unnest(%(bills)s::text[]) as b (id)
             join stripe.invoices as i on i.id = b.id and i.account = ''
+                and not (i.unsettled and coalesce((i.data->'lines'->>'has_more')::boolean, false))
             cross join lateral (
                 select payment_payment_intent, payment_charge
                 from stripe.invoice_payments
