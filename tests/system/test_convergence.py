@@ -387,7 +387,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
 
 
 def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> None:
-    """Role, status and product of every user, and what the ledger says was granted for each paid line."""
+    """Role, status, product and tokens of every user, and what the ledger says was granted and taken for what."""
     wrong: list[str] = []
     with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
         held = {
@@ -396,7 +396,9 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
                 "select id, role::text, membership_status::text, stripe_product_id, tokens from users"
             )
         }
-        ledger = conn.execute("select user_id, source_key, amount, balance_after from sync.token_grants").fetchall()
+        ledger = conn.execute(
+            "select user_id, source_key, amount, balance_after from sync.token_grants order by id"
+        ).fetchall()
     for user, life in users.items():
         expected = sandbox.ask(f"expected?user_id={user}")
         # Which of several products is the best is the daemon's to say: the sandbox takes the newest, it the larger.
@@ -414,7 +416,17 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         # What was paid 41 days ago has lapsed: its row in the ledger says 0.
         if granted.keys() != owed.keys() or any(granted[key] not in (owed[key], 0) for key in owed):
             wrong.append(f"{user}: granted {granted}, owed {owed}")
-        if not life.long_ago and not life.lately and granted != owed:
-            wrong.append(f"{user}: granted {granted}, owed {owed}")
+        # Nobody spends here: the balance is what the ledger ends with.
+        mine = [row for row in ledger if row["user_id"] == user]
+        if held[user]["tokens"] != (mine[-1]["balance_after"] if mine else 0):
+            wrong.append(f"{user}: holds {held[user]['tokens']}, the ledger says {mine[-1:]}")
+        if life.long_ago or life.lately:
+            continue
+        taken = {row["source_key"].partition(":")[2]: -row["amount"] for row in mine if row["amount"] < 0}
+        back = {clawback["object"]: clawback["tokens"] for clawback in expected["clawbacks"]}
+        if (granted, taken) != (owed, back):
+            wrong.append(f"{user}: granted {granted}, owed {owed}; taken {taken}, to be taken {back}")
+        if held[user]["tokens"] != sum(owed.values()) - sum(back.values()):
+            wrong.append(f"{user}: holds {held[user]['tokens']}, of {owed} less {back}")
     assert not wrong, "\n".join(wrong)
     assert len({row["source_key"] for row in ledger}) == len(ledger)
