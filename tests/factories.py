@@ -4,8 +4,6 @@ A test names what it is about and leaves the rest to the factory. Objects come i
 take: OLD, the last version before periods, prices and payments moved, and NEW. Nothing here imports the product.
 """
 
-import hashlib
-import hmac
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 
 __all__ = ["DAY", "NEW", "NOW", "OLD", "Json", "charge", "checkout_session", "coupon", "customer", "discount", "dispute",
            "encoded", "event", "invoice", "invoice_payment", "line_item", "listing", "payment_intent", "payment_method",
-           "plan", "previous_attributes", "price", "product", "refund", "signed", "stub", "subscription",
+           "plan", "previous_attributes", "price", "product", "refund", "stub", "subscription",
            "subscription_item", "thin_event", "update"]  # fmt: skip
 
 Json = dict[str, Any]
@@ -101,12 +99,6 @@ def stub(obj: Json) -> Json:
 
 def encoded(body: Json) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def signed(body: bytes, secret: str, timestamp: int) -> str:
-    """The value of the Stripe-Signature header for these bytes."""
-    digest = hmac.new(secret.encode(), str(timestamp).encode() + b"." + body, hashlib.sha256).hexdigest()
-    return f"t={timestamp},v1={digest}"
 
 
 def listing(data: Sequence[Json], *, url: str = "/v1/things", has_more: bool = False) -> Json:

@@ -9,6 +9,7 @@ import redis
 from tests import factories, sandboxes
 from tests.backends import Backend
 from tests.factories import Json
+from tests.processes import SECRET, sign
 from tests.sandboxes import Sandbox
 from worker.apply import Applier, compute_waiting
 from worker.core.membership.access import Policy
@@ -25,7 +26,7 @@ def apply(conn: psycopg.Connection) -> Callable[..., None]:
     def run(*events: Json, batch_size: int = 500, policy: Policy | None = None) -> None:
         bodies = [factories.encoded(event) for event in events]
         now = 1_000
-        arrivals = [read(body, factories.signed(body, "whsec_test", now), ["whsec_test"], now=now) for body in bodies]
+        arrivals = [read(body, sign(body, timestamp=now), [SECRET], now=now) for body in bodies]
         inbox.store(conn, list({arrival.id: arrival for arrival in arrivals}.values()))
         applier = Applier(livemode=False, policy=policy or Policy(), batch_size=batch_size)
         applier.drain(conn)
