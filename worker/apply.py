@@ -1,6 +1,7 @@
 """The job that drains the inbox: lease, lock, decide, write, compute the users, mark done, commit; until it is empty."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +10,7 @@ from functools import partial
 import msgspec
 import psycopg
 
-from worker import log, membership, walk
+from worker import log, membership, metrics, walk
 from worker.core.event import Event, NotAnEvent, read_event
 from worker.core.fold import Key, Observation, observe
 from worker.core.membership.access import Policy
@@ -95,7 +96,7 @@ class Applier:
         """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
         try:
             with conn.transaction():
-                self._apply(conn, [work.event for work in batch])
+                outcomes = self._apply(conn, [work.event for work in batch])
         except Exception as error:  # whatever a body can cause must not stop the others
             if conn.broken:
                 raise
@@ -106,6 +107,9 @@ class Applier:
             middle = len(batch) // 2
             self._apply_or_halve(conn, batch[:middle])
             self._apply_or_halve(conn, batch[middle:])
+        else:
+            for outcome, number in outcomes.items():
+                metrics.EVENTS_APPLIED.labels(outcome).inc(number)
 
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
         """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
@@ -113,12 +117,15 @@ class Applier:
         if isinstance(error, UNAVAILABLE):
             # Somebody holds a lock, or the server is short of something: no fault of the event's, so nothing is counted.
             inbox.release(conn, event.id, error=said, pause=timedelta(seconds=BUSY_SECONDS))
+            metrics.EVENTS_PUT_OFF.labels("released").inc()
             _log.warning("event.released", event_id=event.id, error=type(error).__name__)
         elif isinstance(error, Permanent) or event.attempts >= self.max_attempts:
             inbox.park(conn, event.id, error=said)
+            metrics.EVENTS_PUT_OFF.labels("parked").inc()
             _log.error("event.parked", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
         else:
             inbox.retry(conn, event.id, error=said, pause=timedelta(seconds=min(2**event.attempts, 600)))
+            metrics.EVENTS_PUT_OFF.labels("retried").inc()
             _log.warning("event.retried", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
 
     def _apply_thin(self, conn: psycopg.Connection, event: Event) -> dict[str, str]:
@@ -141,8 +148,9 @@ class Applier:
         asks.want(conn, [wanted])
         return {event.id: ASKED}
 
-    def _apply(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
-        """Write what the events show, compute the users concerned, and mark each event with what became of it."""
+    def _apply(self, conn: psycopg.Connection, events: Sequence[Event]) -> Counter[str]:
+        """Write what the events show, compute the users concerned, and mark each event with what became of it; returns how
+        many came to what."""
         outcomes: dict[str, str] = {}
         observations: list[Observation] = []
         for event in events:
@@ -158,6 +166,7 @@ class Applier:
         for result in record(conn, observations, self.policy, settle=settle):
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
         inbox.mark_done(conn, outcomes)
+        return Counter(outcomes.values())
 
 
 def _thin_target(event: Event) -> Wanted | None:

@@ -1,18 +1,28 @@
-"""What is counted, for Prometheus: each process counts for itself."""
+"""What is counted, for Prometheus: each process counts for itself, and workers leave their counts in the database.
 
-from prometheus_client import Counter, Histogram
+The web process shows its own at GET /metrics, and the workers', which have no door, from `sync.counters`.
+"""
+
+import json
+
+from prometheus_client import REGISTRY, Counter, Histogram
 
 __all__ = [
+    "EVENTS_APPLIED",
+    "EVENTS_PUT_OFF",
     "EVENTS_RECEIVED",
     "EVENTS_REFUSED",
     "FETCHES",
     "STRIPE_RATE_WAIT_SECONDS",
     "STRIPE_REQUESTS",
     "WAKE_UPS",
+    "Unsaved",
 ]
 
 EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered 200, by what they were", ["outcome"])
 EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Requests not stored, by the error's code", ["code"])
+EVENTS_APPLIED = Counter("stripe_sync_events_applied", "Events done, by what became of them", ["outcome"])
+EVENTS_PUT_OFF = Counter("stripe_sync_events_put_off", "Events that failed: retried, parked or released", ["outcome"])
 WAKE_UPS = Counter("stripe_sync_wake_ups", "Wake-ups for the workers, by what became of them", ["outcome"])
 STRIPE_REQUESTS = Counter(
     "stripe_sync_stripe_requests", "Requests to Stripe, by what came of them", ["operation", "outcome"]
@@ -23,3 +33,30 @@ STRIPE_RATE_WAIT_SECONDS = Histogram(
 FETCHES = Counter(
     "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
 )
+
+
+class Unsaved:
+    """What this process has counted since it was last asked: whole numbers, by name and labels."""
+
+    def __init__(self) -> None:
+        self._saved: dict[str, int] = {}
+
+    def take(self) -> dict[str, int]:
+        """What came since the last time, by `name {labels as JSON}`. What is taken counts as saved."""
+        now = dict(_counted())
+        fresh = {name: value - self._saved.get(name, 0) for name, value in now.items()}
+        self._saved = now
+        return {name: value for name, value in fresh.items() if value}
+
+
+def _counted() -> list[tuple[str, int]]:
+    return [
+        (
+            f"{sample.name.removeprefix('stripe_sync_').removesuffix('_total')} {json.dumps(sample.labels, sort_keys=True)}",
+            int(sample.value),
+        )
+        for family in REGISTRY.collect()
+        if family.type == "counter" and family.name.startswith("stripe_sync_")
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    ]

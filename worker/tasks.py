@@ -12,12 +12,12 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import audit, catchup, celery_app, fetch, log, membership, reconcile, refresh
+from worker import audit, catchup, celery_app, fetch, log, membership, metrics, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
 from worker.errors import Permanent, Temporary
-from worker.store import asks, health, inbox, runs, shards
+from worker.store import asks, counters, health, inbox, runs, shards
 from worker.store import membership as membership_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api import Stripe
@@ -31,6 +31,7 @@ OUTAGE_SECONDS = 60
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
+COUNTS_SAVED_SECONDS = 5
 
 
 def register(app: Celery, settings: Settings) -> None:
@@ -215,6 +216,7 @@ class _Process:
         self._queue: redis.Redis | None = None
         self._stripe: Stripe | None = None
         self._soon_again = float("-inf")
+        self._unsaved, self._saved_at = metrics.Unsaved(), float("-inf")
 
     @property
     def name(self) -> str:
@@ -233,12 +235,20 @@ class _Process:
             if self._conn is None or self._conn.closed:
                 self._conn = connect(self._settings, application="worker")
             try:
-                return work(self._conn)
+                done = work(self._conn)
+                self._save_counts(self._conn)
             except UNAVAILABLE:
                 self._conn.close()
                 raise
+            return done
 
         return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
+
+    def _save_counts(self, conn: psycopg.Connection) -> None:
+        """Leave what was counted in the database, now and then; what a killed process had not saved is not counted."""
+        if time.monotonic() - self._saved_at > COUNTS_SAVED_SECONDS:
+            self._saved_at = time.monotonic()
+            counters.add_all(conn, self._unsaved.take())
 
     def recruit(self) -> None:
         """Others may help with the inbox."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -196,8 +197,20 @@ class _Shared(Collector):
     def collect(self) -> Iterator[Metric]:
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
-        for name, value in self._counters.items():
-            yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
+        families: dict[str, CounterMetricFamily] = {}
+        for said, value in sorted(self._counters.items()):
+            name, _, labels = said.partition(" ")
+            if not labels:
+                yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
+                continue
+            # The web process counts some of the same by itself: the workers' sums have names of their own.
+            named: dict[str, str] = json.loads(labels)
+            family = families.setdefault(
+                name,
+                CounterMetricFamily(f"stripe_sync_worker_{name}", name.replace("_", " "), labels=sorted(named)),
+            )
+            family.add_metric([named[label] for label in sorted(named)], value)
+        yield from families.values()
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -105,6 +106,21 @@ def test_a_sign_up_makes_the_user_premium(daemon: Daemon, sandbox: Sandbox) -> N
         assert conn.execute("select status, stripe_product_id from payment_history").fetchall() == [
             ("succeeded", expected["stripe_product_id"])
         ]
+
+
+def test_what_workers_count_is_shown_by_the_door(daemon: Daemon) -> None:
+    daemon.start_web()
+    daemon.start("worker")
+    daemon.start("beat")
+
+    assert set(post_all(daemon, history(3))) == {200}
+
+    def counted() -> int:
+        _, metrics = daemon.get("/metrics", authorization="Bearer token")
+        found = re.findall(r'^stripe_sync_worker_events_applied_total\{outcome="\w+"\} (\d+)', metrics, re.MULTILINE)
+        return sum(int(number) for number in found)
+
+    eventually(lambda: counted() == 12)
 
 
 def test_shuffled_and_doubled_deliveries_to_two_workers_end_at_the_newest_versions(daemon: Daemon) -> None:

@@ -1,8 +1,10 @@
 """What the workers count, in `sync.counters`: the web process shows it at GET /metrics."""
 
+from collections.abc import Mapping
+
 import psycopg
 
-__all__ = ["CAUGHT_UP", "FETCHED", "add", "read"]
+__all__ = ["CAUGHT_UP", "FETCHED", "add", "add_all", "read"]
 
 CAUGHT_UP = "events_caught_up"
 FETCHED = "objects_fetched"
@@ -11,12 +13,20 @@ FETCHED = "objects_fetched"
 def add(conn: psycopg.Connection, name: str, number: int) -> None:
     """Count so many more."""
     if number:
+        add_all(conn, {name: number})
+
+
+def add_all(conn: psycopg.Connection, numbers: Mapping[str, int]) -> None:
+    """Count so many more of each."""
+    if numbers:
+        names = sorted(numbers)
         conn.execute(
             """
-            insert into sync.counters as c (name, value) values (%s, %s)
+            insert into sync.counters as c (name, value)
+            select name, value from unnest(%b::text[], %b::bigint[]) as n (name, value) order by name
             on conflict (name) do update set value = c.value + excluded.value
             """,
-            (name, number),
+            (names, [numbers[name] for name in names]),
         )
 
 
