@@ -79,12 +79,12 @@ def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) 
         return
     rev, deleted = mirror.standing(conn, ask.key)
     answer = stripe.retrieve(ask.path, account=ask.account)
-    if ask.object == "event":
-        _receive(conn, ask, answer)
-        return
     if answer.missing and not deleted and ask.missing_at is None:
         # A replica may not have it yet; what a second look does not find either is gone.
         asks.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
+        return
+    if ask.object == "event":
+        _receive(conn, ask, answer)
         return
     seen = _observation(stripe, ask, answer)
     with conn.transaction():

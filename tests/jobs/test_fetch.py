@@ -599,3 +599,19 @@ def test_without_a_key_a_thin_event_waits_for_one(conn: psycopg.Connection, sand
     assert parked == [("parked", "needs_key")]
     assert rows(conn, "select status, outcome from sync.events") == [("done", "asked")]
     assert held(conn) == [("Waited for", False, False)]
+
+
+def test_a_snapshot_that_a_replica_does_not_have_yet_is_asked_for_again(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.post("/v1/customers", name="Told by the twin")
+    (told,) = stripe.page("/v1/events").data
+    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": told["id"]})
+
+    ask(conn, Canned(Answer(None, deleted=True, missing=True, read_at=told["created"])))
+    still = waiting(conn)
+    ask(conn, stripe)
+    deliver(conn)
+
+    assert still == [("event", told["id"], True)]
+    assert held(conn) == [("Told by the twin", False, False)]
