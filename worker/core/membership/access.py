@@ -4,14 +4,30 @@ The meaning of every status follows Stripe's (docs.stripe.com/billing/subscripti
 cancellation waits for the period's end, `unpaid` and `paused` give no service, a pause of collection changes nothing.
 """
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.facts import Item, Product, Subscription, User
 
-__all__ = ["KNOWN_STATUSES", "Access", "Policy", "is_entitled", "project", "standing"]
+__all__ = [
+    "KNOWN_STATUSES",
+    "Access",
+    "Candidate",
+    "Decision",
+    "Policy",
+    "Preference",
+    "Rule",
+    "Service",
+    "decide",
+    "is_entitled",
+    "project",
+    "service",
+    "standing",
+]
 
 _BEST_FIRST = (
     MembershipStatus.ACTIVE,
@@ -54,39 +70,129 @@ class Access:
     by: str | None
 
 
+class Service(enum.StrEnum):
+    """Whether a subscription gives service now, and why."""
+
+    ACTIVE = "active"
+    TRIALING = "trialing"
+    PAST_DUE = "past_due"
+    IN_GRACE = "in_grace"
+    GRACE_OVER = "grace_over"
+    NONE = "none"
+    UNKNOWN_STATUS = "unknown_status"
+
+
+_ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Service.IN_GRACE})
+
+
+class Rule(enum.StrEnum):
+    """What made a role, a membership status or a product what it is."""
+
+    UNTOUCHED = "untouched"
+    OVERRIDE = "override"
+    ENTITLED = "entitled"
+    UNKNOWN_STATUS = "unknown_status"
+    NOTHING_ENTITLES = "nothing_entitles"
+    BEST_STANDING = "best_standing"
+    NEVER_SUBSCRIBED = "never_subscribed"
+
+
+class Preference(NamedTuple):
+    """How good an entitling item is, in the order that counts; the least is the best."""
+
+    role: bool
+    status: int
+    tokens: int
+    created: float
+    subscription: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An item of a subscription that gives service."""
+
+    subscription: Subscription
+    item: Item
+    preference: Preference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The access, and what made it: the rule of each column, the candidates with the best first, and the subscription
+    whose standing is the user's."""
+
+    access: Access
+    role: Rule
+    membership_status: Rule
+    stripe_product_id: Rule
+    candidates: tuple[Candidate, ...]
+    standing_of: Subscription | None
+
+
 def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Access:
     """The access that the facts give. A status nobody knows yet changes nothing; ADMIN and BANNED keep their role."""
-    entitling = [
-        (subscription, item)
+    return decide(user, products, policy, now).access
+
+
+def decide(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Decision:
+    """The access that the facts give, with the rules that made it."""
+    entitling = (
+        Candidate(subscription=subscription, item=item, preference=_preference(subscription, item, products))
         for subscription in user.subscriptions
         if is_entitled(subscription, policy, now)
         for item in subscription.items
         if item.product
-    ]
-    best = min(entitling, key=lambda pair: _preference(pair[0], pair[1], products), default=None)
+    )
+    candidates = sorted(entitling, key=lambda candidate: candidate.preference)
+    best = candidates[0] if candidates else None
     unknown = any(subscription.status not in KNOWN_STATUSES for subscription in user.subscriptions)
     keep = unknown and best is None
-    return Access(
-        role=_role(user, best, products, now, keep=keep),
-        membership_status=user.membership_status if keep else standing(user),
-        stripe_product_id=user.stripe_product_id if keep else best[1].product if best else None,
-        by=best[0].id if best else None,
+    by_product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
+    role, by_role = _role(user, best, products, now, otherwise=by_product)
+    held = None if keep else _best_standing(user)
+    by_status = Rule.UNKNOWN_STATUS if keep else Rule.BEST_STANDING if held else Rule.NEVER_SUBSCRIBED
+    return Decision(
+        access=Access(
+            role=role,
+            membership_status=held[0] if held else user.membership_status,
+            stripe_product_id=user.stripe_product_id if keep else best.item.product if best else None,
+            by=best.subscription.id if best else None,
+        ),
+        role=by_role,
+        membership_status=by_status,
+        stripe_product_id=by_product,
+        candidates=tuple(candidates),
+        standing_of=held[1] if held else None,
     )
 
 
 def standing(user: User) -> MembershipStatus:
     """The best of the subscriptions' standings; a user who never had one stays as they are."""
-    found = {_standing(subscription) for subscription in user.subscriptions} - {None}
-    return next((status for status in _BEST_FIRST if status in found), user.membership_status)
+    best = _best_standing(user)
+    return best[0] if best else user.membership_status
 
 
 def is_entitled(subscription: Subscription, policy: Policy, now: datetime) -> bool:
-    """Whether the subscription gives service now. Grace is counted from the start of the period that is not paid."""
+    """Whether the subscription gives service now."""
+    return service(subscription, policy, now) in _ENTITLED
+
+
+def service(subscription: Subscription, policy: Policy, now: datetime) -> Service:
+    """The service that the subscription gives now. Grace is counted from the start of the period that is not paid."""
     if subscription.status != "past_due":
-        return subscription.status in ("active", "trialing")
+        if subscription.status not in KNOWN_STATUSES:
+            return Service.UNKNOWN_STATUS
+        return Service(subscription.status) if subscription.status in _ENTITLED_FIRST else Service.NONE
     if policy.past_due_grace is None or subscription.period_start is None:
-        return True
-    return now < subscription.period_start + policy.past_due_grace
+        return Service.PAST_DUE
+    return Service.IN_GRACE if now < subscription.period_start + policy.past_due_grace else Service.GRACE_OVER
+
+
+def _best_standing(user: User) -> tuple[MembershipStatus, Subscription] | None:
+    """The best standing and the newest subscription that has it; None where no subscription has any."""
+    found = [(held, each) for each in user.subscriptions if (held := _standing(each)) is not None]
+    return min(found, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
 
 
 def _standing(subscription: Subscription) -> MembershipStatus | None:
@@ -96,32 +202,27 @@ def _standing(subscription: Subscription) -> MembershipStatus | None:
 
 
 def _role(
-    user: User,
-    best: tuple[Subscription, Item] | None,
-    products: Mapping[str, Product],
-    now: datetime,
-    *,
-    keep: bool,
-) -> UserRole:
+    user: User, best: Candidate | None, products: Mapping[str, Product], now: datetime, *, otherwise: Rule
+) -> tuple[UserRole, Rule]:
     if user.role in (UserRole.ADMIN, UserRole.BANNED):
-        return user.role
+        return user.role, Rule.UNTOUCHED
     if user.override is not None and (user.override.until is None or now < user.override.until):
-        return user.override.role
-    if keep:
-        return user.role
-    return _policy_of(best[1], products).role if best else UserRole.USER
+        return user.override.role, Rule.OVERRIDE
+    if otherwise is Rule.UNKNOWN_STATUS:
+        return user.role, otherwise
+    return (_policy_of(best.item, products).role if best else UserRole.USER), otherwise
 
 
-def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> tuple[object, ...]:
-    """The least is the best: the higher role, the healthier status, the larger allowance, the newer, then by id."""
+def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> Preference:
+    """The higher role first, then the healthier status, the larger allowance, the newer; ids settle what is equal."""
     product = _policy_of(item, products)
-    return (
-        product.role is not UserRole.PREMIUM,
-        _ENTITLED_FIRST[subscription.status],
-        -product.tokens,
-        -subscription.created.timestamp(),
-        subscription.id,
-        item.id,
+    return Preference(
+        role=product.role is not UserRole.PREMIUM,
+        status=_ENTITLED_FIRST[subscription.status],
+        tokens=-product.tokens,
+        created=-subscription.created.timestamp(),
+        subscription=subscription.id,
+        item=item.id,
     )
 
 

@@ -8,6 +8,7 @@ sessions in payment mode without one, whose metadata says what was sold: `tokens
 never carries its line items, so one without an invoice and without metadata is not covered: it grants nothing.
 """
 
+import enum
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,17 @@ from worker.core.membership.access import Policy, is_entitled
 from worker.core.membership.facts import Clawback, Item, PaidLine, Product, Restored, Subscription, User
 from worker.core.membership.lots import Lot, after_spending, drawn
 
-__all__ = ["CHECKOUT", "TOKEN_PERIOD", "Grant", "expire", "grants", "next_renewal", "source_key"]
+__all__ = [
+    "CHECKOUT",
+    "TOKEN_PERIOD",
+    "Grant",
+    "NoGrant",
+    "expire",
+    "grants",
+    "next_renewal",
+    "source_key",
+    "ungranted",
+]
 
 # A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
 TOKEN_PERIOD = timedelta(days=30)
@@ -29,6 +40,19 @@ _BY_HAND = frozenset({"manual", "quote_accept"})
 CHECKOUT = "checkout"
 # The kinds of grants that begin a period of their subscription.
 _PERIODS = frozenset({"start", "renewal", "trial"})
+
+
+class NoGrant(enum.StrEnum):
+    """Why a paid line gives no tokens and has no row in the ledger; what waits may give some yet."""
+
+    WAITS_FOR_PRODUCT = "waits_for_product"
+    WAITS_FOR_PRICE = "waits_for_price"
+    WAITS_FOR_SUBSCRIPTION = "waits_for_subscription"
+    NO_ALLOWANCE = "no_allowance"
+    USAGE = "usage"
+    CORRECTION = "correction"
+    TRIAL = "trial"
+    NO_PACK = "no_pack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +113,13 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     for line in sorted(
         user.paid_lines, key=lambda line: (line.period_start, line.invoice, _is_credit(line), line.line)
     ):
-        kind, product = _kind(user, line, policy), products.get(line.product or "")
-        if kind is None:
+        kind = _kind(user, line, policy)
+        if isinstance(kind, NoGrant):
             continue
-        if product is None and line.product:
+        if line.product and line.product not in products:
             waiting.add(line.invoice)
-        amount = _worth(line, kind, product, policy)
-        if amount is None or (amount == 0 and kind != "update"):
+        amount = _worth(line, kind, products, policy)
+        if isinstance(amount, NoGrant):
             continue
         overtaken = kind in _PERIODS and _is_overtaken(line, policy, begun, last_granted)
         if overtaken or _is_over(user, line, kind, policy, now):
@@ -132,6 +156,17 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
     return book.rows
+
+
+def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> list[tuple[PaidLine, NoGrant]]:
+    """The paid lines that `grants` passes over, each with why, oldest period first."""
+    found = []
+    for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
+        kind = _kind(user, line, policy)
+        worth = kind if isinstance(kind, NoGrant) else _worth(line, kind, products, policy)
+        if isinstance(worth, NoGrant):
+            found.append((line, worth))
+    return found
 
 
 class _Book:
@@ -334,42 +369,44 @@ def _is_periodic(line: PaidLine) -> bool:
     return line.billing_reason in _PERIODIC and not line.proration
 
 
-def _kind(user: User, line: PaidLine, policy: Policy) -> str | None:
-    """What a paid line is, None where it gives no tokens: usage, corrections under reset, things that are no packs, and
-    the empty line of a subscription that has not come yet, which may be a trial's."""
+def _kind(user: User, line: PaidLine, policy: Policy) -> str | NoGrant:
+    """What a paid line is: no grant are usage, corrections under reset, things that are no packs, and the empty line of
+    a subscription that has not come yet, which may be a trial's."""
     if line.billing_reason == CHECKOUT or (line.billing_reason in _BY_HAND and line.price_type == "one_time"):
         return "pack"
     if line.usage_type == "metered":
-        return None
+        return NoGrant.USAGE
     if line.billing_reason == "subscription_update" and line.proration:
-        return None if policy.tokens_reset else "update"
+        return NoGrant.CORRECTION if policy.tokens_reset else "update"
     if not _is_periodic(line):
-        return None
+        return NoGrant.NO_PACK
     if line.amount == 0 and line.total == 0:
         found = next((found for found in user.subscriptions if found.id == line.subscription), None)
         if found is None:
-            return None
+            return NoGrant.WAITS_FOR_SUBSCRIPTION
         if found.trial_end is not None and line.period_end <= found.trial_end:
-            return "trial" if policy.trial_tokens else None
+            return "trial" if policy.trial_tokens else NoGrant.TRIAL
     return "renewal" if line.billing_reason == "subscription_cycle" else "start"
 
 
-def _worth(line: PaidLine, kind: str, product: Product | None, policy: Policy) -> int | None:
-    """The tokens of a line, None where what decides it has not come yet. A change in mid-period counts for its part of
-    the whole interval, towards zero, and a credit against."""
+def _worth(line: PaidLine, kind: str, products: Mapping[str, Product], policy: Policy) -> int | NoGrant:
+    """The tokens of a line. A change in mid-period counts for its part of the whole interval, towards zero, and a credit
+    against."""
+    product = products.get(line.product or "")
     if line.tokens is not None:
-        return line.tokens
-    if product is None:
-        return None
-    if kind == "trial":
-        return policy.trial_tokens
-    allowance = product.tokens * line.quantity
-    if kind != "update":
-        return allowance
-    if not line.full_period:
-        return None
-    part = int(allowance * min((line.period_end - line.period_start) / line.full_period, 1.0))
-    return -part if _is_credit(line) else part
+        worth = line.tokens
+    elif product is None:
+        return NoGrant.WAITS_FOR_PRODUCT
+    elif kind == "trial":
+        worth = policy.trial_tokens
+    elif kind != "update":
+        worth = product.tokens * line.quantity
+    elif not line.full_period:
+        return NoGrant.WAITS_FOR_PRICE
+    else:
+        part = int(product.tokens * line.quantity * min((line.period_end - line.period_start) / line.full_period, 1.0))
+        worth = -part if _is_credit(line) else part
+    return worth if worth or kind == "update" else NoGrant.NO_ALLOWANCE
 
 
 def _is_credit(line: PaidLine) -> bool:
