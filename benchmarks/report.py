@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["console", "say_facts", "say_latency", "say_limit", "say_passes", "say_throughput"]
+__all__ = ["console", "say_everyone", "say_facts", "say_latency", "say_limit", "say_passes", "say_throughput"]
 
 console = Console(width=110)
 
@@ -75,6 +75,26 @@ def say_passes(name: str, result: dict[str, Any]) -> None:
             )
     table.caption = (
         f"at most {result['peak_mib']:.0f} MiB, of which {result['peak_mib_at_start']:.0f} before the first page"
+    )
+    console.print(_right(table))
+
+
+def say_everyone(result: dict[str, Any]) -> None:
+    table = Table("", "users", "seconds", "users/s", "CPU us each", title="Everyone computed again, in one process")
+    for name in ("all_new", "unchanged", "all_changed"):
+        run = result[name]
+        table.add_row(
+            name.replace("_", " "),
+            f"{run['users']:,}",
+            f"{run['seconds']:.1f}",
+            f"{run['users_per_second']:,.0f}",
+            f"{run['cpu_us_per_user']:.0f}",
+        )
+    table.add_row("plan, nothing written", f"{result['plan']['users']:,}", f"{result['plan']['seconds']:.1f}", "", "")
+    one = result["one_ms"]
+    table.caption = (
+        f"one user: p50 {one['p50']:.1f} ms, p99 {one['p99']:.1f} ms; at most {result['peak_mib']:.0f} MiB, of which "
+        f"{result['peak_mib_at_start']:.0f} before the first"
     )
     console.print(_right(table))
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from worker import log
-from worker.core.membership import access, alarm, link, tokens
+from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
 from worker.store import membership
 
@@ -31,18 +31,17 @@ def compute(conn: psycopg.Connection, ids: Collection[str], policy: Policy) -> l
         return []
     users, products = membership.load(conn, locked)
     now = datetime.now(UTC)
-    decided = {id_: access.project(user, products, policy, now) for id_, user in users.items()}
-    granted = {id_: tokens.grants(user, products, policy, now) for id_, user in users.items()}
+    made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
     for user in users.values():
         for subscription in user.subscriptions:
             if subscription.status not in access.KNOWN_STATUSES:
                 _log.warning("subscription.unknown_status", object_id=subscription.id, status=subscription.status)
     membership.save_subscriptions(conn, users)
     membership.save_payments(conn, users)
-    changed = membership.save_access(conn, decided)
-    membership.save_grants(conn, {id_: made for id_, made in granted.items() if made})
-    membership.save_alarms(conn, {id_: alarm.next_look(user, policy, now) for id_, user in users.items()})
-    return changed
+    membership.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
+    membership.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
+    membership.save_alarms(conn, {id_: each.next_look for id_, each in made.items()})
+    return [id_ for id_, each in made.items() if each.changes]
 
 
 def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch: int = 500) -> int:

@@ -1,15 +1,15 @@
 """What a person decides about users: roles that override Stripe, links of customers, administrators."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import psycopg
 import typer
-from psycopg.rows import dict_row
 
 from schema.membership import UserRole
-from worker import config, log, membership
+from worker import membership
 from worker.cli.output import fail, say, say_json, say_table
+from worker.cli.people import find, quiet_settings
 from worker.config import Settings
 from worker.store import membership as store
 from worker.store.pool import connect
@@ -42,16 +42,16 @@ def override(
     if role is not None and role not in (UserRole.USER, UserRole.PREMIUM):
         fail(f"--role {role}: is neither USER nor PREMIUM (for an administrator: stripe-sync setup-admin)")
     ends = _time(until)
-    settings = _quiet_settings()
+    settings = quiet_settings()
     with connect(settings, application="override") as conn, conn.transaction():
-        found = _user(conn, user)
+        found = find(conn, user)
         held = store.lift_override(conn, found["id"]) if role is None else True
         if not held:
             fail(f"{found['id']} has no override")
         if role is not None:
             store.save_override(conn, found["id"], UserRole(role), until=ends, note=note)
         membership.compute(conn, [found["id"]], policy_of(settings))
-        now = _user(conn, found["id"])
+        now = find(conn, found["id"])
     said = (
         "is lifted" if role is None else f"is {role} " + (f"until {ends:%Y-%m-%d %H:%M %Z}" if ends else "until lifted")
     )
@@ -69,7 +69,7 @@ def link(
     as_json: Json = False,
 ) -> None:
     """Say which user a customer is, or list the customers that nobody is."""
-    settings = _quiet_settings()
+    settings = quiet_settings()
     if list_:
         if customer is not None:
             fail("--list takes no customer")
@@ -83,7 +83,7 @@ def link(
     if customer is None or user is None:
         fail("name a customer and a user, or say --list")
     with connect(settings, application="link") as conn, conn.transaction():
-        _link(conn, settings, customer, _user(conn, user)["id"], force=force)
+        _link(conn, settings, customer, find(conn, user)["id"], force=force)
 
 
 def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str, *, force: bool) -> None:
@@ -106,19 +106,19 @@ def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str
     if before is not None:
         membership.compute(conn, [before], policy)
     said = f", and no longer {before}" if before else ""
-    say(f"{customer} is {user}{said}; their role is {_user(conn, user)['role']}.")
+    say(f"{customer} is {user}{said}; their role is {find(conn, user)['role']}.")
 
 
 def setup_admin(
     email: Annotated[str | None, typer.Argument(help="The user's e-mail; ADMIN_EMAIL otherwise.")] = None,
 ) -> None:
     """Make an existing user ADMIN. Nobody is created: sign up first."""
-    settings = _quiet_settings()
+    settings = quiet_settings()
     wanted = email or settings.admin_email
     if not wanted:
         fail("name the user's e-mail, or set ADMIN_EMAIL")
     with connect(settings, application="setup-admin") as conn, conn.transaction():
-        found = _user(conn, wanted, by_email=True)
+        found = find(conn, wanted, by_email=True)
         if found["role"] == UserRole.BANNED:
             fail(f"{wanted} is BANNED: lift that first, by hand")
         if found["role"] == UserRole.ADMIN:
@@ -126,32 +126,6 @@ def setup_admin(
             return
         store.make_admin(conn, found["id"])
     say(f"{wanted} is ADMIN now, and was {found['role']}.")
-
-
-def _quiet_settings() -> Settings:
-    settings = config.load()
-    log.configure(settings.model_copy(update={"log_level": "warning"}))
-    return settings
-
-
-def _user(conn: psycopg.Connection, named: str, *, by_email: bool = False) -> dict[str, Any]:
-    """The one user of that id, else of that e-mail (case aside)."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            """
-            select id, email, role::text
-            from users
-            where (id = %(named)s and not %(by_email)s) or lower(email) = lower(%(named)s)
-            order by id = %(named)s desc
-            limit 3
-            """,
-            {"named": named, "by_email": by_email},
-        ).fetchall()
-    if not rows:
-        fail(f"there is no user {named}" + (": sign up with that e-mail first" if by_email else ""))
-    if rows[0]["id"] != named and len(rows) > 1:
-        fail(f"several users have the e-mail {named}: name one by id ({', '.join(row['id'] for row in rows)})")
-    return rows[0]
 
 
 def _time(said: str | None) -> datetime | None:

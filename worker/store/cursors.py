@@ -1,4 +1,4 @@
-"""Where a job that reads Stripe a piece at a time stands, in `sync.cursors`."""
+"""Where a job that works a piece at a time stands, in `sync.cursors`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["read", "save"]
+__all__ = ["drop", "move", "read", "save"]
 
 
 def read(conn: psycopg.Connection, name: str) -> Any:
@@ -24,3 +24,19 @@ def save(conn: psycopg.Connection, name: str, value: Any) -> None:
         """,
         (name, Jsonb(value)),
     )
+
+
+def move(conn: psycopg.Connection, name: str, before: Any, after: Any) -> bool:
+    """The job stands at `after` now; False where it did not stand at `before`, because somebody else has moved it."""
+    return (
+        conn.execute(
+            "update sync.cursors set value = %s, updated_at = now() where name = %s and value = %s",
+            (Jsonb(after), name, Jsonb(before)),
+        ).rowcount
+        == 1
+    )
+
+
+def drop(conn: psycopg.Connection, name: str) -> None:
+    """The job is done, and begins anew the next time."""
+    conn.execute("delete from sync.cursors where name = %s", (name,))

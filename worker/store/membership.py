@@ -43,6 +43,7 @@ __all__ = [
     "lock_users",
     "make_admin",
     "name_customers",
+    "read_users",
     "save_access",
     "save_alarms",
     "save_grants",
@@ -270,6 +271,15 @@ def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
     )
 
 
+def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
+    """The rows of these users, locked by nobody: for a look that writes nothing."""
+    return _users(
+        conn,
+        f"select {_USER} from users where id = any(%s) order by id",  # noqa: S608 - our own words
+        (sorted(users),),
+    )
+
+
 def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, User]:
     """Some users who hold tokens whose time is over, the longest over first; who is busy elsewhere is left for later."""
     users = _users(
@@ -329,7 +339,7 @@ def _said_of(lots: Sequence[Lot]) -> str:
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
-    """The locked users with all their facts, and the policies of the products that these name."""
+    """The users with all their facts, and the policies of the products that these name. Who is to be written is locked."""
     ids = sorted(users)
     subscriptions = _subscriptions(conn, ids)
     lines, running = _paid_lines(conn, ids)
@@ -637,31 +647,31 @@ def _products(conn: Connection, ids: Collection[str]) -> dict[str, Product]:
     return {row["id"]: product_of(row["id"], row["metadata"]) for row in rows}
 
 
-def save_access(conn: Connection, access: Mapping[str, Access]) -> list[str]:
-    """Write what differs; returns the users whose row changed."""
+def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
+    """Write what differs."""
     ids = sorted(access)
+    if not ids:
+        return
     catalogue.hold_places(
         conn, products={a.stripe_product_id for a in access.values() if a.stripe_product_id}, prices={}
     )
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(
-            """
-            update users as u
-            set role = n.role::user_role, membership_status = n.status::membership_status,
-                stripe_product_id = n.product
-            from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as n (id, role, status, product)
-            where u.id = n.id
-                and (u.role::text, u.membership_status::text, u.stripe_product_id)
-                    is distinct from (n.role, n.status, n.product)
-            returning u.id
-            """,
-            (
-                ids,
-                [access[id_].role.value for id_ in ids],
-                [access[id_].membership_status.value for id_ in ids],
-                [access[id_].stripe_product_id for id_ in ids],
-            ),
-        ).fetchall()
+    conn.execute(
+        """
+        update users as u
+        set role = n.role::user_role, membership_status = n.status::membership_status,
+            stripe_product_id = n.product
+        from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as n (id, role, status, product)
+        where u.id = n.id
+            and (u.role::text, u.membership_status::text, u.stripe_product_id)
+                is distinct from (n.role, n.status, n.product)
+        """,
+        (
+            ids,
+            [access[id_].role.value for id_ in ids],
+            [access[id_].membership_status.value for id_ in ids],
+            [access[id_].stripe_product_id for id_ in ids],
+        ),
+    )
 
 
 def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None:

@@ -1,7 +1,8 @@
 """Connections to Postgres: how they are opened, and what every one of them promises."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import psycopg
@@ -9,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from worker.config import Settings
 
-__all__ = ["UNAVAILABLE", "async_pool", "connect", "connection_arguments", "outlive", "pool"]
+__all__ = ["UNAVAILABLE", "async_pool", "connect", "connection_arguments", "outlive", "pool", "snapshot"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,14 @@ def connect(settings: Settings, *, application: str) -> psycopg.Connection:
     """One connection, in autocommit: a transaction begins where `conn.transaction()` says so."""
     arguments = connection_arguments(settings, application=application)
     return psycopg.connect(settings.database_url, autocommit=True, **arguments)
+
+
+@contextlib.contextmanager
+def snapshot(conn: psycopg.Connection) -> Iterator[None]:
+    """Everything in the block is read as it stood at one moment, and nothing can be written or locked."""
+    with conn.transaction():
+        conn.execute("set transaction isolation level repeatable read, read only")
+        yield
 
 
 def pool(settings: Settings, *, application: str, size: int | None = None) -> ConnectionPool:

@@ -1,0 +1,58 @@
+"""Who is computed at all: users with a linked customer, and those whom an operator gave a role; and by what catalogue."""
+
+from collections.abc import Collection
+
+import psycopg
+from psycopg.rows import scalar_row
+
+__all__ = ["after", "among", "catalogue_stamp", "count"]
+
+Connection = psycopg.Connection
+
+# Each arm is an ordered walk over an index, so that a piece costs the same wherever it begins.
+_ARMS = (
+    "select user_id as id from sync.customer_links where user_id",
+    "select user_id from sync.overrides where user_id",
+)
+
+
+def after(conn: Connection, place: str, *, limit: int) -> list[str]:
+    """The next users behind this id, in the order of their ids; fewer than `limit` where these are the last."""
+    pieces = " union ".join(
+        f"(select distinct id from ({arm} > %(place)s) as a (id) order by id limit %(limit)s)"  # noqa: S608
+        for arm in _ARMS
+    )
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            f"select id from ({pieces}) as everyone order by id limit %(limit)s",  # noqa: S608 - our own words
+            {"place": place, "limit": limit},
+        ).fetchall()
+
+
+def among(conn: Connection, users: Collection[str]) -> list[str]:
+    """Those of these users who are computed, in the order of their ids."""
+    pieces = " union ".join(f"{arm} = any(%(users)s)" for arm in _ARMS)
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            f"select id from ({pieces}) as everyone order by id",  # noqa: S608 - our own words
+            {"users": sorted(users)},
+        ).fetchall()
+
+
+def count(conn: Connection, *, behind: str = "") -> int:
+    """How many users are computed, of those behind this id."""
+    pieces = " union ".join(f"{arm} > %(place)s" for arm in _ARMS)
+    row = conn.execute(f"select count(*) from ({pieces}) as everyone", {"place": behind}).fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def catalogue_stamp(conn: Connection) -> str:
+    """Another where a product was added, or changed what it says; prices don't matter to what a user may do."""
+    row = conn.execute(
+        """
+        select md5(coalesce(string_agg(id || ' ' || coalesce(metadata::text, ''), E'\\n' order by id), ''))
+        from stripe.products
+        where account = '' and shape <> ''
+        """
+    ).fetchone()
+    return str(row[0]) if row else ""
