@@ -302,9 +302,10 @@ def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
     """Everything that is still to be delivered is, catch-up has passed over the last event, and nothing is asked for."""
     sandbox.tell("deliveries", drain=30)
     end = sandbox.ask("clock")["now"]
+    # A worker that was killed while it caught up is missed after a minute.
     eventually(
         lambda: daemon.count(f"select count(*) from sync.cursors where name = 'events' and value::bigint > {end}"),
-        within=90,
+        within=180,
     )
     left = " union all ".join(f"select 1 from stripe.{table} where unsettled" for table in TABLES.values())
     eventually(
