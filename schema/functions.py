@@ -3,7 +3,7 @@
 `migrations` carries its own copies, as every revision does; a test holds the database against these.
 """
 
-__all__ = ["FUNCTIONS", "TOUCHED_TABLES", "touch_trigger"]
+__all__ = ["FUNCTIONS", "ORGANIZATION_TRIGGERS", "TOUCHED_TABLES", "touch_trigger"]
 
 # Whoever updates a row, `updated_at` tells when; a writer that sets it by hand (an import, say) is believed.
 TOUCH_UPDATED_AT = """
@@ -65,10 +65,38 @@ end
 $$
 """
 
+# A user whom the application puts into an organization, or takes out of one, is due to be computed. The application's role
+# needs no rights in `sync`: the function has its owner's, and nobody calls it but the triggers. Who computes the user
+# holds their row, as this does, so no computation takes the alarm away that has not seen the new organization.
+FOLLOW_ORGANIZATION = """
+create or replace function sync.follow_organization() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into sync.alarms as a (user_id, due_at) values (new.id, now())
+    on conflict (user_id) do update set due_at = least(a.due_at, excluded.due_at);
+    return null;
+end
+$$
+"""
+
 FUNCTIONS: dict[str, str] = {
     "sync.touch_updated_at": TOUCH_UPDATED_AT,
     "public.token_balance": READ_BALANCE,
     "public.consume_tokens": SPEND,
+    "sync.follow_organization": FOLLOW_ORGANIZATION,
+}
+
+# No `update of organization_id`: a trigger of the application's may set the column where the statement did not.
+ORGANIZATION_TRIGGERS: dict[str, str] = {
+    "organization_joined": (
+        "create trigger organization_joined after insert on public.users "
+        "for each row when (new.organization_id is not null) execute function sync.follow_organization()"
+    ),
+    "organization_changed": (
+        "create trigger organization_changed after update on public.users "
+        "for each row when (old.organization_id is distinct from new.organization_id) "
+        "execute function sync.follow_organization()"
+    ),
 }
 
 TOUCHED_TABLES: tuple[str, ...] = (

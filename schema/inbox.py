@@ -30,8 +30,10 @@ __all__ = [
     "drift",
     "events",
     "heartbeats",
+    "organization_members",
     "overrides",
     "recompute",
+    "recompute_organizations",
     "runs",
     "shards",
     "token_grants",
@@ -137,6 +139,26 @@ recompute = Table(
     Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
     comment="Customers whose users are to be computed again, because something they refer to came late.",
+)
+
+recompute_organizations = Table(
+    "recompute_organizations",
+    metadata,
+    Column("organization_id", Text, primary_key=True, comment="no foreign key: Stripe's metadata may name any"),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("place", Text, nullable=False, server_default="", comment="its users up to this id are computed"),
+    schema=SCHEMA,
+    comment="Organizations whose users are to be computed again, because a subscription that names them changed.",
+)
+
+organization_members = Table(
+    "organization_members",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("organization_id", Text, nullable=False, comment="no foreign key: it may be gone"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Users who were computed as members by an organization's subscription, now or once: the last such.",
 )
 
 cursors = Table(

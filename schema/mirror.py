@@ -31,7 +31,13 @@ _decimal = _columns(Numeric)
 _json = _columns(JSONB)
 
 
-def _table(name: str, *columns: list[Column[Any]], indexes: Sequence[str | tuple[str, ...]] = ()) -> Table:
+def _table(
+    name: str,
+    *columns: list[Column[Any]],
+    indexes: Sequence[str | tuple[str, ...]] = (),
+    sparse: Sequence[str] = (),
+) -> Table:
+    """`sparse` columns are null nearly everywhere, and are indexed where they are not."""
     return Table(
         name,
         metadata,
@@ -51,6 +57,7 @@ def _table(name: str, *columns: list[Column[Any]], indexes: Sequence[str | tuple
         Column("unsettled", Boolean, nullable=False, server_default=text("false"), comment="may be wrong: to be asked"),
         Column("synced_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
         *(Index(None, *((index,) if isinstance(index, str) else index)) for index in indexes),
+        *(Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null")) for column in sparse),
         # On the id: an index on observed_at, which moves with every event, would rule out HOT updates.
         Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
         schema=SCHEMA,
@@ -104,6 +111,7 @@ tables: dict[str, Table] = {
             _text("default_payment_method", "schedule", "currency", "metadata_user_id", "metadata_organization_id"),
             _text("test_clock"), _json("metadata"),
             indexes=("customer", "metadata_user_id", ("status", "created")),
+            sparse=("metadata_organization_id",),
         ),
         _table(
             "subscription_items",

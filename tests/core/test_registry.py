@@ -42,6 +42,7 @@ ELSEWHERE = [
     ("subscription", "metadata.user_id", "metadata_user_id"),
     ("subscription", "metadata.userId", "metadata_user_id"),
     ("subscription", "metadata.organization_id", "metadata_organization_id"),
+    ("subscription", "metadata.organizationId", "metadata_organization_id"),
     ("subscription_item", "price.id", "price"),
     ("subscription_item", "plan.id", "price"),
     ("subscription_item", "price.product", "product"),

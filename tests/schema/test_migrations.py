@@ -45,7 +45,9 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
             union all
             select typname from pg_type where typname in ('user_role', 'membership_status')
             union all
-            select proname from pg_proc where proname in ('touch_updated_at', 'token_balance', 'consume_tokens')
+            select proname from pg_proc where proname in (
+                'touch_updated_at', 'token_balance', 'consume_tokens', 'follow_organization'
+            )
             """
         ).fetchall()
     assert left == []

@@ -223,7 +223,7 @@ TYPES: dict[str, ObjectType] = {
                 "status_details_paused_subscription_type": "status_details.paused.subscription.type",
                 "billing_mode_type": "billing_mode.type",
                 "metadata_user_id": _USER_ID,
-                "metadata_organization_id": "metadata.organization_id",
+                "metadata_organization_id": at("metadata.organization_id", "metadata.organizationId"),
             },
             children=(Children(field="items", type=_subscription_item, parent="subscription"),),
         ),
