@@ -1,4 +1,4 @@
-"""A user's role, membership status and product: a pure function of their subscriptions.
+"""A user's role, membership status and product: a pure function of their subscriptions and their organization's.
 
 The meaning of every status follows Stripe's (docs.stripe.com/billing/subscriptions/overview): `active` stays while a
 cancellation waits for the period's end, `unpaid` and `paused` give no service, a pause of collection changes nothing.
@@ -23,7 +23,9 @@ __all__ = [
     "Rule",
     "Service",
     "decide",
+    "is_concerned",
     "is_entitled",
+    "is_member",
     "project",
     "service",
     "standing",
@@ -86,7 +88,8 @@ _ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Servi
 
 
 class Rule(enum.StrEnum):
-    """What made a role, a membership status or a product what it is."""
+    """What made a role, a membership status or a product what it is. MEMBERSHIP_ENDED: an organization's subscription made
+    the user a member, who is not in it any more, or which pays no more."""
 
     UNTOUCHED = "untouched"
     OVERRIDE = "override"
@@ -94,6 +97,7 @@ class Rule(enum.StrEnum):
     UNKNOWN_STATUS = "unknown_status"
     NOTHING_ENTITLES = "nothing_entitles"
     BEST_STANDING = "best_standing"
+    MEMBERSHIP_ENDED = "membership_ended"
     NEVER_SUBSCRIBED = "never_subscribed"
 
 
@@ -120,7 +124,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The access, and what made it: the rule of each column, the candidates with the best first, and the subscription
-    whose standing is the user's."""
+    whose standing is the user's, None where it is no subscription's."""
 
     access: Access
     role: Rule
@@ -139,19 +143,18 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     """The access that the facts give, with the rules that made it."""
     entitling = (
         Candidate(subscription=subscription, item=item, preference=_preference(subscription, item, products))
-        for subscription in user.subscriptions
+        for subscription in user.every_subscription
         if is_entitled(subscription, policy, now)
         for item in subscription.items
         if item.product
     )
     candidates = sorted(entitling, key=lambda candidate: candidate.preference)
     best = candidates[0] if candidates else None
-    unknown = any(subscription.status not in KNOWN_STATUSES for subscription in user.subscriptions)
-    keep = unknown and best is None
+    keep = best is None and _has_unknown(user)
     by_product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
     role, by_role = _role(user, best, products, now, otherwise=by_product)
     held = None if keep else _best_standing(user)
-    by_status = Rule.UNKNOWN_STATUS if keep else Rule.BEST_STANDING if held else Rule.NEVER_SUBSCRIBED
+    by_standing = Rule.NEVER_SUBSCRIBED if held is None else Rule.BEST_STANDING if held[1] else Rule.MEMBERSHIP_ENDED
     return Decision(
         access=Access(
             role=role,
@@ -160,7 +163,7 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             by=best.subscription.id if best else None,
         ),
         role=by_role,
-        membership_status=by_status,
+        membership_status=Rule.UNKNOWN_STATUS if keep else by_standing,
         stripe_product_id=by_product,
         candidates=tuple(candidates),
         standing_of=held[1] if held else None,
@@ -189,10 +192,43 @@ def service(subscription: Subscription, policy: Policy, now: datetime) -> Servic
     return Service.IN_GRACE if now < subscription.period_start + policy.past_due_grace else Service.GRACE_OVER
 
 
-def _best_standing(user: User) -> tuple[MembershipStatus, Subscription] | None:
-    """The best standing and the newest subscription that has it; None where no subscription has any."""
-    found = [(held, each) for each in user.subscriptions if (held := _standing(each)) is not None]
-    return min(found, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
+def is_member(user: User) -> bool:
+    """Whether somebody else's subscription makes, or made, the user a member: one that is more than an attempt or paused."""
+    found = {_standing(subscription) for subscription in user.shared_subscriptions}
+    return bool(found - {None, MembershipStatus.INACTIVE})
+
+
+def is_concerned(user: User) -> bool:
+    """Whether anything that Stripe or an operator said is about the user; nobody else is ever written."""
+    return (
+        user.is_linked
+        or user.override is not None
+        or bool(user.organization_subscriptions)
+        or user.member_of is not None
+    )
+
+
+def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] | None:
+    """The best standing and the newest subscription that has it; None where there never was any.
+
+    A membership by an organization that is over had a subscription once, which is none of the user's by now.
+    """
+    found = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
+    best = min(found, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
+    if user.member_of is not None and not _is_still_shared(user):
+        over = MembershipStatus.CANCELED
+        return best if best and _BEST_FIRST.index(best[0]) <= _BEST_FIRST.index(over) else (over, None)
+    return best
+
+
+def _is_still_shared(user: User) -> bool:
+    return user.member_of == user.organization_id and bool(user.organization_subscriptions)
+
+
+def _has_unknown(user: User) -> bool:
+    """Whether what the user has may come of a status that is not known; who just joined has nothing of it."""
+    told = user.every_subscription if _is_still_shared(user) else user.subscriptions
+    return any(subscription.status not in KNOWN_STATUSES for subscription in told)
 
 
 def _standing(subscription: Subscription) -> MembershipStatus | None:

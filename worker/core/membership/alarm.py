@@ -43,7 +43,7 @@ def ahead(user: User, policy: Policy, now: datetime) -> list[Moment]:
     if policy.past_due_grace is not None:
         found += [
             Moment(each.period_start + policy.past_due_grace, Alarm.GRACE_ENDS, each.id)
-            for each in user.subscriptions
+            for each in user.every_subscription
             if each.status == "past_due" and each.period_start is not None
         ]
     return [moment for moment in found if moment.at > now]

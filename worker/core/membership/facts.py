@@ -39,7 +39,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A subscription of one of the user's customers. `paused_for` is Stripe's reason, where it gives one."""
+    """A subscription of one of the user's customers, or of their organization. `paused_for` is Stripe's reason, where it
+    gives one."""
 
     id: str
     status: str
@@ -113,7 +114,12 @@ class Restored:
 class User:
     """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger, and
     `lots` what it says the balance was made of then. `running` are paid lines of more than a month that last, granted or
-    not, and `renewed` the keys of their renewals that the ledger has."""
+    not, and `renewed` the keys of their renewals that the ledger has.
+
+    `subscriptions` are those of the user's own customers. They alone give tokens; access comes of these, and of those that
+    name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
+    by a subscription, `is_linked` whether any customer is the user.
+    """
 
     id: str
     role: UserRole
@@ -132,3 +138,18 @@ class User:
     clawbacks: tuple[Clawback, ...] = ()
     restored: tuple[Restored, ...] = ()
     last_granted: Mapping[str, datetime] = field(default_factory=dict)
+    organization_id: str | None = None
+    organization_subscriptions: tuple[Subscription, ...] = ()
+    member_of: str | None = None
+    is_linked: bool = False
+
+    @property
+    def every_subscription(self) -> tuple[Subscription, ...]:
+        """The user's own and the organization's, each once."""
+        return (*self.subscriptions, *self.shared_subscriptions)
+
+    @property
+    def shared_subscriptions(self) -> tuple[Subscription, ...]:
+        """The organization's that are not the user's own."""
+        own = {subscription.id for subscription in self.subscriptions}
+        return tuple(found for found in self.organization_subscriptions if found.id not in own)
