@@ -1,6 +1,6 @@
 """The job that computes users again: link their customers, lock them, read every fact, decide, write."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 import psycopg
@@ -8,7 +8,8 @@ import psycopg
 from worker import log
 from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
-from worker.store import membership
+from worker.core.membership.facts import User
+from worker.store import membership, organizations
 
 __all__ = ["compute", "compute_due", "recompute", "sweep_expired"]
 
@@ -24,23 +25,30 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     return compute(conn, set(_link(conn, customers).values()), policy)
 
 
-def compute(conn: psycopg.Connection, ids: Collection[str], policy: Policy) -> list[str]:
-    """Compute these users, linked to a customer or not; returns those whose row changed. In the caller's transaction."""
+def compute(
+    conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool = False
+) -> list[str]:
+    """Compute these users; returns those whose row changed. In the caller's transaction.
+
+    `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
+    """
     locked = membership.lock_users(conn, ids)
     if not locked:
         return []
-    users, products = membership.load(conn, locked)
+    found, products = membership.load(conn, locked)
+    users = {id_: user for id_, user in found.items() if not concerned_only or access.is_concerned(user)}
     now = datetime.now(UTC)
     made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
-    for user in users.values():
-        for subscription in user.subscriptions:
-            if subscription.status not in access.KNOWN_STATUSES:
-                _log.warning("subscription.unknown_status", object_id=subscription.id, status=subscription.status)
+    statuses = {each.id: each.status for user in users.values() for each in user.every_subscription}
+    for id_, status in statuses.items():
+        if status not in access.KNOWN_STATUSES:
+            _log.warning("subscription.unknown_status", object_id=id_, status=status)
     membership.save_subscriptions(conn, users)
     membership.save_payments(conn, users)
     membership.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
     membership.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
-    membership.save_alarms(conn, {id_: each.next_look for id_, each in made.items()})
+    organizations.remember_members(conn, _new_members(users))
+    membership.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in found})
     return [id_ for id_, each in made.items() if each.changes]
 
 
@@ -63,16 +71,26 @@ def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch:
 
 
 def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> int:
-    """Compute the users whom time has changed, a batch a transaction; returns how many. Each is due later then, or never."""
+    """Compute the users whom time has changed, or who changed their organization, a batch a transaction; returns how many.
+    Each is due later then, or never."""
     computed = 0
     while go_on():
         with conn.transaction():
             due = membership.due_alarms(conn, datetime.now(UTC), limit=batch)
-            compute(conn, due, policy)
+            compute(conn, due, policy, concerned_only=True)
         computed += len(due)
         if len(due) < batch:
             break
     return computed
+
+
+def _new_members(users: Mapping[str, User]) -> dict[str, str]:
+    """The users whom their organization makes members, and who were not known as such."""
+    return {
+        id_: user.organization_id
+        for id_, user in users.items()
+        if user.organization_id is not None and user.organization_id != user.member_of and access.is_member(user)
+    }
 
 
 def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 
-from worker import membership
+from worker import membership, organizations
 from worker.core.fold import Key, Observation, Outcome, fold, traits_of
 from worker.core.membership.access import Policy
 from worker.core.paths import reference
@@ -12,6 +12,7 @@ from worker.core.version import Version, settle
 from worker.store import asks, catalogue, mirror
 from worker.store import membership as membership_store
 from worker.store.asks import Wanted
+from worker.store.organizations import Offer
 
 __all__ = ["record", "record_answer"]
 
@@ -31,7 +32,8 @@ def record(
     Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
     unsettled, before it is written.
     """
-    written = _write(conn, observations, settle)
+    offered: dict[str, Offer] = {}
+    written = _write(conn, observations, settle, offered)
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
     asks.want(
         conn,
@@ -41,7 +43,7 @@ def record(
             if outcome.touched and _is_uncertain(outcome)
         ),
     )
-    _follow(conn, written, policy)
+    _follow(conn, written, policy, offered)
     return written
 
 
@@ -53,6 +55,7 @@ def record_answer(
     None where the row has moved since: nothing is written, and the object is to be asked for again.
     """
     before = mirror.lock(conn, [seen.key]).get(seen.key)
+    offered = organizations.offered_before(conn, [seen.key])
     version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key), event_at=event_at)
     if version is None:
         return None
@@ -60,7 +63,7 @@ def record_answer(
     outcome = Outcome(seen.key, before, version, None if same else seen.object)
     if mirror.write(conn, [outcome]):
         return None
-    _follow(conn, [outcome], policy)
+    _follow(conn, [outcome], policy, offered)
     return outcome
 
 
@@ -81,13 +84,18 @@ def _is_same(before: Version, after: Version) -> bool:
 
 
 def _write(
-    conn: psycopg.Connection, observations: Sequence[Observation], settle: Callable[[Sequence[Outcome]], None]
+    conn: psycopg.Connection,
+    observations: Sequence[Observation],
+    settle: Callable[[Sequence[Outcome]], None],
+    offered: dict[str, Offer],
 ) -> list[Outcome]:
-    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again."""
+    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again. `offered` then holds what
+    the subscriptions offered to organizations before."""
     done: dict[Key, Outcome] = {}
     waiting = list(observations)
     for _ in range(_ROUNDS):
         rows = mirror.lock(conn, (seen.key for seen in waiting))
+        offered |= organizations.offered_before(conn, rows)
         outcomes = fold(waiting, rows)
         settle(outcomes)
         lost = mirror.write(conn, outcomes)
@@ -98,19 +106,20 @@ def _write(
     raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
 
 
-def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy) -> None:
+def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy, offered: Mapping[str, Offer]) -> None:
     """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
     ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:
         by_type.setdefault(outcome.key.object, []).append(outcome)
     products = by_type.get("product", [])
+    fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
+    organizations.request(conn, ours, offered, fresh_products=fresh_products)
     catalogue.project(
         conn,
         products=[outcome.key.id for outcome in products],
         prices=[outcome.key.id for outcome in by_type.get("price", [])],
     )
-    fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
     fresh_prices = [outcome.key.id for outcome in by_type.get("price", []) if outcome.before is None]
     if fresh_products or fresh_prices:
         catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices)

@@ -12,13 +12,14 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import audit, catchup, celery_app, fetch, log, membership, metrics, reconcile, refresh
+from worker import audit, catchup, celery_app, fetch, log, membership, metrics, organizations, reconcile, refresh
 from worker.apply import Applier, compute_waiting
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
 from worker.errors import Permanent, Temporary
 from worker.store import asks, counters, health, inbox, runs, shards
 from worker.store import membership as membership_store
+from worker.store import organizations as organizations_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api import Stripe
 from worker.wake import publish_drain, queue_client
@@ -32,6 +33,8 @@ OUTAGE_SECONDS = 60
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
 COUNTS_SAVED_SECONDS = 5
+# Events that come meanwhile wait no longer than this where there is no other process.
+ORGANIZATIONS_SECONDS = 1
 
 
 def register(app: Celery, settings: Settings) -> None:
@@ -42,11 +45,14 @@ def register(app: Celery, settings: Settings) -> None:
 
     @app.task(name=celery_app.DRAIN)
     def drain() -> None:
-        """Apply every event that is due, and compute the users that wait for it."""
+        """Apply every event that is due, and compute the users that wait for it; of large organizations a slice at a time."""
 
         def work(conn: psycopg.Connection) -> None:
             applier.drain(conn, more=process.recruit)
             compute_waiting(conn, policy)
+            ends = time.monotonic() + ORGANIZATIONS_SECONDS
+            if not organizations.compute_waiting(conn, policy, go_on=lambda: time.monotonic() < ends):
+                process.recruit()
             health.beat(conn, process.name)
             if applier.has_key and asks.any_wanted(conn):
                 process.soon(celery_app.FETCH, seconds=asks.PAUSE_SECONDS + 1)
@@ -63,7 +69,8 @@ def register(app: Celery, settings: Settings) -> None:
             with conn.transaction():
                 customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
                 membership_store.ask_where_linkable(conn, customers)
-            if inbox.count_due(conn, limit=1) or membership_store.count_recompute(conn):
+            late = membership_store.count_recompute(conn) or organizations_store.any_waiting(conn)
+            if late or inbox.count_due(conn, limit=1):
                 process.recruit()
             if applier.has_key and (asks.want_forgotten(conn, limit=1000) or asks.count_due(conn)):
                 process.send(celery_app.FETCH, queue=celery_app.PERIODIC, expires=settings.wake_interval)

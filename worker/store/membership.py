@@ -14,19 +14,17 @@ from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.access import Access
 from worker.core.membership.facts import (
     Clawback,
-    Item,
     Override,
     PaidLine,
     Product,
     Restored,
-    Subscription,
     User,
     product_of,
 )
 from worker.core.membership.link import Candidates, Link, LinkSource, choose
 from worker.core.membership.lots import Lot
 from worker.core.membership.tokens import CHECKOUT, Grant
-from worker.store import catalogue
+from worker.store import catalogue, organizations, subscriptions
 
 __all__ = [
     "application_link",
@@ -259,7 +257,7 @@ def count_recompute(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-_USER = "id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at"
+_USER = "id, role::text, membership_status::text, stripe_product_id, organization_id, tokens, tokens_expires_at"
 
 
 def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
@@ -341,7 +339,11 @@ def _said_of(lots: Sequence[Lot]) -> str:
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
     """The users with all their facts, and the policies of the products that these name. Who is to be written is locked."""
     ids = sorted(users)
-    subscriptions = _subscriptions(conn, ids)
+    own = subscriptions.of_users(conn, ids)
+    shared = subscriptions.of_organizations(
+        conn, {user.organization_id for user in users.values() if user.organization_id}
+    )
+    bonds = organizations.bonds(conn, ids)
     lines, running = _paid_lines(conn, ids)
     overrides = _overrides(conn, ids)
     granted, last = _granted(conn, ids)
@@ -353,12 +355,15 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     }
     clawbacks = _clawbacks(conn, sorted(set().union(*bills.values())))
     restored = _restored(conn, ids)
-    named = {item.product for found in subscriptions.values() for s in found for item in s.items}
+    named = {item.product for of in (own, shared) for found in of.values() for s in found for item in s.items}
     named |= {line.product for of in (lines, running) for found in of.values() for line in found}
     full = {
         id_: replace(
             user,
-            subscriptions=tuple(subscriptions[id_]),
+            subscriptions=tuple(own[id_]),
+            organization_subscriptions=tuple(shared[user.organization_id or ""]),
+            member_of=bonds[id_].member_of,
+            is_linked=bonds[id_].is_linked,
             paid_lines=tuple(lines[id_]),
             override=overrides.get(id_),
             granted_invoices=frozenset(granted[id_]),
@@ -373,43 +378,6 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
         for id_, user in users.items()
     }
     return full, _products(conn, {id_ for id_ in named if id_})
-
-
-def _subscriptions(conn: Connection, users: list[str]) -> dict[str, list[Subscription]]:
-    rows = _rows(
-        conn,
-        """
-        select
-            l.user_id, s.id, coalesce(s.status, 'incomplete') as status,
-            coalesce(s.created, s.observed_at) as created, s.current_period_start as period_start,
-            s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for, s.trial_end,
-            coalesce(c.deleted, false) as customer_deleted
-        from sync.customer_links as l
-        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
-        left join stripe.customers as c on c.id = s.customer and c.account = ''
-        where l.user_id = any(%s)
-        """,
-        users,
-    )
-    items: dict[str, list[Item]] = defaultdict(list)
-    for row in _rows(
-        conn,
-        """
-        select subscription, id, price, product, coalesce(quantity, 1) as quantity
-        from stripe.subscription_items
-        where subscription = any(%s) and account = '' and not deleted
-        order by created, id
-        """,
-        sorted(row["id"] for row in rows),
-    ):
-        items[row.pop("subscription")].append(Item(**row))
-    found: dict[str, list[Subscription]] = defaultdict(list)
-    for row in rows:
-        # Stripe cancels the subscriptions of a customer that is deleted; their own events may still be under way.
-        if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
-            row["status"] = "canceled"
-        found[row.pop("user_id")].append(Subscription(**row, items=tuple(items[row["id"]])))
-    return found
 
 
 def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[PaidLine]], dict[str, list[PaidLine]]]:
@@ -823,10 +791,19 @@ def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
 
 
 def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
-    """Some users who are to be computed again by now, the longest due first."""
+    """Some users who are to be computed again by now, locked, the longest due first; who is busy elsewhere stays due."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
-            "select user_id from sync.alarms where due_at <= %s order by due_at limit %s", (now, limit)
+            """
+            select a.user_id
+            from sync.alarms as a
+            join users as u on u.id = a.user_id
+            where a.due_at <= %s
+            order by a.due_at
+            limit %s
+            for no key update of u skip locked
+            """,
+            (now, limit),
         ).fetchall()
 
 

@@ -1,4 +1,5 @@
-"""Who is computed at all: users with a linked customer, and those whom an operator gave a role; and by what catalogue."""
+"""Who is computed at all: users with a linked customer, those whom an operator gave a role, and those whom an organization's
+subscription made members; and by what catalogue."""
 
 from collections.abc import Collection
 
@@ -13,6 +14,7 @@ Connection = psycopg.Connection
 _ARMS = (
     "select user_id as id from sync.customer_links where user_id",
     "select user_id from sync.overrides where user_id",
+    "select user_id from sync.organization_members where user_id",
 )
 
 

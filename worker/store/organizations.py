@@ -1,0 +1,212 @@
+"""Organizations whose users a subscription entitles: what it offers them, who was a member, who is to be computed."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+__all__ = [
+    "Bond",
+    "Offer",
+    "Step",
+    "any_waiting",
+    "bonds",
+    "keep_lock_waits_short",
+    "offered_for_products",
+    "offered_to",
+    "offers",
+    "put_back",
+    "remember_members",
+    "request",
+    "take",
+]
+
+Connection = psycopg.Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """All that a subscription says of the access of an organization's users: equal offers, equal access."""
+
+    id: str
+    organization: str
+    status: str | None
+    paused_for: str | None
+    unpaid_since: datetime | None
+    products: list[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Some users of an organization, in the order of their ids: the next that are to be computed."""
+
+    organization: str
+    users: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bond:
+    """What ties a user to Stripe besides subscriptions: a customer, and an organization they were a member by."""
+
+    user: str
+    is_linked: bool
+    member_of: str | None
+
+
+def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]:
+    """What those of these subscriptions of ours offer that name an organization."""
+    if not subscriptions:
+        return {}
+    with conn.cursor(row_factory=class_row(Offer)) as cursor:
+        found = cursor.execute(
+            """
+            select
+                s.id, s.metadata_organization_id as organization, s.status,
+                s.status_details_paused_subscription_type as paused_for,
+                case when s.status = 'past_due' then s.current_period_start end as unpaid_since,
+                array(
+                    select i.product
+                    from stripe.subscription_items as i
+                    where i.subscription = s.id and i.account = '' and not i.deleted
+                    order by i.created, i.id
+                ) as products
+            from stripe.subscriptions as s
+            where s.id = any(%s) and s.account = '' and not s.deleted and s.metadata_organization_id is not null
+            """,
+            (sorted(subscriptions),),
+        ).fetchall()
+    return {offer.id: offer for offer in found}
+
+
+def offered_to(conn: Connection, customers: Collection[str]) -> set[str]:
+    """The organizations that subscriptions of these customers name."""
+    if not customers:
+        return set()
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return set(
+            cursor.execute(
+                """
+                select metadata_organization_id
+                from stripe.subscriptions
+                where customer = any(%s) and account = '' and metadata_organization_id is not null
+                """,
+                (sorted(customers),),
+            )
+        )
+
+
+def offered_for_products(conn: Connection, products: Collection[str]) -> set[str]:
+    """The organizations that subscriptions to these products name."""
+    if not products:
+        return set()
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return set(
+            cursor.execute(
+                """
+                select s.metadata_organization_id
+                from stripe.subscription_items as i
+                join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
+                where i.product = any(%s) and i.account = '' and s.metadata_organization_id is not null
+                """,
+                (sorted(products),),
+            )
+        )
+
+
+def request(conn: Connection, organizations: Collection[str]) -> None:
+    """Ask for all users of these organizations to be computed, from the first on.
+
+    Waits for who computes some of them just now: they may not have seen what we wrote. Until we commit nobody begins.
+    """
+    if organizations:
+        conn.execute(
+            """
+            insert into sync.recompute_organizations as r (organization_id)
+            select id from unnest(%b::text[]) as wanted (id) order by id
+            on conflict (organization_id) do update set place = '' where r.place <> ''
+            """,
+            (sorted(organizations),),
+        )
+
+
+def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | None:
+    """The next users of the organization that waits for longest, None where none waits that nobody else is at (`but`: and
+    that is none of these).
+
+    The organization is ours until the transaction ends. Once it commits, these users have been computed.
+    """
+    row = conn.execute(
+        """
+        select organization_id, place
+        from sync.recompute_organizations
+        where organization_id <> all (%s)
+        order by requested_at, organization_id
+        limit 1
+        for update skip locked
+        """,
+        (list(but),),
+    ).fetchone()
+    if row is None:
+        return None
+    organization, place = row
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        users: list[str] = cursor.execute(
+            "select id from users where organization_id = %s and id > %s order by id limit %s",
+            (organization, place, limit),
+        ).fetchall()
+    if len(users) < limit:
+        conn.execute("delete from sync.recompute_organizations where organization_id = %s", (organization,))
+    else:
+        conn.execute(
+            "update sync.recompute_organizations set place = %s where organization_id = %s", (users[-1], organization)
+        )
+    return Step(organization=organization, users=users)
+
+
+def put_back(conn: Connection, organization: str) -> None:
+    """The organization waits as if it had been asked for just now; how far it has come stays."""
+    conn.execute(
+        "update sync.recompute_organizations set requested_at = now() where organization_id = %s", (organization,)
+    )
+
+
+def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
+    """Until the transaction ends, who waits for a lock for longer than this gives up."""
+    conn.execute("select set_config('lock_timeout', %s, true)", (str(milliseconds),))
+
+
+def any_waiting(conn: Connection) -> bool:
+    """Whether any organization's users are to be computed."""
+    return conn.execute("select from sync.recompute_organizations limit 1").fetchone() is not None
+
+
+def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
+    """A bond for each of these users. Read once they are locked, for it changes only under that lock."""
+    with conn.cursor(row_factory=class_row(Bond)) as cursor:
+        found = cursor.execute(
+            """
+            select
+                u.id as user, m.organization_id as member_of,
+                exists (select from sync.customer_links as l where l.user_id = u.id) as is_linked
+            from unnest(%b::text[]) as u (id)
+            left join sync.organization_members as m on m.user_id = u.id
+            """,
+            (sorted(users),),
+        ).fetchall()
+    return {bond.user: bond for bond in found}
+
+
+def remember_members(conn: Connection, members: Mapping[str, str]) -> None:
+    """These users are, or were, members by a subscription of that organization."""
+    if members:
+        conn.execute(
+            """
+            insert into sync.organization_members (user_id, organization_id)
+            select user_id, organization_id from unnest(%b::text[], %b::text[]) as n (user_id, organization_id)
+            order by user_id
+            on conflict (user_id) do update set organization_id = excluded.organization_id, since = now()
+            """,
+            (list(members), list(members.values())),
+        )
