@@ -17,7 +17,7 @@ from sandbox.populate import populate
 from sandbox.shapes import shape_of
 from sandbox.stats import Stats
 from sandbox.stories import telling
-from sandbox.stories.expected import of_user
+from sandbox.stories.expected import of_members, of_user
 
 __all__ = ["Control"]
 
@@ -136,7 +136,9 @@ class Control:
         return {"type": kind, "id": id, "versions": shown}
 
     async def expected(self, given: JSON) -> JSON:
-        """What must be true of a user now: ?user_id=ID."""
+        """What must be true of a user now: ?user_id=ID; or of an organization's members: ?organization_id=ID."""
+        if "organization_id" in given:
+            return of_members(self.account, given["organization_id"])
         if "user_id" not in given:
             raise invalid("Missing required param: user_id.", "user_id", "parameter_missing")
         return of_user(self.account, given["user_id"])

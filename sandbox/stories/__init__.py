@@ -3,7 +3,7 @@
 A story is a function whose keyword arguments are its parameters. `play` calls it by name, with parameters from JSON.
 """
 
-from sandbox.stories import changes, membership, purchases, trouble
+from sandbox.stories import changes, membership, organizations, purchases, trouble
 from sandbox.stories.telling import STORIES, play
 
-__all__ = ["STORIES", "changes", "membership", "play", "purchases", "trouble"]
+__all__ = ["STORIES", "changes", "membership", "organizations", "play", "purchases", "trouble"]

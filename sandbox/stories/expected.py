@@ -10,7 +10,7 @@ from sandbox.account import Account
 from sandbox.checkout import line_item_id
 from sandbox.store import Record
 
-__all__ = ["clawbacks", "customers_of", "grants", "of_user", "subscriptions_of"]
+__all__ = ["clawbacks", "customers_of", "grants", "of_members", "of_user", "subscriptions_of"]
 
 _ENTITLED = ("active", "trialing", "past_due")
 _STATUS = {
@@ -28,27 +28,48 @@ _PAYMENT_FAILURES = ("first_payment_failure", "final_payment_failure")
 
 
 def of_user(account: Account, user_id: str, *, granted_before: set[str] | None = None) -> dict[str, Any]:
-    """Role, status, product and tokens of a user."""
+    """Role, status, product and tokens of a user, of what they pay for themselves."""
     subscriptions = subscriptions_of(account, user_id)
-    entitled = [record for record in subscriptions if record["status"] in _ENTITLED]
-    statuses = [_status(record) for record in subscriptions]
-    best = min(statuses, key=_BEST_FIRST.index) if statuses else "ACTIVE"
-    chosen = min(entitled, key=lambda record: (_BEST_FIRST.index(_status(record)), -record["created"]), default=None)
-    product = _product(account, chosen) if chosen is not None else None
     all_grants = grants(account, user_id)
     new = {key: tokens for key, tokens in all_grants.items() if key not in (granted_before or set())}
     return {
         "user_id": user_id,
-        "entitled": chosen is not None,
-        "membership_status": best,
-        "role": product.get("metadata", {}).get("role", "PREMIUM") if product is not None else "USER",
-        "stripe_product_id": product["id"] if product is not None else None,
-        "entitled_products": sorted({_product(account, record)["id"] for record in entitled}),
+        **_access(account, subscriptions, otherwise="ACTIVE"),
         "tokens_granted": sum(new.values()),
         "grants": [{"source_key": key, "tokens": tokens} for key, tokens in new.items()],
         "clawbacks": [{"object": id, "tokens": tokens} for id, tokens in clawbacks(account, user_id).items()],
         "customers": [record["id"] for record in customers_of(account, user_id)],
         "subscriptions": {record["id"]: record["status"] for record in subscriptions},
+    }
+
+
+def of_members(account: Account, organization_id: str) -> dict[str, Any]:
+    """Role, status and product of an organization's users who pay for nothing themselves, and were members before."""
+    everything = (account.view.find("subscription", id) for _, _, id in account.store.shelves["subscription"].order)
+    subscriptions = [
+        record
+        for record in everything
+        if record is not None and record.get("metadata", {}).get("organization_id") == organization_id
+    ]
+    return {
+        "organization_id": organization_id,
+        **_access(account, subscriptions, otherwise="CANCELED"),
+        "subscriptions": {record["id"]: record["status"] for record in subscriptions},
+    }
+
+
+def _access(account: Account, subscriptions: list[Record], *, otherwise: str) -> dict[str, Any]:
+    """What the subscriptions give together; `otherwise` is the status where there are none."""
+    entitled = [record for record in subscriptions if record["status"] in _ENTITLED]
+    statuses = [_status(record) for record in subscriptions]
+    chosen = min(entitled, key=lambda record: (_BEST_FIRST.index(_status(record)), -record["created"]), default=None)
+    product = _product(account, chosen) if chosen is not None else None
+    return {
+        "entitled": chosen is not None,
+        "membership_status": min(statuses, key=_BEST_FIRST.index) if statuses else otherwise,
+        "role": product.get("metadata", {}).get("role", "PREMIUM") if product is not None else "USER",
+        "stripe_product_id": product["id"] if product is not None else None,
+        "entitled_products": sorted({_product(account, record)["id"] for record in entitled}),
     }
 
 

@@ -24,12 +24,13 @@ def sign_up(
     coupon: str | None = None,
     trial_days: int | None = None,
     link: str = "metadata",
+    organization_id: str | None = None,
 ) -> dict[str, Any]:
     """A user subscribes through Checkout.
 
     `price` is a price's id or a lookup key (starter_monthly, starter_yearly, pro_monthly, pro_yearly). `link` says how the
     customer can be told to be the user's: `metadata` of the customer, the `session` alone, the `subscription` alone, or
-    only the `email`.
+    only the `email`. `organization_id` is written to the subscription's metadata.
     """
     chosen = shop.price_named(account, price)
     email = email or f"{user_id}@example.com"
@@ -40,6 +41,7 @@ def sign_up(
         account,
         user_id,
         link,
+        organization_id,
         mode="subscription",
         prices=[(chosen["id"], quantity)],
         customer=customer,
@@ -117,17 +119,20 @@ def cancel(
     return shop.made(account, record["id"])
 
 
-def _open(account: Account, user_id: str, link: str, **described: Any) -> str:
+def _open(account: Account, user_id: str, link: str, organization_id: str | None, **described: Any) -> str:
     if link not in ("metadata", "session", "subscription", "email"):
         raise invalid("link: metadata, session, subscription or email", "link")
     named = link in ("metadata", "session")
+    told = {"user_id": user_id} if link in ("metadata", "subscription") else {}
+    if organization_id is not None:
+        told["organization_id"] = organization_id
     return checkout.open_session(
         account,
         success_url="https://app.example.com/welcome",
         cancel_url="https://app.example.com/pricing",
         client_reference_id=user_id if named else None,
         metadata={"user_id": user_id} if named else {},
-        _subscription_metadata={"user_id": user_id} if link in ("metadata", "subscription") else {},
+        _subscription_metadata=told,
         **described,
     )
 

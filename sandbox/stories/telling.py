@@ -44,6 +44,8 @@ def play(account: Account, name: str, params: dict[str, Any]) -> dict[str, Any]:
     }
     if user_id is not None:
         answer["expected"] = expected.of_user(account, user_id, granted_before=granted)
+    if "organization_id" in result:
+        answer["members"] = expected.of_members(account, result["organization_id"])
     return answer
 
 

@@ -282,3 +282,22 @@ def test_nothing_changes_in_silence(sandbox: Sandbox) -> None:
                 assert event_shown == current
                 compared += 1
     assert compared > 150
+
+
+def test_a_team_is_paid_for_by_one_and_assigned_to_another(sandbox: Sandbox) -> None:
+    begun = sandbox.story("team", user_id="boss", organization_id="org", quantity=3)
+    late = sandbox.story("past_due", user_id="boss")
+    between = sandbox.look("expected?organization_id=org")
+    moved = sandbox.story("assign", user_id="boss", organization_id="other")
+    nobody = sandbox.look("expected?organization_id=org")
+    freed = sandbox.story("assign", user_id="boss")
+
+    id = begun["ids"]["subscription"]
+    assert begun["expected"]["tokens_granted"] == 15000
+    assert begun["members"]["stripe_product_id"] == begun["ids"]["product"]
+    assert (begun["members"]["role"], begun["members"]["membership_status"]) == ("PREMIUM", "ACTIVE")
+    assert between["membership_status"] == late["expected"]["membership_status"] == "PAST_DUE"
+    assert moved["members"]["subscriptions"] == {id: "past_due"}
+    assert (nobody["role"], nobody["membership_status"], nobody["subscriptions"]) == ("USER", "CANCELED", {})
+    assert previous(sandbox, freed, "customer.subscription.updated") == [{"metadata": {"organization_id": "other"}}]
+    assert "members" not in freed
