@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import strategies as st
+
 from schema.membership import MembershipStatus, UserRole
-from worker.core.membership.access import Access
+from worker.core.membership.access import KNOWN_STATUSES, Access
 from worker.core.membership.facts import Item, Override, PaidLine, Product, Subscription, User
 from worker.core.membership.tokens import Grant
 
-__all__ = ["JAN", "NOW", "POLICIES", "day", "holding", "line", "subscribed", "user", "with_access"]
+__all__ = ["JAN", "NOW", "POLICIES", "day", "holding", "line", "someone", "subscribed", "user", "with_access"]
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -145,3 +147,47 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
         lots=granted[-1].lots,
         renewed=of.renewed | {grant.source_key for grant in granted if grant.kind == "token_period"},
     )
+
+
+# Anybody
+
+_subscriptions = st.builds(
+    subscribed,
+    st.sampled_from(["sub_1", "sub_2", "sub_3"]),
+    st.sampled_from([*sorted(KNOWN_STATUSES), "hibernating"]),
+    product=st.sampled_from([*POLICIES, None, "prod_unknown"]),
+)
+_lines = st.builds(
+    line,
+    st.sampled_from(["il_1", "il_2", "il_3"]),
+    invoice=st.sampled_from(["in_1", "in_2"]),
+    billing_reason=st.sampled_from(["subscription_create", "subscription_cycle", "subscription_update", "manual"]),
+    product=st.sampled_from([*POLICIES, "prod_unknown"]),
+    subscription=st.sampled_from(["sub_1", "sub_2"]),
+    proration=st.booleans(),
+    period_start=st.sampled_from([day(-40), day(-10), day(-1)]),
+    price_type=st.sampled_from(["recurring", "one_time"]),
+    full_period=st.sampled_from([None, timedelta(days=30)]),
+    amount=st.sampled_from([-500, 500]),
+)
+
+
+def _unlike(found: list[Subscription]) -> tuple[Subscription, ...]:
+    return tuple({each.id: each for each in found}.values())
+
+
+def _once(found: list[PaidLine]) -> tuple[PaidLine, ...]:
+    return tuple({(each.invoice, each.line): each for each in found}.values())
+
+
+someone = st.builds(
+    lambda subscriptions, lines, **more: user(*_unlike(subscriptions), lines=_once(lines), **more),
+    st.lists(_subscriptions, max_size=3),
+    st.lists(_lines, max_size=4),
+    role=st.sampled_from(UserRole),
+    status=st.sampled_from(MembershipStatus),
+    product=st.sampled_from([None, "prod_pro"]),
+    tokens=st.integers(0, 3000),
+    expires=st.sampled_from([None, day(-3), day(9)]),
+    override=st.sampled_from([None, Override(role=UserRole.PREMIUM), Override(role=UserRole.USER, until=day(-1))]),
+)

@@ -185,7 +185,7 @@ def _print_json(settings: Settings, found: Iterator[tuple[str, Outcome]], tally:
 def _change(user: str, outcome: Outcome) -> dict[str, Any]:
     return {
         "user": user,
-        "columns": {column: {"old": old, "new": new} for column, (old, new) in outcome.changes.items()},
+        "columns": {column: change._asdict() for column, change in outcome.changes.items()},
         "grants": [
             {"source_key": grant.source_key, "kind": grant.kind, "amount": grant.amount} for grant in outcome.grants
         ],

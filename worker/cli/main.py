@@ -10,7 +10,7 @@ import typer
 
 from worker import config, log
 from worker.celery_app import BACKFILL, EVENTS, PERIODIC
-from worker.cli import db, events, everyone, membership, sync
+from worker.cli import db, events, everyone, membership, sync, why
 from worker.cli.output import fail, say_json, say_table
 from worker.config import Settings
 from worker.errors import SyncError
@@ -31,6 +31,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(sync.app, name="sync")
 app.add_typer(everyone.app, name="membership")
 membership.register(app)
+why.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

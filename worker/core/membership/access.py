@@ -154,6 +154,8 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     by_product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
     role, by_role = _role(user, best, products, now, otherwise=by_product)
     held = None if keep else _best_standing(user)
+    if held and best and _standing(best.subscription) is held[0]:
+        held = held[0], best.subscription
     by_standing = Rule.NEVER_SUBSCRIBED if held is None else Rule.BEST_STANDING if held[1] else Rule.MEMBERSHIP_ENDED
     return Decision(
         access=Access(

@@ -3,31 +3,40 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from worker.core.membership import access, alarm, tokens
 from worker.core.membership.access import Access, Policy
 from worker.core.membership.facts import Product, User
 from worker.core.membership.tokens import Grant
 
-__all__ = ["COLUMNS", "Outcome", "compute"]
+__all__ = ["ACCESS", "COLUMNS", "Change", "Outcome", "compute", "differences"]
 
 # What a balance can hold: the column is an integer, and the ledger is not.
 _MOST = 2**31 - 1
-COLUMNS = ("role", "membership_status", "stripe_product_id", "tokens", "tokens_expires_at")
+ACCESS = ("role", "membership_status", "stripe_product_id")
+COLUMNS = (*ACCESS, "tokens", "tokens_expires_at")
+
+
+class Change(NamedTuple):
+    """What a column says, and what it is to say."""
+
+    old: object
+    new: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`changes` holds, by column of `users`, what is there and what is to be; it is empty where nothing changes."""
+    """`changes` holds the columns of `users` that are to be written; it is empty where nothing changes."""
 
     access: Access
     grants: tuple[Grant, ...]
     next_look: datetime | None
-    changes: Mapping[str, tuple[object, object]]
+    changes: Mapping[str, Change]
 
     @property
     def changes_access(self) -> bool:
-        return any(column in self.changes for column in ("role", "membership_status", "stripe_product_id"))
+        return any(column in self.changes for column in ACCESS)
 
 
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
@@ -41,10 +50,15 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
         min(granted[-1].balance_after, _MOST) if granted else user.tokens,
         granted[-1].expires_at if granted else user.tokens_expires_at,
     )
-    pairs = ((column, (getattr(user, column), to)) for column, to in zip(COLUMNS, wanted, strict=True))
     return Outcome(
         access=decided,
         grants=granted,
         next_look=alarm.next_look(user, policy, now),
-        changes={column: pair for column, pair in pairs if pair[0] != pair[1]},
+        changes=differences(user, dict(zip(COLUMNS, wanted, strict=True))),
     )
+
+
+def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
+    """The columns of the user's row that say otherwise than is wanted."""
+    pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
+    return {column: change for column, change in pairs if change.old != change.new}

@@ -1,0 +1,90 @@
+"""What an explanation points at, beside the facts that decide: where each object was learned, who linked whom and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+__all__ = ["Customer", "Entry", "Evidence", "Heard", "Note", "Schedule", "Source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An event of the inbox. `type`, `created` (Stripe's clock) and `received_at` are None once it was trimmed."""
+
+    id: str
+    type: str | None = None
+    created: datetime | None = None
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the mirror has an object from: an event, or a read of Stripe (`read` is `get` or `list`); then `event` is the
+    newest that told of it, None where none is kept. `uncertain`: Stripe is being asked whether it is so."""
+
+    read: str | None
+    observed_at: datetime
+    event: Heard | None
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """A Stripe customer who is the user. `source` is the rule that linked it, None (and so `linked_at`) where the
+    application wrote the link and Stripe has told nothing of the customer yet."""
+
+    id: str
+    source: str | None
+    linked_at: datetime | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What Stripe says of a subscription's future, and whose it is: nothing that decides today."""
+
+    customer: str | None = None
+    organization: str | None = None
+    cancel_at: datetime | None = None
+    cancel_at_period_end: bool = False
+    collection_paused: str | None = None
+    next_payment_attempt: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What the operator wrote beside an override, and when."""
+
+    text: str | None
+    given_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A row of the ledger."""
+
+    source_key: str
+    kind: str
+    amount: int
+    balance_before: int
+    balance_after: int
+    expires_at: datetime | None
+    product: str | None
+    subscription: str | None
+    invoice: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """`is_computed`: whether the daemon computes the user at all; `is_waiting`: whether it is about to. `sources` is by an
+    object's id, `schedules` by a subscription's, `ledger` the newest row first."""
+
+    email: str | None = None
+    is_computed: bool = True
+    is_waiting: bool = False
+    customers: tuple[Customer, ...] = ()
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    note: Note | None = None
+    ledger: tuple[Entry, ...] = ()
