@@ -80,8 +80,8 @@ def say_passes(name: str, result: dict[str, Any]) -> None:
 
 
 def say_everyone(result: dict[str, Any]) -> None:
-    table = Table("", "users", "seconds", "users/s", "CPU us each", title="Everyone computed again, in one process")
-    for name in ("all_new", "unchanged", "all_changed"):
+    table = Table("", "users", "seconds", "users/s", "ours", "Postgres", "MiB", title="Everyone computed again")
+    for name in ("all_new", "unchanged", "plan", "all_changed"):
         run = result[name]
         table.add_row(
             name.replace("_", " "),
@@ -89,12 +89,13 @@ def say_everyone(result: dict[str, Any]) -> None:
             f"{run['seconds']:.1f}",
             f"{run['users_per_second']:,.0f}",
             f"{run['cpu_us_per_user']:.0f}",
+            f"{run['postgres_cpu_us_per_user']:.0f}",
+            f"{run['peak_mib']:.0f}",
         )
-    table.add_row("plan, nothing written", f"{result['plan']['users']:,}", f"{result['plan']['seconds']:.1f}", "", "")
-    one = result["one_ms"]
+    one = result["one"]
     table.caption = (
-        f"one user: p50 {one['p50']:.1f} ms, p99 {one['p99']:.1f} ms; at most {result['peak_mib']:.0f} MiB, of which "
-        f"{result['peak_mib_at_start']:.0f} before the first"
+        "in one process; CPU in microseconds a user; memory at its peak, "
+        f"{one['peak_mib_at_start']:.0f} before the first; one: p50 {one['p50_ms']:.1f} ms, p99 {one['p99_ms']:.1f} ms"
     )
     console.print(_right(table))
 

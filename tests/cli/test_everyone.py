@@ -141,7 +141,7 @@ def test_the_grants_that_a_new_setting_brings_are_planned_and_then_made(run: Com
     }  # fmt: skip
     assert [("user_0", *grant.values()) for grant in change["grants"]] == ledger(conn)
     assert rows(conn)["user_0"][3] == change["columns"]["tokens"]["new"]
-    assert "6 users were computed, 1 changed" in applied.stdout
+    assert "Users computed: 6, changed: 1." in applied.stdout
 
 
 def test_a_setting_alone_changes_who_is_entitled(run: Command, conn: psycopg.Connection) -> None:
@@ -176,7 +176,7 @@ def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Comm
     unknown = run("plan", "who")
 
     assert "user_1: role USER -> PREMIUM" in planned.stdout
-    assert "1 users were computed, 1 changed: user_1" in done.stdout
+    assert "Users computed: 1, changed: 1 (user_1)." in done.stdout
     assert (rows(conn)["user_1"][0], rows(conn)["user_2"][0]) == ("PREMIUM", "USER")
     assert (refused.returncode, unknown.returncode) == (1, 1)
     assert "stranger: no customer is linked" in refused.stderr

@@ -110,7 +110,7 @@ def apply(
     if as_json:
         say_json({"users": done.users, "changed": done.changed, "resumed": done.resumed, "outdated": done.outdated})
     else:
-        say(f"{done.users:,} users were computed, {done.changed:,} changed.")
+        say(f"Users computed: {done.users:,}, changed: {done.changed:,}.")
         if done.outdated:
             say("Products changed meanwhile: run it once more for those that were computed before.")
 
@@ -123,9 +123,8 @@ def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> N
     if as_json:
         say_json({"users": len(chosen), "changed": len(changed)})
     else:
-        say(
-            f"{len(chosen):,} users were computed, {len(changed):,} changed{': ' if changed else ''}{', '.join(changed)}."
-        )
+        named = f" ({', '.join(changed)})" if changed else ""
+        say(f"Users computed: {len(chosen):,}, changed: {len(changed):,}{named}.")
 
 
 def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str] | None:
