@@ -181,9 +181,16 @@ def _once(found: list[PaidLine]) -> tuple[PaidLine, ...]:
 
 
 someone = st.builds(
-    lambda subscriptions, lines, **more: user(*_unlike(subscriptions), lines=_once(lines), **more),
+    lambda subscriptions, lines, shared, member_of, **more: replace(
+        user(*_unlike(subscriptions), lines=_once(lines), **more),
+        organization_id="org_1",
+        organization_subscriptions=_unlike(shared),
+        member_of=member_of,
+    ),
     st.lists(_subscriptions, max_size=3),
     st.lists(_lines, max_size=4),
+    shared=st.lists(_subscriptions, max_size=2),
+    member_of=st.sampled_from([None, "org_1", "org_gone"]),
     role=st.sampled_from(UserRole),
     status=st.sampled_from(MembershipStatus),
     product=st.sampled_from([None, "prod_pro"]),

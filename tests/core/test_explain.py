@@ -1,5 +1,6 @@
 """Why a user is what they are: each rule one line, and what holds for every explanation."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -36,6 +37,11 @@ def settled(of: User, policy: Policy | None = None) -> User:
     return holding(with_access(of, made.access), made.grants)
 
 
+def member(*shared: Subscription, own: tuple[Subscription, ...] = (), of: str = "org_1") -> User:
+    """A user of org_1, which these subscriptions name, and whom those of `of` once made a member."""
+    return replace(user(*own), organization_id="org_1", organization_subscriptions=shared, member_of=of)
+
+
 UNPAID_PAUSE = subscribed(status="paused", paused_for="final_payment_failure")
 COMPED = Override(role=PREMIUM, until=day(30))
 OVER = Override(role=PREMIUM, until=day(-1))
@@ -57,6 +63,9 @@ OVER = Override(role=PREMIUM, until=day(-1))
         (user(subscribed(), role=ADMIN), UNTOUCHED, ADMIN, "never touched; what is paid would give PREMIUM"),
         (user(role=BANNED, override=COMPED), UNTOUCHED, BANNED, "what is paid would give USER"),
         (user(subscribed(items=[Item(id="si_1", price="p", product=None)])), NOTHING_ENTITLES, USER, "sub_1 is active"),
+        (member(subscribed()), ENTITLED, PREMIUM, "sub_1 of organization org_1 is active, and product prod_pro gives PREMIUM"),
+        (member(subscribed(), own=(subscribed(),)), ENTITLED, PREMIUM, "sub_1 is active, and product"),
+        (member(subscribed(status="canceled")), NOTHING_ENTITLES, USER, "sub_1 of organization org_1 is canceled"),
     ],
 )  # fmt: skip
 def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, gives: UserRole, says: str) -> None:
@@ -73,6 +82,8 @@ def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, give
         (user(UNPAID_PAUSE), BEST_STANDING, PAST_DUE, "sub_1 is paused for final_payment_failure, which means PAST_DUE"),
         (user(subscribed("sub_1", "canceled"), subscribed("sub_2")), BEST_STANDING, ACTIVE, "means ACTIVE, the best of 2"),
         (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never was a subscription"),
+        (member(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 of organization org_1 is past_due"),
+        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone has ended"),
         (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "none that we know"),
     ],
 )  # fmt: skip

@@ -32,11 +32,11 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
     """The evidence behind these facts, with so many of the newest rows of the ledger."""
     row = _one(conn, _USER, user.id)
     customers, ledger = _customers(conn, user.id), _ledger(conn, user.id, limit=entries)
-    schedules = _schedules(conn, [subscription.id for subscription in user.subscriptions])
+    schedules = _schedules(conn, [subscription.id for subscription in user.every_subscription])
     named = {id_ for entry in ledger for id_ in (entry.invoice, entry.subscription, *entry.source_key.split(":"))}
     named |= {*schedules, *(customer.id for customer in customers), *(line.invoice for line in user.paid_lines)}
     named |= {schedule.customer for schedule in schedules.values()}
-    products = {item.product for subscription in user.subscriptions for item in subscription.items}
+    products = {item.product for subscription in user.every_subscription for item in subscription.items}
     products |= {entry.product for entry in ledger} | {line.product for line in user.paid_lines}
     note = _one(conn, "select note as text, created_at as given_at from sync.overrides where user_id = %s", user.id)
     return Evidence(
@@ -59,6 +59,8 @@ _USER = """
             from sync.customer_links as l
             join sync.recompute as r on r.stripe_customer_id = l.stripe_customer_id
             where l.user_id = u.id
+        ) or exists (
+            select from sync.recompute_organizations as r where r.organization_id = u.organization_id
         ) as is_waiting
     from users as u
     where u.id = %s

@@ -208,7 +208,7 @@ def _standings(
             schedule=evidence.schedules.get(each.id, Schedule()),
             source=evidence.sources.get(each.id),
         )
-        for each in sorted(user.subscriptions, key=lambda each: (-each.created.timestamp(), each.id))
+        for each in sorted(user.every_subscription, key=lambda each: (-each.created.timestamp(), each.id))
         for gives in [access.service(each, policy, now)]
     ]
     return tuple(sorted(found, key=lambda standing: standing.place or len(order) + 1))

@@ -35,7 +35,7 @@ def upcoming(
     """What time does by itself, and what Stripe has announced, in the order of their moments; each with what it changes of
     what those before it left."""
     found = [(at.at, str(at.alarm), at.subscription, wording.alarm(at)) for at in alarm.ahead(user, policy, now)]
-    for each in user.subscriptions:
+    for each in user.every_subscription:
         for what, at in _announced(each, evidence.schedules.get(each.id, Schedule())):
             found.append((at, what, each.id, wording.announced(what, each.id)))
     if user.tokens > 0 and user.tokens_expires_at is not None:
@@ -84,5 +84,12 @@ def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str
 
 def _without(user: User, ended: str | None) -> User:
     """The user once Stripe has ended the subscription."""
-    others = (replace(each, status="canceled") if each.id == ended else each for each in user.subscriptions)
-    return replace(user, subscriptions=tuple(others))
+
+    def then(found: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        return tuple(replace(each, status="canceled") if each.id == ended else each for each in found)
+
+    return replace(
+        user,
+        subscriptions=then(user.subscriptions),
+        organization_subscriptions=then(user.organization_subscriptions),
+    )
