@@ -19,8 +19,8 @@ _log = log.get("membership")
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
     """Compute the users behind these customers from the mirror; returns those whose row changed.
 
-    Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and then
-    sees what we wrote: whoever is last has seen everything.
+    Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and who links
+    the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
     """
     return compute(conn, set(_link(conn, customers).values()), policy)
 
@@ -97,9 +97,10 @@ def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str
     """The user of each customer that has one, linked just now where a rule allows it."""
     stored = membership.stored_links(conn, customers)
     linked = {customer: user for customer, user in stored.items() if user is not None}
-    unlinked = [customer for customer in customers if customer not in linked]
-    if not unlinked:
+    if linked.keys() >= set(customers):
         return linked
+    linked |= membership.hold_links(conn, set(customers) - linked.keys())
+    unlinked = set(customers) - linked.keys()
     chosen: list[link.Link] = []
     taken: set[str] = set()
     for found in membership.candidates(conn, unlinked):
@@ -112,7 +113,4 @@ def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str
         # Locked before the link is stored: two customers must not both find the same user unlinked.
         membership.lock_users(conn, {choice.user for choice in chosen})
         linked |= membership.save_links(conn, chosen)
-    membership.name_customers(
-        conn, [customer for customer in unlinked if customer not in stored and customer not in linked]
-    )
     return linked

@@ -33,6 +33,7 @@ __all__ = [
     "count_recompute",
     "customers_behind",
     "due_alarms",
+    "hold_links",
     "is_mirrored",
     "lift_override",
     "link_by_hand",
@@ -40,7 +41,6 @@ __all__ = [
     "lock_expired",
     "lock_users",
     "make_admin",
-    "name_customers",
     "read_users",
     "save_access",
     "save_alarms",
@@ -188,16 +188,30 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
     return linked
 
 
-def name_customers(conn: Connection, customers: Collection[str]) -> None:
-    """Remember customers that nobody could link yet, so that they are looked at again and can be listed."""
+def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
+    """Hold the links of these customers until the transaction ends; returns whose those are that somebody linked just now.
+
+    One that nobody has seen gets its row, so that it is looked at again and can be listed. Whoever links one of these at the
+    same time waits for us, and then sees what we wrote; or we have waited for him here, and compute his user. Links are
+    held before users are locked.
+    """
+    wanted = (sorted(customers),)
     conn.execute(
         """
         insert into sync.customer_links (stripe_customer_id)
         select id from unnest(%b::text[]) as seen (id) order by id
         on conflict (stripe_customer_id) do nothing
         """,
-        (sorted(customers),),
+        wanted,
     )
+    held = conn.execute(
+        """
+        select stripe_customer_id, user_id from sync.customer_links
+        where stripe_customer_id = any(%b::text[]) order by stripe_customer_id for update
+        """,
+        wanted,
+    )
+    return {customer: user for customer, user in held if user is not None}
 
 
 def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
