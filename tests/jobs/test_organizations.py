@@ -341,6 +341,20 @@ def test_a_change_of_policy_is_planned_and_applied_for_members_too(conn: psycopg
     assert {access(conn)[id_] for id_ in planned} == {("USER", "ACTIVE", "prod_pro")}
 
 
+@pytest.mark.usefixtures("people")
+def test_what_nobody_asked_for_is_found_when_everyone_is_computed(
+    conn: psycopg.Connection, database: str, apply: Apply
+) -> None:
+    """A worker of the release before applied it, which asks for no organization."""
+    apply(event("product.created", product()), event("customer.subscription.created", team()))
+    conn.execute("delete from sync.recompute_organizations")
+
+    for _ in everyone.apply(lambda: psycopg.connect(database, autocommit=True), Policy()):
+        pass
+
+    assert access(conn) == {"ann": MEMBER, "bob": MEMBER, "boss": NOBODY, "eve": NOBODY, "sue": NOBODY}
+
+
 @pytest.fixture
 def crowd(conn: psycopg.Connection, apply: Apply, people: None) -> int:
     """Two thousand users more in the organization, which has a subscription that they were not computed for."""

@@ -1,5 +1,5 @@
-"""Who is computed at all: users with a linked customer, those whom an operator gave a role, and those whom an organization's
-subscription made members; and by what catalogue."""
+"""Who is computed at all: users with a linked customer, those whom an operator gave a role, and those of an organization that
+a subscription names, or who were its members; and by what catalogue."""
 
 from collections.abc import Collection
 
@@ -15,6 +15,15 @@ _ARMS = (
     "select user_id as id from sync.customer_links where user_id",
     "select user_id from sync.overrides where user_id",
     "select user_id from sync.organization_members where user_id",
+    """
+    select id
+    from users
+    where organization_id in (
+        select metadata_organization_id
+        from stripe.subscriptions
+        where metadata_organization_id is not null and account = '' and not deleted
+    ) and id
+    """,
 )
 
 
