@@ -15,14 +15,14 @@ import psycopg
 
 from worker import log, membership
 from worker.core.membership import outcome
-from worker.core.membership.access import Policy
+from worker.core.membership.access import Policy, is_concerned
 from worker.core.membership.outcome import Outcome
 from worker.errors import Permanent
 from worker.store import cursors, roster, runs
 from worker.store import membership as store
 from worker.store.pool import outlive, snapshot
 
-__all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "plan"]
+__all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "concerned", "plan"]
 
 _log = log.get("membership")
 
@@ -63,12 +63,21 @@ def plan(
     place: str | None = ""
     while place is not None:
         with snapshot(conn):
-            ids = roster.after(conn, place, limit=batch) if only is None else roster.among(conn, only)
+            ids = roster.after(conn, place, limit=batch) if only is None else sorted(only)
             users, products = store.load(conn, store.read_users(conn, ids))
         now = datetime.now(UTC)
-        made = {id_: outcome.compute(users[id_], products, policy, now) for id_ in sorted(users)}
+        made = {
+            id_: outcome.compute(users[id_], products, policy, now) for id_ in sorted(users) if is_concerned(users[id_])
+        }
         yield Planned(len(users), {id_: each for id_, each in made.items() if each.changes or each.grants})
         place = ids[-1] if only is None and len(ids) == batch else None
+
+
+def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
+    """Those of these users whom anything concerns that Stripe or an operator said; nobody else is ever written."""
+    with snapshot(conn):
+        found, _ = store.load(conn, store.read_users(conn, users))
+    return {id_ for id_, user in found.items() if is_concerned(user)}
 
 
 def apply(
@@ -136,7 +145,7 @@ class _Walk:
             ids = roster.after(conn, place["after"], limit=self._batch)
             if not ids:
                 return None
-            changed = len(membership.compute(conn, ids, self._policy))
+            changed = len(membership.compute(conn, ids, self._policy, concerned_only=True))
             moved = {
                 **place,
                 "after": ids[-1],

@@ -16,7 +16,7 @@ import pytest
 from tests import factories
 from tests.backends import Backend
 from tests.processes import eventually
-from worker import everyone
+from worker import everyone, organizations
 from worker.core.event import read_event
 from worker.core.fold import observe
 from worker.core.membership.access import Policy
@@ -181,6 +181,25 @@ def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Comm
     assert (refused.returncode, unknown.returncode) == (1, 1)
     assert "stranger: no customer is linked" in refused.stderr
     assert "no user who" in unknown.stderr
+
+
+def test_members_by_an_organization_are_planned_and_computed_too(run: Command, conn: psycopg.Connection) -> None:
+    conn.execute("insert into organizations (id, name) values ('org', 'Org')")
+    conn.execute("insert into users (id, organization_id) values ('member', 'org')")
+    team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
+    told(conn, factories.event("customer.subscription.created", team))
+    organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+    before = rows(conn)["member"][0]
+    change_the_product(conn, role="USER", tokens="1000")
+
+    planned = json.loads(run("plan", "--json").stdout)
+    alone = run("plan", "member").stdout
+    run("apply")
+
+    assert before == "PREMIUM"
+    assert "member" in [change["user"] for change in planned["changes"]]
+    assert "member: role PREMIUM -> USER" in alone
+    assert rows(conn)["member"][0] == "USER"
 
 
 @pytest.fixture

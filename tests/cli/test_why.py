@@ -156,6 +156,24 @@ def test_who_has_nothing_is_told_so(run: Command) -> None:
     assert "No customer is linked" in spoken.stdout
 
 
+def test_a_member_by_an_organization_is_told_whose_subscription_it_is(run: Command, conn: psycopg.Connection) -> None:
+    conn.execute("insert into organizations (id, name) values ('org', 'Org')")
+    conn.execute("update users set organization_id = 'org' where id = 'john'")
+    team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
+    told(conn, factories.event("customer.subscription.created", team, id="evt_team"))
+
+    waits = why(run, "john")["is_waiting"]
+    run("membership", "apply", "john")
+    found = why(run, "john")
+
+    assert waits
+    assert (found["organization"], found["role"]["stored"], found["role"]["rule"]) == ("org", "PREMIUM", "entitled")
+    assert "sub_team of organization org is active" in found["role"]["because"]
+    (subscription,) = found["subscriptions"]
+    assert (subscription["schedule"]["customer"], subscription["schedule"]["organization"]) == ("cus_team", "org")
+    assert subscription["source"]["event"]["id"] == "evt_team"
+
+
 def test_a_comped_user_is_told_who_gave_it_why_and_until_when(run: Command) -> None:
     run("override", "john", "--role", "PREMIUM", "--until", "2099-01-31", "--note", "a friend")
 

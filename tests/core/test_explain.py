@@ -28,7 +28,8 @@ SHORT_GRACE = Policy(past_due_grace=timedelta(days=3))
 
 
 def why(of: User, policy: Policy | None = None, evidence: Evidence | None = None) -> Explanation:
-    return explain(of, POLICIES, policy or Policy(), NOW, evidence or Evidence())
+    """Of a user whom a customer is linked to."""
+    return explain(replace(of, is_linked=True), POLICIES, policy or Policy(), NOW, evidence or Evidence())
 
 
 def settled(of: User, policy: Policy | None = None) -> User:
@@ -83,7 +84,7 @@ def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, give
         (user(subscribed("sub_1", "canceled"), subscribed("sub_2")), BEST_STANDING, ACTIVE, "means ACTIVE, the best of 2"),
         (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never was a subscription"),
         (member(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 of organization org_1 is past_due"),
-        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone has ended"),
+        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone is over"),
         (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "none that we know"),
     ],
 )  # fmt: skip
@@ -138,7 +139,7 @@ def test_each_subscription_says_what_it_gives(status: str, policy: Policy, servi
 
 
 def test_whom_nobody_linked_stays_as_they_are_and_nothing_is_to_be_mended() -> None:
-    told = why(user(role=PREMIUM, product="prod_pro", status=CANCELED), evidence=Evidence(is_computed=False))
+    told = explain(user(role=PREMIUM, product="prod_pro", status=CANCELED), POLICIES, Policy(), NOW, Evidence())
 
     assert {told.role.rule, told.membership_status.rule, told.stripe_product_id.rule} == {NO_CUSTOMER}
     assert told.role.computed is PREMIUM
@@ -147,15 +148,58 @@ def test_whom_nobody_linked_stays_as_they_are_and_nothing_is_to_be_mended() -> N
 
 
 def test_a_link_of_the_application_s_that_stripe_told_nothing_of_is_named() -> None:
-    written = Evidence(is_computed=False, customers=(Customer(id="cus_1", source=None, linked_at=None),))
+    written = Evidence(customers=(Customer(id="cus_1", source=None, linked_at=None),))
 
-    assert "cus_1, of whom Stripe has told nothing yet" in why(user(), evidence=written).role.because
+    told = explain(user(), POLICIES, Policy(), NOW, written)
+
+    assert "cus_1, of whom Stripe has told nothing yet" in told.role.because
 
 
 def test_an_operator_s_note_is_told() -> None:
     noted = Evidence(note=Note(text="a friend", given_at=day(-2)))
 
     assert "on 2026-11-18 00:00 UTC (a friend)" in why(user(override=COMPED), evidence=noted).role.because
+
+
+# Organizations
+
+TEAM = subscribed("sub_team", product="prod_max")
+
+
+def within(of: User, *subscriptions: Subscription, member_of: str | None = None) -> User:
+    return replace(of, organization_id="org", organization_subscriptions=subscriptions, member_of=member_of)
+
+
+def test_a_member_is_told_the_organization_whose_subscription_counts() -> None:
+    told = explain(within(user(subscribed()), TEAM), POLICIES, Policy(), NOW, Evidence())
+
+    assert told.role.subscription == "sub_team"
+    assert "sub_team of organization org is active, and product prod_max gives PREMIUM" in told.role.because
+    assert "It comes before sub_1" in told.role.because
+    assert "sub_team of organization org is active, which means ACTIVE, the best of 2" in told.membership_status.because
+    assert [standing.id for standing in told.subscriptions] == ["sub_team", "sub_1"]
+
+
+def test_a_member_without_a_customer_is_computed() -> None:
+    told = explain(within(user(), TEAM), POLICIES, Policy(), NOW, Evidence())
+
+    assert (told.role.rule, told.differs["role"]) == (ENTITLED, (USER, PREMIUM))
+
+
+def test_a_membership_that_is_over_is_told_with_its_organization() -> None:
+    told = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
+
+    assert (told.membership_status.rule, told.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
+    assert "The membership by organization org_old is over" in told.membership_status.because
+
+
+def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes() -> None:
+    seen = Evidence(schedules={"sub_team": Schedule(cancel_at=day(2))})
+    member = within(user(role=PREMIUM, product="prod_max"), TEAM, member_of="org")
+
+    ends, _ = explain(member, POLICIES, Policy(), NOW, seen).next
+
+    assert {column: change.new for column, change in ends.changes.items()} == GONE
 
 
 # The row
@@ -179,7 +223,7 @@ def test_a_row_that_was_just_computed_differs_in_nothing(anyone: User) -> None:
 @LAW
 @given(someone)
 def test_what_is_explained_is_what_is_computed(anyone: User) -> None:
-    told, made = why(anyone), outcome.compute(anyone, POLICIES, Policy(), NOW)
+    told, made = why(anyone), outcome.compute(replace(anyone, is_linked=True), POLICIES, Policy(), NOW)
 
     assert told.differs == made.changes
     assert told.tokens.due == made.grants

@@ -16,7 +16,6 @@ from worker.cli.output import fail, say, say_json
 from worker.cli.people import find, quiet_settings
 from worker.config import Settings
 from worker.core.membership.outcome import COLUMNS, Outcome
-from worker.store import roster
 from worker.store.pool import connect
 from worker.tasks import policy_of
 
@@ -119,7 +118,7 @@ def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> N
     with connect(settings, application="apply") as conn:
         chosen = _chosen(conn, users) or []
         with conn.transaction():
-            changed = membership.compute(conn, chosen, policy_of(settings))
+            changed = membership.compute(conn, chosen, policy_of(settings), concerned_only=True)
     if as_json:
         say_json({"users": len(chosen), "changed": len(changed)})
     else:
@@ -132,13 +131,12 @@ def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str
     if not users:
         return None
     ids = [find(conn, user)["id"] for user in users]
-    computed = roster.among(conn, ids)
-    if left := sorted(set(ids) - set(computed)):
+    if left := sorted(set(ids) - everyone.concerned(conn, ids)):
         fail(
-            f"{', '.join(left)}: no customer is linked and no override given, so nothing is ever computed "
-            "(`stripe-sync link CUSTOMER USER` links one)"
+            f"{', '.join(left)}: no customer is linked, no override given and no organization paid for, so nothing is ever "
+            "computed (`stripe-sync link CUSTOMER USER` links one)"
         )
-    return computed
+    return sorted(set(ids))
 
 
 def _planned(

@@ -58,6 +58,7 @@ def _told(changes: Mapping[str, Change]) -> dict[str, dict[str, object]]:
 
 def _lines(found: Explanation) -> Iterator[str]:
     named = f"{found.user} ({found.email})" if found.email else found.user
+    named += f" of organization {found.organization}" if found.organization else ""
     yield f"{named}, as of {wording.moment(found.as_of)}"
     yield ""
     for name in ("role", "membership_status", "stripe_product_id"):

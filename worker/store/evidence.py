@@ -8,7 +8,6 @@ from psycopg.rows import class_row, dict_row
 
 from worker.core.membership.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
 from worker.core.membership.facts import User
-from worker.store import roster
 
 __all__ = ["read"]
 
@@ -41,7 +40,6 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
     note = _one(conn, "select note as text, created_at as given_at from sync.overrides where user_id = %s", user.id)
     return Evidence(
         email=row["email"] if row else None,
-        is_computed=bool(roster.among(conn, [user.id])),
         is_waiting=bool(row and row["is_waiting"]),
         customers=tuple(customers),
         schedules=schedules,
@@ -60,7 +58,7 @@ _USER = """
             join sync.recompute as r on r.stripe_customer_id = l.stripe_customer_id
             where l.user_id = u.id
         ) or exists (
-            select from sync.recompute_organizations as r where r.organization_id = u.organization_id
+            select from sync.recompute_organizations where organization_id = u.organization_id and place < u.id
         ) as is_waiting
     from users as u
     where u.id = %s

@@ -1,12 +1,10 @@
 """Who is computed at all: users with a linked customer, those whom an operator gave a role, and those of an organization that
 a subscription names, or who were its members; and by what catalogue."""
 
-from collections.abc import Collection
-
 import psycopg
 from psycopg.rows import scalar_row
 
-__all__ = ["after", "among", "catalogue_stamp", "count"]
+__all__ = ["after", "catalogue_stamp", "count"]
 
 Connection = psycopg.Connection
 
@@ -37,16 +35,6 @@ def after(conn: Connection, place: str, *, limit: int) -> list[str]:
         return cursor.execute(
             f"select id from ({pieces}) as everyone order by id limit %(limit)s",  # noqa: S608 - our own words
             {"place": place, "limit": limit},
-        ).fetchall()
-
-
-def among(conn: Connection, users: Collection[str]) -> list[str]:
-    """Those of these users who are computed, in the order of their ids."""
-    pieces = " union ".join(f"{arm} = any(%(users)s)" for arm in _ARMS)
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(
-            f"select id from ({pieces}) as everyone order by id",  # noqa: S608 - our own words
-            {"users": sorted(users)},
         ).fetchall()
 
 

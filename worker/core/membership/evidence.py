@@ -77,11 +77,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """`is_computed`: whether the daemon computes the user at all; `is_waiting`: whether it is about to. `sources` is by an
-    object's id, `schedules` by a subscription's, `ledger` the newest row first."""
+    """`is_waiting`: whether the user is about to be computed. `sources` is by an object's id, `schedules` by a
+    subscription's, `ledger` the newest row first."""
 
     email: str | None = None
-    is_computed: bool = True
     is_waiting: bool = False
     customers: tuple[Customer, ...] = ()
     schedules: Mapping[str, Schedule] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from worker.core.membership.upcoming import Happening, upcoming
 
 __all__ = ["NO_CUSTOMER", "Balance", "Column", "Explanation", "Standing", "Ungranted", "explain"]
 
-# The rule of whom nothing is computed for.
+# The rule of whom nothing concerns that Stripe or an operator said.
 NO_CUSTOMER = "no_customer"
 
 
@@ -85,6 +85,7 @@ class Explanation:
 
     user: str
     email: str | None
+    organization: str | None
     as_of: datetime
     role: Column
     membership_status: Column
@@ -108,16 +109,18 @@ def explain(
     """The whole of what made the user, from the facts that decide and the evidence behind them."""
     decided = access.decide(user, products, policy, now)
     made = outcome.compute(user, products, policy, now)
-    differs = made.changes if evidence.is_computed else {}
+    is_computed = access.is_concerned(user)
+    differs = made.changes if is_computed else {}
     role, status, product = _columns(user, products, policy, now, decided, evidence)
     return Explanation(
         user=user.id,
         email=evidence.email,
+        organization=user.organization_id,
         as_of=now,
         role=role,
         membership_status=status,
         stripe_product_id=product,
-        tokens=_balance(user, products, policy, now, evidence, made.grants if evidence.is_computed else ()),
+        tokens=_balance(user, products, policy, now, evidence, made.grants if is_computed else ()),
         override=user.override,
         override_note=evidence.note,
         customers=evidence.customers,
@@ -127,7 +130,7 @@ def explain(
         next=upcoming(user, products, policy, now, evidence),
         differs=differs,
         is_waiting=evidence.is_waiting,
-        mend=f"stripe-sync membership apply {user.id}" if differs or (evidence.is_computed and made.grants) else None,
+        mend=f"stripe-sync membership apply {user.id}" if differs or (is_computed and made.grants) else None,
     )
 
 
@@ -140,7 +143,7 @@ def _columns(
     evidence: Evidence,
 ) -> tuple[Column, Column, Column]:
     stored = (user.role, user.membership_status, user.stripe_product_id)
-    if not evidence.is_computed:
+    if not access.is_concerned(user):
         said = wording.not_computed(evidence.customers)
         role, status, product = (Column(stored=each, computed=each, rule=NO_CUSTOMER, because=said) for each in stored)
         return role, status, product
@@ -224,7 +227,7 @@ def _balance(
 ) -> Balance:
     is_over = user.tokens_expires_at is not None and user.tokens_expires_at <= now
     last = evidence.ledger[0] if evidence.ledger else None
-    passed = tokens.ungranted(user, products, policy) if evidence.is_computed else []
+    passed = tokens.ungranted(user, products, policy) if access.is_concerned(user) else []
     return Balance(
         stored=user.tokens,
         spendable=0 if is_over else user.tokens,

@@ -46,7 +46,7 @@ def upcoming(
             continue
         before = then
         then = _moved(_without(then, subscription) if what == "ends" else then, products, policy, at)
-        changes = _changes(before, then) if evidence.is_computed else {}
+        changes = _changes(before, then) if access.is_concerned(user) else {}
         if what == "tokens_expire":
             changes["tokens"] = Change(user.tokens, 0)
         happenings.append(Happening(at=at, what=what, because=because, subscription=subscription, changes=changes))
@@ -85,11 +85,11 @@ def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str
 def _without(user: User, ended: str | None) -> User:
     """The user once Stripe has ended the subscription."""
 
-    def then(found: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
-        return tuple(replace(each, status="canceled") if each.id == ended else each for each in found)
+    def ending(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        return tuple(replace(each, status="canceled") if each.id == ended else each for each in subscriptions)
 
     return replace(
         user,
-        subscriptions=then(user.subscriptions),
-        organization_subscriptions=then(user.organization_subscriptions),
+        subscriptions=ending(user.subscriptions),
+        organization_subscriptions=ending(user.organization_subscriptions),
     )

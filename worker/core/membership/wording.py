@@ -89,7 +89,7 @@ def role(
 def product(user: User, decided: Decision, behind: Sequence[tuple[Candidate, str]]) -> str:
     if decided.stripe_product_id is not Rule.ENTITLED:
         return _nothing(user, decided)
-    best = _named(decided.candidates[0].subscription, user)
+    best = _named(user, decided.candidates[0].subscription)
     return f"{best} is the {'best' if behind else 'one'} that gives service.{_before(behind)}"
 
 
@@ -97,7 +97,7 @@ def _by_product(user: User, decided: Decision, products: Mapping[str, Product]) 
     if not decided.candidates:
         return _nothing(user, decided)
     best = decided.candidates[0]
-    said = f"{_named(best.subscription, user)} is {best.subscription.status}, and product {best.item.product}"
+    said = f"{_named(user, best.subscription)} is {best.subscription.status}, and product {best.item.product}"
     known = products.get(best.item.product or "")
     if known is None:
         return f"{said}, of which Stripe has not told yet, gives PREMIUM until its metadata says otherwise."
@@ -118,13 +118,14 @@ def membership_status(user: User, decided: Decision) -> str:
     if decided.membership_status is Rule.UNKNOWN_STATUS:
         return _unknown(user)
     if decided.membership_status is Rule.MEMBERSHIP_ENDED:
-        return f"The membership by organization {user.member_of} has ended, and nothing better is left."
+        return f"The membership by organization {user.member_of} is over{_statuses(user)}."
     best = decided.standing_of
     if best is None:
         return "There never was a subscription, so it stays as it is."
     paused = f" for {best.paused_for}" if best.paused_for else ""
-    among = f", the best of {len(user.every_subscription)}" if len(user.every_subscription) > 1 else ""
-    return f"{_named(best, user)} is {best.status}{paused}, which means {decided.access.membership_status}{among}."
+    count = len(user.every_subscription)
+    among = f", the best of {count}" if count > 1 else ""
+    return f"{_named(user, best)} is {best.status}{paused}, which means {decided.access.membership_status}{among}."
 
 
 def _unknown(user: User) -> str:
@@ -135,20 +136,20 @@ def _statuses(user: User) -> str:
     if not user.every_subscription:
         return ": there is none"
     ordered = sorted(user.every_subscription, key=lambda each: each.id)
-    return ": " + ", ".join(f"{_named(each, user)} is {each.status}" for each in ordered)
+    return ": " + ", ".join(f"{_named(user, each)} is {each.status}" for each in ordered)
 
 
-def _named(subscription: Subscription, user: User) -> str:
-    """The subscription, and whose it is where it is not the user's own."""
-    shared = subscription in user.shared_subscriptions
-    return f"{subscription.id} of organization {user.organization_id}" if shared else subscription.id
+def _named(user: User, subscription: Subscription) -> str:
+    """With the organization, where it is that which makes the subscription count for the user."""
+    is_own = any(own.id == subscription.id for own in user.subscriptions)
+    return subscription.id if is_own else f"{subscription.id} of organization {user.organization_id}"
 
 
 def not_computed(customers: Sequence[Customer]) -> str:
     if customers:
         waiting = ", ".join(customer.id for customer in customers)
         return f"The application linked {waiting}, of whom Stripe has told nothing yet, so nothing is computed."
-    return "No customer is linked, so nothing is computed: the row stays as it is."
+    return "No customer is linked, and no organization is paid for: nothing is computed, the row stays as it is."
 
 
 def standing(subscription: Subscription, service: Service, policy: Policy, behind: str | None, best: str | None) -> str:
