@@ -21,7 +21,7 @@ from worker.store import asks, inbox, mirror
 from worker.store import membership as membership_store
 from worker.store.asks import Wanted
 from worker.store.inbox import Leased
-from worker.store.pool import UNAVAILABLE
+from worker.store.pool import OTHER_SCHEMA, UNAVAILABLE
 
 __all__ = ["Applier", "Drained", "compute_waiting"]
 
@@ -114,8 +114,9 @@ class Applier:
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
         """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
         said = f"{type(error).__name__}: {error}".strip()
-        if isinstance(error, UNAVAILABLE):
-            # Somebody holds a lock, or the server is short of something: no fault of the event's, so nothing is counted.
+        if isinstance(error, UNAVAILABLE + OTHER_SCHEMA):
+            # Somebody holds a lock, the server is short of something, or a migration is due: no fault of the event's, so
+            # nothing is counted.
             inbox.release(conn, event.id, error=said, pause=timedelta(seconds=BUSY_SECONDS))
             metrics.EVENTS_PUT_OFF.labels("released").inc()
             _log.warning("event.released", event_id=event.id, error=type(error).__name__)

@@ -418,6 +418,21 @@ def test_a_lock_that_somebody_holds_parks_nobody(
     assert user(conn) == PREMIUM
 
 
+def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    conn.execute("alter table stripe.customers rename to customers_away")
+    for _ in range(10):
+        apply(event("customer.created", customer("cus_1"), id="evt_1"))
+        conn.execute("update sync.events set next_attempt_at = now()")
+    assert one(conn, "select status, attempts from sync.events") == {"status": "pending", "attempts": 0}
+
+    conn.execute("alter table stripe.customers_away rename to customers")
+    apply()
+
+    assert one(conn, "select status from sync.events") == {"status": "done"}
+
+
 def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.created", customer("cus_1"), id="evt_1"))
     conn.execute("update sync.events set status = 'parked'")

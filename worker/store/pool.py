@@ -9,13 +9,32 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from worker.config import Settings
+from worker.store.plans import AsyncCursor, Cursor
 
-__all__ = ["UNAVAILABLE", "async_pool", "connect", "connection_arguments", "outlive", "pool", "snapshot"]
+__all__ = [
+    "OTHER_SCHEMA",
+    "UNAVAILABLE",
+    "async_pool",
+    "connect",
+    "connection_arguments",
+    "outlive",
+    "pool",
+    "snapshot",
+]
 
 T = TypeVar("T")
 
 # The server is away, or gave up on us; the same statement may work later. Deadlocks and lock time-outs are among them.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
+# The schema is another release's: a migration is due, or just under way. No data can cause one of these.
+OTHER_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.FeatureNotSupported,
+)
 
 
 def connection_arguments(settings: Settings, *, application: str) -> dict[str, Any]:
@@ -43,7 +62,7 @@ def connection_arguments(settings: Settings, *, application: str) -> dict[str, A
 def connect(settings: Settings, *, application: str) -> psycopg.Connection:
     """One connection, in autocommit: a transaction begins where `conn.transaction()` says so."""
     arguments = connection_arguments(settings, application=application)
-    return psycopg.connect(settings.database_url, autocommit=True, **arguments)
+    return psycopg.connect(settings.database_url, autocommit=True, cursor_factory=Cursor, **arguments)
 
 
 @contextlib.contextmanager
@@ -58,7 +77,11 @@ def pool(settings: Settings, *, application: str, size: int | None = None) -> Co
     """A pool that opens its connections when first asked; the caller opens and closes it."""
     return ConnectionPool(
         settings.database_url,
-        kwargs={"autocommit": True, **connection_arguments(settings, application=application)},
+        kwargs={
+            "autocommit": True,
+            "cursor_factory": Cursor,
+            **connection_arguments(settings, application=application),
+        },
         min_size=0,
         max_size=size or settings.database_pool_size,
         timeout=settings.database_connect_timeout,
@@ -72,7 +95,11 @@ def async_pool(settings: Settings, *, application: str, size: int) -> AsyncConne
     """The same for an event loop."""
     return AsyncConnectionPool(
         settings.database_url,
-        kwargs={"autocommit": True, **connection_arguments(settings, application=application)},
+        kwargs={
+            "autocommit": True,
+            "cursor_factory": AsyncCursor,
+            **connection_arguments(settings, application=application),
+        },
         min_size=0,
         max_size=size,
         timeout=settings.database_connect_timeout,

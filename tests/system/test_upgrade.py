@@ -1,0 +1,172 @@
+"""A release while Stripe delivers: the schema goes back and forth, web and workers are restarted, and nothing is lost.
+
+Deliveries alone bring everything here: catch-up and the passes over lists are off, so that nobody makes good what the
+door or a worker lost.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests import sandboxes
+from tests.backends import Backend
+from tests.processes import Daemon, eventually
+from tests.sandboxes import Sandbox
+from tests.system.test_convergence import NEVER, SIGN_UP, TABLES, Life, Player, compare_mirror, compare_users, scene
+from worker import audit, catchup, reconcile, refresh
+from worker.store import runs
+
+pytestmark = pytest.mark.system
+
+LIVES = [
+    Life(now=(SIGN_UP,)),
+    Life(now=(scene("token_pack", quantity=2),)),
+    Life(now=(SIGN_UP, scene("refund", amount=500))),
+    Life(now=(SIGN_UP, scene("cancel", when="now"))),
+    Life(now=(SIGN_UP, scene("change_quantity", quantity=3))),
+]
+# So that a release meets a steady stream, and not a pile.
+PAUSE_SECONDS = 0.1
+USERS = {f"user_{number}": LIVES[number % len(LIVES)] for number in range(3000)}
+
+
+@pytest.fixture
+def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
+    with redis.Redis.from_url(backend.redis_url) as client:
+        client.flushall()
+    off = {f"{name}_INTERVAL": str(NEVER) for name in ("CATCH_UP", "PRODUCT_REFRESH", "RECONCILE", "AUDIT")}
+    slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
+    with psycopg.connect(database, autocommit=True) as conn:
+        for job in (catchup.JOB, refresh.JOB, reconcile.JOB, audit.JOB):
+            runs.note(conn, job, slot, {})
+        conn.execute(
+            "insert into users (id, email) select id, id || '@example.com' from unnest(%s::text[]) as u (id)",
+            (list(USERS),),
+        )
+    running = Daemon(database, backend.redis_url, tmp_path, EVENT_LEASE="3", **off)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
+    with sandboxes.running(door=daemon.door, seed=1) as running:
+        daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
+        # Stripe comes again for three days.
+        running.tell("deliveries", retry_seconds=[0.2], max_attempts=1000)
+        yield running
+
+
+class Load(threading.Thread):
+    """Users sign up, pay and leave, one after the other, until they are told to stop."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__()
+        self.lived: dict[str, Life] = {}
+        self._player, self._stopped = Player(sandbox), threading.Event()
+
+    def run(self) -> None:
+        for user, life in USERS.items():
+            self._player.play(user, life.now)
+            self.lived[user] = life
+            if self._stopped.wait(PAUSE_SECONDS):
+                return
+
+    def goes_on(self, *, users: int = 4) -> None:
+        """Wait until so many more have lived."""
+        wanted = len(self.lived) + users
+        eventually(lambda: len(self.lived) >= wanted, within=60)
+        assert self.is_alive(), "the load ended too soon: it wants more users"
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+def test_a_release_under_load_loses_nothing(daemon: Daemon, sandbox: Sandbox) -> None:
+    daemon.start_web()
+    workers = [daemon.start("worker"), daemon.start("worker")]
+    daemon.start("beat")
+    eventually(lambda: daemon.count("select count(*) from sync.heartbeats"))
+    load = Load(sandbox)
+    load.start()
+    load.goes_on()
+
+    migrate(daemon, "rollback")
+    load.goes_on()
+    migrate(daemon, "migrate")
+    load.goes_on()
+    change_a_type(daemon, "bigint")
+    for number, worker in enumerate(workers):
+        end(worker)
+        workers[number] = daemon.start("worker")
+        load.goes_on()
+    end(daemon.processes[0])
+    load.goes_on(users=1)
+    daemon.start_web()
+    load.goes_on()
+    change_a_type(daemon, "integer")
+    load.goes_on()
+    load.stop()
+
+    wait_until_applied(daemon, sandbox)
+    compare_mirror(daemon, sandbox)
+    compare_users(daemon, sandbox, load.lived)
+    assert daemon.count("select count(*) from sync.drift") == 0
+    assert "cached plan must not change" not in daemon.logs()
+
+
+def migrate(daemon: Daemon, command: str) -> None:
+    """As the release phase does; one that can't have its locks soon gives up, leaves all as it was, and is run again."""
+
+    def done() -> bool:
+        ran = subprocess.run(
+            [sys.executable, "-m", "worker", "db", command],
+            env=daemon.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ran.returncode == 0 or "lock" in ran.stderr, ran.stderr
+        return ran.returncode == 0
+
+    eventually(done, within=60)
+
+
+def change_a_type(daemon: Daemon, type_: str) -> None:
+    """What every statement that was prepared for this column has to live through."""
+    with psycopg.connect(daemon.database_url, autocommit=True) as conn:
+        conn.execute(f"alter table sync.events alter column attempts type {type_}")
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """As a deployment ends a process: it finishes what it has begun."""
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+
+
+def wait_until_applied(daemon: Daemon, sandbox: Sandbox) -> None:
+    sandbox.tell("deliveries", drain=60)
+    left = " union all ".join(f"select 1 from stripe.{table} where unsettled" for table in TABLES.values())
+    eventually(
+        lambda: (
+            daemon.count(
+                f"""
+                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.asks)
+                    + (select count(*) from sync.recompute) + (select count(*) from ({left}) as unsettled)
+                """
+            )
+            == 0
+        ),
+        within=90,
+    )
