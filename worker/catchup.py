@@ -65,7 +65,8 @@ def catch_up(
     caught = Caught()
     since = cursors.read(conn, CURSOR)
     if since is None:
-        since = now - DELAY_SECONDS
+        # A database that was restored to before the first pass has events, and no cursor.
+        since = min(now - DELAY_SECONDS, max(inbox.listening_since(conn) or now, now - KEPT_SECONDS))
         cursors.save(conn, CURSOR, since)
     if since < now - KEPT_SECONDS:
         caught.gap = True

@@ -10,7 +10,8 @@ import pytest
 from tests.sandboxes import Sandbox
 from worker import catchup
 from worker.catchup import Caught
-from worker.store import counters, cursors
+from worker.store import counters, cursors, inbox
+from worker.store.inbox import Arrival
 from worker.stripe_api import Page, Stripe, StripeFailed
 
 HOUR, DAY = 3600, 86_400
@@ -135,6 +136,19 @@ def test_the_first_pass_begins_now(conn: psycopg.Connection, sandbox: Sandbox, s
         now - catchup.DELAY_SECONDS - catchup.OVERLAP_SECONDS
     ]
     assert cursors.read(conn, catchup.CURSOR) == now - catchup.DELAY_SECONDS
+
+
+def test_the_first_pass_of_a_restored_database_begins_where_its_inbox_did(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    now = int(time.time())
+    inbox.store(conn, [Arrival("evt_old", "", "customer.created", "customer", "cus_1", False, now - HOUR, "{}")])
+    conn.execute("update sync.events set received_at = to_timestamp(%s)", (now - HOUR,))
+    recorded = Recorded(stripe)
+
+    catchup.catch_up(conn, recorded, now=now, seen=lambda _: True)
+
+    assert recorded.asked[0]["created[gte]"] == now - HOUR - catchup.OVERLAP_SECONDS
 
 
 def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "discard",
     "is_stored",
     "lease",
+    "listening_since",
     "mark_done",
     "missing",
     "newest_bursts",
@@ -116,6 +117,12 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
 def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
     """Whether the event came by itself."""
     return conn.execute("select from sync.events where id = %s", (event_id,)).fetchone() is not None
+
+
+def listening_since(conn: psycopg.Connection) -> int | None:
+    """When the oldest event came that is kept, in unix seconds; None where none ever came."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select floor(extract(epoch from min(received_at)))::bigint from sync.events").fetchone()
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
