@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 
 from worker.config import Settings
 
 __all__ = [
     "AUDIT",
     "BACKFILL",
+    "BACKUP",
     "CATCH_UP",
     "DRAIN",
     "EVENTS",
@@ -37,6 +39,7 @@ RECONCILE_SHARD = "stripe_sync.reconcile_shard"
 CATCH_UP = "stripe_sync.catch_up"
 AUDIT = "stripe_sync.audit"
 FETCH = "stripe_sync.fetch"
+BACKUP = "stripe_sync.backup"
 
 
 def make(settings: Settings) -> Celery:
@@ -92,6 +95,11 @@ def schedule(settings: Settings) -> dict[str, Any]:
         return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
 
     entries = {"wake": every(settings.wake_interval, WAKE)}
+    if settings.backup_schedule is not None:
+        # One that gets lost is sent again by `wake`.
+        options = {"queue": BACKFILL, "expires": 60}
+        clock = crontab.from_string(settings.backup_schedule)
+        entries["backup"] = {"task": BACKUP, "schedule": clock, "options": options}
     if settings.stripe_secret_key is not None:
         entries["product_refresh"] = every(settings.product_refresh_interval, PRODUCT_REFRESH)
         entries["catch_up"] = every(settings.catch_up_interval, CATCH_UP)

@@ -1,6 +1,7 @@
 """The environment, read once at start into one frozen value; every fault is named together, with its mend."""
 
 import enum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from psycopg.conninfo import conninfo_to_dict
@@ -74,6 +75,20 @@ def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 Seconds = Annotated[float, Field(gt=0)]
 
 
+def _schedule(value: str) -> str:
+    """A cron line: `03:15`, a time of every day (UTC), is another way to write one."""
+    from celery.schedules import crontab  # only who sets a schedule pays for it
+
+    value = " ".join(value.split())
+    hour, colon, minute = value.partition(":")
+    line = f"{int(minute)} {int(hour)} * * *" if colon and hour.isdigit() and minute.isdigit() else value
+    try:
+        crontab.from_string(line)
+    except Exception as error:
+        raise ValueError('is neither a cron line such as "15 3 * * *" nor a time such as 03:15 (UTC)') from error
+    return line
+
+
 class Settings(BaseSettings):
     """What the environment says. Times are in seconds unless the name says days."""
 
@@ -121,6 +136,23 @@ class Settings(BaseSettings):
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
     # What the empty invoice of a trial grants, once; 0 grants nothing, and the first paid period grants as ever.
     trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
+
+    backup_dir: Path | None = None
+    backup_wal_dir: Path | None = None
+    backup_database_url: Annotated[str, AfterValidator(_libpq)] | None = None
+    backup_pg_bin: Path | None = None
+    backup_schedule: Annotated[str, AfterValidator(_schedule)] | None = None
+    backup_kind: Literal["logical", "physical"] = "logical"
+    backup_timeout: Seconds = 6 * 3600
+    backup_keep_daily: Annotated[int, Field(ge=0)] = 7
+    backup_keep_weekly: Annotated[int, Field(ge=0)] = 4
+    backup_keep_monthly: Annotated[int, Field(ge=0)] = 6
+
+    @model_validator(mode="after")
+    def _knows_where_backups_go(self) -> "Settings":
+        if self.backup_schedule is not None and self.backup_dir is None:
+            raise ValueError("BACKUP_DIR: is not set; BACKUP_SCHEDULE needs it, to know where backups are kept")
+        return self
 
     @model_validator(mode="after")
     def _knows_its_mode(self) -> "Settings":

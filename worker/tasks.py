@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from worker import audit, catchup, celery_app, fetch, log, membership, metrics, organizations, reconcile, refresh
 from worker.apply import Applier, compute_waiting
+from worker.backup import scheduled
 from worker.config import Settings, TokenPolicy
 from worker.core.membership.access import Policy
 from worker.errors import Permanent, Temporary
@@ -79,6 +80,8 @@ def register(app: Celery, settings: Settings) -> None:
             for task, job, seconds in _ticks(settings):
                 if not runs.is_claimed(conn, job, slot_of(seconds)):
                     process.send(task, queue=_queue_of(task), expires=seconds)
+            if scheduled.wanted(conn, settings, datetime.now(UTC)) is not None:
+                process.send(celery_app.BACKUP, queue=celery_app.BACKFILL, expires=settings.wake_interval)
             ends = time.monotonic() + settings.wake_interval
             membership.compute_due(conn, policy, go_on=lambda: time.monotonic() < ends)
             membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
@@ -136,6 +139,18 @@ def register(app: Celery, settings: Settings) -> None:
             audit.tick(conn, process.stripe, policy, slot, go_on=lambda: time.monotonic() < ends)
 
         process.with_connection(work)
+
+    # A dump takes as long as it takes. It is acknowledged at once: a message that waits for its end would be delivered again
+    # after the visibility time-out, and the dump stopped where the broker goes away; its claimed slot is what counts.
+    @app.task(
+        name=celery_app.BACKUP,
+        acks_late=False,
+        soft_time_limit=settings.backup_timeout,
+        time_limit=settings.backup_timeout + 60,
+    )
+    def backup() -> None:
+        """Take the backup that is due, once for its slot of the clock."""
+        process.with_connection(lambda conn: scheduled.tick(conn, settings, datetime.now(UTC)))
 
     @app.task(name=celery_app.RECONCILE)
     def reconcile_tick() -> None:

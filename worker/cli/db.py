@@ -7,6 +7,7 @@ import typer
 
 import migrations
 from worker import config
+from worker.cli import backup
 from worker.cli.output import say
 from worker.store import health
 from worker.store.pool import connect
@@ -14,6 +15,7 @@ from worker.store.pool import connect
 __all__ = ["app"]
 
 app = typer.Typer(help="Migrate and look after the database.", no_args_is_help=True)
+backup.register(app)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from worker.store import inbox, mirror
 __all__ = ["JOBS", "beat", "gauges", "revision", "status"]
 
 ALIVE_SECONDS = 90
-JOBS = ("product_refresh", "reconcile", "catch_up", "audit")
+JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "backup")
 
 
 def beat(conn: psycopg.Connection, name: str) -> None:

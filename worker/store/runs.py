@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_claimed", "note", "seen"]
+__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_cared_for", "is_claimed", "note", "seen"]
 
 # Who gives no sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
@@ -32,6 +32,21 @@ def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: f
 def is_claimed(conn: psycopg.Connection, job: str, slot: datetime) -> bool:
     """Whether somebody has run, or is running, this slot."""
     return conn.execute("select from sync.runs where job = %s and slot = %s", (job, slot)).fetchone() is not None
+
+
+def is_cared_for(conn: psycopg.Connection, job: str, *, since: datetime) -> bool:
+    """Whether a run for a slot since then is done, or is under way and gives signs of life."""
+    return (
+        conn.execute(
+            """
+            select from sync.runs
+            where job = %s and slot >= %s
+                and (outcome = 'done' or finished_at is null and seen_at >= now() - make_interval(secs => %s))
+            """,
+            (job, since, LOST_SECONDS),
+        ).fetchone()
+        is not None
+    )
 
 
 def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:

@@ -1,0 +1,23 @@
+"""What tests of backups share: a place for them, and what a database holds."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from worker.config import Settings
+
+
+@pytest.fixture
+def kept_in(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a BACKUP_DIR of the test's own."""
+    return settings.model_copy(update={"backup_dir": tmp_path / "backups"})
+
+
+@pytest.fixture
+def filled(conn: psycopg.Connection) -> list[tuple[str, int]]:
+    """Users with tokens."""
+    users = [("ann", 5000), ("bob", 0)]
+    for user, tokens in users:
+        conn.execute("insert into users (id, email, tokens) values (%s, %s, %s)", (user, f"{user}@example.com", tokens))
+    return users

@@ -1,0 +1,97 @@
+"""The WAL archive: what sh does with a segment, and what a server has to be told."""
+
+import gzip
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from worker.backup import archiving
+from worker.backup.place import BackupError
+
+SEGMENT = "000000010000000000000002"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "an archive of 100%"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def pg_wal(tmp_path: Path) -> Path:
+    (tmp_path / SEGMENT).write_bytes(b"wal" * 1000)
+    return tmp_path
+
+
+def run(command: str, folder: Path, name: str = SEGMENT, path: str | None = None) -> int:
+    """As PostgreSQL runs it: %f, %p and %% are replaced, and sh does the rest, in the server's folder."""
+    words = command.replace("%%", "\0").replace("%f", name).replace("%p", path or name).replace("\0", "%")
+    return subprocess.run(["sh", "-c", words], cwd=folder, check=False, capture_output=True).returncode
+
+
+def test_a_segment_is_archived_and_comes_back(archive: Path, pg_wal: Path) -> None:
+    assert run(archiving.archive_command(archive), pg_wal) == 0
+    assert [(path.name, path.stat().st_mode & 0o777) for path in archive.iterdir()] == [(f"{SEGMENT}.gz", 0o600)]
+
+    assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") == 0
+    assert (pg_wal / "RECOVERYXLOG").read_bytes() == b"wal" * 1000
+
+
+def test_a_segment_that_is_archived_twice_is_fine_and_another_of_its_name_is_refused(
+    archive: Path, pg_wal: Path
+) -> None:
+    run(archiving.archive_command(archive), pg_wal)
+    assert run(archiving.archive_command(archive), pg_wal) == 0
+
+    (pg_wal / SEGMENT).write_bytes(b"other")
+
+    assert run(archiving.archive_command(archive), pg_wal) != 0
+    with gzip.open(archive / f"{SEGMENT}.gz") as file:
+        assert file.read() == b"wal" * 1000
+
+
+def test_what_a_crash_left_half_written_is_written_anew(archive: Path, pg_wal: Path) -> None:
+    (archive / f"{SEGMENT}.part").write_bytes(b"half")
+    assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
+
+    assert run(archiving.archive_command(archive), pg_wal) == 0
+
+    assert [path.name for path in archive.iterdir()] == [f"{SEGMENT}.gz"]
+
+
+def test_a_damaged_copy_is_neither_taken_for_the_segment_nor_written_over(archive: Path, pg_wal: Path) -> None:
+    (archive / f"{SEGMENT}.gz").write_bytes(b"half")
+
+    assert run(archiving.archive_command(archive), pg_wal) != 0
+    assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
+
+
+def test_an_archive_that_is_not_there_fails(archive: Path, pg_wal: Path) -> None:
+    archive.rmdir()
+
+    assert run(archiving.archive_command(archive), pg_wal) != 0
+
+
+@pytest.fixture
+def ordinary(conn: psycopg.Connection, database: str) -> Iterator[psycopg.Connection]:
+    """A connection of a role without any rights of its own."""
+    conn.execute("create role ordinary login")
+    with psycopg.connect(database, user="ordinary", autocommit=True) as connection:
+        yield connection
+    conn.execute("drop role ordinary")
+
+
+def test_what_has_to_be_set_is_said_line_by_line(conn: psycopg.Connection, archive: Path) -> None:
+    lines = archiving.lacking(conn, archive)
+
+    assert [line.split(" ")[0] for line in lines] == ["archive_mode", "archive_command", "archive_timeout"]
+    assert "restart PostgreSQL" in lines[0]
+
+
+def test_a_role_that_may_not_set_it_up_is_told_what_to_write(ordinary: psycopg.Connection, archive: Path) -> None:
+    with pytest.raises(BackupError, match=r"the role ordinary may not .*(?s:.)*archive_mode = on"):
+        archiving.set_up(ordinary, archive)

