@@ -1,0 +1,236 @@
+"""Rehearsals: the database is lost and brought back, and in the end it is what Stripe says, as if nothing had happened.
+
+The real processes run all the while, as they would in an outage: the door answers 503 meanwhile, and Stripe comes again.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+import migrations
+from tests import sandboxes
+from tests.backends import Backend
+from tests.processes import Daemon, eventually
+from tests.sandboxes import Sandbox
+from tests.system.test_convergence import NEVER, SIGN_UP, Life, Player, compare_mirror, compare_users, scene
+from tests.system.test_convergence import wait_until_quiet as wait_until_settled
+from worker import audit, reconcile, refresh
+from worker.dev.servers import Postgres, start_postgres
+from worker.store import runs
+
+pytestmark = pytest.mark.system
+
+# Before the backup, after it, after the moment that is restored, and while there is no database.
+LIVES = {
+    "spends": Life(now=(SIGN_UP,)),
+    "stays": Life(now=(SIGN_UP,)),
+    "leaves": Life(now=(SIGN_UP,)),
+    "wants the money back": Life(now=(SIGN_UP,)),
+    "comes later": Life(now=(SIGN_UP,)),
+    "buys tokens later": Life(now=(scene("token_pack", quantity=2),)),
+    "comes last": Life(now=(SIGN_UP,)),
+    "disputes last": Life(now=(SIGN_UP, scene("dispute"))),
+    "comes in the dark": Life(now=(SIGN_UP,)),
+}
+USERS = {name.replace(" ", "_"): life for name, life in LIVES.items()}
+# What the application spends is no affair of Stripe's.
+COMPARED = {user: life for user, life in USERS.items() if user != "spends"}
+
+
+class Rehearsal:
+    """A database of its own under the daemon's processes, an application that spends, and an operator's commands."""
+
+    def __init__(self, home: Path, backend: Backend, logs: Path) -> None:
+        self.home, self._backend = home, backend
+        self.postgres = start_postgres(home / "postgres")
+        dsn = self.postgres.create_database("daemon")
+        migrations.migrate(dsn)
+        with redis.Redis.from_url(backend.redis_url) as client:
+            client.flushall()
+        self.daemon = Daemon(
+            dsn,
+            backend.redis_url,
+            logs,
+            EVENT_LEASE="3",
+            CATCH_UP_INTERVAL="1",
+            PRODUCT_REFRESH_INTERVAL=str(NEVER),
+            RECONCILE_INTERVAL=str(NEVER),
+            AUDIT_INTERVAL=str(NEVER),
+            BACKUP_DIR=str(home / "backups"),
+        )
+
+    def operate(self, *words: str) -> str:
+        """What a command of the operator's says; it must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", *words],
+            env=self.daemon.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def begin(self, sandbox: Sandbox) -> Player:
+        """The processes run, the application has its users, and the first of them live their lives."""
+        self.daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": sandbox.address}
+        with psycopg.connect(self.daemon.database_url, autocommit=True) as conn:
+            # No list is read by the clock: what lists would repair stays broken here.
+            slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
+            for job in (refresh.JOB, reconcile.JOB, audit.JOB):
+                runs.note(conn, job, slot, {})
+            for user in USERS:
+                conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
+        self.daemon.start_web()
+        self.daemon.start("worker")
+        self.daemon.start("beat")
+        eventually(lambda: self.daemon.count("select count(*) from sync.cursors where name = 'events'"))
+        player = Player(sandbox)
+        for user in ("spends", "stays", "leaves", "wants_the_money_back"):
+            self.live(player, user)
+        return player
+
+    def live(self, player: Player, user: str, *scenes: tuple[str, dict[str, object]]) -> None:
+        """The user's scenes are played, and applied."""
+        player.play(user, scenes or USERS[user].now)
+        player.sandbox.tell("deliveries", drain=30)
+        self.daemon.wait_until_applied()
+
+    def spend(self, user: str, tokens: int) -> None:
+        assert self.daemon.count(f"select consume_tokens('{user}', {tokens})::int") == 1
+
+    def tokens(self, user: str) -> int:
+        return self.daemon.count(f"select tokens from users where id = '{user}'")
+
+    def assert_all_is_stripes(self, sandbox: Sandbox) -> None:
+        """Mirror, users and ledger are what they must be, found by catch-up alone; reading all of Stripe changes nothing."""
+        wait_until_settled(self.daemon, sandbox)
+        compare_mirror(self.daemon, sandbox)
+        compare_users(self.daemon, sandbox, COMPARED)
+        ledger = self.daemon.count("select count(*) from sync.token_grants")
+        self.operate("sync", "all", "--json")
+        compare_users(self.daemon, sandbox, COMPARED)
+        assert self.drift() == []
+        assert self.daemon.count("select count(*) from sync.token_grants") == ledger
+
+    def drift(self) -> list[tuple[object, ...]]:
+        """What the lists showed otherwise than the mirror."""
+        with psycopg.connect(self.daemon.database_url) as conn:
+            return conn.execute("select object, object_id, fields, found_by, behind from sync.drift").fetchall()
+
+    def close(self) -> None:
+        self.daemon.stop()
+        self.postgres.close()
+
+
+@pytest.fixture
+def rehearsal(backend: Backend, tmp_path: Path) -> Iterator[Rehearsal]:
+    with tempfile.TemporaryDirectory(prefix="stripe-sync-recovery-") as home:
+        Path(home).chmod(0o755)
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        running = Rehearsal(Path(home), backend, logs)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def sandbox(rehearsal: Rehearsal) -> Iterator[Sandbox]:
+    with sandboxes.running(door=rehearsal.daemon.door, seed=1) as running:
+        yield running
+
+
+def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal: Rehearsal, sandbox: Sandbox) -> None:
+    said = rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
+    assert "Restart PostgreSQL once" in said
+    rehearsal.postgres.restart()
+    player = rehearsal.begin(sandbox)
+    granted = rehearsal.tokens("spends")
+
+    rehearsal.operate("db", "backup", "--physical")
+    rehearsal.spend("spends", 100)
+    rehearsal.live(player, "comes_later")
+    rehearsal.live(player, "buys_tokens_later")
+    rehearsal.live(player, "leaves", scene("cancel", when="now"))
+    moment = the_next_second(rehearsal)
+    rehearsal.spend("spends", 7)
+    rehearsal.live(player, "comes_last")
+    rehearsal.live(player, "wants_the_money_back", scene("refund"))
+    rehearsal.live(player, "disputes_last")
+    archive_all(rehearsal)
+    lose(rehearsal)
+    player.play("comes_in_the_dark", USERS["comes_in_the_dark"].now)
+    words = ["db", "restore", "--at", moment, "--to", str(rehearsal.home / "postgres" / "data"), "--yes"]
+    rehearsal.operate(*words, *owner(rehearsal.home))
+    rehearsal.postgres = start_postgres(rehearsal.home / "postgres", port=rehearsal.postgres.port)
+
+    rehearsal.assert_all_is_stripes(sandbox)
+    # What the application itself wrote after the moment is lost, and nobody else can know it.
+    assert rehearsal.tokens("spends") == granted - 100
+    # The server lives on a timeline of its own now, and is backed up like the old one once it is said to be the real one.
+    assert "00000002.history.gz" not in os.listdir(rehearsal.home / "backups" / "test-wal")
+    rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
+    assert "00000002.history.gz" in os.listdir(rehearsal.home / "backups" / "test-wal")
+
+
+def test_a_dump_goes_into_an_empty_database_and_the_rest_is_caught_up_with(
+    rehearsal: Rehearsal, sandbox: Sandbox
+) -> None:
+    player = rehearsal.begin(sandbox)
+    granted = rehearsal.tokens("spends")
+    rehearsal.spend("spends", 100)
+
+    rehearsal.operate("db", "backup")
+    for user in ("comes_later", "buys_tokens_later", "comes_last", "disputes_last"):
+        rehearsal.live(player, user)
+    rehearsal.live(player, "leaves", scene("cancel", when="now"))
+    rehearsal.live(player, "wants_the_money_back", scene("refund"))
+    rehearsal.postgres.drop_database("daemon")
+    player.play("comes_in_the_dark", USERS["comes_in_the_dark"].now)
+    rehearsal.postgres.create_database("daemon")
+    rehearsal.operate("db", "restore", "--yes")
+
+    rehearsal.assert_all_is_stripes(sandbox)
+    assert rehearsal.tokens("spends") == granted - 100
+
+
+def the_next_second(rehearsal: Rehearsal) -> str:
+    """A point in time with everything before it done, and nothing of what comes next."""
+    with psycopg.connect(rehearsal.daemon.database_url) as conn:
+        row = conn.execute("select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def archive_all(rehearsal: Rehearsal) -> None:
+    """What archive_timeout does within the minute."""
+    with psycopg.connect(rehearsal.daemon.database_url, autocommit=True) as conn:
+        row = conn.execute("select pg_walfile_name(pg_switch_wal())").fetchone()
+    assert row is not None
+    archive = rehearsal.home / "backups" / "test-wal"
+    eventually(lambda: (archive / f"{row[0]}.gz").exists())
+
+
+def lose(rehearsal: Rehearsal) -> None:
+    """The power goes out, and the disk with it."""
+    postgres: Postgres = rehearsal.postgres
+    postgres.kill()
+    postgres.close()
+    shutil.rmtree(rehearsal.home / "postgres" / "data")
+
+
+def owner(home: Path) -> list[str]:
+    """PostgreSQL refuses root: where we are that, it runs as whose the folder is."""
+    return ["--owner", pwd.getpwuid((home / "postgres").stat().st_uid).pw_name] if os.geteuid() == 0 else []
