@@ -192,6 +192,7 @@ def test_the_folder_holds_its_settings_and_a_command_to_start_it(
     assert "recovery_target_time = '2026-11-23 14:05:00.000000+00'" in written
     assert "recovery_target_action = 'promote'" in written
     assert "restore_command = 'd=" in written
+    assert written.rindex("archive_command = ''") > written.rindex("archive_command = 'umask")
     assert (made.data / "recovery.signal").exists()
     assert f"-D {made.data}" in made.command
     if os.geteuid() == 0:
@@ -235,6 +236,9 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
     second = start_postgres(made.data.parent)
     try:
         # A rehearsal would end here: the real server's archive knows nothing of it.
+        with psycopg.connect(second.dsn) as conn:
+            assert conn.execute("show archive_mode").fetchone() == ("on",)
+            assert conn.execute("show archive_command").fetchone() == ("",)
         assert "00000002.history.gz" not in archived(settings)
         real = settings.model_copy(update={"database_url": second.dsn_for("daemon")})
         with closing(take.connect(real)) as conn:

@@ -80,6 +80,7 @@ def test_a_damaged_backup_is_told_by_the_exit_code(run: Run, tmp_path: Path) -> 
     ("words", "changes", "said"),
     [
         (["backup"], {"BACKUP_DIR": ""}, "BACKUP_DIR is not set"),
+        (["backup"], {"BACKUP_DIR": "/proc/backups"}, "/proc/backups can't be written to"),
         (["backup"], {"BACKUP_PG_BIN": "/nowhere"}, "set BACKUP_PG_BIN"),
         (["backup", "--physical"], {}, "--setup-archiving"),
         (["restore", "--at", "latest"], {}, "--at TIME and --to DIR go together"),

@@ -109,7 +109,10 @@ def set_up(conn: psycopg.Connection, folder: Path) -> bool:
 
 def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
     """Make the folder, and try whether the server may write there: it runs the command, as its own account."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupError(f"{folder} can't be made ({error.strerror}): see BACKUP_WAL_DIR, BACKUP_DIR") from error
     owner = _owner_of_data(conn)
     if os.geteuid() == 0 and owner is not None:
         os.chown(folder, *owner)

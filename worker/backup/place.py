@@ -120,14 +120,16 @@ def found(place: Path) -> list[Backup]:
 @contextlib.contextmanager
 def making(place: Path, name: Name) -> Iterator[Path]:
     """A folder to put a backup into. It gets its name when the block ends, and is removed where the block fails."""
-    place.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(place)
     target, path = place / str(name), place / f"{_MAKING}{name}"
     try:
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(place)
         path.mkdir(mode=0o700)
+        holding = os.open(path, os.O_RDONLY)
     except FileExistsError:
         raise BackupError(f"{name} is being made by another process") from None
-    holding = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise BackupError(f"{place} can't be written to ({error.strerror}): see BACKUP_DIR") from error
     try:
         fcntl.flock(holding, fcntl.LOCK_EX)
         yield path
@@ -136,6 +138,8 @@ def making(place: Path, name: Name) -> Iterator[Path]:
         _flush(path)
         path.rename(target)
         _flush(place)
+    except OSError as error:
+        raise BackupError(f"{name} could not be written ({error}): see BACKUP_DIR") from error
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(holding)

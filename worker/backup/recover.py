@@ -5,6 +5,7 @@ import os
 import pwd
 import shlex
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,8 +93,13 @@ def _finished(backup: Backup) -> datetime:
 
 
 def _history(archive: Path, timeline: int) -> str:
-    with gzip.open(archive / f"{timeline:08X}.history.gz", "rt") as file:
-        return file.read()
+    try:
+        with gzip.open(archive / f"{timeline:08X}.history.gz", "rt") as file:
+            return file.read()
+    except OSError as error:
+        raise BackupError(
+            f"{archive} can't be read ({error.strerror or error}): run this as root, or as PostgreSQL's account"
+        ) from error
 
 
 def prepare(
@@ -123,19 +129,22 @@ def prepare(
         alive()
         return shutil.copy2(source, target)
 
-    copying = target.with_name(f"{target.name}.making")
-    shutil.rmtree(copying, ignore_errors=True)
-    copying.parent.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copytree(backup.path / DATA, copying, symlinks=True, copy_function=copy)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copying = Path(tempfile.mkdtemp(prefix=f".{target.name}.making-", dir=target.parent))
+    except OSError as error:
+        raise BackupError(f"{target} can't be made ({error.strerror}): name another place with --to") from error
+    try:
+        shutil.copytree(backup.path / DATA, copying, symlinks=True, copy_function=copy, dirs_exist_ok=True)
         if wal_from is not None:
             _salvage(wal_from, copying)
         _set_up(copying, archiving.restore_command(place.wal_folder(settings)), at)
         _give(copying, account)
         copying.rename(target)
-    except BaseException:
+    except OSError as error:
+        raise BackupError(f"{target} could not be made: {error}") from error
+    finally:
         shutil.rmtree(copying, ignore_errors=True)
-        raise
     return Recovery(target, *_how_to_start(settings, backup, target, account))
 
 
@@ -170,6 +179,7 @@ def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
         "# stripe-sync db restore --at",
         f"restore_command = '{quoted}'",
         "recovery_target_timeline = 'latest'",
+        "archive_command = ''",
     ]
     if at is not None:
         lines += [
