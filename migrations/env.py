@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
 import schema
@@ -36,18 +36,34 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+# Whoever waits for another's migration, or holds the lock meanwhile, is not to be timed out.
+PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+HASTE = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
+
+
 def run_online(database_url: str) -> None:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database_url), poolclass=NullPool)
+    """Lock and settings are the transactions', not the sessions': a pooler hands those to others, locks and all."""
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database_url, prepare_threshold=None),
+        poolclass=NullPool,
+    )
     with engine.connect() as lock, engine.connect() as connection:
-        lock.execute(text("select pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-        connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
-        connection.execute(text("set timezone = 'UTC'"))
+        _settings_of_each_transaction(lock, PATIENCE)
+        _settings_of_each_transaction(connection, HASTE)
+        lock.execute(text("select pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text(f"create schema if not exists {VERSION_SCHEMA}"))
         connection.commit()
         context.configure(connection=connection, **OPTIONS)
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _settings_of_each_transaction(connection: Connection, settings: dict[str, str]) -> None:
+    @event.listens_for(connection, "begin")
+    def begin(begun: Connection) -> None:
+        for name, value in settings.items():
+            begun.exec_driver_sql(f"set local {name} = '{value}'")
 
 
 def run_offline() -> None:

@@ -21,7 +21,7 @@ from worker.store import asks, inbox, mirror
 from worker.store import membership as membership_store
 from worker.store.asks import Wanted
 from worker.store.inbox import Leased
-from worker.store.pool import OTHER_SCHEMA, UNAVAILABLE
+from worker.store.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE
 
 __all__ = ["Applier", "Drained", "compute_waiting"]
 
@@ -98,7 +98,7 @@ class Applier:
             with conn.transaction():
                 outcomes = self._apply(conn, [work.event for work in batch])
         except Exception as error:  # whatever a body can cause must not stop the others
-            if conn.broken:
+            if conn.broken or isinstance(error, READ_ONLY):
                 raise
             if len(batch) <= 1:
                 for work in batch:

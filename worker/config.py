@@ -8,9 +8,10 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker import address
 from worker.errors import Permanent
 
-__all__ = ["AppEnv", "ConfigError", "LogFormat", "Settings", "TokenPolicy", "load"]
+__all__ = ["AppEnv", "ConfigError", "LogFormat", "Pooler", "Settings", "TokenPolicy", "load"]
 
 
 class AppEnv(enum.StrEnum):
@@ -28,6 +29,13 @@ class LogFormat(enum.StrEnum):
 class TokenPolicy(enum.StrEnum):
     RESET = "reset"
     ADD = "add"
+
+
+class Pooler(enum.StrEnum):
+    """What stands between us and Postgres."""
+
+    NONE = "none"
+    TRANSACTION = "transaction"
 
 
 class ConfigError(Permanent):
@@ -116,11 +124,18 @@ class Settings(BaseSettings):
     log_format: LogFormat | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    database_pool_size: Annotated[int, Field(ge=2)] = 4
+    # Who migrates, past any pooler; the same as the others where nothing is said.
+    database_owner_url: Annotated[str, Field(min_length=1), AfterValidator(_libpq)] | None = None
+    database_pooler: Pooler = Pooler.NONE
+    database_pool_size: Annotated[int, Field(ge=3)] = 4
     database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    database_allow_plain: bool = False
     database_connect_timeout: Annotated[int, Field(ge=1)] = 5
     database_statement_timeout: Seconds = 60
     database_lock_timeout: Seconds = 20
+    database_idle_in_transaction_timeout: Seconds = 60
+    # How long a peer may be silent on the network before it is given up.
+    database_tcp_timeout: Annotated[int, Field(ge=6)] = 30
 
     event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     event_lease: Seconds = 45
@@ -160,6 +175,27 @@ class Settings(BaseSettings):
         if key is not None and self.stripe_livemode is not None and ("_live_" in key) != self.stripe_livemode:
             raise ValueError("STRIPE_LIVEMODE: contradicts the mode of STRIPE_SECRET_KEY; set one of them right")
         return self
+
+    @model_validator(mode="after")
+    def _is_encrypted_in_production(self) -> "Settings":
+        if self.app_env is not AppEnv.PRODUCTION or self.database_allow_plain:
+            return self
+        for name, url in (("DATABASE_URL", self.database_url), ("DATABASE_OWNER_URL", self.database_owner_url)):
+            if url is None or address.is_local(url):
+                continue
+            mode = self.database_sslmode or address.sslmode(url)
+            if mode in address.PLAIN:
+                raise ValueError(
+                    f"DATABASE_SSLMODE: {mode} may send passwords and data in plain text to the host of {name}; in "
+                    "production set verify-full (with sslrootcert in the URL) or require; where the network between "
+                    "is your own, DATABASE_ALLOW_PLAIN=true"
+                )
+        return self
+
+    @property
+    def owner_url(self) -> str:
+        """Where whoever owns the tables connects: migrations run there."""
+        return self.database_owner_url or self.database_url
 
     @property
     def livemode(self) -> bool:

@@ -29,7 +29,7 @@ from worker.config import Settings
 from worker.ingress import Door, Writer
 from worker.store import counters, health, inbox
 from worker.store.inbox import Arrival
-from worker.store.pool import UNAVAILABLE, async_pool, pool
+from worker.store.pool import READ_ONLY, UNAVAILABLE, async_pool, pool
 from worker.wake import Waker, publish_drain, queue_client
 
 __all__ = ["application", "serve"]
@@ -120,6 +120,11 @@ async def _insert(connections: AsyncConnectionPool, arrivals: Sequence[Arrival])
             async with connections.connection() as conn, conn.cursor(row_factory=scalar_row) as cursor:
                 await cursor.execute(inbox.INSERT, inbox.arrival_columns(arrivals))
                 return set(await cursor.fetchall())
+        except READ_ONLY:
+            # A replica answers every check: all connections to it are left.
+            await connections.drain()
+            if last:
+                raise
         except psycopg.OperationalError:
             if last:
                 raise
@@ -132,7 +137,7 @@ class _Routes:
 
     def __init__(self, settings: Settings, queue: redis.Redis) -> None:
         self._settings, self._queue = settings, queue
-        self.pool = pool(settings, application="web", size=2)
+        self.pool = pool(settings, application="web", size=settings.database_pool_size - WRITERS)
 
     async def healthz(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})

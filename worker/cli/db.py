@@ -10,7 +10,7 @@ from worker import config
 from worker.cli import backup
 from worker.cli.output import say
 from worker.store import health
-from worker.store.pool import connect
+from worker.store.pool import connect, owner_conninfo
 
 __all__ = ["app"]
 
@@ -30,7 +30,7 @@ def migrate(
     if sql:
         migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
         return
-    migrations.migrate(settings.database_url, to)
+    migrations.migrate(owner_conninfo(settings), to)
     with connect(settings, application="migrate") as conn:
         after = health.revision(conn)
     say(
@@ -46,6 +46,6 @@ def rollback(
 ) -> None:
     """Take the database back by one revision, or more."""
     settings = config.load()
-    migrations.downgrade(settings.database_url, to or f"-{steps}")
+    migrations.downgrade(owner_conninfo(settings), to or f"-{steps}")
     with connect(settings, application="migrate") as conn:
         say(f"The database ({settings.app_env}) is at {health.revision(conn) or 'nothing'}.")

@@ -8,11 +8,12 @@ import redis
 
 import migrations
 from worker import audit
+from worker.cli import connections
 from worker.cli.output import say, say_json
 from worker.config import Settings
 from worker.errors import SyncError
 from worker.store import asks, health
-from worker.store.pool import connect
+from worker.store.pool import connect, hint
 from worker.stripe_api import Stripe
 from worker.wake import queue_client
 
@@ -31,9 +32,9 @@ class Finding:
     said: str
 
 
-def run(settings: Settings, *, as_json: bool) -> bool:
-    """Say what works and what does not; returns whether everything does."""
-    found = [*_database(settings), *_broker(settings), *_stripe(settings), *_settings(settings)]
+def run(settings: Settings, *, as_json: bool, webs: int | None = None, workers: int | None = None) -> bool:
+    """Say what works and what does not, for so many `web` and `worker`; returns whether everything does."""
+    found = [*_database(settings, webs, workers), *_broker(settings), *_stripe(settings), *_settings(settings)]
     if as_json:
         say_json([{"what": one.what, "ok": one.ok, "said": one.said} for one in found])
     else:
@@ -42,7 +43,7 @@ def run(settings: Settings, *, as_json: bool) -> bool:
     return all(one.ok for one in found)
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings, webs: int | None, workers: int | None) -> Iterator[Finding]:
     try:
         with connect(settings, application="doctor") as conn:
             version = conn.info.parameter_status("server_version")
@@ -53,21 +54,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 yield Finding("schema", ok=False, said=said)
                 return
             yield Finding("schema", ok=True, said=f"at revision {at}")
-            yield _connections(conn, settings)
+            for what, ok, said in connections.findings(conn, settings, webs=webs, workers=workers):
+                yield Finding(what, ok=ok, said=said)
             yield from _refused(conn)
     except psycopg.OperationalError as error:
-        yield Finding(
-            "database", ok=False, said=f"can't be used: see DATABASE_URL ({str(error).strip().splitlines()[0]})"
-        )
-
-
-def _connections(conn: psycopg.Connection, settings: Settings) -> Finding:
-    """What one process of each kind may open, against what the server allows."""
-    row = conn.execute("select current_setting('max_connections')::int, count(*) from pg_stat_activity").fetchone()
-    allowed, used = row or (0, 0)
-    ours = settings.web_concurrency * settings.database_pool_size + settings.worker_concurrency
-    said = f"{used} of {allowed} in use; one web and one worker process of these settings open at most {ours}"
-    return Finding("connections", ok=ours < allowed, said=said)
+        said = str(error).strip().splitlines()[0]
+        yield Finding("database", ok=False, said=f"can't be used: see DATABASE_URL ({said}){hint(error)}")
 
 
 def _refused(conn: psycopg.Connection) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from worker.cli.output import fail, say_json, say_table
 from worker.config import Settings
 from worker.errors import SyncError
 from worker.store import health
-from worker.store.pool import connect
+from worker.store.pool import READ_ONLY, connect, hint
 
 __all__ = ["main"]
 
@@ -43,8 +43,9 @@ def main() -> None:
     except SyncError as error:
         sys.stderr.write(f"stripe-sync: {error}\n")
         sys.exit(1)
-    except psycopg.OperationalError as error:
-        sys.stderr.write(f"stripe-sync: the database can't be used (DATABASE_URL): {str(error).strip()}\n")
+    except (psycopg.OperationalError, READ_ONLY) as error:
+        said = f"{str(error).strip()}{hint(error)}"
+        sys.stderr.write(f"stripe-sync: the database can't be used (DATABASE_URL): {said}\n")
         sys.exit(1)
 
 
@@ -135,12 +136,16 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    webs: Annotated[int | None, typer.Option(min=0, help="How many `web` you start; 1 otherwise.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="How many `worker`; those alive otherwise.")] = None,
+) -> None:
     """Try everything that the daemon needs; each fault is said with what mends it."""
     from worker.cli import doctor as doctor_
 
     settings = _settings().model_copy(update={"log_level": "error"})
-    if not doctor_.run(settings, as_json=as_json):
+    if not doctor_.run(settings, as_json=as_json, webs=webs, workers=workers):
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.store import inbox, mirror
 
-__all__ = ["JOBS", "beat", "gauges", "revision", "status"]
+__all__ = ["JOBS", "alive", "beat", "gauges", "revision", "status"]
 
 ALIVE_SECONDS = 90
 JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "backup")
@@ -23,6 +23,15 @@ def beat(conn: psycopg.Connection, name: str) -> None:
         (name,),
     )
     conn.execute("delete from sync.heartbeats where seen_at < now() - interval '1 day'")
+
+
+def alive(conn: psycopg.Connection) -> int:
+    """How many worker processes there are: each child says so by itself."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        found = cursor.execute(
+            "select count(*) from sync.heartbeats where seen_at > now() - make_interval(secs => %s)", (ALIVE_SECONDS,)
+        ).fetchone()
+    return found or 0
 
 
 def revision(conn: psycopg.Connection) -> str | None:
@@ -52,14 +61,11 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         ).fetchall()
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
-        alive = cursor.execute(
-            "select count(*) from sync.heartbeats where seen_at > now() - make_interval(secs => %s)", (ALIVE_SECONDS,)
-        ).fetchone()
     last = {run.pop("job"): run for run in runs}
     return {
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
-        "workers_alive": alive,
+        "workers_alive": alive(conn),
         **{f"last_{job}": last.get(job) for job in JOBS},
     }

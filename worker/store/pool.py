@@ -6,26 +6,36 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from worker.config import Settings
+from worker.config import Pooler, Settings
 from worker.store.plans import AsyncCursor, Cursor
 
 __all__ = [
     "OTHER_SCHEMA",
+    "READ_ONLY",
     "UNAVAILABLE",
     "async_pool",
     "connect",
     "connection_arguments",
+    "hint",
     "outlive",
+    "owner_conninfo",
     "pool",
+    "session_settings",
     "snapshot",
 ]
 
 T = TypeVar("T")
 
-# The server is away, or gave up on us; the same statement may work later. Deadlocks and lock time-outs are among them.
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
+# The server that we were connected to is a replica since a failover: it answers, and will never take a write.
+READ_ONLY = errors.ReadOnlySqlTransaction
+
+# The server is away, or gave up on us; the same statement may work later, on a new connection. Deadlocks and lock
+# time-outs are among them.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, READ_ONLY)
 # The schema is another release's: a migration is due, or just under way. No data can cause one of these.
 OTHER_SCHEMA = (
     psycopg.errors.UndefinedTable,
@@ -37,26 +47,65 @@ OTHER_SCHEMA = (
 )
 
 
+def session_settings(settings: Settings) -> dict[str, str]:
+    """What every session of ours is run with, as Postgres spells it; times are in milliseconds."""
+    return {
+        "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
+        "lock_timeout": str(int(settings.database_lock_timeout * 1000)),
+        "idle_in_transaction_session_timeout": str(int(settings.database_idle_in_transaction_timeout * 1000)),
+        "timezone": "UTC",
+        # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
+        # row at 50/s, p99 120 ms with kept plans, 39 ms without.
+        "plan_cache_mode": "force_custom_plan",
+    }
+
+
 def connection_arguments(settings: Settings, *, application: str) -> dict[str, Any]:
-    """libpq parameters for every connection: time-outs, keepalives, and a name that pg_stat_activity shows."""
+    """What every connection is opened with: time-outs, keepalives, and a name that pg_stat_activity shows.
+
+    A pooler that hands sessions out by the transaction lets no session settings through: there they are the role's
+    (`stripe-sync db roles` prints them, `doctor` looks), and no statement is prepared, as the next may run elsewhere.
+    """
+    arguments: dict[str, Any] = _network(settings, settings.database_url, application=application)
+    if settings.database_pooler is Pooler.TRANSACTION:
+        return arguments | {"prepare_threshold": None}
+    said = session_settings(settings)
+    return arguments | {"options": " ".join(f"-c {name}={value}" for name, value in said.items())}
+
+
+def owner_conninfo(settings: Settings) -> str:
+    """The address at which migrations run, with what every connection of ours keeps to on the network."""
+    return make_conninfo(settings.owner_url, **_network(settings, settings.owner_url, application="migrate"))
+
+
+def _network(settings: Settings, url: str, *, application: str) -> dict[str, Any]:
+    silent = settings.database_tcp_timeout
     arguments: dict[str, Any] = {
         "application_name": f"stripe-sync {application}",
         "connect_timeout": settings.database_connect_timeout,
-        "keepalives_idle": 15,
-        "keepalives_interval": 5,
+        "keepalives_idle": silent // 2,
+        "keepalives_interval": silent // 6,
         "keepalives_count": 3,
-        "options": (
-            f"-c statement_timeout={int(settings.database_statement_timeout * 1000)}"
-            f" -c lock_timeout={int(settings.database_lock_timeout * 1000)}"
-            " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
-            # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
-            # row at 50/s, p99 120 ms with kept plans, 39 ms without.
-            " -c plan_cache_mode=force_custom_plan"
-        ),
+        "tcp_user_timeout": silent * 1000,
     }
+    if "target_session_attrs" not in conninfo_to_dict(url):
+        # Of several hosts the one that takes writes; where it is one, a replica is as good as nobody.
+        arguments["target_session_attrs"] = "read-write"
     if settings.database_sslmode is not None:
         arguments["sslmode"] = settings.database_sslmode
     return arguments
+
+
+def hint(error: psycopg.Error) -> str:
+    """What the error can't know of our settings, as ` (...)`; empty where it says enough."""
+    said = str(error)
+    if "unsupported startup parameter" in said:
+        return " (a pooler stands there: set DATABASE_POOLER=transaction)"
+    if "session is read-only" in said:
+        return " (a replica: name the primary, or all of its hosts with commas, in DATABASE_URL)"
+    if "root certificate file" in said:
+        return " (name the authority's certificate with sslrootcert=FILE in DATABASE_URL)"
+    return ""
 
 
 def connect(settings: Settings, *, application: str) -> psycopg.Connection:
@@ -85,10 +134,18 @@ def pool(settings: Settings, *, application: str, size: int | None = None) -> Co
         min_size=0,
         max_size=size or settings.database_pool_size,
         timeout=settings.database_connect_timeout,
-        check=ConnectionPool.check_connection,
+        # Its pauses double. Given up this early, the next request begins anew, so that none is longer than a few seconds.
+        reconnect_timeout=settings.database_connect_timeout,
+        check=_takes_writes,
         name=application,
         open=False,
     )
+
+
+def _takes_writes(conn: psycopg.Connection) -> None:
+    """The pool's look at a connection before it is lent: raises where it is broken, or leads to a replica by now."""
+    if conn.execute("show transaction_read_only").fetchone() != ("off",):
+        raise READ_ONLY("the server is a replica by now")
 
 
 def async_pool(settings: Settings, *, application: str, size: int) -> AsyncConnectionPool:
@@ -103,6 +160,7 @@ def async_pool(settings: Settings, *, application: str, size: int) -> AsyncConne
         min_size=0,
         max_size=size,
         timeout=settings.database_connect_timeout,
+        reconnect_timeout=settings.database_connect_timeout,
         name=application,
         open=False,
     )

@@ -1,0 +1,54 @@
+"""What the server lets us have: connections and time-outs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+__all__ = ["Room", "room", "session"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many connections the server allows this role in this database, how many it keeps back, and how many others hold."""
+
+    allowed: int
+    reserved: int
+    others: int
+
+    @property
+    def free(self) -> int:
+        """How many all of our processes together may hold."""
+        return self.allowed - self.reserved - self.others
+
+
+def room(conn: psycopg.Connection) -> Room:
+    """Limits of the database and of the role count where they are lower; `reserved_connections` is new in PostgreSQL 16."""
+    with conn.cursor(row_factory=class_row(Room)) as cursor:
+        found = cursor.execute(
+            """
+            select
+                least(
+                    current_setting('max_connections')::int,
+                    (select nullif(datconnlimit, -1) from pg_database where datname = current_database()),
+                    (select nullif(rolconnlimit, -1) from pg_roles where rolname = current_user)
+                ) as allowed,
+                current_setting('superuser_reserved_connections')::int
+                    + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
+                (
+                    select count(*)::int from pg_stat_activity
+                    where datid is not null
+                        and coalesce(backend_type, 'client backend') = 'client backend'
+                        and coalesce(application_name, '') not like 'stripe-sync %'
+                ) as others
+            """
+        ).fetchone()
+    assert found is not None
+    return found
+
+
+def session(conn: psycopg.Connection, names: Sequence[str]) -> dict[str, str]:
+    """These settings as a session of ours has them; times are in milliseconds."""
+    rows = conn.execute("select name, setting from pg_settings where name = any(%b::text[])", (list(names),)).fetchall()
+    return dict(rows)
