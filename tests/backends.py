@@ -1,4 +1,7 @@
-"""Where the tests' Postgres and Valkey come from: given, else Docker, else embedded. TEST_BACKEND forces one of them."""
+"""Where the tests' Postgres and Valkey come from: given, else Docker, else embedded. TEST_BACKEND forces one of them.
+
+TEST_POSTGRES chooses the version (15 to 18) of a server that we start, or the `bin` folder of its programs.
+"""
 
 import contextlib
 import os
@@ -11,9 +14,10 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from worker.dev import installs
 from worker.dev.servers import start_postgres, start_valkey
 
-__all__ = ["Backend", "choose", "start"]
+__all__ = ["Backend", "choose", "postgres_version", "start"]
 
 # Tests make and drop a database each, and none of them is worth a disk's flush.
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
@@ -57,7 +61,17 @@ def choose() -> str:
         raise SystemExit("TEST_BACKEND=docker, but no Docker engine answers")
     if asked not in ("", "given", "docker", "embedded"):
         raise SystemExit(f"TEST_BACKEND={asked}: say given, docker or embedded")
-    return asked or ("given" if given else "docker" if _docker_answers() else "embedded")
+    chosen = asked or ("given" if given else "docker" if _docker_answers() else "embedded")
+    if chosen == "given" and os.environ.get("TEST_POSTGRES"):
+        raise SystemExit(
+            "TEST_POSTGRES chooses a server to start, and TEST_DATABASE_URL gives one: leave one of them out"
+        )
+    return chosen
+
+
+def postgres_version() -> str:
+    """Which Postgres is started where none is given."""
+    return os.environ.get("TEST_POSTGRES") or installs.DEFAULT
 
 
 @contextlib.contextmanager
@@ -69,7 +83,7 @@ def start(kind: str, home: Path) -> Iterator[Backend]:
         elif kind == "docker":
             yield _docker(stack)
         else:
-            postgres = start_postgres(home / "postgres", settings=_SETTINGS)
+            postgres = start_postgres(home / "postgres", settings=_SETTINGS, version=postgres_version())
             stack.callback(postgres.close)
             valkey = start_valkey(home / "valkey")
             stack.callback(valkey.close)
@@ -96,7 +110,7 @@ def _docker(stack: contextlib.ExitStack) -> Backend:
     from testcontainers.community.postgres import PostgresContainer
     from testcontainers.community.redis import RedisContainer
 
-    postgres = stack.enter_context(PostgresContainer("postgres:18", driver=None))
+    postgres = stack.enter_context(PostgresContainer(f"postgres:{postgres_version()}", driver=None))
     redis = stack.enter_context(RedisContainer("valkey/valkey:9"))
     url = f"redis://{redis.get_container_host_ip()}:{redis.get_exposed_port(6379)}/0"
     return Backend("docker", postgres.get_connection_url(), url)

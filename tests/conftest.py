@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"servers: {config.stash[_KIND]}"
+    kind = config.stash[_KIND]
+    return f"servers: {kind}" + ("" if kind == "given" else f", PostgreSQL {backends.postgres_version()}")
 
 
 @pytest.fixture(scope="session", autouse=True)

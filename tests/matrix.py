@@ -1,0 +1,44 @@
+"""The tests that stand closest to Postgres, on each version of it that can be had here: `./run matrix`."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from worker.dev import installs
+
+FOLDERS = ("tests/schema", "tests/store", "tests/jobs", "tests/door")
+
+
+def main() -> int:
+    """Run them version by version; 1 where one failed, or where a version that was asked for is not here."""
+    parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
+    parser.add_argument("--postgres", action="append", metavar="VERSION", help="only this one; may be given again")
+    parser.add_argument("rest", nargs="*", help="for pytest: folders or options, after --")
+    asked = parser.parse_args()
+    results = {version: _run(version, asked.rest) for version in asked.postgres or installs.VERSIONS}
+    sys.stdout.write("\n" + "".join(f"PostgreSQL {version:<4} {result}\n" for version, result in results.items()))
+    not_here = any(result.startswith("not here") for result in results.values())
+    return int("failed" in results.values() or (not_here and bool(asked.postgres)))
+
+
+def _run(version: str, arguments: list[str]) -> str:
+    try:
+        binaries = installs.find(version).binaries
+    except installs.ServerError as error:
+        return f"not here: {error}"
+    said = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    sys.stdout.write(f"\n== {said.stdout}")
+    sys.stdout.flush()
+    folders = [] if any(Path(argument).exists() for argument in arguments) else FOLDERS
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *folders, *arguments],
+        env=os.environ | {"TEST_BACKEND": "embedded", "TEST_POSTGRES": version},
+        check=False,
+    )
+    return "passed" if done.returncode == 0 else "failed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
