@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
 from worker import address
 from worker.config import AppEnv, Pooler, Settings
@@ -88,9 +89,10 @@ def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
     if settings.database_pooler is Pooler.TRANSACTION:
         lacking = [name for name in TIMEOUTS if found[name] == "0"]
         if lacking:
+            role = sql.Identifier(conn.info.user).as_string()
             return False, (
-                f"{', '.join(lacking)} of the role {conn.info.user}: none, and a pooler lets ours not through: run "
-                + " ".join(f"alter role {conn.info.user} set {name} = {wanted[name]};" for name in lacking)
+                f"{', '.join(lacking)} of the role {role}: none, and a pooler lets ours not through: run "
+                + " ".join(f"alter role {role} set {name} = {wanted[name]};" for name in lacking)
             )
     elif any(found[name] != wanted[name] for name in TIMEOUTS):
         return False, "not those of the settings: if a pooler stands there, set DATABASE_POOLER=transaction"

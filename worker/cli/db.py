@@ -9,6 +9,7 @@ import migrations
 from worker import config
 from worker.cli import backup
 from worker.cli.output import say
+from worker.cli.roles import roles
 from worker.store import health
 from worker.store.pool import connect, owner_conninfo
 
@@ -16,6 +17,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Migrate and look after the database.", no_args_is_help=True)
 backup.register(app)
+app.command()(roles)
 
 
 @app.command()

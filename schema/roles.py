@@ -1,0 +1,168 @@
+"""Least privilege, as SQL: who owns the tables, who works on them, who uses them, and who only reads.
+
+The statements may be run again at any time: on an empty database they prepare it for the owner's first migration, on a
+migrated one they grant what is to be granted. Tables of later revisions are covered by default privileges.
+"""
+
+from collections.abc import Mapping
+
+from schema.base import metadata
+from schema.functions import FUNCTIONS
+from schema.membership import User
+
+__all__ = ["DAEMONS_COLUMNS", "WRITTEN_BY_APPLICATIONS", "statements"]
+
+# What an application writes whole: who signs in, and which customer is whose. What is paid for it only reads.
+WRITTEN_BY_APPLICATIONS = ("accounts", "organizations", "sessions", "stripe_customers", "verification_tokens")
+# Of `users` it leaves these alone: they say what is paid for. `tokens` it spends, by consume_tokens or by itself.
+DAEMONS_COLUMNS = frozenset({"role", "membership_status", "stripe_product_id", "tokens_expires_at", "created_at"})
+
+
+def statements(
+    *, owner: str, worker: str, application: str, reader: str | None = None, settings: Mapping[str, str] | None = None
+) -> str:
+    """The SQL for roles of these names; `settings` become the worker's own, for poolers that let a session's not through."""
+    names = [role for role in (owner, worker, application, reader) if role]
+    users = ", ".join(_quoted(role) for role in names[1:])
+    readers = ", ".join(_quoted(role) for role in names[2:])
+    return "\n".join(
+        [
+            "-- Run it as a superuser, or as a role that may create roles and owned the tables so far; again after the",
+            "-- first migration, and after `db reset`. It gives no passwords: \\password, or `alter role ... password`.",
+            "begin;",
+            *(_role(role) for role in names),
+            *(f"alter role {_quoted(worker)} set {name} = '{value}';" for name, value in (settings or {}).items()),
+            _database(_quoted(owner), users),
+            f"grant usage, create on schema public to {_quoted(owner)};",
+            f"grant usage on schema public to {users};",
+            *(_public_table(table, owner, worker, application, reader) for table in _public_tables()),
+            _each(f"{_TYPES} and pg_get_userbyid(typowner) <> {_literal(application)}", owner),
+            _each(_FUNCTIONS, owner, users),
+            _ours(owner, _quoted(worker), users, readers),
+            "commit;",
+            "",
+        ]
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _block(*lines: str, declares: str | None = None) -> str:
+    declaration = ["declare", f"    {declares}"] if declares else []
+    return "\n".join(["do $do$", *declaration, "begin", *(f"    {line}" for line in lines), "end", "$do$;"])
+
+
+def _public_tables() -> list[str]:
+    return sorted(table.name for table in metadata.tables.values() if table.schema in (None, "public"))
+
+
+def _role(name: str) -> str:
+    return _block(
+        f"if not exists (select from pg_roles where rolname = {_literal(name)}) then",
+        f"    create role {_quoted(name)} login;",
+        "end if;",
+    )
+
+
+def _database(owner: str, users: str) -> str:
+    return _block(
+        "if not (select rolsuper from pg_roles where rolname = current_user) then",
+        f"    grant {owner} to current_user;",
+        "end if;",
+        _execute(f"grant connect, create on database %I to {_doubled(owner)}", "current_database()"),
+        _execute(f"grant connect on database %I to {_doubled(users)}", "current_database()"),
+    )
+
+
+def _execute(statement: str, *arguments: str) -> str:
+    """A statement that is put together when it runs."""
+    return f"execute format({', '.join([_literal(statement), *arguments])});"
+
+
+def _doubled(names: str) -> str:
+    """For a statement that `format` reads."""
+    return names.replace("%", "%%")
+
+
+def _public_table(table: str, owner: str, worker: str, application: str, reader: str | None) -> str:
+    """Grants on one table of `public`, where it is there. One that the application's role owns stays its own."""
+    own = _quoted(application)
+    if table == "users":
+        columns = ", ".join(column.name for column in User.__table__.columns if column.name not in DAEMONS_COLUMNS)
+        writes = [f"grant select, insert, delete, update ({columns}) on public.users to {own};"]
+    elif table in WRITTEN_BY_APPLICATIONS:
+        writes = [f"grant select, insert, update, delete on public.{table} to {own};"]
+    else:
+        writes = [f"grant select on public.{table} to {own};"]
+    if reader is not None:
+        writes.append(f"grant select on public.{table} to {_quoted(reader)};")
+    return _block(
+        f"if to_regclass('public.{table}') is not null then",
+        f"    if (select pg_get_userbyid(relowner) from pg_class where oid = 'public.{table}'::regclass)"  # noqa: S608
+        f" <> {_literal(application)} then",
+        f"        alter table public.{table} owner to {_quoted(owner)};",
+        "    end if;",
+        f"    grant select, insert, update, delete on public.{table} to {_quoted(worker)};",
+        *(f"    {grant}" for grant in writes),
+        "end if;",
+    )
+
+
+_TABLES = """
+        select case relkind when 'v' then 'view' else 'table' end as kind, oid::regclass::text as name
+        from pg_class
+        where relnamespace in ('sync'::regnamespace, 'stripe'::regnamespace) and relkind in ('r', 'p', 'v')"""
+_TYPES = """
+        select 'type' as kind, oid::regtype::text as name
+        from pg_type
+        where typnamespace = 'public'::regnamespace and typname in ('user_role', 'membership_status')"""
+# Functions by their names: revisions may change their arguments.
+_FUNCTIONS = f"""
+        select 'function' as kind, oid::regprocedure::text as name
+        from pg_proc
+        where pronamespace::regnamespace::text || '.' || proname in ({", ".join(map(_literal, sorted(FUNCTIONS)))})"""  # noqa: S608
+
+
+def _each(found: str, owner: str, users: str | None = None) -> str:
+    """Each of these becomes the owner's, and may be used by the others."""
+    grant = _execute(f"grant execute on %s %s to {_doubled(users)}", "ours.kind", "ours.name") if users else "null;"
+    return _block(
+        f"for ours in{found}",
+        "loop",
+        "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
+        f"    {grant}",
+        "end loop;",
+        declares="ours record;",
+    )
+
+
+def _ours(owner: str, worker: str, users: str, readers: str) -> str:
+    """The schemas that are ours alone, as far as they are there, and what later revisions make in any of them."""
+    by = f"alter default privileges for role {_quoted(owner)} in schema"
+    return _block(
+        "if to_regnamespace('sync') is null or to_regnamespace('stripe') is null then",
+        "    raise notice 'There are no tables of ours yet: migrate as the owner, then run this again.';",
+        "    return;",
+        "end if;",
+        f"alter schema sync owner to {_quoted(owner)};",
+        f"alter schema stripe owner to {_quoted(owner)};",
+        f"for ours in{_TABLES}",
+        "loop",
+        "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
+        "end loop;",
+        f"grant usage on schema sync to {worker};",
+        f"grant usage on schema stripe to {users};",
+        f"grant select, insert, update, delete on all tables in schema stripe, sync to {worker};",
+        f"grant usage, select on all sequences in schema stripe, sync to {worker};",
+        f"grant select on all tables in schema stripe to {readers};",
+        f"{by} public, stripe, sync grant select, insert, update, delete on tables to {worker};",
+        f"{by} public, stripe, sync grant usage, select on sequences to {worker};",
+        f"{by} public, stripe grant select on tables to {readers};",
+        declares="ours record;",
+    )
