@@ -145,6 +145,7 @@ def pool(settings: Settings, *, application: str, size: int | None = None) -> Co
 def _takes_writes(conn: psycopg.Connection) -> None:
     """The pool's look at a connection before it is lent: raises where it is broken, or leads to a replica by now."""
     if conn.execute("show transaction_read_only").fetchone() != ("off",):
+        conn.close()  # the pool would take it for a good one, and lend it again
         raise READ_ONLY("the server is a replica by now")
 
 
