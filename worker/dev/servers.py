@@ -59,6 +59,10 @@ class _Server:
         return self._process.pid
 
     @property
+    def program(self) -> str:
+        return self._command[0]
+
+    @property
     def log(self) -> Path:
         return self.home / "log"
 
@@ -143,6 +147,11 @@ class Postgres:
     @property
     def pid(self) -> int:
         return self._server.pid
+
+    @property
+    def binaries(self) -> Path:
+        """Where its programs are: pg_basebackup and the others."""
+        return Path(self._server.program).parent
 
     def dsn_for(self, database: str) -> str:
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/{database}"
