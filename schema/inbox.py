@@ -37,6 +37,7 @@ __all__ = [
     "runs",
     "shards",
     "token_grants",
+    "user_syncs",
 ]
 
 SCHEMA = "sync"
@@ -130,6 +131,16 @@ alarms = Table(
     Index(None, "due_at"),
     schema=SCHEMA,
     comment="Users whom time alone changes, and when: tokens are renewed, a grace or an override ends.",
+)
+
+user_syncs = Table(
+    "user_syncs",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("synced_at", DateTime(timezone=True), comment="Stripe was asked for all subscriptions just after this"),
+    Column("leased_until", DateTime(timezone=True), comment="somebody asks Stripe now, and until then at most"),
+    schema=SCHEMA,
+    comment="Users for whom Stripe was asked on access: how fresh they are, and who asks: one at a time.",
 )
 
 recompute = Table(
