@@ -18,7 +18,7 @@ from worker.store import asks, counters, inbox, mirror
 from worker.store.asks import Ask
 from worker.stripe_api import Answer, BadKey, MissingPermission, Page
 
-__all__ = ["Source", "drain"]
+__all__ = ["Source", "drain", "observation"]
 
 _log = log.get("fetch")
 
@@ -86,7 +86,7 @@ def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) 
     if ask.object == "event":
         _receive(conn, ask, answer)
         return
-    seen = _observation(stripe, ask, answer)
+    seen = observation(stripe, ask.key, answer)
     with conn.transaction():
         outcome = record_answer(conn, seen, policy, rev=rev, event_at=int(ask.event_at.timestamp()))
         if outcome is None:
@@ -102,11 +102,11 @@ def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) 
     _log.info("object.fetched", object_id=ask.id, object_type=ask.object, outcome=result)
 
 
-def _observation(stripe: Source, ask: Ask, answer: Answer) -> Observation:
+def observation(stripe: Source, key: Key, answer: Answer) -> Observation:
     """The answer as an observation; lists that Stripe cut short are read to their end, for the answer to be whole."""
     obj = None if answer.deleted else answer.object
-    whole = obj if obj is None else _completed(stripe, ask.key, obj)
-    return retrieved(ask.key, obj, whole=whole, read_at=answer.read_at, shape=answer.shape)
+    whole = obj if obj is None else _completed(stripe, key, obj)
+    return retrieved(key, obj, whole=whole, read_at=answer.read_at, shape=answer.shape)
 
 
 def _completed(stripe: Source, key: Key, obj: Json) -> Json:

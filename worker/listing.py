@@ -21,7 +21,17 @@ from worker.store import drift, mirror
 from worker.store.drift import Drift
 from worker.stripe_api import Answer, Page
 
-__all__ = ["Listing", "Place", "Source", "Tally", "narrowed", "pass_over", "read_whole"]
+__all__ = [
+    "Listing",
+    "Place",
+    "Source",
+    "Tally",
+    "narrowed",
+    "pass_over",
+    "read_whole",
+    "record_absent",
+    "record_page",
+]
 
 _log = log.get("listing")
 
@@ -97,7 +107,7 @@ def pass_over(
     while True:
         query = listing.query if place.after is None else {**listing.query, "starting_after": place.after}
         page = stripe.page(listing.path, query)
-        _record(conn, listing, page, policy, tally)
+        record_page(conn, listing, page, policy, tally)
         following = _advance(page, place)
         _ask_for_absent(conn, stripe, listing, page, place, following, policy, tally)
         if not page.has_more:
@@ -127,7 +137,8 @@ def read_whole(
         seen()
 
 
-def _record(conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally) -> None:
+def record_page(conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally) -> None:
+    """Write what a page shows, in a transaction of its own; what it repaired is kept as drift."""
     observations = [
         seen for obj in page.data if (seen := listed(obj, read_at=page.read_at, shape=page.shape)) is not None
     ]
@@ -198,7 +209,13 @@ def _ask_for_absent(
 def _ask(conn: psycopg.Connection, stripe: Source, key: Key, rev: int, policy: Policy, tally: Tally) -> None:
     url = object_type(key.object).url
     assert url is not None
-    answer = stripe.retrieve(url.format(id=key.id))
+    record_absent(conn, key, stripe.retrieve(url.format(id=key.id)), policy, tally, rev=rev)
+
+
+def record_absent(
+    conn: psycopg.Connection, key: Key, answer: Answer, policy: Policy, tally: Tally, *, rev: int
+) -> None:
+    """Write what Stripe answered of an object that a complete list did not show, its row then standing at `rev`."""
     # Not listed by a complete pass, and then not found: two witnesses that it is gone.
     seen = retrieved(key, None if answer.deleted else answer.object, read_at=answer.read_at, shape=answer.shape)
     with conn.transaction():

@@ -1,0 +1,87 @@
+"""What is answered on access: a user's stored access, how fresh it is, and the JSON of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from schema.membership import MembershipStatus, UserRole
+
+__all__ = ["Answer", "Stored"]
+
+# Nobody wants older answers, and a time may be subtracted without leaving the calendar.
+_LONGEST_SECONDS = 3650 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A user's row and what belongs to it, as of `now` (the database's clock, as are all times here).
+
+    `synced_at`: Stripe was asked for all of the user's subscriptions just after it. `linked_at` is the newest link to a
+    customer, None where there is none. `is_due`: time has changed the user, and nobody has computed that yet. `tokens`
+    are 0 where they have expired.
+    """
+
+    id: str
+    now: datetime
+    role: UserRole
+    membership_status: MembershipStatus
+    product: Mapping[str, Any] | None
+    subscription: Mapping[str, Any] | None
+    tokens: int
+    tokens_expires_at: datetime | None
+    synced_at: datetime | None
+    linked_at: datetime | None
+    is_due: bool
+
+    @property
+    def has_access(self) -> bool:
+        """PREMIUM and ADMIN have it. The role is what subscriptions, overrides and the application's own hand come to."""
+        return self.role in (UserRole.PREMIUM, UserRole.ADMIN)
+
+    def since(self, max_age: float) -> datetime:
+        """Since when Stripe must have been asked for the answer to be so many seconds old at most."""
+        return self.now - timedelta(seconds=min(max_age, _LONGEST_SECONDS))
+
+    def is_fresh(self, since: datetime) -> bool:
+        """Whether Stripe was asked since then, and since the newest link: a customer that was linked later was not asked
+        for. For a user of whom no customer is known there is nothing to ask.
+        """
+        if self.linked_at is None:
+            return True
+        return self.synced_at is not None and self.synced_at >= max(since, self.linked_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a user may do. `stale`: Stripe should have been asked, and it did not answer in time."""
+
+    stored: Stored
+    stale: bool
+
+    @property
+    def has_access(self) -> bool:
+        return self.stored.has_access
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it; times in ISO 8601."""
+        stored = self.stored
+        return {
+            "has_access": stored.has_access,
+            "role": stored.role.value,
+            "membership_status": stored.membership_status.value,
+            "product": _told(stored.product),
+            "subscription": _told(stored.subscription),
+            "tokens": stored.tokens,
+            "tokens_expires_at": _time(stored.tokens_expires_at),
+            "synced_at": _time(stored.synced_at),
+            "stale": self.stale,
+        }
+
+
+def _told(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: _time(value) if isinstance(value, datetime) else value for name, value in of.items()} if of else None
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
