@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks import everyone, latency, limit, machine, memory, reconcile, refresh, report, stack, throughput
+from benchmarks import access, everyone, latency, limit, machine, memory, reconcile, refresh, report, stack, throughput
 from benchmarks.stack import Stack
 
 # What a plain run measures, and what only a run that names it does.
-PLAIN, LONG = ("limit", "door", "latency", "refresh", "reconcile"), ("everyone", "memory")
+PLAIN, LONG = ("limit", "door", "latency", "access", "refresh", "reconcile"), ("everyone", "memory")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -65,6 +65,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
         first += -first % 3
         result["latency"] = latency.measure(running, first=first)
         report.say_latency(result["latency"])
+    if "access" in only:
+        result["access"] = access.measure(running)
+        report.say_access(result["access"])
     for name, measure in (("refresh", refresh.measure), ("reconcile", reconcile.measure)):
         if name in only:
             result[name] = measure(running)

@@ -6,7 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["console", "say_everyone", "say_facts", "say_latency", "say_limit", "say_passes", "say_throughput"]
+__all__ = [
+    "console",
+    "say_access",
+    "say_everyone",
+    "say_facts",
+    "say_latency",
+    "say_limit",
+    "say_passes",
+    "say_throughput",
+]
 
 console = Console(width=110)
 
@@ -60,6 +69,17 @@ def say_latency(run: dict[str, Any]) -> None:
     table = Table("", "p50", "p90", "p99", "max", title=f"Latency at {run['per_second']} events/s, in milliseconds")
     for name, title in (("post_to_answer_ms", "POST to 200"), ("post_to_row_ms", "POST to row, seen from elsewhere")):
         table.add_row(title, *(f"{run[name][column]:.1f}" for column in ("p50", "p90", "p99", "max")))
+    console.print(_right(table))
+
+
+def say_access(run: dict[str, Any]) -> None:
+    table = Table("", "p50", "p90", "p99", "max", title=f"On access at {run['per_second']}/s, in milliseconds")
+    table.add_row(
+        f"{run['requests']:,} fresh answers, {run['users']:,} users",
+        *(f"{run['answer_ms'][column]:.1f}" for column in ("p50", "p90", "p99", "max")),
+    )
+    cpu = run["cpu_us_per_request"]
+    table.caption = f"CPU in microseconds an answer: web {cpu['web']:.0f}, Postgres {cpu['postgres']:.0f}"
     console.print(_right(table))
 
 

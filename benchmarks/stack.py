@@ -20,10 +20,11 @@ from benchmarks import events, objects
 from benchmarks.client import Connection
 from worker.dev.servers import LOOPBACK, Postgres, free_port, start_postgres, start_valkey
 
-__all__ = ["Stack", "Stuck", "running"]
+__all__ = ["API_TOKEN", "Stack", "Stuck", "running"]
 
 READY_SECONDS, STOP_SECONDS = 60, 40
 WARM_UP = 600
+API_TOKEN = "bench"
 # Numbers from here on are the warm-up's, and nobody else's.
 WARM_UP_FIRST = 900_000_000
 
@@ -137,6 +138,7 @@ def _environment(*, database_url: str, redis_url: str, port: int) -> dict[str, s
     }
     return kept | {
         "APP_ENV": "production",
+        "API_TOKEN": API_TOKEN,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "STRIPE_LIVEMODE": "false",

@@ -24,6 +24,7 @@ __all__ = [
     "PRODUCT_REFRESH",
     "RECONCILE",
     "RECONCILE_SHARD",
+    "SYNC_USER",
     "WAKE",
     "make",
     "schedule",
@@ -40,6 +41,7 @@ CATCH_UP = "stripe_sync.catch_up"
 AUDIT = "stripe_sync.audit"
 FETCH = "stripe_sync.fetch"
 BACKUP = "stripe_sync.backup"
+SYNC_USER = "stripe_sync.sync_user"
 
 
 def make(settings: Settings) -> Celery:

@@ -1,17 +1,18 @@
 """The job that computes users again: link their customers, lock them, read every fact, decide, write."""
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from worker import log
+from worker.config import Settings, TokenPolicy
 from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import User
 from worker.store import membership, organizations
 
-__all__ = ["compute", "compute_due", "recompute", "sweep_expired"]
+__all__ = ["compute", "compute_due", "policy_of", "recompute", "sweep_expired"]
 
 _log = log.get("membership")
 
@@ -50,6 +51,17 @@ def compute(
     organizations.remember_members(conn, _new_members(users))
     membership.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in found})
     return [id_ for id_, each in made.items() if each.changes]
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say of membership."""
+    grace = settings.past_due_grace_days
+    return Policy(
+        past_due_grace=None if grace is None else timedelta(days=grace),
+        token_ttl=timedelta(days=settings.token_ttl_days),
+        tokens_reset=settings.token_policy is TokenPolicy.RESET,
+        trial_tokens=settings.trial_tokens,
+    )
 
 
 def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch: int = 500) -> int:

@@ -5,9 +5,11 @@ The web process shows its own at GET /metrics, and the workers', which have no d
 
 import json
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 __all__ = [
+    "ACCESS_ANSWERS",
+    "ACCESS_QUESTIONS",
     "EVENTS_APPLIED",
     "EVENTS_PUT_OFF",
     "EVENTS_RECEIVED",
@@ -33,6 +35,8 @@ STRIPE_RATE_WAIT_SECONDS = Histogram(
 FETCHES = Counter(
     "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
 )
+ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by whether they were fresh", ["outcome"])
+ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
 
 
 class Unsaved:

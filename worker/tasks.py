@@ -1,10 +1,11 @@
 """The Celery tasks: each is one call into a job, with what its process holds."""
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -12,12 +13,24 @@ import redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from worker import audit, catchup, celery_app, fetch, log, membership, metrics, organizations, reconcile, refresh
+from worker import (
+    audit,
+    catchup,
+    celery_app,
+    fetch,
+    log,
+    membership,
+    metrics,
+    organizations,
+    reconcile,
+    refresh,
+    user_sync,
+)
 from worker.apply import Applier, compute_waiting
 from worker.backup import scheduled
-from worker.config import Settings, TokenPolicy
-from worker.core.membership.access import Policy
+from worker.config import Settings
 from worker.errors import Permanent, Temporary
+from worker.membership import policy_of
 from worker.store import asks, counters, health, inbox, runs, shards
 from worker.store import membership as membership_store
 from worker.store import organizations as organizations_store
@@ -33,6 +46,7 @@ OUTAGE_SECONDS = 60
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
+ON_ACCESS_SECONDS = 30
 COUNTS_SAVED_SECONDS = 5
 # Events that come meanwhile wait no longer than this where there is no other process.
 ORGANIZATIONS_SECONDS = 1
@@ -113,6 +127,25 @@ def register(app: Celery, settings: Settings) -> None:
         except Permanent as error:
             _log.error("objects.not_fetched", error=str(error), **error.ids)
 
+    @app.task(name=celery_app.SYNC_USER)
+    def sync_user(user: str, checkout_session: str | None = None) -> None:
+        """Ask Stripe for one user now. Other services send this by name, to the queue `periodic`."""
+
+        def work(conn: psycopg.Connection) -> None:
+            user_sync.force(
+                lambda: contextlib.nullcontext(conn),
+                process.stripe,
+                policy,
+                user,
+                seconds=ON_ACCESS_SECONDS,
+                checkout_session=checkout_session,
+            )
+
+        try:
+            process.with_connection(work)
+        except (Temporary, Permanent) as error:
+            _log.warning("user.not_synced", error=str(error), **{"user_id": user, **error.ids})
+
     @app.task(name=celery_app.CATCH_UP)
     def catch_up() -> None:
         """Find the events that no delivery brought, once for this slot of the clock."""
@@ -188,17 +221,6 @@ def register(app: Celery, settings: Settings) -> None:
 def slot_of(seconds: float) -> datetime:
     """The slot of the clock that now is in, for work that is done every so many seconds."""
     return datetime.fromtimestamp(time.time() // seconds * seconds, UTC)
-
-
-def policy_of(settings: Settings) -> Policy:
-    """What the settings say of membership."""
-    grace = settings.past_due_grace_days
-    return Policy(
-        past_due_grace=None if grace is None else timedelta(days=grace),
-        token_ttl=timedelta(days=settings.token_ttl_days),
-        tokens_reset=settings.token_policy is TokenPolicy.RESET,
-        trial_tokens=settings.trial_tokens,
-    )
 
 
 def applier_of(settings: Settings) -> Applier:

@@ -25,6 +25,8 @@ from starlette.routing import Route
 
 import migrations
 from worker import celery_app, config, log
+from worker.access import Desk
+from worker.access_routes import AccessRoutes
 from worker.config import Settings
 from worker.ingress import Door, Writer
 from worker.store import counters, health, inbox
@@ -77,18 +79,20 @@ def build(settings: Settings) -> ASGI:
     queue = queue_client(settings.redis_url)
     writer = Writer(lambda arrivals: _insert(connections, arrivals), stored=waker.wake)
     door = Door(writer, secrets=settings.webhook_secrets, clock=time.time)
-    routes = _Routes(settings, queue)
+    routes, desk = _Routes(settings, queue), Desk(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await connections.open()
         routes.pool.open()
+        desk.open()
         waker.start()
         writer.start(writers=WRITERS)
         _log.info("web.started", port=settings.port)
         yield
         await writer.stop()
         waker.stop()
+        desk.close()
         routes.pool.close()
         await connections.close()
         _log.info("web.stopped")
@@ -99,6 +103,7 @@ def build(settings: Settings) -> ASGI:
             Route("/readyz", routes.readyz),
             Route("/metrics", routes.metrics),
             Route("/v1/status", routes.status),
+            *AccessRoutes(desk, routes.authorise).routes,
         ],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
         lifespan=lifespan,
@@ -148,16 +153,16 @@ class _Routes:
         return JSONResponse({"status": "ok" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        self._authorise(request)
+        self.authorise(request)
         registry = CollectorRegistry()
         registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
         return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, request: Request) -> Response:
-        self._authorise(request)
+        self.authorise(request)
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
 
-    def _authorise(self, request: Request) -> None:
+    def authorise(self, request: Request) -> None:
         """Let nobody in without API_TOKEN; where none is set, nobody at all."""
         if self._settings.api_token is None:
             raise HTTPException(403, "API_TOKEN is not set: set it, and send it as a bearer token.")
@@ -220,7 +225,16 @@ class _Shared(Collector):
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    codes = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+    codes = {
+        400: "bad_request",
+        401: "unauthorized",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        409: "conflict",
+        413: "too_large",
+        503: "unavailable",
+    }
     body = {"code": codes.get(error.status_code, "error"), "message": error.detail}
     return JSONResponse(body, error.status_code, headers=error.headers)
 

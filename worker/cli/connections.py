@@ -16,6 +16,8 @@ __all__ = ["Budget", "findings"]
 
 # What a release and an operator's command hold while they run.
 COMMANDS = 3
+# A web process keeps one pool's worth for the door and operators, and one for users on access.
+WEB_POOLS = 2
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 # What was looked at, whether it is well, and what is said of it.
@@ -32,7 +34,7 @@ class Budget:
 
     @property
     def web(self) -> int:
-        return self.webs * self.settings.web_concurrency * self.settings.database_pool_size
+        return self.webs * self.settings.web_concurrency * WEB_POOLS * self.settings.database_pool_size
 
     @property
     def worker(self) -> int:
@@ -54,7 +56,7 @@ class Budget:
     def __str__(self) -> str:
         return (
             f"at most {self.total}: {self.web} of web ({self.webs} x WEB_CONCURRENCY {self.settings.web_concurrency}"
-            f" x DATABASE_POOL_SIZE {self.settings.database_pool_size}), {self.worker} of worker"
+            f" x {WEB_POOLS} x DATABASE_POOL_SIZE {self.settings.database_pool_size}), {self.worker} of worker"
             f" ({self.workers} x WORKER_CONCURRENCY {self.settings.worker_concurrency}), {COMMANDS} of commands"
         )
 

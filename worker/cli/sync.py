@@ -1,17 +1,21 @@
 """`stripe-sync sync`: read from Stripe now, by hand. Safe beside the beat: every page goes through the guarded write."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from worker import audit, config, log, reconcile, refresh
+from worker import audit, config, log, reconcile, refresh, user_sync
 from worker.cli.output import say, say_json
+from worker.cli.people import find, quiet_settings
+from worker.core.membership.answer import Answer
 from worker.listing import Listing, Tally, read_whole
-from worker.store import runs
+from worker.store import access, runs
 from worker.store.pool import connect
 from worker.stripe_api import Stripe
 from worker.tasks import policy_of
@@ -19,6 +23,9 @@ from worker.tasks import policy_of
 __all__ = ["app"]
 
 app = typer.Typer(help="Read from Stripe now, and write what differs.", no_args_is_help=True)
+
+# A person waits longer than a page does.
+USER_SECONDS = 30.0
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -35,10 +42,68 @@ def subscriptions(as_json: Json = False) -> None:
     _run({reconcile.JOB: [listing for listing in audit.LISTS if listing.object == "subscription"]}, as_json=as_json)
 
 
+@app.command()
+def user(
+    user: Annotated[str, typer.Argument(help="A user's id or e-mail.")],
+    checkout_session: Annotated[
+        str | None, typer.Option(help="A Checkout session of theirs, cs_...: its customer is linked first.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """One user: all subscriptions of all their customers, and what they may do then."""
+    settings = quiet_settings()
+    policy = policy_of(settings)
+    with connect(settings, application="sync") as conn:
+
+        def connections() -> contextlib.AbstractContextManager[psycopg.Connection]:
+            return contextlib.nullcontext(conn)
+
+        found = find(conn, user)["id"]
+        before = access.customers(conn, found)[1]
+        if not as_json:
+            say(f"Asking Stripe for {found}: the subscriptions of {', '.join(before) or 'no customer yet'}.")
+        tally = user_sync.force(
+            connections,
+            lambda: Stripe.from_settings(settings),
+            policy,
+            found,
+            seconds=USER_SECONDS,
+            checkout_session=checkout_session,
+        )
+        stored, customers = user_sync.stored(connections, found, policy), access.customers(conn, found)[1]
+    answer = Answer(stored, stale=not stored.is_fresh(stored.since(USER_SECONDS)))
+    if as_json:
+        say_json({"user": found, "customers": list(customers), **answer.as_dict(), **(tally or Tally()).as_dict()})
+        return
+    say(_said_of(answer, list(customers)))
+    said = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in (tally or Tally()).as_dict().items())
+    say(f"{said}.")
+
+
 @app.command("all")
 def all_(as_json: Json = False) -> None:
     """Everything that is mirrored and that Stripe lists."""
     _run({listing.object: [listing] for listing in audit.LISTS}, as_json=as_json)
+
+
+def _said_of(answer: Answer, customers: Sequence[str]) -> str:
+    """What a user may do, in a person's words."""
+    stored = answer.stored
+    if not customers:
+        return (
+            f"No customer is linked to {stored.id}, so there is nothing to ask for: name a Checkout session of theirs "
+            f"(--checkout-session cs_...), or link a customer by hand (stripe-sync link CUSTOMER {stored.id})."
+        )
+    product = f", by {stored.product['name']} ({stored.product['id']})" if stored.product else ""
+    subscription = (
+        f", subscription {stored.subscription['id']} is {stored.subscription['status']}" if stored.subscription else ""
+    )
+    until = f" until {stored.tokens_expires_at:%Y-%m-%d %H:%M %Z}" if stored.tokens and stored.tokens_expires_at else ""
+    return (
+        f"{stored.id} is {stored.role} and {stored.membership_status}{product}{subscription}; "
+        f"{stored.tokens:,} tokens{until}."
+        + (" An event of these seconds says otherwise: Stripe is asked again shortly." if answer.stale else "")
+    )
 
 
 def _run(jobs: Mapping[str, Sequence[Listing]], *, as_json: bool) -> None:

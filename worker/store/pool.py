@@ -122,15 +122,18 @@ def snapshot(conn: psycopg.Connection) -> Iterator[None]:
         yield
 
 
-def pool(settings: Settings, *, application: str, size: int | None = None) -> ConnectionPool:
-    """A pool that opens its connections when first asked; the caller opens and closes it."""
+def pool(settings: Settings, *, application: str, size: int | None = None, lookups: bool = False) -> ConnectionPool:
+    """A pool that opens its connections when first asked; the caller opens and closes it.
+
+    `lookups`: for statements that find a few rows by their keys, and nothing else. Their plans are kept, which saves most
+    of their time, and can't be bad ones: no table is read whole.
+    """
+    arguments = connection_arguments(settings, application=application)
+    if lookups and "options" in arguments:
+        arguments["options"] += " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
     return ConnectionPool(
         settings.database_url,
-        kwargs={
-            "autocommit": True,
-            "cursor_factory": Cursor,
-            **connection_arguments(settings, application=application),
-        },
+        kwargs={"autocommit": True, "cursor_factory": Cursor, **arguments},
         min_size=0,
         max_size=size or settings.database_pool_size,
         timeout=settings.database_connect_timeout,
