@@ -144,7 +144,7 @@ def test_a_refused_write_is_tried_again_as_an_outage_is() -> None:
 def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> None:
     said = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
-    assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 10 + 3 * 4 + 3
+    assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * 4 + 3
     assert "WEB_CONCURRENCY" in Budget(settings=said, webs=2, workers=3).mend
     assert "WORKER_CONCURRENCY" in Budget(settings=said, webs=2, workers=30).mend
     one = said.model_copy(update={"web_concurrency": 1})
