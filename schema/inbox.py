@@ -28,6 +28,7 @@ __all__ = [
     "cursors",
     "customer_links",
     "drift",
+    "erased",
     "events",
     "heartbeats",
     "organization_members",
@@ -268,4 +269,18 @@ heartbeats = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
     comment="Worker processes, each written by itself while it does work.",
+)
+
+erased = Table(
+    "erased",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("object", Text, primary_key=True, comment="Stripe's type, or `user`"),
+    Column("account", Text, primary_key=True, server_default=""),
+    Column("user_id", Text, comment="whose erasure a person asked for; null: found to belong to them. No foreign key"),
+    Column("erased_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("swept_at", DateTime(timezone=True), comment="since when nothing personal of it is held; null: to be swept"),
+    Index("ix_erased_unswept", "erased_at", postgresql_where=text("swept_at is null")),
+    schema=SCHEMA,
+    comment="Who and what was erased (privacy): every writer blanks what is, or belongs to, one of these.",
 )
