@@ -10,10 +10,12 @@ from functools import partial
 import msgspec
 import psycopg
 
-from worker import log, membership, metrics, walk
+from worker import erased, log, membership, metrics, walk
 from worker.core.event import Event, NotAnEvent, read_event
 from worker.core.fold import Key, Observation, observe
 from worker.core.membership.access import Policy
+from worker.core.paths import Json
+from worker.core.personal import blank_text
 from worker.core.registry import object_type
 from worker.errors import Permanent
 from worker.record import record
@@ -96,7 +98,7 @@ class Applier:
         """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
         try:
             with conn.transaction():
-                outcomes = self._apply(conn, [work.event for work in batch])
+                outcomes = self._apply(conn, batch)
         except Exception as error:  # whatever a body can cause must not stop the others
             if conn.broken or isinstance(error, READ_ONLY):
                 raise
@@ -149,25 +151,38 @@ class Applier:
         asks.want(conn, [wanted])
         return {event.id: ASKED}
 
-    def _apply(self, conn: psycopg.Connection, events: Sequence[Event]) -> Counter[str]:
+    def _apply(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> Counter[str]:
         """Write what the events show, compute the users concerned, and mark each event with what became of it; returns how
         many came to what."""
         outcomes: dict[str, str] = {}
         observations: list[Observation] = []
-        for event in events:
+        aside: list[Event] = []
+        for event in (work.event for work in batch):
             if event.livemode != self.livemode:
                 outcomes[event.id] = OTHER_MODE
+                aside.append(event)
             elif event.thin:
                 outcomes |= self._apply_thin(conn, event)
             elif (observation := observe(event)) is None:
                 outcomes[event.id] = NOT_KEPT
+                aside.append(event)
             else:
                 observations.append(observation)
         settle = partial(walk.settle, conn, livemode=self.livemode)
-        for result in record(conn, observations, self.policy, settle=settle):
+        results = record(conn, observations, self.policy, settle=settle)
+        for result in results:
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
         inbox.mark_done(conn, outcomes)
+        personal = {source for result in results if result.erased for source in result.verdicts}
+        personal |= {aside[number].id for number in erased.concerned(conn, [_shown(event) for event in aside])}
+        if personal:
+            bodies = {work.leased.id: work.leased.body for work in batch if work.leased.id in personal}
+            inbox.replace_bodies(conn, {id_: blank_text(body) for id_, body in bodies.items()})
         return Counter(outcomes.values())
+
+
+def _shown(event: Event) -> tuple[str, str, Json]:
+    return (event.object_id or "", event.account, event.object or {})
 
 
 def _thin_target(event: Event) -> Wanted | None:

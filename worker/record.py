@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 
-from worker import membership, organizations
+from worker import erased, membership, organizations
 from worker.core.fold import Key, Observation, Outcome, fold, traits_of
 from worker.core.membership.access import Policy
 from worker.core.paths import reference
@@ -30,8 +30,9 @@ def record(
     """Write what the observations show, as the rule decides, and compute the users concerned.
 
     Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
-    unsettled, before it is written.
+    unsettled, before it is written. What belongs to somebody who was erased is blanked before anything is decided.
     """
+    observations = erased.honour(conn, observations)
     offered: dict[str, Offer] = {}
     written = _write(conn, observations, settle, offered)
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
@@ -54,6 +55,7 @@ def record_answer(
 
     None where the row has moved since: nothing is written, and the object is to be asked for again.
     """
+    (seen,) = erased.honour(conn, [seen])
     before = mirror.lock(conn, [seen.key]).get(seen.key)
     offered = organizations.offered_before(conn, [seen.key])
     version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key), event_at=event_at)

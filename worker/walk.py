@@ -9,6 +9,7 @@ import psycopg
 from worker.core import walk
 from worker.core.event import NotAnEvent, read_event
 from worker.core.fold import Observation, Outcome, observe
+from worker.core.personal import blanked
 from worker.store import asks, inbox
 from worker.store.asks import Ask
 
@@ -32,6 +33,8 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
     )
     for outcome, bodies in zip(doubtful, bursts, strict=True):
         events = _observations(bodies)
+        if events and outcome.erased:
+            events = [blanked(seen) for seen in events]
         if events and walk.settle(outcome, events):
             _withdraw(conn, outcome)
 

@@ -10,7 +10,7 @@ import typer
 
 from worker import config, log
 from worker.celery_app import BACKFILL, EVENTS, PERIODIC
-from worker.cli import db, events, everyone, membership, sync, why
+from worker.cli import db, erase, events, everyone, membership, sync, why
 from worker.cli.output import fail, say_json, say_table
 from worker.config import Settings
 from worker.errors import SyncError
@@ -32,6 +32,7 @@ app.add_typer(sync.app, name="sync")
 app.add_typer(everyone.app, name="membership")
 membership.register(app)
 why.register(app)
+erase.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

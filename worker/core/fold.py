@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worker.core.event import DELETED, UPDATED, Event
 from worker.core.paths import Json
@@ -36,13 +36,17 @@ class Key(NamedTuple):
 class Observation:
     """An object as somebody saw it: the snapshot for the rule, the object for the row.
 
-    `completed`: the object holds more than its hash tells, and is written even where that is the row's.
+    `completed`: the object holds more than its hash tells, and is written even where that is the row's. `shown` is then
+    what the hash is over. `previous`: an event's previous_attributes. `erased`: its owner is, and it is blanked.
     """
 
     key: Key
     snapshot: Snapshot
     object: Json
     completed: bool = False
+    shown: Json | None = None
+    previous: Mapping[str, Any] | None = None
+    erased: bool = False
 
     @property
     def type(self) -> ObjectType:
@@ -51,13 +55,14 @@ class Observation:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch makes of one object. `object` is None where the row's content stays as it is."""
+    """What a batch makes of one object. `object` is None where the row's content stays as it is; `erased` as observed."""
 
     key: Key
     before: Version | None
     version: Version | None = None
     object: Json | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    erased: bool = False
 
     @property
     def touched(self) -> bool:
@@ -86,7 +91,7 @@ def observe(event: Event) -> Observation | None:
         before=lambda: _before(event),
     )
     key = Key(type_.table.name, type_.name, event.object_id, event.account)
-    return Observation(key, snapshot, obj)
+    return Observation(key, snapshot, obj, previous=event.previous)
 
 
 def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
@@ -126,7 +131,8 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Js
         incomplete=obj is not None and not gone and _is_cut(type_, whole or obj),
     )
     bare = {"id": key.id, "object": key.object, "deleted": True}
-    return Observation(key, snapshot, whole or obj or bare, completed=whole is not None and whole is not obj)
+    completed = whole is not None and whole is not obj
+    return Observation(key, snapshot, whole or obj or bare, completed=completed, shown=obj if completed else None)
 
 
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
@@ -152,6 +158,7 @@ def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> li
         current = outcome.version
         verdict = decide(current, seen.snapshot, traits)
         outcome.verdicts[seen.snapshot.source] = verdict
+        outcome.erased = outcome.erased or seen.erased
         if takes_content(current, seen.snapshot, verdict):
             outcome.object = seen.object
         outcome.version = take(current, seen.snapshot, verdict, traits) or current

@@ -26,6 +26,7 @@ __all__ = [
     "park_killers",
     "parked_ids",
     "release",
+    "replace_bodies",
     "replay",
     "retry",
     "store",
@@ -199,6 +200,19 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
         where e.id = d.id and e.status = 'pending'
         """,
         (list(outcomes), list(outcomes.values())),
+    )
+
+
+def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
+    """The events have these bodies; of an error that one had, the kind alone is left, for it may quote the body."""
+    conn.execute(
+        """
+        update sync.events as e
+        set body = n.body, last_error = split_part(e.last_error, ':', 1)
+        from unnest(%b::text[], %b::text[]) as n (id, body)
+        where e.id = n.id
+        """,
+        (list(bodies), list(bodies.values())),
     )
 
 

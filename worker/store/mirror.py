@@ -1,7 +1,7 @@
 """The mirror: rows are locked, and written as the core decided. This is the one way into `stripe.*`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,9 +13,10 @@ from worker.core.fold import Key, Outcome
 from worker.core.paths import Json, canonical
 from worker.core.registry import TYPES, ObjectType, object_type
 from worker.core.rows import Family, families, values
-from worker.core.version import Version
+from worker.core.version import DELETED_HASH, Version, content_hash
 
-__all__ = ["Connection", "count", "count_unsettled", "doubt", "expected", "lock", "shard_bounds", "standing", "write"]
+__all__ = ["Connection", "count", "count_unsettled", "doubt", "expected", "lock", "rewrite", "shard_bounds", "standing",
+           "type_of_table", "write"]  # fmt: skip
 
 Connection = psycopg.Connection
 
@@ -94,6 +95,36 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
         lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
     _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
     return lost
+
+
+def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json]) -> int:
+    """What `change` makes of these objects is what their rows hold; returns how many were not so before.
+
+    It is the same observation of the same second, so nothing but the content moves.
+    """
+    locked, written = lock(conn, keys), 0
+    by_table: dict[str, list[Key]] = defaultdict(list)
+    for key in locked:
+        by_table[key.table].append(key)
+    for table, wanted in by_table.items():
+        held = conn.execute(
+            _data_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+        ).fetchall()
+        rows = []
+        for object_, id_, account, data in held:
+            if (now := change(data)) != data:
+                type_ = _CHILDREN.get(object_) or object_type(object_)
+                hash_ = DELETED_HASH if locked[Key(table, object_, id_, account)].deleted else content_hash(now)
+                rows.append((object_, id_, account, *values(type_, now), canonical(now), hash_))
+        if rows:
+            conn.execute(_rewrite_statement(table), _columns(rows))
+        written += len(rows)
+    return written
+
+
+def type_of_table(table: str) -> ObjectType:
+    """The type whose objects a table holds; of `other_objects` no single one."""
+    return _OF_TABLE[table]
 
 
 def standing(conn: Connection, key: Key) -> tuple[int, bool]:
@@ -310,6 +341,32 @@ def _lock_statement(table: str) -> str:
         order by {object_}, t.id, t.account
         for update of t
     """  # noqa: S608 - names from the schema
+
+
+@cache
+def _data_statement(table: str) -> str:
+    declared = mirror.tables[table]
+    object_, joined = ("t.object", "t.object = k.object and ") if "object" in declared.columns else ("k.object", "")
+    return f"""
+        select {object_}, t.id, t.account, t.data
+        from stripe.{table} as t
+        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
+            on {joined}t.id = k.id and t.account = k.account
+        order by {object_}, t.id, t.account
+    """  # noqa: S608 - names from the schema
+
+
+@cache
+def _rewrite_statement(table: str) -> str:
+    columns = [(column.name, column.kind) for column in _OF_TABLE[table].columns]
+    columns += [("data", "jsonb"), ("content_hash", "text")]
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}, synced_at = now()
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
 
 
 @cache
