@@ -24,6 +24,8 @@ __all__ = [
     "PRODUCT_REFRESH",
     "RECONCILE",
     "RECONCILE_SHARD",
+    "RETENTION",
+    "RETENTION_SECONDS",
     "SYNC_USER",
     "WAKE",
     "make",
@@ -42,6 +44,9 @@ AUDIT = "stripe_sync.audit"
 FETCH = "stripe_sync.fetch"
 BACKUP = "stripe_sync.backup"
 SYNC_USER = "stripe_sync.sync_user"
+RETENTION = "stripe_sync.retention"
+
+RETENTION_SECONDS = 900.0
 
 
 def make(settings: Settings) -> Celery:
@@ -96,7 +101,10 @@ def schedule(settings: Settings) -> dict[str, Any]:
         options = {"queue": queue, "expires": seconds}
         return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
 
-    entries = {"wake": every(settings.wake_interval, WAKE)}
+    entries = {
+        "wake": every(settings.wake_interval, WAKE),
+        "retention": every(RETENTION_SECONDS, RETENTION, queue=BACKFILL),
+    }
     if settings.backup_schedule is not None:
         # One that gets lost is sent again by `wake`.
         options = {"queue": BACKFILL, "expires": 60}

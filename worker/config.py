@@ -80,6 +80,15 @@ def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return secrets
 
 
+def _outlives_stripes_list(days: int) -> int:
+    if days < 31:
+        raise ValueError(
+            "is at least 31: Stripe lists and replays events for 30 days, and one that was removed before would be taken "
+            "for new"
+        )
+    return days
+
+
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -145,6 +154,8 @@ class Settings(BaseSettings):
     reconcile_interval: Seconds = 3600
     catch_up_interval: Seconds = 60
     audit_interval: Seconds = 300
+
+    events_keep_days: Annotated[int, AfterValidator(_outlives_stripes_list)] = 35
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET

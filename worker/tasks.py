@@ -17,6 +17,7 @@ from worker import (
     audit,
     catchup,
     celery_app,
+    erasure,
     fetch,
     log,
     membership,
@@ -24,6 +25,7 @@ from worker import (
     organizations,
     reconcile,
     refresh,
+    retention,
     user_sync,
 )
 from worker.apply import Applier, compute_waiting
@@ -98,6 +100,7 @@ def register(app: Celery, settings: Settings) -> None:
                 process.send(celery_app.BACKUP, queue=celery_app.BACKFILL, expires=settings.wake_interval)
             ends = time.monotonic() + settings.wake_interval
             membership.compute_due(conn, policy, go_on=lambda: time.monotonic() < ends)
+            erasure.sweep(conn, go_on=lambda: time.monotonic() < ends)
             membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
             for shard in shards.abandoned(conn):
                 process.send(
@@ -185,6 +188,17 @@ def register(app: Celery, settings: Settings) -> None:
         """Take the backup that is due, once for its slot of the clock."""
         process.with_connection(lambda conn: scheduled.tick(conn, settings, datetime.now(UTC)))
 
+    @app.task(name=celery_app.RETENTION)
+    def retention_tick() -> None:
+        """Remove what is kept no longer, once for this slot of the clock."""
+        slot, ends = slot_of(celery_app.RETENTION_SECONDS), time.monotonic() + SLICE_SECONDS
+
+        def work(conn: psycopg.Connection) -> None:
+            keep = timedelta(days=settings.events_keep_days)
+            retention.tick(conn, slot, keep=keep, go_on=lambda: time.monotonic() < ends)
+
+        process.with_connection(work)
+
     @app.task(name=celery_app.RECONCILE)
     def reconcile_tick() -> None:
         """Begin to reconcile the subscriptions, once for this slot of the clock."""
@@ -236,10 +250,12 @@ def applier_of(settings: Settings) -> Applier:
 
 
 def _ticks(settings: Settings) -> list[tuple[str, str, float]]:
-    """The work that every slot of its period wants done: task, job, period. Without a key there is nothing to ask with."""
+    """The work that every slot of its period wants done: task, job, period. Without a key nobody can be asked."""
+    always = [(celery_app.RETENTION, retention.JOB, celery_app.RETENTION_SECONDS)]
     if settings.stripe_secret_key is None:
-        return []
+        return always
     return [
+        *always,
         (celery_app.PRODUCT_REFRESH, refresh.JOB, settings.product_refresh_interval),
         (celery_app.CATCH_UP, catchup.JOB, settings.catch_up_interval),
         (celery_app.RECONCILE, reconcile.JOB, settings.reconcile_interval),
@@ -248,7 +264,7 @@ def _ticks(settings: Settings) -> list[tuple[str, str, float]]:
 
 
 def _queue_of(task: str) -> str:
-    return celery_app.BACKFILL if task == celery_app.AUDIT else celery_app.PERIODIC
+    return celery_app.BACKFILL if task in (celery_app.AUDIT, celery_app.RETENTION) else celery_app.PERIODIC
 
 
 class _Process:

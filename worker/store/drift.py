@@ -7,8 +7,6 @@ import psycopg
 
 __all__ = ["Drift", "keep"]
 
-KEPT_DAYS = 90
-
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -21,7 +19,7 @@ class Drift:
 
 
 def keep(conn: psycopg.Connection, found: Sequence[Drift], *, by: str) -> None:
-    """Keep these, and forget what is older than three months."""
+    """Keep these; the beat's retention forgets them."""
     if not found:
         return
     conn.cursor().executemany(
@@ -31,4 +29,3 @@ def keep(conn: psycopg.Connection, found: Sequence[Drift], *, by: str) -> None:
         """,
         [(one.object, one.object_id, list(one.fields), one.behind_seconds, by) for one in found],
     )
-    conn.execute("delete from sync.drift where found_at < now() - make_interval(days => %s)", (KEPT_DAYS,))

@@ -5,12 +5,12 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
-from worker.store import inbox, mirror
+from worker.store import cursors, inbox, mirror
 
 __all__ = ["JOBS", "alive", "beat", "gauges", "revision", "status"]
 
 ALIVE_SECONDS = 90
-JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "backup")
+JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "retention", "backup")
 
 
 def beat(conn: psycopg.Connection, name: str) -> None:
@@ -61,11 +61,13 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         ).fetchall()
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
+    walked = cursors.read(conn, "retention") or {}
     last = {run.pop("job"): run for run in runs}
     return {
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
         "workers_alive": alive(conn),
+        "oldest_event_kept": walked.get("oldest_kept"),
         **{f"last_{job}": last.get(job) for job in JOBS},
     }

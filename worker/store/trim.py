@@ -1,0 +1,64 @@
+"""What is kept no longer: old events that are done, and the daemon's bookkeeping of long ago."""
+
+from datetime import timedelta
+
+import psycopg
+
+__all__ = ["BLOCKS", "blocks", "bookkeeping", "events"]
+
+BLOCKS = 1000  # of 8 KiB; the bodies lie elsewhere
+RUNS_KEPT_DAYS = 90
+DRIFT_KEPT_DAYS = 90
+HEARTBEATS_KEPT_DAYS = 1
+
+
+def blocks(conn: psycopg.Connection) -> int:
+    """How many blocks the inbox fills."""
+    row = conn.execute("select pg_relation_size('sync.events') / current_setting('block_size')::int").fetchone()
+    return int(row[0]) if row else 0
+
+
+def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int) -> tuple[int, str | None]:
+    """Remove up to so many events of this stretch of the inbox that arrived, and were done, longer ago than `keep`.
+
+    Returns how many those were, and when the oldest arrived of those that are left. What somebody holds is left.
+    """
+    stretch = (f"({block},0)", f"({block + BLOCKS},0)")
+    # A replayed event is done anew: nobody who looks at what became of it finds it gone.
+    gone = conn.execute(
+        """
+        with old as materialized (
+            select id
+            from sync.events
+            where ctid >= %s::tid and ctid < %s::tid
+                and status = 'done' and received_at < now() - %s and done_at < now() - %s
+            limit %s
+            for update skip locked
+        )
+        delete from sync.events as e using old where e.id = old.id and e.status = 'done'
+        """,
+        (*stretch, keep, keep, limit),
+    ).rowcount
+    row = conn.execute(
+        """
+        select to_char(min(received_at) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        from sync.events where ctid >= %s::tid and ctid < %s::tid
+        """,
+        stretch,
+    ).fetchone()
+    return gone, row[0] if row else None
+
+
+def bookkeeping(conn: psycopg.Connection) -> dict[str, int]:
+    """Remove finished runs but each job's newest (their shards go with them), drift and heartbeats of long ago."""
+    removed = {
+        "runs": """
+            delete from sync.runs as r
+            where finished_at < now() - make_interval(days => %s)
+                and exists (select from sync.runs as n where n.job = r.job and n.slot > r.slot)
+        """,
+        "drift": "delete from sync.drift where found_at < now() - make_interval(days => %s)",
+        "heartbeats": "delete from sync.heartbeats where seen_at < now() - make_interval(days => %s)",
+    }
+    days = {"runs": RUNS_KEPT_DAYS, "drift": DRIFT_KEPT_DAYS, "heartbeats": HEARTBEATS_KEPT_DAYS}
+    return {name: conn.execute(statement, (days[name],)).rowcount for name, statement in removed.items()}
