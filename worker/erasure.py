@@ -90,7 +90,9 @@ def erase(
 
     def go_through() -> None:
         erased.barrier(conn)
-        erased.add(conn, _reach(conn, person.objects))
+        # Who was looked at may have become more since: what a writer had begun then is there now.
+        now = person.objects | _objects(conn, person.user, person.email)
+        erased.add(conn, _reach(conn, now))
         # Who is subscribed still may be paying just now: what is listed from here on is the beat's to sweep.
         sweep(conn, go_on=lambda: True, before=erased.now(conn), done=done, progress=progress)
 
@@ -117,6 +119,8 @@ def sweep(
         erased.barrier(conn)
         listed = [one[:3] for one in found if one[0] != erased.USER]
         asked = sorted(id_ for _, id_, _, by_person in found if by_person)
+        for user in {id_ for object_, id_, _, _ in found if object_ == erased.USER}:
+            erased.add(conn, _reach(conn, _objects(conn, user, None)))
         _blank_mirror(conn, listed, done)
         _blank_events(conn, listed, done)
         if asked and not _blank_scattered(conn, asked, done, go_on=go_on, progress=progress):
@@ -132,6 +136,15 @@ def sweep_parked(conn: psycopg.Connection) -> int:
         return 0
     with conn.transaction():
         return _replace(conn, [event for event in belonging.parked(conn) if _concerns(conn, event[1])])
+
+
+def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[tuple[str, str]]:
+    """The customers, and the sessions of nobody's, that are the user's."""
+    if not user:
+        return set()
+    own, same = erased.customers_of(conn, user, email)
+    sessions = erased.guest_sessions(conn, user, email)
+    return {("customer", id_) for id_ in (*own, *same)} | {("checkout.session", id_) for id_ in sessions}
 
 
 def _reach(conn: psycopg.Connection, objects: Iterable[tuple[str, str]]) -> set[Listed]:
