@@ -127,7 +127,12 @@ overrides = Table(
 alarms = Table(
     "alarms",
     metadata,
-    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "user_id",
+        Text,
+        ForeignKey("users.id", ondelete="CASCADE", name="fk_alarms_user_id_users"),
+        primary_key=True,
+    ),
     Column("due_at", DateTime(timezone=True), nullable=False),
     Index(None, "due_at"),
     schema=SCHEMA,

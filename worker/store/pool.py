@@ -10,6 +10,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from schema.names import SCHEMA
 from worker.config import Pooler, Settings
 from worker.store.plans import AsyncCursor, Cursor
 
@@ -54,6 +55,8 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "lock_timeout": str(int(settings.database_lock_timeout * 1000)),
         "idle_in_transaction_session_timeout": str(int(settings.database_idle_in_transaction_timeout * 1000)),
         "timezone": "UTC",
+        # Where an adopted database calls our tables otherwise, our names for them are in the first (`db adopt`).
+        "search_path": f"{SCHEMA},public",
         # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
         # row at 50/s, p99 120 ms with kept plans, 39 ms without.
         "plan_cache_mode": "force_custom_plan",
