@@ -13,7 +13,26 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-__all__ = ["configuration", "downgrade", "head", "migrate", "offline_sql"]
+__all__ = [
+    "LOCK_KEY",
+    "LOCK_TIMEOUT",
+    "STATEMENT_TIMEOUT",
+    "Refused",
+    "configuration",
+    "downgrade",
+    "head",
+    "migrate",
+    "offline_sql",
+]
+
+# Any constant: whoever changes the schema takes it, and the second one finds the work done.
+LOCK_KEY = 7_390_412_285
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
+
+
+class Refused(RuntimeError):
+    """What was asked would destroy what is not ours."""
+
 
 _HERE = Path(__file__).parent
 
@@ -33,7 +52,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the database back to the revision (`base`, `-1`, or an id)."""
-    command.downgrade(configuration(database_url), revision)
+    command.downgrade(configuration(database_url, to_nothing=revision == "base"), revision)
 
 
 def offline_sql(revisions: str, *, down: bool = False, output: Any) -> None:

@@ -8,12 +8,11 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
 import schema
+from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT
+from migrations.adopted import as_ours, stop_before_nothing
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "stripe"}
-# Any constant: whoever migrates takes it, and the second one finds the work done.
-LOCK_KEY = 7_390_412_285
-LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
 
 
 def include_name(name: str | None, type_: str, parents: Any) -> bool:
@@ -41,7 +40,7 @@ PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_
 HASTE = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
 
 
-def run_online(database_url: str) -> None:
+def run_online(database_url: str, *, to_nothing: bool) -> None:
     """Lock and settings are the transactions', not the sessions': a pooler hands those to others, locks and all."""
     engine = create_engine(
         "postgresql+psycopg://",
@@ -54,9 +53,11 @@ def run_online(database_url: str) -> None:
         lock.execute(text("select pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text(f"create schema if not exists {VERSION_SCHEMA}"))
         connection.commit()
-        context.configure(connection=connection, **OPTIONS)
-        with context.begin_transaction():
-            context.run_migrations()
+        with as_ours(connection, to_nothing=to_nothing) as is_adopted:
+            own: dict[str, Any] = {"on_version_apply": stop_before_nothing} if is_adopted else {}
+            context.configure(connection=connection, **OPTIONS, **own)
+            with context.begin_transaction():
+                context.run_migrations()
 
 
 def _settings_of_each_transaction(connection: Connection, settings: dict[str, str]) -> None:
@@ -76,4 +77,5 @@ def run_offline() -> None:
 if context.is_offline_mode():
     run_offline()
 else:
-    run_online(context.config.attributes["database_url"])
+    attributes = context.config.attributes
+    run_online(attributes["database_url"], to_nothing=attributes.get("to_nothing", False))
