@@ -31,7 +31,7 @@ def statements(
             "-- first migration, and after `db reset`. It gives no passwords: \\password, or `alter role ... password`.",
             "begin;",
             *(_role(role) for role in names),
-            *(f"alter role {_quoted(worker)} set {name} = '{value}';" for name, value in (settings or {}).items()),
+            *(f"alter role {_quoted(worker)} set {name} = {_value(name, value)};" for name, value in (settings or {}).items()),
             _database(_quoted(owner), users),
             f"grant usage, create on schema public to {_quoted(owner)};",
             f"grant usage on schema public to {users};",
@@ -43,6 +43,11 @@ def statements(
             "",
         ]
     )
+
+
+def _value(setting: str, value: str) -> str:
+    """A quoted list of schemas would be the name of one."""
+    return value if setting == "search_path" else _literal(value)
 
 
 def _quoted(name: str) -> str:

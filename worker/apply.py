@@ -200,10 +200,11 @@ def _thin_target(event: Event) -> Wanted | None:
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> int:
     """Compute users whose facts came late, as `sync.recompute` asks; returns how many customers were taken."""
     taken = 0
-    while True:
+    while not policy.off:
         with conn.transaction():
             customers = membership_store.take_recompute(conn, limit=limit)
             if not customers:
                 return taken
             membership.recompute(conn, customers, policy)
         taken += len(customers)
+    return taken

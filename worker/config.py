@@ -8,7 +8,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker import address
+from schema.names import Names
+from worker import address, config_file
 from worker.errors import Permanent
 
 __all__ = ["AppEnv", "ConfigError", "LogFormat", "Pooler", "Settings", "TokenPolicy", "load"]
@@ -156,6 +157,10 @@ class Settings(BaseSettings):
     audit_interval: Seconds = 300
 
     events_keep_days: Annotated[int, AfterValidator(_outlives_stripes_list)] = 35
+    # Off: the mirror alone, and nothing of `public` is read or written.
+    membership: bool = True
+    # A file with the application's names for the tables and columns that we know; `stripe-sync db adopt` reads it.
+    stripe_sync_config: Annotated[Names, NoDecode, BeforeValidator(config_file.read)] = Names()
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET

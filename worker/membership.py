@@ -23,7 +23,7 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and who links
     the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
     """
-    return compute(conn, set(_link(conn, customers).values()), policy)
+    return [] if policy.off else compute(conn, set(_link(conn, customers).values()), policy)
 
 
 def compute(
@@ -33,7 +33,7 @@ def compute(
 
     `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
     """
-    locked = membership.lock_users(conn, ids)
+    locked = {} if policy.off else membership.lock_users(conn, ids)
     if not locked:
         return []
     found, products = membership.load(conn, locked)
@@ -61,6 +61,7 @@ def policy_of(settings: Settings) -> Policy:
         token_ttl=timedelta(days=settings.token_ttl_days),
         tokens_reset=settings.token_policy is TokenPolicy.RESET,
         trial_tokens=settings.trial_tokens,
+        off=not settings.membership,
     )
 
 
@@ -86,7 +87,7 @@ def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[],
     """Compute the users whom time has changed, or who changed their organization, a batch a transaction; returns how many.
     Each is due later then, or never."""
     computed = 0
-    while go_on():
+    while not policy.off and go_on():
         with conn.transaction():
             due = membership.due_alarms(conn, datetime.now(UTC), limit=batch)
             compute(conn, due, policy, concerned_only=True)

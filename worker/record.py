@@ -110,6 +110,8 @@ def _write(
 
 def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy, offered: Mapping[str, Offer]) -> None:
     """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
+    if policy.off:
+        return
     ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:

@@ -68,7 +68,9 @@ def register(app: Celery, settings: Settings) -> None:
             applier.drain(conn, more=process.recruit)
             compute_waiting(conn, policy)
             ends = time.monotonic() + ORGANIZATIONS_SECONDS
-            if not organizations.compute_waiting(conn, policy, go_on=lambda: time.monotonic() < ends):
+            if not policy.off and not organizations.compute_waiting(
+                conn, policy, go_on=lambda: time.monotonic() < ends
+            ):
                 process.recruit()
             health.beat(conn, process.name)
             if applier.has_key and asks.any_wanted(conn):
@@ -83,11 +85,12 @@ def register(app: Celery, settings: Settings) -> None:
 
         def work(conn: psycopg.Connection) -> None:
             health.beat(conn, process.name)
-            with conn.transaction():
-                customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
-                membership_store.ask_where_linkable(conn, customers)
+            if not policy.off:
+                with conn.transaction():
+                    customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
+                    membership_store.ask_where_linkable(conn, customers)
             late = membership_store.count_recompute(conn) or organizations_store.any_waiting(conn)
-            if late or inbox.count_due(conn, limit=1):
+            if (late and not policy.off) or inbox.count_due(conn, limit=1):
                 process.recruit()
             if applier.has_key and (asks.want_forgotten(conn, limit=1000) or asks.count_due(conn)):
                 process.send(celery_app.FETCH, queue=celery_app.PERIODIC, expires=settings.wake_interval)
@@ -101,7 +104,8 @@ def register(app: Celery, settings: Settings) -> None:
             ends = time.monotonic() + settings.wake_interval
             membership.compute_due(conn, policy, go_on=lambda: time.monotonic() < ends)
             erasure.sweep(conn, go_on=lambda: time.monotonic() < ends)
-            membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
+            if not policy.off:
+                membership.sweep_expired(conn, go_on=lambda: time.monotonic() < ends)
             for shard in shards.abandoned(conn):
                 process.send(
                     celery_app.RECONCILE_SHARD, shard, queue=celery_app.BACKFILL, expires=settings.wake_interval

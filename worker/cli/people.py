@@ -14,6 +14,8 @@ __all__ = ["find", "quiet_settings"]
 
 def quiet_settings() -> Settings:
     settings = config.load()
+    if not settings.membership:
+        fail("MEMBERSHIP=off: the mirror is kept alone, and no user is looked at")
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     return settings
 

@@ -54,12 +54,14 @@ _ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up."""
+    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up; `off`: nobody is computed,
+    the mirror is kept alone."""
 
     past_due_grace: timedelta | None = None
     token_ttl: timedelta = timedelta(days=30)
     tokens_reset: bool = True
     trial_tokens: int = 0
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +244,7 @@ def _standing(subscription: Subscription) -> MembershipStatus | None:
 def _role(
     user: User, best: Candidate | None, products: Mapping[str, Product], now: datetime, *, otherwise: Rule
 ) -> tuple[UserRole, Rule]:
-    if user.role in (UserRole.ADMIN, UserRole.BANNED):
+    if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.role, Rule.UNTOUCHED
     if user.override is not None and (user.override.until is None or now < user.override.until):
         return user.override.role, Rule.OVERRIDE
