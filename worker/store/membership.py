@@ -357,7 +357,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     shared = subscriptions.of_organizations(
         conn, {user.organization_id for user in users.values() if user.organization_id}
     )
-    bonds = organizations.bonds(conn, ids)
+    bonds, tokens_since = organizations.bonds(conn, ids), _tokens_since(conn)
     lines, running = _paid_lines(conn, ids)
     overrides = _overrides(conn, ids)
     granted, last = _granted(conn, ids)
@@ -378,6 +378,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             organization_subscriptions=tuple(shared[user.organization_id or ""]),
             member_of=bonds[id_].member_of,
             is_linked=bonds[id_].is_linked,
+            tokens_since=tokens_since,
             paid_lines=tuple(lines[id_]),
             override=overrides.get(id_),
             granted_invoices=frozenset(granted[id_]),
@@ -392,6 +393,13 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
         for id_, user in users.items()
     }
     return full, _products(conn, {id_ for id_ in named if id_})
+
+
+def _tokens_since(conn: Connection) -> datetime | None:
+    """Since when we count the tokens of an application that counted them itself; see `worker.adopt`."""
+    query = "select (value->>'tokens_since')::timestamptz from sync.cursors where name = 'adopted'"
+    row = conn.execute(query).fetchone()
+    return row[0] if row else None
 
 
 def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[PaidLine]], dict[str, list[PaidLine]]]:

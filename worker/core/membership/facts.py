@@ -118,7 +118,8 @@ class User:
 
     `subscriptions` are those of the user's own customers. They alone give tokens; access comes of these, and of those that
     name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
-    by a subscription, `is_linked` whether any customer is the user.
+    by a subscription, `is_linked` whether any customer is the user. `tokens_since` is when the application, which counted
+    tokens itself until then, was adopted: what was paid before, it has granted. None where it counted none.
     """
 
     id: str
@@ -142,6 +143,7 @@ class User:
     organization_subscriptions: tuple[Subscription, ...] = ()
     member_of: str | None = None
     is_linked: bool = False
+    tokens_since: datetime | None = None
 
     @property
     def every_subscription(self) -> tuple[Subscription, ...]:

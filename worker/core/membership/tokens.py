@@ -122,7 +122,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
         if isinstance(amount, NoGrant):
             continue
         overtaken = kind in _PERIODS and _is_overtaken(line, policy, begun, last_granted)
-        if overtaken or _is_over(user, line, kind, policy, now):
+        if overtaken or _is_granted_already(user, line.paid_at) or _is_over(user, line, kind, policy, now):
             amount = 0
         book.grant(
             line,
@@ -346,8 +346,9 @@ def _renewals(user: User, products: Mapping[str, Product], policy: Policy, now: 
         newest = (now - start) // TOKEN_PERIOD
         for number in range(newest if policy.tokens_reset else 1, newest + 1):
             key = f"subscription:{subscription}:{int(start.timestamp())}:{number}"
-            if number >= 1 and amount and key not in user.renewed:
-                due.append(_Renewal(key=key, line=lines[0], amount=amount, begins=start + TOKEN_PERIOD * number))
+            begins = start + TOKEN_PERIOD * number
+            if number >= 1 and amount and key not in user.renewed and not _is_granted_already(user, begins):
+                due.append(_Renewal(key=key, line=lines[0], amount=amount, begins=begins))
     return sorted(due, key=lambda renewal: (renewal.begins, renewal.key))
 
 
@@ -411,6 +412,11 @@ def _worth(line: PaidLine, kind: str, products: Mapping[str, Product], policy: P
 
 def _is_credit(line: PaidLine) -> bool:
     return line.proration and (line.amount or 0) < 0
+
+
+def _is_granted_already(user: User, paid_at: datetime) -> bool:
+    """Whether the application granted it, in the time before it was adopted."""
+    return user.tokens_since is not None and paid_at < user.tokens_since
 
 
 def _is_over(user: User, line: PaidLine, kind: str, policy: Policy, now: datetime) -> bool:
