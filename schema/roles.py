@@ -31,7 +31,10 @@ def statements(
             "-- first migration, and after `db reset`. It gives no passwords: \\password, or `alter role ... password`.",
             "begin;",
             *(_role(role) for role in names),
-            *(f"alter role {_quoted(worker)} set {name} = {_value(name, value)};" for name, value in (settings or {}).items()),
+            *(
+                f"alter role {_quoted(worker)} set {name} = {_value(name, value)};"
+                for name, value in (settings or {}).items()
+            ),
             _database(_quoted(owner), users),
             f"grant usage, create on schema public to {_quoted(owner)};",
             f"grant usage on schema public to {users};",

@@ -15,9 +15,13 @@ from pydantic import SecretStr
 
 import migrations
 from tests import backends
+from tests.adopt.names import EVERYTHING_ELSE
 from tests.backends import Backend
+from worker import adopt
 from worker.config import AppEnv, Settings
 
+# TEST_NAMES=mapped runs the tests of the jobs on tables that an application calls otherwise (`stripe-sync db adopt`).
+NAMES = os.environ.get("TEST_NAMES", "")
 _LOOPBACK = ("127.", "::1", "localhost", "172.17.", "0.0.0.0")
 _connect = socket.socket.connect
 _numbers = itertools.count()
@@ -64,7 +68,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 def template(backend: Backend) -> Iterator[str]:
     """The name of a database at head, to be cloned."""
     name = f"template_{os.getpid()}"
-    migrations.migrate(backend.create_database(name))
+    made = backend.create_database(name)
+    if NAMES == "mapped":
+        with psycopg.connect(made, autocommit=True) as conn:
+            adopt.adopt(conn, EVERYTHING_ELSE, is_membership=True)
+    else:
+        migrations.migrate(made)
     yield name
     backend.drop_database(name)
 
@@ -81,7 +90,8 @@ def empty_database(backend: Backend) -> Iterator[str]:
 def database(backend: Backend, template: str) -> Iterator[str]:
     """The DSN of a database at head that belongs to this test."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    yield backend.create_database(name, template=template)
+    made = backend.create_database(name, template=template)
+    yield f"{made}?options=-csearch_path%3Dsync_names,public" if NAMES == "mapped" else made
     backend.drop_database(name)
 
 

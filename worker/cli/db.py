@@ -7,8 +7,8 @@ import typer
 
 import migrations
 from worker import config
-from worker.cli import backup
-from worker.cli.output import say
+from worker.cli import adopt, backup
+from worker.cli.output import fail, say
 from worker.cli.roles import roles
 from worker.store import health
 from worker.store.pool import connect, owner_conninfo
@@ -16,6 +16,7 @@ from worker.store.pool import connect, owner_conninfo
 __all__ = ["app"]
 
 app = typer.Typer(help="Migrate and look after the database.", no_args_is_help=True)
+adopt.register(app)
 backup.register(app)
 app.command()(roles)
 
@@ -32,7 +33,10 @@ def migrate(
     if sql:
         migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
         return
-    migrations.migrate(owner_conninfo(settings), to)
+    with connect(settings, application="migrate") as conn:
+        is_done = adopt.before_migrating(settings, conn)
+    if not is_done:
+        migrations.migrate(owner_conninfo(settings), to)
     with connect(settings, application="migrate") as conn:
         after = health.revision(conn)
     say(
@@ -48,6 +52,9 @@ def rollback(
 ) -> None:
     """Take the database back by one revision, or more."""
     settings = config.load()
-    migrations.downgrade(owner_conninfo(settings), to or f"-{steps}")
+    try:
+        migrations.downgrade(owner_conninfo(settings), to or f"-{steps}")
+    except migrations.Refused as error:
+        fail(str(error))
     with connect(settings, application="migrate") as conn:
         say(f"The database ({settings.app_env}) is at {health.revision(conn) or 'nothing'}.")

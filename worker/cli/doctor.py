@@ -12,7 +12,7 @@ from worker.cli import connections
 from worker.cli.output import say, say_json
 from worker.config import Settings
 from worker.errors import SyncError
-from worker.store import asks, health
+from worker.store import adoption, asks, health
 from worker.store.pool import connect, hint
 from worker.stripe_api import Stripe
 from worker.wake import queue_client
@@ -54,12 +54,29 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
                 yield Finding("schema", ok=False, said=said)
                 return
             yield Finding("schema", ok=True, said=f"at revision {at}")
+            yield from _membership(conn, settings)
             for what, ok, said in connections.findings(conn, settings, webs=webs, workers=workers):
                 yield Finding(what, ok=ok, said=said)
             yield from _refused(conn)
     except psycopg.OperationalError as error:
         said = str(error).strip().splitlines()[0]
         yield Finding("database", ok=False, said=f"can't be used: see DATABASE_URL ({said}){hint(error)}")
+
+
+def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """Where the users are: as the adoption left them, where there was one."""
+    adopted = adoption.adopted(conn)
+    if not settings.membership:
+        yield Finding("membership", ok=True, said="off: the mirror is kept alone")
+    elif adopted is not None and "users" in adopted["left_out"]:
+        said = "this database was set up with MEMBERSHIP=off: run `stripe-sync db adopt --apply`"
+        yield Finding("membership", ok=False, said=said)
+    elif not adoption.resolves(conn):
+        said = (
+            "this connection does not see our names of the application's tables: a pooler between us drops its search_path "
+            "(set it for our role: alter role ... set search_path = sync_names, public)"
+        )
+        yield Finding("membership", ok=False, said=said)
 
 
 def _refused(conn: psycopg.Connection) -> Iterator[Finding]:

@@ -1,0 +1,21 @@
+"""An application that calls everything otherwise."""
+
+from schema.names import Names, public_tables
+
+__all__ = ["EVERYTHING_ELSE"]
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+# Tables of one name in camel case, in the singular, and every column of a name of two words in camel case: as Prisma does.
+EVERYTHING_ELSE = Names(
+    tables={name: _camel(name)[0].upper() + _camel(name)[1:].removesuffix("s") for name in public_tables()},
+    columns={
+        name: {column.name: _camel(column.name) for column in table.columns if "_" in column.name}
+        | ({"tokens": "the credits"} if name == "users" else {})
+        for name, table in public_tables().items()
+    },
+)

@@ -1,0 +1,182 @@
+"""`stripe-sync db adopt`: take over a database that an application made, without changing what is there."""
+
+import sys
+from typing import Annotated
+
+import psycopg
+import typer
+
+import migrations
+from worker import adopt as job
+from worker import config, log
+from worker.adopt import Report
+from worker.cli.output import fail, say, say_json, say_table
+from worker.config import AppEnv, Settings
+from worker.core.adoption.found import Verdict
+from worker.store import adoption, health
+from worker.store.pool import connect
+from worker.tasks import policy_of
+
+__all__ = ["before_migrating", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Give `stripe-sync db` its command: adopt."""
+    app.command()(adopt)
+
+
+def adopt(
+    apply: Annotated[bool, typer.Option("--apply", help="Add what is missing.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print what --apply would run, and run nothing.")] = False,
+    settle: Annotated[
+        bool, typer.Option("--settle", help="After `sync all`: lift the overrides that subscriptions make needless.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask, in production.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare an application's database with what we need; --apply adds what is missing, and changes nothing else."""
+    if apply + sql + settle > 1:
+        fail("say one of --apply, --sql and --settle")
+    settings = config.load()
+    log.configure(settings.model_copy(update={"log_level": "warning"}))
+    with connect(settings, application="adopt") as conn:
+        sys.stderr.write(f"{_target(conn, settings)}\n")
+        if settle:
+            _settle(conn, settings, as_json=as_json, yes=yes)
+            return
+        report = job.look(conn, settings.stripe_sync_config, is_membership=settings.membership)
+        if sql:
+            _print_sql(report)
+        elif not apply:
+            _say_report(report, as_json=as_json)
+        else:
+            _apply(conn, settings, report, as_json=as_json, yes=yes)
+        if report.of(Verdict.CONFLICT):
+            raise typer.Exit(1)
+
+
+def before_migrating(settings: Settings, conn: psycopg.Connection) -> bool:
+    """Whether the database was brought to head here: with MEMBERSHIP=off there is nothing of `public` to migrate.
+
+    A database that is to be adopted first is refused, and told so.
+    """
+    revision, said = health.revision(conn), adoption.adopted(conn)
+    if revision is None and not settings.membership:
+        job.adopt(conn, settings.stripe_sync_config, is_membership=False)
+        return True
+    is_apart = said is not None and "users" in said["left_out"]
+    if revision is None and settings.stripe_sync_config.mapped:
+        fail(
+            "STRIPE_SYNC_CONFIG names tables of an application: `stripe-sync db adopt` takes them over, not a migration"
+        )
+    if is_apart and settings.membership and revision == migrations.head():
+        fail("this database was set up with MEMBERSHIP=off: `stripe-sync db adopt --apply` adds the users' tables")
+    return False
+
+
+def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_json: bool, yes: bool) -> None:
+    if report.of(Verdict.CONFLICT):
+        _say_report(report, as_json=as_json)
+        return
+    missing = len(report.of(Verdict.MISSING))
+    if missing:
+        _ask(settings, f"Add {missing} things that are missing? Nothing that is there is changed.", yes=yes)
+    try:
+        done = job.adopt(conn, settings.stripe_sync_config, is_membership=settings.membership)
+    except psycopg.errors.LockNotAvailable:
+        fail(
+            f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when less is "
+            "going on; what holds a lock is in pg_locks"
+        )
+    if as_json:
+        counted = {"added": done.added, "overrides": done.overrides, "token_holders": done.token_holders}
+        say_json({**counted, "findings": _listed(done.report)})
+        return
+    say(f"{done.added} things were added." if done.added else "Nothing was missing; nothing was changed.")
+    if done.overrides:
+        say(
+            f"{done.overrides} users are PREMIUM today and keep that by an override (note: {adoption.ADOPTED}). Run "
+            "`stripe-sync sync all`, then `stripe-sync db adopt --settle`: it lifts those that a subscription backs."
+        )
+
+    if done.token_holders:
+        say(
+            f"{done.token_holders} users hold tokens that the application gave them: what was paid before now grants no more."
+        )
+
+
+def _settle(conn: psycopg.Connection, settings: Settings, *, as_json: bool, yes: bool) -> None:
+    _ask(settings, "Lift the overrides of the adoption that a subscription backs?", yes=yes)
+    settled = job.settle(conn, policy_of(settings))
+    rows = [
+        {"user": one.user, "email": one.email, "override": "lifted" if one.lifted else "kept", "why": one.why}
+        for one in settled
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    if rows:
+        say_table(("user", "email", "override", "why"), rows)
+    kept = sum(not one.lifted for one in settled)
+    say(
+        f"{len(settled) - kept} overrides were lifted, {kept} stay."
+        + (" `stripe-sync override USER --lift` lifts one that should not." if kept else "")
+    )
+
+
+def _say_report(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        say_json(_listed(report))
+        return
+    say_table(
+        ("table", "what", "verdict", "said"),
+        (
+            {"table": one.table, "what": one.what, "verdict": one.verdict.value, "said": one.said}
+            for one in report.findings
+        ),
+    )
+    counted = ", ".join(f"{len(found)} {verdict.value}" for verdict in Verdict if (found := report.of(verdict)))
+    say(f"\n{counted}.")
+    if report.of(Verdict.CONFLICT):
+        said = "Conflicts block: mend them, or name other tables and columns (STRIPE_SYNC_CONFIG). Nothing was changed."
+    elif report.of(Verdict.MISSING):
+        said = (
+            "`stripe-sync db adopt --apply` adds what is missing, and changes nothing that is there (--sql shows it)."
+        )
+    else:
+        said = "Nothing is missing."
+    say(said)
+
+
+def _print_sql(report: Report) -> None:
+    for statement in report.statements:
+        sys.stdout.write(f"{statement};\n\n")
+
+
+def _listed(report: Report) -> list[dict[str, object]]:
+    return [
+        {
+            "table": one.table or None,
+            "what": one.what,
+            "verdict": one.verdict.value,
+            "said": one.said,
+            "statements": [statement.strip() for statement in one.statements],
+        }
+        for one in report.findings
+    ]
+
+
+def _ask(settings: Settings, question: str, *, yes: bool) -> None:
+    """In production a person says yes, at a terminal or by --yes."""
+    if settings.app_env is not AppEnv.PRODUCTION or yes:
+        return
+    if not sys.stdin.isatty():
+        fail("this is production (APP_ENV): say --yes, or run it at a terminal")
+    if not typer.confirm(question, err=True):
+        raise typer.Abort
+
+
+def _target(conn: psycopg.Connection, settings: Settings) -> str:
+    """Which database this is about; no password."""
+    at = conn.info
+    return f"{settings.app_env}: database {at.dbname} at {at.host or 'a local socket'}:{at.port}, as {at.user}"
