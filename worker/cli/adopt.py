@@ -14,7 +14,7 @@ from worker.cli.output import fail, say, say_json, say_table
 from worker.config import AppEnv, Settings
 from worker.core.adoption.found import Verdict
 from worker.store import adoption, health
-from worker.store.pool import connect
+from worker.store.pool import connect_as_owner
 from worker.tasks import policy_of
 
 __all__ = ["before_migrating", "register"]
@@ -39,7 +39,7 @@ def adopt(
         fail("say one of --apply, --sql and --settle")
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
-    with connect(settings, application="adopt") as conn:
+    with connect_as_owner(settings, application="adopt") as conn:
         sys.stderr.write(f"{_target(conn, settings)}\n")
         if settle:
             _settle(conn, settings, as_json=as_json, yes=yes)

@@ -11,7 +11,7 @@ from worker.cli import adopt, backup
 from worker.cli.output import fail, say
 from worker.cli.roles import roles
 from worker.store import health
-from worker.store.pool import connect, owner_conninfo
+from worker.store.pool import connect, connect_as_owner, owner_conninfo
 
 __all__ = ["app"]
 
@@ -33,7 +33,7 @@ def migrate(
     if sql:
         migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
         return
-    with connect(settings, application="migrate") as conn:
+    with connect_as_owner(settings, application="migrate") as conn:
         is_done = adopt.before_migrating(settings, conn)
     if not is_done:
         migrations.migrate(owner_conninfo(settings), to)

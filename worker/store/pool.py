@@ -20,6 +20,7 @@ __all__ = [
     "UNAVAILABLE",
     "async_pool",
     "connect",
+    "connect_as_owner",
     "connection_arguments",
     "hint",
     "outlive",
@@ -115,6 +116,14 @@ def connect(settings: Settings, *, application: str) -> psycopg.Connection:
     """One connection, in autocommit: a transaction begins where `conn.transaction()` says so."""
     arguments = connection_arguments(settings, application=application)
     return psycopg.connect(settings.database_url, autocommit=True, cursor_factory=Cursor, **arguments)
+
+
+def connect_as_owner(settings: Settings, *, application: str) -> psycopg.Connection:
+    """The same as whoever migrates; where DATABASE_OWNER_URL says where that is, past any pooler."""
+    if settings.database_owner_url is not None:
+        owners = {"database_url": settings.database_owner_url, "database_pooler": Pooler.NONE}
+        settings = settings.model_copy(update=owners)
+    return connect(settings, application=application)
 
 
 @contextlib.contextmanager
