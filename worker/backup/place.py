@@ -121,6 +121,8 @@ def found(place: Path) -> list[Backup]:
 def making(place: Path, name: Name) -> Iterator[Path]:
     """A folder to put a backup into. It gets its name when the block ends, and is removed where the block fails."""
     target, path = place / str(name), place / f"{_MAKING}{name}"
+    if target.exists():
+        raise BackupError(f"{target} is there already")
     try:
         place.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(place)
@@ -133,8 +135,6 @@ def making(place: Path, name: Name) -> Iterator[Path]:
     try:
         fcntl.flock(holding, fcntl.LOCK_EX)
         yield path
-        if target.exists():
-            raise BackupError(f"{target} is there already")
         _flush(path)
         path.rename(target)
         _flush(place)
