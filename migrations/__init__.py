@@ -11,18 +11,20 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 
 __all__ = [
     "LOCK_KEY",
     "LOCK_TIMEOUT",
     "STATEMENT_TIMEOUT",
+    "VERSIONS",
     "Refused",
     "configuration",
     "downgrade",
     "head",
     "migrate",
     "offline_sql",
+    "revisions",
 ]
 
 # Any constant: whoever changes the schema takes it, and the second one finds the work done.
@@ -35,31 +37,39 @@ class Refused(RuntimeError):
 
 
 _HERE = Path(__file__).parent
+VERSIONS = _HERE / "versions"
 
 
-def configuration(database_url: str | None = None, **attributes: Any) -> Config:
+def configuration(database_url: str | None = None, *, versions: Path = VERSIONS, **attributes: Any) -> Config:
     """Alembic's configuration, without a file."""
     config = Config(attributes={"database_url": database_url, **attributes})
     config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", str(versions).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
     return config
 
 
-def migrate(database_url: str, revision: str = "head") -> None:
+def migrate(database_url: str, revision: str = "head", *, versions: Path = VERSIONS) -> None:
     """Bring the database to the revision; nothing happens where it is there."""
-    command.upgrade(configuration(database_url), revision)
+    command.upgrade(configuration(database_url, versions=versions), revision)
 
 
-def downgrade(database_url: str, revision: str) -> None:
+def downgrade(database_url: str, revision: str, *, versions: Path = VERSIONS) -> None:
     """Take the database back to the revision (`base`, `-1`, or an id)."""
-    command.downgrade(configuration(database_url, to_nothing=revision == "base"), revision)
+    command.downgrade(configuration(database_url, versions=versions, to_nothing=revision == "base"), revision)
 
 
-def offline_sql(revisions: str, *, down: bool = False, output: Any) -> None:
+def offline_sql(span: str, *, down: bool = False, output: Any, versions: Path = VERSIONS) -> None:
     """Write the SQL that would run between `from:to`, without a database."""
-    config = configuration(None)
+    config = configuration(None, versions=versions)
     config.output_buffer = output
-    (command.downgrade if down else command.upgrade)(config, revisions, sql=True)
+    (command.downgrade if down else command.upgrade)(config, span, sql=True)
+
+
+def revisions(versions: Path = VERSIONS) -> list[Script]:
+    """All revisions, the oldest first."""
+    script = ScriptDirectory.from_config(configuration(versions=versions))
+    return list(reversed(list(script.walk_revisions())))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""${message}"""
+"""${message[0].upper() + message[1:].rstrip(".")}."""
 
 from alembic import op
 import sqlalchemy as sa

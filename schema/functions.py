@@ -9,6 +9,7 @@ __all__ = [
     "KEEP_TO_THE_TRIGGERS",
     "ORGANIZATION_TRIGGERS",
     "TOUCHED_TABLES",
+    "TRIGGERS",
     "touch_trigger",
 ]
 
@@ -140,3 +141,6 @@ def touch_trigger(table: str) -> str:
         f"create trigger touch_updated_at before update on public.{table} "
         "for each row execute function sync.touch_updated_at()"
     )
+
+
+TRIGGERS: tuple[str, ...] = (*(touch_trigger(table) for table in TOUCHED_TABLES), *ORGANIZATION_TRIGGERS.values())

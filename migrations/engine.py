@@ -1,0 +1,84 @@
+"""How the database is reached for migrations, and what of it is compared with the metadata."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from alembic.runtime.plugins import Plugin
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.pool import NullPool
+
+import schema
+from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, enums, programs
+
+__all__ = ["OPTIONS", "SETTINGS", "VERSION_SCHEMA", "connected", "held"]
+
+VERSION_SCHEMA = "sync"
+SCHEMAS = {None, "public", "sync", "stripe"}
+# What every revision runs with. Whoever waits for another's migration is not to be timed out.
+SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
+_PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+_LOCK_PAUSE_SECONDS = 0.2
+
+Plugin.setup_plugin_from_module(enums, "stripe_sync.enums")
+Plugin.setup_plugin_from_module(conditions, "stripe_sync.conditions")
+Plugin.setup_plugin_from_module(programs, "stripe_sync.programs")
+
+
+def include_name(name: str | None, type_: str, parents: Any) -> bool:
+    """Compare what is ours; an application's other tables in `public` are its own affair."""
+    if type_ == "schema":
+        return name in SCHEMAS
+    if type_ == "table" and parents["schema_qualified_table_name"] not in schema.metadata.tables:
+        return parents["schema_name"] not in (None, "public") and name != "alembic_version"
+    return True
+
+
+OPTIONS: dict[str, Any] = {
+    "target_metadata": schema.metadata,
+    "version_table_schema": VERSION_SCHEMA,
+    "include_schemas": True,
+    "include_name": include_name,
+    "render_item": enums.render_item,
+    "transaction_per_migration": True,
+    "compare_type": True,
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", "stripe_sync.*"],
+}
+
+
+@contextmanager
+def connected(database_url: str, settings: Mapping[str, str] = SETTINGS) -> Iterator[Connection]:
+    """A connection with the settings that revisions run with.
+
+    They are the transactions', not the session's: a pooler hands sessions to others, with all that was set.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database_url, prepare_threshold=None),
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+
+        @event.listens_for(connection, "begin")
+        def begin(begun: Connection) -> None:
+            for name, value in settings.items():
+                begun.exec_driver_sql(f"set local {name} = '{value}'")
+
+        yield connection
+    engine.dispose()
+
+
+@contextmanager
+def held(database_url: str) -> Iterator[None]:
+    """Nobody else migrates in the meantime; waits for whoever does.
+
+    The lock is a transaction's, as with the settings. It is asked for again and again instead of waiting inside of Postgres:
+    CREATE INDEX CONCURRENTLY waits for every statement that runs, and so would wait for one that waits for it.
+    """
+    with connected(database_url, _PATIENCE) as lock:
+        while not lock.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": LOCK_KEY}).scalar_one():
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        yield

@@ -1,0 +1,209 @@
+"""Revisions as a person makes and runs them: generated, reviewed as SQL, failing, and side by side."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.exc import DBAPIError
+
+import migrations
+from migrations import drift, files
+from migrations.generate import NothingToGenerate, generate
+from tests.schema.test_migrations import revisions
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Path:
+    """A copy of the revisions, to which a test may add."""
+    folder = tmp_path / "versions"
+    shutil.copytree(migrations.VERSIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def write(versions: Path) -> Write:
+    """Add a revision after the newest, with this for its upgrade."""
+
+    def add(upgrade: str) -> Path:
+        head = revisions()[-1]
+        file = versions / "9999_next.py"
+        file.write_text(
+            "from alembic import op\n"
+            f'revision = "9999"\ndown_revision = "{head}"\nbranch_labels = None\ndepends_on = None\n'
+            f"def upgrade():\n{upgrade}\n"
+            "def downgrade():\n    pass\n"
+        )
+        return file
+
+    return add
+
+
+def revision_of(conn: psycopg.Connection) -> object:
+    row = conn.execute("select version_num from sync.alembic_version").fetchone()
+    return row and row[0]
+
+
+def test_the_sql_that_is_reviewed_is_what_the_revisions_run() -> None:
+    there = {file.name: file.read_text() for file in files.SQL.glob("*.sql")}
+
+    # Not equal? `stripe-sync db sql --write` writes them anew.
+    assert there == files.rendered()
+
+
+def test_the_sql_alone_makes_the_database_and_takes_it_away(empty_database: str) -> None:
+    up = sorted(files.SQL.glob("*.up.sql"))
+    down = sorted(files.SQL.glob("*.down.sql"), reverse=True)
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        for file in up:
+            conn.execute(file.read_bytes())
+    made = drift.differences(empty_database)
+
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        for file in down:
+            conn.execute(file.read_bytes())
+        left = conn.execute(
+            "select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
+        ).fetchone()
+
+    assert made == []
+    assert left == (0,)
+
+
+def test_nothing_is_generated_where_metadata_and_database_agree(database: str, versions: Path, tmp_path: Path) -> None:
+    with pytest.raises(NothingToGenerate, match="the metadata and the database agree"):
+        generate(database, "nothing", versions=versions, sql=tmp_path / "sql")
+
+    assert len(list(versions.glob("*.py"))) == len(revisions())
+
+
+DRIFT = {
+    "alter table stripe.products drop column name": "the column stripe.products.name is missing",
+    "alter table users add column nick text": "the column public.users.nick is not in the metadata",
+    "alter table users alter column tokens type bigint": "public.users.tokens is of the type BIGINT",
+    "alter table users alter column tokens drop not null": "public.users.tokens is nullable, and should be not null",
+    "alter table users alter column tokens set default 9": "the column public.users.tokens has another default",
+    "comment on column accounts.expires_at is 'x'": "the column public.accounts.expires_at has another comment",
+    "drop table sync.drift": "the table sync.drift is missing",
+    "create table sync.stray (id int)": "the table sync.stray is not in the metadata",
+    "drop index ix_users_organization_id": "the index ix_users_organization_id of public.users is missing",
+    "create index stray on users (name)": "the index stray of public.users is not in the metadata",
+    "drop index ix_users_tokens_expiring; create index ix_users_tokens_expiring on users (tokens_expires_at) "
+    "where tokens > 1": "the index ix_users_tokens_expiring of public.users is where (tokens > 1)",
+    "alter table sync.runs drop constraint ck_runs_outcome_is_known": "the constraint ck_runs_outcome_is_known of sync.runs "
+    "is missing",
+    "alter table sync.events drop constraint ck_events_status_is_known, "
+    "add constraint ck_events_status_is_known check (status in ('done'))": "ck_events_status_is_known of sync.events says",
+    "alter table users drop constraint uq_users_email": "the constraint uq_users_email of public.users is missing",
+    "alter table sync.alarms drop constraint fk_alarms_user_id_users": "of sync.alarms is missing",
+    "drop function consume_tokens": "the function public.consume_tokens is missing",
+    "create or replace function token_balance(user_id text) returns int language sql as 'select 1'": "token_balance"
+    "(user_id text) is not as",
+    "create function token_balance() returns int language sql as 'select 1'": "token_balance() is not declared",
+    "create function sync.stray() returns int language sql as 'select 1'": "sync.stray() is not declared",
+    "drop trigger touch_updated_at on users": "the trigger touch_updated_at on public.users is missing",
+    "drop trigger touch_updated_at on accounts; create trigger touch_updated_at after update on accounts "
+    "for each row execute function sync.touch_updated_at()": "touch_updated_at on public.accounts is not as",
+    "create trigger stray before update on sync.counters for each row "
+    "execute function sync.touch_updated_at()": "the trigger stray on sync.counters is not declared",
+    "alter type user_role add value 'OWNER' before 'ADMIN'": "the values USER, PREMIUM, OWNER, ADMIN, BANNED",
+}
+
+
+def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goes_back(
+    database: str, versions: Path, tmp_path: Path
+) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        for change in DRIFT:
+            conn.execute(change.encode())
+    found = drift.differences(database)
+
+    made = generate(database, "mend it", versions=versions, sql=tmp_path / "sql")
+    migrations.migrate(database, versions=versions)
+    mended = drift.differences(database)
+    migrations.downgrade(database, "-1", versions=versions)
+
+    assert [said for said in DRIFT.values() if not any(said in each for each in found)] == []
+    assert len(found) == len(DRIFT) + 1  # and the index of the table that is missing
+    assert made.brings == found
+    assert mended == []
+    assert sorted(drift.differences(database)) == sorted(found)
+    assert {file.name for file in made.sql} >= {f"{made.revision.stem}.up.sql", f"{made.revision.stem}.down.sql"}
+    assert made.revision.name == f"{len(revisions()) + 1:04}_mend_it.py"
+
+
+def test_what_the_application_has_in_public_is_its_own_affair(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("create table todos (id int)")
+        conn.execute("create type mood as enum ('good')")
+        conn.execute("create function mine() returns trigger language plpgsql as 'begin return new; end'")
+        conn.execute("create trigger mine before update on users for each row execute function mine()")
+
+    assert drift.differences(database) == []
+
+
+def test_a_revision_that_fails_leaves_the_database_as_it_was(database: str, versions: Path, write: Write) -> None:
+    write("    op.execute('create table sync.half (id int)')\n    op.execute('select 1 / 0')")
+
+    with pytest.raises(DBAPIError, match="division by zero"):
+        migrations.migrate(database, versions=versions)
+
+    assert drift.differences(database) == []
+    with psycopg.connect(database) as conn:
+        assert revision_of(conn) == migrations.head()
+
+
+def test_releases_at_once_are_harmless_where_an_index_is_made_concurrently(
+    database: str, versions: Path, write: Write
+) -> None:
+    write(
+        "    with op.get_context().autocommit_block():\n"
+        "        op.execute('create index concurrently ix_next on users (name)')"
+    )
+    program = "import sys, migrations, pathlib; migrations.migrate(sys.argv[1], versions=pathlib.Path(sys.argv[2]))"
+
+    releases = [subprocess.Popen([sys.executable, "-c", program, database, str(versions)]) for _ in range(3)]
+
+    assert [one.wait(timeout=60) for one in releases] == [0, 0, 0]
+    with psycopg.connect(database) as conn:
+        assert conn.execute("select indisvalid from pg_index where indexrelid = 'ix_next'::regclass").fetchone() == (
+            True,
+        )
+
+
+def test_who_migrates_waits_for_whoever_does_without_holding_up_a_concurrent_index(database: str) -> None:
+    """A wait inside of Postgres would be waited for by CREATE INDEX CONCURRENTLY, whose owner it waits for."""
+    with psycopg.connect(database, autocommit=True) as first:
+        first.execute("select pg_advisory_lock(7390412285)")
+        program = "import sys; from migrations.engine import held\nwith held(sys.argv[1]): print('held')"
+        second = subprocess.Popen([sys.executable, "-c", program, database], stdout=subprocess.PIPE, text=True)
+        try:
+            name = conninfo_to_dict(database)["dbname"]
+            while (
+                first.execute(
+                    "select from pg_stat_activity where datname = %s and query like '%%pg_try_advisory_lock%%' "
+                    "and pid <> pg_backend_pid()",
+                    (name,),
+                ).fetchone()
+                is None
+            ):
+                assert second.poll() is None
+            first.execute("set statement_timeout = '20s'")
+            first.execute("create index concurrently ix_while_waiting on users (name)")
+            first.execute("select pg_advisory_unlock(7390412285)")
+
+            assert second.communicate(timeout=20)[0] == "held\n"
+        finally:
+            second.kill()
+            second.wait()
+
+
+def test_alembic_itself_finds_nothing_more(database: str) -> None:
+    command.check(migrations.configuration(database))
