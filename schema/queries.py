@@ -1,0 +1,228 @@
+"""What applications ask of their tables, each in a number of statements that does not grow with the rows.
+
+It stands beside the ORM classes, and like them imports SQLAlchemy alone: an application installs this package without the
+daemon's dependencies (`pip install --no-deps stripe-sync`, and SQLAlchemy with a driver of its choice), and imports
+`schema.queries`. The session, its transaction and its engine are the application's. Nothing here writes.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine, Select, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from schema.membership import Payment, StripePrice, StripeProduct, User, UserSubscription
+
+__all__ = [
+    "CATALOGUE_MAX_AGE",
+    "CURRENT",
+    "MAX_LIMIT",
+    "Page",
+    "Price",
+    "Product",
+    "active_products",
+    "active_subscription",
+    "forget_products",
+    "payment_history",
+    "user_with_subscriptions",
+    "users_with_subscriptions",
+]
+
+T = TypeVar("T")
+
+# Stripe's words for a subscription that is paid for, or tried out, now.
+CURRENT = ("active", "trialing")
+MAX_LIMIT = 500
+# The daemon refreshes the catalogue as often.
+CATALOGUE_MAX_AGE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list: `offset` rows were left out before it, and `has_more` says whether some follow."""
+
+    items: Sequence[T]
+    limit: int
+    offset: int
+    has_more: bool
+
+    @property
+    def next_offset(self) -> int | None:
+        return self.offset + len(self.items) if self.has_more else None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price that is for sale; `unit_amount` is in the currency's smallest unit, None where tiers or decimals say it."""
+
+    id: str
+    currency: str | None
+    type: str | None
+    unit_amount: int | None
+    interval: str | None
+    interval_count: int | None
+    trial_period_days: int | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product that is for sale, with its prices that are, the cheapest first."""
+
+    id: str
+    name: str
+    description: str | None
+    metadata: Mapping[str, Any]
+    prices: tuple[Price, ...]
+
+
+def user_with_subscriptions(session: Session, user_id: str) -> User | None:
+    """The user with product, organization and customer, and in `subscriptions` those that are active or trialing alone."""
+    return session.scalars(_users().where(User.id == user_id)).one_or_none()
+
+
+def users_with_subscriptions(session: Session, *, limit: int = 50, offset: int = 0) -> Page[User]:
+    """Users in the order of their ids, each as `user_with_subscriptions` gives one."""
+    return _page(session, _users().order_by(User.id), limit=limit, offset=offset)
+
+
+def active_subscription(session: Session, user_id: str) -> UserSubscription | None:
+    """The user's subscription that is active or trialing, with product and price; None where there is none.
+
+    Of several, the one whose product the user has (`users.stripe_product_id`), then the one that lasts longest.
+    """
+    query = (
+        select(UserSubscription)
+        .join(UserSubscription.user)
+        .where(UserSubscription.user_id == user_id, UserSubscription.status.in_(CURRENT))
+        .order_by(
+            UserSubscription.stripe_product_id.is_not_distinct_from(User.stripe_product_id).desc(),
+            UserSubscription.current_period_end.desc().nulls_last(),
+            UserSubscription.id,
+        )
+        .limit(1)
+        .options(joinedload(UserSubscription.product), joinedload(UserSubscription.price))
+    )
+    return session.scalars(query).one_or_none()
+
+
+def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: int = 0) -> Page[Payment]:
+    """What the user has paid, the newest first, each with its product."""
+    query = (
+        select(Payment)
+        .where(Payment.user_id == user_id)
+        .order_by(Payment.created_at.desc(), Payment.id)
+        .options(selectinload(Payment.product))
+    )
+    return _page(session, query, limit=limit, offset=offset)
+
+
+def active_products(
+    engine: Engine, *, max_age: timedelta = CATALOGUE_MAX_AGE, now: Callable[[], float] = time.monotonic
+) -> tuple[Product, ...]:
+    """What is for sale, in the order of names; not older than `max_age`.
+
+    Kept per engine, and safe to ask for from any thread: while one reads, the others wait for what it finds. What is given
+    out can't be changed, so nobody changes it for the others.
+    """
+    return _shelf_of(engine).products(engine, max_age, now)
+
+
+def forget_products(engine: Engine) -> None:
+    """The next `active_products` reads the tables."""
+    _shelf_of(engine).forget()
+
+
+class _Shelf:
+    """The products of one engine, and when they were read. It is the engine's, and does not keep it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read: tuple[float, tuple[Product, ...]] | None = None
+
+    def products(self, engine: Engine, max_age: timedelta, now: Callable[[], float]) -> tuple[Product, ...]:
+        with self._lock:
+            if self._read is None or now() - self._read[0] >= max_age.total_seconds():
+                # As old as the moment before it was read.
+                began = now()
+                self._read = began, _read_products(engine)
+            return self._read[1]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._read = None
+
+
+_shelves: WeakKeyDictionary[Engine, _Shelf] = WeakKeyDictionary()
+_shelves_lock = threading.Lock()
+
+
+def _shelf_of(engine: Engine) -> _Shelf:
+    with _shelves_lock:
+        return _shelves.setdefault(engine, _Shelf())
+
+
+def _read_products(engine: Engine) -> tuple[Product, ...]:
+    query = (
+        select(StripeProduct)
+        .where(StripeProduct.active)
+        .order_by(StripeProduct.name, StripeProduct.id)
+        .options(selectinload(StripeProduct.prices.and_(StripePrice.active)))
+    )
+    with Session(engine) as session:
+        return tuple(_product(each) for each in session.scalars(query))
+
+
+def _product(product: StripeProduct) -> Product:
+    prices = sorted(product.prices, key=lambda price: (price.unit_amount is None, price.unit_amount or 0, price.id))
+    return Product(
+        id=product.id,
+        name=product.name,
+        description=product.description,
+        metadata=MappingProxyType(product.metadata_),
+        prices=tuple(_price(price) for price in prices),
+    )
+
+
+def _price(price: StripePrice) -> Price:
+    return Price(
+        id=price.id,
+        currency=price.currency,
+        type=price.type,
+        unit_amount=price.unit_amount,
+        interval=price.interval,
+        interval_count=price.interval_count,
+        trial_period_days=price.trial_period_days,
+        metadata=MappingProxyType(price.metadata_),
+    )
+
+
+def _users() -> Select[User]:
+    current = selectinload(User.subscriptions.and_(UserSubscription.status.in_(CURRENT)))
+    return (
+        select(User)
+        .options(
+            selectinload(User.product),
+            selectinload(User.organization),
+            selectinload(User.customer),
+            current.selectinload(UserSubscription.product),
+            current.selectinload(UserSubscription.price),
+        )
+        # A user whom the session knows already, with other subscriptions, is read anew.
+        .execution_options(populate_existing=True)
+    )
+
+
+def _page(session: Session, query: Select[T], *, limit: int, offset: int) -> Page[T]:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ValueError(f"limit: is between 1 and {MAX_LIMIT}, and not {limit}")
+    if offset < 0:
+        raise ValueError(f"offset: is 0 or more, and not {offset}")
+    found = session.scalars(query.limit(limit + 1).offset(offset)).all()
+    return Page(found[:limit], limit, offset, has_more=len(found) > limit)
