@@ -78,7 +78,7 @@ def running(*, beat: bool = True) -> Iterator[Stack]:
         stack.callback(valkey.close)
         database_url, port = postgres.create_database("bench"), free_port()
         env = _environment(database_url=database_url, redis_url=valkey.url, port=port)
-        subprocess.run(_command("db", "migrate"), env=env, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(_command("db", "migrate", "--yes"), env=env, check=True, stdout=subprocess.DEVNULL)
 
         def start(name: str, *words: str) -> subprocess.Popen[bytes]:
             with (home / f"{name}.log").open("wb") as log:

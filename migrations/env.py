@@ -1,5 +1,7 @@
 """Alembic's environment: how revisions are run, online under a lock and offline as SQL."""
 
+from typing import Any
+
 from alembic import context
 
 from migrations.adopted import as_ours, stop_before_nothing
@@ -12,7 +14,7 @@ def run_online(database_url: str, *, to_nothing: bool) -> None:
         connection.commit()
         with as_ours(connection, to_nothing=to_nothing) as is_adopted:
             look = context.config.attributes.get("process_revision_directives")
-            own = {"on_version_apply": stop_before_nothing} if is_adopted else {}
+            own: dict[str, Any] = {"on_version_apply": stop_before_nothing} if is_adopted else {}
             context.configure(connection=connection, process_revision_directives=look, **OPTIONS, **own)
             with context.begin_transaction():
                 context.run_migrations()

@@ -55,15 +55,15 @@ def adopt(
             raise typer.Exit(1)
 
 
-def before_migrating(settings: Settings, conn: psycopg.Connection) -> bool:
-    """Whether the database was brought to head here: with MEMBERSHIP=off there is nothing of `public` to migrate.
-
-    A database that is to be adopted first is refused, and told so.
-    """
-    revision, said = health.revision(conn), adoption.adopted(conn)
-    if revision is None and not settings.membership:
+def set_up_mirror_alone(settings: Settings) -> None:
+    """Bring an empty database to head without any of `public`'s tables, as MEMBERSHIP=off wants it."""
+    with connect_as_owner(settings, application="migrate") as conn:
         job.adopt(conn, settings.stripe_sync_config, is_membership=False)
-        return True
+
+
+def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
+    """Ends the command where the database is to be adopted before it is migrated, and says so."""
+    revision, said = health.revision(conn), adoption.adopted(conn)
     is_apart = said is not None and "users" in said["left_out"]
     if revision is None and settings.stripe_sync_config.mapped:
         fail(
@@ -71,7 +71,6 @@ def before_migrating(settings: Settings, conn: psycopg.Connection) -> bool:
         )
     if is_apart and settings.membership and revision == migrations.head():
         fail("this database was set up with MEMBERSHIP=off: `stripe-sync db adopt --apply` adds the users' tables")
-    return False
 
 
 def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_json: bool, yes: bool) -> None:

@@ -35,7 +35,7 @@ class Setup:
 def run(*, home: Path, port: int) -> int:
     """Start everything and stay until Ctrl-C; returns the exit code of what ended first."""
     with setup(home=home, port=port) as made:
-        subprocess.run([*_command("db", "migrate")], env=made.env, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*_command("db", "migrate", "--yes")], env=made.env, check=True, stdout=subprocess.DEVNULL)
         manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
         if made.sandbox is not None:
             manager.add_process("sandbox", _sandbox_command(made, port), env=made.env)

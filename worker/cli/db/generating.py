@@ -1,0 +1,71 @@
+"""`stripe-sync db generate`: a revision of what the metadata says and the database lacks, or the application's types."""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import migrations
+import schema
+from migrations import drizzle
+from migrations.generate import NothingToGenerate
+from migrations.generate import generate as generate_revision
+from worker import config
+from worker.cli.db import target
+from worker.cli.output import fail, say
+from worker.store.pool import owner_conninfo
+
+__all__ = ["generate"]
+
+
+class Language(enum.StrEnum):
+    TYPESCRIPT = "typescript"
+
+
+def generate(
+    message: Annotated[str | None, typer.Option("-m", "--message", help="What the revision is for.")] = None,
+    types: Annotated[
+        Language | None, typer.Option(help="Print the application's tables as definitions for Drizzle instead.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the definitions go; printed otherwise.")] = None,
+) -> None:
+    """Write a revision that brings a database at head to what schema/ says, with its SQL; or table definitions."""
+    if (message is None) == (types is None):
+        fail('say -m "what the revision is for", or --types typescript')
+    if types is not None:
+        _types(output)
+    elif message is not None and message.strip():
+        _revision(message.strip())
+    else:
+        fail("the message is empty: say what the revision is for")
+
+
+def _types(output: Path | None) -> None:
+    definitions = drizzle.render(schema.Base)
+    if output is None:
+        sys.stdout.write(definitions)
+        return
+    output.write_text(definitions)
+    say(f"The tables of public are in {output}, as Drizzle defines them.")
+
+
+def _revision(message: str) -> None:
+    settings = config.load()
+    with target.owner(settings) as conn:
+        target.announce(settings, conn)
+        at = target.known_revision(conn)
+    if at != migrations.head():
+        fail(
+            f"the database is at {at or 'nothing'}, not at {migrations.head()}: run `stripe-sync db migrate` first; what "
+            "is generated is the difference between it and the metadata"
+        )
+    try:
+        made = generate_revision(owner_conninfo(settings), message)
+    except NothingToGenerate as nothing:
+        fail(str(nothing))
+    say(f"{made.revision} was written, and {', '.join(file.name for file in made.sql)} beside it. It mends:")
+    for difference in made.brings:
+        say(f"  {difference}")
+    say("Read it, up and down, then run `stripe-sync db migrate`. After a change of it: `stripe-sync db sql --write`.")

@@ -1,0 +1,151 @@
+"""`stripe-sync db migrate` and `rollback`: along the revisions, and what to do where one fails."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import psycopg
+import typer
+from alembic.script import Script
+from sqlalchemy.exc import DBAPIError
+
+import migrations
+from worker import config
+from worker.cli import adopt
+from worker.cli.db import target
+from worker.cli.output import fail, say
+from worker.config import Settings
+from worker.store import health, inventory
+from worker.store.pool import owner_conninfo
+
+__all__ = ["migrate", "rollback"]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask, in production either.")]
+
+
+def migrate(
+    to: Annotated[str, typer.Option(help="The revision to go to.")] = "head",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Bring the database to the newest revision. Two at once are harmless."""
+    settings = config.load()
+    with target.owner(settings) as conn:
+        before = target.known_revision(conn)
+        pending = _above(before, to)
+        if sql:
+            migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
+            return
+        target.announce(settings, conn)
+        adopt.refuse_unadopted(settings, conn)
+        if not pending:
+            say(f"The database is at {before} already: nothing to do.")
+            return
+        say(f"From {before or 'nothing'}, {len(pending)} to run:")
+        target.list_revisions(pending)
+        _refuse_invalid_indexes(conn)
+        target.confirm(settings, "Migrate it?", yes=yes)
+        if before is None and not settings.membership:
+            adopt.set_up_mirror_alone(settings)
+        else:
+            _move(settings, conn, lambda url: migrations.migrate(url, to), pending)
+        say(f"The database ({settings.app_env}) is at {health.revision(conn)}, from {before or 'nothing'}.")
+
+
+def rollback(
+    to: Annotated[str | None, typer.Option(help="The revision to go back to; `base` removes everything.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many revisions to go back; 1 otherwise.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Take the database back by one revision, or more. What these made goes, with the data in it."""
+    if to is not None and steps is not None:
+        fail("say --to or --steps, not both")
+    settings = config.load()
+    with target.owner(settings) as conn:
+        before = target.known_revision(conn)
+        undone = _undone(before, to, steps or 1)
+        target.announce(settings, conn)
+        if not undone:
+            say(f"The database is at {before or 'nothing'}: nothing to do.")
+            return
+        say(f"From {before}, {len(undone)} to undo; what they made goes, with the data in it:")
+        target.list_revisions(undone)
+        target.confirm(settings, "Take it back?", yes=yes)
+        down = undone[-1].down_revision or "base"
+        _move(settings, conn, lambda url: migrations.downgrade(url, str(down)), undone)
+        say(f"The database ({settings.app_env}) is at {health.revision(conn) or 'nothing'}, from {before}.")
+
+
+def _above(before: str | None, to: str) -> list[Script]:
+    """The revisions from the one that the database is at up to `to`, in the order they run."""
+    line = migrations.revisions()
+    ids = [one.revision for one in line]
+    if to != "head" and to not in ids:
+        fail(f"there is no revision {to}: there are {', '.join(ids)}, and head")
+    first = 0 if before is None else ids.index(before) + 1
+    last = len(ids) if to == "head" else ids.index(to) + 1
+    if last < first:
+        fail(f"the database is at {before}, which is after {to}: go back with `stripe-sync db rollback --to {to}`")
+    return line[first:last]
+
+
+def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
+    """The revisions from the one that the database is at down to the one above the goal, in the order they go."""
+    line = migrations.revisions()
+    ids = [one.revision for one in line]
+    there = 0 if before is None else ids.index(before) + 1
+    if to is None:
+        if steps > there:
+            fail(f"the database is at {before or 'nothing'}: {there} revisions can be undone, not {steps}")
+        left = there - steps
+    elif to == "base":
+        left = 0
+    elif to in ids:
+        left = ids.index(to) + 1
+    else:
+        fail(f"there is no revision {to}: there are {', '.join(ids)}, and base")
+    if left > there:
+        fail(f"the database is at {before or 'nothing'}, which is before {to}: go on with `db migrate --to {to}`")
+    return list(reversed(line[left:there]))
+
+
+def _move(settings: Settings, conn: psycopg.Connection, run: Callable[[str], None], steps: Sequence[Script]) -> None:
+    """Run the revisions; where one fails, say which, where the database is now, and what is to be done."""
+    try:
+        run(owner_conninfo(settings))
+    except migrations.Refused as error:
+        fail(str(error))
+    except (DBAPIError, psycopg.Error) as error:
+        cause = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        fail("\n".join(_failure(conn, steps, cause)))
+
+
+def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> list[str]:
+    at = health.revision(conn)
+    upwards = len(steps) < 2 or steps[0].revision < steps[-1].revision
+    reached = [one.revision if upwards else one.down_revision for one in steps]
+    failed = steps[reached.index(at) + 1] if at in reached else steps[0]
+    lines = [f"revision {failed.revision} failed: {cause}"]
+    with open(failed.path) as file:
+        whole = "autocommit_block" not in file.read()
+    if whole:
+        lines.append(
+            f"It was rolled back: the database is at {at or 'nothing'}, whole. Mend the cause, and run it again."
+        )
+    else:
+        lines.append(
+            f"Part of it runs outside of a transaction (autocommit_block), and stays: the database is at {at or 'nothing'}."
+        )
+        lines += _mends(inventory.invalid_indexes(conn))
+        lines.append("Mend the cause, and run it again.")
+    return lines
+
+
+def _refuse_invalid_indexes(conn: psycopg.Connection) -> None:
+    """CREATE INDEX CONCURRENTLY IF NOT EXISTS would take one that is half made for a whole one."""
+    if found := inventory.invalid_indexes(conn):
+        fail("\n".join(["an earlier migration was interrupted.", *_mends(found), "Then run it again."]))
+
+
+def _mends(indexes: Sequence[str]) -> list[str]:
+    return [f"The index {name} is half made; remove it: drop index concurrently {name};" for name in indexes]

@@ -1,0 +1,45 @@
+"""`stripe-sync db reset`: everything of ours is dropped and made anew, and nothing of the application's own."""
+
+from typing import Annotated
+
+import psycopg
+import typer
+
+import migrations
+import schema
+from migrations import enums
+from schema.functions import FUNCTIONS
+from worker import config
+from worker.cli.db import target
+from worker.cli.output import fail, say
+from worker.store import adoption, inventory
+from worker.store.pool import owner_conninfo
+
+__all__ = ["reset"]
+
+
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
+    """Drop our tables with everything in them, and make them anew. Never in production; other tables stay."""
+    settings = config.load()
+    target.refuse_production(settings, "reset")
+    with target.owner(settings) as conn:
+        target.announce(settings, conn)
+        if adoption.adopted(conn) is not None:
+            fail("this database was adopted: its tables were the application's before. Nothing was changed.")
+        there = set(inventory.tables_in(conn, "public"))
+        ours = sorted(table.name for table in schema.metadata.tables.values() if table.schema is None)
+        dropped = [table for table in ours if table in there]
+        counts = inventory.row_counts(conn, dropped)
+        say("This drops the schemas sync and stripe, and of public, with their rows:")
+        say("  " + (", ".join(f"{table} ({rows:,})" for table, rows in counts.items()) or "nothing"))
+        if others := sorted(there - set(ours)):
+            say(f"These other tables of public stay as they are: {', '.join(others)}.")
+        target.confirm(settings, "Drop and make them anew?", yes=yes, always=True)
+        try:
+            inventory.drop_ours(
+                conn, tables=dropped, functions=list(FUNCTIONS), types=list(enums.declared(schema.metadata))
+            )
+        except psycopg.errors.DependentObjectsStillExist as error:
+            fail(f"something else depends on what would be dropped; remove it first. Nothing was changed.\n{error}")
+        migrations.migrate(owner_conninfo(settings))
+        say(f"The database ({settings.app_env}) is at {migrations.head()}, and empty.")

@@ -1,0 +1,68 @@
+"""`stripe-sync db check` and `sql`: whether the database is what the code says, and what revisions run."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import migrations
+from migrations import drift, files
+from worker import config
+from worker.cli.db import target
+from worker.cli.output import fail, say, say_json
+from worker.store import health, inventory
+from worker.store.pool import owner_conninfo
+
+__all__ = ["check", "sql"]
+
+
+def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """At head? Does the database differ from the metadata? Each difference in words; exit code 1 where there is any."""
+    settings = config.load()
+    with target.owner(settings) as conn:
+        at, head = health.revision(conn), migrations.head()
+        indexes = inventory.invalid_indexes(conn)
+        if not as_json:
+            target.announce(settings, conn)
+            target.known_revision(conn)
+    found = drift.differences(owner_conninfo(settings)) if at == head else []
+    found += [f"the index {name} is half made: drop index concurrently {name};" for name in indexes]
+    well = at == head and not found
+    if as_json:
+        say_json({"revision": at, "head": head, "differences": found})
+    elif at != head:
+        say(f"It is at {at or 'nothing'}, not at {head}: run `stripe-sync db migrate`, then check again.")
+    else:
+        say(f"It is at {at}, the newest revision" + (", and equals the metadata." if well else ". It differs:"))
+    if not as_json:
+        for difference in found:
+            say(f"  {difference}")
+    if not well:
+        raise typer.Exit(1)
+
+
+def sql(
+    span: Annotated[str, typer.Argument(metavar="[REVISION|FROM:TO]", help="One revision, or a range.")] = "base:head",
+    down: Annotated[bool, typer.Option("--down", help="The way back: of a range the newer comes first.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write migrations/sql/ anew, of all revisions.")] = False,
+) -> None:
+    """Print the SQL of revisions, without a database; or write all of it into migrations/sql/, for review."""
+    if write:
+        changed = files.write()
+        say(f"{len(changed)} files of {files.SQL} changed" + (":" if changed else "."))
+        for file in changed:
+            say(f"  {file.name}{'' if file.exists() else ' (removed)'}")
+        return
+    line = {one.revision: one for one in migrations.revisions()}
+    if ":" not in span:
+        if span not in line:
+            fail(f"there is no revision {span}: there are {', '.join(line)}")
+        sys.stdout.write(files.render(line[span], down=down))
+        return
+    ends = span.split(":", 1)
+    for end in ends:
+        if end not in {*line, "base", "head"}:
+            fail(f"there is no revision {end or '(nothing)'}: there are {', '.join(line)}, base and head")
+    order = ["base", *line, "head"]
+    first, last = sorted(ends, key=order.index)
+    migrations.offline_sql(f"{last}:{first}" if down else f"{first}:{last}", down=down, output=sys.stdout)

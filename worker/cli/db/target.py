@@ -1,0 +1,68 @@
+"""Which database a command is about to change: said before, and in production confirmed."""
+
+import sys
+from collections.abc import Iterable
+
+import psycopg
+import typer
+from alembic.script import Script
+
+import migrations
+from worker.cli.output import fail, say
+from worker.config import AppEnv, Settings
+from worker.store import health
+from worker.store.pool import owner_conninfo
+
+__all__ = ["announce", "confirm", "known_revision", "list_revisions", "owner", "refuse_production", "title"]
+
+
+def owner(settings: Settings) -> psycopg.Connection:
+    """A connection as whoever owns the tables: the one that migrations run as."""
+    return psycopg.connect(owner_conninfo(settings), autocommit=True)
+
+
+def announce(settings: Settings, conn: psycopg.Connection) -> None:
+    """Say the environment and the target; never the password."""
+    info = conn.info
+    port = "" if info.host.startswith("/") else f":{info.port}"
+    say(f"APP_ENV {settings.app_env}: database {info.dbname} on {info.host}{port} as {info.user}.")
+
+
+def confirm(settings: Settings, question: str, *, yes: bool, always: bool = False) -> None:
+    """Ends the command unless it may go on: production, and what is asked `always`, takes a yes."""
+    if yes or not (always or settings.app_env is AppEnv.PRODUCTION):
+        return
+    if not sys.stdin.isatty():
+        reason = "this removes data" if always else f"APP_ENV is {settings.app_env}"
+        fail(f"{reason}, and there is no terminal to ask at: say --yes if it is meant. Nothing was changed.")
+    if not typer.confirm(question):
+        fail("nothing was changed.")
+
+
+def refuse_production(settings: Settings, command: str) -> None:
+    if settings.app_env is AppEnv.PRODUCTION:
+        fail(
+            f"db {command} is never run where APP_ENV is production (it is, where it is not set). Nothing was changed."
+        )
+
+
+def known_revision(conn: psycopg.Connection) -> str | None:
+    """The revision that the database is at; ends the command where this release does not know it."""
+    at = health.revision(conn)
+    if at is not None and at not in {one.revision for one in migrations.revisions()}:
+        fail(
+            f"the database is at revision {at}, which this release does not know (its newest is {migrations.head()}): "
+            "a newer release has migrated it. Run that one; or take the database back with that one's "
+            f"`stripe-sync db rollback --to {migrations.head()}`. Nothing was changed."
+        )
+    return at
+
+
+def title(revision: Script) -> str:
+    """A revision's number and the first line of what it says."""
+    return f"{revision.revision}: {(revision.doc or '').strip().splitlines()[0].rstrip('.')}"
+
+
+def list_revisions(revisions: Iterable[Script]) -> None:
+    for one in revisions:
+        say(f"  {title(one)}")
