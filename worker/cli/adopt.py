@@ -17,7 +17,7 @@ from worker.store import adoption, health
 from worker.store.pool import connect_as_owner
 from worker.tasks import policy_of
 
-__all__ = ["before_migrating", "register"]
+__all__ = ["refuse_unadopted", "register", "set_up_mirror_alone"]
 
 
 def register(app: typer.Typer) -> None:
