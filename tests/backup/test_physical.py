@@ -73,6 +73,12 @@ def archived(settings: Settings) -> list[str]:
     return sorted(path.name for path in place.wal_folder(settings).iterdir())
 
 
+def takes_writes(server: Postgres) -> bool:
+    """Whether its recovery is over."""
+    with psycopg.connect(server.dsn) as conn:
+        return conn.execute("select pg_is_in_recovery()").fetchone() == (False,)
+
+
 def write_and_archive(settings: Settings) -> str:
     """Something is written, and the segment that holds it is archived."""
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
@@ -236,6 +242,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
     second = start_postgres(made.data.parent)
     try:
         # A rehearsal would end here: the real server's archive knows nothing of it.
+        eventually(lambda: takes_writes(second))
         with psycopg.connect(second.dsn) as conn:
             assert conn.execute("show archive_mode").fetchone() == ("on",)
             assert conn.execute("show archive_command").fetchone() == ("",)
@@ -274,6 +281,7 @@ def test_the_last_minute_comes_from_the_dead_servers_data(
 
     third = start_postgres(made.data.parent)
     try:
+        eventually(lambda: takes_writes(third))
         with psycopg.connect(third.dsn_for("daemon")) as conn:
             assert conn.execute("select count(*) from last_minute").fetchone() == (0,)
     finally:
