@@ -232,6 +232,32 @@ def test_tokens_live_from_the_payment_on(why: str, status: str, period_end: date
     assert grant.expires_at == expires_at, why
 
 
+@pytest.mark.parametrize("policy", [RESET, ADD])
+def test_tokens_granted_before_their_subscription_was_known_last_as_long_as_others(policy: Policy) -> None:
+    paid = line(period_start=day(-6), period_end=day(50), paid_at=day(-5))
+    too_early = user(lines=[paid])
+    early = holding(too_early, granted(too_early, policy))
+    known = replace(early, subscriptions=(subscribed(),))
+
+    (extension,) = granted(known, policy)
+    after = holding(known, [extension])
+
+    assert early.tokens_expires_at == day(25)
+    assert (extension.kind, extension.amount, extension.balance_after) == ("extension", 0, 1000)
+    assert extension.source_key == "extension:invoice:in_1:line:il_1"
+    assert (after.tokens, after.tokens_expires_at) == (1000, day(51))
+    assert granted(after, policy) == []
+
+
+def test_what_does_not_entitle_and_what_is_over_is_not_extended() -> None:
+    paid = line(period_start=day(-40), period_end=day(50), paid_at=day(-5))
+    too_early = user(lines=[paid])
+    early = holding(too_early, granted(too_early))
+
+    assert granted(replace(early, subscriptions=(subscribed(status="canceled"),))) == []
+    assert [each.kind for each in granted(replace(early, subscriptions=(subscribed(),)), now=day(26))] == ["expiry"]
+
+
 def test_the_time_to_live_is_the_operators() -> None:
     (grant,) = granted(user(lines=[line(paid_at=NOW)]), Policy(token_ttl=timedelta(days=3)))
 

@@ -118,7 +118,9 @@ def test_any_order_any_duplicates_and_any_batches_end_the_same(
         apply(*events[start:end], batch_size=chance.choice([1, 2, 500]))
 
     assert user(conn) == PREMIUM
-    assert column(conn, "select count(*) from sync.token_grants") == [1]
+    assert column(conn, "select count(*) from sync.token_grants where kind <> 'extension'") == [1]
+    ends = datetime.fromtimestamp(lately() + 31 * DAY, UTC)
+    assert abs(column(conn, "select tokens_expires_at from users")[0] - ends) < timedelta(minutes=5)
     assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
 
 

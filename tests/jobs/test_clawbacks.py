@@ -32,7 +32,16 @@ def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
 
 
 def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return rows(conn, "select source_key, amount, balance_before, balance_after from sync.token_grants order by id")
+    """What was granted, taken and given back; not that some of it lasts longer than was known at first."""
+    return rows(
+        conn,
+        """
+        select source_key, amount, balance_before, balance_after
+        from sync.token_grants
+        where kind <> 'extension'
+        order by id
+        """,
+    )
 
 
 def bought() -> list[Json]:

@@ -343,11 +343,15 @@ def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, t
 
 
 def _read_lots(said: list[Row] | None) -> tuple[Lot, ...]:
-    return tuple(Lot(**{**lot, "until": datetime.fromisoformat(lot["until"])}) for lot in said or ())
+    times = ("until", "ends")
+    return tuple(
+        Lot(**{**lot, **{name: datetime.fromisoformat(lot[name]) for name in times if lot.get(name)}})
+        for lot in said or ()
+    )
 
 
 def _said_of(lots: Sequence[Lot]) -> str:
-    return json.dumps([{**asdict(lot), "until": lot.until.isoformat()} for lot in lots])
+    return json.dumps([asdict(lot) for lot in lots], default=datetime.isoformat)
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:

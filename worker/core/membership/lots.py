@@ -14,7 +14,7 @@ __all__ = ["Lot", "after_spending", "drawn"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
     """Tokens of one grant. `bill` is the invoice, or the Checkout session, that paid; `taken_back` what refunds and
-    disputes of it were worth so far; `owner` the subscription, empty for packs."""
+    disputes of it were worth so far; `owner` the subscription, empty for packs; `ends` the paid period's end, of those."""
 
     source: str
     owner: str
@@ -24,6 +24,7 @@ class Lot:
     until: datetime
     pack: bool = False
     taken_back: int = 0
+    ends: datetime | None = None
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:

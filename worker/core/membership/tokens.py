@@ -3,9 +3,9 @@
 Grants come from state, never from events: a line that is paid grants once, however often it is seen, because its key in
 the ledger is the line itself.
 
-Packs are lines with a price of one time on an invoice (Checkout with `invoice_creation`, or written by hand), and Checkout
-sessions in payment mode without one, whose metadata says what was sold: `tokens`, or `product` and `quantity`. A session
-never carries its line items, so one without an invoice and without metadata is not covered: it grants nothing.
+Packs are lines with a price of one time on an invoice (Checkout with `invoice_creation`, or written by hand), and what
+Checkout sessions in payment mode without one have sold: by their metadata (`tokens`, or `product` and `quantity`), else by
+their line items.
 """
 
 import enum
@@ -32,6 +32,8 @@ __all__ = [
 # A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
 TOKEN_PERIOD = timedelta(days=30)
 _A_MONTH = timedelta(days=31)
+# A renewal may take so long after the period's end until it is paid.
+_GRACE_OF_A_PERIOD = timedelta(days=1)
 
 # What a regular period's invoice is for; changes in mid-period bring their own kind of line.
 _PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
@@ -155,6 +157,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             book.claw_back(clawback)
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
+    book.extend(_entitled(user, policy, now).keys())
     return book.rows
 
 
@@ -208,7 +211,7 @@ class _Book:
             pack = kind == "pack"
             owner = "" if pack else owner
             lot = Lot(source=key, owner=owner, bill=line.invoice, granted=amount, left=amount, until=until)
-            lot = replace(lot, pack=pack)
+            lot = replace(lot, pack=pack, ends=None if pack else line.period_end)
             if fresh and self.policy.tokens_reset:
                 kept = [held for held in self.lots if self.now < held.until and (held.pack or held.owner != owner)]
                 self.lots = (*kept, lot)
@@ -247,6 +250,28 @@ class _Book:
         self.lots = _taken_back(drawn(self.lots, taken, first=[of.bill]), of.bill, worth)
         self.balance -= taken
         self._note(of.source_key, of.kind, -worth, before, of.bill)
+
+    def extend(self, entitled: Set[str | None]) -> None:
+        """Let tokens last as long as they would, had their subscription been known to entitle when they were granted."""
+        for lot in self.lots:
+            ends = lot.ends + _GRACE_OF_A_PERIOD if lot.ends is not None and lot.owner in entitled else lot.until
+            if self.now < lot.until < ends:
+                self.lots = tuple(replace(held, until=ends) if held is lot else held for held in self.lots)
+                if lot.left and self.expires_at is not None:
+                    self.expires_at = max(self.expires_at, ends)
+                self._write(
+                    Grant(
+                        source_key=f"extension:{lot.source}",
+                        kind="extension",
+                        amount=0,
+                        balance_before=self.balance,
+                        balance_after=self.balance,
+                        expires_at=self.expires_at,
+                        subscription=lot.owner,
+                        invoice=lot.bill,
+                        lots=self.lots,
+                    )
+                )
 
     def restore(self, of: Restored) -> None:
         """Give back exactly what the clawback took: into its grant where that lives, else as tokens of their own."""
@@ -439,4 +464,4 @@ def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, no
     """The time to live from the payment on; while the subscription is entitled, at least its period's end and a day."""
     ends = granted_at + policy.token_ttl
     entitled = line.subscription in _entitled(user, policy, now)
-    return max(ends, line.period_end + timedelta(days=1)) if entitled else ends
+    return max(ends, line.period_end + _GRACE_OF_A_PERIOD) if entitled else ends

@@ -40,6 +40,7 @@ _KINDS = {
     "dispute": "a lost dispute about {invoice}",
     "dispute_won": "a dispute about {invoice} that was won after all",
     "expiry": "the time of the balance was over",
+    "extension": "the longer life of what {invoice} paid, since {subscription} entitles,",
 }
 _NO_GRANT = {
     NoGrant.WAITS_FOR_PRODUCT: "waits for product {product}, which Stripe has not told of yet",
