@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
+from schema.names import SCHEMA
 
 __all__ = ["DAEMONS_COLUMNS", "WRITTEN_BY_APPLICATIONS", "statements"]
 
@@ -42,6 +43,7 @@ def statements(
             _each(f"{_TYPES} and pg_get_userbyid(typowner) <> {_literal(application)}", owner),
             _each(_FUNCTIONS, owner, users),
             _ours(owner, _quoted(worker), users, readers),
+            _adopted_names(_quoted(worker)),
             "commit;",
             "",
         ]
@@ -173,4 +175,14 @@ def _ours(owner: str, worker: str, users: str, readers: str) -> str:
         f"{by} public, stripe, sync grant usage, select on sequences to {worker};",
         f"{by} public, stripe grant select on tables to {readers};",
         declares="ours record;",
+    )
+
+
+def _adopted_names(worker: str) -> str:
+    """Our names for an adopted application's tables, where there are any: views, with the rights of who made them."""
+    return _block(
+        f"if to_regnamespace('{SCHEMA}') is not null then",
+        f"    grant usage on schema {SCHEMA} to {worker};",
+        f"    grant select, insert, update, delete on all tables in schema {SCHEMA} to {worker};",
+        "end if;",
     )

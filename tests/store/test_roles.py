@@ -200,3 +200,19 @@ def test_a_table_that_the_application_made_stays_its_own(roles: Roles) -> None:
         conn.execute("alter type user_role add value 'GUEST'")
     with roles.connect(roles.worker) as conn:
         conn.execute("insert into users (id, role) values ('u', 'PREMIUM')")
+
+
+def test_the_worker_uses_our_names_for_an_adopted_application_s_tables(roles: Roles) -> None:
+    with psycopg.connect(roles.database, autocommit=True) as conn:
+        conn.execute("create table public.app_user (id text primary key)")
+        conn.execute("create schema sync_names")
+        conn.execute("create view sync_names.users as select id from public.app_user")
+    roles.grant()
+
+    with roles.connect(roles.worker) as conn:
+        conn.execute("insert into sync_names.users (id) values ('jenny')")
+        found = conn.execute("select id from sync_names.users").fetchall()
+
+    assert found == [("jenny",)]
+    with roles.connect(roles.application) as conn, pytest.raises(errors.InsufficientPrivilege):
+        conn.execute("select from sync_names.users")
