@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from alembic.runtime.plugins import Plugin
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 import schema
@@ -76,9 +76,10 @@ def held(database_url: str) -> Iterator[None]:
     """Nobody else migrates in the meantime; waits for whoever does.
 
     The lock is a transaction's, as with the settings. It is asked for again and again instead of waiting inside of Postgres:
-    CREATE INDEX CONCURRENTLY waits for every statement that runs, and so would wait for one that waits for it.
+    CREATE INDEX CONCURRENTLY waits for every snapshot that is held, and so would wait for one that waits for it. A statement
+    with parameters leaves its snapshot behind while the transaction is open; one without does not.
     """
     with connected(database_url, _PATIENCE) as lock:
-        while not lock.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": LOCK_KEY}).scalar_one():
+        while not lock.exec_driver_sql(f"select pg_try_advisory_xact_lock({LOCK_KEY})").scalar_one():
             time.sleep(_LOCK_PAUSE_SECONDS)
         yield

@@ -188,7 +188,7 @@ def test_who_migrates_waits_for_whoever_does_without_holding_up_a_concurrent_ind
             name = conninfo_to_dict(database)["dbname"]
             while (
                 first.execute(
-                    "select from pg_stat_activity where datname = %s and query like '%%pg_try_advisory_lock%%' "
+                    "select from pg_stat_activity where datname = %s and query like '%%pg_try_advisory%%' "
                     "and pid <> pg_backend_pid()",
                     (name,),
                 ).fetchone()
