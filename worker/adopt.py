@@ -18,7 +18,7 @@ from worker.core.membership import access
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import Product, User
 from worker.errors import Permanent
-from worker.store import adoption
+from worker.store import adoption, facts
 from worker.store import membership as membership_store
 
 __all__ = ["Adopted", "NotAdoptable", "Report", "Settled", "adopt", "look", "settle"]
@@ -141,7 +141,7 @@ def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> lis
 
 
 def _settle(conn: psycopg.Connection, policy: Policy, rows: Sequence[adoption.Row]) -> list[Settled]:
-    users, products = membership_store.load(conn, membership_store.lock_users(conn, [row["user_id"] for row in rows]))
+    users, products = facts.load(conn, facts.lock_users(conn, [row["user_id"] for row in rows]))
     now, found = datetime.now(UTC), list[Settled]()
     for row in rows:
         user = users.get(row["user_id"])

@@ -19,8 +19,7 @@ from worker.core.event import NotAnEvent, read_event
 from worker.core.personal import blank, blank_text
 from worker.core.registry import TYPES
 from worker.erased import concerned
-from worker.store import belonging, cursors, erased, inbox, mirror
-from worker.store import membership as membership_store
+from worker.store import belonging, cursors, erased, facts, inbox, mirror
 from worker.store.belonging import Listed
 from worker.store.pool import outlive
 
@@ -83,7 +82,7 @@ def erase(
     done: Counter[str] = Counter()
     with conn.transaction():
         if person.user:
-            membership_store.lock_users(conn, [person.user])
+            facts.lock_users(conn, [person.user])
         erased.add_person(conn, person.user, person.objects)
         if person.user:
             done.update(erased.blank_user(conn, person.user, person.email))

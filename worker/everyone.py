@@ -18,8 +18,7 @@ from worker.core.membership import outcome
 from worker.core.membership.access import Policy, is_concerned
 from worker.core.membership.outcome import Outcome
 from worker.errors import Permanent
-from worker.store import cursors, roster, runs
-from worker.store import membership as store
+from worker.store import cursors, facts, roster, runs
 from worker.store.pool import outlive, snapshot
 
 __all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "concerned", "plan"]
@@ -64,7 +63,7 @@ def plan(
     while place is not None:
         with snapshot(conn):
             ids = roster.after(conn, place, limit=batch) if only is None else sorted(only)
-            users, products = store.load(conn, store.read_users(conn, ids))
+            users, products = facts.load(conn, facts.read_users(conn, ids))
         now = datetime.now(UTC)
         made = {
             id_: outcome.compute(users[id_], products, policy, now) for id_ in sorted(users) if is_concerned(users[id_])
@@ -76,7 +75,7 @@ def plan(
 def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
     """Those of these users whom anything concerns that Stripe or an operator said; nobody else is ever written."""
     with snapshot(conn):
-        found, _ = store.load(conn, store.read_users(conn, users))
+        found, _ = facts.load(conn, facts.read_users(conn, users))
     return {id_ for id_, user in found.items() if is_concerned(user)}
 
 

@@ -10,7 +10,7 @@ from worker.config import Settings, TokenPolicy
 from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import User
-from worker.store import membership, organizations
+from worker.store import facts, links, membership, organizations
 
 __all__ = ["compute", "compute_due", "policy_of", "recompute", "sweep_expired"]
 
@@ -33,10 +33,10 @@ def compute(
 
     `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
     """
-    locked = {} if policy.off else membership.lock_users(conn, ids)
+    locked = {} if policy.off else facts.lock_users(conn, ids)
     if not locked:
         return []
-    found, products = membership.load(conn, locked)
+    found, products = facts.load(conn, locked)
     users = {id_: user for id_, user in found.items() if not concerned_only or access.is_concerned(user)}
     now = datetime.now(UTC)
     made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
@@ -74,7 +74,7 @@ def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch:
     while go_on():
         with conn.transaction():
             now = datetime.now(UTC)
-            users = membership.lock_expired(conn, now, limit=batch)
+            users = facts.lock_expired(conn, now, limit=batch)
             ended = {id_: made for id_, user in users.items() if (made := tokens.expire(user, now)) is not None}
             membership.save_grants(conn, {id_: [made] for id_, made in ended.items()})
         swept += len(ended)
@@ -108,15 +108,15 @@ def _new_members(users: Mapping[str, User]) -> dict[str, str]:
 
 def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:
     """The user of each customer that has one, linked just now where a rule allows it."""
-    stored = membership.stored_links(conn, customers)
+    stored = links.stored_links(conn, customers)
     linked = {customer: user for customer, user in stored.items() if user is not None}
     if linked.keys() >= set(customers):
         return linked
-    linked |= membership.hold_links(conn, set(customers) - linked.keys())
+    linked |= links.hold_links(conn, set(customers) - linked.keys())
     unlinked = set(customers) - linked.keys()
     chosen: list[link.Link] = []
     taken: set[str] = set()
-    for found in membership.candidates(conn, unlinked):
+    for found in links.candidates(conn, unlinked):
         choice = link.choose(found)
         if choice is None or (choice.source is link.LinkSource.EMAIL and choice.user in taken):
             continue
@@ -124,6 +124,6 @@ def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str
         chosen.append(choice)
     if chosen:
         # Locked before the link is stored: two customers must not both find the same user unlinked.
-        membership.lock_users(conn, {choice.user for choice in chosen})
-        linked |= membership.save_links(conn, chosen)
+        facts.lock_users(conn, {choice.user for choice in chosen})
+        linked |= links.save_links(conn, chosen)
     return linked

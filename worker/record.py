@@ -9,8 +9,7 @@ from worker.core.fold import Key, Observation, Outcome, fold, traits_of
 from worker.core.membership.access import Policy
 from worker.core.paths import reference
 from worker.core.version import Version, settle
-from worker.store import asks, catalogue, mirror
-from worker.store import membership as membership_store
+from worker.store import asks, catalogue, links, mirror
 from worker.store.asks import Wanted
 from worker.store.organizations import Offer
 
@@ -134,7 +133,7 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
         for outcome in written
         if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
     ]
-    customers |= membership_store.customers_behind(
+    customers |= links.customers_behind(
         conn,
         invoices=_named(by_type.get("invoice_payment", []), "invoice"),
         refunds=[key.id for key in news if key.object == "refund"],

@@ -33,7 +33,7 @@ from worker.backup import scheduled
 from worker.config import Settings
 from worker.errors import Permanent, Temporary
 from worker.membership import policy_of
-from worker.store import asks, counters, health, inbox, runs, shards
+from worker.store import asks, counters, health, inbox, links, runs, shards
 from worker.store import membership as membership_store
 from worker.store import organizations as organizations_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
@@ -87,8 +87,8 @@ def register(app: Celery, settings: Settings) -> None:
             health.beat(conn, process.name)
             if not policy.off:
                 with conn.transaction():
-                    customers = membership_store.unlinked_worth_a_look(conn, limit=1000)
-                    membership_store.ask_where_linkable(conn, customers)
+                    customers = links.unlinked_worth_a_look(conn, limit=1000)
+                    links.ask_where_linkable(conn, customers)
             late = membership_store.count_recompute(conn) or organizations_store.any_waiting(conn)
             if (late and not policy.off) or inbox.count_due(conn, limit=1):
                 process.recruit()

@@ -6,14 +6,14 @@ import psycopg
 
 from worker.core.membership.access import Policy
 from worker.core.membership.explain import Explanation, explain
-from worker.store import evidence, membership
+from worker.store import evidence, facts
 
 __all__ = ["why"]
 
 
 def why(conn: psycopg.Connection, user: str, policy: Policy, *, entries: int = 10) -> Explanation | None:
     """Why the user is what they are, None where there is no such user. Reads in the caller's transaction, and locks nobody."""
-    users, products = membership.load(conn, membership.read_users(conn, [user]))
+    users, products = facts.load(conn, facts.read_users(conn, [user]))
     if not users:
         return None
     found = users[user]

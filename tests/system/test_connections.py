@@ -82,7 +82,7 @@ def test_all_the_work_is_done_with_the_workers_rights(daemon: Daemon, sandbox: S
     done = f"select count(distinct job) from sync.runs where job = any({jobs}) and outcome = 'done'"
     eventually(lambda: daemon.count(done) == 4)
 
-    doctor = command(daemon, "doctor", "--json")
+    doctor = command(daemon, "doctor", "--json", "--workers", "2")
     found = {one["what"]: one for one in json.loads(doctor.stdout)}
     assert doctor.returncode == 0, doctor.stdout
     assert "2 x WORKER_CONCURRENCY 2" in found["connections"]["said"]

@@ -12,8 +12,7 @@ from worker import erasure, membership
 from worker.cli.output import fail, say, say_json, say_table
 from worker.cli.people import find, quiet_settings
 from worker.erasure import Person
-from worker.store import erased
-from worker.store import membership as store
+from worker.store import erased, links
 from worker.store.pool import connect
 from worker.tasks import policy_of
 
@@ -85,9 +84,9 @@ def erase(
 
 def _person(conn: psycopg.Connection, named: str) -> Person:
     if named.startswith("cus_"):
-        if not store.is_mirrored(conn, named):
+        if not links.is_mirrored(conn, named):
             fail(f"there is no customer {named} in the mirror")
-        user = store.stored_links(conn, [named]).get(named) or store.application_link(conn, named)
+        user = links.stored_links(conn, [named]).get(named) or links.application_link(conn, named)
         if user is not None:
             fail(f"{named} is a customer of the user {user}: erase {user}")
         return erasure.look(conn, user="", email=None, customers=[named])

@@ -11,6 +11,7 @@ from worker import membership
 from worker.cli.output import fail, say, say_json, say_table
 from worker.cli.people import find, quiet_settings
 from worker.config import Settings
+from worker.store import facts, links
 from worker.store import membership as store
 from worker.store.pool import connect
 from worker.tasks import policy_of
@@ -74,7 +75,7 @@ def link(
         if customer is not None:
             fail("--list takes no customer")
         with connect(settings, application="link") as conn:
-            rows = store.unlinked(conn, limit=limit)
+            rows = links.unlinked(conn, limit=limit)
         if as_json:
             say_json(rows)
         else:
@@ -87,9 +88,9 @@ def link(
 
 
 def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str, *, force: bool) -> None:
-    if not store.is_mirrored(conn, customer):
+    if not links.is_mirrored(conn, customer):
         fail(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
-    before = store.stored_links(conn, [customer]).get(customer) or store.application_link(conn, customer)
+    before = links.stored_links(conn, [customer]).get(customer) or links.application_link(conn, customer)
     if before == user:
         say(f"{customer} is {user} already.")
         return
@@ -99,8 +100,8 @@ def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str
             f"count for {user}, {before} is computed without them, tokens that were granted stay where they are"
         )
     # Both are locked, in the order of their ids, before anything of them is written.
-    store.lock_users(conn, [user, *([before] if before else [])])
-    store.link_by_hand(conn, customer, user)
+    facts.lock_users(conn, [user, *([before] if before else [])])
+    links.link_by_hand(conn, customer, user)
     policy = policy_of(settings)
     membership.recompute(conn, [customer], policy)
     if before is not None:
