@@ -45,6 +45,8 @@ def main() -> None:
             f'  curl -X POST {sandbox}/_sandbox/stories/renewal -d \'{{"user_id": "{USER}"}}\'',
             f'  curl -X POST {sandbox}/_sandbox/stories/cancel -d \'{{"user_id": "{USER}"}}\'',
             f"  psql '{env['DATABASE_URL']}' -c 'select id, role, membership_status, tokens from users'",  # noqa: S608 - shown, not run
+            f"  curl -H 'Authorization: Bearer {env['API_TOKEN']}' {door}/v1/users/{USER}/access",
+            f"  DATABASE_URL='{env['DATABASE_URL']}' REDIS_URL='{env['REDIS_URL']}' APP_ENV=development ./run cli why {USER}",
             "With a Stripe account of your own, in test mode:",
             f"  stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe    # prints a secret, whsec_...",
             "  STRIPE_SECRET_KEY=sk_test_... STRIPE_WEBHOOK_SECRET=whsec_... ./run dev",
