@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from migrations.statement import Statement
 from schema.functions import FUNCTIONS, TRIGGERS
+from schema.names import RECORD
 
 __all__ = ["setup", "statements"]
 
@@ -73,14 +74,24 @@ def setup(plugin: Plugin) -> None:
 
 def _drop(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]) -> PriorityDispatchResult:
     assert context.connection is not None
-    upgrade.ops.extend(statements(context.connection)[0])
+    if not _is_adopted(context.connection):
+        upgrade.ops.extend(statements(context.connection)[0])
     return PriorityDispatchResult.CONTINUE
 
 
 def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]) -> PriorityDispatchResult:
     assert context.connection is not None
-    upgrade.ops.extend(statements(context.connection)[1])
+    if not _is_adopted(context.connection):
+        upgrade.ops.extend(statements(context.connection)[1])
     return PriorityDispatchResult.CONTINUE
+
+
+def _is_adopted(connection: Connection) -> bool:
+    """An adopted database has our functions in its own words, triggers where its tables bear them: `db adopt` compares."""
+    if connection.execute(text("select to_regclass('sync.cursors')")).scalar_one() is None:
+        return False
+    found = connection.execute(text("select 1 from sync.cursors where name = :name"), {"name": RECORD})
+    return found.first() is not None
 
 
 def statements(

@@ -83,6 +83,18 @@ def test_an_application_is_looked_at_adopted_and_migrated_from_there(
     assert "FAIL  membership" not in doctor.stdout
 
 
+def test_what_is_adopted_is_not_reset_and_not_taken_for_ours(application: New, run: Run) -> None:
+    app = application(BY_HAND)
+    run("db", "adopt", "--apply")
+    before = everything(app.database)
+
+    check, reset = run("db", "check"), run("db", "reset", "--yes")
+
+    assert (check.returncode, "stripe-sync db adopt" in check.stderr) == (1, True)
+    assert (reset.returncode, "was adopted" in reset.stderr) == (1, True)
+    assert everything(app.database) == before
+
+
 def test_the_sql_that_is_shown_is_what_would_run(application: New, run: Run) -> None:
     app = application(BY_HAND)
     shown = run("db", "adopt", "--sql").stdout

@@ -1,6 +1,5 @@
 """Revisions that come after an adoption find the tables they know, and leave the application's names as they were."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def later(database: str, folder: Path, revision: str) -> Config:
     (folder / "r9999.py").write_text(revision.format(head=migrations.head()))
     config = migrations.configuration(database)
     versions = Path(migrations.__file__).parent / "versions"
-    config.set_main_option("version_locations", f"{versions}{os.pathsep}{folder}")
+    config.set_main_option("version_locations", f"{versions}\n{folder}")
     return config
 
 
