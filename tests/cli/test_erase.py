@@ -1,39 +1,15 @@
 """`stripe-sync erase`, as an operator runs it."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 
 import psycopg
-import pytest
 
-from tests.backends import Backend
+from tests.cli.conftest import Run
 from tests.factories import customer, event, invoice, product, subscription
 from worker.core.event import read_event
 from worker.core.fold import observe
 from worker.core.membership.access import Policy
 from worker.record import record
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(backend: Backend, database: str) -> Run:
-    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
-
-    def command(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words],
-            env=env,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return command
 
 
 def hold(conn: psycopg.Connection, status: str) -> None:

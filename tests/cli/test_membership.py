@@ -1,40 +1,18 @@
 """What a person decides about users, as an operator runs it."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.backends import Backend
+from tests.cli.conftest import Run
 from tests.factories import customer, event, product, subscription
 from worker.core.event import read_event
 from worker.core.fold import observe
 from worker.core.membership.access import Policy
 from worker.record import record
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(backend: Backend, database: str) -> Run:
-    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
-
-    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words],
-            env=env | changes,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return command
 
 
 @pytest.fixture(autouse=True)

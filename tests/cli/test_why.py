@@ -1,9 +1,6 @@
 """`stripe-sync why`: what an operator is told, held against what the sandbox and the tables say."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import redis
 
 from tests import factories, sandboxes
 from tests.backends import Backend
+from tests.cli.conftest import Run
 from tests.processes import Daemon, eventually, sign
 from worker.apply import compute_waiting
 from worker.core.event import read_event
@@ -21,25 +19,6 @@ from worker.core.membership.access import Policy
 from worker.ingress import read
 from worker.record import record
 from worker.store import inbox
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(backend: Backend, database: str) -> Command:
-    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
-
-    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words],
-            env=env | changes,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return command
 
 
 def told(conn: psycopg.Connection, *events: factories.Json) -> None:
@@ -52,7 +31,7 @@ def told(conn: psycopg.Connection, *events: factories.Json) -> None:
         record(conn, seen, Policy())
 
 
-def why(run: Command, *words: str, **changes: str) -> dict[str, Any]:
+def why(run: Run, *words: str, **changes: str) -> dict[str, Any]:
     done = run("why", *words, "--json", **changes)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -80,7 +59,7 @@ def _people(conn: psycopg.Connection) -> None:
     compute_waiting(conn, Policy())
 
 
-def test_a_user_with_two_customers_is_told_which_subscription_counts_and_where_it_came_from(run: Command) -> None:
+def test_a_user_with_two_customers_is_told_which_subscription_counts_and_where_it_came_from(run: Run) -> None:
     found = why(run, "jenny@EXAMPLE.com")
 
     assert found["user"] == "jenny"
@@ -106,7 +85,7 @@ def test_a_user_with_two_customers_is_told_which_subscription_counts_and_where_i
 
 
 def test_every_row_of_the_ledger_is_told_with_the_invoice_and_the_event_behind_it(
-    run: Command, conn: psycopg.Connection
+    run: Run, conn: psycopg.Connection
 ) -> None:
     found, spoken = why(run, "jenny"), run("why", "jenny").stdout
 
@@ -119,7 +98,7 @@ def test_every_row_of_the_ledger_is_told_with_the_invoice_and_the_event_behind_i
     assert "in_1: told by invoice.paid evt_paid of" in spoken
 
 
-def test_an_event_that_the_inbox_does_not_hold_any_more_is_still_named(run: Command, conn: psycopg.Connection) -> None:
+def test_an_event_that_the_inbox_does_not_hold_any_more_is_still_named(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("delete from sync.events")
 
     spoken = run("why", "jenny").stdout
@@ -127,7 +106,7 @@ def test_an_event_that_the_inbox_does_not_hold_any_more_is_still_named(run: Comm
     assert "told by evt_sub_2, which the inbox does not hold any more" in spoken
 
 
-def test_a_read_is_told_as_a_read_with_the_newest_event_beside_it(run: Command, conn: psycopg.Connection) -> None:
+def test_a_read_is_told_as_a_read_with_the_newest_event_beside_it(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("update stripe.subscriptions set observed_in = 'get:1782864100' where id = 'sub_2'")
 
     assert "read from Stripe at" in run("why", "jenny").stdout
@@ -135,7 +114,7 @@ def test_a_read_is_told_as_a_read_with_the_newest_event_beside_it(run: Command, 
 
 
 def test_a_row_edited_by_hand_is_told_and_the_command_that_is_named_mends_it(
-    run: Command, conn: psycopg.Connection
+    run: Run, conn: psycopg.Connection
 ) -> None:
     conn.execute("update users set role = 'USER' where id = 'jenny'")
 
@@ -148,7 +127,7 @@ def test_a_row_edited_by_hand_is_told_and_the_command_that_is_named_mends_it(
     assert (why(run, "jenny")["differs"], why(run, "jenny")["mend"]) == ({}, None)
 
 
-def test_who_has_nothing_is_told_so(run: Command) -> None:
+def test_who_has_nothing_is_told_so(run: Run) -> None:
     found, spoken = why(run, "john"), run("why", "john")
 
     assert found["role"]["rule"] == "no_customer"
@@ -156,7 +135,7 @@ def test_who_has_nothing_is_told_so(run: Command) -> None:
     assert "No customer is linked" in spoken.stdout
 
 
-def test_a_member_by_an_organization_is_told_whose_subscription_it_is(run: Command, conn: psycopg.Connection) -> None:
+def test_a_member_by_an_organization_is_told_whose_subscription_it_is(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("insert into organizations (id, name) values ('org', 'Org')")
     conn.execute("update users set organization_id = 'org' where id = 'john'")
     team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
@@ -174,7 +153,7 @@ def test_a_member_by_an_organization_is_told_whose_subscription_it_is(run: Comma
     assert subscription["source"]["event"]["id"] == "evt_team"
 
 
-def test_a_comped_user_is_told_who_gave_it_why_and_until_when(run: Command) -> None:
+def test_a_comped_user_is_told_who_gave_it_why_and_until_when(run: Run) -> None:
     run("override", "john", "--role", "PREMIUM", "--until", "2099-01-31", "--note", "a friend")
 
     found = why(run, "john")
@@ -186,7 +165,7 @@ def test_a_comped_user_is_told_who_gave_it_why_and_until_when(run: Command) -> N
     ]
 
 
-def test_the_banned_are_told_what_is_paid_all_the_same(run: Command, conn: psycopg.Connection) -> None:
+def test_the_banned_are_told_what_is_paid_all_the_same(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("update users set role = 'BANNED' where id = 'jenny'")
 
     found = why(run, "jenny")
@@ -196,7 +175,7 @@ def test_the_banned_are_told_what_is_paid_all_the_same(run: Command, conn: psyco
     assert found["differs"] == {}
 
 
-def test_a_cancellation_that_waits_is_told_with_what_it_will_take(run: Command, conn: psycopg.Connection) -> None:
+def test_a_cancellation_that_waits_is_told_with_what_it_will_take(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("update stripe.subscriptions set cancel_at = '2099-05-01', status = 'active' where id = 'sub_2'")
 
     ends = next(each for each in why(run, "jenny")["next"] if each["what"] == "ends")
@@ -205,7 +184,7 @@ def test_a_cancellation_that_waits_is_told_with_what_it_will_take(run: Command, 
     assert ends["changes"] == {"stripe_product_id": {"old": "prod_max", "new": "prod_pro"}}
 
 
-def test_a_computation_that_waits_is_told(run: Command, conn: psycopg.Connection) -> None:
+def test_a_computation_that_waits_is_told(run: Run, conn: psycopg.Connection) -> None:
     before = why(run, "jenny")["is_waiting"]
 
     conn.execute("insert into sync.recompute (stripe_customer_id) values ('cus_1')")
@@ -215,14 +194,14 @@ def test_a_computation_that_waits_is_told(run: Command, conn: psycopg.Connection
     assert "A computation is due already" in run("why", "jenny").stdout
 
 
-def test_nobody_is_a_clear_error(run: Command) -> None:
+def test_nobody_is_a_clear_error(run: Run) -> None:
     done = run("why", "who@example.com")
 
     assert done.returncode == 1
     assert done.stderr.strip() == "stripe-sync: there is no user who@example.com"
 
 
-def test_why_and_plan_wait_for_nobody_and_change_nothing(run: Command, conn: psycopg.Connection, database: str) -> None:
+def test_why_and_plan_wait_for_nobody_and_change_nothing(run: Run, conn: psycopg.Connection, database: str) -> None:
     """Somebody holds the user's row, and no statement may write."""
     with psycopg.connect(database) as holder:
         holder.execute("select from users for update")
@@ -236,7 +215,7 @@ def test_why_and_plan_wait_for_nobody_and_change_nothing(run: Command, conn: psy
 
 @pytest.mark.system
 def test_why_says_the_truth_of_the_sandbox_s_demo_user(
-    backend: Backend, database: str, tmp_path: Path, run: Command
+    backend: Backend, database: str, tmp_path: Path, run: Run
 ) -> None:
     with redis.Redis.from_url(backend.redis_url) as client:
         client.flushall()

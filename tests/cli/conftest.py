@@ -1,0 +1,30 @@
+"""The command line as its users have it: a process, with an environment."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.backends import Backend
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(backend: Backend, database: str) -> Run:
+    """`stripe-sync` with these words on this test's database; nobody sits at a terminal."""
+    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
+
+    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *words],
+            env=env | changes,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
