@@ -36,6 +36,7 @@ __all__ = [
     "recompute",
     "recompute_organizations",
     "runs",
+    "second_looks",
     "shards",
     "token_grants",
     "user_syncs",
@@ -166,6 +167,17 @@ recompute_organizations = Table(
     Column("place", Text, nullable=False, server_default="", comment="its users up to this id are computed"),
     schema=SCHEMA,
     comment="Organizations whose users are to be computed again, because a subscription that names them changed.",
+)
+
+second_looks = Table(
+    "second_looks",
+    metadata,
+    Column("object", Text, primary_key=True, comment="`user`, or Stripe's type of what names no customer itself"),
+    Column("id", Text, primary_key=True),
+    Column("noted_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("horizon", BigInteger, comment="transactions that may write it without having seen us are older than this"),
+    schema=SCHEMA,
+    comment="Who was computed, and what was written, while something that it names had not come: looked at once more.",
 )
 
 organization_members = Table(

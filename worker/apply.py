@@ -19,8 +19,7 @@ from worker.core.personal import blank_text
 from worker.core.registry import object_type
 from worker.errors import Permanent
 from worker.record import record
-from worker.store import asks, inbox, mirror
-from worker.store import membership as membership_store
+from worker.store import asks, inbox, links, mirror, recompute, second_looks
 from worker.store.asks import Wanted
 from worker.store.inbox import Leased
 from worker.store.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE
@@ -197,14 +196,29 @@ def _thin_target(event: Event) -> Wanted | None:
     return None
 
 
-def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> int:
-    """Compute users whose facts came late, as `sync.recompute` asks; returns how many customers were taken."""
-    taken = 0
+def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> bool:
+    """Compute users whose facts came late, as `sync.recompute` asks, and those who are to be looked at once more; False
+    where some of these have to wait, for transactions that are open or for somebody else who looks."""
     while not policy.off:
         with conn.transaction():
-            customers = membership_store.take_recompute(conn, limit=limit)
+            customers = recompute.take(conn, limit=limit)
             if not customers:
-                return taken
+                break
             membership.recompute(conn, customers, policy)
-        taken += len(customers)
-    return taken
+    while not policy.off and second_looks.any_waiting(conn):
+        with conn.transaction():
+            looks = second_looks.due(conn, limit=limit)
+            if not looks:
+                return False
+            _look_again(conn, [(look.object, look.id) for look in looks], policy)
+            second_looks.done(conn, looks)
+    return True
+
+
+def _look_again(conn: psycopg.Connection, missed: Sequence[tuple[str, str]], policy: Policy) -> None:
+    users = [id_ for object_, id_ in missed if object_ == second_looks.USER]
+    if users:
+        membership.compute(conn, users, policy, concerned_only=True, looked_again=True)
+    customers, _ = links.customers_behind(conn, missed)
+    if customers:
+        membership.recompute(conn, customers, policy)

@@ -9,8 +9,8 @@ from worker import log
 from worker.config import Settings, TokenPolicy
 from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
-from worker.core.membership.facts import User
-from worker.store import facts, links, membership, organizations
+from worker.core.membership.facts import User, misses_something
+from worker.store import facts, links, membership, organizations, second_looks
 
 __all__ = ["compute", "compute_due", "policy_of", "recompute", "sweep_expired"]
 
@@ -27,11 +27,17 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
 
 
 def compute(
-    conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool = False
+    conn: psycopg.Connection,
+    ids: Collection[str],
+    policy: Policy,
+    *,
+    concerned_only: bool = False,
+    looked_again: bool = False,
 ) -> list[str]:
     """Compute these users; returns those whose row changed. In the caller's transaction.
 
     `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
+    `looked_again`: these are computed because something had not come when they were computed, and wait for it no more.
     """
     locked = {} if policy.off else facts.lock_users(conn, ids)
     if not locked:
@@ -44,12 +50,16 @@ def compute(
     for id_, status in statuses.items():
         if status not in access.KNOWN_STATUSES:
             _log.warning("subscription.unknown_status", object_id=id_, status=status)
+    membership.hold_places(conn, users.values())
     membership.save_subscriptions(conn, users)
     membership.save_payments(conn, users)
     membership.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
     membership.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
     organizations.remember_members(conn, _new_members(users))
     membership.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in found})
+    if not looked_again:
+        missing = [id_ for id_, user in users.items() if misses_something(user, products)]
+        second_looks.note(conn, [(second_looks.USER, id_) for id_ in missing])
     return [id_ for id_, each in made.items() if each.changes]
 
 

@@ -9,7 +9,7 @@ from worker.core.fold import Key, Observation, Outcome, fold, traits_of
 from worker.core.membership.access import Policy
 from worker.core.paths import reference
 from worker.core.version import Version, settle
-from worker.store import asks, catalogue, links, mirror
+from worker.store import asks, catalogue, links, mirror, recompute, second_looks
 from worker.store.asks import Wanted
 from worker.store.organizations import Offer
 
@@ -118,14 +118,9 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
     products = by_type.get("product", [])
     fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
     organizations.request(conn, ours, offered, fresh_products=fresh_products)
-    catalogue.project(
-        conn,
-        products=[outcome.key.id for outcome in products],
-        prices=[outcome.key.id for outcome in by_type.get("price", [])],
-    )
     fresh_prices = [outcome.key.id for outcome in by_type.get("price", []) if outcome.before is None]
     if fresh_products or fresh_prices:
-        catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices)
+        recompute.request(conn, catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices))
     customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
     # Tokens are taken back only for what is settled: to become so is news too, even where the content was guessed right.
     news = [
@@ -133,14 +128,22 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
         for outcome in written
         if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
     ]
-    customers |= links.customers_behind(
+    behind, missed = links.customers_behind(
         conn,
-        invoices=_named(by_type.get("invoice_payment", []), "invoice"),
-        refunds=[key.id for key in news if key.object == "refund"],
-        disputes=[key.id for key in news if key.object == "dispute"],
+        {
+            *(("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")),
+            *((key.object, key.id) for key in news if key.object in ("refund", "dispute")),
+        },
     )
-    if customers:
-        membership.recompute(conn, customers, policy)
+    if customers | behind:
+        membership.recompute(conn, customers | behind, policy)
+    second_looks.note(conn, missed)
+    # Last, for who computes a user makes a place for what is not projected yet, and holds that user meanwhile.
+    catalogue.project(
+        conn,
+        products=[outcome.key.id for outcome in products],
+        prices=[outcome.key.id for outcome in by_type.get("price", [])],
+    )
 
 
 def _is_settled_now(outcome: Outcome) -> bool:

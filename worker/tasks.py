@@ -33,8 +33,7 @@ from worker.backup import scheduled
 from worker.config import Settings
 from worker.errors import Permanent, Temporary
 from worker.membership import policy_of
-from worker.store import asks, counters, health, inbox, links, runs, shards
-from worker.store import membership as membership_store
+from worker.store import asks, counters, health, inbox, links, recompute, runs, second_looks, shards
 from worker.store import organizations as organizations_store
 from worker.store.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api import Stripe
@@ -50,6 +49,8 @@ SLICE_SECONDS = 45
 FETCH_SECONDS = 10
 ON_ACCESS_SECONDS = 30
 COUNTS_SAVED_SECONDS = 5
+# Most transactions that were open a moment ago have ended by then.
+SECOND_LOOK_SECONDS = 1
 # Events that come meanwhile wait no longer than this where there is no other process.
 ORGANIZATIONS_SECONDS = 1
 
@@ -66,7 +67,8 @@ def register(app: Celery, settings: Settings) -> None:
 
         def work(conn: psycopg.Connection) -> None:
             applier.drain(conn, more=process.recruit)
-            compute_waiting(conn, policy)
+            if not compute_waiting(conn, policy):
+                process.soon(celery_app.DRAIN, seconds=SECOND_LOOK_SECONDS)
             ends = time.monotonic() + ORGANIZATIONS_SECONDS
             if not policy.off and not organizations.compute_waiting(
                 conn, policy, go_on=lambda: time.monotonic() < ends
@@ -88,8 +90,8 @@ def register(app: Celery, settings: Settings) -> None:
             if not policy.off:
                 with conn.transaction():
                     customers = links.unlinked_worth_a_look(conn, limit=1000)
-                    links.ask_where_linkable(conn, customers)
-            late = membership_store.count_recompute(conn) or organizations_store.any_waiting(conn)
+                    recompute.request(conn, links.linkable(conn, customers))
+            late = recompute.count(conn) or second_looks.any_waiting(conn) or organizations_store.any_waiting(conn)
             if (late and not policy.off) or inbox.count_due(conn, limit=1):
                 process.recruit()
             if applier.has_key and (asks.want_forgotten(conn, limit=1000) or asks.count_due(conn)):
@@ -279,7 +281,7 @@ class _Process:
         self._conn: psycopg.Connection | None = None
         self._queue: redis.Redis | None = None
         self._stripe: Stripe | None = None
-        self._soon_again = float("-inf")
+        self._soon_again: dict[str, float] = {}
         self._unsaved, self._saved_at = metrics.Unsaved(), float("-inf")
 
     @property
@@ -320,8 +322,8 @@ class _Process:
 
     def soon(self, task: str, *, seconds: float) -> None:
         """Send the task after a while, unless this process did so a moment ago: many events want one look."""
-        if time.monotonic() >= self._soon_again:
-            self._soon_again = time.monotonic() + seconds
+        if time.monotonic() >= self._soon_again.get(task, float("-inf")):
+            self._soon_again[task] = time.monotonic() + seconds
             self._reaching(
                 lambda: self._app.send_task(task, queue=celery_app.PERIODIC, countdown=seconds, expires=60, retry=False)
             )

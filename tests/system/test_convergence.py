@@ -313,7 +313,8 @@ def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
             daemon.count(
                 f"""
                 select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.asks)
-                    + (select count(*) from sync.recompute) + (select count(*) from ({left}) as unsettled)
+                    + (select count(*) from sync.recompute) + (select count(*) from sync.second_looks)
+                    + (select count(*) from ({left}) as unsettled)
                 """
             )
             == 0

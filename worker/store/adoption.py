@@ -185,20 +185,20 @@ def follow_the_mirror(conn: Connection) -> None:
     catalogue.project(conn, products=ids["products"], prices=ids["prices"])
     conn.execute(
         """
-        insert into sync.recompute (stripe_customer_id)
+        insert into sync.recompute as r (stripe_customer_id)
         select id from stripe.customers where account = ''
         union
         select customer from stripe.subscriptions where account = '' and customer is not null
-        on conflict (stripe_customer_id) do nothing
+        on conflict (stripe_customer_id) do update set requested_at = r.requested_at
         """
     )
     conn.execute(
         """
-        insert into sync.recompute_organizations (organization_id)
+        insert into sync.recompute_organizations as r (organization_id)
         select distinct metadata_organization_id
         from stripe.subscriptions
         where metadata_organization_id is not null and account = '' and not deleted
-        on conflict (organization_id) do nothing
+        on conflict (organization_id) do update set place = '' where r.place <> ''
         """
     )
 

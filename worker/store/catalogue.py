@@ -106,33 +106,32 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
         )
 
 
-def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
-    """Ask for the users to be computed again whose subscriptions or paid lines name one of these products, or whose lines
-    name one of these prices (found through its product, which is indexed)."""
-    conn.execute(
-        """
-        insert into sync.recompute (stripe_customer_id)
-        select s.customer
-        from stripe.subscription_items as i
-        join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
-        where i.product = any(%(products)s) and i.account = '' and s.customer is not null
-        union
-        select v.customer
-        from stripe.invoice_line_items as i
-        join stripe.invoices as v on v.id = i.invoice and v.account = i.account
-        where i.product = any(%(products)s) and i.account = '' and v.customer is not null
-        union
-        select v.customer
-        from stripe.checkout_session_line_items as i
-        join stripe.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
-        where i.product = any(%(products)s) and i.account = '' and v.customer is not null
-        union
-        select v.customer
-        from stripe.prices as p
-        join stripe.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
-        join stripe.invoices as v on v.id = i.invoice and v.account = i.account
-        where p.id = any(%(prices)s) and p.account = '' and v.customer is not null
-        on conflict (stripe_customer_id) do nothing
-        """,
-        {"products": sorted(products), "prices": sorted(prices)},
-    )
+def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> list[str]:
+    """The customers whose subscriptions or paid lines name one of these products, or whose lines name one of these prices
+    (found through its product, which is indexed)."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select s.customer
+            from stripe.subscription_items as i
+            join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
+            where i.product = any(%(products)s) and i.account = '' and s.customer is not null
+            union
+            select v.customer
+            from stripe.invoice_line_items as i
+            join stripe.invoices as v on v.id = i.invoice and v.account = i.account
+            where i.product = any(%(products)s) and i.account = '' and v.customer is not null
+            union
+            select v.customer
+            from stripe.checkout_session_line_items as i
+            join stripe.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
+            where i.product = any(%(products)s) and i.account = '' and v.customer is not null
+            union
+            select v.customer
+            from stripe.prices as p
+            join stripe.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
+            join stripe.invoices as v on v.id = i.invoice and v.account = i.account
+            where p.id = any(%(prices)s) and p.account = '' and v.customer is not null
+            """,
+            {"products": sorted(products), "prices": sorted(prices)},
+        ).fetchall()

@@ -7,6 +7,8 @@ from typing import Any, cast
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
+from worker.store import recompute
+
 __all__ = ["USER", "add", "add_person", "among", "any_listed", "barrier", "blank_user", "customers_of", "guest_sessions", "hold",
            "linked_otherwise", "listed", "live_subscriptions", "now", "swept", "unswept", "user_rows"]  # fmt: skip
 
@@ -126,13 +128,7 @@ def swept(conn: Connection, found: Collection[tuple[str, str, str, bool]]) -> No
         """,
         ([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]),
     )
-    conn.execute(
-        """
-        insert into sync.recompute (stripe_customer_id) select id from unnest(%b::text[]) as c (id) order by id
-        on conflict do nothing
-        """,
-        ([id_ for object_, id_, account, _ in rows if object_ == "customer" and account == ""],),
-    )
+    recompute.request(conn, [id_ for object_, id_, account, _ in rows if object_ == "customer" and account == ""])
 
 
 def listed(conn: Connection) -> list[dict[str, Any]]:

@@ -58,6 +58,8 @@ _USER = """
             join sync.recompute as r on r.stripe_customer_id = l.stripe_customer_id
             where l.user_id = u.id
         ) or exists (
+            select from sync.second_looks where object = 'user' and id = u.id
+        ) or exists (
             select from sync.recompute_organizations where organization_id = u.organization_id and place < u.id
         ) as is_waiting
     from users as u

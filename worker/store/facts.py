@@ -127,8 +127,6 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     }
     clawbacks = _clawbacks(conn, sorted(set().union(*bills.values())))
     restored = _restored(conn, ids)
-    named = {item.product for of in (own, shared) for found in of.values() for s in found for item in s.items}
-    named |= {line.product for of in (lines, running) for found in of.values() for line in found}
     full = {
         id_: replace(
             user,
@@ -150,7 +148,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
         )
         for id_, user in users.items()
     }
-    return full, _products(conn, {id_ for id_ in named if id_})
+    return full, _products(conn, set().union(*(user.named_products for user in full.values())))
 
 
 def _tokens_since(conn: Connection) -> datetime | None:
@@ -172,7 +170,7 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
             coalesce(n.subscription, i.subscription) as subscription, coalesce(n.quantity, 1) as quantity,
             coalesce(n.proration, false) as proration, n.period_start, n.period_end, n.subscription_item as item,
             coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at,
-            n.amount, i.total, q.type as price_type, q.usage_type,
+            n.amount, i.total, n.price, q.type as price_type, q.usage_type,
             case when q.every in ('day', 'week', 'month', 'year') then n.period_end - (n.period_end
                 - (coalesce(q.times, 1)::text || ' ' || q.every)::interval)
             end as full_period,

@@ -10,12 +10,12 @@ from worker.core.membership.link import Candidates, Link, LinkSource, choose
 
 __all__ = [
     "application_link",
-    "ask_where_linkable",
     "candidates",
     "customers_behind",
     "hold_links",
     "is_mirrored",
     "link_by_hand",
+    "linkable",
     "save_links",
     "stored_links",
     "unlinked",
@@ -26,50 +26,46 @@ Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-def customers_behind(
-    conn: Connection, *, invoices: Collection[str], refunds: Collection[str], disputes: Collection[str]
-) -> set[str]:
-    """The customers of objects that name none themselves: invoice payments by their invoice, refunds and disputes by the
-    payment that they take back."""
-    found: set[str] = set()
-    if invoices:
-        with conn.cursor(row_factory=scalar_row) as cursor:
-            found |= set(
-                cursor.execute(
-                    "select customer from stripe.invoices where id = any(%s) and account = '' and customer is not null",
-                    (sorted(invoices),),
-                )
-            )
-    for table, ids in (("refunds", refunds), ("disputes", disputes)):
-        if ids:
-            with conn.cursor(row_factory=scalar_row) as cursor:
-                found |= set(
-                    cursor.execute(
-                        f"""
-                        select c.customer
-                        from stripe.{table} as r
-                        cross join lateral (
-                            select customer from stripe.charges where id = r.charge and account = ''
-                            union
-                            select customer from stripe.payment_intents where id = r.payment_intent and account = ''
-                            union
-                            select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
-                            union
-                            select customer
-                            from stripe.checkout_sessions
-                            where payment_intent = r.payment_intent and account = ''
-                            union
-                            select i.customer
-                            from stripe.invoice_payments as p
-                            join stripe.invoices as i on i.id = p.invoice and i.account = ''
-                            where p.payment_payment_intent = r.payment_intent and p.account = ''
-                        ) as c
-                        where r.id = any(%s) and r.account = '' and c.customer is not null
-                        """,  # noqa: S608 - one of the two literals above
-                        (sorted(ids),),
-                    )
-                )
-    return found
+def customers_behind(conn: Connection, objects: Collection[tuple[str, str]]) -> tuple[set[str], set[tuple[str, str]]]:
+    """The customers of objects (type, id) that name none themselves, and the objects behind which nothing is mirrored yet.
+
+    Invoices tell for their payments; refunds and disputes are found by the payment that they take back.
+    """
+    customers: set[str] = set()
+    missed: set[tuple[str, str]] = set()
+    for type_, query in _BEHIND.items():
+        wanted = sorted(id_ for object_, id_ in objects if object_ == type_)
+        if wanted:
+            rows = conn.execute(query, (wanted,)).fetchall()
+            customers |= {customer for _, customer in rows if customer is not None}
+            missed |= {(type_, id_) for id_ in wanted} - {(type_, id_) for id_, _ in rows}
+    return customers, missed
+
+
+_PAID_BACK = """
+    select r.id, c.customer
+    from stripe.{table} as r
+    cross join lateral (
+        select customer from stripe.charges where id = r.charge and account = ''
+        union
+        select customer from stripe.payment_intents where id = r.payment_intent and account = ''
+        union
+        select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
+        union
+        select customer from stripe.checkout_sessions where payment_intent = r.payment_intent and account = ''
+        union
+        select i.customer
+        from stripe.invoice_payments as p
+        join stripe.invoices as i on i.id = p.invoice and i.account = ''
+        where p.payment_payment_intent = r.payment_intent and p.account = ''
+    ) as c
+    where r.id = any(%s) and r.account = ''
+"""
+_BEHIND = {
+    "invoice": "select id, customer from stripe.invoices where id = any(%s) and account = ''",
+    "refund": _PAID_BACK.format(table="refunds"),
+    "dispute": _PAID_BACK.format(table="disputes"),
+}
 
 
 def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:
@@ -202,19 +198,9 @@ def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
         ).fetchall()
 
 
-def ask_where_linkable(conn: Connection, customers: Collection[str]) -> None:
-    """Ask for the users of those of these customers to be computed that some rule can link by now."""
-    linkable = (
-        [found.customer for found in candidates(conn, customers) if choose(found) is not None] if customers else []
-    )
-    conn.execute(
-        """
-        insert into sync.recompute (stripe_customer_id)
-        select id from unnest(%b::text[]) as wanted (id) order by id
-        on conflict (stripe_customer_id) do nothing
-        """,
-        (linkable,),
-    )
+def linkable(conn: Connection, customers: Collection[str]) -> list[str]:
+    """Those of these customers that some rule can link by now."""
+    return [found.customer for found in candidates(conn, customers) if choose(found) is not None] if customers else []
 
 
 def is_mirrored(conn: Connection, customer: str) -> bool:

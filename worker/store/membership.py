@@ -19,8 +19,8 @@ from worker.core.membership.tokens import Grant
 from worker.store import catalogue
 
 __all__ = [
-    "count_recompute",
     "due_alarms",
+    "hold_places",
     "lift_override",
     "make_admin",
     "save_access",
@@ -29,46 +29,31 @@ __all__ = [
     "save_override",
     "save_payments",
     "save_subscriptions",
-    "take_recompute",
 ]
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-def take_recompute(conn: Connection, *, limit: int) -> list[str]:
-    """Customers whose users were asked to be computed again; the requests are gone once the transaction commits."""
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(
-            """
-            delete from sync.recompute
-            where stripe_customer_id in (
-                select stripe_customer_id from sync.recompute order by requested_at limit %s for update skip locked
-            )
-            returning stripe_customer_id
-            """,
-            (limit,),
-        ).fetchall()
-
-
-def count_recompute(conn: Connection) -> int:
-    """How many customers wait for their users to be computed again."""
-    row = conn.execute("select count(*) from sync.recompute").fetchone()
-    return int(row[0]) if row else 0
-
-
 def _said_of(lots: Sequence[Lot]) -> str:
     return json.dumps([asdict(lot) for lot in lots], default=datetime.isoformat)
 
 
+def hold_places(conn: Connection, users: Collection[User]) -> None:
+    """What the other writes refer to has a row in the application's catalogue, whether Stripe has told of it or not."""
+    items = [item for user in users for found in user.subscriptions for item in found.items]
+    catalogue.hold_places(
+        conn,
+        products=set[str]().union(*(user.named_products for user in users)),
+        prices={item.price: item.product for item in items if item.price and item.product},
+    )
+
+
 def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
-    """Write what differs."""
+    """Write what differs. Its products have their places; see `hold_places`."""
     ids = sorted(access)
     if not ids:
         return
-    catalogue.hold_places(
-        conn, products={a.stripe_product_id for a in access.values() if a.stripe_product_id}, prices={}
-    )
     conn.execute(
         """
         update users as u
@@ -189,12 +174,6 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
 
 def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
     """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written."""
-    priced = [item for user in users.values() for s in user.subscriptions for item in s.items]
-    catalogue.hold_places(
-        conn,
-        products={item.product for item in priced if item.product},
-        prices={item.price: item.product for item in priced if item.price and item.product},
-    )
     conn.execute(
         """
         insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,

@@ -8,7 +8,8 @@ from typing import Any
 from schema.membership import MembershipStatus, UserRole
 from worker.core.membership.lots import Lot
 
-__all__ = ["Clawback", "Item", "Override", "PaidLine", "Product", "Restored", "Subscription", "User", "product_of"]
+__all__ = ["Clawback", "Item", "Override", "PaidLine", "Product", "Restored", "Subscription", "User", "misses_something",
+           "product_of"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,8 @@ class PaidLine:
     """A line of a paid invoice that has no row in the ledger yet, or of a Checkout session of packs that has no invoice (its
     id is the `invoice` then, and `line` is empty where its metadata says what was sold).
 
-    `amount` is before discounts; `full_period` how long the price's whole interval is that ends with the line.
+    `price_type` is None while nobody has told of the `price`. `amount` is before discounts; `full_period` how long the
+    price's whole interval is that ends with the line.
     """
 
     invoice: str
@@ -81,6 +83,7 @@ class PaidLine:
     item: str | None = None
     amount: int | None = None
     total: int | None = None
+    price: str | None = None
     price_type: str | None = None
     usage_type: str | None = None
     full_period: timedelta | None = None
@@ -155,3 +158,19 @@ class User:
         """The organization's that are not the user's own."""
         own = {subscription.id for subscription in self.subscriptions}
         return tuple(found for found in self.organization_subscriptions if found.id not in own)
+
+    @property
+    def every_line(self) -> tuple[PaidLine, ...]:
+        return (*self.paid_lines, *self.running)
+
+    @property
+    def named_products(self) -> frozenset[str]:
+        """The products that subscriptions and paid lines name."""
+        items = {item.product for found in self.every_subscription for item in found.items}
+        return frozenset(id_ for id_ in items | {line.product for line in self.every_line} if id_)
+
+
+def misses_something(user: User, products: Mapping[str, Product]) -> bool:
+    """Whether the facts name a product, or a paid line its price, that nobody has told of yet."""
+    unknown = any(line.price is not None and line.price_type is None for line in user.every_line)
+    return unknown or not user.named_products <= products.keys()
