@@ -132,3 +132,18 @@ def test_another_schedule_stops_the_process_and_names_the_setting(
 
 def _environment(settings: Settings) -> dict[str, str]:
     return {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
+
+
+def test_what_the_clock_should_have_made_is_missed_an_hour_later(conn: psycopg.Connection, clocked: Settings) -> None:
+    late = DUE + timedelta(days=1)
+    scheduled.tick(conn, clocked, DUE)
+    in_time = scheduled.missed(conn, clocked, late + HOUR - MINUTE)
+    scheduled.tick(conn, clocked, late, kinds={"logical": failing})
+
+    assert in_time is None
+    assert scheduled.missed(conn, clocked, late + HOUR) == late
+    assert runs.latest(conn, scheduled.JOB)[1] == "pg_dump failed: no space left on device"
+
+    scheduled.tick(conn, clocked, late + HOUR)
+
+    assert scheduled.missed(conn, clocked, late + HOUR) is None

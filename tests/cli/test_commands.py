@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from tests import sandboxes
 from tests.backends import Backend
 from tests.sandboxes import KEY, Sandbox
+from worker.store import runs
 
 pytestmark = pytest.mark.system
 
@@ -106,6 +108,17 @@ def test_doctor_finds_what_is_wrong_and_names_the_mend(run: Run) -> None:
     assert ill.returncode == 1
     for word in ("REDIS_URL", "STRIPE_SECRET_KEY", "API_TOKEN"):
         assert word in ill.stdout
+
+
+def test_doctor_misses_the_backup_that_the_clock_should_have_made(run: Run, conn: psycopg.Connection) -> None:
+    clock = {"BACKUP_SCHEDULE": "0 3 * * *", "BACKUP_DIR": "backups"}
+    missing = run("doctor", **clock)
+    runs.note(conn, "backup", datetime.now(UTC), {})
+    made = run("doctor", **clock)
+
+    assert missing.returncode == 1
+    assert "none was made yet: does a worker run for the queue `backfill`, where BACKUP_DIR is?" in missing.stdout
+    assert made.returncode == 0, made.stdout
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from worker.core.backups import Times, last_due
 from worker.errors import Permanent, Temporary
 from worker.store import runs
 
-__all__ = ["JOB", "tick", "times", "wanted"]
+__all__ = ["JOB", "missed", "tick", "times", "wanted"]
 
 _log = log.get("backup")
 
@@ -47,6 +47,14 @@ def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
         return None
     again = due + (now - due) // RETRY * RETRY
     return None if runs.is_claimed(conn, JOB, again) else again
+
+
+def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
+    """The last time that a backup was due at, where it has none an hour later; None too where no schedule is set."""
+    if settings.backup_schedule is None:
+        return None
+    due = last_due(times(settings.backup_schedule), now - RETRY)
+    return None if runs.is_cared_for(conn, JOB, since=due) else due
 
 
 def tick(conn: psycopg.Connection, settings: Settings, now: datetime, *, kinds: dict[str, Take] | None = None) -> bool:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 import redis
 
 import migrations
 from worker import audit
+from worker.backup import scheduled
 from worker.cli import connections
 from worker.cli.output import say, say_json
 from worker.config import Settings
 from worker.errors import SyncError
-from worker.store import adoption, asks, health
+from worker.store import adoption, asks, health, runs
 from worker.store.pool import connect, hint
 from worker.stripe_api import Stripe
 from worker.wake import queue_client
@@ -58,6 +60,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
             for what, ok, said in connections.findings(conn, settings, webs=webs, workers=workers):
                 yield Finding(what, ok=ok, said=said)
             yield from _refused(conn)
+            yield from _backups(conn, settings)
     except psycopg.OperationalError as error:
         said = str(error).strip().splitlines()[0]
         yield Finding("database", ok=False, said=f"can't be used: see DATABASE_URL ({said}){hint(error)}")
@@ -82,6 +85,19 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
 def _refused(conn: psycopg.Connection) -> Iterator[Finding]:
     for object_, error, number in asks.refused(conn):
         yield Finding(f"asking for {object_}", ok=False, said=f"{number} wait: {error}")
+
+
+def _backups(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """What the clock should have made; whether that can be read again, `db backups --verify` says."""
+    if settings.backup_schedule is None:
+        return
+    made, error = runs.latest(conn, scheduled.JOB)
+    missed = scheduled.missed(conn, settings, datetime.now(UTC))
+    said = f"the last was made at {made:%Y-%m-%d %H:%M} UTC" if made else "none was made yet"
+    if missed is not None:
+        said = f"that of {missed:%Y-%m-%d %H:%M} UTC is missing, and {said}"
+        said += f": {error}" if error else ": does a worker run for the queue `backfill`, where BACKUP_DIR is?"
+    yield Finding("backups", ok=missed is None, said=said)
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_cared_for", "is_claimed", "note", "seen"]
+__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_cared_for", "is_claimed", "latest", "note", "seen"]
 
 # Who gives no sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
@@ -47,6 +47,20 @@ def is_cared_for(conn: psycopg.Connection, job: str, *, since: datetime) -> bool
         ).fetchone()
         is not None
     )
+
+
+def latest(conn: psycopg.Connection, job: str) -> tuple[datetime | None, str | None]:
+    """When the job was done last, and what was wrong with its newest run, where that failed."""
+    row = conn.execute(
+        """
+        select
+            (select max(finished_at) from sync.runs where job = %(job)s and outcome = 'done'),
+            (select error from sync.runs where job = %(job)s order by id desc limit 1)
+        """,
+        {"job": job},
+    ).fetchone()
+    assert row is not None
+    return row
 
 
 def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
