@@ -10,8 +10,10 @@ Both take their settings from the environment (DATABASE_URL, REDIS_URL, STRIPE_S
 The web process answers the same over HTTP, from a Desk of its own.
 """
 
+import itertools
 import os
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import cache
@@ -45,6 +47,8 @@ DEADLINE_SECONDS = 2.0
 ASK_SECONDS = 8.0
 # Where Stripe hangs no more threads than these hang with it; who comes then is answered at once, from the tables.
 MOST_QUESTIONS = 16
+# So many that have waited in vain show that it does: until one of them ends nobody else is made to wait.
+MOST_IN_VAIN = 3
 
 Question = Future[SyncError | None]
 """Stripe being asked for a user; its result is what went wrong, if anything."""
@@ -77,7 +81,8 @@ class Desk:
         self._pool = pool(settings, application="access", size=size)
         self._lookups = pool(settings, application="access", size=size, lookups=True)
         self._stripe: Stripe | None = None
-        self._lock, self._open = threading.Lock(), 0
+        self._lock = threading.Lock()
+        self._numbers, self._open = itertools.count(), dict[int, float]()  # questions, and when each began
         self._shared: dict[str, tuple[datetime, Question]] = {}
         self._threads = ThreadPoolExecutor(MOST_QUESTIONS, thread_name_prefix="access")
 
@@ -147,13 +152,17 @@ class Desk:
     def _begin(
         self, user: str, since: datetime, checkout_session: str | None = None, *, search: bool = False
     ) -> Question | None:
-        if self._open >= MOST_QUESTIONS:
+        now, number = time.monotonic(), next(self._numbers)
+        in_vain = sum(now - began > DEADLINE_SECONDS for began in self._open.values())
+        if len(self._open) >= MOST_QUESTIONS or in_vain >= MOST_IN_VAIN:
             return None
-        self._open += 1
+        self._open[number] = now
         metrics.ACCESS_QUESTIONS.inc()
-        return self._threads.submit(self._ask, user, since, checkout_session, search)
+        return self._threads.submit(self._ask, number, user, since, checkout_session, search)
 
-    def _ask(self, user: str, since: datetime, checkout_session: str | None, search: bool) -> SyncError | None:
+    def _ask(
+        self, number: int, user: str, since: datetime, checkout_session: str | None, search: bool
+    ) -> SyncError | None:
         try:
             user_sync.bring_up(
                 self._pool.connection,
@@ -173,7 +182,7 @@ class Desk:
             return Temporary(type(error).__name__)
         finally:
             with self._lock:
-                self._open -= 1
+                del self._open[number]
                 metrics.ACCESS_QUESTIONS.dec()
                 self._shared.pop(user, None)
         return None

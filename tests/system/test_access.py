@@ -20,7 +20,7 @@ from tests.backends import Backend
 from tests.factories import Json
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker.access import MOST_QUESTIONS
+from worker.access import MOST_IN_VAIN, MOST_QUESTIONS
 
 pytestmark = pytest.mark.system
 
@@ -234,6 +234,20 @@ def test_however_many_wait_for_a_stripe_that_hangs_others_are_answered(
     assert {(answer.result()[0], answer.result()[1]["stale"]) for answer in answers} == {(200, True)}
     assert (meanwhile[0], meanwhile[1]["stale"]) == (200, False)
     assert 0 < under_way <= MOST_QUESTIONS
+
+
+def test_while_some_wait_in_vain_nobody_else_is_made_to_wait(
+    daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
+) -> None:
+    users = [sign_up()["user_id"] for _ in range(MOST_IN_VAIN + 1)]
+    sandbox.tell("faults", operation=LIST, hang=True)
+    with ThreadPoolExecutor(MOST_IN_VAIN) as threads:
+        waited = list(threads.map(lambda user: ask(daemon, user), users[1:]))
+
+    answers = [ask(daemon, users[0]), force(daemon, users[0])]
+
+    assert questions(daemon) == MOST_IN_VAIN
+    assert {(status, answer["stale"]) for status, answer in waited + answers} == {(200, True)}
 
 
 @pytest.mark.parametrize("fault", [{"rate429": 1.0}, {"rate500": 1.0}])
