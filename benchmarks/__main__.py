@@ -62,8 +62,11 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
             first += some
         report.say_throughput(result["door"], result.get("limit"))
     if "latency" in only:
-        first += -first % 3
-        result["latency"] = latency.measure(running, first=first)
+        result["latency"] = []
+        for linked in (False, True):
+            first += -first % 3
+            result["latency"].append(latency.measure(running, first=first, linked=linked))
+            first += result["latency"][-1]["events"]
         report.say_latency(result["latency"])
     if "access" in only:
         result["access"] = access.measure(running)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from benchmarks import objects
 
-__all__ = ["SECRET", "Delivery", "around", "mixed", "requests", "small"]
+__all__ = ["SECRET", "Delivery", "add_users", "around", "mixed", "requests", "small"]
 
 SECRET = "whsec_benchmark"
 AFTER_BIRTH_SECONDS = 60
@@ -42,6 +44,15 @@ def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
             type_ = "invoice.updated"
         made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=objects.BORN + AFTER_BIRTH_SECONDS))
     return made
+
+
+def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
+    """The application's users whom the customers of `mixed` name, where they are linked."""
+    conn.execute(
+        "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
+        "from generate_series(%s::bigint, %s::bigint) as n",
+        (first // 3, (first + count) // 3 + 1),
+    )
 
 
 def small(count: int, *, first: int, among: int) -> Iterator[Delivery]:

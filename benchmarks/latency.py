@@ -18,10 +18,18 @@ POLL_SECONDS = 0.001
 _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subscriptions"}
 
 
-def measure(stack: Stack, *, first: int, per_second: int = 50, seconds: int = 20) -> dict[str, Any]:
-    """Send at a steady rate, whatever becomes of the last one; look every millisecond for the rows that are awaited."""
+def measure(
+    stack: Stack, *, first: int, linked: bool = False, per_second: int = 50, seconds: int = 20
+) -> dict[str, Any]:
+    """Send at a steady rate, whatever becomes of the last one; look every millisecond for the rows that are awaited.
+
+    `linked`: every customer is a user of the application's, who is computed in the transaction that writes the row.
+    """
     count = per_second * seconds
-    made = events.mixed(count, first=first)
+    made = events.mixed(count, first=first, linked=linked)
+    if linked:
+        with stack.connect() as conn:
+            events.add_users(conn, count, first=first)
     stack.settle()
     sent: dict[str, float] = {}
     answered: list[float] = []
@@ -57,6 +65,7 @@ def measure(stack: Stack, *, first: int, per_second: int = 50, seconds: int = 20
     spent = cpu.spent()
     return {
         "events": count,
+        "linked_users": linked,
         "per_second": per_second,
         "post_to_row_ms": percentiles([(seen[id_] - sent[id_]) * 1000 for id_ in sent]),
         "post_to_answer_ms": percentiles([value * 1000 for value in answered]),

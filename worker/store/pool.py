@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from schema.names import SCHEMA
 from worker.config import Pooler, Settings
-from worker.store.plans import AsyncCursor, Cursor
+from worker.store.plans import KEPT, AsyncCursor, Cursor
 
 __all__ = [
     "OTHER_SCHEMA",
@@ -142,7 +142,7 @@ def pool(settings: Settings, *, application: str, size: int | None = None, looku
     """
     arguments = connection_arguments(settings, application=application)
     if lookups and "options" in arguments:
-        arguments["options"] += " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+        arguments["options"] += " " + " ".join(f"-c {name}={value}" for name, value in KEPT.items())
     return ConnectionPool(
         settings.database_url,
         kwargs={"autocommit": True, "cursor_factory": Cursor, **arguments},
