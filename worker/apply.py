@@ -204,7 +204,7 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 20
             customers = recompute.take(conn, limit=limit)
             if not customers:
                 break
-            membership.recompute(conn, customers, policy)
+            membership.compute_each(conn, membership.users_behind(conn, customers), policy)
     while not policy.off and second_looks.any_waiting(conn):
         with conn.transaction():
             looks = second_looks.due(conn, limit=limit)
@@ -218,7 +218,7 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 20
 def _look_again(conn: psycopg.Connection, missed: Sequence[tuple[str, str]], policy: Policy) -> None:
     users = [id_ for object_, id_ in missed if object_ == second_looks.USER]
     if users:
-        membership.compute(conn, users, policy, concerned_only=True, looked_again=True)
+        membership.compute_each(conn, users, policy, concerned_only=True, looked_again=True)
     customers, _ = links.customers_behind(conn, missed)
     if customers:
-        membership.recompute(conn, customers, policy)
+        membership.compute_each(conn, membership.users_behind(conn, customers), policy)

@@ -1,9 +1,10 @@
 """The job that computes users again: link their customers, lock them, read every fact, decide, write."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+from celery.exceptions import SoftTimeLimitExceeded
 
 from worker import log
 from worker.config import Settings, TokenPolicy
@@ -11,13 +12,15 @@ from worker.core.membership import access, link, outcome, tokens
 from worker.core.membership.access import Policy
 from worker.core.membership.facts import User, misses_something
 from worker.store import facts, links, membership, organizations, plans, second_looks
+from worker.store.pool import OTHER_SCHEMA, UNAVAILABLE
 
-__all__ = ["compute", "compute_due", "policy_of", "recompute", "sweep_expired"]
+__all__ = ["compute", "compute_due", "compute_each", "policy_of", "recompute", "sweep_expired", "users_behind"]
 
 _log = log.get("membership")
 
 # Of so many it is planning that takes most of the time.
 FEW_USERS = 20
+NOT_COMPUTED_PAUSE = timedelta(hours=1)
 
 
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
@@ -26,7 +29,12 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and who links
     the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
     """
-    return [] if policy.off else compute(conn, set(_link(conn, customers).values()), policy)
+    return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
+
+
+def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
+    """The users of those of these customers that have one, linked just now where a rule allows it."""
+    return sorted(set(_link(conn, customers).values()))
 
 
 def compute(
@@ -42,7 +50,7 @@ def compute(
     `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
     `looked_again`: these are computed because something had not come when they were computed, and wait for it no more.
     """
-    if policy.off:
+    if policy.off or not ids:
         return []
     if len(ids) <= FEW_USERS:
         plans.keep(conn)
@@ -68,6 +76,32 @@ def compute(
         missing = [id_ for id_, user in users.items() if misses_something(user, products)]
         second_looks.note(conn, [(second_looks.USER, id_) for id_ in missing])
     return [id_ for id_, each in made.items() if each.changes]
+
+
+def compute_each(
+    conn: psycopg.Connection,
+    ids: Sequence[str],
+    policy: Policy,
+    *,
+    concerned_only: bool = False,
+    looked_again: bool = False,
+) -> None:
+    """Compute these users all at once; where that fails each alone, so that one who can't be computed holds nobody up.
+
+    Such a user is computed again in an hour. For work that nothing else would bring back: an event that fails is retried,
+    and parked, by itself. Raises what says nothing about users: Postgres is away, or its schema another release's.
+    """
+    try:
+        with conn.transaction():
+            compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+    except (*UNAVAILABLE, *OTHER_SCHEMA, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one user's facts can cause must not stop the others
+        for id_ in ids if len(ids) > 1 else ():
+            compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
+        if len(ids) == 1:
+            _log.error("user.not_computed", object_id=ids[0], error=f"{type(error).__name__}: {error}".strip())
+            membership.save_alarms(conn, {ids[0]: datetime.now(UTC) + NOT_COMPUTED_PAUSE})
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -107,7 +141,7 @@ def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[],
     while not policy.off and go_on():
         with conn.transaction():
             due = membership.due_alarms(conn, datetime.now(UTC), limit=batch)
-            compute(conn, due, policy, concerned_only=True)
+            compute_each(conn, due, policy, concerned_only=True)
         computed += len(due)
         if len(due) < batch:
             break

@@ -15,7 +15,6 @@ from worker.core.membership.access import Policy
 from worker.core.registry import TYPES
 from worker.store import organizations
 from worker.store.organizations import Offer
-from worker.store.pool import UNAVAILABLE
 
 __all__ = ["compute_waiting", "offered_before", "request"]
 
@@ -73,7 +72,7 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable
                 if step is None:
                     return True
                 organization = step.organization
-                _compute(conn, step.users, policy)
+                membership.compute_each(conn, step.users, policy, concerned_only=True)
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if organization is None:
                 raise
@@ -81,21 +80,6 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable
             _log.warning("organization.busy", object_id=organization, error=type(error).__name__)
             organizations.put_back(conn, organization)
     return bool(busy) or not organizations.any_waiting(conn)
-
-
-def _compute(conn: psycopg.Connection, users: list[str], policy: Policy) -> None:
-    """All of them at once; where that fails each alone, so that one who can't be computed holds nobody up."""
-    try:
-        with conn.transaction():
-            membership.compute(conn, users, policy, concerned_only=True)
-    except Exception as error:  # whatever one user's facts can cause must not stop the others
-        if isinstance(error, UNAVAILABLE):
-            raise
-        if len(users) == 1:
-            _log.error("user.not_computed", object_id=users[0], error=f"{type(error).__name__}: {error}".strip())
-            return
-        for user in users:
-            _compute(conn, [user], policy)
 
 
 def _is_offered(outcome: Outcome, before: Mapping[str, Offer]) -> bool:

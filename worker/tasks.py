@@ -88,9 +88,9 @@ def register(app: Celery, settings: Settings) -> None:
         def work(conn: psycopg.Connection) -> None:
             health.beat(conn, process.name)
             if not policy.off:
-                with conn.transaction():
-                    customers = links.unlinked_worth_a_look(conn, limit=1000)
-                    recompute.request(conn, links.linkable(conn, customers))
+                # Not in one transaction: requests are locked before links are.
+                customers = links.unlinked_worth_a_look(conn, limit=1000)
+                recompute.request(conn, links.linkable(conn, customers))
             late = recompute.count(conn) or second_looks.any_waiting(conn) or organizations_store.any_waiting(conn)
             if (late and not policy.off) or inbox.count_due(conn, limit=1):
                 process.recruit()

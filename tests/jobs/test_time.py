@@ -9,8 +9,11 @@ import psycopg
 import pytest
 
 from tests.factories import DAY, customer, event, invoice, line_item, product, subscription
+from tests.processes import eventually
+from worker.apply import compute_waiting
 from worker.core.membership.access import Policy
 from worker.membership import compute, compute_due, sweep_expired
+from worker.store import recompute, second_looks
 
 Apply = Callable[..., None]
 
@@ -140,3 +143,44 @@ def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
     assert (before, computed) == ([("PREMIUM",)], 1)
     assert rows(conn, "select role::text from users") == [("USER",)]
     assert rows(conn, "select * from sync.alarms") == []
+
+
+@pytest.mark.parametrize("asked_by", ["an alarm", "a request", "a second look"])
+def test_who_cannot_be_computed_holds_nobody_up_and_is_tried_again_in_an_hour(
+    conn: psycopg.Connection, asked_by: str
+) -> None:
+    conn.execute("insert into users (id) values ('ann'), ('bad'), ('cid')")
+    conn.execute(
+        "insert into sync.customer_links (stripe_customer_id, user_id, linked_at) select 'cus_' || id, id, now() from users"
+    )
+    conn.execute("insert into sync.overrides (user_id, role) select id, 'PREMIUM' from users")
+    conn.execute(
+        """
+        create function refuse() returns trigger language plpgsql as $$
+        begin raise exception 'not this one'; end $$
+        """
+    )
+    conn.execute(
+        "create trigger refuse before update on users for each row when (old.id = 'bad') execute function refuse()"
+    )
+
+    def go() -> list[tuple[Any, ...]]:
+        compute_due(conn, Policy(), go_on=lambda: True)
+        eventually(lambda: compute_waiting(conn, Policy()))
+        return rows(conn, "select id from users where role = 'PREMIUM' order by id")
+
+    if asked_by == "an alarm":
+        conn.execute("insert into sync.alarms (user_id, due_at) select id, now() from users")
+    elif asked_by == "a request":
+        recompute.request(conn, ["cus_ann", "cus_bad", "cus_cid"])
+    else:
+        second_looks.note(conn, [("user", "ann"), ("user", "bad"), ("user", "cid")])
+    first = go()
+    again = rows(conn, "select user_id, due_at between now() + '59 minutes' and now() + '1 hour' from sync.alarms")
+    conn.execute("drop trigger refuse on users")
+    conn.execute("update sync.alarms set due_at = now()")
+
+    assert first == [("ann",), ("cid",)]
+    assert again == [("bad", True)]
+    assert go() == [("ann",), ("bad",), ("cid",)]
+    assert rows(conn, "select user_id from sync.alarms") == []

@@ -161,6 +161,7 @@ class User:
 
     @property
     def every_line(self) -> tuple[PaidLine, ...]:
+        """The paid lines that may give tokens, now or later."""
         return (*self.paid_lines, *self.running)
 
     @property
