@@ -1,5 +1,6 @@
 """What tests of the jobs share: an inbox to fill, a drain, and the sandbox as Stripe."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -9,12 +10,15 @@ import redis
 from tests import factories, sandboxes
 from tests.backends import Backend
 from tests.factories import Json
-from tests.processes import SECRET, sign
+from tests.processes import SECRET, eventually, sign
 from tests.sandboxes import Sandbox
 from worker.apply import Applier, compute_waiting
+from worker.core.event import read_event
+from worker.core.fold import observe
 from worker.core.membership.access import Policy
 from worker.ingress import read
 from worker.rate_limit import RateLimiter
+from worker.record import record
 from worker.store import inbox
 from worker.stripe_api import Stripe
 
@@ -31,6 +35,28 @@ def apply(conn: psycopg.Connection) -> Callable[..., None]:
         applier = Applier(livemode=False, policy=policy or Policy(), batch_size=batch_size)
         applier.drain(conn)
         compute_waiting(conn, applier.policy)
+
+    return run
+
+
+@pytest.fixture
+def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., None]) -> Callable[..., None]:
+    """Two workers at once: one has recorded the first events, and commits when the other is done with the second ones, or
+    waits for it. Then what is left to compute is computed."""
+
+    def run(first: list[Json], second: list[Json], *, policy: Policy | None = None) -> None:
+        seen = [observe(read_event(one)) for one in first]
+        draining = threading.Thread(target=apply, args=second, kwargs={"policy": policy})
+        with psycopg.connect(database, autocommit=True) as other, psycopg.connect(database, autocommit=True) as look:
+            waiting = (
+                f"select count(*) from pg_stat_activity where {other.info.backend_pid} = any(pg_blocking_pids(pid))"
+            )
+            with other.transaction():
+                record(other, [one for one in seen if one is not None], policy or Policy())
+                draining.start()
+                eventually(lambda: not draining.is_alive() or look.execute(waiting).fetchone() == (1,))
+            draining.join()
+        eventually(lambda: compute_waiting(conn, policy or Policy()))
 
     return run
 

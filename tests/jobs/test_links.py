@@ -1,6 +1,5 @@
 """Which user a customer is, over time: what comes late still counts, and what changes later moves nobody."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +19,6 @@ from tests.factories import (
     stub,
     subscription,
 )
-from tests.processes import eventually
-from worker.core.event import read_event
-from worker.core.fold import Observation, observe
-from worker.core.membership.access import Policy
-from worker.record import record
 
 Apply = Callable[..., None]
 
@@ -170,29 +164,14 @@ def test_an_unfinished_checkout_links_nobody(conn: psycopg.Connection, apply: Ap
 
 @pytest.mark.parametrize("seen_before", [False, True])
 def test_what_is_paid_while_somebody_else_links_the_customer_counts(
-    conn: psycopg.Connection, database: str, apply: Apply, seen_before: bool
+    conn: psycopg.Connection, side_by_side: Callable[..., None], seen_before: bool
 ) -> None:
     """Neither sees what the other has written: who comes second has to wait, and then to compute."""
     if seen_before:
         conn.execute("insert into sync.customer_links (stripe_customer_id) values ('cus_1')")
     subscribed, paid = bought()
-    with psycopg.connect(database, autocommit=True) as linker:
-        backend = linker.info.backend_pid
-        with linker.transaction():
-            shown = event("customer.created", customer("cus_1", user_id="jenny"), created=NOW)
-            record(linker, observed(shown, subscribed), Policy())
 
-            paying = threading.Thread(target=apply, args=(paid,))
-            paying.start()
-            waiting = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
-            with psycopg.connect(database, autocommit=True) as look:
-                eventually(lambda: look.execute(waiting, (backend,)).fetchone() == (1,))
-        paying.join()
+    side_by_side([event("customer.created", customer("cus_1", user_id="jenny"), created=NOW), subscribed], [paid])
 
     assert user(conn) == PREMIUM
     assert links(conn) == [("cus_1", "jenny", "customer_metadata")]
-
-
-def observed(*events: Json) -> list[Observation]:
-    found = [observe(read_event(one)) for one in events]
-    return [one for one in found if one is not None]

@@ -5,7 +5,6 @@ then, else it commits once he is done.
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,14 +28,10 @@ from tests.factories import (
     refund,
     subscription,
 )
-from tests.processes import eventually
-from worker.apply import compute_waiting
-from worker.core.event import read_event
-from worker.core.fold import Observation, observe
 from worker.core.membership.access import Policy
-from worker.record import record
 
 Apply = Callable[..., None]
+SideBySide = Callable[..., None]
 
 START = int(time.time()) - 3600
 POLICY = Policy(tokens_reset=False)
@@ -101,26 +96,6 @@ def state(conn: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:
     return {name: conn.execute(query).fetchall() for name, query in queries.items()}
 
 
-def side_by_side(conn: psycopg.Connection, database: str, apply: Apply, first: list[Json], second: list[Json]) -> None:
-    """One transaction has recorded the first events, and commits once the second ones are done, or wait for it."""
-    with psycopg.connect(database, autocommit=True) as other, psycopg.connect(database, autocommit=True) as look:
-        with other.transaction():
-            record(other, observed(first), POLICY)
-            draining = threading.Thread(target=apply, args=second, kwargs={"policy": POLICY})
-            draining.start()
-            waiting = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
-            pid = other.info.backend_pid
-            eventually(lambda: not draining.is_alive() or look.execute(waiting, (pid,)).fetchone() == (1,))
-        draining.join()
-    # As the next drain of any worker does, whatever it was sent for.
-    eventually(lambda: compute_waiting(conn, POLICY))
-
-
-def observed(events: list[Json]) -> list[Observation]:
-    found = [observe(read_event(one)) for one in events]
-    return [one for one in found if one is not None]
-
-
 @pytest.fixture
 def right(conn: psycopg.Connection, apply: Apply) -> dict[str, list[tuple[Any, ...]]]:
     """What the story ends with where one worker is alone."""
@@ -143,7 +118,11 @@ def forget(conn: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_two_transactions_miss_each_other(
-    conn: psycopg.Connection, database: str, apply: Apply, right: dict[str, list[tuple[Any, ...]]], name: str
+    conn: psycopg.Connection,
+    apply: Apply,
+    side_by_side: SideBySide,
+    right: dict[str, list[tuple[Any, ...]]],
+    name: str,
 ) -> None:
     """One event is recorded and not committed while each of the others comes, the rest of the story being known."""
     for other in NAMES:
@@ -153,44 +132,48 @@ def test_no_two_transactions_miss_each_other(
             first, second = [events.pop(name)], [events.pop(other)]
             apply(*events.values(), policy=POLICY)
 
-            side_by_side(conn, database, apply, first, second)
+            side_by_side(first, second, policy=POLICY)
 
             assert state(conn) == right, f"{other} came while {name} was not committed"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_event_and_the_whole_story_do_not_miss_each_other(
-    conn: psycopg.Connection, database: str, apply: Apply, right: dict[str, list[tuple[Any, ...]]], name: str
+    conn: psycopg.Connection,
+    apply: Apply,
+    side_by_side: SideBySide,
+    right: dict[str, list[tuple[Any, ...]]],
+    name: str,
 ) -> None:
     for is_first in (True, False):
         forget(conn)
         events = story()
         alone, rest = [events.pop(name)], list(events.values())
 
-        side_by_side(conn, database, apply, *((alone, rest) if is_first else (rest, alone)))
+        side_by_side(*((alone, rest) if is_first else (rest, alone)), policy=POLICY)
 
         assert state(conn) == right, f"{name} alone, and first: {is_first}"
 
 
 def test_what_is_paid_for_a_product_that_is_just_being_written_counts(
-    conn: psycopg.Connection, database: str, apply: Apply
+    conn: psycopg.Connection, side_by_side: SideBySide
 ) -> None:
     """As after the first start: a batch has the catalogue, and another one everything of a customer."""
     events = story()
 
-    side_by_side(conn, database, apply, [events["prod_pro"]], [events["cus_jenny"], events["sub_1"], events["in_1"]])
+    side_by_side([events["prod_pro"]], [events["cus_jenny"], events["sub_1"], events["in_1"]], policy=POLICY)
 
     assert state(conn)["user"] == [("PREMIUM", "ACTIVE", "prod_pro", 1000)]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_two_batches_miss_each_other(
-    conn: psycopg.Connection, database: str, apply: Apply, right: dict[str, list[tuple[Any, ...]]], seed: int
+    conn: psycopg.Connection, side_by_side: SideBySide, right: dict[str, list[tuple[Any, ...]]], seed: int
 ) -> None:
     forget(conn)
     events = list(story().values())
     random.Random(seed).shuffle(events)
 
-    side_by_side(conn, database, apply, events[: len(events) // 2], events[len(events) // 2 :])
+    side_by_side(events[: len(events) // 2], events[len(events) // 2 :], policy=POLICY)
 
     assert state(conn) == right
