@@ -136,7 +136,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def test_what_the_clock_should_have_made_is_missed_an_hour_later(conn: psycopg.Connection, clocked: Settings) -> None:
     late = DUE + timedelta(days=1)
-    scheduled.tick(conn, clocked, DUE)
+    runs.note(conn, scheduled.JOB, DUE, {})
     in_time = scheduled.missed(conn, clocked, late + HOUR - MINUTE)
     scheduled.tick(conn, clocked, late, kinds={"logical": failing})
 
