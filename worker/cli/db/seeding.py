@@ -31,7 +31,7 @@ from worker.cli.output import fail, say, say_table
 from worker.cli.people import quiet_settings
 from worker.config import Settings
 from worker.store import inbox
-from worker.store.pool import connect
+from worker.store.pool import connect_as_owner
 from worker.stripe_api import Stripe
 from worker.tasks import applier_of, policy_of
 
@@ -101,7 +101,8 @@ def seed() -> None:
     """Fill a development database: organizations, users in every state, products, prices, subscriptions, payments."""
     settings = quiet_settings()
     target.refuse_production(settings, "seed")
-    with connect(settings, application="seed") as conn:
+    # The people are the application's, and no worker makes users.
+    with connect_as_owner(settings, application="seed") as conn:
         target.announce(settings, conn)
         if target.known_revision(conn) != migrations.head():
             fail("the database is not at head: run `stripe-sync db migrate` first")
@@ -208,12 +209,12 @@ def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> N
         while True:
             applier_of(settings).drain(conn)
             fetch.drain(conn, stripe, policy, go_on=lambda: time.monotonic() < deadline)
-            compute_waiting(conn, policy)
+            computed = compute_waiting(conn, policy)
             waiting = conn.execute(
                 "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(arrivals),)
             ).fetchone()
             asked_for = conn.execute("select count(*) from sync.asks").fetchone()
-            if waiting == asked_for == (0,):
+            if waiting == asked_for == (0,) and computed:
                 return
             if time.monotonic() > deadline:
                 fail(f"not all of it is applied after {_WAIT_SECONDS} s: see `stripe-sync status`")
