@@ -12,6 +12,7 @@ from tests.backends import Backend
 from tests.factories import Json
 from tests.processes import SECRET, eventually, sign
 from tests.sandboxes import Sandbox
+from worker import organizations
 from worker.apply import Applier, compute_waiting
 from worker.core.event import read_event
 from worker.core.fold import observe
@@ -56,6 +57,8 @@ def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., N
                 draining.start()
                 eventually(lambda: not draining.is_alive() or look.execute(waiting).fetchone() == (1,))
             draining.join()
+        eventually(lambda: compute_waiting(conn, policy or Policy()))
+        organizations.compute_waiting(conn, policy or Policy(), go_on=lambda: True)
         eventually(lambda: compute_waiting(conn, policy or Policy()))
 
     return run
