@@ -137,13 +137,13 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
     )
     if customers | behind:
         membership.recompute(conn, customers | behind, policy)
-    second_looks.note(conn, missed)
-    # Last, for who computes a user makes a place for what is not projected yet, and holds that user meanwhile.
+    # After users, for who computes a user makes a place for what is not projected yet, and holds that user meanwhile.
     catalogue.project(
         conn,
         products=[outcome.key.id for outcome in products],
         prices=[outcome.key.id for outcome in by_type.get("price", [])],
     )
+    second_looks.note(conn, missed)
 
 
 def _is_settled_now(outcome: Outcome) -> bool:
