@@ -10,6 +10,7 @@ import pytest
 
 from tests.factories import DAY, customer, event, invoice, line_item, product, subscription
 from tests.processes import eventually
+from worker import organizations
 from worker.apply import compute_waiting
 from worker.core.membership.access import Policy
 from worker.membership import compute, compute_due, sweep_expired
@@ -184,3 +185,30 @@ def test_who_cannot_be_computed_holds_nobody_up_and_is_tried_again_in_an_hour(
     assert again == [("bad", True)]
     assert go() == [("ann",), ("bad",), ("cid",)]
     assert rows(conn, "select user_id from sync.alarms") == []
+
+
+def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.Connection) -> None:
+    conn.execute("insert into users (id, organization_id) values ('ann', null), ('bob', null)")
+    conn.execute(
+        "insert into sync.customer_links (stripe_customer_id, user_id, linked_at) values ('cus_1', 'ann', now())"
+    )
+    conn.execute("insert into organizations (id, name) values ('org', 'Org')")
+    conn.execute("update users set organization_id = 'org' where id = 'bob'")
+    conn.execute("delete from sync.alarms")
+    conn.execute("insert into sync.alarms (user_id, due_at) values ('ann', now())")
+    conn.execute("insert into sync.recompute_organizations (organization_id) values ('org')")
+    recompute.request(conn, ["cus_1"])
+    conn.execute("alter table sync.overrides rename to overrides_of_tomorrow")
+    jobs: list[Callable[[], object]] = [
+        lambda: compute_waiting(conn, Policy()),
+        lambda: compute_due(conn, Policy(), go_on=lambda: True),
+        lambda: organizations.compute_waiting(conn, Policy(), go_on=lambda: True),
+    ]
+
+    for job in jobs:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            job()
+
+    assert rows(conn, "select count(*) from sync.recompute") == [(1,)]
+    assert rows(conn, "select user_id, due_at <= now() from sync.alarms") == [("ann", True)]
+    assert rows(conn, "select organization_id, place from sync.recompute_organizations") == [("org", "")]
