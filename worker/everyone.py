@@ -18,7 +18,7 @@ from worker.core.membership import outcome
 from worker.core.membership.access import Policy, is_concerned
 from worker.core.membership.outcome import Outcome
 from worker.errors import Permanent
-from worker.store import cursors, facts, roster, runs
+from worker.store import cursors, facts, plans, roster, runs
 from worker.store.pool import outlive, snapshot
 
 __all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "concerned", "plan"]
@@ -62,6 +62,7 @@ def plan(
     place: str | None = ""
     while place is not None:
         with snapshot(conn):
+            plans.keep(conn)
             ids = roster.after(conn, place, limit=batch) if only is None else sorted(only)
             users, products = facts.load(conn, facts.read_users(conn, ids))
         now = datetime.now(UTC)

@@ -18,8 +18,6 @@ __all__ = ["compute", "compute_due", "compute_each", "policy_of", "recompute", "
 
 _log = log.get("membership")
 
-# Of so many it is planning that takes most of the time.
-FEW_USERS = 20
 NOT_COMPUTED_PAUSE = timedelta(hours=1)
 
 
@@ -52,8 +50,7 @@ def compute(
     """
     if policy.off or not ids:
         return []
-    if len(ids) <= FEW_USERS:
-        plans.keep(conn)
+    plans.keep(conn)
     locked = facts.lock_users(conn, ids)
     if not locked:
         return []
