@@ -94,11 +94,12 @@ def compute_each(
     except (*UNAVAILABLE, *OTHER_SCHEMA, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 - whatever one user's facts can cause must not stop the others
-        for id_ in ids if len(ids) > 1 else ():
-            compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
-        if len(ids) == 1:
-            _log.error("user.not_computed", object_id=ids[0], error=f"{type(error).__name__}: {error}".strip())
-            membership.save_alarms(conn, {ids[0]: datetime.now(UTC) + NOT_COMPUTED_PAUSE})
+        if len(ids) > 1:
+            for id_ in ids:
+                compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
+            return
+        _log.error("user.not_computed", object_id=ids[0], error=f"{type(error).__name__}: {error}".strip())
+        membership.save_alarms(conn, {ids[0]: datetime.now(UTC) + NOT_COMPUTED_PAUSE})
 
 
 def policy_of(settings: Settings) -> Policy:

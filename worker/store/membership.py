@@ -4,16 +4,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 import psycopg
 from psycopg.rows import scalar_row
 
 from schema.membership import UserRole
 from worker.core.membership.access import Access
-from worker.core.membership.facts import (
-    User,
-)
+from worker.core.membership.facts import User
 from worker.core.membership.lots import Lot
 from worker.core.membership.tokens import Grant
 from worker.store import catalogue
@@ -32,7 +29,6 @@ __all__ = [
 ]
 
 Connection = psycopg.Connection
-Row = dict[str, Any]
 
 
 def _said_of(lots: Sequence[Lot]) -> str:
