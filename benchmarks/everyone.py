@@ -14,7 +14,7 @@ import psycopg
 from benchmarks import passes
 from benchmarks.machine import Cpu
 from benchmarks.stack import Stack
-from worker import everyone, membership
+from worker.membership import compute, recompute_all
 
 __all__ = ["measure"]
 
@@ -121,7 +121,7 @@ def _measured(stack: Stack, job: Callable[[str, int], dict[str, Any]], count: in
 
 def _apply(database_url: str, count: int) -> dict[str, Any]:
     def work() -> tuple[int, int]:
-        *_, last = everyone.apply(lambda: _connect(database_url), passes.POLICY)
+        *_, last = recompute_all.apply(lambda: _connect(database_url), passes.POLICY)
         return last.users, last.changed
 
     return _timed(work)
@@ -131,7 +131,7 @@ def _plan(database_url: str, count: int) -> dict[str, Any]:
     def work() -> tuple[int, int]:
         users = changed = 0
         with _connect(database_url) as conn:
-            for piece in everyone.plan(conn, passes.POLICY):
+            for piece in recompute_all.plan(conn, passes.POLICY):
                 users, changed = users + piece.users, changed + len(piece.changing)
         return users, changed
 
@@ -148,7 +148,7 @@ def _ones(database_url: str, count: int) -> dict[str, Any]:
             for number in range(1, count + 1):
                 began = time.perf_counter()
                 with conn.transaction():
-                    changed += len(membership.compute(conn, [f"user-e{number}"], passes.POLICY))
+                    changed += len(compute.compute(conn, [f"user-e{number}"], passes.POLICY))
                 took.append((time.perf_counter() - began) * 1000)
         return count, changed
 

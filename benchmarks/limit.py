@@ -17,9 +17,9 @@ from benchmarks import events
 from benchmarks.machine import Cpu
 from benchmarks.stack import Stack
 from schema import mirror
-from worker.core.paths import canonical
-from worker.core.registry import TYPES
-from worker.core.rows import families, values
+from worker.mirror.registry import TYPES
+from worker.mirror.rows import families, values
+from worker.stripe_api.json_paths import canonical
 
 __all__ = ["measure"]
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from worker import config, log
-from worker.core.membership.access import Policy
-from worker.stripe_api import Answer, Page
+from worker.config import settings
+from worker.membership.rules.access import Policy
+from worker.observe import log
+from worker.stripe_api.client import Answer, Page
 
 __all__ = ["POLICY", "PagesOf", "in_a_process", "peak_mib", "timed"]
 
@@ -85,4 +86,4 @@ def in_a_process(job: Callable[[str, int], dict[str, Any]], database_url: str, c
 
 def _as_a_worker(database_url: str) -> None:
     sys.stderr = Path("/dev/null").open("w")  # noqa: SIM115 - for as long as the process lives
-    log.configure(config.load(database_url=database_url, redis_url="redis://localhost", app_env="production"))
+    log.configure(settings.load(database_url=database_url, redis_url="redis://localhost", app_env="production"))

@@ -8,8 +8,8 @@ import psycopg
 
 from benchmarks import objects, passes
 from benchmarks.stack import Stack
-from worker import reconcile
-from worker.listing import Listing, Tally, read_whole
+from worker.writers import reconcile
+from worker.writers.list_pass import Listing, Tally, read_whole
 
 __all__ = ["measure"]
 

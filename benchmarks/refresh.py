@@ -7,8 +7,8 @@ import psycopg
 
 from benchmarks import objects, passes
 from benchmarks.stack import Stack
-from worker import refresh
-from worker.listing import Tally, read_whole
+from worker.writers import refresh_catalogue
+from worker.writers.list_pass import Tally, read_whole
 
 __all__ = ["measure"]
 
@@ -36,7 +36,9 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
             source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + hour * 3600)
             tally = Tally()
             result[name] = passes.timed(
-                partial(read_whole, conn, source, refresh.CATALOGUE, passes.POLICY, tally), source, objects=2 * count
+                partial(read_whole, conn, source, refresh_catalogue.CATALOGUE, passes.POLICY, tally),
+                source,
+                objects=2 * count,
             )
             result[name]["tally"] = tally.as_dict()
         result["peak_mib"], result["peak_mib_at_start"] = passes.peak_mib(), at_start

@@ -2,7 +2,7 @@
 
 A table declares only what is its own; key, raw object and bookkeeping are the same everywhere. Columns are named as
 Stripe's fields, nested ones with an underscore for the dot. Amounts are in the currency's smallest unit. There are no
-foreign keys: Stripe promises no parents first. Where a column is read from is said in `worker.core.registry`.
+foreign keys: Stripe promises no parents first. Where a column is read from is said in `worker.mirror.registry`.
 """
 
 from collections.abc import Callable, Sequence

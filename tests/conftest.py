@@ -15,10 +15,12 @@ from pydantic import SecretStr
 
 import migrations
 from tests import backends
-from tests.adopt.names import EVERYTHING_ELSE
+from tests.adoption.names import EVERYTHING_ELSE
 from tests.backends import Backend
-from worker import adopt
-from worker.config import AppEnv, Settings
+from worker.adoption import adopt
+from worker.config.settings import AppEnv, Settings
+
+pytest_plugins = ["tests.draining"]
 
 # TEST_NAMES=mapped runs the tests of the jobs on tables that an application calls otherwise (`stripe-sync db adopt`).
 NAMES = os.environ.get("TEST_NAMES", "")

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from worker.dev import installs
 
-FOLDERS = ("tests/schema", "tests/store", "tests/jobs", "tests/door")
+FOLDERS = (
+    "tests/schema",
+    "tests/postgres",
+    "tests/membership",
+    "tests/on_access",
+    "tests/privacy",
+    "tests/writers",
+    "tests/web",
+)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings
+from worker.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -1,1 +1,1 @@
-"""The daemon: why and when. Rooms: core (pure), store (Postgres), jobs, and the edges that call them."""
+"""The daemon. `docs/architecture.md` draws its rooms: inbox, mirror and membership are the three floors."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from worker.config import Settings
+from worker.config.settings import Settings
 
 
 @pytest.fixture

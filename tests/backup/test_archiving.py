@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from worker.backup import archiving
-from worker.backup.place import BackupError
+from worker.backup.folder import BackupError
 
 SEGMENT = "000000010000000000000002"
 

@@ -11,11 +11,12 @@ import pytest
 from alembic import command
 
 import migrations
-from worker.backup import check, place, restore, take, tools
-from worker.backup.place import BackupError
+from worker.backup import check, restore, take, tools
+from worker.backup import folder as place
+from worker.backup.folder import BackupError
+from worker.backup.policy import Kind, Name
 from worker.backup.tools import ToolFailed, ToolMissing
-from worker.config import Settings
-from worker.core.backups import Kind, Name
+from worker.config.settings import Settings
 
 
 def into(settings: Settings, database_url: str) -> Settings:

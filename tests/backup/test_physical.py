@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from tests.processes import eventually
-from worker.backup import archiving, check, place, recover, take
-from worker.backup.place import Backup, BackupError
-from worker.config import AppEnv, Settings
-from worker.core import wal
+from worker.backup import archiving, check, recover, take, wal
+from worker.backup import folder as place
+from worker.backup.folder import Backup, BackupError
+from worker.config.settings import AppEnv, Settings
 from worker.dev.servers import Postgres, start_postgres
 
 

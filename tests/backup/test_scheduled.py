@@ -7,13 +7,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from worker import celery_app, config
 from worker.backup import scheduled, take
-from worker.backup.place import Backup
+from worker.backup.folder import Backup
+from worker.backup.policy import last_due
 from worker.backup.tools import ToolFailed
-from worker.config import Settings
-from worker.core.backups import last_due
-from worker.store import runs
+from worker.config import settings as config
+from worker.config.settings import Settings
+from worker.jobs import celery_app
+from worker.postgres import runs
 
 DUE = datetime(2026, 11, 23, 3, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

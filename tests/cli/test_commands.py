@@ -13,7 +13,7 @@ import pytest
 from tests import sandboxes
 from tests.backends import Backend
 from tests.sandboxes import KEY, Sandbox
-from worker.store import runs
+from worker.postgres import runs
 
 pytestmark = pytest.mark.system
 

@@ -6,10 +6,10 @@ import psycopg
 
 from tests.cli.conftest import Run
 from tests.factories import customer, event, invoice, product, subscription
-from worker.core.event import read_event
-from worker.core.fold import observe
-from worker.core.membership.access import Policy
-from worker.record import record
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.stripe_api.event import read_event
+from worker.writers.record import record
 
 
 def hold(conn: psycopg.Connection, status: str) -> None:

@@ -1,126 +1,351 @@
-"""What a person decides about users, as an operator runs it."""
+"""`stripe-sync membership plan` and `apply`, as an operator runs them after the policy has changed."""
 
 import json
-from datetime import UTC, datetime, timedelta
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.cli.conftest import Run
-from tests.factories import customer, event, product, subscription
-from worker.core.event import read_event
-from worker.core.fold import observe
-from worker.core.membership.access import Policy
-from worker.record import record
+from tests import factories
+from tests.backends import Backend
+from tests.processes import eventually
+from worker.membership import organizations, recompute_all
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.postgres import cursors
+from worker.stripe_api.event import read_event
+from worker.writers.record import record
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Row = tuple[Any, ...]
+
+USERS = tuple(f"user_{number}" for number in range(6))
+
+
+@pytest.fixture
+def env(backend: Backend, database: str) -> dict[str, str]:
+    return {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
+
+
+@pytest.fixture
+def run(env: dict[str, str]) -> Command:
+    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "worker", "membership", *words],
+            env=env | changes,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
+
+
+def told(conn: psycopg.Connection, *events: factories.Json, policy: Policy | None = None) -> None:
+    """The mirror, and whoever is concerned, once these events were applied."""
+    seen = [observation for each in events if (observation := observe(read_event(each))) is not None]
+    with conn.transaction():
+        record(conn, seen, policy or Policy())
+
+
+def rows(conn: psycopg.Connection) -> dict[str, Row]:
+    """What the application sees of each user."""
+    found = conn.execute(
+        "select id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at from users"
+    )
+    return {row[0]: row[1:] for row in found}
+
+
+def ledger(conn: psycopg.Connection) -> list[Row]:
+    return conn.execute("select user_id, source_key, kind, amount from sync.token_grants order by id").fetchall()
 
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Jenny, John, and a customer with a subscription who is nobody yet."""
-    conn.execute("insert into users (id, email) values ('jenny', 'Jenny@example.com'), ('john', 'john@example.com')")
-    made = [
-        event("product.created", product()),
-        event("customer.created", customer("cus_1")),
-        event("customer.subscription.created", subscription(customer="cus_1")),
-    ]
-    seen = [observation for each in made if (observation := observe(read_event(each))) is not None]
-    with conn.transaction():
-        record(conn, seen, Policy())
+    """Six users with a subscription and a paid invoice each, late with the next one; and one who is nobody's customer."""
+    conn.execute("insert into users (id) select unnest(%s::text[])", ([*USERS, "stranger"],))
+    told(conn, factories.event("product.created", factories.product(metadata={"tokens": "1000"})))
+    for number, user in enumerate(USERS):
+        customer, sub = f"cus_{number}", f"sub_{number}"
+        late = factories.subscription(sub, customer=customer, status="past_due")
+        told(
+            conn,
+            factories.event("customer.created", factories.customer(customer, user_id=user)),
+            factories.event("customer.subscription.created", late),
+        )
 
 
-def roles(conn: psycopg.Connection) -> dict[str, Any]:
-    return dict(conn.execute("select id, role::text from users").fetchall())
+def change_the_product(conn: psycopg.Connection, **metadata: str) -> None:
+    """The product says something else now; a change like that computes nobody."""
+    created = factories.NOW + 3600
+    told(conn, factories.event("product.updated", factories.product(metadata=metadata), created=created))
 
 
-def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.Connection) -> None:
-    day = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+def test_a_plan_says_exactly_what_apply_then_does(run: Command, conn: psycopg.Connection) -> None:
+    change_the_product(conn, role="USER", tokens="1000")
+    conn.execute("update users set membership_status = 'CANCELED' where id = 'user_3'")
+    before, written = rows(conn), ledger(conn)
 
-    given = run("override", "jenny@example.com", "--role", "PREMIUM", "--until", day, "--note", "a friend")
-    held = roles(conn)
-    stored = conn.execute("select role::text, until::date::text, note from sync.overrides").fetchall()
-    alarms = conn.execute("select user_id from sync.alarms").fetchall()
-    lifted = run("override", "jenny", "--lift")
+    planned = json.loads(run("plan", "--json").stdout)
+    untouched = rows(conn) == before
+    done = json.loads(run("apply", "--json").stdout)
+    after = rows(conn)
 
-    assert given.returncode == 0, given.stderr
-    assert day in given.stdout
-    assert held == {"jenny": "PREMIUM", "john": "USER"}
-    assert stored == [("PREMIUM", day, "a friend")]
-    assert alarms == [("jenny",)]
-    assert lifted.returncode == 0, lifted.stderr
-    assert roles(conn)["jenny"] == "USER"
+    assert untouched
+    names = ("role", "membership_status", "stripe_product_id", "tokens", "tokens_expires_at")
+    differ = {
+        user: {
+            name: {"old": old, "new": new}
+            for name, old, new in zip(names, before[user], after[user], strict=True)
+            if old != new
+        }
+        for user in before
+        if before[user] != after[user]
+    }
+    assert {change["user"]: change["columns"] for change in planned["changes"]} == differ
+    assert differ.keys() == set(USERS)
+    assert differ["user_3"].keys() == {"role", "membership_status"}
+    assert [change["grants"] for change in planned["changes"]] == [[]] * 6
+    assert ledger(conn) == written
+    assert planned["summary"]["columns"]["role"] == 6
+    assert done == {"users": 6, "changed": 6, "resumed": 0, "outdated": False}
+    assert after["stranger"] == before["stranger"]
+    assert json.loads(run("plan", "--json").stdout)["changes"] == []
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["jenny"], "either --role"),
-        (["jenny", "--role", "ADMIN"], "neither USER nor PREMIUM"),
-        (["jenny", "--role", "PREMIUM", "--lift"], "either --role"),
-        (["jenny", "--role", "PREMIUM", "--until", "soon"], "neither a date"),
-        (["jenny", "--role", "PREMIUM", "--until", "2020-01-01"], "is over already"),
-        (["nobody", "--role", "PREMIUM"], "there is no user nobody"),
-        (["jenny", "--lift"], "jenny has no override"),
-    ],
-)
-def test_an_override_that_makes_no_sense_is_refused(
-    run: Run, conn: psycopg.Connection, words: list[str], says: str
+def test_the_grants_that_a_new_setting_brings_are_planned_and_then_made(run: Command, conn: psycopg.Connection) -> None:
+    today = int(time.time())
+    start, end = today - factories.DAY, today + 9 * factories.DAY
+    line = factories.line_item("il_0", invoice="in_0", subscription="sub_0", period_start=start, period_end=end)
+    invoice = factories.invoice("in_0", customer="cus_0", subscription="sub_0", lines=[line])
+    conn.execute("update stripe.products set metadata = '{}'")
+    told(conn, factories.event("invoice.paid", invoice))
+    none_yet = ledger(conn)
+    conn.execute("""update stripe.products set metadata = '{"tokens": "700"}'""")
+
+    planned = json.loads(run("plan", "--json").stdout)
+    applied = run("apply")
+
+    assert none_yet == []
+    (change,) = planned["changes"]
+    assert planned["summary"] | {"columns": None} == {
+        "users": 6, "changing": 1, "columns": None, "grants": 1, "tokens": change["columns"]["tokens"]["new"],
+    }  # fmt: skip
+    assert [("user_0", *grant.values()) for grant in change["grants"]] == ledger(conn)
+    assert rows(conn)["user_0"][3] == change["columns"]["tokens"]["new"]
+    assert "Users computed: 6, changed: 1." in applied.stdout
+
+
+def test_a_setting_alone_changes_who_is_entitled(run: Command, conn: psycopg.Connection) -> None:
+    spoken = run("plan", PAST_DUE_GRACE_DAYS="0").stdout
+    same = run("plan").stdout
+    run("apply", PAST_DUE_GRACE_DAYS="0")
+
+    assert "PAST_DUE_GRACE_DAYS=0" in spoken
+    assert "user_0: role PREMIUM -> USER" in spoken
+    assert "6 of 6 users would change: role of 6" in spoken
+    assert "0 of 6 users would change." in same
+    assert {rows(conn)[user][0] for user in USERS} == {"USER"}
+
+
+def test_a_limit_shortens_what_is_printed_and_not_what_is_counted(run: Command) -> None:
+    spoken = run("plan", "--limit", "2", PAST_DUE_GRACE_DAYS="0").stdout
+    data = json.loads(run("plan", "--limit", "2", "--json", PAST_DUE_GRACE_DAYS="0").stdout)
+
+    assert spoken.count("PREMIUM -> USER") == 2
+    assert "and 4 more" in spoken
+    assert len(data["changes"]) == 2
+    assert data["summary"]["changing"] == 6
+
+
+def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Command, conn: psycopg.Connection) -> None:
+    conn.execute("update users set role = 'USER', email = 'One@example.com' where id = 'user_1'")
+    conn.execute("update users set role = 'USER' where id = 'user_2'")
+
+    planned = run("plan", "one@example.com")
+    done = run("apply", "one@example.com")
+    refused = run("apply", "stranger")
+    unknown = run("plan", "who")
+
+    assert "user_1: role USER -> PREMIUM" in planned.stdout
+    assert "Users computed: 1, changed: 1 (user_1)." in done.stdout
+    assert (rows(conn)["user_1"][0], rows(conn)["user_2"][0]) == ("PREMIUM", "USER")
+    assert (refused.returncode, unknown.returncode) == (1, 1)
+    assert "stranger: no customer is linked" in refused.stderr
+    assert "no user who" in unknown.stderr
+
+
+def test_members_by_an_organization_are_planned_and_computed_too(run: Command, conn: psycopg.Connection) -> None:
+    conn.execute("insert into organizations (id, name) values ('org', 'Org')")
+    conn.execute("insert into users (id, organization_id) values ('member', 'org')")
+    team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
+    told(conn, factories.event("customer.subscription.created", team))
+    organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+    before = rows(conn)["member"][0]
+    change_the_product(conn, role="USER", tokens="1000")
+
+    planned = json.loads(run("plan", "--json").stdout)
+    alone = run("plan", "member").stdout
+    run("apply")
+
+    assert before == "PREMIUM"
+    assert "member" in [change["user"] for change in planned["changes"]]
+    assert "member: role PREMIUM -> USER" in alone
+    assert rows(conn)["member"][0] == "USER"
+
+
+@pytest.fixture
+def killed(conn: psycopg.Connection, database: str, env: dict[str, str]) -> None:
+    """An `apply` that was killed in its second batch: users 0 and 1 are done, somebody holds user 2."""
+    words = [sys.executable, "-m", "worker", "membership", "apply", "--batch", "2"]
+    with psycopg.connect(database) as blocker:
+        blocker.execute("select from users where id = 'user_2' for update")
+        process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+        eventually(lambda: waits(conn))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        blocker.rollback()
+
+
+def waits(conn: psycopg.Connection) -> bool:
+    """Whether an `apply` waits for a lock."""
+    found = conn.execute(
+        """
+        select from pg_stat_activity
+        where application_name = 'stripe-sync apply' and wait_event_type = 'Lock' and datname = current_database()
+        """
+    )
+    return found.fetchone() is not None
+
+
+def test_an_apply_that_was_killed_goes_on_where_it_stopped(
+    run: Command, conn: psycopg.Connection, killed: None
 ) -> None:
-    done = run("override", *words)
+    conn.execute("update users set role = 'USER'")
 
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert roles(conn) == {"jenny": "USER", "john": "USER"}
+    went_on = json.loads(run("apply", "--json").stdout)
+    after = rows(conn)
+    again = json.loads(run("apply", "--json").stdout)
+
+    assert went_on == {"users": 6, "changed": 4, "resumed": 2, "outdated": False}
+    assert [after[user][0] for user in USERS] == ["USER"] * 2 + ["PREMIUM"] * 4
+    assert again == {"users": 6, "changed": 2, "resumed": 0, "outdated": False}
 
 
-def test_the_unlinked_are_listed_and_linked_by_hand_and_never_moved_silently(
-    run: Run, conn: psycopg.Connection
+@pytest.mark.parametrize("because", ["it is said", "a setting is another", "a product is another"])
+def test_an_apply_begins_anew_where_the_old_place_is_worth_nothing(
+    run: Command, conn: psycopg.Connection, killed: None, because: str
 ) -> None:
-    listed = json.loads(run("link", "--list", "--json").stdout)
-    linked = run("link", "cus_1", "jenny")
-    first = roles(conn)
-    refused = run("link", "cus_1", "john")
-    moved = run("link", "cus_1", "john", "--force")
-    again = run("link", "cus_1", "john")
+    conn.execute("update users set role = 'USER'")
+    if because == "a product is another":
+        change_the_product(conn, tokens="1001")
 
-    assert [(row["customer"], row["subscriptions"]) for row in listed] == [("cus_1", 1)]
-    assert linked.returncode == 0, linked.stderr
-    assert first == {"jenny": "PREMIUM", "john": "USER"}
-    assert refused.returncode == 1
-    assert "linked to jenny" in refused.stderr
-    assert "--force" in refused.stderr
-    assert moved.returncode == 0, moved.stderr
-    assert roles(conn) == {"jenny": "USER", "john": "PREMIUM"}
-    assert "already" in again.stdout
-    assert conn.execute("select user_id, source from sync.customer_links").fetchall() == [("john", "operator")]
-    assert conn.execute("select user_id from stripe_customers").fetchall() == [("john",)]
-    assert conn.execute("select user_id from user_subscriptions").fetchall() == [("john",)]
-    assert json.loads(run("link", "--list", "--json").stdout) == []
+    words = ["--restart"] if because == "it is said" else []
+    settings = {"TOKEN_TTL_DAYS": "31"} if because == "a setting is another" else {}
+    done = json.loads(run("apply", "--json", *words, **settings).stdout)
+
+    assert done == {"users": 6, "changed": 6, "resumed": 0, "outdated": False}
 
 
-def test_a_link_of_what_is_not_there_is_refused(run: Run) -> None:
-    for words, says in ((["cus_9", "jenny"], "no customer cus_9"), (["cus_1", "who"], "no user who"), ([], "--list")):
-        done = run("link", *words)
+def test_of_two_applies_the_later_goes_on_and_the_earlier_ends(database: str, conn: psycopg.Connection) -> None:
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(database, autocommit=True)
 
-        assert done.returncode == 1
-        assert says in done.stderr
+    earlier = recompute_all.apply(connect, Policy(), batch=2)
+    first = [next(earlier).users, next(earlier).users]
+    later = recompute_all.apply(connect, Policy(), batch=2)
+    begun = next(later)
+
+    with pytest.raises(recompute_all.SomebodyElse):
+        next(earlier)
+    rest = [each.users for each in later]
+
+    assert first == [0, 2]
+    assert (begun.users, begun.resumed, begun.of) == (2, 2, 6)
+    assert rest == [4, 6, 6]
+    assert cursors.read(conn, recompute_all.CURSOR) is None
 
 
-def test_an_existing_user_becomes_admin(run: Run, conn: psycopg.Connection) -> None:
-    named = run("setup-admin", "jenny@EXAMPLE.com")
-    by_setting = run("setup-admin", ADMIN_EMAIL="john@example.com")
+def test_a_catalogue_that_changes_on_the_way_is_told(database: str, conn: psycopg.Connection) -> None:
+    steps = recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy(), batch=3)
+    next(steps)
+    next(steps)
+    change_the_product(conn, tokens="5")
 
-    assert (named.returncode, by_setting.returncode) == (0, 0), named.stderr
-    assert roles(conn) == {"jenny": "ADMIN", "john": "ADMIN"}
-    assert "already" in run("setup-admin", "jenny@example.com").stdout
+    *_, last = steps
+
+    assert last.outdated
 
 
-def test_nobody_becomes_admin_who_is_not_there_or_is_banned(run: Run, conn: psycopg.Connection) -> None:
-    conn.execute("update users set role = 'BANNED' where id = 'john'")
+def test_an_apply_that_waited_for_a_worker_sees_what_the_worker_wrote(database: str, conn: psycopg.Connection) -> None:
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(database, autocommit=True, application_name="stripe-sync apply")
 
-    for words, says in (([], "ADMIN_EMAIL"), (["who@example.com"], "sign up"), (["john@example.com"], "BANNED")):
-        done = run("setup-admin", *words)
+    applying = threading.Thread(target=lambda: list(recompute_all.apply(connect, Policy())))
+    with psycopg.connect(database, autocommit=True) as worker, worker.transaction():
+        told(worker, canceled_event(0, version=1))
+        applying.start()
+        eventually(lambda: waits(conn))
+    applying.join()
 
-        assert done.returncode == 1
-        assert says in done.stderr
-    assert roles(conn) == {"jenny": "USER", "john": "BANNED"}
+    assert rows(conn)["user_0"][:2] == ("USER", "CANCELED")
+    assert rows(conn)["user_1"][:2] == ("PREMIUM", "PAST_DUE")
+
+
+def test_applies_beside_workers_end_where_the_events_end(database: str, conn: psycopg.Connection) -> None:
+    """Two workers tell of everybody, over and over, while everyone is computed without a pause."""
+    failed: list[BaseException] = []
+    over = threading.Event()
+
+    def guarded(work: Callable[[psycopg.Connection], None]) -> threading.Thread:
+        def body() -> None:
+            try:
+                with psycopg.connect(database, autocommit=True) as mine:
+                    work(mine)
+            except BaseException as error:  # noqa: BLE001 - told to the test
+                failed.append(error)
+
+        return threading.Thread(target=body)
+
+    def tell(worker: psycopg.Connection) -> None:
+        for version in range(1, 13):
+            told(worker, *(changed_event(number, version=version) for number in range(len(USERS))))
+
+    def compute(_: psycopg.Connection) -> None:
+        while not over.is_set():
+            list(recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy(), batch=4))
+
+    workers = [guarded(tell), guarded(tell)]
+    applying = guarded(compute)
+    for thread in (*workers, applying):
+        thread.start()
+    for thread in workers:
+        thread.join()
+    over.set()
+    applying.join()
+
+    assert failed == []
+    assert {rows(conn)[user][1] for user in USERS} == {"ACTIVE"}
+    assert [dict(piece.changing) for piece in recompute_all.plan(conn, Policy())] == [{}]
+
+
+def changed_event(number: int, *, version: int) -> factories.Json:
+    """Paid or late in turns."""
+    return _told_of(number, "active" if version % 2 == 0 else "past_due", version)
+
+
+def canceled_event(number: int, *, version: int) -> factories.Json:
+    return _told_of(number, "canceled", version)
+
+
+def _told_of(number: int, status: str, version: int) -> factories.Json:
+    changed = factories.subscription(f"sub_{number}", customer=f"cus_{number}", status=status)
+    return factories.event("customer.subscription.updated", changed, created=factories.NOW + 60 * version)

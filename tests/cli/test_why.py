@@ -12,13 +12,13 @@ from tests import factories, sandboxes
 from tests.backends import Backend
 from tests.cli.conftest import Run
 from tests.processes import Daemon, eventually, sign
-from worker.apply import compute_waiting
-from worker.core.event import read_event
-from worker.core.fold import observe
-from worker.core.membership.access import Policy
-from worker.ingress import read
-from worker.record import record
-from worker.store import inbox
+from worker.inbox import store as inbox
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.stripe_api.event import read_event
+from worker.web.webhook import read
+from worker.writers.apply import compute_waiting
+from worker.writers.record import record
 
 
 def told(conn: psycopg.Connection, *events: factories.Json) -> None:

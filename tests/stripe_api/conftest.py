@@ -16,9 +16,9 @@ import redis
 import structlog
 from structlog.testing import capture_logs
 
-from worker import rate_limit
-from worker.rate_limit import RateLimiter
-from worker.stripe_api import Stripe
+from worker.stripe_api import rate_limit
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.rate_limit import RateLimiter
 
 KEY = "sk_test_of_the_tests"
 NOW = 1_795_000_000

@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from tests.stripe_api.conftest import KEY, NOW, Clock, Reply, Request, ScriptedStripe, failure
-from worker.config import ConfigError, Settings
-from worker.errors import Permanent, SyncError, Temporary
-from worker.stripe_api import (
+from worker.config.errors import Permanent, SyncError, Temporary
+from worker.config.settings import ConfigError, Settings
+from worker.stripe_api.client import (
     API_VERSION,
     ATTEMPTS,
     Answer,

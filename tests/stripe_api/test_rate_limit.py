@@ -10,7 +10,14 @@ import pytest
 import redis
 
 from tests.stripe_api.conftest import Clock
-from worker.rate_limit import ACCOUNT, HORIZON_SECONDS, REDIS_PAUSE_SECONDS, RateLimited, RateLimiter, shared_client
+from worker.stripe_api.rate_limit import (
+    ACCOUNT,
+    HORIZON_SECONDS,
+    REDIS_PAUSE_SECONDS,
+    RateLimited,
+    RateLimiter,
+    shared_client,
+)
 
 GET_ONE, GET_LIST = "GET /v1/products/{id}", "GET /v1/products"
 ACCOUNT_RATE, OPERATION_RATE = 40, 25

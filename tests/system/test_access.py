@@ -20,7 +20,7 @@ from tests.backends import Backend
 from tests.factories import Json
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker.access import MOST_IN_VAIN, MOST_QUESTIONS
+from worker.on_access.answer import MOST_IN_VAIN, MOST_QUESTIONS
 
 pytestmark = pytest.mark.system
 
@@ -314,7 +314,7 @@ def test_python_asks_the_same_as_a_function(daemon: Daemon, sandbox: Sandbox, si
     user = sign_up()["user_id"]
     program = (
         "import json, sys\n"
-        "from worker.access import NoSuchUser, access, sync\n"
+        "from worker.on_access.answer import NoSuchUser, access, sync\n"
         "print(json.dumps([access(sys.argv[1], max_age=5).as_dict(), sync(sys.argv[1]).as_dict()]))\n"
         "try:\n    access('nobody')\nexcept NoSuchUser as error:\n    print(error)\n"
     )

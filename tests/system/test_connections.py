@@ -16,9 +16,9 @@ import migrations
 from tests import factories, sandboxes
 from tests.backends import Backend
 from tests.pooler import PROGRAM, pgbouncer
+from tests.postgres.test_roles import Roles, roles_of
 from tests.processes import Daemon, deliver, eventually
 from tests.sandboxes import Sandbox
-from tests.store.test_roles import Roles, roles_of
 
 pytestmark = pytest.mark.system
 

@@ -33,11 +33,11 @@ from tests.backends import Backend
 from tests.factories import DAY, Json
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker import audit, reconcile, refresh
-from worker.core.paths import canonical
-from worker.core.version import content_hash
 from worker.dev.servers import Postgres, start_postgres
-from worker.store import cursors, runs
+from worker.mirror.version import content_hash
+from worker.postgres import cursors, runs
+from worker.stripe_api.json_paths import canonical
+from worker.writers import audit, reconcile, refresh_catalogue
 
 pytestmark = pytest.mark.system
 
@@ -245,7 +245,7 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
         for user in users:
             conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
         cursors.save(conn, "events", int(time.time()) - 14 * DAY)
-        for job in (refresh.JOB, reconcile.JOB, audit.JOB):
+        for job in (refresh_catalogue.JOB, reconcile.JOB, audit.JOB):
             runs.note(conn, job, slot, {})
 
 

@@ -25,9 +25,9 @@ from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
 from tests.system.test_convergence import NEVER, SIGN_UP, Life, Player, compare_mirror, compare_users, scene
 from tests.system.test_convergence import wait_until_quiet as wait_until_settled
-from worker import audit, reconcile, refresh
 from worker.dev.servers import Postgres, start_postgres
-from worker.store import runs
+from worker.postgres import runs
+from worker.writers import audit, reconcile, refresh_catalogue
 
 pytestmark = pytest.mark.system
 
@@ -89,7 +89,7 @@ class Rehearsal:
         with psycopg.connect(self.daemon.database_url, autocommit=True) as conn:
             # No list is read by the clock: what lists would repair stays broken here.
             slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
-            for job in (refresh.JOB, reconcile.JOB, audit.JOB):
+            for job in (refresh_catalogue.JOB, reconcile.JOB, audit.JOB):
                 runs.note(conn, job, slot, {})
             for user in USERS:
                 conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))

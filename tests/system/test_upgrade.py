@@ -22,8 +22,8 @@ from tests.backends import Backend
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
 from tests.system.test_convergence import NEVER, SIGN_UP, TABLES, Life, Player, compare_mirror, compare_users, scene
-from worker import audit, catchup, reconcile, refresh
-from worker.store import runs
+from worker.postgres import runs
+from worker.writers import audit, catch_up, reconcile, refresh_catalogue
 
 pytestmark = pytest.mark.system
 
@@ -46,7 +46,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
     off = {f"{name}_INTERVAL": str(NEVER) for name in ("CATCH_UP", "PRODUCT_REFRESH", "RECONCILE", "AUDIT")}
     slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
     with psycopg.connect(database, autocommit=True) as conn:
-        for job in (catchup.JOB, refresh.JOB, reconcile.JOB, audit.JOB):
+        for job in (catch_up.JOB, refresh_catalogue.JOB, reconcile.JOB, audit.JOB):
             runs.note(conn, job, slot, {})
         conn.execute(
             "insert into users (id, email) select id, id || '@example.com' from unnest(%s::text[]) as u (id)",

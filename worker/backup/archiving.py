@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row, scalar_row
 
-from worker.backup.place import BackupError
+from worker.backup.folder import BackupError
 
 __all__ = ["ARCHIVE_SECONDS", "archive_command", "await_archived", "lacking", "restore_command", "set_up"]
 

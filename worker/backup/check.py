@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.backup import place, tools
-from worker.backup.place import Backup
+from worker.backup import folder, tools, wal
+from worker.backup.folder import Backup
+from worker.backup.policy import Kind
 from worker.backup.take import DATA, DUMP
-from worker.config import Settings
-from worker.core import wal
-from worker.core.backups import Kind
+from worker.config.settings import Settings
 
 __all__ = ["Checked", "check", "major"]
 
@@ -31,7 +30,7 @@ class Checked:
 
 def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lambda: None) -> Checked:
     """Every sum is made anew, PostgreSQL's tools read what they wrote, and each segment of WAL after a base is looked at."""
-    faults = place.faults(backup)
+    faults = folder.faults(backup)
     if faults:
         return Checked(tuple(faults))
     try:
@@ -45,7 +44,7 @@ def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lam
         _read_own_wal(settings, backup, alive)
     except (tools.ToolMissing, tools.ToolFailed) as error:
         return Checked((str(error),))
-    return _check_wal(place.wal_folder(settings), backup)
+    return _check_wal(folder.wal_folder(settings), backup)
 
 
 def major(backup: Backup) -> int:
@@ -68,7 +67,7 @@ def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
         f"{name} does not belong there" for name in sorted(held - listed.keys()) if not name.startswith(_UNLISTED)
     ]
     for name in sorted(listed.keys() & held):
-        file = place.sum_of(data, data / name, alive=alive)
+        file = folder.sum_of(data, data / name, alive=alive)
         if (file.bytes, file.sha256) != (listed[name]["Size"], listed[name].get("Checksum", file.sha256)):
             wrong.append(f"{name} is not what was written")
     return wrong

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.backup import archiving, check, place, tools
-from worker.backup.place import Backup, BackupError
+from worker.backup import archiving, check, folder, tools, wal
+from worker.backup.folder import Backup, BackupError
+from worker.backup.policy import Kind
 from worker.backup.take import DATA
-from worker.config import Settings
-from worker.core import wal
-from worker.core.backups import Kind
+from worker.config.settings import Settings
 
 __all__ = ["Recovery", "choose", "prepare", "read_time"]
 
@@ -53,16 +52,16 @@ def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -
 
     Raises BackupError where there is none, or where the archive ends before the time, and there is no `more_wal` than that.
     """
-    archive = place.wal_folder(settings)
+    archive = folder.wal_folder(settings)
     names = [path.name for path in archive.iterdir()] if archive.is_dir() else []
     bases = [
         backup
-        for backup in place.found(place.folder(settings))
+        for backup in folder.found(folder.folder(settings))
         if backup.name.environment == settings.app_env and backup.name.kind is Kind.PHYSICAL
     ]
     if not bases:
         raise BackupError(
-            f"there is no physical backup of {settings.app_env} in {place.folder(settings)} (APP_ENV, BACKUP_DIR): "
+            f"there is no physical backup of {settings.app_env} in {folder.folder(settings)} (APP_ENV, BACKUP_DIR): "
             "`stripe-sync db restore` brings a dump back"
         )
     last = max(wal.timelines(names), default=1)
@@ -138,7 +137,7 @@ def prepare(
         shutil.copytree(backup.path / DATA, copying, symlinks=True, copy_function=copy, dirs_exist_ok=True)
         if wal_from is not None:
             _salvage(wal_from, copying)
-        _set_up(copying, archiving.restore_command(place.wal_folder(settings)), at)
+        _set_up(copying, archiving.restore_command(folder.wal_folder(settings)), at)
         _give(copying, account)
         copying.rename(target)
     except OSError as error:

@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import psycopg
 
-from worker.backup import place, tools
-from worker.backup.place import Backup, BackupError
+from worker.backup import folder, tools
+from worker.backup.folder import Backup, BackupError
+from worker.backup.policy import Kind, newest
 from worker.backup.take import DUMP
-from worker.config import Settings
-from worker.core.backups import Kind, newest
+from worker.config.settings import Settings
 
 __all__ = ["choose", "contents", "missing_roles", "restore"]
 
 
 def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
     """The backup of that name, else the environment's newest; raises BackupError where there is none."""
-    root = place.folder(settings)
-    held = {str(backup.name): backup for backup in place.found(root)}
+    root = folder.folder(settings)
+    held = {str(backup.name): backup for backup in folder.found(root)}
     if wanted is not None:
         if wanted not in held:
             raise BackupError(f"there is no backup {wanted} in {root}: `stripe-sync db backups` lists them")
@@ -83,7 +83,7 @@ def restore(
     `own_everything`: whoever restores owns it all, and no rights are granted. Raises BackupError where the database is not
     empty, the dump is damaged, or a role is missing.
     """
-    if faults := place.faults(backup):
+    if faults := folder.faults(backup):
         raise BackupError(f"{backup.name} is damaged: {'; '.join(faults)}. `stripe-sync db backups` lists the others")
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
         if held := contents(conn):

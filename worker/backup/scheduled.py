@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import psycopg
 from celery.schedules import crontab
 
-from worker import log
 from worker.backup import take
-from worker.backup.place import Backup
-from worker.config import Settings
-from worker.core.backups import Times, last_due
-from worker.errors import Permanent, Temporary
-from worker.store import runs
+from worker.backup.folder import Backup
+from worker.backup.policy import Times, last_due
+from worker.config.errors import Permanent, Temporary
+from worker.config.settings import Settings
+from worker.observe import log
+from worker.postgres import runs
 
 __all__ = ["JOB", "missed", "tick", "times", "wanted"]
 

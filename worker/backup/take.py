@@ -11,15 +11,14 @@ from typing import Any
 
 import psycopg
 
-from worker import log
-from worker.backup import archiving, place, tools
-from worker.backup.place import Backup, BackupError, Manifest, Physical
-from worker.config import Settings
-from worker.core import wal
-from worker.core.backups import Keep, Kind, Name, kept
-from worker.core.wal import Span
-from worker.store import health
-from worker.store.pool import connection_arguments
+from worker.backup import archiving, folder, tools, wal
+from worker.backup.folder import Backup, BackupError, Manifest, Physical
+from worker.backup.policy import Keep, Kind, Name, kept
+from worker.backup.wal import Span
+from worker.config.settings import Settings
+from worker.observe import log
+from worker.postgres import inventory
+from worker.postgres.pool import connection_arguments
 
 __all__ = ["Removed", "connect", "logical", "physical", "thin_out"]
 
@@ -36,12 +35,12 @@ def connect(settings: Settings) -> psycopg.Connection:
 
 def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
     """A dump of the whole database, the application's tables included: one moment's state."""
-    root = place.folder(settings)
+    root = folder.folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         program = tools.find(settings, "pg_dump", at_least=tools.major_of(conn))
-        version, revision, database = _server_version(conn), health.revision(conn), conn.info.dbname
-    name, began = Name(place.now(), settings.app_env.value, Kind.LOGICAL), time.monotonic()
-    with place.making(root, name) as path:
+        version, revision, database = _server_version(conn), inventory.revision(conn), conn.info.dbname
+    name, began = Name(folder.now(), settings.app_env.value, Kind.LOGICAL), time.monotonic()
+    with folder.making(root, name) as path:
         command = [str(program), "--format=custom", f"--file={path / DUMP}", f"--lock-wait-timeout={_LOCK_WAIT}"]
         tools.run(command, tools.environment(settings), alive=alive)
         manifest = Manifest(
@@ -49,22 +48,22 @@ def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> 
             server_version=version,
             revision=revision,
             seconds=round(time.monotonic() - began, 1),
-            files=(place.sum_of(path, path / DUMP, alive=alive),),
+            files=(folder.sum_of(path, path / DUMP, alive=alive),),
         )
-        place.write_manifest(path, manifest)
+        folder.write_manifest(path, manifest)
     return _made(Backup(name, root / str(name), manifest))
 
 
 def physical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
     """A copy of the server's files, with its WAL archived up to the copy's end; raises BackupError where it is not."""
-    root, archive = place.folder(settings), place.wal_folder(settings)
+    root, archive = folder.folder(settings), folder.wal_folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         major = tools.major_of(conn)
         program = tools.find(settings, "pg_basebackup", at_least=major)
         _check(conn, archive)
-        version, revision, database = _server_version(conn), health.revision(conn), conn.info.dbname
-        name, began = Name(place.now(), settings.app_env.value, Kind.PHYSICAL), time.monotonic()
-        with place.making(root, name) as path:
+        version, revision, database = _server_version(conn), inventory.revision(conn), conn.info.dbname
+        name, began = Name(folder.now(), settings.app_env.value, Kind.PHYSICAL), time.monotonic()
+        with folder.making(root, name) as path:
             command = [
                 str(program), f"--pgdata={path / DATA}", "--format=plain", "--wal-method=stream", "--checkpoint=fast",
                 "--manifest-checksums=SHA256", "--no-password", f"--label={name}",
@@ -79,10 +78,10 @@ def physical(settings: Settings, *, alive: Callable[[], None] = lambda: None) ->
                 server_version=version,
                 revision=revision,
                 seconds=round(time.monotonic() - began, 1),
-                files=(place.sum_of(path, path / DATA / "backup_manifest", alive=alive),),
+                files=(folder.sum_of(path, path / DATA / "backup_manifest", alive=alive),),
                 physical=settled,
             )
-            place.write_manifest(path, manifest)
+            folder.write_manifest(path, manifest)
     return _made(Backup(name, root / str(name), manifest))
 
 
@@ -141,14 +140,14 @@ def thin_out(settings: Settings) -> Removed:
     Nothing goes where the newest backup that would stay is not whole: then an older one may be the last good one.
     """
     keep = Keep(settings.backup_keep_daily, settings.backup_keep_weekly, settings.backup_keep_monthly)
-    held = [one for one in place.found(place.folder(settings)) if one.name.environment == settings.app_env]
-    stay = kept([one.name for one in held], keep, now=place.now())
+    held = [one for one in folder.found(folder.folder(settings)) if one.name.environment == settings.app_env]
+    stay = kept([one.name for one in held], keep, now=folder.now())
     gone: list[Name] = []
     for kind in Kind:
         ours = [one for one in held if one.name.kind is kind]
         if not ours or not any(one.name not in stay for one in ours):
             continue
-        if faults := place.faults(ours[0]):
+        if faults := folder.faults(ours[0]):
             _log.error(
                 "backup.damaged", name=str(ours[0].name), faults=faults, mend="nothing was removed; take another"
             )
@@ -158,7 +157,7 @@ def thin_out(settings: Settings) -> Removed:
                 _remove(one)
                 gone.append(one.name)
     left = [one for one in held if one.name.kind is Kind.PHYSICAL and one.name not in gone]
-    removed = Removed(tuple(gone), _thin_out_wal(place.wal_folder(settings), left))
+    removed = Removed(tuple(gone), _thin_out_wal(folder.wal_folder(settings), left))
     if removed != Removed():
         _log.info("backups.removed", backups=[str(name) for name in gone], wal=removed.wal)
     return removed

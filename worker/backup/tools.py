@@ -17,8 +17,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from worker.config import Settings
-from worker.errors import Permanent, Temporary
+from worker.config.errors import Permanent, Temporary
+from worker.config.settings import Settings
 
 __all__ = ["ToolFailed", "ToolMissing", "environment", "find", "major_of", "run", "url"]
 

@@ -7,15 +7,17 @@ import psycopg
 import typer
 
 import migrations
-from worker import adopt as job
-from worker import config, log
-from worker.adopt import Report
+from worker.adoption import adopt as job
+from worker.adoption import store as adoption_store
+from worker.adoption.adopt import Report
+from worker.adoption.rules.findings import Verdict
 from worker.cli.output import fail, say, say_json, say_table
-from worker.config import AppEnv, Settings
-from worker.core.adoption.found import Verdict
-from worker.store import adoption, health
-from worker.store.pool import connect_as_owner
-from worker.tasks import policy_of
+from worker.config import settings as config
+from worker.config.settings import AppEnv, Settings
+from worker.jobs.tasks import policy_of
+from worker.observe import log
+from worker.postgres import inventory
+from worker.postgres.pool import connect_as_owner
 
 __all__ = ["refuse_unadopted", "register", "set_up_mirror_alone"]
 
@@ -63,7 +65,7 @@ def set_up_mirror_alone(settings: Settings) -> None:
 
 def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
     """Ends the command where the database is to be adopted before it is migrated, and says so."""
-    revision, said = health.revision(conn), adoption.adopted(conn)
+    revision, said = inventory.revision(conn), adoption_store.adopted(conn)
     is_apart = said is not None and "users" in said["left_out"]
     if revision is None and settings.stripe_sync_config.mapped:
         fail(
@@ -94,7 +96,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_j
     say(f"{done.added} things were added." if done.added else "Nothing was missing; nothing was changed.")
     if done.overrides:
         say(
-            f"{done.overrides} users are PREMIUM today and keep that by an override (note: {adoption.ADOPTED}). Run "
+            f"{done.overrides} users are PREMIUM today and keep that by an override (note: {adoption_store.ADOPTED}). Run "
             "`stripe-sync sync all`, then `stripe-sync db adopt --settle`: it lifts those that a subscription backs."
         )
 

@@ -12,13 +12,15 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from worker import config, log
-from worker.backup import archiving, check, place, recover, take, tools
+from worker.backup import archiving, check, recover, take, tools
+from worker.backup import folder as place
 from worker.backup import restore as dumps
-from worker.backup.place import Backup
+from worker.backup.folder import Backup
+from worker.backup.policy import Kind
 from worker.cli.output import fail, say, say_json, say_table
-from worker.config import Settings
-from worker.core.backups import Kind
+from worker.config import settings as config
+from worker.config.settings import Settings
+from worker.observe import log
 
 __all__ = ["register"]
 

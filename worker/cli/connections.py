@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from worker import address
-from worker.config import AppEnv, Pooler, Settings
-from worker.store import health, server
-from worker.store.pool import session_settings
+from worker.config import address
+from worker.config.settings import AppEnv, Pooler, Settings
+from worker.jobs import status
+from worker.postgres import server
+from worker.postgres.pool import session_settings
 
 __all__ = ["Budget", "findings"]
 
@@ -66,7 +67,7 @@ def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, 
     yield "encryption", *_encryption(conn, settings)
     yield "time-outs", *_timeouts(conn, settings)
     if workers is None:
-        workers = max(1, math.ceil(health.alive(conn) / settings.worker_concurrency))
+        workers = max(1, math.ceil(status.alive(conn) / settings.worker_concurrency))
     yield (
         "connections",
         *_room(server.room(conn), Budget(settings=settings, webs=1 if webs is None else webs, workers=workers)),

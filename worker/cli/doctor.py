@@ -8,16 +8,18 @@ import psycopg
 import redis
 
 import migrations
-from worker import audit
+from worker.adoption import store as adoption_store
 from worker.backup import scheduled
 from worker.cli import connections
 from worker.cli.output import say, say_json
-from worker.config import Settings
-from worker.errors import SyncError
-from worker.store import adoption, asks, health, runs
-from worker.store.pool import connect, hint
-from worker.stripe_api import Stripe
-from worker.wake import queue_client
+from worker.config.errors import SyncError
+from worker.config.settings import Settings
+from worker.jobs.wake import queue_client
+from worker.mirror import refetch_queue
+from worker.postgres import inventory, runs
+from worker.postgres.pool import connect, hint
+from worker.stripe_api.client import Stripe
+from worker.writers import audit
 
 __all__ = ["run"]
 
@@ -49,7 +51,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
     try:
         with connect(settings, application="doctor") as conn:
             version = conn.info.parameter_status("server_version")
-            at = health.revision(conn)
+            at = inventory.revision(conn)
             yield Finding("database", ok=True, said=f"PostgreSQL {version}")
             if at != migrations.head():
                 said = f"at revision {at or 'none'}, not {migrations.head()}: run `stripe-sync db migrate`"
@@ -68,13 +70,13 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
 
 def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
     """Where the users are: as the adoption left them, where there was one."""
-    adopted = adoption.adopted(conn)
+    adopted = adoption_store.adopted(conn)
     if not settings.membership:
         yield Finding("membership", ok=True, said="off: the mirror is kept alone")
     elif adopted is not None and "users" in adopted["left_out"]:
         said = "this database was set up with MEMBERSHIP=off: run `stripe-sync db adopt --apply`"
         yield Finding("membership", ok=False, said=said)
-    elif not adoption.resolves(conn):
+    elif not adoption_store.resolves(conn):
         said = (
             "this connection does not see our names of the application's tables: a pooler between us drops its search_path "
             "(set it for our role: alter role ... set search_path = sync_names, public)"
@@ -83,7 +85,7 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
 
 
 def _refused(conn: psycopg.Connection) -> Iterator[Finding]:
-    for object_, error, number in asks.refused(conn):
+    for object_, error, number in refetch_queue.refused(conn):
         yield Finding(f"asking for {object_}", ok=False, said=f"{number} wait: {error}")
 
 

@@ -8,13 +8,15 @@ import psycopg
 import typer
 from rich.progress import Progress
 
-from worker import erasure, membership
 from worker.cli.output import fail, say, say_json, say_table
 from worker.cli.people import find, quiet_settings
-from worker.erasure import Person
-from worker.store import erased, links
-from worker.store.pool import connect
-from worker.tasks import policy_of
+from worker.jobs.tasks import policy_of
+from worker.membership import compute
+from worker.membership.store import links
+from worker.postgres.pool import connect
+from worker.privacy import erase as erasure
+from worker.privacy import store as privacy_store
+from worker.privacy.erase import Person
 
 __all__ = ["register"]
 
@@ -72,7 +74,7 @@ def erase(
                 task = bar.add_task("looking through the inbox")
                 done = erasure.erase(conn, person, progress=lambda at, of: bar.update(task, completed=at, total=of))
         with conn.transaction():
-            membership.compute(conn, [person.user] if person.user else [], policy_of(settings))
+            compute.compute(conn, [person.user] if person.user else [], policy_of(settings))
         changed = {table: rows for table, rows in sorted(done.items()) if rows}
         if as_json:
             say_json({**_as_json(person), "changed": changed, "mend_in_stripe": STRIPE})
@@ -122,7 +124,7 @@ def _as_json(person: Person) -> dict[str, object]:
 
 
 def _list(conn: psycopg.Connection, *, as_json: bool) -> None:
-    rows = erased.listed(conn)
+    rows = privacy_store.listed(conn)
     if as_json:
         say_json(rows)
     else:

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from psycopg.rows import dict_row
 
-from worker import config
 from worker.cli.output import fail, say, say_json, say_table
-from worker.store import inbox
-from worker.store.pool import connect
+from worker.config import settings
+from worker.inbox import store as inbox
+from worker.postgres.pool import connect
 
 __all__ = ["app"]
 
@@ -26,7 +26,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The newest events, without their bodies."""
-    with connect(config.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
+    with connect(settings.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """
             select id, type, object_id, status, outcome, attempts, created, last_error
@@ -47,7 +47,7 @@ def list_(
 @app.command()
 def show(event_id: str) -> None:
     """One event, whole, as JSON: its row and the body as Stripe sent it (which may hold personal data)."""
-    with connect(config.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
+    with connect(settings.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute("select * from sync.events where id = %s", (event_id,)).fetchone()
     if row is None:
         fail(f"there is no event {event_id} in the inbox")
@@ -62,7 +62,7 @@ def replay(
     """Make events due again; to apply one twice changes nothing. The beat wakes a worker within seconds."""
     if not event_ids and not parked:
         fail("name the events, or say --parked")
-    with connect(config.load(), application="events") as conn:
+    with connect(settings.load(), application="events") as conn:
         ids = list(event_ids or []) + (inbox.parked_ids(conn) if parked else [])
         say(f"{inbox.replay(conn, ids)} events are due again.")
 
@@ -70,5 +70,5 @@ def replay(
 @app.command()
 def discard(event_ids: list[str]) -> None:
     """Give parked events up: they are done, with the outcome `discarded`, and can still be replayed."""
-    with connect(config.load(), application="events") as conn:
+    with connect(settings.load(), application="events") as conn:
         say(f"{inbox.discard(conn, event_ids)} events are discarded.")

@@ -11,13 +11,13 @@ import psycopg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from worker import everyone, membership
 from worker.cli.output import fail, say, say_json
 from worker.cli.people import find, quiet_settings
-from worker.config import Settings
-from worker.core.membership.outcome import COLUMNS, Outcome
-from worker.store.pool import connect
-from worker.tasks import policy_of
+from worker.config.settings import Settings
+from worker.jobs.tasks import policy_of
+from worker.membership import compute, recompute_all
+from worker.membership.rules.outcome import COLUMNS, Outcome
+from worker.postgres.pool import connect
 
 __all__ = ["app"]
 
@@ -77,7 +77,7 @@ def plan(
 def apply(
     users: Users = None,
     restart: Annotated[bool, typer.Option("--restart", help="From the first user, not from where it stopped.")] = False,
-    batch: Annotated[int, typer.Option(min=1, max=5000, help="Users a transaction.")] = everyone.BATCH,
+    batch: Annotated[int, typer.Option(min=1, max=5000, help="Users a transaction.")] = recompute_all.BATCH,
     as_json: Json = False,
 ) -> None:
     """Compute users anew, with the settings of this environment: give workers the same first, for they compute too.
@@ -88,13 +88,13 @@ def apply(
     if users:
         _apply_to(settings, users, as_json=as_json)
         return
-    done: everyone.Progress | None = None
+    done: recompute_all.Progress | None = None
     if not as_json:
         say(f"Computing by the products' metadata in the mirror, and {_words_of(settings)}.")
     try:
         with _bar(quiet=as_json) as bar:
             task = bar.add_task("users", total=None)
-            steps = everyone.apply(
+            steps = recompute_all.apply(
                 lambda: connect(settings, application="apply"), policy_of(settings), restart=restart, batch=batch
             )
             for done in steps:
@@ -118,7 +118,7 @@ def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> N
     with connect(settings, application="apply") as conn:
         chosen = _chosen(conn, users) or []
         with conn.transaction():
-            changed = membership.compute(conn, chosen, policy_of(settings), concerned_only=True)
+            changed = compute.compute(conn, chosen, policy_of(settings), concerned_only=True)
     if as_json:
         say_json({"users": len(chosen), "changed": len(changed)})
     else:
@@ -131,7 +131,7 @@ def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str
     if not users:
         return None
     ids = [find(conn, user)["id"] for user in users]
-    if left := sorted(set(ids) - everyone.concerned(conn, ids)):
+    if left := sorted(set(ids) - recompute_all.concerned(conn, ids)):
         fail(
             f"{', '.join(left)}: no customer is linked, no override given and no organization paid for, so nothing is ever "
             "computed (`stripe-sync link CUSTOMER USER` links one)"
@@ -143,7 +143,7 @@ def _planned(
     conn: psycopg.Connection, settings: Settings, only: Collection[str] | None, tally: _Tally
 ) -> Iterator[tuple[str, Outcome]]:
     """Who would change, in the order of their ids, counted on the way."""
-    for piece in everyone.plan(conn, policy_of(settings), only=only):
+    for piece in recompute_all.plan(conn, policy_of(settings), only=only):
         tally.users += piece.users
         for user, outcome in piece.changing.items():
             tally.add(outcome)

@@ -8,14 +8,16 @@ from typing import Annotated
 import psycopg
 import typer
 
-from worker import config, log
-from worker.celery_app import BACKFILL, EVENTS, PERIODIC
 from worker.cli import db, erase, events, everyone, membership, sync, why
 from worker.cli.output import fail, say_json, say_table
-from worker.config import Settings
-from worker.errors import SyncError
-from worker.store import health
-from worker.store.pool import READ_ONLY, connect, hint
+from worker.config import settings as config
+from worker.config.errors import SyncError
+from worker.config.settings import Settings
+from worker.jobs import status as status_
+from worker.jobs.celery_app import BACKFILL, EVENTS, PERIODIC
+from worker.observe import log
+from worker.postgres import inventory
+from worker.postgres.pool import READ_ONLY, connect, hint
 
 __all__ = ["main"]
 
@@ -59,9 +61,9 @@ def _settings(*, needs_webhook_secret: bool = False) -> Settings:
 @app.command()
 def web() -> None:
     """Serve the door: POST /webhooks/stripe, health, metrics and status."""
-    from worker import web as web_process
+    from worker.web import app as web_app
 
-    web_process.serve(_settings(needs_webhook_secret=True))
+    web_app.serve(_settings(needs_webhook_secret=True))
 
 
 @app.command()
@@ -70,7 +72,7 @@ def worker(
     queues: Annotated[str, typer.Option(help="Which queues to serve.")] = f"{EVENTS},{PERIODIC},{BACKFILL}",
 ) -> None:
     """Apply events and do periodic work. As many as wanted, on as many machines as wanted."""
-    from worker import celery_app, tasks
+    from worker.jobs import celery_app, tasks
 
     settings = _settings()
     celery = celery_app.make(settings)
@@ -92,7 +94,7 @@ def worker(
 @app.command()
 def beat() -> None:
     """Send the ticks of periodic work. One is enough; two do no harm."""
-    from worker import celery_app
+    from worker.jobs import celery_app
 
     settings = _settings()
     log.get("beat").info("beat.started")
@@ -127,9 +129,9 @@ def sandbox(context: typer.Context) -> None:
 def status(as_json: Json = False) -> None:
     """How far behind, what is parked or unsettled, what ran last, who is alive."""
     with connect(_settings(), application="status") as conn:
-        if health.revision(conn) is None:
+        if inventory.revision(conn) is None:
             fail("the database has no tables of ours yet: run `stripe-sync db migrate`")
-        found = health.status(conn)
+        found = status_.status(conn)
     if as_json:
         say_json(found)
     else:

@@ -7,14 +7,13 @@ import psycopg
 import typer
 
 from schema.membership import UserRole
-from worker import membership
 from worker.cli.output import fail, say, say_json, say_table
 from worker.cli.people import find, quiet_settings
-from worker.config import Settings
-from worker.store import facts, links
-from worker.store import membership as store
-from worker.store.pool import connect
-from worker.tasks import policy_of
+from worker.config.settings import Settings
+from worker.jobs.tasks import policy_of
+from worker.membership import compute
+from worker.membership.store import links, load_facts, save
+from worker.postgres.pool import connect
 
 __all__ = ["register"]
 
@@ -46,12 +45,12 @@ def override(
     settings = quiet_settings()
     with connect(settings, application="override") as conn, conn.transaction():
         found = find(conn, user)
-        held = store.lift_override(conn, found["id"]) if role is None else True
+        held = save.lift_override(conn, found["id"]) if role is None else True
         if not held:
             fail(f"{found['id']} has no override")
         if role is not None:
-            store.save_override(conn, found["id"], UserRole(role), until=ends, note=note)
-        membership.compute(conn, [found["id"]], policy_of(settings))
+            save.save_override(conn, found["id"], UserRole(role), until=ends, note=note)
+        compute.compute(conn, [found["id"]], policy_of(settings))
         now = find(conn, found["id"])
     said = (
         "is lifted" if role is None else f"is {role} " + (f"until {ends:%Y-%m-%d %H:%M %Z}" if ends else "until lifted")
@@ -100,12 +99,12 @@ def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str
             f"count for {user}, {before} is computed without them, tokens that were granted stay where they are"
         )
     # Both are locked, in the order of their ids, before anything of them is written.
-    facts.lock_users(conn, [user, *([before] if before else [])])
+    load_facts.lock_users(conn, [user, *([before] if before else [])])
     links.link_by_hand(conn, customer, user)
     policy = policy_of(settings)
-    membership.recompute(conn, [customer], policy)
+    compute.recompute(conn, [customer], policy)
     if before is not None:
-        membership.compute(conn, [before], policy)
+        compute.compute(conn, [before], policy)
     said = f", and no longer {before}" if before else ""
     say(f"{customer} is {user}{said}; their role is {find(conn, user)['role']}.")
 
@@ -125,7 +124,7 @@ def setup_admin(
         if found["role"] == UserRole.ADMIN:
             say(f"{wanted} is ADMIN already.")
             return
-        store.make_admin(conn, found["id"])
+        save.make_admin(conn, found["id"])
     say(f"{wanted} is ADMIN now, and was {found['role']}.")
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from worker import config, log
 from worker.cli.output import fail
-from worker.config import Settings
+from worker.config import settings as config
+from worker.config.settings import Settings
+from worker.observe import log
 
 __all__ = ["find", "quiet_settings"]
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 import schema.roles
-from worker import config
 from worker.cli.output import fail
-from worker.store.pool import session_settings
+from worker.config import settings
+from worker.postgres.pool import session_settings
 
 __all__ = ["roles"]
 
@@ -23,7 +23,7 @@ def roles(
     named = [name for name in (owner, worker, application, reader) if name is not None]
     if "" in named or len(set(named)) < len(named):
         fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")
-    said = session_settings(config.load())
+    said = session_settings(settings.load())
     sys.stdout.write(
         schema.roles.statements(owner=owner, worker=worker, application=application, reader=reader, settings=said)
     )

@@ -10,15 +10,19 @@ import psycopg
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from worker import audit, config, log, reconcile, refresh, user_sync
 from worker.cli.output import say, say_json
 from worker.cli.people import find, quiet_settings
-from worker.core.membership.answer import Answer
-from worker.listing import Listing, Tally, read_whole
-from worker.store import access, runs
-from worker.store.pool import connect
-from worker.stripe_api import Stripe
-from worker.tasks import policy_of
+from worker.config import settings as config
+from worker.jobs.tasks import policy_of
+from worker.observe import log
+from worker.on_access import store as access_store
+from worker.on_access import sync_user
+from worker.on_access.freshness import Answer
+from worker.postgres import runs
+from worker.postgres.pool import connect
+from worker.stripe_api.client import Stripe
+from worker.writers import audit, reconcile, refresh_catalogue
+from worker.writers.list_pass import Listing, Tally, read_whole
 
 __all__ = ["app"]
 
@@ -33,7 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def products(as_json: Json = False) -> None:
     """The catalogue: all products and prices, in all states."""
-    _run({refresh.JOB: refresh.CATALOGUE}, as_json=as_json)
+    _run({refresh_catalogue.JOB: refresh_catalogue.CATALOGUE}, as_json=as_json)
 
 
 @app.command()
@@ -59,10 +63,10 @@ def user(
             return contextlib.nullcontext(conn)
 
         found = find(conn, user)["id"]
-        before = access.customers(conn, found)[1]
+        before = access_store.customers(conn, found)[1]
         if not as_json:
             say(f"Asking Stripe for {found}: the subscriptions of {', '.join(before) or 'no customer yet'}.")
-        tally = user_sync.force(
+        tally = sync_user.force(
             connections,
             lambda: Stripe.from_settings(settings),
             policy,
@@ -70,7 +74,7 @@ def user(
             seconds=USER_SECONDS,
             checkout_session=checkout_session,
         )
-        stored, customers = user_sync.stored(connections, found, policy), access.customers(conn, found)[1]
+        stored, customers = sync_user.stored(connections, found, policy), access_store.customers(conn, found)[1]
     answer = Answer(stored, stale=not stored.is_fresh(stored.since(USER_SECONDS)))
     if as_json:
         say_json({"user": found, "customers": list(customers), **answer.as_dict(), **(tally or Tally()).as_dict()})

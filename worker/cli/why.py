@@ -9,13 +9,13 @@ import typer
 
 from worker.cli.output import fail, say, say_json
 from worker.cli.people import find, quiet_settings
-from worker.core.membership import wording
-from worker.core.membership.evidence import Customer, Schedule, Source
-from worker.core.membership.explain import Balance, Column, Explanation, Standing
-from worker.core.membership.outcome import Change
-from worker.store.pool import connect, snapshot
-from worker.tasks import policy_of
-from worker.why import why
+from worker.jobs.tasks import policy_of
+from worker.membership.rules import wording
+from worker.membership.rules.evidence import Customer, Schedule, Source
+from worker.membership.rules.explain import Balance, Column, Explanation, Standing
+from worker.membership.rules.outcome import Change
+from worker.membership.why import why
+from worker.postgres.pool import connect, snapshot
 
 __all__ = ["register"]
 

@@ -13,8 +13,8 @@ from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
 
+from worker.config.errors import Permanent
 from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
-from worker.errors import Permanent
 
 __all__ = ["Setup", "run", "setup"]
 

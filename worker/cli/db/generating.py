@@ -12,10 +12,10 @@ import schema
 from migrations import drizzle
 from migrations.generate import NothingToGenerate
 from migrations.generate import generate as generate_revision
-from worker import config
 from worker.cli.db import target
 from worker.cli.output import fail, say
-from worker.store.pool import owner_conninfo
+from worker.config import settings as config
+from worker.postgres.pool import owner_conninfo
 
 __all__ = ["generate"]
 

@@ -10,13 +10,13 @@ from alembic.script import Script
 from sqlalchemy.exc import DBAPIError
 
 import migrations
-from worker import config
 from worker.cli import adopt
 from worker.cli.db import target
 from worker.cli.output import fail, say
-from worker.config import Settings
-from worker.store import health, inventory
-from worker.store.pool import owner_conninfo
+from worker.config import settings as config
+from worker.config.settings import Settings
+from worker.postgres import inventory
+from worker.postgres.pool import owner_conninfo
 
 __all__ = ["migrate", "rollback"]
 
@@ -49,7 +49,7 @@ def migrate(
             adopt.set_up_mirror_alone(settings)
         else:
             _move(settings, conn, lambda url: migrations.migrate(url, to), pending)
-        say(f"The database ({settings.app_env}) is at {health.revision(conn)}, from {before or 'nothing'}.")
+        say(f"The database ({settings.app_env}) is at {inventory.revision(conn)}, from {before or 'nothing'}.")
 
 
 def rollback(
@@ -73,7 +73,7 @@ def rollback(
         target.confirm(settings, "Take it back?", yes=yes)
         down = undone[-1].down_revision or "base"
         _move(settings, conn, lambda url: migrations.downgrade(url, str(down)), undone)
-        say(f"The database ({settings.app_env}) is at {health.revision(conn) or 'nothing'}, from {before}.")
+        say(f"The database ({settings.app_env}) is at {inventory.revision(conn) or 'nothing'}, from {before}.")
 
 
 def _above(before: str | None, to: str) -> list[Script]:
@@ -121,7 +121,7 @@ def _move(settings: Settings, conn: psycopg.Connection, run: Callable[[str], Non
 
 
 def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> list[str]:
-    at = health.revision(conn)
+    at = inventory.revision(conn)
     upwards = len(steps) < 2 or steps[0].revision < steps[-1].revision
     reached = [one.revision if upwards else one.down_revision for one in steps]
     failed = steps[reached.index(at) + 1] if at in reached else steps[0]

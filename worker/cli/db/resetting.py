@@ -9,11 +9,12 @@ import migrations
 import schema
 from migrations import enums
 from schema.functions import FUNCTIONS
-from worker import config
+from worker.adoption import store as adoption_store
 from worker.cli.db import target
 from worker.cli.output import fail, say
-from worker.store import adoption, inventory
-from worker.store.pool import owner_conninfo
+from worker.config import settings as config
+from worker.postgres import inventory
+from worker.postgres.pool import owner_conninfo
 
 __all__ = ["reset"]
 
@@ -24,7 +25,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False
     target.refuse_production(settings, "reset")
     with target.owner(settings) as conn:
         target.announce(settings, conn)
-        if adoption.adopted(conn) is not None:
+        if adoption_store.adopted(conn) is not None:
             fail("this database was adopted: its tables were the application's before. Nothing was changed.")
         there = set(inventory.tables_in(conn, "public"))
         ours = sorted(table.name for table in schema.metadata.tables.values() if table.schema is None)

@@ -7,11 +7,12 @@ import typer
 
 import migrations
 from migrations import drift, files
-from worker import config
+from worker.adoption import store as adoption_store
 from worker.cli.db import target
 from worker.cli.output import fail, say, say_json
-from worker.store import adoption, health, inventory
-from worker.store.pool import owner_conninfo
+from worker.config import settings as config
+from worker.postgres import inventory
+from worker.postgres.pool import owner_conninfo
 
 __all__ = ["check", "sql"]
 
@@ -20,11 +21,11 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     """At head? Does the database differ from the metadata? Each difference in words; exit code 1 where there is any."""
     settings = config.load()
     with target.owner(settings) as conn:
-        if adoption.adopted(conn) is not None:
+        if adoption_store.adopted(conn) is not None:
             fail(
                 "this database was adopted, and calls things its own way: `stripe-sync db adopt` says what fits and is missing"
             )
-        at, head = health.revision(conn), migrations.head()
+        at, head = inventory.revision(conn), migrations.head()
         indexes = inventory.invalid_indexes(conn)
         if not as_json:
             target.announce(settings, conn)

@@ -23,17 +23,17 @@ from psycopg.rows import scalar_row
 from pydantic import SecretStr
 
 import migrations
-from worker import fetch
-from worker.apply import compute_waiting
-from worker.arrival import arrival_of
 from worker.cli.db import target
 from worker.cli.output import fail, say, say_table
 from worker.cli.people import quiet_settings
-from worker.config import Settings
-from worker.store import inbox
-from worker.store.pool import connect_as_owner
-from worker.stripe_api import Stripe
-from worker.tasks import applier_of, policy_of
+from worker.config.settings import Settings
+from worker.inbox import store as inbox
+from worker.jobs.tasks import applier_of, policy_of
+from worker.postgres.pool import connect_as_owner
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.envelope import read_envelope
+from worker.writers import refetch
+from worker.writers.apply import compute_waiting
 
 __all__ = ["seed"]
 
@@ -201,17 +201,17 @@ def _played(base: str) -> list[str]:
 
 def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> None:
     """As the door and the workers do, and those that run may help: what events leave uncertain is asked for."""
-    arrivals = {arrival.id: arrival for arrival in map(arrival_of, bodies)}
-    inbox.store(conn, list(arrivals.values()))
+    envelopes = {envelope.id: envelope for envelope in map(read_envelope, bodies)}
+    inbox.store(conn, list(envelopes.values()))
     stripe, policy = Stripe.from_settings(settings), policy_of(settings)
     deadline = time.monotonic() + _WAIT_SECONDS
     try:
         while True:
             applier_of(settings).drain(conn)
-            fetch.drain(conn, stripe, policy, go_on=lambda: time.monotonic() < deadline)
+            refetch.drain(conn, stripe, policy, go_on=lambda: time.monotonic() < deadline)
             computed = compute_waiting(conn, policy)
             waiting = conn.execute(
-                "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(arrivals),)
+                "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(envelopes),)
             ).fetchone()
             asked_for = conn.execute("select count(*) from sync.asks").fetchone()
             if waiting == asked_for == (0,) and computed:

@@ -9,9 +9,9 @@ from alembic.script import Script
 
 import migrations
 from worker.cli.output import fail, say
-from worker.config import AppEnv, Settings
-from worker.store import health
-from worker.store.pool import owner_conninfo
+from worker.config.settings import AppEnv, Settings
+from worker.postgres import inventory
+from worker.postgres.pool import owner_conninfo
 
 __all__ = ["announce", "confirm", "known_revision", "list_revisions", "owner", "refuse_production", "title"]
 
@@ -48,7 +48,7 @@ def refuse_production(settings: Settings, command: str) -> None:
 
 def known_revision(conn: psycopg.Connection) -> str | None:
     """The revision that the database is at; ends the command where this release does not know it."""
-    at = health.revision(conn)
+    at = inventory.revision(conn)
     if at is not None and at not in {one.revision for one in migrations.revisions()}:
         fail(
             f"the database is at revision {at}, which this release does not know (its newest is {migrations.head()}): "

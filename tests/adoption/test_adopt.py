@@ -1,0 +1,161 @@
+"""Adoption, and the life after it: nothing that is there changes, and what Stripe tells arrives in the application's tables."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from schema.names import Names
+from tests.adoption.applications import BY_HAND, DRIZZLE, DRIZZLE_NAMES, PRISMA, PRISMA_NAMES
+from tests.adoption.catalogue import everything
+from tests.adoption.conftest import Application
+from tests.adoption.names import EVERYTHING_ELSE
+from tests.factories import NOW, customer, event, invoice, line_item, payment_intent, price, product, subscription
+from worker.adoption.rules.findings import Verdict
+from worker.membership import compute
+
+New = Callable[[str], Application]
+
+
+def sign_up(**more: str) -> list[dict[str, object]]:
+    """Jenny's: product and price, customer, subscription, its paid invoice and the payment."""
+    start = int(datetime.now(UTC).timestamp()) - 60
+    end = start + 31 * 86_400
+    lines = [line_item(period_start=start, period_end=end)]
+    return [
+        event("product.created", product()),
+        event("price.created", price()),
+        event("customer.created", customer(**more)),
+        event("customer.subscription.created", subscription(period_start=start, period_end=end)),
+        event("invoice.paid", invoice(lines=lines)),
+        event("payment_intent.succeeded", payment_intent()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [(DRIZZLE, DRIZZLE_NAMES), (PRISMA, PRISMA_NAMES), (BY_HAND, Names()), ("", Names()), ("", EVERYTHING_ELSE)],
+)
+def test_what_was_there_stays_and_doing_it_again_changes_nothing(application: New, sql: str, names: Names) -> None:
+    app = application(sql)
+    before = set(everything(app.database))
+
+    app.adopt(names)
+    once, record = everything(app.database), app.sql("select value from sync.cursors where name = 'adopted'")
+    again = app.adopt(names)
+
+    # A label that is added to an enum is the one line that may differ.
+    assert {line for line in before - set(once) if not line.startswith("type ")} == set()
+    assert (again.added, again.overrides) == (0, 0)
+    assert everything(app.database) == once
+    assert app.sql("select value from sync.cursors where name = 'adopted'") == record
+    assert app.look(names).of(Verdict.MISSING, Verdict.CONFLICT) == []
+
+
+def test_an_adopted_drizzle_application_gets_its_member(application: New) -> None:
+    app = application(DRIZZLE)
+    app.adopt(DRIZZLE_NAMES)
+
+    app.apply(*sign_up())
+
+    assert app.sql('select id, role::text, tokens, stripe_product_id from "user" order by id') == [
+        ("comped", "PREMIUM", 0, None),
+        ("jenny", "PREMIUM", 1000, "prod_pro"),
+        ("mod", "MODERATOR", 0, None),
+    ]
+    assert app.sql("select user_id, status from user_subscriptions") == [("jenny", "active")]
+    assert app.sql("select consume_tokens('jenny', 400)") == [(True,)]
+    assert app.sql("select token_balance('jenny')") == [(600,)]
+    assert app.sql("select count(*) from session") == [(1,)]
+
+
+def test_an_adopted_prisma_application_gets_its_member(application: New) -> None:
+    app = application(PRISMA)
+    app.adopt(PRISMA_NAMES)
+
+    app.apply(*sign_up())
+
+    assert app.sql('select id, role::text, tokens, "stripeProductId" from "User" order by id') == [
+        ("jenny", "PREMIUM", 1000, "prod_pro"),
+        ("john", "USER", 0, None),
+    ]
+    assert app.sql('select "userId", status, "stripePriceId" from "Subscription"') == [
+        ("jenny", "active", "price_pro_monthly")
+    ]
+    assert app.sql('select "currentPeriodEnd" at time zone \'UTC\' = u.at from "Subscription", '
+                   "(select current_period_end as at from stripe.subscriptions) as u") == [(True,)]  # fmt: skip
+    assert app.sql("select user_id, amount from payment_history")
+
+
+def test_roles_that_the_application_gave_itself_are_never_touched(application: New) -> None:
+    app = application(DRIZZLE)
+    app.adopt(DRIZZLE_NAMES)
+
+    app.apply(*sign_up(user_id="mod"))
+
+    assert app.sql("""select role::text, tokens, stripe_product_id from "user" where id = 'mod'""") == [
+        ("MODERATOR", 1000, "prod_pro")
+    ]
+
+
+def test_whoever_is_premium_stays_so_by_an_override(application: New) -> None:
+    app = application(BY_HAND)
+
+    done = app.adopt()
+    app.apply(event("customer.created", customer()))
+
+    assert done.overrides == 2
+    assert app.sql("select user_id, role::text, note from sync.overrides order by user_id") == [
+        ("comped", "PREMIUM", "adopted"),
+        ("jenny", "PREMIUM", "adopted"),
+    ]
+    assert app.sql("select id, role from users order by id") == [
+        ("boss", "ADMIN"),
+        ("comped", "PREMIUM"),
+        ("jenny", "PREMIUM"),
+    ]
+
+
+@pytest.mark.parametrize(("held", "after"), [(0, 1000), (7, 7)])
+def test_what_the_application_granted_itself_is_not_granted_again(application: New, held: int, after: int) -> None:
+    app = application(BY_HAND + f"update users set tokens = {held};")
+    app.adopt()
+
+    app.apply(*sign_up())
+
+    assert app.sql("select tokens from users where id = 'jenny'") == [(after,)]
+    assert len(app.sql("select source_key from sync.token_grants where user_id = 'jenny'")) == 1
+
+
+def test_a_whole_life_is_led_on_tables_of_other_names(application: New) -> None:
+    app = application("")
+    app.adopt(EVERYTHING_ELSE)
+    app.sql("""insert into "User" (id, email, "emailVerified") values ('jenny', 'jenny@example.com', now())""")
+    row = 'select role::text, "membershipStatus"::text, "stripeProductId", "the credits" from "User"'
+
+    app.apply(*sign_up())
+    subscribed = app.sql(row)
+    app.sql("select consume_tokens('jenny', 300)")
+    app.apply(event("customer.subscription.deleted", subscription(status="canceled"), created=NOW + 60))
+    ended = app.sql(row)
+    app.sql("""update "User" set "tokensExpiresAt" = now() - interval '1 hour'""")
+    swept = compute.sweep_expired(app.daemon(), go_on=lambda: True)
+
+    assert subscribed == [("PREMIUM", "ACTIVE", "prod_pro", 1000)]
+    assert ended == [("USER", "CANCELED", None, 700)]
+    assert (swept, app.sql("select token_balance('jenny')")) == (1, [(0,)])
+    assert app.sql('select "userId", status from "UserSubscription"') == [("jenny", "canceled")]
+    assert app.sql('select "userId", amount > 0 from "PaymentHistory"') == [("jenny", True)]
+    app.sql('delete from "User"')
+    assert app.sql('select count(*) from "UserSubscription"') == app.sql("select count(*) from sync.alarms") == [(0,)]
+
+
+def test_who_became_premium_by_paying_gets_no_override_when_it_is_done_again(application: New) -> None:
+    app = application(DRIZZLE)
+    app.adopt(DRIZZLE_NAMES)
+    app.apply(*sign_up())
+
+    again = app.adopt(DRIZZLE_NAMES)
+
+    assert again.overrides == 0
+    assert app.sql("select user_id from sync.overrides") == [("comped",)]

@@ -1,0 +1,135 @@
+"""Revisions that come after an adoption find the tables they know, and leave the application's names as they were."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+
+import migrations
+from tests.adoption.applications import BY_HAND, DRIZZLE, DRIZZLE_NAMES, PRISMA, PRISMA_NAMES
+from tests.adoption.catalogue import everything
+from tests.adoption.conftest import Application
+from tests.adoption.names import EVERYTHING_ELSE
+
+New = Callable[[str], Application]
+
+# It touches what an adoption moves about: a table of another name, columns of other names, one that is left out, a type.
+REVISION = """
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9999", {head!r}, None, None
+
+def upgrade():
+    op.execute("alter table users add column locale text")
+    op.execute("create index ix_users_locale on public.users (locale, email_verified)")
+    op.execute("alter table accounts add column note user_role")
+    op.execute("update users set name = 'migrated ' || id")
+    op.execute("alter table sync.recompute add column why text")
+
+def downgrade():
+    op.execute("alter table sync.recompute drop column why")
+    op.execute("alter table accounts drop column note")
+    op.execute("alter table users drop column locale")
+"""
+FAILING = """
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9999", {head!r}, None, None
+
+def upgrade():
+    op.execute("alter table users add column locale text")
+    op.execute("select 1 / 0")
+"""
+
+
+def later(database: str, folder: Path, revision: str) -> Config:
+    """Alembic's configuration with one revision more."""
+    (folder / "r9999.py").write_text(revision.format(head=migrations.head()))
+    config = migrations.configuration(database)
+    versions = Path(migrations.__file__).parent / "versions"
+    config.set_main_option("version_locations", f"{versions}\n{folder}")
+    return config
+
+
+def test_a_later_revision_reaches_tables_of_other_names(application: New, tmp_path: Path) -> None:
+    app = application(PRISMA)
+    app.adopt(PRISMA_NAMES)
+    before = everything(app.database)
+
+    config = later(app.database, tmp_path, REVISION)
+    command.upgrade(config, "head")
+    up = everything(app.database)
+    held = app.sql('select id, name from "User" order by id')
+    command.downgrade(config, "-1")
+
+    assert held == [("jenny", "migrated jenny"), ("john", "migrated john")]
+    assert any('ix_users_locale ON public."User" USING btree (locale, "emailVerified")' in line for line in up)
+    assert {line for line in before if line not in up} == set()
+    assert everything(app.database) == before
+
+
+def test_a_later_revision_leaves_strangers_of_our_names_alone(application: New, tmp_path: Path) -> None:
+    app = application(
+        DRIZZLE + "create table users (id int, email_verified int); create index pk_accounts on users (id);"
+    )
+    app.adopt(DRIZZLE_NAMES)
+    before = everything(app.database)
+
+    config = later(app.database, tmp_path, REVISION)
+    command.upgrade(config, "head")
+    up = everything(app.database)
+    command.downgrade(config, "-1")
+
+    assert {line for line in before if line not in up} == set()
+    assert everything(app.database) == before
+
+
+def test_a_later_revision_reaches_a_mirror_alone(application: New, tmp_path: Path) -> None:
+    app = application("create table users (id int primary key); create type user_role as enum ('a');")
+    app.adopt(is_membership=False)
+    before = everything(app.database)
+
+    config = later(app.database, tmp_path, REVISION)
+    command.upgrade(config, "head")
+    up = everything(app.database)
+    command.downgrade(config, "-1")
+
+    assert [line for line in up if line.startswith("column public.users")] == [
+        line for line in before if line.startswith("column public.users")
+    ]
+    assert any(line.startswith("column sync_names.users.locale") for line in up)
+    assert everything(app.database) == before
+
+
+def test_a_later_revision_that_fails_leaves_everything_as_it_was(application: New, tmp_path: Path) -> None:
+    app = application(PRISMA)
+    app.adopt(PRISMA_NAMES)
+    before = everything(app.database)
+
+    with pytest.raises(Exception, match="division by zero"):
+        command.upgrade(later(app.database, tmp_path, FAILING), "head")
+
+    assert everything(app.database) == before
+
+
+def test_an_adopted_database_never_goes_back_to_nothing(application: New) -> None:
+    app = application(BY_HAND)
+    app.adopt()
+    before = everything(app.database)
+
+    with pytest.raises(migrations.Refused, match="was adopted"):
+        migrations.downgrade(app.database, "base")
+
+    steps = len(list(Path(migrations.__file__).parent.glob("versions/0*.py")))
+    with pytest.raises(Exception, match=r"was adopted|does not exist"):
+        migrations.downgrade(app.database, f"-{steps}")
+
+    assert everything(app.database) == before
+    assert app.sql("select count(*) from users") == [(3,)]
+
+
+def test_the_metadata_is_found_whole_under_other_names(application: New) -> None:
+    app = application("")
+    app.adopt(EVERYTHING_ELSE)
+
+    command.check(migrations.configuration(app.database))

@@ -1,0 +1,63 @@
+"""MEMBERSHIP=off: what Stripe holds is mirrored, and nothing of `public` is written, read or needed."""
+
+from collections.abc import Callable
+
+from schema.names import Names
+from tests.adoption.applications import PRISMA, PRISMA_NAMES
+from tests.adoption.catalogue import everything
+from tests.adoption.conftest import Application
+from tests.adoption.test_adopt import sign_up
+
+New = Callable[[str], Application]
+
+# Somebody's database where even our names mean something else.
+STRANGE = "create table users (id int primary key); create type user_role as enum ('a'); insert into users values (7);"
+
+
+def test_nothing_of_public_changes_and_the_mirror_fills(application: New) -> None:
+    app = application(STRANGE)
+    before = everything(app.database, "public")
+
+    app.adopt(is_membership=False)
+    again = app.adopt(is_membership=False)
+    app.apply(*sign_up(user_id="7"), off=True)
+
+    assert again.added == 0
+    assert everything(app.database, "public") == before
+    assert app.sql("select id, status from stripe.subscriptions") == [("sub_1", "active")]
+    for table in (
+        "sync.customer_links",
+        "sync.recompute",
+        "sync.alarms",
+        "sync_names.users",
+        "sync_names.stripe_products",
+    ):
+        assert app.sql(f"select count(*) from {table}") == [(0,)]
+
+
+def test_users_that_come_later_get_what_the_mirror_holds(application: New) -> None:
+    app = application("")
+    app.adopt(is_membership=False)
+    app.apply(*sign_up(), off=True)
+    app.sql(PRISMA.replace("default 'USER'", "default 'USER'"))
+
+    done = app.adopt(PRISMA_NAMES)
+    app.apply()
+
+    assert done.overrides == 0
+    assert app.sql('select id, role::text, tokens from "User" order by id') == [
+        ("jenny", "PREMIUM", 1000),
+        ("john", "USER", 0),
+    ]
+    assert app.sql("select id from stripe_products") == [("prod_pro",)]
+    assert app.adopt(PRISMA_NAMES).added == 0
+
+
+def test_a_mirror_alone_that_gets_users_of_our_own_equals_a_migrated_database(application: New, database: str) -> None:
+    app = application("")
+    app.adopt(is_membership=False)
+
+    app.adopt(Names())
+
+    assert everything(app.database, "public", "sync", "stripe") == everything(database, "public", "sync", "stripe")
+    assert [line for line in everything(app.database, "sync_names") if not line.startswith("function ")] == []

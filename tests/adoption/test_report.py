@@ -1,0 +1,171 @@
+"""What is said of an application's database, before anything is changed."""
+
+from collections.abc import Callable
+
+import pytest
+
+from schema.names import Names
+from tests.adoption.applications import BY_HAND, DRIZZLE, DRIZZLE_NAMES, PRISMA, PRISMA_NAMES
+from tests.adoption.catalogue import everything
+from tests.adoption.conftest import Application
+from worker.adoption.adopt import NotAdoptable, Report
+from worker.adoption.rules.findings import Verdict
+
+New = Callable[[str], Application]
+
+
+def said(report: Report, table: str, what: str) -> tuple[str, str]:
+    found = [(one.verdict.value, one.said) for one in report.findings if (one.table, one.what) == (table, what)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def conflicts(report: Report) -> dict[str, str]:
+    return {f"{one.table} {one.what}": one.said for one in report.of(Verdict.CONFLICT)}
+
+
+def test_tables_of_other_names_are_asked_about_rather_than_doubled(application: New) -> None:
+    report = application(DRIZZLE).look()
+
+    assert list(conflicts(report)) == ["users table"]
+    assert '[membership.tables] (users = "user")' in conflicts(report)["users table"]
+
+
+def test_columns_of_other_names_are_asked_about_rather_than_doubled(application: New) -> None:
+    report = application(DRIZZLE).look(Names(tables={"users": "user"}))
+
+    assert list(conflicts(report)) == ["users column email_verified"]
+    assert '"emailVerified"' in conflicts(report)["users column email_verified"]
+
+
+def test_an_application_of_drizzle_and_auth_js_can_be_adopted(application: New) -> None:
+    report = application(DRIZZLE).look(DRIZZLE_NAMES)
+
+    assert conflicts(report) == {}
+    assert said(report, "users", "column email_verified") == ("fits", 'is "emailVerified"')
+    assert said(report, "users", "column role") == ("fits", "the enum role stands for user_role")
+    assert said(report, "users", "values of role")[1].startswith("1 users hold roles of the application's own")
+    assert said(report, "users", "column tokens") == ("missing", "tokens INTEGER DEFAULT 0 NOT NULL is added")
+    assert said(report, "accounts", "table")[0] == "left"
+
+
+def test_an_application_of_prisma_can_be_adopted(application: New) -> None:
+    report = application(PRISMA).look(PRISMA_NAMES)
+
+    assert conflicts(report) == {}
+    assert said(report, "users", "column role") == ("missing", 'the labels PREMIUM are added to the enum "Role"')
+    assert said(report, "users", "column created_at")[0] == "differs" or said(report, "users", "column created_at")
+    assert said(report, "user_subscriptions", "column current_period_end")[1].endswith(
+        "holds times in UTC, as Prisma reads them"
+    )
+    assert said(report, "stripe_customers", "foreign key user_id")[0] == "differs"
+    assert said(report, "users", "unique (email)") == ("fits", "")
+
+
+def test_an_application_by_hand_can_be_adopted(application: New) -> None:
+    report = application(BY_HAND).look()
+
+    assert conflicts(report) == {}
+    assert said(report, "users", "column id") == ("fits", "")
+    assert said(report, "users", "column tokens") == ("fits", "")
+    assert said(report, "users", "column role")[0] == "differs"
+    assert said(report, "users", "index ix_users_email_folded") == ("fits", "")
+    assert said(report, "stripe_customers", "foreign key user_id")[0] == "missing"
+    assert said(report, "stripe_customers", "unique (user_id)")[0] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("sql", "where", "says"),
+    [
+        ("create table users (id uuid primary key)", "users column id", "is uuid, and ids are text here"),
+        ("create table users (id serial primary key)", "users column id", "is integer, and ids are text here"),
+        ("create table users (name text)", "users column id", "name the column under [membership.columns.users]"),
+        ("create view users as select 'a' as id", "users table", "is a view"),
+        (
+            "create table users (id text primary key, email_verified boolean)",
+            "users column email_verified",
+            "every user would count as verified",
+        ),
+        (
+            "create table users (id text primary key, tokens_expires_at timestamp(3))",
+            "users column tokens_expires_at",
+            "change it to timestamptz",
+        ),
+        ("create table users (id text primary key, tokens numeric)", "users column tokens", "has to be integer"),
+        (
+            "create table users (id text primary key, role text not null default 'user')",
+            "users column role",
+            "let the default be USER",
+        ),
+        (
+            "create table users (id text primary key, tokens int)",
+            "users column tokens",
+            "may be null and has no default",
+        ),
+        (
+            "create table users (id text primary key, tokens int default 0); insert into users values ('a', null)",
+            "users nulls of tokens",
+            "1 users have null there",
+        ),
+        (
+            "create table users (id text primary key, membership_status text not null default 'ACTIVE');"
+            "insert into users values ('a', 'FROZEN')",
+            "users values of membership_status",
+            "1 users hold a status that is none of",
+        ),
+        (
+            "create table stripe_products (id text primary key, name text not null, sku text not null)",
+            "stripe_products column sku",
+            "so no row of ours could be added",
+        ),
+        (
+            "create table stripe_products (id text primary key, name text not null, description text not null)",
+            "stripe_products column description",
+            "drop not null",
+        ),
+        (
+            "create table stripe_prices (id text primary key, product_id text, currency text not null default 'usd')",
+            "stripe_prices column currency",
+            "Stripe may have nothing for it",
+        ),
+        (
+            "create table stripe_products (id text primary key, name text, metadata json)",
+            "stripe_products column metadata",
+            "has to be jsonb",
+        ),
+        (
+            "create table stripe_customers (id text primary key, user_id text, stripe_customer_id text);"
+            "insert into stripe_customers values ('1', 'a', 'cus'), ('2', 'a', 'cus')",
+            "stripe_customers unique (stripe_customer_id)",
+            "1 values are there more than once: mend them first",
+        ),
+        ("create schema stripe; create table stripe.customers (id text)", " schema stripe", "rename that one"),
+        (
+            "create function token_balance(text) returns int language sql as 'select 1'",
+            " function token_balance",
+            "is not ours",
+        ),
+    ],
+)  # fmt: skip
+def test_what_conflicts_is_told_with_its_mend_and_blocks(application: New, sql: str, where: str, says: str) -> None:
+    app = application(sql)
+    before = everything(app.database)
+
+    found = conflicts(app.look())
+    with pytest.raises(NotAdoptable) as refused:
+        app.adopt()
+
+    assert says in found[where], found
+    assert says in str(refused.value)
+    assert everything(app.database) == before
+
+
+def test_rows_that_refer_to_nobody_leave_a_foreign_key_out(application: New) -> None:
+    app = application(BY_HAND + "insert into stripe_customers values ('2', 'gone', 'cus_2');")
+
+    report = app.look()
+
+    assert said(report, "stripe_customers", "foreign key user_id") == (
+        "differs",
+        "1 rows refer to no row of users; it is not added",
+    )

@@ -1,0 +1,126 @@
+"""What a person decides about users, as an operator runs it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cli.conftest import Run
+from tests.factories import customer, event, product, subscription
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.stripe_api.event import read_event
+from worker.writers.record import record
+
+
+@pytest.fixture(autouse=True)
+def _people(conn: psycopg.Connection) -> None:
+    """Jenny, John, and a customer with a subscription who is nobody yet."""
+    conn.execute("insert into users (id, email) values ('jenny', 'Jenny@example.com'), ('john', 'john@example.com')")
+    made = [
+        event("product.created", product()),
+        event("customer.created", customer("cus_1")),
+        event("customer.subscription.created", subscription(customer="cus_1")),
+    ]
+    seen = [observation for each in made if (observation := observe(read_event(each))) is not None]
+    with conn.transaction():
+        record(conn, seen, Policy())
+
+
+def roles(conn: psycopg.Connection) -> dict[str, Any]:
+    return dict(conn.execute("select id, role::text from users").fetchall())
+
+
+def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.Connection) -> None:
+    day = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+
+    given = run("override", "jenny@example.com", "--role", "PREMIUM", "--until", day, "--note", "a friend")
+    held = roles(conn)
+    stored = conn.execute("select role::text, until::date::text, note from sync.overrides").fetchall()
+    alarms = conn.execute("select user_id from sync.alarms").fetchall()
+    lifted = run("override", "jenny", "--lift")
+
+    assert given.returncode == 0, given.stderr
+    assert day in given.stdout
+    assert held == {"jenny": "PREMIUM", "john": "USER"}
+    assert stored == [("PREMIUM", day, "a friend")]
+    assert alarms == [("jenny",)]
+    assert lifted.returncode == 0, lifted.stderr
+    assert roles(conn)["jenny"] == "USER"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["jenny"], "either --role"),
+        (["jenny", "--role", "ADMIN"], "neither USER nor PREMIUM"),
+        (["jenny", "--role", "PREMIUM", "--lift"], "either --role"),
+        (["jenny", "--role", "PREMIUM", "--until", "soon"], "neither a date"),
+        (["jenny", "--role", "PREMIUM", "--until", "2020-01-01"], "is over already"),
+        (["nobody", "--role", "PREMIUM"], "there is no user nobody"),
+        (["jenny", "--lift"], "jenny has no override"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused(
+    run: Run, conn: psycopg.Connection, words: list[str], says: str
+) -> None:
+    done = run("override", *words)
+
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert roles(conn) == {"jenny": "USER", "john": "USER"}
+
+
+def test_the_unlinked_are_listed_and_linked_by_hand_and_never_moved_silently(
+    run: Run, conn: psycopg.Connection
+) -> None:
+    listed = json.loads(run("link", "--list", "--json").stdout)
+    linked = run("link", "cus_1", "jenny")
+    first = roles(conn)
+    refused = run("link", "cus_1", "john")
+    moved = run("link", "cus_1", "john", "--force")
+    again = run("link", "cus_1", "john")
+
+    assert [(row["customer"], row["subscriptions"]) for row in listed] == [("cus_1", 1)]
+    assert linked.returncode == 0, linked.stderr
+    assert first == {"jenny": "PREMIUM", "john": "USER"}
+    assert refused.returncode == 1
+    assert "linked to jenny" in refused.stderr
+    assert "--force" in refused.stderr
+    assert moved.returncode == 0, moved.stderr
+    assert roles(conn) == {"jenny": "USER", "john": "PREMIUM"}
+    assert "already" in again.stdout
+    assert conn.execute("select user_id, source from sync.customer_links").fetchall() == [("john", "operator")]
+    assert conn.execute("select user_id from stripe_customers").fetchall() == [("john",)]
+    assert conn.execute("select user_id from user_subscriptions").fetchall() == [("john",)]
+    assert json.loads(run("link", "--list", "--json").stdout) == []
+
+
+def test_a_link_of_what_is_not_there_is_refused(run: Run) -> None:
+    for words, says in ((["cus_9", "jenny"], "no customer cus_9"), (["cus_1", "who"], "no user who"), ([], "--list")):
+        done = run("link", *words)
+
+        assert done.returncode == 1
+        assert says in done.stderr
+
+
+def test_an_existing_user_becomes_admin(run: Run, conn: psycopg.Connection) -> None:
+    named = run("setup-admin", "jenny@EXAMPLE.com")
+    by_setting = run("setup-admin", ADMIN_EMAIL="john@example.com")
+
+    assert (named.returncode, by_setting.returncode) == (0, 0), named.stderr
+    assert roles(conn) == {"jenny": "ADMIN", "john": "ADMIN"}
+    assert "already" in run("setup-admin", "jenny@example.com").stdout
+
+
+def test_nobody_becomes_admin_who_is_not_there_or_is_banned(run: Run, conn: psycopg.Connection) -> None:
+    conn.execute("update users set role = 'BANNED' where id = 'john'")
+
+    for words, says in (([], "ADMIN_EMAIL"), (["who@example.com"], "sign up"), (["john@example.com"], "BANNED")):
+        done = run("setup-admin", *words)
+
+        assert done.returncode == 1
+        assert says in done.stderr
+    assert roles(conn) == {"jenny": "USER", "john": "BANNED"}

@@ -1,0 +1,91 @@
+"""Fixtures for tests of the jobs: apply events through the inbox, and the sandbox as Stripe."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+import redis
+
+from tests import factories, sandboxes
+from tests.backends import Backend
+from tests.factories import Json
+from tests.processes import SECRET, eventually, sign
+from tests.sandboxes import Sandbox
+from worker.inbox import store as inbox
+from worker.membership import organizations
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.event import read_event
+from worker.stripe_api.rate_limit import RateLimiter
+from worker.web.webhook import read
+from worker.writers.apply import Applier, compute_waiting
+from worker.writers.record import record
+
+
+@pytest.fixture
+def apply(conn: psycopg.Connection) -> Callable[..., None]:
+    """Store these events as the door does, and drain the inbox."""
+
+    def run(*events: Json, batch_size: int = 500, policy: Policy | None = None) -> None:
+        bodies = [factories.encoded(event) for event in events]
+        now = 1_000
+        envelopes = [read(body, sign(body, timestamp=now), [SECRET], now=now) for body in bodies]
+        inbox.store(conn, list({envelope.id: envelope for envelope in envelopes}.values()))
+        applier = Applier(livemode=False, policy=policy or Policy(), batch_size=batch_size)
+        applier.drain(conn)
+        compute_waiting(conn, applier.policy)
+
+    return run
+
+
+@pytest.fixture
+def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., None]) -> Callable[..., None]:
+    """Two workers at once: one has recorded the first events, and commits when the other is done with the second ones, or
+    waits for it. Then what is left to compute is computed."""
+
+    def run(first: list[Json], second: list[Json], *, policy: Policy | None = None) -> None:
+        seen = [observe(read_event(one)) for one in first]
+        draining = threading.Thread(target=apply, args=second, kwargs={"policy": policy})
+        with psycopg.connect(database, autocommit=True) as other, psycopg.connect(database, autocommit=True) as look:
+            waiting = (
+                f"select count(*) from pg_stat_activity where {other.info.backend_pid} = any(pg_blocking_pids(pid))"
+            )
+            with other.transaction():
+                record(other, [one for one in seen if one is not None], policy or Policy())
+                draining.start()
+                eventually(lambda: not draining.is_alive() or look.execute(waiting).fetchone() == (1,))
+            draining.join()
+        eventually(lambda: compute_waiting(conn, policy or Policy()))
+        organizations.compute_waiting(conn, policy or Policy(), go_on=lambda: True)
+        eventually(lambda: compute_waiting(conn, policy or Policy()))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def _sandbox() -> Iterator[Sandbox]:
+    with sandboxes.running() as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(_sandbox: Sandbox) -> Sandbox:
+    """An empty sandbox that delivers to nobody."""
+    _sandbox.tell("reset")
+    _sandbox.tell("faults", clear=True, limits=None)
+    _sandbox.tell("clock", real=True)
+    return _sandbox
+
+
+@pytest.fixture
+def stripe(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
+    """The daemon's way to that sandbox. Its pace is not what these tests are about."""
+    client = redis.Redis.from_url(backend.redis_url)
+    client.flushall()
+    limiter = RateLimiter(client, key=sandboxes.KEY, account_per_second=1000, operation_per_second=1000)
+    made = Stripe(key=sandboxes.KEY, base=sandbox.address, limiter=limiter)
+    yield made
+    made.close()
+    client.close()

@@ -1,0 +1,410 @@
+"""Why a user is what they are: each rule one line, and what holds for every explanation."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+
+from schema.membership import MembershipStatus, UserRole
+from tests.membership.rules.people import JAN, NOW, POLICIES, day, holding, line, someone, subscribed, user, with_access
+from tests.mirror.histories import LAW
+from worker.membership.rules import outcome
+from worker.membership.rules.access import Policy, Rule, Service
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
+from worker.membership.rules.explain import NO_CUSTOMER, Explanation, explain
+from worker.membership.rules.facts import Item, Override, PaidLine, Subscription, User
+from worker.membership.rules.wording import source
+
+ACTIVE, PAST_DUE, CANCELED = MembershipStatus.ACTIVE, MembershipStatus.PAST_DUE, MembershipStatus.CANCELED
+USER, PREMIUM, ADMIN, BANNED = UserRole.USER, UserRole.PREMIUM, UserRole.ADMIN, UserRole.BANNED
+
+ENTITLED, NOTHING_ENTITLES = Rule.ENTITLED, Rule.NOTHING_ENTITLES
+OVERRIDE, UNTOUCHED = Rule.OVERRIDE, Rule.UNTOUCHED
+BEST_STANDING, NEVER_SUBSCRIBED, UNKNOWN_STATUS = Rule.BEST_STANDING, Rule.NEVER_SUBSCRIBED, Rule.UNKNOWN_STATUS
+
+GRACE = Policy(past_due_grace=timedelta(days=14))
+SHORT_GRACE = Policy(past_due_grace=timedelta(days=3))
+
+
+def why(of: User, policy: Policy | None = None, evidence: Evidence | None = None) -> Explanation:
+    """Of a user whom a customer is linked to."""
+    return explain(replace(of, is_linked=True), POLICIES, policy or Policy(), NOW, evidence or Evidence())
+
+
+def settled(of: User, policy: Policy | None = None) -> User:
+    """The user as their row is once they were computed."""
+    made = outcome.compute(of, POLICIES, policy or Policy(), NOW)
+    return holding(with_access(of, made.access), made.grants)
+
+
+def member(*shared: Subscription, own: tuple[Subscription, ...] = (), of: str = "org_1") -> User:
+    """A user of org_1, which these subscriptions name, and whom those of `of` once made a member."""
+    return replace(user(*own), organization_id="org_1", organization_subscriptions=shared, member_of=of)
+
+
+UNPAID_PAUSE = subscribed(status="paused", paused_for="final_payment_failure")
+COMPED = Override(role=PREMIUM, until=day(30))
+OVER = Override(role=PREMIUM, until=day(-1))
+
+
+@pytest.mark.parametrize(
+    ("of", "rule", "gives", "says"),
+    [
+        (user(subscribed()), ENTITLED, PREMIUM, "sub_1 is active, and product prod_pro gives PREMIUM"),
+        (user(subscribed(status="trialing")), ENTITLED, PREMIUM, "sub_1 is trialing"),
+        (user(subscribed(product="prod_basic")), ENTITLED, USER, "product prod_basic gives USER"),
+        (user(subscribed(product="prod_new")), ENTITLED, PREMIUM, "of which Stripe has not told yet, gives PREMIUM"),
+        (user(subscribed(status="canceled")), NOTHING_ENTITLES, USER, "No subscription gives service: sub_1 is canceled"),
+        (user(), NOTHING_ENTITLES, USER, "No subscription gives service: there is none"),
+        (user(subscribed(status="hibernating"), role=PREMIUM), UNKNOWN_STATUS, PREMIUM, "sub_1 is hibernating: what was stays"),
+        (user(override=COMPED), OVERRIDE, PREMIUM, "gave PREMIUM, until 2026-12-20 00:00 UTC; what is paid would give USER"),
+        (user(subscribed(), override=Override(role=USER)), OVERRIDE, USER, "until it is lifted; what is paid would give PREMIUM"),
+        (user(subscribed(), override=OVER), ENTITLED, PREMIUM, "An operator's PREMIUM ended on 2026-11-19"),
+        (user(subscribed(), role=ADMIN), UNTOUCHED, ADMIN, "never touched; what is paid would give PREMIUM"),
+        (user(role=BANNED, override=COMPED), UNTOUCHED, BANNED, "what is paid would give USER"),
+        (user(subscribed(items=[Item(id="si_1", price="p", product=None)])), NOTHING_ENTITLES, USER, "sub_1 is active"),
+        (member(subscribed()), ENTITLED, PREMIUM, "sub_1 of organization org_1 is active, and product prod_pro gives PREMIUM"),
+        (member(subscribed(), own=(subscribed(),)), ENTITLED, PREMIUM, "sub_1 is active, and product"),
+        (member(subscribed(status="canceled")), NOTHING_ENTITLES, USER, "sub_1 of organization org_1 is canceled"),
+    ],
+)  # fmt: skip
+def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, gives: UserRole, says: str) -> None:
+    role = why(of).role
+
+    assert (role.rule, role.computed) == (rule, gives)
+    assert says in role.because
+
+
+@pytest.mark.parametrize(
+    ("of", "rule", "gives", "says"),
+    [
+        (user(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 is past_due, which means PAST_DUE"),
+        (user(UNPAID_PAUSE), BEST_STANDING, PAST_DUE, "sub_1 is paused for final_payment_failure, which means PAST_DUE"),
+        (user(subscribed("sub_1", "canceled"), subscribed("sub_2")), BEST_STANDING, ACTIVE, "means ACTIVE, the best of 2"),
+        (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never was a subscription"),
+        (member(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 of organization org_1 is past_due"),
+        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone is over"),
+        (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "none that we know"),
+    ],
+)  # fmt: skip
+def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
+    of: User, rule: Rule, gives: MembershipStatus, says: str
+) -> None:
+    status = why(of).membership_status
+
+    assert (status.rule, status.computed) == (rule, gives)
+    assert says in status.because
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "says"),
+    [
+        (subscribed("sub_2", product="prod_none"), subscribed("sub_1", product="prod_basic"), "gives no PREMIUM"),
+        (subscribed("sub_2"), subscribed("sub_1", "past_due"), "status of that one is less sound"),
+        (subscribed("sub_2", product="prod_max"), subscribed("sub_1"), "allowance of that one is smaller"),
+        (subscribed("sub_2", created=day(-9)), subscribed("sub_1"), "that one is older"),
+        (subscribed("sub_1"), subscribed("sub_2"), "equal in all else"),
+    ],
+)
+def test_the_best_of_several_is_explained_by_what_the_others_are_behind_in(
+    better: Subscription, worse: Subscription, says: str
+) -> None:
+    told = why(user(worse, better))
+
+    assert told.stripe_product_id.subscription == better.id
+    assert f"It comes before {worse.id}" in told.role.because
+    assert says in told.role.because
+    assert says in told.stripe_product_id.because
+    assert [(standing.id, standing.place) for standing in told.subscriptions] == [(better.id, 1), (worse.id, 2)]
+    assert f"behind {better.id}" in told.subscriptions[1].because
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "service", "says"),
+    [
+        ("active", Policy(), Service.ACTIVE, "gives service"),
+        ("past_due", Policy(), Service.PAST_DUE, "until Stripe gives it up"),
+        ("past_due", GRACE, Service.IN_GRACE, "in its grace, until 2026-11-24 00:00 UTC"),
+        ("past_due", SHORT_GRACE, Service.GRACE_OVER, "the grace ended on 2026-11-13 00:00 UTC"),
+        ("unpaid", Policy(), Service.NONE, "gives no service"),
+        ("hibernating", Policy(), Service.UNKNOWN_STATUS, "none that we know"),
+    ],
+)
+def test_each_subscription_says_what_it_gives(status: str, policy: Policy, service: Service, says: str) -> None:
+    (standing,) = why(user(subscribed(status=status)), policy).subscriptions
+
+    assert standing.service is service
+    assert says in standing.because
+
+
+def test_whom_nobody_linked_stays_as_they_are_and_nothing_is_to_be_mended() -> None:
+    told = explain(user(role=PREMIUM, product="prod_pro", status=CANCELED), POLICIES, Policy(), NOW, Evidence())
+
+    assert {told.role.rule, told.membership_status.rule, told.stripe_product_id.rule} == {NO_CUSTOMER}
+    assert told.role.computed is PREMIUM
+    assert "No customer is linked" in told.role.because
+    assert (told.differs, told.mend) == ({}, None)
+
+
+def test_a_link_of_the_application_s_that_stripe_told_nothing_of_is_named() -> None:
+    written = Evidence(customers=(Customer(id="cus_1", source=None, linked_at=None),))
+
+    told = explain(user(), POLICIES, Policy(), NOW, written)
+
+    assert "cus_1, of whom Stripe has told nothing yet" in told.role.because
+
+
+def test_an_operator_s_note_is_told() -> None:
+    noted = Evidence(note=Note(text="a friend", given_at=day(-2)))
+
+    assert "on 2026-11-18 00:00 UTC (a friend)" in why(user(override=COMPED), evidence=noted).role.because
+
+
+# Organizations
+
+TEAM = subscribed("sub_team", product="prod_max")
+
+
+def within(of: User, *subscriptions: Subscription, member_of: str | None = None) -> User:
+    return replace(of, organization_id="org", organization_subscriptions=subscriptions, member_of=member_of)
+
+
+def test_a_member_is_told_the_organization_whose_subscription_counts() -> None:
+    told = explain(within(user(subscribed()), TEAM), POLICIES, Policy(), NOW, Evidence())
+
+    assert told.role.subscription == "sub_team"
+    assert "sub_team of organization org is active, and product prod_max gives PREMIUM" in told.role.because
+    assert "It comes before sub_1" in told.role.because
+    assert "sub_team of organization org is active, which means ACTIVE, the best of 2" in told.membership_status.because
+    assert [standing.id for standing in told.subscriptions] == ["sub_team", "sub_1"]
+
+
+def test_a_member_without_a_customer_is_computed() -> None:
+    told = explain(within(user(), TEAM), POLICIES, Policy(), NOW, Evidence())
+
+    assert (told.role.rule, told.differs["role"]) == (ENTITLED, (USER, PREMIUM))
+
+
+def test_a_membership_that_is_over_is_told_with_its_organization() -> None:
+    told = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
+
+    assert (told.membership_status.rule, told.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
+    assert "The membership by organization org_old is over" in told.membership_status.because
+
+
+def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes() -> None:
+    seen = Evidence(schedules={"sub_team": Schedule(cancel_at=day(2))})
+    member = within(user(role=PREMIUM, product="prod_max"), TEAM, member_of="org")
+
+    ends, _ = explain(member, POLICIES, Policy(), NOW, seen).next
+
+    assert {column: change.new for column, change in ends.changes.items()} == GONE
+
+
+# The row
+
+
+def test_a_row_that_was_edited_by_hand_is_told_with_what_mends_it() -> None:
+    told = why(user(subscribed(), role=USER, product="prod_pro"))
+
+    assert told.differs == {"role": (USER, PREMIUM)}
+    assert told.mend == "stripe-sync membership apply user_1"
+
+
+@LAW
+@given(someone)
+def test_a_row_that_was_just_computed_differs_in_nothing(anyone: User) -> None:
+    told = why(settled(anyone))
+
+    assert (told.differs, told.mend, told.tokens.due) == ({}, None, ())
+
+
+@LAW
+@given(someone)
+def test_what_is_explained_is_what_is_computed(anyone: User) -> None:
+    told, made = why(anyone), outcome.compute(replace(anyone, is_linked=True), POLICIES, Policy(), NOW)
+
+    assert told.differs == made.changes
+    assert told.tokens.due == made.grants
+    assert (told.role.computed, told.membership_status.computed, told.stripe_product_id.computed) == (
+        made.access.role,
+        made.access.membership_status,
+        made.access.stripe_product_id,
+    )
+
+
+# Tokens
+
+
+def entry(kind: str = "renewal", **more: object) -> Entry:
+    return Entry(
+        **{
+            "source_key": "invoice:in_1:line:il_1",
+            "kind": kind,
+            "amount": 1000,
+            "balance_before": 17,
+            "balance_after": 1000,
+            "expires_at": day(20),
+            "product": "prod_pro",
+            "subscription": "sub_1",
+            "invoice": "in_1",
+            "created_at": day(-1),
+            **more,
+        }  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expires", "ledger", "says"),
+    [
+        (0, None, (), "Nothing was granted yet."),
+        (50, None, (), "The daemon never changed it."),
+        (1000, day(20), (entry(),), "A new period of sub_1, paid by in_1 left 1,000 on 2026-11-19 00:00 UTC; nothing"),
+        (300, day(20), (entry(),), "700 were spent since"),
+        (1200, day(20), (entry(),), "200 were added since by somebody else"),
+        (300, day(-1), (entry(),), "it reads as 0"),
+        (0, day(-1), (entry("expiry", balance_after=0),), "The time of the balance was over left 0"),
+        (900, day(20), (entry("refund", balance_after=900),), "A refund of in_1 left 900"),
+    ],
+)  # fmt: skip
+def test_a_balance_is_explained_by_the_last_row_and_what_became_of_it(
+    tokens: int, expires: datetime | None, ledger: tuple[Entry, ...], says: str
+) -> None:
+    told = why(user(tokens=tokens, expires=expires), evidence=Evidence(ledger=ledger)).tokens
+
+    assert says in told.because
+    assert told.spendable == (tokens if expires is None or expires > NOW else 0)
+
+
+def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
+    packs = line("il_2", invoice="in_2", billing_reason="manual", subscription=None, price_type="one_time")
+    paid = settled(user(subscribed(), lines=[line(), packs]))
+
+    told = why(paid).tokens
+
+    assert [(lot.bill, lot.left, lot.pack) for lot in told.lots] == [("in_1", 1000, False), ("in_2", 1000, True)]
+
+
+@pytest.mark.parametrize(
+    ("paid", "policy", "says"),
+    [
+        (line(product="prod_new"), Policy(), "waits for product prod_new"),
+        (line(product="prod_none"), Policy(), "product prod_none has no `tokens`"),
+        (line(usage_type="metered"), Policy(), "metered usage"),
+        (line(billing_reason="subscription_update", proration=True), Policy(), "TOKEN_POLICY=add alone"),
+        (line(billing_reason="subscription_update", proration=True), Policy(tokens_reset=False), "waits for its price"),
+        (line(amount=0, total=0, subscription="sub_9"), Policy(), "waits for sub_9 to say whether that is a trial"),
+        (line(amount=0, total=0, period_end=day(3)), Policy(), "TRIAL_TOKENS is 0"),
+        (line(billing_reason="manual"), Policy(), "neither a subscription's period nor a pack"),
+    ],
+)
+def test_a_paid_line_that_gave_nothing_says_why(paid: PaidLine, policy: Policy, says: str) -> None:
+    (passed,) = why(user(subscribed(trial_end=day(3)), lines=[paid]), policy).tokens.ungranted
+
+    assert passed.source_key == "invoice:in_1:line:il_1"
+    assert says in passed.because
+
+
+def test_grants_that_are_due_are_told() -> None:
+    told = why(user(subscribed(), lines=[line()]))
+
+    assert [(grant.source_key, grant.amount) for grant in told.tokens.due] == [("invoice:in_1:line:il_1", 1000)]
+    assert told.mend is not None
+
+
+# What comes next
+
+
+def next_of(of: User, policy: Policy | None = None, **schedule: object) -> list[tuple[str, int, dict[str, object]]]:
+    """What comes, in how many days, and the columns that it changes with what they become."""
+    seen = Evidence(schedules={"sub_1": Schedule(**schedule)})  # type: ignore[arg-type]
+    return [
+        (each.what, (each.at - NOW).days, {column: change.new for column, change in each.changes.items()})
+        for each in why(settled(of, policy), policy, seen).next
+    ]
+
+
+GONE = {"role": USER, "membership_status": CANCELED, "stripe_product_id": None}
+
+
+def test_a_subscription_renews_and_its_tokens_expire() -> None:
+    assert next_of(user(subscribed(), lines=[line()])) == [
+        ("renews", 20, {}),
+        ("tokens_expire", 21, {"tokens": 0}),
+    ]
+
+
+def test_a_subscription_that_is_to_end_ends_with_its_period_and_takes_the_access() -> None:
+    assert next_of(user(subscribed()), cancel_at_period_end=True) == [("ends", 20, GONE)]
+
+
+def test_a_subscription_that_is_to_end_at_a_moment_may_renew_before() -> None:
+    assert next_of(user(subscribed()), cancel_at=day(50)) == [("renews", 20, {}), ("ends", 50, GONE)]
+
+
+def test_the_end_of_one_subscription_leaves_the_other() -> None:
+    both = user(subscribed("sub_1", product="prod_max"), subscribed("sub_2"))
+
+    ends, *_ = next_of(both, cancel_at=day(2))
+
+    assert ends == ("ends", 2, {"stripe_product_id": "prod_pro"})
+
+
+def test_a_trial_ends() -> None:
+    assert next_of(user(subscribed(status="trialing", trial_end=day(3)))) == [("trial_ends", 3, {})]
+
+
+def test_a_grace_ends_and_a_payment_is_tried_before() -> None:
+    late = user(subscribed(status="past_due"))
+
+    assert next_of(late, GRACE, next_payment_attempt=day(1)) == [
+        ("payment_is_tried", 1, {}),
+        ("grace_ends", 4, {"role": USER, "stripe_product_id": None}),
+        ("renews", 20, {}),
+    ]
+
+
+def test_an_override_ends() -> None:
+    assert next_of(user(override=COMPED)) == [("override_ends", 30, {"role": USER})]
+
+
+def test_an_override_that_ends_after_the_subscription_is_what_takes_the_role() -> None:
+    held = user(subscribed(), override=COMPED)
+
+    assert next_of(held, cancel_at=day(9)) == [
+        ("ends", 9, {"membership_status": CANCELED, "stripe_product_id": None}),
+        ("renews", 20, {}),
+        ("override_ends", 30, {"role": USER}),
+    ]
+
+
+def test_what_a_year_was_paid_for_is_renewed_in_parts() -> None:
+    year = line(period_start=day(-10), period_end=day(355))
+
+    assert next_of(user(subscribed(period_end=day(355)), lines=[year], running=[year]))[0] == ("tokens_renewed", 20, {})
+
+
+@pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
+def test_nothing_more_comes_of_a_subscription_that_has_ended(status: str) -> None:
+    assert next_of(user(subscribed(status=status)), cancel_at=day(9)) == []
+
+
+# Where it comes from
+
+EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (None, "not in the mirror"),
+        (Source(read=None, observed_at=JAN, event=EVENT), "told by invoice.paid evt_1 of 2026-01-01 00:00 UTC, received at"),
+        (Source(read=None, observed_at=JAN, event=Heard(id="evt_1")), "told by evt_1, which the inbox does not hold any more"),
+        (Source(read="get", observed_at=JAN, event=None), "read from Stripe at 2026-01-01 00:00 UTC"),
+        (Source(read="list", observed_at=JAN, event=EVENT), "'s list at 2026-01-01 00:00 UTC, last told of by invoice.paid"),
+        (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, Stripe is being asked"),
+    ],
+)  # fmt: skip
+def test_where_an_object_was_learned_is_said(seen: Source | None, says: str) -> None:
+    assert says in source(seen)

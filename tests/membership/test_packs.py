@@ -1,0 +1,215 @@
+"""Tokens that are bought once: on an invoice, or in a Checkout session that says what it sold."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.factories import (
+    DAY,
+    Json,
+    checkout_session,
+    customer,
+    encoded,
+    event,
+    invoice,
+    line_item,
+    price,
+    product,
+    refund,
+    subscription,
+)
+from tests.sandboxes import Sandbox
+from worker.inbox import store as inbox
+from worker.membership.rules.access import Policy
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.envelope import read_envelope
+from worker.writers import list_pass, refetch
+from worker.writers.apply import Applier, compute_waiting
+from worker.writers.list_pass import Listing, Tally
+
+Apply = Callable[..., None]
+
+
+def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return conn.execute("select source_key, kind, amount, balance_after from sync.token_grants order by id").fetchall()
+
+
+@pytest.fixture(autouse=True)
+def _jenny(conn: psycopg.Connection, apply: Apply) -> None:
+    conn.execute("insert into users (id) values ('jenny')")
+    apply(
+        event("product.created", product("prod_pack", tokens=500)),
+        event("product.created", product()),
+        event("customer.created", customer("cus_jenny", user_id="jenny")),
+    )
+
+
+def deliver(conn: psycopg.Connection, events: list[Json]) -> None:
+    """Store the events as the door does, and drain the inbox; this daemon can ask Stripe."""
+    inbox.store(conn, [read_envelope(encoded(event).decode()) for event in events])
+    Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
+
+
+def ask(conn: psycopg.Connection, stripe: Stripe) -> int:
+    conn.execute("update sync.asks set due_at = now()")
+    return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+
+
+def read_again(conn: psycopg.Connection, stripe: Stripe) -> Tally:
+    tally = Tally()
+    list_pass.read_whole(
+        conn, stripe, [Listing(object="checkout.session", path="/v1/checkout/sessions")], Policy(), tally
+    )
+    return tally
+
+
+ONCE = price("price_pack", product="prod_pack", type="one_time", recurring=None)
+
+
+def on_an_invoice() -> Json:
+    now = int(time.time()) - 60
+    line = line_item(
+        "il_1", price="price_pack", product="prod_pack", quantity=2, period_start=now, period_end=now, subscription=""
+    )
+    paid = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
+    return invoice(
+        lines=[line], status_transitions=paid, billing_reason="manual", subscription=None, payment_intent=None
+    )
+
+
+@pytest.mark.parametrize("price_first", [True, False])
+def test_a_pack_on_an_invoice_grants_once_its_price_is_known(
+    conn: psycopg.Connection, apply: Apply, price_first: bool
+) -> None:
+    events = [event("price.created", ONCE), event("invoice.paid", on_an_invoice())]
+
+    for made in events if price_first else events[::-1]:
+        apply(made)
+
+    assert ledger(conn) == [("invoice:in_1:line:il_1", "pack", 1000, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "granted"),
+    [({"tokens": "300"}, 300), ({"product": "prod_pack", "quantity": "3"}, 1500), ({"product": "prod_pack"}, 500)],
+)
+def test_a_session_without_an_invoice_grants_what_its_metadata_says(
+    conn: psycopg.Connection, apply: Apply, metadata: dict[str, str], granted: int
+) -> None:
+    sold = checkout_session(
+        "cs_1", mode="payment", subscription=None, invoice=None, payment_intent="pi_9", metadata=metadata,
+        created=int(time.time()) - 60,
+    )  # fmt: skip
+
+    apply(event("checkout.session.completed", sold), event("checkout.session.completed", sold))
+    apply(event("refund.created", refund(payment_intent="pi_9", charge="ch_9", amount=1000)))
+
+    assert ledger(conn) == [
+        ("cs:cs_1", "pack", granted, granted),
+        ("refund:re_1", "refund", -(granted // 2), granted // 2),
+    ]
+
+
+@pytest.mark.parametrize("more", [{"metadata": {}}, {"payment_status": "unpaid"}, {"invoice": "in_1"}])
+def test_a_session_that_says_nothing_or_is_not_paid_or_has_an_invoice_grants_nothing(
+    conn: psycopg.Connection, apply: Apply, more: Json
+) -> None:
+    told: Json = {"mode": "payment", "subscription": None, "invoice": None, "metadata": {"tokens": "9"}}
+
+    apply(event("checkout.session.completed", checkout_session("cs_1", **(told | more))))
+
+    assert ledger(conn) == []
+
+
+def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    conn.execute("insert into users (id) values ('jack')")
+    sandbox.tell("stories/token_pack", user_id="jack", quantity=3)
+    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    deliver(conn, told)
+    before = ledger(conn)
+    sandbox.tell("clock", advance=20)
+
+    asked = ask(conn, stripe)
+    after = ledger(conn)
+    with_a_list = read_again(conn, stripe)
+    conn.execute("update sync.events set status = 'pending', next_attempt_at = now()")
+    deliver(conn, [])
+
+    assert before == []
+    assert asked >= 1
+    ((key, kind, amount, balance),) = after
+    assert re.fullmatch(r"cs:cs_test_\w+:line:li_\w+", key)
+    assert (kind, amount, balance) == ("pack", 1500, 1500)
+    assert ledger(conn) == after
+    assert with_a_list.repaired == 0
+    history = conn.execute("select amount, stripe_product_id is not null from payment_history").fetchall()
+    assert history == [(1500, True)]
+
+
+def test_what_was_sold_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+    conn.execute("insert into users (id) values ('jack')")
+    sandbox.tell("stories/token_pack", user_id="jack")
+    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    products = [one for one in told if one["type"].startswith(("product.", "price."))]
+    deliver(conn, [one for one in told if one not in products])
+    sandbox.tell("clock", advance=20)
+    ask(conn, stripe)
+    before = ledger(conn)
+
+    deliver(conn, products)
+    compute_waiting(conn, Policy())
+
+    assert before == []
+    assert [(kind, amount) for _, kind, amount, _ in ledger(conn)] == [("pack", 500)]
+
+
+def test_only_sessions_that_nothing_else_explains_are_asked_for(conn: psycopg.Connection) -> None:
+    deliver(
+        conn,
+        [
+            event("checkout.session.completed", checkout_session("cs_1", mode="subscription", invoice=None)),
+            event("checkout.session.completed", checkout_session("cs_2", mode="payment", invoice="in_1")),
+            event("checkout.session.completed", checkout_session("cs_3", mode="payment", invoice=None, payment_status="unpaid")),
+            event("checkout.session.completed", checkout_session("cs_4", mode="payment", invoice=None)),
+        ],
+    )  # fmt: skip
+
+    assert conn.execute("select id from sync.asks").fetchall() == [("cs_4",)]
+
+
+def test_a_trial_grants_its_own_allowance(conn: psycopg.Connection, apply: Apply) -> None:
+    now = int(time.time()) - 60
+    line = line_item("il_1", amount=0, period_start=now, period_end=now + 14 * DAY)
+    paid = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
+    policy = Policy(trial_tokens=50)
+
+    apply(event("invoice.paid", invoice(lines=[line], total=0, status_transitions=paid)), policy=policy)
+    before = ledger(conn)
+    trial = subscription(status="trialing", period_start=now, period_end=now + 14 * DAY, trial_end=now + 14 * DAY)
+    apply(event("customer.subscription.created", trial), policy=policy)
+
+    assert before == []
+    assert ledger(conn) == [("invoice:in_1:line:il_1", "trial", 50, 50)]
+
+
+def test_an_upgrade_is_pro_rata_of_the_prices_own_interval_under_add(conn: psycopg.Connection, apply: Apply) -> None:
+    now = int(time.time()) - 60
+    line = line_item("il_1", proration=True, amount=900, period_start=now, period_end=now + 10 * DAY)
+    paid = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
+    changed = invoice(lines=[line], billing_reason="subscription_update", status_transitions=paid)
+    policy = Policy(tokens_reset=False)
+
+    apply(event("invoice.paid", changed), policy=policy)
+    before = ledger(conn)
+    apply(event("price.created", price()), policy=policy)
+
+    assert before == []
+    ((key, kind, amount, _),) = ledger(conn)
+    assert (key, kind) == ("invoice:in_1:line:il_1", "update")
+    assert amount in range(322, 358)  # 10 days of a month of 28 to 31

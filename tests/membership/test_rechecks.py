@@ -1,0 +1,83 @@
+"""What was missed is looked at until nobody can be writing it any more, and no longer."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.processes import eventually
+from worker.membership.rules.access import Policy
+from worker.membership.store import rechecks, recompute_queue
+from worker.membership.store.rechecks import Look
+from worker.writers.apply import compute_waiting
+
+
+@pytest.fixture
+def other(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+def waiting(conn: psycopg.Connection) -> list[tuple[str, str]]:
+    return conn.execute("select object, id from sync.second_looks order by 1, 2").fetchall()
+
+
+MISSED = [("invoice", "in_1"), ("user", "jenny")]
+
+
+def test_the_last_look_waits_for_whoever_writes_meanwhile(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+    with other.transaction():
+        other.execute("insert into users (id) values ('somebody')")
+        rechecks.note(conn, MISSED)
+        in_time = compute_waiting(conn, Policy())
+        meanwhile = waiting(conn)
+
+    # The server may be at something of its own.
+    eventually(lambda: compute_waiting(conn, Policy()))
+
+    assert (in_time, meanwhile) == (False, MISSED)
+    assert waiting(conn) == []
+
+
+def test_what_is_noted_again_begins_anew(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+    with other.transaction():
+        other.execute("insert into users (id) values ('somebody')")
+        rechecks.note(conn, MISSED[:1])
+        compute_waiting(conn, Policy())
+    looks = conn.execute("select object, id, horizon from sync.second_looks").fetchall()
+    with conn.transaction():
+        rechecks.note(other, MISSED[:1])
+        rechecks.done(conn, [Look(*look) for look in looks])
+
+    assert [horizon is not None for _, _, horizon in looks] == [True]
+    assert waiting(conn) == MISSED[:1]
+
+
+def test_one_looks_at_a_time(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+    rechecks.note(conn, MISSED)
+
+    with other.transaction():
+        rechecks.due(other, limit=1)
+        done = compute_waiting(conn, Policy())
+
+    assert (done, waiting(conn)) == (False, MISSED)
+
+
+def test_a_horizon_of_another_cluster_holds_nobody_up(conn: psycopg.Connection) -> None:
+    conn.execute("insert into sync.second_looks (object, id, horizon) values ('user', 'jenny', 1000000000000)")
+
+    assert compute_waiting(conn, Policy())
+    assert waiting(conn) == []
+
+
+def test_a_request_that_is_repeated_is_not_taken_before_the_reason_is_committed(
+    conn: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    recompute_queue.request(conn, ["cus_1", "cus_2"])
+
+    with other.transaction():
+        recompute_queue.request(other, ["cus_2"])
+        before = recompute_queue.take(conn, limit=10)
+    after = recompute_queue.take(conn, limit=10)
+
+    assert (before, after) == (["cus_1"], ["cus_2"])

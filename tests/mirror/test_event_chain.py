@@ -1,0 +1,242 @@
+"""Where a cluster of events ends, told by what each of them changed."""
+
+from dataclasses import replace
+from itertools import pairwise, permutations
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import NEW, NOW, OLD, Json, customer, event, stub, subscription, update
+from tests.mirror.histories import LAW, row
+from tests.mirror.simulation import MADE_ONCE, REBORN, shown
+from worker.mirror.event_chain import LONGEST_SECONDS, PAUSE_SECONDS, cluster, end, settle
+from worker.mirror.fold import Key, Observation, Outcome, observe
+from worker.mirror.version import DELETED_HASH, Version
+from worker.stripe_api.event import CREATED, DELETED, read_event
+
+
+def path(states: str, at: int = 100, *, born: bool = True, key: Key = MADE_ONCE) -> list[Observation]:
+    """The events of an object that went through these states within one second; their ids tell nothing."""
+    steps = [shown(states[0], at, key=key, rank=CREATED, source="evt_5")] if born else []
+    for number, (before, after) in enumerate(pairwise(states)):
+        steps.append(shown(after, at, key=key, source=f"evt_{(7 * number + 3) % 10}", before=before))
+    return steps
+
+
+def state(seen: Observation | None) -> str | None:
+    return None if seen is None else str(seen.object["state"])
+
+
+def guessed(version: Version | None = None, before: Version | None = None, key: Key = MADE_ONCE) -> Outcome:
+    return Outcome(key, before, version or row("?", 100, unsettled=True, rev=3))
+
+
+# The end of a walk
+
+
+@pytest.mark.parametrize("states", ["a", "ab", "aba", "abc", "abca", "abab", "abcab", "ababcb"])
+def test_the_end_of_what_was_born_here_is_told_whatever_the_order(states: str) -> None:
+    steps = path(states)
+
+    for number in range(50):
+        Random(number).shuffle(steps)
+        assert state(end(steps)) == states[-1]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_end_is_told_without_the_birth_where_it_is_another_state_than_the_first(order: tuple[int, ...]) -> None:
+    steps = path("abac", born=False)
+
+    assert state(end([steps[number] for number in order])) == "c"
+
+
+def test_a_round_of_unknown_beginning_is_not_decided() -> None:
+    assert end(path("aba", born=False)) is None
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_step_that_is_missing_in_between_leaves_the_end_open(missing: int) -> None:
+    steps = path("abcd")
+    del steps[missing]
+
+    assert end(steps) is None
+
+
+def test_two_walks_that_do_not_hang_together_have_no_end() -> None:
+    assert end([*path("ab"), *path("xyx", born=False)]) is None
+
+
+def test_two_births_have_no_end() -> None:
+    assert end([shown("a", 100, rank=CREATED, source="evt_1"), shown("b", 100, rank=CREATED, source="evt_2")]) is None
+
+
+def test_an_event_that_does_not_say_what_it_changed_may_show_the_end() -> None:
+    assert state(end([*path("abc"), shown("c", 100, source="evt_paid")])) == "c"
+
+
+@pytest.mark.parametrize("shows", ["a", "b", "d"])
+def test_an_event_that_does_not_say_what_it_changed_and_shows_another_state_leaves_the_end_open(shows: str) -> None:
+    assert end([*path("abc"), shown(shows, 100, source="evt_paid")]) is None
+
+
+def test_events_that_all_show_one_state_end_there() -> None:
+    assert state(end([shown("a", 100, source="evt_1"), shown("a", 101, source="evt_2")])) == "a"
+
+
+@pytest.mark.parametrize("at", [99, 100, 101])
+def test_nothing_is_told_across_a_deletion(at: int) -> None:
+    gone = shown(DELETED_HASH, at, key=REBORN, rank=DELETED, source="evt_gone")
+
+    assert end([*path("ab", key=REBORN), gone]) is None
+
+
+def test_nothing_is_told_across_two_shapes() -> None:
+    first, last = path("ab")
+
+    assert end([first, replace(last, snapshot=replace(last.snapshot, shape="2024-06-20"))]) is None
+
+
+def test_nothing_is_told_where_a_list_was_cut_short() -> None:
+    first, last = path("ab")
+
+    assert end([first, replace(last, snapshot=replace(last.snapshot, incomplete=True))]) is None
+
+
+def test_nothing_is_told_by_no_events() -> None:
+    assert end([]) is None
+
+
+def test_of_events_that_show_the_end_the_newest_is_chosen_and_never_the_creation() -> None:
+    born, away, back = path("aba")
+    late = replace(born, snapshot=replace(born.snapshot, created=105))
+
+    assert end([late, away, back]) == back
+
+
+@LAW
+@given(st.text("abc", min_size=1, max_size=9).map(lambda text: _stepping(text)), st.data())
+def test_any_walk_that_is_whole_ends_where_it_ended_or_is_open(states: str, data: st.DataObject) -> None:
+    born = data.draw(st.booleans())
+    steps = data.draw(st.permutations(path(states, born=born)))
+
+    told = state(end(steps))
+
+    assert told == states[-1] or (not born and told is None and states[0] == states[-1])
+
+
+def _stepping(text: str) -> str:
+    """Without a state that follows itself: a change changes something."""
+    return "".join(after for before, after in zip(" " + text, text, strict=False) if before != after)
+
+
+# The cluster
+
+
+def test_a_cluster_is_the_newest_events_back_to_the_first_pause() -> None:
+    moments = [100, 107, 113, 119, 119]
+    events = [shown("a", at, source=f"evt_{number}") for number, at in enumerate(moments)]
+    Random(1).shuffle(events)
+
+    assert [seen.snapshot.created for seen in cluster(events)] == [107, 113, 119, 119]
+    assert PAUSE_SECONDS == 6
+
+
+def test_no_events_are_no_cluster() -> None:
+    assert cluster([]) == []
+
+
+# What the row becomes
+
+
+def test_the_row_takes_the_object_of_the_end_and_is_settled() -> None:
+    outcome = guessed(row("b", 100, rev=3, unsettled=True))
+
+    assert settle(outcome, path("abc"))
+    assert outcome.version == row("c", 100, source="evt_0", rev=4)
+    assert outcome.object == {"id": "cus_1", "state": "c"}
+
+
+def test_a_row_that_was_guessed_right_keeps_its_object() -> None:
+    outcome = guessed(row("c", 100, rev=3, unsettled=True))
+
+    assert settle(outcome, path("abc"))
+    assert outcome.object is None
+    assert outcome.version is not None
+    assert (outcome.version.unsettled, outcome.version.rev) == (False, 4)
+
+
+def test_what_is_older_than_the_pause_does_not_matter() -> None:
+    older = [shown("x", 90, source="evt_x"), shown("y", 93, source="evt_y")]
+    outcome = guessed()
+
+    assert settle(outcome, [*older, *path("ab", born=False)])
+    assert state(Observation(MADE_ONCE, older[0].snapshot, outcome.object or {})) == "b"
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(LONGEST_SECONDS, True), (LONGEST_SECONDS + 1, False)])
+def test_a_cluster_that_a_late_event_might_not_open_again_settles_nothing(seconds: int, settled: bool) -> None:
+    events = [
+        shown("a", 100, rank=CREATED, source="evt_1"),
+        shown("b", 103, source="evt_2", before="a"),
+        shown("c", 100 + seconds, source="evt_3", before="b"),
+    ]
+
+    assert settle(guessed(row("b", 100 + seconds, unsettled=True)), events) == settled
+
+
+@pytest.mark.parametrize("source", ["get:100", "list:95"])
+@pytest.mark.parametrize("which", ["row", "before"])
+def test_where_somebody_read_the_object_meanwhile_the_events_are_not_all_that_is_known(source: str, which: str) -> None:
+    read = row("d", int(source.rpartition(":")[2]), source=source, unsettled=True)
+    outcome = guessed(read) if which == "row" else guessed(before=read)
+
+    assert not settle(outcome, path("abc"))
+
+
+def test_a_read_of_long_before_is_no_obstacle() -> None:
+    assert settle(guessed(before=row("a", 92, source="list:92")), path("abc"))
+
+
+def test_a_row_observed_later_than_every_event_is_left_open() -> None:
+    assert not settle(guessed(row("b", 101, unsettled=True)), path("abc"))
+
+
+@pytest.mark.parametrize(("born", "settled"), [(True, True), (False, False)])
+def test_a_tombstone_is_lifted_by_a_creation_alone(born: bool, settled: bool) -> None:
+    tombstone = row(DELETED_HASH, 100, rank=DELETED, unsettled=True)
+
+    assert settle(guessed(tombstone, key=REBORN), path("ab", born=born, key=REBORN)) == settled
+
+
+# Stripe's own events
+
+
+def _seen(*bodies: Json) -> list[Observation]:
+    found = [observe(read_event(body)) for body in bodies]
+    return [seen for seen in found if seen is not None]
+
+
+def test_previous_attributes_of_events_are_the_edges() -> None:
+    names = [customer(name=name) for name in ("a", "b", "c")]
+    bodies = [event("customer.created", names[0], created=NOW)]
+    bodies += [update("customer.updated", before, after) for before, after in pairwise(names)]
+
+    last = end(_seen(*reversed(bodies)))
+
+    assert last is not None
+    assert last.object == names[2]
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [event("customer.created", customer()), event("customer.deleted", stub(customer()))],
+        [event("customer.created", customer()), update("customer.updated", customer(), customer(name="b"), api_version=OLD)],
+        [event("customer.subscription.created", subscription(has_more=True), api_version=NEW)],
+        [event("customer.created", customer(test_clock="clock_1"))],
+    ],
+)  # fmt: skip
+def test_deletions_shapes_cut_lists_and_test_clocks_are_seen_as_such(bodies: list[Json]) -> None:
+    assert end(_seen(*bodies)) is None

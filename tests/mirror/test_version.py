@@ -1,0 +1,513 @@
+"""Which of two snapshots wins: the rule as examples, and its promises as laws."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.factories import NOW, invoice, previous_attributes, subscription
+from tests.mirror.histories import (
+    GONE_FOR_GOOD,
+    LAW,
+    REBORN,
+    THE_LAW,
+    UNASKABLE,
+    History,
+    after,
+    histories,
+    row,
+    rows,
+    seen,
+    snapshots,
+)
+from worker.mirror.version import (
+    AMBIGUITY_SECONDS,
+    DELETED_HASH,
+    REPLICA_LAG_SECONDS,
+    Snapshot,
+    Traits,
+    Verdict,
+    Version,
+    content_hash,
+    decide,
+    put_back,
+    settle,
+    take,
+    takes_content,
+)
+from worker.stripe_api.event import CREATED, DELETED, UPDATED
+
+W = AMBIGUITY_SECONDS
+gone = seen(DELETED_HASH, 100, rank=DELETED)
+tombstones = rows.map(lambda held: replace(held, content_hash=DELETED_HASH))
+traits_of_types = st.builds(Traits, fetchable=st.booleans(), reborn=st.booleans())
+
+
+# Rules 1 to 4
+
+
+def test_the_first_snapshot_of_an_object_is_written() -> None:
+    snapshot = seen("b", 100, source="evt_first")
+
+    verdict = decide(None, snapshot, GONE_FOR_GOOD)
+
+    assert verdict is Verdict.WRITTEN
+    assert take(None, snapshot, verdict, GONE_FOR_GOOD) == row("b", 100, source="evt_first", rev=1)
+
+
+@pytest.mark.parametrize(
+    ("seconds_later", "verdict"),
+    [
+        (W + 1, Verdict.WRITTEN),
+        (W, Verdict.GUESSED_NEWER),
+        (1, Verdict.GUESSED_NEWER),
+        (-1, Verdict.GUESSED_OLDER),
+        (-W, Verdict.GUESSED_OLDER),
+        (-W - 1, Verdict.SUPERSEDED),
+    ],
+)
+def test_the_later_second_is_sure_only_outside_the_window(seconds_later: int, verdict: Verdict) -> None:
+    assert decide(row("a", 100), seen("b", 100 + seconds_later), GONE_FOR_GOOD) is verdict
+
+
+def test_what_is_surely_newer_settles_the_row() -> None:
+    version = after(row("a", 100, unsettled=True, rev=4), [seen("b", 108, source="evt_b")])
+
+    assert version == row("b", 108, source="evt_b", rev=5)
+
+
+def test_same_content_raises_only_observed_at_and_rev() -> None:
+    held = row("a", 100, source="evt_a", unsettled=True)
+
+    version = after(held, [seen("a", 99, source="evt_b")])
+
+    assert version == row("a", 100, source="evt_a", rev=2, unsettled=True)
+
+
+def test_same_content_seen_later_is_said_to_be_observed_then() -> None:
+    version = after(row("a", 100, rank=CREATED, source="evt_a"), [seen("a", 105, source="evt_b")], REBORN)
+
+    assert version == row("a", 105, rank=UPDATED, source="evt_b", rev=2)
+
+
+def test_same_content_of_an_earlier_second_is_later_than_the_creation_all_the_same() -> None:
+    version = after(row("a", 101, rank=CREATED, source="evt_a"), [seen("a", 100, source="evt_b")])
+
+    assert version == row("a", 101, rank=UPDATED, source="evt_b", rev=2)
+
+
+def test_same_content_from_long_ago_is_the_same_and_not_superseded() -> None:
+    assert decide(row("a", 100), seen("a", 10), GONE_FOR_GOOD) is Verdict.SAME
+
+
+def test_what_is_superseded_leaves_the_row_untouched() -> None:
+    snapshot = seen("b", 92)
+
+    assert take(row("a", 100), snapshot, decide(row("a", 100), snapshot, REBORN), REBORN) is None
+
+
+@pytest.mark.parametrize("at", [95, 100, 105])
+def test_an_ambiguous_snapshot_leaves_the_row_unsettled_whatever_is_guessed(at: int) -> None:
+    assert after(row("a", 100), [seen("b", at)]).unsettled
+
+
+def test_an_ambiguous_older_one_moves_rev_and_keeps_the_content() -> None:
+    version = after(row("a", 100, source="evt_a", rev=3), [seen("b", 95)])
+
+    assert version == row("a", 100, source="evt_a", rev=4, unsettled=True)
+
+
+def test_a_type_that_cannot_be_asked_for_is_never_unsettled() -> None:
+    version = after(row("a", 100), [seen("b", 101), seen("c", 101, incomplete=True), seen("d", 300)], UNASKABLE)
+
+    assert not version.unsettled
+
+
+# The better guess of rule 4
+
+
+@pytest.mark.parametrize(
+    ("why", "held", "snapshot", "verdict"),
+    [
+        ("the later second", row("a", 100), seen("b", 101), Verdict.GUESSED_NEWER),
+        ("a deletion comes last of its second", row("a", 100), gone, Verdict.GUESSED_NEWER),
+        ("a creation comes first of its second", row("a", 100), seen(rank=CREATED), Verdict.GUESSED_OLDER),
+        ("a final status is never left", row("a", 100, final=True), seen("b", 105), Verdict.GUESSED_OLDER),
+        ("a final status wins in any second", row("a", 100), seen("b", 95, final=True), Verdict.GUESSED_NEWER),
+        ("it puts back what the row holds", row("a", source="evt_9"), seen(source="evt_1", before="a"), Verdict.GUESSED_NEWER),
+        ("it puts back something else", row("a", source="evt_9"), seen(source="evt_1", before="c"), Verdict.GUESSED_OLDER),
+        ("the greater event id", row("a", source="evt_1"), seen(source="evt_2"), Verdict.GUESSED_NEWER),
+        ("the smaller event id", row("a", source="evt_2"), seen(source="evt_1"), Verdict.GUESSED_OLDER),
+    ],
+)  # fmt: skip
+def test_within_the_window_the_better_guess_stands(
+    why: str, held: Version, snapshot: Snapshot, verdict: Verdict
+) -> None:
+    assert decide(held, snapshot, REBORN) is verdict, why
+
+
+def test_a_chain_is_believed_within_one_shape_only() -> None:
+    held = row("a", source="evt_9", shape="2024-06-20")
+
+    assert decide(held, seen(source="evt_1", shape="endive", before="a"), REBORN) is Verdict.GUESSED_OLDER
+
+
+def test_equal_content_in_another_shape_is_not_the_same() -> None:
+    assert decide(row("a", 100, shape="2024-06-20"), seen("a", 100, shape="endive"), GONE_FOR_GOOD).ambiguous
+
+
+# X.created
+
+
+def test_a_creation_that_comes_late_is_superseded_and_marks_nothing() -> None:
+    held = row("b", 100)
+
+    assert after(held, [seen("a", 100, rank=CREATED)]) == held
+
+
+def test_whatever_follows_a_creation_within_its_second_is_surely_newer() -> None:
+    version = after(None, [seen("a", 100, rank=CREATED, source="evt_2"), seen("b", 100, source="evt_1")])
+
+    assert version == row("b", 100, source="evt_1", rev=2)
+
+
+def test_a_creation_with_a_wrong_clock_is_still_the_oldest() -> None:
+    assert decide(row("b", 100), seen("a", 100 + W + 1, rank=CREATED), GONE_FOR_GOOD) is Verdict.SUPERSEDED
+
+
+@LAW
+@given(rows, st.integers(0, 1_000))
+def test_a_creation_of_an_id_that_is_made_once_never_beats_anything(held: Version, at: int) -> None:
+    assume(held.rank != CREATED)
+
+    assert after(held, [seen("born", at, rank=CREATED)]) == held
+
+
+# Deletion
+
+
+@pytest.mark.parametrize("seconds_earlier", [0, W, W + 1, 1_000_000])
+def test_a_deletion_beats_whatever_the_row_holds_where_ids_are_not_made_anew(seconds_earlier: int) -> None:
+    held = row("a", 100, final=True)
+
+    version = after(held, [seen(DELETED_HASH, 100 - seconds_earlier, rank=DELETED, source="evt_gone")])
+
+    assert version == row(DELETED_HASH, 100, rank=DELETED, source="evt_gone", rev=2)
+
+
+@LAW
+@given(tombstones, st.lists(snapshots, max_size=6))
+def test_a_tombstone_of_an_id_that_is_not_made_anew_is_never_lifted(held: Version, events: list[Snapshot]) -> None:
+    assert after(held, events).deleted
+
+
+@LAW
+@given(tombstones, st.lists(snapshots, max_size=6))
+def test_a_tombstone_of_an_id_that_is_made_anew_is_lifted_by_a_creation_alone(
+    held: Version, events: list[Snapshot]
+) -> None:
+    later = [event for event in events if event.rank != CREATED]
+
+    assert after(held, later, REBORN).deleted
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict"), [(101, Verdict.GUESSED_NEWER), (100 + W + 1, Verdict.WRITTEN), (92, Verdict.SUPERSEDED)]
+)
+def test_a_creation_after_the_deletion_lifts_the_tombstone_of_an_id_made_anew(at: int, verdict: Verdict) -> None:
+    tombstone = row(DELETED_HASH, 100, rank=DELETED)
+
+    assert decide(tombstone, seen("a", at, rank=CREATED), REBORN) is verdict
+
+
+@pytest.mark.parametrize("at", [101, 1_000])
+def test_a_change_after_the_deletion_of_an_id_made_anew_has_the_row_asked_for(at: int) -> None:
+    version = after(row(DELETED_HASH, 100, rank=DELETED), [seen("a", at)], REBORN)
+
+    assert version.deleted
+    assert version.unsettled
+
+
+def test_a_deletion_with_the_whole_object_is_a_deletion() -> None:
+    version = after(row("a", 100), [seen(DELETED_HASH, 101, rank=DELETED, shape="endive")])
+
+    assert version.deleted
+    assert version.shape == "endive"
+
+
+def test_a_bare_deletion_is_completed_by_the_whole_object() -> None:
+    bare = row(DELETED_HASH, 100, rank=DELETED, shape="")
+    whole = seen(DELETED_HASH, 100, rank=DELETED, shape="endive")
+
+    verdict = decide(bare, whole, GONE_FOR_GOOD)
+    version = take(bare, whole, verdict, GONE_FOR_GOOD)
+
+    assert verdict is Verdict.SAME
+    assert takes_content(bare, whole, verdict)
+    assert version is not None
+    assert version.shape == "endive"
+
+
+def test_a_bare_deletion_takes_nothing_from_a_whole_one() -> None:
+    whole = row(DELETED_HASH, 100, rank=DELETED, shape="endive")
+    bare = seen(DELETED_HASH, 101, rank=DELETED, shape="")
+
+    verdict = decide(whole, bare, GONE_FOR_GOOD)
+    version = take(whole, bare, verdict, GONE_FOR_GOOD)
+
+    assert not takes_content(whole, bare, verdict)
+    assert version is not None
+    assert version.shape == "endive"
+
+
+# What came can't settle
+
+
+def test_a_cut_list_leaves_the_row_unsettled_though_it_is_surely_newer() -> None:
+    assert after(row("a", 100), [seen("b", 200, incomplete=True)]).unsettled
+
+
+def test_a_cut_list_is_asked_for_even_where_what_came_of_it_is_the_same() -> None:
+    settled = row("a", 100)
+
+    assert after(settled, [seen("a", 101, incomplete=True)]).unsettled
+
+
+# Lists that are read over and over
+
+
+def test_a_page_that_finds_the_object_equal_writes_nothing() -> None:
+    held = row("a", 100)
+    page = replace(seen("a", 5_000), listed=True)
+
+    assert after(held, [page]) == held
+    assert not takes_content(held, page, decide(held, page, GONE_FOR_GOOD))
+
+
+def test_a_page_read_after_the_window_settles_what_was_unsettled() -> None:
+    version = after(row("a", 100, unsettled=True), [replace(seen("a", 108), listed=True)])
+
+    assert not version.unsettled
+
+
+def test_a_page_read_within_the_window_settles_nothing() -> None:
+    assert after(row("a", 100, unsettled=True), [replace(seen("a", 104), listed=True)]).unsettled
+
+
+def test_a_page_that_shows_something_else_goes_through_the_same_rule() -> None:
+    assert after(row("a", 100), [replace(seen("b", 108), listed=True)]).content_hash == "b"
+    assert after(row("a", 100), [replace(seen("b", 104), listed=True)]).unsettled
+
+
+# Rule 5: what Stripe answers when it is asked
+
+
+def test_an_answer_is_thrown_away_where_an_event_came_since_it_was_asked_for() -> None:
+    held = row("a", 100, rev=3, unsettled=True)
+
+    assert settle(held, seen("b", 500), rev=2, traits=GONE_FOR_GOOD) is None
+
+
+def test_an_answer_is_thrown_away_where_the_row_came_since_it_was_asked_for() -> None:
+    assert settle(row("a", 100), seen("b", 500), rev=0, traits=GONE_FOR_GOOD) is None
+
+
+def test_an_answer_about_what_is_not_mirrored_yet_is_taken() -> None:
+    version = settle(None, seen("b", 500, source="get:500"), rev=0, traits=GONE_FOR_GOOD)
+
+    assert version == row("b", 500, source="get:500", rev=1)
+
+
+@pytest.mark.parametrize(
+    ("at", "observed_at", "unsettled"),
+    [(99, 100, True), (104, 100, True), (105, 105, False), (500, 500, False)],
+)
+def test_an_answer_settles_the_row_once_every_replica_must_have_had_the_newest_event(
+    at: int, observed_at: int, unsettled: bool
+) -> None:
+    version = settle(row("a", 100, unsettled=True), seen("b", at, source="get"), rev=1, traits=GONE_FOR_GOOD)
+
+    assert version == row("b", observed_at, source="get", rev=2, unsettled=unsettled)
+
+
+def test_an_answer_with_a_cut_list_settles_nothing() -> None:
+    version = settle(row("a", 100), seen("b", 500, incomplete=True), rev=1, traits=GONE_FOR_GOOD)
+
+    assert version is not None
+    assert version.unsettled
+
+
+# Toggles: a chain is evidence, not proof
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_b_a_ends_at_a_or_unsettled(order: tuple[int, ...]) -> None:
+    made = [
+        seen("a", 100, rank=CREATED, source="evt_1"),
+        seen("b", 103, source="evt_2", before="a"),
+        seen("a", 106, source="evt_3", before="b"),
+    ]
+
+    version = after(None, [made[number] for number in order])
+
+    assert version.content_hash == "a" or version.unsettled
+
+
+def test_a_b_a_within_one_second_is_unsettled_though_its_chain_looks_proved() -> None:
+    held = row("a", 100, source="evt_0")
+
+    version = after(held, [seen("b", 100, source="evt_1", before="a"), seen("a", 100, source="evt_2", before="b")])
+
+    assert version.unsettled
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_a_b_c_a_ends_at_a_or_unsettled(order: tuple[int, ...]) -> None:
+    made = [
+        seen("a", 100, source="evt_4"),
+        seen("b", 100, source="evt_2", before="a"),
+        seen("c", 104, source="evt_3", before="b"),
+        seen("a", 109, source="evt_1", before="c"),
+    ]
+
+    version = after(None, [made[number] for number in order], REBORN)
+
+    assert version.content_hash == "a" or version.unsettled
+
+
+# Laws
+
+
+@LAW
+@given(st.none() | rows, snapshots, traits_of_types)
+def test_the_same_snapshot_again_changes_nothing_but_rev(
+    held: Version | None, snapshot: Snapshot, traits: Traits
+) -> None:
+    once = after(held, [snapshot], traits)
+
+    twice = after(once, [snapshot], traits)
+
+    assert (twice.observed_at, twice.rank, twice.observed_in) == (once.observed_at, once.rank, once.observed_in)
+    assert (twice.content_hash, twice.shape, twice.final) == (once.content_hash, once.shape, once.final)
+    assert twice.unsettled == once.unsettled
+    assert twice.rev in (once.rev, once.rev + 1)
+
+
+@LAW
+@given(rows, st.lists(snapshots, min_size=1, max_size=6), traits_of_types)
+def test_observed_at_and_rev_never_fall(held: Version, events: list[Snapshot], traits: Traits) -> None:
+    version = after(held, events, traits)
+
+    assert version.observed_at >= held.observed_at
+    assert version.rev >= held.rev
+
+
+@LAW
+@given(histories(), st.integers(0, 40))
+def test_an_answer_read_after_the_last_event_settles_the_row_at_it(history: History, seconds_later: int) -> None:
+    held = after(None, history.delivered, REBORN)
+    answer = seen(history.last.content_hash, held.observed_at + seconds_later, rank=UPDATED, source="get:1")
+
+    version = settle(held, answer, rev=held.rev, traits=REBORN)
+
+    assert version is not None
+    assert version.content_hash == history.last.content_hash
+    assert version.unsettled == (seconds_later < REPLICA_LAG_SECONDS)
+
+
+@LAW
+@given(rows, snapshots, traits_of_types)
+def test_new_content_always_moves_rev(held: Version, snapshot: Snapshot, traits: Traits) -> None:
+    version = after(held, [snapshot], traits)
+
+    assert version.rev > held.rev or version == held
+
+
+@THE_LAW
+@given(histories(), st.sampled_from([GONE_FOR_GOOD, REBORN]))
+def test_any_order_with_any_duplicates_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
+    version = after(None, history.delivered, traits)
+
+    assert version.content_hash == history.last.content_hash or version.unsettled
+
+
+@THE_LAW
+@given(histories(contents=["a", "b", "c"]), st.sampled_from([GONE_FOR_GOOD, REBORN]))
+def test_content_that_comes_back_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
+    version = after(None, history.delivered, traits)
+
+    assert version.content_hash == history.last.content_hash or version.unsettled
+
+
+@THE_LAW
+@given(histories(least_gap=AMBIGUITY_SECONDS + 1, ends_deleted=False), st.sampled_from([GONE_FOR_GOOD, REBORN]))
+def test_versions_further_apart_than_the_window_end_settled_at_the_last(history: History, traits: Traits) -> None:
+    version = after(None, history.delivered, traits)
+
+    assert (version.content_hash, version.unsettled) == (history.last.content_hash, False)
+    assert version.observed_at == history.last.created
+
+
+@LAW
+@given(histories(ends_deleted=True))
+def test_an_id_that_is_not_made_anew_ends_deleted_and_settled_in_any_order(history: History) -> None:
+    assume(len(history.made) > 1)
+
+    version = after(None, history.delivered)
+
+    assert version.deleted
+    assert not version.unsettled
+
+
+@LAW
+@given(histories(ends_deleted=False))
+def test_an_object_that_comes_in_order_ends_at_its_last_version_where_each_second_has_one(history: History) -> None:
+    assume(len({snapshot.created for snapshot in history.made}) == len(history.made))
+    assume(len({snapshot.final for snapshot in history.made}) == 1)
+
+    assert after(None, history.made).content_hash == history.last.content_hash
+
+
+@LAW
+@given(histories())
+def test_without_a_way_to_ask_nothing_is_marked(history: History) -> None:
+    assert not after(None, history.delivered, UNASKABLE).unsettled
+
+
+# Content
+
+
+def test_what_changes_between_two_reads_is_no_content() -> None:
+    read = invoice()
+    again = read | {"hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/test_y?s=ap", "invoice_pdf": "https://x"}
+
+    assert content_hash(read) == content_hash(again)
+
+
+def test_any_other_field_is_content() -> None:
+    assert content_hash(subscription()) != content_hash(subscription(status="past_due"))
+
+
+def test_the_order_of_keys_is_no_content() -> None:
+    assert content_hash({"id": "x", "n": {"a": 1, "b": 2}}) == content_hash({"n": {"b": 2, "a": 1}, "id": "x"})
+
+
+def test_no_object_hashes_like_a_deletion() -> None:
+    assert content_hash({"id": "deleted", "deleted": True}) != DELETED_HASH
+
+
+def test_previous_attributes_put_back_give_the_state_before() -> None:
+    before = subscription(status="incomplete", user_id="user_1", cancel_at=NOW)
+    now = subscription(status="active", user_id="user_2", quantity=3)
+
+    assert put_back(now, previous_attributes(before, now)) == before
+
+
+def test_putting_back_leaves_the_object_itself_alone() -> None:
+    now = subscription(user_id="user_2")
+
+    put_back(now, {"metadata": {"user_id": "user_1"}, "items": {"data": []}})
+
+    assert now == subscription(user_id="user_2")

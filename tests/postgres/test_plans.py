@@ -1,0 +1,49 @@
+"""A connection that has prepared its statements lives through a migration."""
+
+import asyncio
+
+import psycopg
+
+from worker.config.settings import Settings
+from worker.postgres.pool import async_pool, connect
+
+QUERY = "select id, attempts from sync.events where id = %s"
+CHANGE = "alter table sync.events alter column attempts type bigint"
+
+
+def test_a_statement_whose_plan_is_stale_is_prepared_anew(settings: Settings, conn: psycopg.Connection) -> None:
+    with connect(settings, application="test") as used:
+        for _ in range(10):
+            used.execute(QUERY, ("evt_1",))
+        conn.execute(CHANGE)
+
+        assert used.execute(QUERY, ("evt_1",)).fetchall() == []
+
+
+def test_it_is_in_a_transaction_too_once_that_has_failed(settings: Settings, conn: psycopg.Connection) -> None:
+    with connect(settings, application="test") as used:
+        for _ in range(10):
+            used.execute(QUERY, ("evt_1",))
+        conn.execute(CHANGE)
+        failed = False
+        try:
+            with used.transaction():
+                used.execute("select 1")
+                used.execute(QUERY, ("evt_1",))
+        except psycopg.errors.FeatureNotSupported:
+            failed = True
+
+        with used.transaction():
+            assert used.execute(QUERY, ("evt_1",)).fetchall() == []
+    assert failed
+
+
+def test_the_doors_connections_live_through_it(settings: Settings, conn: psycopg.Connection) -> None:
+    async def use() -> list[tuple[object, ...]]:
+        async with async_pool(settings, application="test", size=1) as pool, pool.connection() as used:
+            for _ in range(10):
+                await used.execute(QUERY, ("evt_1",))
+            conn.execute(CHANGE)
+            return await (await used.execute(QUERY, ("evt_1",))).fetchall()
+
+    assert asyncio.run(use()) == []

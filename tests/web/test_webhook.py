@@ -1,0 +1,352 @@
+"""The door, as Stripe and as strangers find it: the real web process on a real database."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.backends import Backend
+from tests.processes import Daemon, deliver, eventually, sign
+from worker.web.webhook import MAX_BODY_BYTES, Refused, read
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def door(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    database = backend.create_database("door", template=template)
+    daemon = Daemon(database, backend.redis_url, tmp_path_factory.mktemp("logs"))
+    daemon.start_web()
+    yield daemon
+    daemon.stop()
+    backend.drop_database("door")
+
+
+def event(id_: str = "evt_1", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "object": "event",
+        "api_version": "2026-10-28.endive",
+        "created": 1_782_864_000,
+        "livemode": False,
+        "type": "customer.created",
+        "data": {"object": {"id": "cus_1", "object": "customer", "name": "Jenny"}},
+    } | changes
+
+
+def encode(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def stored(door: Daemon, id_: str) -> tuple[Any, ...] | None:
+    with psycopg.connect(door.database_url) as conn:
+        return conn.execute(
+            "select type, object_type, object_id, account, extract(epoch from created)::float8, body "
+            "from sync.events where id = %s",
+            (id_,),
+        ).fetchone()
+
+
+def test_a_signed_event_is_stored_verbatim_and_answered_200(door: Daemon) -> None:
+    body = encode(event("evt_verbatim"))
+
+    with door.connection() as connection:
+        status, answer = deliver(connection, body)
+
+    assert (status, answer["code"]) == (200, "stored")
+    assert stored(door, "evt_verbatim") == ("customer.created", "customer", "cus_1", "", 1_782_864_000, body.decode())
+
+
+def test_an_event_that_comes_again_is_answered_200_and_changes_nothing(door: Daemon) -> None:
+    with door.connection() as connection:
+        deliver(connection, encode(event("evt_twice")))
+        again = deliver(connection, encode(event("evt_twice", type="customer.updated")))
+
+    found = stored(door, "evt_twice")
+    assert again == (200, {"code": "duplicate"})
+    assert found is not None
+    assert found[0] == "customer.created"
+
+
+def test_a_type_that_nobody_knows_is_stored(door: Daemon) -> None:
+    with door.connection() as connection:
+        status, _ = deliver(connection, encode(event("evt_unknown", type="moon.landed", account="acct_1")))
+
+    found = stored(door, "evt_unknown")
+    assert status == 200
+    assert found is not None
+    assert (found[0], found[3]) == ("moon.landed", "acct_1")
+
+
+def test_a_thin_event_is_stored_with_its_milliseconds(door: Daemon) -> None:
+    thin = {
+        "id": "evt_thin",
+        "object": "v2.core.event",
+        "type": "v1.customer.created",
+        "created": "2026-07-01T00:00:00.137Z",
+        "livemode": False,
+        "context": None,
+        "related_object": {"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"},
+    }
+
+    with door.connection() as connection:
+        status, _ = deliver(connection, encode(thin))
+
+    found = stored(door, "evt_thin")
+    assert status == 200
+    assert found is not None
+    assert found[1:5] == ("customer", "cus_1", "", 1_782_864_000.137)
+
+
+def test_every_secret_is_tried(door: Daemon) -> None:
+    body = encode(event("evt_old_secret"))
+
+    with door.connection() as connection:
+        status, _ = deliver(connection, body, stripe_signature=sign(body, secret="whsec_old"))
+
+    assert status == 200
+
+
+def signature_of(refused: str) -> str:
+    """A Stripe-Signature header with one thing wrong about it, made now."""
+    body, now = encode(event("evt_refused")), int(time.time())
+    return {
+        "none": "",
+        "nonsense": "nonsense",
+        "wrong digest": f"t={now},v1=00",
+        "another body's": sign(b"another body"),
+        "too old": sign(body, timestamp=now - 400),
+        "too new": sign(body, timestamp=now + 400),
+    }[refused]
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        ("bad_signature", "none"),
+        ("bad_signature", "nonsense"),
+        ("bad_signature", "wrong digest"),
+        ("bad_signature", "another body's"),
+        ("bad_timestamp", "too old"),
+        ("bad_timestamp", "too new"),
+    ],
+)
+def test_what_is_not_signed_now_by_one_of_the_secrets_is_answered_400(door: Daemon, code: str, refused: str) -> None:
+    with door.connection() as connection:
+        body = encode(event("evt_refused"))
+        status, answer = deliver(connection, body, stripe_signature=signature_of(refused))
+
+    assert (status, answer["code"]) == (400, code)
+    assert answer["message"]
+    assert stored(door, "evt_refused") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        encode({}),
+        encode({"object": "event"}),
+        encode(event("")),
+        encode(event("x" * 3000)),
+        encode(event(created="yesterday")),
+        encode(event(created=10**15)),
+        encode(event(data={})),
+        encode(event(object="charge")),
+        b"[" * 100_000,
+        encode(event("evt_cut"))[:-20],
+    ],
+)
+def test_a_signed_body_that_is_no_event_is_answered_400(door: Daemon, body: bytes) -> None:
+    with door.connection() as connection:
+        status, answer = deliver(connection, body)
+
+    assert (status, answer["code"]) == (400, "not_an_event")
+
+
+def test_a_body_that_is_not_utf_8_is_answered_400(door: Daemon) -> None:
+    with door.connection() as connection:
+        status, answer = deliver(connection, b'{"id": "\xff"}')
+
+    assert (status, answer["code"]) == (400, "not_utf8")
+
+
+def test_a_body_that_is_too_large_is_answered_413(door: Daemon) -> None:
+    with door.connection() as connection:
+        status, answer = deliver(connection, b" " * (MAX_BODY_BYTES + 1))
+
+    assert (status, answer["code"]) == (413, "too_large")
+
+
+def test_a_body_that_is_too_large_and_does_not_say_so_is_answered_413(door: Daemon) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(MAX_BODY_BYTES // 65536 + 2):
+            yield b" " * 65536
+
+    with door.connection() as connection:
+        connection.request(
+            "POST", "/webhooks/stripe", endless(), {"content-type": "application/json"}, encode_chunked=True
+        )
+        answer = connection.getresponse()
+
+        assert answer.status == 413
+
+
+def test_other_methods_are_answered_405(door: Daemon) -> None:
+    status, answer = door.get("/webhooks/stripe")
+
+    assert (status, json.loads(answer)["code"]) == (405, "method_not_allowed")
+
+
+def test_other_media_types_are_answered_415(door: Daemon) -> None:
+    with door.connection() as connection:
+        status, answer = deliver(
+            connection, encode(event("evt_form")), content_type="application/x-www-form-urlencoded"
+        )
+
+    assert (status, answer["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_request_that_breaks_off_is_not_stored_and_the_door_goes_on(door: Daemon) -> None:
+    body = encode(event("evt_broken_off"))
+    with socket.create_connection(("127.0.0.1", door.port)) as client:
+        head = (
+            f"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"stripe-signature: {sign(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        client.sendall(head.encode() + body[:50])
+
+    with door.connection() as connection:
+        status, _ = deliver(connection, encode(event("evt_after_the_break")))
+
+    assert status == 200
+    assert stored(door, "evt_broken_off") is None
+
+
+def test_nul_is_left_out_and_everything_else_is_kept(door: Daemon) -> None:
+    body = (
+        b'{"id": "evt_nul", "object": "event", "created": 1, "type": "customer.created", "data": {"object": '
+        b'{"id": "cus_1", "object": "customer", "name": "a\\u0000b", "note": "\\\\u0000 \\\\\\u0000c"}}}'
+    )
+
+    with door.connection() as connection:
+        status, _ = deliver(connection, body)
+
+    found = stored(door, "evt_nul")
+    assert status == 200
+    assert found is not None
+    assert json.loads(found[5])["data"]["object"] == {
+        "id": "cus_1",
+        "object": "customer",
+        "name": "ab",
+        "note": "\\u0000 \\c",
+    }
+
+
+def test_what_is_refused_is_counted(door: Daemon) -> None:
+    with door.connection() as connection:
+        deliver(connection, b"{", stripe_signature="nonsense")
+
+    status, metrics = door.get("/metrics", authorization="Bearer token")
+
+    assert status == 200
+    assert 'stripe_sync_events_refused_total{code="bad_signature"}' in metrics
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
+def test_operators_routes_want_the_token(door: Daemon, path: str) -> None:
+    without, _ = door.get(path)
+    wrong, _ = door.get(path, authorization="Bearer guess")
+    right, _ = door.get(path, authorization="Bearer token")
+
+    assert (without, wrong, right) == (401, 401, 200)
+
+
+def test_ready_means_database_at_head_broker_and_inbox(door: Daemon) -> None:
+    status, answer = door.get("/readyz")
+
+    assert status == 200
+    assert json.loads(answer)["checks"] == {"database": "ok", "broker": "ok", "inbox": "ok"}
+
+
+def test_events_that_nobody_applies_make_the_process_not_ready(door: Daemon) -> None:
+    with psycopg.connect(door.database_url, autocommit=True) as conn:
+        conn.execute(
+            """
+            insert into sync.events (id, type, livemode, created, received_at, body)
+            values ('evt_forgotten', 'x', false, now(), now() - interval '1 hour', '{}')
+            """
+        )
+        status, answer = door.get("/readyz")
+        conn.execute("delete from sync.events where id = 'evt_forgotten'")
+
+    assert status == 503
+    assert "worker" in json.loads(answer)["checks"]["inbox"]
+
+
+def test_a_database_that_was_never_migrated_is_said_to_be(
+    backend: Backend, empty_database: str, tmp_path: Path
+) -> None:
+    daemon = Daemon(empty_database, backend.redis_url, tmp_path)
+    daemon.start_web()
+
+    status, answer = daemon.get("/readyz")
+    with daemon.connection() as connection:
+        refused, _ = deliver(connection, encode(event()))
+    daemon.stop()
+
+    assert (status, refused) == (503, 503)
+    assert "db migrate" in json.loads(answer)["checks"]["database"]
+
+
+@pytest.mark.parametrize("secret", ["", "  ", "whsec_good,", "sk_test_wrong"])
+def test_without_a_secret_the_process_stops_at_start(
+    backend: Backend, database: str, tmp_path: Path, secret: str
+) -> None:
+    daemon = Daemon(database, backend.redis_url, tmp_path, STRIPE_WEBHOOK_SECRET=secret)
+
+    process = daemon.start("web")
+
+    assert process.wait(30) == 1
+    assert "STRIPE_WEBHOOK_SECRET" in daemon.logs()
+
+
+def test_a_broker_that_is_away_delays_nobody(database: str, tmp_path: Path) -> None:
+    daemon = Daemon(database, "redis://127.0.0.1:1/0", tmp_path)
+    daemon.start_web()
+
+    with daemon.connection() as connection:
+        status, _ = deliver(connection, encode(event("evt_no_broker")))
+    ready, _ = daemon.get("/readyz")
+    eventually(lambda: "broker.unreachable" in daemon.logs())
+    daemon.stop()
+
+    assert (status, ready) == (200, 503)
+
+
+def test_read_gives_what_the_inbox_wants() -> None:
+    body = encode(event("evt_pure"))
+
+    envelope = read(body, sign(body, timestamp=1000), ["whsec_test"], now=1100)
+
+    assert (envelope.id, envelope.type, envelope.object_id, envelope.created) == (
+        "evt_pure",
+        "customer.created",
+        "cus_1",
+        1_782_864_000,
+    )
+
+
+def test_an_old_signature_is_refused() -> None:
+    body = encode(event())
+
+    with pytest.raises(Refused, match="too far"):
+        read(body, sign(body, timestamp=1000), ["whsec_test"], now=1301)

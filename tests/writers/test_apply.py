@@ -1,0 +1,527 @@
+"""The drain: from stored events to rows and users, in one transaction a batch."""
+
+import random
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.factories import (
+    DAY,
+    NOW,
+    OLD,
+    Json,
+    checkout_session,
+    customer,
+    event,
+    invoice,
+    invoice_payment,
+    line_item,
+    payment_intent,
+    price,
+    product,
+    stub,
+    subscription,
+    thin_event,
+)
+from tests.processes import eventually
+from worker.inbox import store as inbox
+from worker.membership.rules.access import Policy
+from worker.mirror.fold import observe
+from worker.stripe_api.event import read_event
+from worker.writers.apply import Applier
+from worker.writers.record import record
+
+Apply = Callable[..., None]
+
+
+def one(conn: psycopg.Connection, query: str) -> dict[str, Any]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(query).fetchone()
+    assert found is not None, query
+    return found
+
+
+def column(conn: psycopg.Connection, query: str) -> list[Any]:
+    return [row[0] for row in conn.execute(query)]
+
+
+def lately(seconds: int = 0) -> int:
+    """A time of Stripe's clock not long ago: periods that run, tokens that do not lapse yet."""
+    return int(datetime.now(UTC).timestamp()) - 3600 + seconds
+
+
+@pytest.fixture
+def jenny(conn: psycopg.Connection) -> str:
+    conn.execute("insert into users (id, email) values ('jenny', 'jenny@example.com')")
+    return "jenny"
+
+
+def bought(id_: str = "in_1", *, at: int | None = None, product_id: str = "prod_pro", **more: Any) -> Json:
+    """An invoice of Jenny's that was paid for a month that runs."""
+    now = lately() if at is None else at
+    line = line_item(f"il_{id_}", invoice=id_, product=product_id, period_start=now, period_end=now + 30 * DAY)
+    paid_at = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
+    return invoice(id_, lines=[line], status_transitions=paid_at, **more)
+
+
+def sign_up(user_id: str | None = "jenny") -> list[Json]:
+    """Everything that a sign-up of Jenny's makes, in Stripe's order."""
+    now = lately()
+    subscribed = subscription("sub_1", period_start=now, period_end=now + 30 * DAY)
+    return [
+        event("product.created", product("prod_pro", metadata={"tokens": "1000"}), created=now),
+        event("price.created", price("price_pro_monthly", product="prod_pro"), created=now),
+        event("customer.created", customer("cus_jenny", user_id=user_id), created=now),
+        event("customer.subscription.created", subscribed, created=now),
+        event("payment_intent.succeeded", payment_intent("pi_1"), created=now),
+        event("invoice.paid", bought(), created=now),
+        event("invoice_payment.paid", invoice_payment(), created=now),
+    ]
+
+
+def user(conn: psycopg.Connection) -> tuple[Any, ...]:
+    row = one(conn, "select role::text, membership_status::text, stripe_product_id, tokens from users")
+    return tuple(row.values())
+
+
+PREMIUM = ("PREMIUM", "ACTIVE", "prod_pro", 1000)
+
+
+def test_a_sign_up_gives_role_status_product_tokens_and_its_rows(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    apply(*sign_up())
+
+    assert user(conn) == PREMIUM
+    assert column(conn, "select stripe_customer_id from stripe_customers where user_id = 'jenny'") == ["cus_jenny"]
+    assert column(conn, "select stripe_price_id from user_subscriptions") == ["price_pro_monthly"]
+    assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
+    assert column(conn, "select balance_after - balance_before from sync.token_grants") == [1000]
+    assert column(conn, "select count(*) from sync.events where status = 'done'") == [7]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_order_any_duplicates_and_any_batches_end_the_same(
+    conn: psycopg.Connection, apply: Apply, jenny: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    events = sign_up() * 2
+    chance.shuffle(events)
+    cuts = sorted(chance.sample(range(1, len(events)), 3))
+
+    for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True):
+        apply(*events[start:end], batch_size=chance.choice([1, 2, 500]))
+
+    assert user(conn) == PREMIUM
+    assert column(conn, "select count(*) from sync.token_grants where kind <> 'extension'") == [1]
+    ends = datetime.fromtimestamp(lately() + 31 * DAY, UTC)
+    assert abs(column(conn, "select tokens_expires_at from users")[0] - ends) < timedelta(minutes=5)
+    assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
+
+
+def test_a_payment_seen_through_many_events_grants_once(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    apply(*sign_up())
+
+    for number, type_ in enumerate(("invoice.payment_succeeded", "invoice.updated", "invoice.paid")):
+        apply(event(type_, bought(metadata={"seen": str(number)}), created=lately(60 * number + 60)))
+
+    assert user(conn) == PREMIUM
+    assert column(conn, "select count(*) from sync.token_grants") == [1]
+
+
+def test_what_the_application_spends_meanwhile_stays_spent(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    apply(*sign_up())
+    conn.execute("update users set tokens = tokens - 300")
+
+    apply(event("customer.updated", customer("cus_jenny", user_id="jenny", name="New"), created=lately(60)))
+
+    assert user(conn) == ("PREMIUM", "ACTIVE", "prod_pro", 700)
+
+
+def test_a_renewal_resets_the_balance(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    apply(*sign_up())
+    conn.execute("update users set tokens = tokens - 300")
+
+    apply(event("invoice.paid", bought("in_2", at=lately(60), billing_reason="subscription_cycle"), created=lately(60)))
+
+    assert user(conn) == PREMIUM
+    assert column(conn, "select balance_before from sync.token_grants order by id") == [0, 700]
+
+
+def test_tokens_add_up_where_the_policy_says_so(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    renewal = bought("in_2", at=lately(60), billing_reason="subscription_cycle")
+
+    apply(*sign_up(), event("invoice.paid", renewal, created=lately(60)), policy=Policy(tokens_reset=False))
+
+    assert user(conn) == ("PREMIUM", "ACTIVE", "prod_pro", 2000)
+
+
+def test_a_product_that_comes_late_still_grants(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    made, *rest = sign_up()
+    apply(*rest)
+    held = one(conn, "select name, active from stripe_products where id = 'prod_pro'")
+    before = user(conn)
+
+    apply(made)
+
+    assert held == {"name": "prod_pro", "active": False}
+    assert before == ("PREMIUM", "ACTIVE", "prod_pro", 0)
+    assert user(conn) == PREMIUM
+    assert one(conn, "select name, active from stripe_products where id = 'prod_pro'")["active"] is True
+
+
+def test_an_old_invoice_of_a_first_backfill_grants_nothing_and_says_so(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    events = sign_up()
+    events[5] = event("invoice.paid", bought(at=lately() - 90 * DAY), created=lately())
+
+    apply(*events)
+
+    assert user(conn) == ("PREMIUM", "ACTIVE", "prod_pro", 0)
+    assert column(conn, "select amount from sync.token_grants") == [0]
+
+
+def test_the_end_of_a_subscription_ends_the_access_and_leaves_the_tokens(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    apply(*sign_up())
+
+    ended = subscription("sub_1", status="canceled")
+    apply(event("customer.subscription.deleted", ended, created=lately(60)))
+
+    assert user(conn) == ("USER", "CANCELED", None, 1000)
+    assert column(conn, "select deleted from stripe.subscriptions") == [False]
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "BANNED"])
+def test_roles_that_people_gave_are_never_touched(
+    conn: psycopg.Connection, apply: Apply, jenny: str, role: str
+) -> None:
+    conn.execute("update users set role = %s::user_role", (role,))
+
+    apply(*sign_up())
+    apply(event("customer.subscription.deleted", subscription("sub_1", status="canceled"), created=lately(60)))
+
+    assert user(conn)[0] == role
+
+
+def test_a_user_whom_nobody_linked_is_never_written(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    conn.execute("update users set role = 'PREMIUM', tokens = 5")
+
+    apply(*sign_up(user_id=None))
+
+    assert user(conn) == ("PREMIUM", "ACTIVE", None, 5)
+    assert column(conn, "select stripe_customer_id from sync.customer_links where user_id is null") == ["cus_jenny"]
+
+
+def test_links_follow_the_rules_in_their_order_and_stay(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    conn.execute("insert into users (id) values ('other'), ('third')")
+    session = checkout_session("cs_1", customer="cus_jenny", client_reference_id="other")
+
+    apply(
+        event("checkout.session.completed", session), event("customer.created", customer("cus_jenny", user_id="jenny"))
+    )
+    apply(event("customer.updated", customer("cus_jenny", user_id="third"), created=NOW + 60))
+
+    assert column(conn, "select user_id || ' ' || source from sync.customer_links") == ["jenny customer_metadata"]
+
+
+def test_a_row_the_application_wrote_is_a_link_and_stays_as_it_is(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    conn.execute("insert into users (id) values ('other')")
+    conn.execute("insert into stripe_customers (id, user_id, stripe_customer_id) values ('own', 'jenny', 'cus_jenny')")
+
+    apply(*sign_up(user_id="other"))
+
+    assert column(conn, "select id || ' ' || user_id from stripe_customers") == ["own jenny"]
+    assert column(conn, "select role::text from users where id = 'jenny'") == ["PREMIUM"]
+
+
+def test_a_reference_of_a_payment_link_is_not_trusted(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    session = checkout_session("cs_1", customer="cus_jenny", client_reference_id="jenny", payment_link="plink_1")
+
+    apply(event("checkout.session.completed", session))
+
+    assert column(conn, "select user_id from sync.customer_links") == [None]
+
+
+def test_an_email_links_only_where_it_is_verified_and_alone(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    arrived = event("customer.created", customer("cus_jenny", email="JENNY@example.com"))
+    apply(arrived)
+    before = column(conn, "select user_id from sync.customer_links")
+    conn.execute("update users set email_verified = now()")
+
+    apply(event("customer.updated", customer("cus_jenny", email="JENNY@example.com", name="N"), created=NOW + 60))
+    apply(event("customer.created", customer("cus_again", email="jenny@example.com")))
+
+    assert before == [None]
+    assert column(conn, "select user_id from sync.customer_links order by stripe_customer_id") == [None, "jenny"]
+
+
+def test_several_customers_of_one_user_all_count(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    apply(*sign_up())
+
+    apply(
+        event("customer.created", customer("cus_second", user_id="jenny")),
+        event("customer.subscription.created", subscription("sub_2", customer="cus_second", status="canceled")),
+    )
+
+    assert user(conn)[:2] == ("PREMIUM", "ACTIVE")
+    assert column(conn, "select count(*) from user_subscriptions") == [2]
+    assert column(conn, "select stripe_customer_id from stripe_customers") == ["cus_jenny"]
+
+
+def test_the_old_shape_gives_the_same_user(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    now = lately()
+    old = sign_up()
+    old[3] = event(
+        "customer.subscription.created",
+        subscription("sub_1", shape=OLD, period_start=now, period_end=now + 30 * DAY),
+        api_version=OLD,
+        created=now,
+    )
+    line = line_item("il_in_1", shape=OLD, period_start=now, period_end=now + 30 * DAY)
+    old[5] = event("invoice.paid", invoice(shape=OLD, lines=[line]), api_version=OLD, created=now)
+
+    apply(*old[:6])
+
+    assert user(conn) == PREMIUM
+    assert column(conn, "select current_period_end - current_period_start from user_subscriptions") == [
+        timedelta(days=30)
+    ]
+    assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
+
+
+def test_a_connected_account_s_objects_are_mirrored_and_count_for_nobody(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    apply(*({**made, "account": "acct_1"} for made in sign_up()))
+
+    assert column(conn, "select account from stripe.subscriptions") == ["acct_1"]
+    assert user(conn) == ("USER", "ACTIVE", None, 0)
+    assert column(conn, "select count(*) from stripe_products") == [0]
+
+
+def test_an_event_of_the_other_mode_is_kept_and_not_applied(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(event("customer.created", customer(), livemode=True))
+
+    assert one(conn, "select status, outcome from sync.events") == {"status": "done", "outcome": "other_mode"}
+    assert column(conn, "select count(*) from stripe.customers") == [0]
+
+
+def test_a_thin_event_waits_for_a_key(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(thin_event("v1.customer.created", related={"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"}))
+
+    assert one(conn, "select status, outcome from sync.events") == {"status": "parked", "outcome": "needs_key"}
+
+
+def test_an_unknown_type_of_object_is_kept_whole(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(event("moon.landed", {"id": "moon_1", "object": "moon", "crew": 3}))
+
+    assert one(conn, "select object, id, data from stripe.other_objects") == {
+        "object": "moon",
+        "id": "moon_1",
+        "data": {"id": "moon_1", "object": "moon", "crew": 3},
+    }
+
+
+def test_children_come_and_go_with_their_parent(conn: psycopg.Connection, apply: Apply) -> None:
+    def lines(*ids: str) -> list[Json]:
+        return [line_item(id_, invoice="in_1") for id_ in ids]
+
+    apply(event("invoice.created", invoice(status="draft", lines=lines("il_a", "il_b"))))
+    apply(event("invoice.updated", invoice(status="draft", lines=lines("il_b", "il_c")), created=NOW + 60))
+    apply(event("invoice.updated", invoice(status="draft", lines=lines("il_z"), total=1), created=NOW - 60))
+
+    assert column(conn, "select id from stripe.invoice_line_items where not deleted order by id") == ["il_b", "il_c"]
+    assert column(conn, "select id from stripe.invoice_line_items where deleted") == ["il_a"]
+
+
+def test_a_list_that_was_cut_short_removes_nobody_and_leaves_the_parent_unsettled(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    apply(event("invoice.created", invoice(lines=[line_item("il_a"), line_item("il_b")])))
+
+    apply(event("invoice.updated", invoice(lines=[line_item("il_c")], has_more=True, total=1), created=NOW + 60))
+
+    assert column(conn, "select id from stripe.invoice_line_items where not deleted order by id") == [
+        "il_a",
+        "il_b",
+        "il_c",
+    ]
+    assert column(conn, "select unsettled from stripe.invoices") == [True]
+
+
+def test_a_tombstone_is_not_lifted_by_a_late_update(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(event("customer.deleted", stub(customer()), created=NOW))
+
+    apply(event("customer.updated", customer(name="Late"), created=NOW + 60))
+
+    assert one(conn, "select deleted, name, unsettled from stripe.customers") == {
+        "deleted": True,
+        "name": None,
+        "unsettled": False,
+    }
+
+
+def test_a_deleted_product_turns_inactive_and_keeps_its_row(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+    apply(*sign_up())
+
+    apply(event("product.deleted", stub(product("prod_pro")), created=lately(60)))
+
+    assert one(conn, "select name, active from stripe_products")["active"] is False
+    assert column(conn, "select count(*) from stripe_prices") == [1]
+
+
+def test_a_failing_event_is_found_put_off_and_parked_while_the_others_are_applied(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    conn.execute("alter table stripe.customers add constraint no_evil check (name <> 'Evil')")
+    good = [event("customer.created", customer(f"cus_{number}")) for number in range(9)]
+
+    apply(*good[:4], event("customer.created", customer("cus_evil", name="Evil"), id="evt_evil"), *good[4:])
+    first = one(
+        conn, "select status, attempts, next_attempt_at > now() as later from sync.events where id = 'evt_evil'"
+    )
+    for _ in range(10):
+        conn.execute("update sync.events set next_attempt_at = now() where status = 'pending'")
+        apply()
+
+    assert column(conn, "select count(*) from stripe.customers") == [9]
+    assert first == {"status": "pending", "attempts": 1, "later": True}
+    last = one(conn, "select status, attempts, last_error from sync.events where id = 'evt_evil'")
+    assert (last["status"], last["attempts"]) == ("parked", 8)
+    assert "no_evil" in last["last_error"]
+
+
+def test_a_lock_that_somebody_holds_parks_nobody(
+    conn: psycopg.Connection, database: str, apply: Apply, jenny: str
+) -> None:
+    conn.execute("set lock_timeout = '20ms'")
+    with psycopg.connect(database) as holder:
+        holder.execute("select from users for update")
+        apply(*sign_up())
+        for _ in range(9):
+            conn.execute("update sync.events set next_attempt_at = now() where status = 'pending'")
+            apply()
+        waiting = column(conn, "select distinct status from sync.events where last_error is not null")
+    conn.execute("update sync.events set next_attempt_at = now() where status = 'pending'")
+
+    apply()
+
+    assert waiting == ["pending"]
+    assert user(conn) == PREMIUM
+
+
+def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    conn.execute("alter table stripe.customers rename to customers_away")
+    for _ in range(10):
+        apply(event("customer.created", customer("cus_1"), id="evt_1"))
+        conn.execute("update sync.events set next_attempt_at = now()")
+    assert one(conn, "select status, attempts from sync.events") == {"status": "pending", "attempts": 0}
+
+    conn.execute("alter table stripe.customers_away rename to customers")
+    apply()
+
+    assert one(conn, "select status from sync.events") == {"status": "done"}
+
+
+def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
+    apply(event("customer.created", customer("cus_1"), id="evt_1"))
+    conn.execute("update sync.events set status = 'parked'")
+    conn.execute("delete from stripe.customers")
+
+    replayed = inbox.replay(conn, ["evt_1"])
+    apply()
+
+    assert replayed == 1
+    assert column(conn, "select id from stripe.customers") == ["cus_1"]
+
+
+def test_an_event_whose_worker_never_lived_to_finish_it_is_leased_alone_and_then_parked(
+    conn: psycopg.Connection,
+) -> None:
+    conn.execute(
+        """
+        insert into sync.events (id, type, livemode, created, body, attempts)
+        select 'evt_' || n, 'x', false, now(), '{}', case when n = 1 then 3 else 0 end from generate_series(1, 5) as n
+        """
+    )
+
+    first = inbox.lease(conn, limit=500, seconds=60)
+    alone = inbox.lease(conn, limit=500, seconds=60)
+    conn.execute("update sync.events set attempts = 8, next_attempt_at = now() where id = 'evt_1'")
+    parked = inbox.park_killers(conn, max_attempts=8)
+
+    assert sorted(leased.id for leased in first) == ["evt_2", "evt_3", "evt_4", "evt_5"]
+    assert [leased.id for leased in alone] == ["evt_1"]
+    assert parked == ["evt_1"]
+
+
+def test_a_lease_is_for_one_worker_until_it_runs_out(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "insert into sync.events (id, type, livemode, created, body) values ('evt_1', 'x', false, now(), '{}')"
+    )
+
+    mine = inbox.lease(conn, limit=10, seconds=60)
+    yours = inbox.lease(conn, limit=10, seconds=60)
+    conn.execute("update sync.events set next_attempt_at = now()")
+    later = inbox.lease(conn, limit=10, seconds=60)
+
+    assert [leased.attempts for leased in mine] == [1]
+    assert yours == []
+    assert [leased.attempts for leased in later] == [2]
+
+
+def test_two_workers_that_meet_on_a_new_object_end_at_the_newer_version(
+    database: str, conn: psycopg.Connection, apply: Apply
+) -> None:
+    """The other's insert is not committed when ours looks for the row: ours waits, and plans again."""
+
+    newer = observe(read_event(event("customer.updated", customer(name="Newer"), created=NOW + 60)))
+    older = observe(read_event(event("customer.updated", customer(name="Older"), created=NOW)))
+    assert newer is not None
+    assert older is not None
+    with psycopg.connect(database) as other:
+        record(other, [newer], Policy())
+
+        def ours() -> None:
+            with conn.transaction():
+                record(conn, [older], Policy())
+
+        waiting = threading.Thread(target=ours)
+        waiting.start()
+        with psycopg.connect(database, autocommit=True) as look:
+            eventually(lambda: look.execute("select from pg_locks where not granted").fetchone() is not None)
+        other.commit()
+        waiting.join()
+
+    assert one(conn, "select name, unsettled from stripe.customers") == {"name": "Newer", "unsettled": False}
+
+
+def test_the_drain_stops_at_its_time_and_asks_for_another(conn: psycopg.Connection) -> None:
+    conn.execute(
+        """
+        insert into sync.events (id, type, livemode, created, body)
+        select 'evt_' || n, 'x', true, now(), '{"id": "evt_' || n || '", "object": "event", "type": "x", "created": 1,
+            "livemode": true, "data": {"object": {"object": "x"}}}'
+        from generate_series(1, 5) as n
+        """
+    )
+    asked: list[None] = []
+
+    drained = Applier(livemode=False, policy=Policy(), batch_size=2, drain_seconds=0).drain(
+        conn, more=lambda: asked.append(None)
+    )
+
+    assert (drained.events, drained.batches) == (2, 1)
+    assert len(asked) == 2

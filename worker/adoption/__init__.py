@@ -1,0 +1,1 @@
+"""Take over a database that an application made."""

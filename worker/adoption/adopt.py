@@ -1,0 +1,203 @@
+"""The job that takes over an existing database: look, compare, add what is missing, and keep the roles users hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+import migrations
+from schema.membership import UserRole
+from schema.names import Names
+from worker.adoption import store as adoption_store
+from worker.adoption.rules.compare import names_of
+from worker.adoption.rules.findings import Finding, Found, Verdict
+from worker.adoption.rules.whole import compare
+from worker.config.errors import Permanent
+from worker.membership import compute
+from worker.membership.rules import access
+from worker.membership.rules.access import Policy
+from worker.membership.rules.facts import Product, User
+from worker.membership.store import load_facts, save
+
+__all__ = ["Adopted", "NotAdoptable", "Report", "Settled", "adopt", "look", "settle"]
+
+
+class NotAdoptable(Permanent):
+    """The database has something that conflicts with what we need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What is said of a database, in the order in which what is missing is added."""
+
+    findings: tuple[Finding, ...]
+    names: Names
+    found: Found
+
+    def of(self, *verdicts: Verdict) -> list[Finding]:
+        return [finding for finding in self.findings if finding.verdict in verdicts]
+
+    @property
+    def statements(self) -> list[str]:
+        """What would be run, labels of enums first."""
+        ordered = sorted(self.of(Verdict.MISSING), key=lambda finding: not finding.early)
+        return [statement.strip() for finding in ordered for statement in finding.statements]
+
+    @property
+    def takes_users_over(self) -> bool:
+        """Whether users come under the daemon by this, who were not before."""
+        before = self.found.names
+        were = self.found.revision is not None and (before is None or "users" not in before.left_out)
+        return not were and "users" not in self.names.left_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What was done: how much was missing, how many users keep their role by an override, and how many hold tokens that
+    the application gave them (then what was paid before grants nothing more)."""
+
+    report: Report
+    added: int
+    overrides: int
+    token_holders: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What becomes of an override that an adoption made: lifted where a subscription backs the role, else kept."""
+
+    user: str
+    email: str | None
+    lifted: bool
+    why: str
+
+
+def look(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Report:
+    """Compare the database with what we need. Nothing is changed."""
+    with conn.transaction():
+        return _compared(conn, given, is_membership=is_membership)
+
+
+def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Adopted:
+    """Add what is missing, all of it or nothing (labels of enums go ahead: they can't be used before they are committed).
+
+    Raises NotAdoptable, with nothing changed, where something conflicts. Doing it again changes nothing.
+    """
+    first = look(conn, given, is_membership=is_membership)
+    _refuse_conflicts(first)
+    for finding in first.of(Verdict.MISSING):
+        if finding.early:
+            adoption_store.add(conn, [finding])
+    with conn.transaction():
+        conn.execute("select pg_advisory_xact_lock(%s)", (migrations.LOCK_KEY,))
+        for setting, value in (
+            ("lock_timeout", migrations.LOCK_TIMEOUT),
+            ("statement_timeout", migrations.STATEMENT_TIMEOUT),
+        ):
+            conn.execute(sql.SQL("set local {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
+        report = _compared(conn, given, is_membership=is_membership)
+        _refuse_conflicts(report)
+        adoption_store.add(conn, report.of(Verdict.MISSING))
+        overrides = adoption_store.keep_roles(conn, report.names) if report.takes_users_over else 0
+        holders = adoption_store.holders(conn, report.names) if report.takes_users_over else 0
+        before = adoption_store.adopted(conn)
+        if report.found.revision is None or before is not None or report.names.needs_schema:
+            now = datetime.now(UTC).isoformat()
+            kept = {key: before[key] for key in ("at", "tokens_since")} if before else {"at": now, "tokens_since": None}
+            if report.takes_users_over:
+                kept = {"at": now, "tokens_since": now if holders else None}
+            adoption_store.record(conn, {**kept, **report.names.record})
+        if report.takes_users_over and report.found.revision is not None:
+            # The mirror was there before: what it holds is news to these users, and no read of Stripe would tell them.
+            conn.execute("set local search_path = sync_names, public")
+            adoption_store.follow_the_mirror(conn)
+    return Adopted(report=report, added=len(first.of(Verdict.MISSING)), overrides=overrides, token_holders=holders)
+
+
+def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
+    """Lift the overrides of an adoption that a subscription makes needless, and say which stay.
+
+    A role is backed where the subscriptions give it by now, and where they gave it when the database was adopted and have
+    ended since: nobody keeps an override only because they once had a subscription. The rest is a person's to decide.
+    Raises NotAdoptable where Stripe was not read in whole since the adoption.
+    """
+    said = adoption_store.adopted(conn)
+    if said is None:
+        raise NotAdoptable("this database was not adopted: there is nothing to settle")
+    if not adoption_store.is_read_since(conn, said["at"]):
+        raise NotAdoptable(
+            f"Stripe was not read in whole since the adoption ({said['at']}), so nobody knows yet who pays: run "
+            "`stripe-sync sync all` to its end, then settle"
+        )
+    settled: list[Settled] = []
+    after = ""
+    while rows := adoption_store.held(conn, after=after, limit=batch):
+        after = rows[-1]["user_id"]
+        with conn.transaction():
+            settled += _settle(conn, policy, rows)
+    return settled
+
+
+def _settle(conn: psycopg.Connection, policy: Policy, rows: Sequence[adoption_store.Row]) -> list[Settled]:
+    users, products = load_facts.load(conn, load_facts.lock_users(conn, [row["user_id"] for row in rows]))
+    now, found = datetime.now(UTC), list[Settled]()
+    for row in rows:
+        user = users.get(row["user_id"])
+        if user is None:
+            continue
+        why = _backing(user, products, policy, now, lived=row["lived"])
+        kept = "has no customer" if not row["has_customer"] else "no subscription of theirs gives this role"
+        found.append(Settled(user=user.id, email=row["email"], lifted=why is not None, why=why or kept))
+    lifted = [one.user for one in found if one.lifted]
+    for user_id in lifted:
+        save.lift_override(conn, user_id)
+    compute.compute(conn, lifted, policy)
+    return found
+
+
+def _backing(
+    user: User, products: dict[str, Product], policy: Policy, now: datetime, *, lived: Sequence[str]
+) -> str | None:
+    if user.role not in (UserRole.USER, UserRole.PREMIUM):
+        return f"is {user.role}, which no override changes"
+    decided = access.project(replace(user, override=None), products, policy, now)
+    if decided.role is UserRole.PREMIUM:
+        return f"{decided.by} gives it"
+    for subscription in user.subscriptions:
+        roles = [products.get(item.product or "", Product(id="")).role for item in subscription.items]
+        if subscription.id in lived and UserRole.PREMIUM in roles:
+            return f"{subscription.id} gave it, and is {subscription.status} by now"
+    return None
+
+
+def _compared(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Report:
+    found = adoption_store.look(conn)
+    names = names_of(given, found, membership=is_membership)
+    findings = [_proved(conn, finding) for finding in compare(found, names, head=migrations.head() or "")]
+    return Report(findings=tuple(findings), names=names, found=found)
+
+
+def _proved(conn: psycopg.Connection, finding: Finding) -> Finding:
+    """The finding, once the rows that are there have been asked."""
+    if finding.proof is None:
+        return finding
+    try:
+        with conn.transaction():
+            number = adoption_store.count(conn, finding.proof.query)
+    except psycopg.errors.UndefinedFunction:
+        said = "can't be compared: the two sides have different types"
+        return replace(finding, verdict=Verdict.CONFLICT, said=said, statements=())
+    if number == 0:
+        return finding
+    return replace(
+        finding, verdict=finding.proof.verdict, said=finding.proof.said.format(number=f"{number:,}"), statements=()
+    )
+
+
+def _refuse_conflicts(report: Report) -> None:
+    conflicts = report.of(Verdict.CONFLICT)
+    if conflicts:
+        listed = "\n  ".join(f"{' '.join(filter(None, (one.table, one.what)))}: {one.said}" for one in conflicts)
+        raise NotAdoptable(f"the database can't be adopted as it is, and nothing was changed:\n  {listed}")

@@ -1,0 +1,123 @@
+"""The statements that add what is missing, in the database's own names."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Index, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import (
+    AddConstraint,
+    CreateColumn,
+    CreateIndex,
+    CreateTable,
+    ForeignKeyConstraint,
+    SetColumnComment,
+    SetTableComment,
+    UniqueConstraint,
+)
+
+from schema.functions import ORGANIZATION_TRIGGERS
+from schema.functions import touch_trigger as our_touch_trigger
+from schema.names import Names, quoted
+from worker.adoption.rules.findings import Column
+from worker.adoption.rules.types import NEEDED_LABELS
+
+__all__ = [
+    "add_column",
+    "add_labels",
+    "add_reference",
+    "add_unique",
+    "create_enum",
+    "create_index",
+    "create_table",
+    "name_of",
+    "organization_triggers",
+    "sorted_constraints",
+    "sorted_references",
+    "touch_trigger",
+]
+
+_dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+
+
+def sorted_constraints(table: Table, *kinds: type[Any]) -> list[Any]:
+    """The table's constraints of these kinds, in the order of their names."""
+    return sorted((found for found in table.constraints if isinstance(found, kinds)), key=name_of)
+
+
+def sorted_references(table: Table) -> list[ForeignKeyConstraint]:
+    return sorted_constraints(table, ForeignKeyConstraint)
+
+
+def create_table(ours: Table, names: Names) -> Iterator[str]:
+    """The table as we declare it, with its indexes and comments."""
+    table = names.metadata.tables[names.key(ours)]
+    yield _said(CreateTable(table))
+    for index in sorted(table.indexes, key=lambda found: str(found.name)):
+        yield _said(CreateIndex(index))
+    if table.comment:
+        yield _said(SetTableComment(table))
+    for column in table.columns:
+        if column.comment:
+            yield _said(SetColumnComment(column))
+
+
+def create_enum(name: str, labels: tuple[str, ...], *, schema: str) -> str:
+    listed = ", ".join(f"'{label}'" for label in labels)
+    return f"create type {schema}.{name} as enum ({listed})"
+
+
+def add_labels(wanted: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What the column's enum lacks of what we write."""
+    for label in NEEDED_LABELS[wanted.name]:
+        if label not in enums[column.type]:
+            yield f"alter type {column.type} add value if not exists '{label}'"
+
+
+def add_column(ours: Any, names: Names) -> tuple[str, str]:
+    """The statement, and the column as a person reads it."""
+    table = names.metadata.tables[names.key(ours.table)]
+    column = table.columns[names.column(ours.table.name, ours.name)]
+    shown = _said(CreateColumn(column))
+    return f"alter table {names.relation(ours.table.name)} add column {shown}", shown
+
+
+def add_unique(ours: Table, constraint: Any, names: Names) -> str:
+    """A key of ours as a unique constraint: the table may have another primary key."""
+    columns = ", ".join(quoted(names.column(ours.name, column.name)) for column in constraint.columns)
+    name = name_of(constraint) if isinstance(constraint, UniqueConstraint) else f"uq_{ours.name}_id"
+    return f"alter table {names.relation(ours.name)} add constraint {quoted(name)} unique ({columns})"
+
+
+def add_reference(ours: Table, constraint: ForeignKeyConstraint, names: Names) -> str:
+    table = names.metadata.tables[names.key(ours)]
+    wanted = next(found for found in table.foreign_key_constraints if found.name == name_of(constraint))
+    return _said(AddConstraint(wanted))
+
+
+def create_index(ours: Table, index: Index, names: Names) -> str:
+    table = names.metadata.tables[names.key(ours)]
+    return _said(CreateIndex(next(found for found in table.indexes if found.name == index.name)))
+
+
+def touch_trigger(table: str, names: Names) -> str:
+    return our_touch_trigger(table).replace(f"on public.{table} ", f"on {names.relation(table)} ")
+
+
+def organization_triggers(names: Names, *, there: Collection[str] = ()) -> Iterator[str]:
+    """Those that are not there; none where the users' key has another name than the triggers' function knows."""
+    column = quoted(names.column("users", "organization_id"))
+    for name, statement in ORGANIZATION_TRIGGERS.items():
+        if name not in there and names.column("users", "id") == "id":
+            real = re.sub(r"\b(old|new)\.organization_id\b", lambda found: f"{found[1]}.{column}", statement)
+            yield real.replace("on public.users ", f"on {names.relation('users')} ")
+
+
+def name_of(constraint: Any) -> str:
+    return str(_dialect.identifier_preparer.format_constraint(constraint))
+
+
+def _said(statement: Any) -> str:
+    # psycopg reads no placeholders where no arguments are given, so a percent sign needs no doubling.
+    return str(statement.compile(dialect=_dialect)).strip().replace("%%", "%")

@@ -1,0 +1,119 @@
+"""Whether a column's type does where we would have chosen another: liberal where it is safe."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Enum, Integer, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.adoption.rules.findings import Column, Verdict
+
+__all__ = ["LONGEST_ID", "NEEDED_LABELS", "judge", "stands_for"]
+
+Judged = tuple[Verdict, str]
+
+# Stripe promises that its ids fit 255 characters.
+LONGEST_ID = 255
+# What the daemon writes. ADMIN and BANNED are given by people, where the application knows them.
+NEEDED_LABELS = {
+    "user_role": ("USER", "PREMIUM"),
+    "membership_status": ("ACTIVE", "INACTIVE", "CANCELED", "PAST_DUE"),
+}
+
+_VARYING = re.compile(r"character varying(?:\((\d+)\))?$")
+_STAMP = re.compile(r"timestamp(?:\(\d\))? (with|without) time zone$")
+
+
+def judge(table: str, name: str, wanted: Any, found: Column, enums: Mapping[str, tuple[str, ...]]) -> Judged:
+    """What is said of the column's type, and why. `name` is ours."""
+    if isinstance(wanted, Enum):
+        return _as_enum(wanted.name or "", found, enums)
+    if isinstance(wanted, Text):
+        return _as_text(table, name, found)
+    if isinstance(wanted, DateTime):
+        return _as_time(table, name, found)
+    if isinstance(wanted, BigInteger | Integer):
+        return _as_number(name, wanted, found)
+    if isinstance(wanted, Boolean):
+        return _exactly("boolean", found)
+    assert isinstance(wanted, JSONB)
+    return _exactly("jsonb", found)
+
+
+def stands_for(column: Column) -> str:
+    """The type that takes an enum's place, as SQL spells it: the application's enum, or text."""
+    return column.type if column.is_enum else "text"
+
+
+def _as_enum(wanted: str, found: Column, enums: Mapping[str, tuple[str, ...]]) -> Judged:
+    if found.is_enum:
+        lacking = [label for label in NEEDED_LABELS[wanted] if label not in enums.get(found.type, ())]
+        if lacking:
+            return Verdict.MISSING, f"the labels {', '.join(lacking)} are added to the enum {found.type}"
+        return Verdict.FITS, "" if found.type == wanted else f"the enum {found.type} stands for {wanted}"
+    if found.type == "text" or _VARYING.match(found.type):
+        return Verdict.DIFFERS, f"{found.type} holds the words of {wanted}"
+    return Verdict.CONFLICT, f"is {found.type}: neither an enum nor text"
+
+
+def _as_text(table: str, name: str, found: Column) -> Judged:
+    is_id = name == "id" or name.endswith("_id")
+    varying = _VARYING.match(found.type)
+    if found.type in ("text", "citext"):
+        return Verdict.FITS, ""
+    if varying:
+        length = int(varying[1]) if varying[1] else None
+        if length is None or length >= LONGEST_ID:
+            return Verdict.FITS, ""
+        if table == "users" and name != "stripe_product_id":
+            return Verdict.FITS, ""
+        said = f"{found.type} is shorter than the {LONGEST_ID} characters that Stripe may send: more would be refused"
+        return Verdict.DIFFERS, said
+    if found.type.startswith("character(") and not is_id:
+        return Verdict.DIFFERS, f"{found.type} does, as long as values are that long"
+    if is_id:
+        return Verdict.CONFLICT, (
+            f"is {found.type}, and ids are text here: as metadata.user_id and client_reference_id they come from Stripe "
+            "as text. Change it (and what refers to it) with a migration of the application's, to text"
+        )
+    return Verdict.CONFLICT, f"is {found.type}, and has to be text: Stripe's words are written to it"
+
+
+def _as_time(table: str, name: str, found: Column) -> Judged:
+    stamp = _STAMP.match(found.type)
+    if name == "email_verified":
+        if found.type == "boolean":
+            return Verdict.CONFLICT, (
+                "is boolean, where a time says when: every user would count as verified. Map email_verified to a new "
+                "name ([membership.columns.users] email_verified = ...), which is then added and that the application sets"
+            )
+        return (
+            (Verdict.FITS, "") if stamp or found.type == "date" else (Verdict.CONFLICT, f"is {found.type}, not a time")
+        )
+    if stamp is None:
+        return Verdict.CONFLICT, f"is {found.type}, and has to be timestamptz"
+    if stamp[1] == "with":
+        return Verdict.FITS, ""
+    if (table, name) == ("users", "tokens_expires_at"):
+        return Verdict.CONFLICT, (
+            f"is {found.type}, and consume_tokens compares it with the clock in whatever time zone a session has: "
+            "change it to timestamptz (alter column ... type timestamptz using ... at time zone 'UTC'), or map it"
+        )
+    return Verdict.DIFFERS, f"{found.type} holds times in UTC, as Prisma reads them"
+
+
+def _as_number(name: str, wanted: Any, found: Column) -> Judged:
+    if found.type == "bigint" or (found.type == "integer" and not isinstance(wanted, BigInteger)):
+        return Verdict.FITS, ""
+    if found.type == "integer":
+        return Verdict.DIFFERS, "integer ends at 2,147,483,647; a larger amount would be refused"
+    if name in ("amount", "unit_amount"):
+        return Verdict.CONFLICT, f"is {found.type}, and has to be bigint: whole cents, as Stripe counts"
+    return Verdict.CONFLICT, f"is {found.type}, and has to be integer"
+
+
+def _exactly(wanted: str, found: Column) -> Judged:
+    if found.type == wanted:
+        return Verdict.FITS, ""
+    return Verdict.CONFLICT, f"is {found.type}, and has to be {wanted}"

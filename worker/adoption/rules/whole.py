@@ -1,0 +1,195 @@
+"""The whole comparison, in the order in which what is missing is added."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Enum
+
+from schema.base import metadata
+from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS
+from schema.names import SCHEMA, Names, public_tables, quoted
+from worker.adoption.rules import ddl
+from worker.adoption.rules.compare import compare_table
+from worker.adoption.rules.findings import Finding, Found, Verdict
+from worker.adoption.rules.types import NEEDED_LABELS
+
+__all__ = ["ENUMS", "compare"]
+
+_BEFORE = "__before"
+
+ENUMS: dict[str, tuple[str, ...]] = {
+    name: tuple(column.type.enums)
+    for name in NEEDED_LABELS
+    for column in public_tables()["users"].columns
+    if isinstance(column.type, Enum) and column.type.name == name
+}
+
+
+def compare(found: Found, names: Names, *, head: str) -> list[Finding]:
+    """Everything that is said of the database. What follows from `names` is what `names_of` makes of the settings."""
+    return [*_schemas(found, head), *_apart(found, names), *_types(found, names), *_tables(found, names),
+            *_own_tables(found, names), *_functions(found, names), *_views(found, names), *_stamp(found, head)]  # fmt: skip
+
+
+def _schemas(found: Found, head: str) -> Iterator[Finding]:
+    for schema in sorted(found.foreign_schemas):
+        said = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
+        yield Finding(table="", what=f"schema {schema}", verdict=Verdict.CONFLICT, said=said)
+    if found.revision not in (None, head):
+        said = f"is at revision {found.revision}, not {head}: run `stripe-sync db migrate` first"
+        yield Finding(table="", what="schema sync", verdict=Verdict.CONFLICT, said=said)
+    elif found.revision == head:
+        yield Finding(table="", what="schemas stripe and sync", verdict=Verdict.FITS, said=f"are at revision {head}")
+    else:
+        statements = ("create schema if not exists sync", "create schema if not exists stripe")
+        said = "are created, with inbox and mirror"
+        own = [statement for name, statement in FUNCTIONS.items() if name.startswith("sync.")]
+        yield _missing("schemas stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
+
+
+def _types(found: Found, names: Names) -> Iterator[Finding]:
+    """Our enums, or what stands for them: the application's own types under our names, as domains."""
+    if names.needs_schema:
+        if SCHEMA in found.aside:
+            yield Finding(table="", what=f"schema {SCHEMA}", verdict=Verdict.FITS, said="")
+        else:
+            yield _missing(
+                f"schema {SCHEMA}", "is created: our names of what is called otherwise", f"create schema {SCHEMA}"
+            )
+    for name, labels in ENUMS.items():
+        what, real = f"type {name}", names.types.get(name)
+        apart = found.aside.get(name) == "type"
+        if real is None and not apart and name in found.enums:
+            lacking = [label for label in NEEDED_LABELS[name] if label not in found.enums[name]]
+            statements = [f"alter type public.{name} add value if not exists '{label}'" for label in lacking]
+            said = f"the labels {', '.join(lacking)} are added" if lacking else ""
+            verdict = Verdict.MISSING if lacking else Verdict.FITS
+            yield Finding(table="", what=what, verdict=verdict, said=said, statements=tuple(statements), early=True)
+        elif real is None:
+            # One of our own, apart, would hide the one that counts from now on.
+            statements = [ddl.create_enum(name, labels, schema="public")] if name not in found.enums else []
+            yield _missing(what, "is created", *statements)
+        elif apart and found.names is not None and found.names.types.get(name) == real:
+            yield Finding(table="", what=what, verdict=Verdict.FITS, said=f"is {real}")
+        elif real == f"{SCHEMA}.{name}":
+            yield _missing(what, "is created apart", ddl.create_enum(name, labels, schema=SCHEMA))
+        else:
+            yield _missing(what, f"is {real}", f"create domain {SCHEMA}.{name} as {real}")
+
+
+def _apart(found: Found, names: Names) -> Iterator[Finding]:
+    """What `sync_names` holds by now and is not to hold any more makes room. None of it holds rows; types go last."""
+    before = found.names or Names()
+    if found.revision is None or before == names:
+        return
+    views = [name for name, kind in found.aside.items() if kind == "v"]
+    tables = [name for name, kind in found.aside.items() if kind == "r" and name not in names.left_out]
+    statements = [
+        *(f"drop view {SCHEMA}.{quoted(name)}" for name in sorted(views)),
+        *(f"drop table {SCHEMA}.{quoted(name)} cascade" for name in sorted(tables)),
+        *(f"alter {kind} {SCHEMA}.{name} rename to {name}{_BEFORE}" for kind, name in _old_types(before, names)),
+    ]
+    if statements:
+        yield _missing(
+            "names of an earlier adoption",
+            f"make room for others ({', '.join(sorted([*views, *tables]))})",
+            *statements,
+        )
+
+
+def _tables(found: Found, names: Names) -> Iterator[Finding]:
+    for table in metadata.sorted_tables:
+        if table.schema is None:
+            yield from compare_table(table, names, found)
+            if table.name in names.left_out and table.name not in found.aside:
+                said = f"an empty one stands in for it in {SCHEMA}"
+                yield Finding(
+                    table=table.name,
+                    what="stand-in",
+                    verdict=Verdict.MISSING,
+                    said=said,
+                    statements=tuple(ddl.create_table(table, names)),
+                )
+
+
+def _own_tables(found: Found, names: Names) -> Iterator[Finding]:
+    """The tables of inbox and mirror; where they are there already, what of them refers to users."""
+    if found.revision is None:
+        for schema in ("sync", "stripe"):
+            tables = [table for table in metadata.sorted_tables if table.schema == schema]
+            statements = [statement for table in tables for statement in ddl.create_table(table, names)]
+            if schema == "sync":
+                statements.append(COMPRESS_BODIES)
+            yield _missing(f"tables of {schema}", f"{len(tables)} are created", *statements)
+        return
+    before = found.names or Names()
+    statements = list(_retyped(before, names))
+    for table in metadata.sorted_tables:
+        for constraint in ddl.sorted_references(table) if table.schema == "sync" else ():
+            target = constraint.referred_table
+            if target.schema is None and before.relation(target.name) != names.relation(target.name):
+                name = ddl.name_of(constraint)
+                statements.append(f"alter table sync.{table.name} drop constraint if exists {name}")
+                statements.append(ddl.add_reference(table, constraint, names))
+    if statements:
+        yield _missing("references of sync", "lead to other tables from now on", *statements)
+
+
+def _old_types(before: Names, names: Names) -> Iterator[tuple[str, str]]:
+    """The types apart that another takes the place of: what kind each is, and its name."""
+    for name, type_ in before.types.items():
+        if names.types.get(name) != type_:
+            yield ("type" if type_ == f"{SCHEMA}.{name}" else "domain"), name
+
+
+def _retyped(before: Names, names: Names) -> Iterator[str]:
+    """`sync.overrides` holds roles: in the type that stands for ours."""
+    old, new = before.types.get("user_role", "user_role"), names.types.get("user_role", "user_role")
+    if old != new:
+        check = "ck_overrides_role_is_grantable"
+        yield f"alter table sync.overrides drop constraint {check}"
+        yield f"alter table sync.overrides alter column role type {new} using role::text::{new}"
+        yield f"alter table sync.overrides add constraint {check} check (role in ('USER', 'PREMIUM'))"
+    for kind, name in _old_types(before, names):
+        yield f"drop {kind} {SCHEMA}.{name}{_BEFORE}"
+
+
+def _functions(found: Found, names: Names) -> Iterator[Finding]:
+    for name, statement in FUNCTIONS.items():
+        own = name.startswith("sync.")
+        if own and found.revision is None:
+            continue  # made with the schema: triggers need it
+        what = f"function {name.partition('.')[2]}"
+        if found.revision is None and name in found.functions and "users" not in names.left_out:
+            said = f"there is a function {name} that is not ours: rename it"
+            yield Finding(table="", what=what, verdict=Verdict.CONFLICT, said=said)
+        elif found.revision is not None and name in found.functions and (own or (found.names or Names()) == names):
+            yield Finding(table="", what=what, verdict=Verdict.FITS, said="")
+        elif found.revision is not None and "users" in names.left_out:
+            yield Finding(table="", what=what, verdict=Verdict.LEFT, said="there are no users here")
+        else:
+            yield _missing(what, "is created", names.function(statement))
+
+
+def _views(found: Found, names: Names) -> Iterator[Finding]:
+    same = found.revision is not None and (found.names or Names()) == names
+    for table in names.mapped:
+        what, said = f"view {SCHEMA}.{table}", f"is our name of {names.relation(table)}"
+        if same and found.aside.get(table) == "v":
+            yield Finding(table=table, what=what, verdict=Verdict.FITS, said=said)
+        else:
+            yield Finding(table=table, what=what, verdict=Verdict.MISSING, said=said, statements=(names.view(table),))
+
+
+def _stamp(found: Found, head: str) -> Iterator[Finding]:
+    if found.revision is None:
+        yield _missing(
+            "revision",
+            f"the database is stamped with {head}: `db migrate` goes on from there",
+            "create table sync.alembic_version (version_num varchar(32) not null, "
+            "constraint alembic_version_pkc primary key (version_num))",
+            f"insert into sync.alembic_version (version_num) values ('{head}')",
+        )
+
+
+def _missing(what: str, said: str, *statements: str) -> Finding:
+    return Finding(table="", what=what, verdict=Verdict.MISSING, said=said, statements=statements)

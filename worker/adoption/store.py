@@ -1,0 +1,289 @@
+"""An existing database as its catalogue shows it, and the statements that adopt it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row, scalar_row
+from psycopg.types.json import Jsonb
+
+from schema.functions import FUNCTIONS
+from schema.names import RECORD, SCHEMA, Names, quoted
+from worker.adoption.rules.findings import Column, Finding, ForeignKey, Found, Index, Relation
+from worker.membership.store import catalogue
+from worker.postgres import inventory
+
+__all__ = [
+    "ADOPTED",
+    "add",
+    "adopted",
+    "count",
+    "follow_the_mirror",
+    "held",
+    "holders",
+    "is_read_since",
+    "keep_roles",
+    "look",
+    "record",
+    "resolves",
+]
+
+Connection = psycopg.Connection
+Row = dict[str, Any]
+
+# The note of the overrides that an adoption made: those, and no operator's, are settled later.
+ADOPTED = "adopted"
+
+_COLUMNS = """
+    select c.relname as relation, c.relkind::text as kind, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+        not a.attnotnull as nullable, pg_get_expr(d.adbin, d.adrelid) as default,
+        a.attidentity <> '' or a.attgenerated <> '' as generated, t.typtype = 'e' as is_enum
+    from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type as t on t.oid = a.atttypid
+    left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    order by c.relname, a.attnum
+"""
+_INDEXES = """
+    select c.relname as relation, i.relname as name, x.indisunique as unique, pg_get_expr(x.indpred, x.indrelid) as where,
+        pg_get_indexdef(x.indexrelid) as definition,
+        array(
+            select a.attname::text
+            from unnest(x.indkey::int2[]) with ordinality as k (attnum, place)
+            left join pg_attribute as a on a.attrelid = c.oid and a.attnum = k.attnum and k.attnum > 0
+            where k.place <= x.indnkeyatts
+            order by k.place
+        ) as columns
+    from pg_index as x
+    join pg_class as c on c.oid = x.indrelid
+    join pg_class as i on i.oid = x.indexrelid
+    where c.relnamespace = 'public'::regnamespace and x.indisvalid
+    order by c.relname, i.relname
+"""
+_REFERENCES = """
+    select c.relname as relation, t.relname as to, k.confdeltype::text as on_delete,
+        array(
+            select a.attname::text
+            from unnest(k.conkey) with ordinality as p (attnum, place)
+            join pg_attribute as a on a.attrelid = c.oid and a.attnum = p.attnum
+            order by p.place
+        ) as columns,
+        array(
+            select a.attname::text
+            from unnest(k.confkey) with ordinality as p (attnum, place)
+            join pg_attribute as a on a.attrelid = t.oid and a.attnum = p.attnum
+            order by p.place
+        ) as to_columns
+    from pg_constraint as k
+    join pg_class as c on c.oid = k.conrelid
+    join pg_class as t on t.oid = k.confrelid and t.relnamespace = 'public'::regnamespace
+    where k.contype = 'f' and c.relnamespace = 'public'::regnamespace
+"""
+_TRIGGERS = """
+    select c.relname as relation, t.tgname as name
+    from pg_trigger as t
+    join pg_class as c on c.oid = t.tgrelid
+    where not t.tgisinternal and c.relnamespace = 'public'::regnamespace
+"""
+_ENUMS = """
+    select format_type(t.oid, null) as name, array_agg(e.enumlabel::text order by e.enumsortorder) as labels
+    from pg_type as t
+    join pg_enum as e on e.enumtypid = t.oid
+    where t.typnamespace <> coalesce(to_regnamespace('sync_names'), 0)
+    group by t.oid
+"""
+_ASIDE = """
+    select relname::text, relkind::text from pg_class
+    where relnamespace = to_regnamespace(%(schema)s) and relkind in ('r', 'v')
+    union all
+    select typname::text, 'type' from pg_type
+    where typnamespace = to_regnamespace(%(schema)s) and typtype in ('d', 'e')
+    union all
+    select %(schema)s, 'schema' where to_regnamespace(%(schema)s) is not null
+"""
+_FOREIGN = """
+    select n.nspname::text from pg_namespace as n
+    where n.nspname in ('stripe', 'sync', %s) and exists (select from pg_class as c where c.relnamespace = n.oid)
+"""
+
+
+def look(conn: Connection) -> Found:
+    """What is there. In the caller's transaction, whose search_path is `public` afterwards: so names are spelt short."""
+    conn.execute("set local search_path = public")
+    revision = inventory.revision(conn)
+    return Found(
+        relations=_relations(conn),
+        enums={row["name"]: tuple(row["labels"]) for row in _rows(conn, _ENUMS)},
+        functions=frozenset(name for name in FUNCTIONS if count(conn, _function(name))),
+        foreign_schemas=frozenset(
+            row["nspname"] for row in (_rows(conn, _FOREIGN, (SCHEMA,)) if revision is None else ())
+        ),
+        revision=revision,
+        aside=dict(conn.execute(_ASIDE, {"schema": SCHEMA}).fetchall()),
+        names=None if (said := adopted(conn)) is None else Names.recorded(said),
+    )
+
+
+def adopted(conn: Connection) -> Mapping[str, Any] | None:
+    """What the last adoption recorded: the names, whether there are users, and since when. None where there was none."""
+    if conn.execute("select to_regclass('sync.cursors')").fetchone() == (None,):
+        return None
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select value from sync.cursors where name = %s", (RECORD,)).fetchone()
+
+
+def record(conn: Connection, value: Mapping[str, Any]) -> None:
+    """Keep it for the next adoption, and for migrations."""
+    conn.execute(
+        """
+        insert into sync.cursors as c (name, value) values (%s, %s)
+        on conflict (name) do update set value = excluded.value, updated_at = now() where c.value <> excluded.value
+        """,
+        (RECORD, Jsonb(dict(value))),
+    )
+
+
+def count(conn: Connection, query: str) -> int:
+    row = conn.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def add(conn: Connection, findings: Iterable[Finding]) -> None:
+    """Run what these say is missing."""
+    for finding in findings:
+        for statement in finding.statements:
+            conn.execute(statement)
+
+
+def keep_roles(conn: Connection, names: Names) -> int:
+    """An override for every user who is PREMIUM today, so that nobody loses that before the mirror knows why they have it;
+    returns how many."""
+    users, id_, role = names.relation("users"), names.column("users", "id"), names.column("users", "role")
+    statement = f"""
+        insert into sync.overrides (user_id, role, note)
+        select {quoted(id_)}, {quoted(role)}, '{ADOPTED}' from {users} where {quoted(role)}::text = 'PREMIUM'
+        on conflict (user_id) do nothing
+        """  # noqa: S608 - quoted names
+    return conn.execute(statement).rowcount
+
+
+def holders(conn: Connection, names: Names) -> int:
+    """How many users hold tokens today: the application has counted them itself."""
+    return count(
+        conn,
+        f"select count(*) from {names.relation('users')} where {quoted(names.column('users', 'tokens'))} > 0",  # noqa: S608
+    )
+
+
+def follow_the_mirror(conn: Connection) -> None:
+    """The application's catalogue is what is mirrored by now, and every mirrored customer's user is to be computed."""
+    ids: dict[str, list[str]] = {}
+    for table in ("products", "prices"):
+        rows = _rows(conn, f"select id from stripe.{table} where account = ''")  # noqa: S608 - one of two literals
+        ids[table] = [row["id"] for row in rows]
+    catalogue.project(conn, products=ids["products"], prices=ids["prices"])
+    conn.execute(
+        """
+        insert into sync.recompute as r (stripe_customer_id)
+        select id from stripe.customers where account = ''
+        union
+        select customer from stripe.subscriptions where account = '' and customer is not null
+        on conflict (stripe_customer_id) do update set requested_at = r.requested_at
+        """
+    )
+    conn.execute(
+        """
+        insert into sync.recompute_organizations as r (organization_id)
+        select distinct metadata_organization_id
+        from stripe.subscriptions
+        where metadata_organization_id is not null and account = '' and not deleted
+        on conflict (organization_id) do update set place = '' where r.place <> ''
+        """
+    )
+
+
+def resolves(conn: Connection) -> bool:
+    """Whether `users` is, on this connection, what the adoption made of it: a pooler may have dropped the search_path."""
+    row = conn.execute(
+        "select to_regclass('sync_names.users') is null or to_regclass('users') = to_regclass('sync_names.users')"
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def is_read_since(conn: Connection, moment: str) -> bool:
+    """Whether `sync all` has read customers and subscriptions since."""
+    query = """
+        select count(distinct job) = 2 from sync.runs
+        where job in ('customer', 'subscription') and outcome = 'done' and started_at >= %s::timestamptz
+        """
+    return conn.execute(query, (moment,)).fetchone() == (True,)
+
+
+def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
+    """Overrides of an adoption, by user: with the subscriptions of theirs that lived when it was made."""
+    return _rows(
+        conn,
+        """
+        select o.user_id, u.email,
+            array(
+                select s.id
+                from sync.customer_links as l
+                join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+                where l.user_id = o.user_id and s.status not in ('incomplete', 'incomplete_expired')
+                    and (s.status <> 'canceled' or coalesce(s.ended_at, s.canceled_at) >= o.created_at)
+                order by s.id
+            ) as lived,
+            exists (select from sync.customer_links as l where l.user_id = o.user_id) as has_customer
+        from sync.overrides as o
+        join users as u on u.id = o.user_id
+        where o.note = %s and o.user_id > %s
+        order by o.user_id
+        limit %s
+        """,
+        (ADOPTED, after, limit),
+    )
+
+
+def _relations(conn: Connection) -> dict[str, Relation]:
+    columns: dict[tuple[str, str], dict[str, Column]] = defaultdict(dict)
+    for row in _rows(conn, _COLUMNS):
+        key = row.pop("relation"), row.pop("kind")
+        columns[key][row["name"]] = Column(**row)
+    indexes, references, triggers = (
+        _by_relation(conn, _INDEXES),
+        _by_relation(conn, _REFERENCES),
+        _by_relation(conn, _TRIGGERS),
+    )
+    return {
+        name: Relation(
+            name=name,
+            kind=kind,
+            columns=of,
+            indexes=tuple(Index(**{**row, "columns": tuple(row["columns"])}) for row in indexes[name]),
+            foreign_keys=tuple(
+                ForeignKey(**{**row, "columns": tuple(row["columns"]), "to_columns": tuple(row["to_columns"])})
+                for row in references[name]
+            ),
+            triggers=frozenset(row["name"] for row in triggers[name]),
+        )
+        for (name, kind), of in columns.items()
+    }
+
+
+def _by_relation(conn: Connection, query: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(conn, query):
+        found[row.pop("relation")].append(row)
+    return found
+
+
+def _function(name: str) -> str:
+    schema, _, called = name.partition(".")
+    return f"select count(*) from pg_proc where proname = '{called}' and pronamespace = to_regnamespace('{schema}')"  # noqa: S608
+
+
+def _rows(conn: Connection, query: str, arguments: tuple[object, ...] | None = None) -> list[Row]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, arguments).fetchall()

@@ -1,1 +1,0 @@
-"""Pure decisions: no clock, network, database, settings or log."""

@@ -1,0 +1,306 @@
+"""The inbox, `sync.events`: stored once, leased in batches, marked done with the work they caused."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, scalar_row
+
+from worker.stripe_api.envelope import Envelope
+
+__all__ = [
+    "INSERT",
+    "Leased",
+    "backlog",
+    "count_due",
+    "discard",
+    "insert_parameters",
+    "is_stored",
+    "lease",
+    "listening_since",
+    "mark_done",
+    "missing",
+    "newest_bursts",
+    "park",
+    "park_killers",
+    "parked_ids",
+    "release",
+    "replace_bodies",
+    "replay",
+    "retry",
+    "store",
+]
+
+SUSPICIOUS_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An event that is ours until its lease runs out."""
+
+    id: str
+    attempts: int
+    livemode: bool
+    body: str
+
+
+# Sorted by id in here, so that two doors that store the same events at once can't deadlock.
+INSERT = """
+    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body)
+    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body
+    from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[])
+        as arrived (id, account, type, object_type, object_id, livemode, created, body)
+    order by id
+    on conflict (id) do nothing
+    returning id
+"""
+
+
+def insert_parameters(envelopes: Iterable[Envelope]) -> list[list[Any]]:
+    """The parameters of INSERT."""
+    rows = [(a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body) for a in envelopes]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:
+    """The ids that were new; the others were stored before, and stay as they are."""
+    if not envelopes:
+        return set()
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return set(cursor.execute(INSERT, insert_parameters(envelopes)))
+
+
+def lease(conn: psycopg.Connection, *, limit: int, seconds: float) -> list[Leased]:
+    """Up to `limit` due events, the longest due first; the attempt is counted before the work.
+
+    An event that was tried a few times and never finished is leased alone: should it kill its worker, it kills nobody
+    else's batch.
+    """
+    found = _lease(conn, "attempts < %(suspicious)s", limit, seconds)
+    return found or _lease(conn, "attempts >= %(suspicious)s", 1, seconds)
+
+
+def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> list[Leased]:
+    statement = f"""
+        update sync.events
+        set attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
+        where id in (
+            select id
+            from sync.events
+            where status = 'pending' and next_attempt_at <= now() and {which}
+            order by next_attempt_at
+            limit %(limit)s
+            for update skip locked
+        )
+        returning id, attempts, livemode, body
+    """  # noqa: S608 - `which` is one of the two literals above
+    with conn.cursor(row_factory=class_row(Leased)) as cursor:
+        return cursor.execute(
+            statement, {"seconds": seconds, "limit": limit, "suspicious": SUSPICIOUS_ATTEMPTS}
+        ).fetchall()
+
+
+def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
+    """Whether the event came by itself."""
+    return conn.execute("select from sync.events where id = %s", (event_id,)).fetchone() is not None
+
+
+def listening_since(conn: psycopg.Connection) -> int | None:
+    """When the oldest event came that is kept, in unix seconds; None where none ever came."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select floor(extract(epoch from min(received_at)))::bigint from sync.events").fetchone()
+
+
+def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
+    """Those of the events that never came."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        rows = cursor.execute(
+            """
+            select id from unnest(%b::text[]) as wanted (id)
+            where not exists (select from sync.events as e where e.id = wanted.id)
+            """,
+            (list(event_ids),),
+        )
+        return set(rows)
+
+
+def newest_bursts(
+    conn: psycopg.Connection, objects: Sequence[tuple[str, str, str]], *, livemode: bool, pause_seconds: int, most: int
+) -> list[list[str]]:
+    """The bodies of each object's newest events, back to the first pause that is longer than so many seconds.
+
+    An object is its type, its id and its account. None are returned of one whose newest `most` events know no pause:
+    bodies are large, and read only where they are wanted.
+    """
+    found: list[list[str]] = [[] for _ in objects]
+    rows = conn.execute(
+        """
+        select w.number, burst.body
+        from unnest(%(types)b::text[], %(ids)b::text[], %(accounts)b::text[])
+            with ordinality as w (type, id, account, number)
+        cross join lateral (
+            select body, count(*) over () as size
+            from (
+                select body, count(*) filter (where pause > make_interval(secs => %(pause)s)) over backwards as pauses
+                from (
+                    select id, created, body, lag(created) over backwards - created as pause
+                    from (
+                        select id, created, body
+                        from sync.events
+                        where object_id = w.id and object_type = w.type and account = w.account
+                            and livemode = %(livemode)s
+                        order by created desc, id desc
+                        limit %(most)s
+                    ) as newest
+                    window backwards as (order by created desc, id desc)
+                ) as spaced
+                window backwards as (order by created desc, id desc)
+            ) as counted
+            where pauses = 0
+        ) as burst
+        where burst.size < %(most)s
+        """,
+        {
+            "types": [type_ for type_, _, _ in objects],
+            "ids": [id_ for _, id_, _ in objects],
+            "accounts": [account for _, _, account in objects],
+            "livemode": livemode,
+            # Thin events have milliseconds, which the rule leaves out: a second more, and it is cut exactly there.
+            "pause": pause_seconds + 1,
+            "most": most,
+        },
+    )
+    for number, body in rows:
+        found[number - 1].append(body)
+    return found
+
+
+def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
+    """Each event is done with its outcome; part of the transaction that did its work."""
+    conn.execute(
+        """
+        update sync.events as e
+        set status = 'done', outcome = d.outcome, done_at = now(), last_error = null
+        from unnest(%b::text[], %b::text[]) as d (id, outcome)
+        where e.id = d.id and e.status = 'pending'
+        """,
+        (list(outcomes), list(outcomes.values())),
+    )
+
+
+def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
+    """The events have these bodies; of an error that one had, the kind alone is left, for it may quote the body."""
+    conn.execute(
+        """
+        update sync.events as e
+        set body = n.body, last_error = split_part(e.last_error, ':', 1)
+        from unnest(%b::text[], %b::text[]) as n (id, body)
+        where e.id = n.id
+        """,
+        (list(bodies), list(bodies.values())),
+    )
+
+
+def retry(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
+    """The event is due again after `pause`."""
+    conn.execute(
+        "update sync.events set next_attempt_at = now() + %s, last_error = %s where id = %s and status = 'pending'",
+        (pause, error, event_id),
+    )
+
+
+def release(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
+    """The event is due again after `pause`, and this attempt does not count."""
+    conn.execute(
+        """
+        update sync.events
+        set next_attempt_at = now() + %s, last_error = %s, attempts = greatest(attempts - 1, 0)
+        where id = %s and status = 'pending'
+        """,
+        (pause, error, event_id),
+    )
+
+
+def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = "parked") -> None:
+    """The event waits for a person; it blocks nobody."""
+    conn.execute(
+        "update sync.events set status = 'parked', outcome = %s, last_error = %s where id = %s and status = 'pending'",
+        (outcome, error, event_id),
+    )
+
+
+def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
+    """Park the events whose every lease ran out: whoever took them did not live to say why."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            update sync.events
+            set status = 'parked', outcome = 'parked',
+                last_error = coalesce(last_error, 'no worker finished it, nor lived to say why')
+            where status = 'pending' and next_attempt_at <= now() and attempts >= %s
+            returning id
+            """,
+            (max_attempts,),
+        ).fetchall()
+
+
+def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
+    """How many events were made due again, as if they had just come."""
+    return conn.execute(
+        """
+        update sync.events
+        set status = 'pending', outcome = null, attempts = 0, next_attempt_at = now(), last_error = null, done_at = null
+        where id = any(%s)
+        """,
+        (list(event_ids),),
+    ).rowcount
+
+
+def parked_ids(conn: psycopg.Connection) -> list[str]:
+    """The events that wait for a person, the oldest first."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select id from sync.events where status = 'parked' order by created").fetchall()
+
+
+def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
+    """How many parked events were given up."""
+    return conn.execute(
+        """
+        update sync.events
+        set status = 'done', outcome = 'discarded', done_at = now()
+        where id = any(%s) and status = 'parked'
+        """,
+        (list(event_ids),),
+    ).rowcount
+
+
+def count_due(conn: psycopg.Connection, *, limit: int) -> int:
+    """How many events are due, counted no further than `limit`."""
+    row = conn.execute(
+        """
+        select count(*) from (
+            select 1 from sync.events where status = 'pending' and next_attempt_at <= now() limit %s
+        ) as due
+        """,
+        (limit,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def backlog(conn: psycopg.Connection) -> dict[str, Any]:
+    """pending, parked, and the age of the oldest pending event in seconds (0 where there is none)."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(
+            """
+            select
+                (select count(*) from sync.events where status = 'pending') as pending,
+                (select count(*) from sync.events where status = 'parked') as parked,
+                (
+                    select coalesce(extract(epoch from now() - min(received_at)), 0)::float8
+                    from sync.events where status = 'pending'
+                ) as oldest_pending_seconds
+            """
+        ).fetchone()
+    return dict(found or {})

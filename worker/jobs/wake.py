@@ -1,0 +1,73 @@
+"""Wake-ups: a message on the queue that says no more than that there is work. Debounced, and never in anybody's way."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.jobs.celery_app import DRAIN, EVENTS
+from worker.observe import log, metrics
+
+__all__ = ["Waker", "publish_drain", "queue_client"]
+
+_log = log.get("wake")
+
+GAP_SECONDS = 0.02
+
+
+def queue_client(url: str) -> redis.Redis:
+    """A client that looks at the broker's queues; it gives up soon, for nobody's answer waits on it."""
+    return redis.Redis.from_url(
+        url.replace("redis+socket://", "unix://"), socket_timeout=2, socket_connect_timeout=2, health_check_interval=15
+    )
+
+
+def publish_drain(app: Celery, client: redis.Redis) -> str:
+    """Ask for a drain, unless one is asked for that nobody has begun: whatever was committed by now, it will see."""
+    if client.llen(EVENTS):
+        return "already_queued"
+    app.send_task(DRAIN, queue=EVENTS, retry=False)
+    return "sent"
+
+
+class Waker:
+    """A thread that publishes after commits: at once, then with a gap; every call is followed by a wake-up begun later."""
+
+    def __init__(self, publish: Callable[[], str], *, gap_seconds: float = GAP_SECONDS) -> None:
+        self._publish, self._gap = publish, gap_seconds
+        self._wanted, self._stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish what is still wanted, then end."""
+        self._stopped.set()
+        self._wanted.set()
+        self._thread.join(timeout=5)
+
+    def wake(self) -> None:
+        """Costs nothing, whatever the broker does."""
+        self._wanted.set()
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopped.is_set() or self._wanted.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._stopped.is_set() and failing:
+                return
+            try:
+                metrics.WAKE_UPS.labels(self._publish()).inc()
+                failing = False
+            except (OSError, redis.RedisError, OperationalError) as error:
+                # Nothing is lost: the beat's `wake` finds what is due. Said once per outage.
+                metrics.WAKE_UPS.labels("failed").inc()
+                if not failing:
+                    _log.warning("broker.unreachable", error=type(error).__name__)
+                failing = True
+            time.sleep(self._gap)

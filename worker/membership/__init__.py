@@ -1,0 +1,1 @@
+"""What mirrored facts mean for users: role, status, product and tokens."""

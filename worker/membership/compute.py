@@ -1,0 +1,179 @@
+"""The job that computes users again: link their customers, lock them, read every fact, decide, write."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.config.settings import Settings, TokenPolicy
+from worker.membership.rules import access, link, outcome, tokens
+from worker.membership.rules.access import Policy
+from worker.membership.rules.facts import User, misses_something
+from worker.membership.store import links, load_facts, organization_queue, rechecks, save
+from worker.observe import log
+from worker.postgres import plans
+from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
+
+__all__ = ["compute", "compute_due", "compute_each", "policy_of", "recompute", "sweep_expired", "users_behind"]
+
+_log = log.get("membership")
+
+NOT_COMPUTED_PAUSE = timedelta(hours=1)
+
+
+def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
+    """Compute the users behind these customers from the mirror; returns those whose row changed.
+
+    Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and who links
+    the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
+    """
+    return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
+
+
+def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
+    """The users of those of these customers that have one, linked just now where a rule allows it."""
+    return sorted(set(_link(conn, customers).values()))
+
+
+def compute(
+    conn: psycopg.Connection,
+    ids: Collection[str],
+    policy: Policy,
+    *,
+    concerned_only: bool = False,
+    looked_again: bool = False,
+) -> list[str]:
+    """Compute these users; returns those whose row changed. In the caller's transaction.
+
+    `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
+    `looked_again`: these are computed because something had not come when they were computed, and wait for it no more.
+    """
+    if policy.off or not ids:
+        return []
+    plans.keep(conn)
+    locked = load_facts.lock_users(conn, ids)
+    if not locked:
+        return []
+    found, products = load_facts.load(conn, locked)
+    users = {id_: user for id_, user in found.items() if not concerned_only or access.is_concerned(user)}
+    now = datetime.now(UTC)
+    made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
+    statuses = {each.id: each.status for user in users.values() for each in user.every_subscription}
+    for id_, status in statuses.items():
+        if status not in access.KNOWN_STATUSES:
+            _log.warning("subscription.unknown_status", object_id=id_, status=status)
+    save.hold_places(conn, users.values())
+    save.save_subscriptions(conn, users)
+    save.save_payments(conn, users)
+    save.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
+    save.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
+    organization_queue.remember_members(conn, _new_members(users))
+    save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in found})
+    if not looked_again:
+        missing = [id_ for id_, user in users.items() if misses_something(user, products)]
+        rechecks.note(conn, [(rechecks.USER, id_) for id_ in missing])
+    return [id_ for id_, each in made.items() if each.changes]
+
+
+def compute_each(
+    conn: psycopg.Connection,
+    ids: Sequence[str],
+    policy: Policy,
+    *,
+    concerned_only: bool = False,
+    looked_again: bool = False,
+) -> None:
+    """Compute these users all at once; where that fails each alone, so that one who can't be computed holds nobody up.
+
+    Such a user is computed again in an hour. For work that nothing else would bring back: an event that fails is retried,
+    and parked, by itself. Raises what says nothing about users: Postgres is away, or its schema another release's.
+    """
+    try:
+        with conn.transaction():
+            compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+    except (*UNAVAILABLE, *OTHER_SCHEMA, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one user's facts can cause must not stop the others
+        if len(ids) > 1:
+            for id_ in ids:
+                compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
+            return
+        _log.error("user.not_computed", object_id=ids[0], error=f"{type(error).__name__}: {error}".strip())
+        save.save_alarms(conn, {ids[0]: datetime.now(UTC) + NOT_COMPUTED_PAUSE})
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say of membership."""
+    grace = settings.past_due_grace_days
+    return Policy(
+        past_due_grace=None if grace is None else timedelta(days=grace),
+        token_ttl=timedelta(days=settings.token_ttl_days),
+        tokens_reset=settings.token_policy is TokenPolicy.RESET,
+        trial_tokens=settings.trial_tokens,
+        off=not settings.membership,
+    )
+
+
+def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch: int = 500) -> int:
+    """Set balances whose time is over to 0, a batch a transaction; returns of how many users.
+
+    Until then such a balance reads as 0 (`token_balance`), so nobody waits for this.
+    """
+    swept = 0
+    while go_on():
+        with conn.transaction():
+            now = datetime.now(UTC)
+            users = load_facts.lock_expired(conn, now, limit=batch)
+            ended = {id_: made for id_, user in users.items() if (made := tokens.expire(user, now)) is not None}
+            save.save_grants(conn, {id_: [made] for id_, made in ended.items()})
+        swept += len(ended)
+        if len(users) < batch:
+            break
+    return swept
+
+
+def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> int:
+    """Compute the users whom time has changed, or who changed their organization, a batch a transaction; returns how many.
+    Each is due later then, or never."""
+    computed = 0
+    while not policy.off and go_on():
+        with conn.transaction():
+            due = save.due_alarms(conn, datetime.now(UTC), limit=batch)
+            compute_each(conn, due, policy, concerned_only=True)
+        computed += len(due)
+        if len(due) < batch:
+            break
+    return computed
+
+
+def _new_members(users: Mapping[str, User]) -> dict[str, str]:
+    """The users whom their organization makes members, and who were not known as such."""
+    return {
+        id_: user.organization_id
+        for id_, user in users.items()
+        if user.organization_id is not None and user.organization_id != user.member_of and access.is_member(user)
+    }
+
+
+def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:
+    """The user of each customer that has one, linked just now where a rule allows it."""
+    stored = links.stored_links(conn, customers)
+    linked = {customer: user for customer, user in stored.items() if user is not None}
+    if linked.keys() >= set(customers):
+        return linked
+    linked |= links.hold_links(conn, set(customers) - linked.keys())
+    unlinked = set(customers) - linked.keys()
+    chosen: list[link.Link] = []
+    taken: set[str] = set()
+    for found in links.candidates(conn, unlinked):
+        choice = link.choose(found)
+        if choice is None or (choice.source is link.LinkSource.EMAIL and choice.user in taken):
+            continue
+        taken.add(choice.user)
+        chosen.append(choice)
+    if chosen:
+        # Locked before the link is stored: two customers must not both find the same user unlinked.
+        load_facts.lock_users(conn, {choice.user for choice in chosen})
+        linked |= links.save_links(conn, chosen)
+    return linked

@@ -1,0 +1,97 @@
+"""The job that lets an organization's users follow what is paid for them: asked for by a row, done in batches.
+
+Ten thousand users are not computed in the transaction of the event that changed their subscription. It names their
+organization, and whoever has time computes them from the first on, a batch a transaction, once it has committed.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import psycopg
+from psycopg import errors
+
+from worker.membership import compute
+from worker.membership.rules.access import Policy
+from worker.membership.store import organization_queue
+from worker.membership.store.organization_queue import Offer
+from worker.mirror.fold import Key, Outcome
+from worker.mirror.registry import TYPES
+from worker.observe import log
+
+__all__ = ["compute_waiting", "offered_before", "request"]
+
+_log = log.get("organizations")
+
+# Events wait behind this where an application keeps a user locked. It is less than Postgres waits before it looks for a
+# deadlock (deadlock_timeout, 1 s): where an application locks users in another order, it is we who give way.
+LOCK_MILLISECONDS = 500
+
+_organization_of = next(
+    column.read for column in TYPES["subscription"].columns if column.name == "metadata_organization_id"
+)
+
+
+def offered_before(conn: psycopg.Connection, keys: Collection[Key]) -> dict[str, Offer]:
+    """What our subscriptions among these locked rows offer to organizations, before anything is written."""
+    return organization_queue.offers(
+        conn, {key.id for key in keys if key.object == "subscription" and key.account == ""}
+    )
+
+
+def request(
+    conn: psycopg.Connection,
+    written: Sequence[Outcome],
+    before: Mapping[str, Offer],
+    *,
+    fresh_products: Collection[str],
+) -> None:
+    """Ask for the users of every organization whose access what was written may have changed: ours, with new content.
+
+    They are those that a subscription names, or named before; those that a deleted customer has paid for; and those
+    that a product's policy waits for. Comes before any user is locked, as in `compute_waiting`.
+    """
+    subscriptions = {outcome.key.id for outcome in written if _is_offered(outcome, before)}
+    after = organization_queue.offers(conn, subscriptions)
+    changed = {id_ for id_ in subscriptions if before.get(id_) != after.get(id_)}
+    named = {offers[id_].organization for offers in (before, after) for id_ in changed if id_ in offers}
+    gone = {outcome.key.id for outcome in written if outcome.key.object == "customer" and _is_deleted_now(outcome)}
+    named |= organization_queue.offered_to(conn, gone)
+    named |= organization_queue.offered_for_products(conn, fresh_products)
+    organization_queue.request(conn, named)
+
+
+def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 100) -> bool:
+    """Compute the users of organizations that were asked for; False where there was no time for all of them.
+
+    Several at once share the organizations, not one's users. An organization one of whose users somebody keeps locked
+    is left for the next time.
+    """
+    busy = set[str]()
+    while go_on():
+        organization = None
+        try:
+            with conn.transaction():
+                organization_queue.keep_lock_waits_short(conn, milliseconds=LOCK_MILLISECONDS)
+                step = organization_queue.take(conn, limit=batch, but=busy)
+                if step is None:
+                    return True
+                organization = step.organization
+                compute.compute_each(conn, step.users, policy, concerned_only=True)
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            if organization is None:
+                raise
+            busy.add(organization)
+            _log.warning("organization.busy", object_id=organization, error=type(error).__name__)
+            organization_queue.put_back(conn, organization)
+    return bool(busy) or not organization_queue.any_waiting(conn)
+
+
+def _is_offered(outcome: Outcome, before: Mapping[str, Offer]) -> bool:
+    """Whether the subscription names an organization, or did so before."""
+    if outcome.key.object != "subscription":
+        return False
+    return outcome.key.id in before or (outcome.object is not None and _organization_of(outcome.object) is not None)
+
+
+def _is_deleted_now(outcome: Outcome) -> bool:
+    was = outcome.before is not None and outcome.before.deleted
+    return outcome.version is not None and outcome.version.deleted and not was

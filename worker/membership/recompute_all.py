@@ -1,0 +1,177 @@
+"""The job that computes everyone again, because what products say, or the settings, have changed: shown first, then done.
+
+Both walk the users in the order of their ids, a batch a transaction, so that memory stays the same and no lock is held
+for long. A batch of `apply` is what a worker does for an event: locks are taken in the same order, and whoever is last
+has seen everything.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.membership import compute
+from worker.membership.rules import outcome
+from worker.membership.rules.access import Policy, is_concerned
+from worker.membership.rules.outcome import Outcome
+from worker.membership.store import computed_users, load_facts
+from worker.observe import log
+from worker.postgres import cursors, plans, runs
+from worker.postgres.pool import outlive, snapshot
+
+__all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "concerned", "plan"]
+
+_log = log.get("membership")
+
+JOB, CURSOR = "membership_apply", "membership apply"
+BATCH = 400
+OUTAGE_SECONDS = 60
+
+
+class SomebodyElse(Permanent):
+    """another `stripe-sync membership apply` was started meanwhile, and goes on from here: this one ended, what it wrote is
+    whole"""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A piece of the walk: how many users were looked at, and what would become of those who would change."""
+
+    users: int
+    changing: Mapping[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far `apply` has come: `of` is how many users there are in all, `resumed` how many an earlier start did, and
+    `outdated` says at the end that the catalogue changed meanwhile, so that it is to be run once more."""
+
+    users: int
+    changed: int
+    of: int
+    resumed: int
+    outdated: bool = False
+
+
+def plan(
+    conn: psycopg.Connection, policy: Policy, *, only: Collection[str] | None = None, batch: int = BATCH
+) -> Iterator[Planned]:
+    """What `apply` would do now, a batch at a time; nothing is written or locked."""
+    place: str | None = ""
+    while place is not None:
+        with snapshot(conn):
+            plans.keep(conn)
+            ids = computed_users.after(conn, place, limit=batch) if only is None else sorted(only)
+            users, products = load_facts.load(conn, load_facts.read_users(conn, ids))
+        now = datetime.now(UTC)
+        made = {
+            id_: outcome.compute(users[id_], products, policy, now) for id_ in sorted(users) if is_concerned(users[id_])
+        }
+        yield Planned(len(users), {id_: each for id_, each in made.items() if each.changes or each.grants})
+        place = ids[-1] if only is None and len(ids) == batch else None
+
+
+def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
+    """Those of these users whom anything concerns that Stripe or an operator said; nobody else is ever written."""
+    with snapshot(conn):
+        found, _ = load_facts.load(conn, load_facts.read_users(conn, users))
+    return {id_ for id_, user in found.items() if is_concerned(user)}
+
+
+def apply(
+    connect: Callable[[], psycopg.Connection], policy: Policy, *, restart: bool = False, batch: int = BATCH
+) -> Iterator[Progress]:
+    """Compute everyone, a batch a transaction; the first progress says where it begins.
+
+    The place is kept with each batch. A start after an interruption goes on from there, unless `restart` is said, or the
+    policy or the catalogue is another by now: then those who were computed already have to be computed again. Raises
+    SomebodyElse where another `apply` moves the place.
+    """
+    walk = _Walk(connect, policy, batch)
+    try:
+        yield walk.begin(restart=restart)
+        while (done := walk.step()) is not None:
+            yield done
+        yield walk.finish()
+    finally:
+        walk.close()
+
+
+class _Walk:
+    """One `apply`, with its connection, which is opened again where it was lost. Where it stands is in the database alone."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection], policy: Policy, batch: int) -> None:
+        self._connect, self._conn = connect, connect()
+        self._policy, self._batch = policy, batch
+        self._began = datetime.now(UTC)
+        self._resumed = self._of = 0
+
+    def begin(self, *, restart: bool) -> Progress:
+        conn, stamp = self._conn, self._stamp()
+        place = cursors.read(conn, CURSOR)
+        if place is None or restart or place["stamp"] != stamp:
+            place = {"stamp": stamp, "after": "", "users": 0, "changed": 0}
+        # Who began before us finds the place in our name, and ends.
+        place["started_at"] = self._began.isoformat()
+        cursors.save(conn, CURSOR, place)
+        self._resumed = place["users"]
+        self._of = self._resumed + computed_users.count(conn, behind=place["after"])
+        return self._progress(place)
+
+    def step(self) -> Progress | None:
+        """One batch, whole; None where nobody is left. A deadlock, or Postgres being away, costs a pause."""
+        place = outlive(self._batch_done, seconds=OUTAGE_SECONDS, waiting=_waiting)
+        return None if place is None else self._progress(place)
+
+    def finish(self) -> Progress:
+        conn = self._conn
+        with conn.transaction():
+            place = self._place()
+            cursors.drop(conn, CURSOR)
+            runs.note(conn, JOB, self._began, {"users": place["users"], "changed": place["changed"]})
+        return replace(self._progress(place), outdated=self._stamp() != place["stamp"])
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def _batch_done(self) -> dict[str, Any] | None:
+        if self._conn.closed:
+            self._conn = self._connect()
+        conn = self._conn
+        with conn.transaction():
+            place = self._place()
+            ids = computed_users.after(conn, place["after"], limit=self._batch)
+            if not ids:
+                return None
+            changed = len(compute.compute(conn, ids, self._policy, concerned_only=True))
+            moved = {
+                **place,
+                "after": ids[-1],
+                "users": place["users"] + len(ids),
+                "changed": place["changed"] + changed,
+            }
+            if not cursors.move(conn, CURSOR, place, moved):
+                raise SomebodyElse
+        return moved
+
+    def _place(self) -> dict[str, Any]:
+        place: dict[str, Any] | None = cursors.read(self._conn, CURSOR)
+        if place is None or place["started_at"] != self._began.isoformat():
+            raise SomebodyElse
+        return place
+
+    def _progress(self, place: Mapping[str, Any]) -> Progress:
+        users = place["users"]
+        return Progress(users=users, changed=place["changed"], of=max(self._of, users), resumed=self._resumed)
+
+    def _stamp(self) -> str:
+        """Another where what everyone is computed by is another."""
+        return hashlib.sha256(f"{self._policy} {computed_users.catalogue_stamp(self._conn)}".encode()).hexdigest()
+
+
+def _waiting(error: Exception, pause: float) -> None:
+    _log.warning("postgres.unreachable", error=type(error).__name__, retry_in_seconds=pause)

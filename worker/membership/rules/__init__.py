@@ -1,0 +1,1 @@
+"""Pure decisions about users: no clock, network, database, settings or log."""

@@ -1,0 +1,272 @@
+"""A user's role, membership status and product: a pure function of their subscriptions and their organization's.
+
+The meaning of every status follows Stripe's (docs.stripe.com/billing/subscriptions/overview): `active` stays while a
+cancellation waits for the period's end, `unpaid` and `paused` give no service, a pause of collection changes nothing.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from schema.membership import MembershipStatus, UserRole
+from worker.membership.rules.facts import Item, Product, Subscription, User
+
+__all__ = [
+    "KNOWN_STATUSES",
+    "Access",
+    "Candidate",
+    "Decision",
+    "Policy",
+    "Preference",
+    "Rule",
+    "Service",
+    "decide",
+    "is_concerned",
+    "is_entitled",
+    "is_member",
+    "project",
+    "service",
+    "standing",
+]
+
+_BEST_FIRST = (
+    MembershipStatus.ACTIVE,
+    MembershipStatus.PAST_DUE,
+    MembershipStatus.CANCELED,
+    MembershipStatus.INACTIVE,
+)
+_STANDING = {
+    "active": MembershipStatus.ACTIVE,
+    "trialing": MembershipStatus.ACTIVE,
+    "past_due": MembershipStatus.PAST_DUE,
+    "unpaid": MembershipStatus.PAST_DUE,
+    "paused": MembershipStatus.INACTIVE,
+    "canceled": MembershipStatus.CANCELED,
+    "incomplete": MembershipStatus.INACTIVE,
+    "incomplete_expired": MembershipStatus.INACTIVE,
+}
+KNOWN_STATUSES = frozenset(_STANDING)
+_PAUSED_FOR_A_PAYMENT = frozenset({"first_payment_failure", "final_payment_failure"})
+_ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up; `off`: nobody is computed,
+    the mirror is kept alone."""
+
+    past_due_grace: timedelta | None = None
+    token_ttl: timedelta = timedelta(days=30)
+    tokens_reset: bool = True
+    trial_tokens: int = 0
+    off: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What the user's row is to say; `by` is the subscription that entitles, None where none does."""
+
+    role: UserRole
+    membership_status: MembershipStatus
+    stripe_product_id: str | None
+    by: str | None
+
+
+class Service(enum.StrEnum):
+    """Whether a subscription gives service now, and why."""
+
+    ACTIVE = "active"
+    TRIALING = "trialing"
+    PAST_DUE = "past_due"
+    IN_GRACE = "in_grace"
+    GRACE_OVER = "grace_over"
+    NONE = "none"
+    UNKNOWN_STATUS = "unknown_status"
+
+
+_ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Service.IN_GRACE})
+
+
+class Rule(enum.StrEnum):
+    """What made a role, a membership status or a product what it is. MEMBERSHIP_ENDED: an organization's subscription made
+    the user a member, who is not in it any more, or which pays no more."""
+
+    UNTOUCHED = "untouched"
+    OVERRIDE = "override"
+    ENTITLED = "entitled"
+    UNKNOWN_STATUS = "unknown_status"
+    NOTHING_ENTITLES = "nothing_entitles"
+    BEST_STANDING = "best_standing"
+    MEMBERSHIP_ENDED = "membership_ended"
+    NEVER_SUBSCRIBED = "never_subscribed"
+
+
+class Preference(NamedTuple):
+    """How good an entitling item is, in the order that counts; the least is the best."""
+
+    role: bool
+    status: int
+    tokens: int
+    created: float
+    subscription: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An item of a subscription that gives service."""
+
+    subscription: Subscription
+    item: Item
+    preference: Preference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The access, and what made it: the rule of each column, the candidates with the best first, and the subscription
+    whose standing is the user's, None where it is no subscription's."""
+
+    access: Access
+    role: Rule
+    membership_status: Rule
+    stripe_product_id: Rule
+    candidates: tuple[Candidate, ...]
+    standing_of: Subscription | None
+
+
+def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Access:
+    """The access that the facts give. A status nobody knows yet changes nothing; ADMIN and BANNED keep their role."""
+    return decide(user, products, policy, now).access
+
+
+def decide(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Decision:
+    """The access that the facts give, with the rules that made it."""
+    entitling = (
+        Candidate(subscription=subscription, item=item, preference=_preference(subscription, item, products))
+        for subscription in user.every_subscription
+        if is_entitled(subscription, policy, now)
+        for item in subscription.items
+        if item.product
+    )
+    candidates = sorted(entitling, key=lambda candidate: candidate.preference)
+    best = candidates[0] if candidates else None
+    keep = best is None and _has_unknown(user)
+    by_product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
+    role, by_role = _role(user, best, products, now, otherwise=by_product)
+    held = None if keep else _best_standing(user)
+    if held and best and _standing(best.subscription) is held[0]:
+        held = held[0], best.subscription
+    by_standing = Rule.NEVER_SUBSCRIBED if held is None else Rule.BEST_STANDING if held[1] else Rule.MEMBERSHIP_ENDED
+    return Decision(
+        access=Access(
+            role=role,
+            membership_status=held[0] if held else user.membership_status,
+            stripe_product_id=user.stripe_product_id if keep else best.item.product if best else None,
+            by=best.subscription.id if best else None,
+        ),
+        role=by_role,
+        membership_status=Rule.UNKNOWN_STATUS if keep else by_standing,
+        stripe_product_id=by_product,
+        candidates=tuple(candidates),
+        standing_of=held[1] if held else None,
+    )
+
+
+def standing(user: User) -> MembershipStatus:
+    """The best of the subscriptions' standings; a user who never had one stays as they are."""
+    best = _best_standing(user)
+    return best[0] if best else user.membership_status
+
+
+def is_entitled(subscription: Subscription, policy: Policy, now: datetime) -> bool:
+    """Whether the subscription gives service now."""
+    return service(subscription, policy, now) in _ENTITLED
+
+
+def service(subscription: Subscription, policy: Policy, now: datetime) -> Service:
+    """The service that the subscription gives now. Grace is counted from the start of the period that is not paid."""
+    if subscription.status != "past_due":
+        if subscription.status not in KNOWN_STATUSES:
+            return Service.UNKNOWN_STATUS
+        return Service(subscription.status) if subscription.status in _ENTITLED_FIRST else Service.NONE
+    if policy.past_due_grace is None or subscription.period_start is None:
+        return Service.PAST_DUE
+    return Service.IN_GRACE if now < subscription.period_start + policy.past_due_grace else Service.GRACE_OVER
+
+
+def is_member(user: User) -> bool:
+    """Whether somebody else's subscription makes, or made, the user a member: one that is more than an attempt or paused."""
+    found = {_standing(subscription) for subscription in user.shared_subscriptions}
+    return bool(found - {None, MembershipStatus.INACTIVE})
+
+
+def is_concerned(user: User) -> bool:
+    """Whether anything that Stripe or an operator said is about the user; nobody else is ever written."""
+    return (
+        user.is_linked
+        or user.override is not None
+        or bool(user.organization_subscriptions)
+        or user.member_of is not None
+    )
+
+
+def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] | None:
+    """The best standing and the newest subscription that has it; None where there never was any.
+
+    A membership by an organization that is over had a subscription once, which is none of the user's by now.
+    """
+    found = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
+    best = min(found, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
+    if user.member_of is not None and not _is_still_shared(user):
+        over = MembershipStatus.CANCELED
+        return best if best and _BEST_FIRST.index(best[0]) <= _BEST_FIRST.index(over) else (over, None)
+    return best
+
+
+def _is_still_shared(user: User) -> bool:
+    return user.member_of == user.organization_id and bool(user.organization_subscriptions)
+
+
+def _has_unknown(user: User) -> bool:
+    """Whether what the user has may come of a status that is not known; who just joined has nothing of it."""
+    told = user.every_subscription if _is_still_shared(user) else user.subscriptions
+    return any(subscription.status not in KNOWN_STATUSES for subscription in told)
+
+
+def _standing(subscription: Subscription) -> MembershipStatus | None:
+    if subscription.status == "paused" and subscription.paused_for in _PAUSED_FOR_A_PAYMENT:
+        return MembershipStatus.PAST_DUE
+    return _STANDING.get(subscription.status)
+
+
+def _role(
+    user: User, best: Candidate | None, products: Mapping[str, Product], now: datetime, *, otherwise: Rule
+) -> tuple[UserRole, Rule]:
+    if user.role not in (UserRole.USER, UserRole.PREMIUM):
+        return user.role, Rule.UNTOUCHED
+    if user.override is not None and (user.override.until is None or now < user.override.until):
+        return user.override.role, Rule.OVERRIDE
+    if otherwise is Rule.UNKNOWN_STATUS:
+        return user.role, otherwise
+    return (_policy_of(best.item, products).role if best else UserRole.USER), otherwise
+
+
+def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> Preference:
+    """The higher role first, then the healthier status, the larger allowance, the newer; ids settle what is equal."""
+    product = _policy_of(item, products)
+    return Preference(
+        role=product.role is not UserRole.PREMIUM,
+        status=_ENTITLED_FIRST[subscription.status],
+        tokens=-product.tokens,
+        created=-subscription.created.timestamp(),
+        subscription=subscription.id,
+        item=item.id,
+    )
+
+
+def _policy_of(item: Item, products: Mapping[str, Product]) -> Product:
+    """The product's policy; one that has not come yet gives what a product without metadata gives."""
+    assert item.product is not None
+    return products.get(item.product) or Product(id=item.product)

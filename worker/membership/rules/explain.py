@@ -1,0 +1,244 @@
+"""Why a user is what they are: each column with its rule, and what stands behind it.
+
+Nothing is decided here: the rules and their order come from `access` and `tokens`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from schema.membership import UserRole
+from worker.membership.rules import access, outcome, tokens, wording
+from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source
+from worker.membership.rules.facts import Override, Product, User
+from worker.membership.rules.lots import Lot, after_spending
+from worker.membership.rules.outcome import Change
+from worker.membership.rules.tokens import Grant, NoGrant
+from worker.membership.rules.upcoming import Happening, upcoming
+
+__all__ = ["NO_CUSTOMER", "Balance", "Column", "Explanation", "Standing", "Ungranted", "explain"]
+
+# The rule of whom nothing concerns that Stripe or an operator said.
+NO_CUSTOMER = "no_customer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What a column says, what the facts make of it now, by which rule and subscription, and why in a sentence."""
+
+    stored: object
+    computed: object
+    rule: str
+    because: str
+    subscription: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A subscription: what it gives now, its place among those that give service (1 is the best), and why it is there."""
+
+    id: str
+    status: str
+    service: Service
+    place: int | None
+    because: str
+    products: tuple[str, ...]
+    period_start: datetime | None
+    period_end: datetime | None
+    schedule: Schedule
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ungranted:
+    """A paid line that gave nothing, and has no row in the ledger."""
+
+    source_key: str
+    why: NoGrant
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """The tokens: what the column says, what can be spent now, what that is made of, and what became of the last row.
+
+    `spent` is what went since the newest row of the ledger; below 0 somebody added tokens. `due` are grants that a
+    computation would make now.
+    """
+
+    stored: int
+    spendable: int
+    expires_at: datetime | None
+    because: str
+    lots: tuple[Lot, ...]
+    spent: int
+    ledger: tuple[Entry, ...]
+    due: tuple[Grant, ...]
+    ungranted: tuple[Ungranted, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """`differs` holds the columns whose row says otherwise than the facts, with what is there and what is to be; `mend`
+    is the command that puts it right, None where nothing differs."""
+
+    user: str
+    email: str | None
+    organization: str | None
+    as_of: datetime
+    role: Column
+    membership_status: Column
+    stripe_product_id: Column
+    tokens: Balance
+    override: Override | None
+    override_note: Note | None
+    customers: tuple[Customer, ...]
+    subscriptions: tuple[Standing, ...]
+    products: Mapping[str, Product]
+    sources: Mapping[str, Source]
+    next: tuple[Happening, ...]
+    differs: Mapping[str, Change]
+    is_waiting: bool
+    mend: str | None
+
+
+def explain(
+    user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
+) -> Explanation:
+    """The whole of what made the user, from the facts that decide and the evidence behind them."""
+    decided = access.decide(user, products, policy, now)
+    made = outcome.compute(user, products, policy, now)
+    is_computed = access.is_concerned(user)
+    differs = made.changes if is_computed else {}
+    role, status, product = _columns(user, products, policy, now, decided, evidence)
+    return Explanation(
+        user=user.id,
+        email=evidence.email,
+        organization=user.organization_id,
+        as_of=now,
+        role=role,
+        membership_status=status,
+        stripe_product_id=product,
+        tokens=_balance(user, products, policy, now, evidence, made.grants if is_computed else ()),
+        override=user.override,
+        override_note=evidence.note,
+        customers=evidence.customers,
+        subscriptions=_standings(user, policy, now, decided, evidence),
+        products=products,
+        sources=evidence.sources,
+        next=upcoming(user, products, policy, now, evidence),
+        differs=differs,
+        is_waiting=evidence.is_waiting,
+        mend=f"stripe-sync membership apply {user.id}" if differs or (is_computed and made.grants) else None,
+    )
+
+
+def _columns(
+    user: User,
+    products: Mapping[str, Product],
+    policy: Policy,
+    now: datetime,
+    decided: Decision,
+    evidence: Evidence,
+) -> tuple[Column, Column, Column]:
+    stored = (user.role, user.membership_status, user.stripe_product_id)
+    if not access.is_concerned(user):
+        said = wording.not_computed(evidence.customers)
+        role, status, product = (Column(stored=each, computed=each, rule=NO_CUSTOMER, because=said) for each in stored)
+        return role, status, product
+    best = decided.candidates[0] if decided.candidates else None
+    behind = _rivals(decided)
+    # What an override or a person's role hides: the same facts without it.
+    bare = access.decide(replace(user, override=None, role=UserRole.USER), products, policy, now)
+    return (
+        Column(
+            stored=stored[0],
+            computed=decided.access.role,
+            rule=decided.role,
+            because=wording.role(user, decided, bare.access.role, behind, products, now, evidence.note),
+            subscription=best.subscription.id if best and decided.role is Rule.ENTITLED else None,
+        ),
+        Column(
+            stored=stored[1],
+            computed=decided.access.membership_status,
+            rule=decided.membership_status,
+            because=wording.membership_status(user, decided),
+            subscription=decided.standing_of.id if decided.standing_of else None,
+        ),
+        Column(
+            stored=stored[2],
+            computed=decided.access.stripe_product_id,
+            rule=decided.stripe_product_id,
+            because=wording.product(user, decided, behind),
+            subscription=best.subscription.id if best else None,
+        ),
+    )
+
+
+def _rivals(decided: Decision) -> list[tuple[Candidate, str]]:
+    """The best candidate of each other subscription, with the first word of the preference in which it is behind."""
+    if not decided.candidates:
+        return []
+    best, found = decided.candidates[0], dict[str, tuple[Candidate, str]]()
+    for other in decided.candidates[1:]:
+        if other.subscription.id != best.subscription.id:
+            differs = (name for name in best.preference._fields if _says(best, name) != _says(other, name))
+            found.setdefault(other.subscription.id, (other, next(differs)))
+    return list(found.values())
+
+
+def _says(candidate: Candidate, name: str) -> object:
+    return getattr(candidate.preference, name)
+
+
+def _standings(
+    user: User, policy: Policy, now: datetime, decided: Decision, evidence: Evidence
+) -> tuple[Standing, ...]:
+    """Those that give service in their order, then the others, the newest first."""
+    order = list(dict.fromkeys(candidate.subscription.id for candidate in decided.candidates))
+    behind = {other.subscription.id: name for other, name in _rivals(decided)}
+    found = [
+        Standing(
+            id=each.id,
+            status=each.status,
+            service=gives,
+            place=order.index(each.id) + 1 if each.id in order else None,
+            because=wording.standing(each, gives, policy, behind.get(each.id), order[0] if order else None),
+            products=tuple(sorted({item.product for item in each.items if item.product})),
+            period_start=each.period_start,
+            period_end=each.period_end,
+            schedule=evidence.schedules.get(each.id, Schedule()),
+            source=evidence.sources.get(each.id),
+        )
+        for each in sorted(user.every_subscription, key=lambda each: (-each.created.timestamp(), each.id))
+        for gives in [access.service(each, policy, now)]
+    ]
+    return tuple(sorted(found, key=lambda standing: standing.place or len(order) + 1))
+
+
+def _balance(
+    user: User,
+    products: Mapping[str, Product],
+    policy: Policy,
+    now: datetime,
+    evidence: Evidence,
+    due: tuple[Grant, ...],
+) -> Balance:
+    is_over = user.tokens_expires_at is not None and user.tokens_expires_at <= now
+    last = evidence.ledger[0] if evidence.ledger else None
+    passed = tokens.ungranted(user, products, policy) if access.is_concerned(user) else []
+    return Balance(
+        stored=user.tokens,
+        spendable=0 if is_over else user.tokens,
+        expires_at=user.tokens_expires_at,
+        because=wording.balance(user, last, is_over=is_over),
+        lots=() if is_over else tuple(lot for lot in after_spending(user.lots, user.tokens) if lot.left),
+        spent=last.balance_after - user.tokens if last else 0,
+        ledger=evidence.ledger,
+        due=due,
+        ungranted=tuple(
+            Ungranted(source_key=tokens.source_key(line), why=why, because=wording.ungranted(line, why))
+            for line, why in passed
+        ),
+    )

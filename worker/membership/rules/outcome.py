@@ -1,0 +1,64 @@
+"""What a computation makes of one user: everything that is written, and how it differs from the row as it stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from worker.membership.rules import access, next_change, tokens
+from worker.membership.rules.access import Access, Policy
+from worker.membership.rules.facts import Product, User
+from worker.membership.rules.tokens import Grant
+
+__all__ = ["ACCESS", "COLUMNS", "Change", "Outcome", "compute", "differences"]
+
+# What a balance can hold: the column is an integer, and the ledger is not.
+_MOST = 2**31 - 1
+ACCESS = ("role", "membership_status", "stripe_product_id")
+COLUMNS = (*ACCESS, "tokens", "tokens_expires_at")
+
+
+class Change(NamedTuple):
+    """What a column says, and what it is to say."""
+
+    old: object
+    new: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`changes` holds the columns of `users` that are to be written; it is empty where nothing changes."""
+
+    access: Access
+    grants: tuple[Grant, ...]
+    next_look: datetime | None
+    changes: Mapping[str, Change]
+
+    @property
+    def changes_access(self) -> bool:
+        return any(column in self.changes for column in ACCESS)
+
+
+def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
+    """The user's outcome: a function of their facts, which computed again on what it wrote changes nothing."""
+    decided = access.project(user, products, policy, now)
+    granted = tuple(tokens.grants(user, products, policy, now))
+    wanted = (
+        decided.role,
+        decided.membership_status,
+        decided.stripe_product_id,
+        min(granted[-1].balance_after, _MOST) if granted else user.tokens,
+        granted[-1].expires_at if granted else user.tokens_expires_at,
+    )
+    return Outcome(
+        access=decided,
+        grants=granted,
+        next_look=next_change.next_look(user, policy, now),
+        changes=differences(user, dict(zip(COLUMNS, wanted, strict=True))),
+    )
+
+
+def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
+    """The columns of the user's row that say otherwise than is wanted."""
+    pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
+    return {column: change for column, change in pairs if change.old != change.new}

@@ -1,0 +1,95 @@
+"""What will change a user next: what time does by itself, and what Stripe has announced.
+
+What each of them changes is what the code that decides makes of the same facts at that moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.membership.rules import access, next_change, outcome, wording
+from worker.membership.rules.access import Policy
+from worker.membership.rules.evidence import Evidence, Schedule
+from worker.membership.rules.facts import Product, Subscription, User
+from worker.membership.rules.outcome import Change
+
+__all__ = ["Happening", "upcoming"]
+
+_ENDED = frozenset({"canceled", "incomplete_expired"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """What comes next, when, and which columns it would change: by name, what is and what would be."""
+
+    at: datetime
+    what: str
+    because: str
+    subscription: str | None
+    changes: Mapping[str, Change]
+
+
+def upcoming(
+    user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
+) -> tuple[Happening, ...]:
+    """What time does by itself, and what Stripe has announced, in the order of their moments; each with what it changes of
+    what those before it left."""
+    found = [(at.at, str(at.alarm), at.subscription, wording.alarm(at)) for at in next_change.ahead(user, policy, now)]
+    for each in user.every_subscription:
+        for what, at in _announced(each, evidence.schedules.get(each.id, Schedule())):
+            found.append((at, what, each.id, wording.announced(what, each.id)))
+    if user.tokens > 0 and user.tokens_expires_at is not None:
+        found.append((user.tokens_expires_at, "tokens_expire", None, wording.announced("tokens_expire", None)))
+    then, happenings = _moved(user, products, policy, now), list[Happening]()
+    for at, what, subscription, because in sorted(found, key=lambda each: (each[0], each[1], each[2] or "")):
+        if at <= now:
+            continue
+        before = then
+        then = _moved(_without(then, subscription) if what == "ends" else then, products, policy, at)
+        changes = _changes(before, then) if access.is_concerned(user) else {}
+        if what == "tokens_expire":
+            changes["tokens"] = Change(user.tokens, 0)
+        happenings.append(Happening(at=at, what=what, because=because, subscription=subscription, changes=changes))
+    return tuple(happenings)
+
+
+def _moved(user: User, products: Mapping[str, Product], policy: Policy, at: datetime) -> User:
+    """The user with the access of that moment."""
+    then = access.project(user, products, policy, at)
+    return replace(
+        user,
+        role=then.role,
+        membership_status=then.membership_status,
+        stripe_product_id=then.stripe_product_id,
+    )
+
+
+def _changes(before: User, after: User) -> dict[str, Change]:
+    return outcome.differences(before, {name: getattr(after, name) for name in outcome.ACCESS})
+
+
+def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str, datetime]]:
+    """What Stripe will do of itself: end the subscription, end its trial, renew it, try its payment again."""
+    if subscription.status in _ENDED:
+        return []
+    ends = schedule.cancel_at or (subscription.period_end if schedule.cancel_at_period_end else None)
+    found = [("ends", ends)]
+    if subscription.status == "trialing":
+        found.append(("trial_ends", subscription.trial_end))
+    elif subscription.status in ("active", "past_due") and (ends is None or ends != subscription.period_end):
+        found.append(("renews", subscription.period_end))
+    found.append(("payment_is_tried", schedule.next_payment_attempt))
+    return [(what, at) for what, at in found if at is not None]
+
+
+def _without(user: User, ended: str | None) -> User:
+    """The user once Stripe has ended the subscription."""
+
+    def ending(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        return tuple(replace(each, status="canceled") if each.id == ended else each for each in subscriptions)
+
+    return replace(
+        user,
+        subscriptions=ending(user.subscriptions),
+        organization_subscriptions=ending(user.organization_subscriptions),
+    )

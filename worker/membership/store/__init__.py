@@ -1,0 +1,1 @@
+"""The SQL of membership: load facts, save results, and the queues of users to compute."""

@@ -1,0 +1,269 @@
+"""Which user a customer is, in Postgres: what each rule names, and the links that are stored."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, scalar_row
+
+from worker.membership.rules.link import Candidates, Link, LinkSource, choose
+
+__all__ = [
+    "application_link",
+    "candidates",
+    "customers_behind",
+    "hold_links",
+    "is_mirrored",
+    "link_by_hand",
+    "linkable",
+    "save_links",
+    "stored_links",
+    "unlinked",
+    "unlinked_worth_a_look",
+]
+
+Connection = psycopg.Connection
+Row = dict[str, Any]
+
+
+def customers_behind(conn: Connection, objects: Collection[tuple[str, str]]) -> tuple[set[str], set[tuple[str, str]]]:
+    """The customers of objects (type, id) that name none themselves, and the objects behind which nothing is mirrored yet.
+
+    Invoices tell for their payments; refunds and disputes are found by the payment that they take back.
+    """
+    customers: set[str] = set()
+    missed: set[tuple[str, str]] = set()
+    for type_, query in _BEHIND.items():
+        wanted = sorted(id_ for object_, id_ in objects if object_ == type_)
+        if wanted:
+            rows = conn.execute(query, (wanted,)).fetchall()
+            customers |= {customer for _, customer in rows if customer is not None}
+            missed |= {(type_, id_) for id_ in wanted} - {(type_, id_) for id_, _ in rows}
+    return customers, missed
+
+
+_PAID_BACK = """
+    select r.id, c.customer
+    from stripe.{table} as r
+    cross join lateral (
+        select customer from stripe.charges where id = r.charge and account = ''
+        union
+        select customer from stripe.payment_intents where id = r.payment_intent and account = ''
+        union
+        select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
+        union
+        select customer from stripe.checkout_sessions where payment_intent = r.payment_intent and account = ''
+        union
+        select i.customer
+        from stripe.invoice_payments as p
+        join stripe.invoices as i on i.id = p.invoice and i.account = ''
+        where p.payment_payment_intent = r.payment_intent and p.account = ''
+    ) as c
+    where r.id = any(%s) and r.account = ''
+"""
+_BEHIND = {
+    "invoice": "select id, customer from stripe.invoices where id = any(%s) and account = ''",
+    "refund": _PAID_BACK.format(table="refunds"),
+    "dispute": _PAID_BACK.format(table="disputes"),
+}
+
+
+def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:
+    """The user of each customer that was seen before: None where it is not linked yet."""
+    rows = conn.execute(
+        "select stripe_customer_id, user_id from sync.customer_links where stripe_customer_id = any(%s)",
+        (sorted(customers),),
+    )
+    return dict(rows.fetchall())
+
+
+def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]:
+    """Which users each rule names for these customers. Every user named exists."""
+    with conn.cursor(row_factory=class_row(Candidates)) as cursor:
+        return cursor.execute(
+            """
+            select
+                c.id as customer,
+                (select a.user_id from stripe_customers as a where a.stripe_customer_id = c.id) as by_application,
+                (select u.id from users as u where u.id = m.metadata_user_id) as by_customer_metadata,
+                (
+                    select u.id
+                    from stripe.checkout_sessions as s
+                    join users as u on u.id = s.client_reference_id
+                    where s.customer = c.id and s.account = '' and s.status = 'complete' and s.payment_link is null
+                    order by s.created, s.id
+                    limit 1
+                ) as by_client_reference,
+                (
+                    select u.id
+                    from stripe.subscriptions as s
+                    join users as u on u.id = s.metadata_user_id
+                    where s.customer = c.id and s.account = ''
+                    order by s.created, s.id
+                    limit 1
+                ) as by_subscription_metadata,
+                array(
+                    select u.id
+                    from users as u
+                    where lower(u.email) = lower(m.email) and u.email_verified is not null
+                        and not exists (select from sync.customer_links as l where l.user_id = u.id)
+                        and not exists (select from stripe_customers as a where a.user_id = u.id)
+                    order by u.id
+                    limit 2
+                ) as by_email
+            from unnest(%b::text[]) as c (id)
+            left join stripe.customers as m on m.id = c.id and m.account = ''
+            order by c.id
+            """,
+            (sorted(customers),),
+        ).fetchall()
+
+
+def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
+    """Store the links, and return whose customers are whose: a link that somebody else stored meanwhile stands."""
+    conn.execute(
+        """
+        insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
+        select customer, user_id, source, now()
+        from unnest(%b::text[], %b::text[], %b::text[]) as wanted (customer, user_id, source)
+        where source <> 'email' or not exists (select from sync.customer_links as o where o.user_id = wanted.user_id)
+        order by customer
+        on conflict (stripe_customer_id) do update
+        set user_id = excluded.user_id, source = excluded.source, linked_at = now(), checked_at = now()
+        where l.user_id is null
+        """,
+        ([link.customer for link in links], [link.user for link in links], [link.source.value for link in links]),
+    )
+    stored = stored_links(conn, [link.customer for link in links])
+    linked = {customer: user for customer, user in stored.items() if user is not None}
+    ours = [
+        link for link in links if link.source is not LinkSource.APPLICATION and linked.get(link.customer) == link.user
+    ]
+    conn.execute(
+        """
+        insert into stripe_customers (id, user_id, stripe_customer_id)
+        select customer, user_id, customer from unnest(%b::text[], %b::text[]) as linked (customer, user_id)
+        order by customer
+        on conflict do nothing
+        """,
+        ([link.customer for link in ours], [link.user for link in ours]),
+    )
+    return linked
+
+
+def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
+    """Hold the links of these customers until the transaction ends; returns whose those are that somebody linked just now.
+
+    One that nobody has seen gets its row, so that it is looked at again and can be listed. Whoever links one of these at the
+    same time waits for us, and then sees what we wrote; or we have waited for him here, and compute his user. Links are
+    held before users are locked.
+    """
+    wanted = (sorted(customers),)
+    conn.execute(
+        """
+        insert into sync.customer_links (stripe_customer_id)
+        select id from unnest(%b::text[]) as seen (id) order by id
+        on conflict (stripe_customer_id) do nothing
+        """,
+        wanted,
+    )
+    held = conn.execute(
+        """
+        select stripe_customer_id, user_id from sync.customer_links
+        where stripe_customer_id = any(%b::text[]) order by stripe_customer_id for update
+        """,
+        wanted,
+    )
+    return {customer: user for customer, user in held if user is not None}
+
+
+def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
+    """Some customers without a user, those longest not looked at; each has now been looked at."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            update sync.customer_links
+            set checked_at = now()
+            where stripe_customer_id in (
+                select stripe_customer_id
+                from sync.customer_links
+                where user_id is null
+                order by checked_at
+                limit %s
+                for update skip locked
+            )
+            returning stripe_customer_id
+            """,
+            (limit,),
+        ).fetchall()
+
+
+def linkable(conn: Connection, customers: Collection[str]) -> list[str]:
+    """Those of these customers that some rule can link by now."""
+    return [found.customer for found in candidates(conn, customers) if choose(found) is not None] if customers else []
+
+
+def is_mirrored(conn: Connection, customer: str) -> bool:
+    """Whether we heard of the customer, by an object of its own or by another's."""
+    return (
+        conn.execute(
+            """
+            select from stripe.customers where id = %(id)s and account = ''
+            union all
+            select from sync.customer_links where stripe_customer_id = %(id)s
+            """,
+            {"id": customer},
+        ).fetchone()
+        is not None
+    )
+
+
+def application_link(conn: Connection, customer: str) -> str | None:
+    """The user of a row in stripe_customers, where there is one."""
+    row = conn.execute("select user_id from stripe_customers where stripe_customer_id = %s", (customer,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def link_by_hand(conn: Connection, customer: str, user: str) -> None:
+    """The customer is this user, whoever it was; what Stripe sold to it moves along."""
+    conn.execute(
+        """
+        insert into sync.customer_links (stripe_customer_id, user_id, source, linked_at)
+        values (%s, %s, 'operator', now())
+        on conflict (stripe_customer_id) do update
+        set user_id = excluded.user_id, source = excluded.source, linked_at = now(), checked_at = now()
+        """,
+        (customer, user),
+    )
+    conn.execute("delete from stripe_customers where stripe_customer_id = %s and user_id <> %s", (customer, user))
+    conn.execute(
+        """
+        insert into stripe_customers (id, user_id, stripe_customer_id) values (%(customer)s, %(user)s, %(customer)s)
+        on conflict do nothing
+        """,
+        {"customer": customer, "user": user},
+    )
+
+
+def unlinked(conn: Connection, *, limit: int) -> list[Row]:
+    """Customers that are linked to nobody, those with the most live subscriptions first."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select
+                l.stripe_customer_id as customer, c.email, c.created, s.live as subscriptions,
+                l.checked_at as seen_at, coalesce(c.deleted, false) as deleted
+            from sync.customer_links as l
+            left join stripe.customers as c on c.id = l.stripe_customer_id and c.account = ''
+            cross join lateral (
+                select count(*) as live
+                from stripe.subscriptions
+                where customer = l.stripe_customer_id and account = '' and not deleted
+                    and status not in ('canceled', 'incomplete_expired')
+            ) as s
+            where l.user_id is null
+            order by s.live desc, l.stripe_customer_id
+            limit %s
+            """,
+            (limit,),
+        ).fetchall()

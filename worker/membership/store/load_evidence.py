@@ -1,0 +1,170 @@
+"""What an explanation of a user points at, read as it stands: nothing is locked, nothing is written."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
+from worker.membership.rules.facts import User
+
+__all__ = ["read"]
+
+Connection = psycopg.Connection
+Row = dict[str, Any]
+
+# Of which table an id is, by how Stripe begins it.
+_TABLES = {
+    "sub_": "subscriptions",
+    "in_": "invoices",
+    "cus_": "customers",
+    "re_": "refunds",
+    "pyr_": "refunds",
+    "du_": "disputes",
+    "dp_": "disputes",
+    "cs_": "checkout_sessions",
+}
+
+
+def read(conn: Connection, user: User, *, entries: int) -> Evidence:
+    """The evidence behind these facts, with so many of the newest rows of the ledger."""
+    row = _one(conn, _USER, user.id)
+    customers, ledger = _customers(conn, user.id), _ledger(conn, user.id, limit=entries)
+    schedules = _schedules(conn, [subscription.id for subscription in user.every_subscription])
+    named = {id_ for entry in ledger for id_ in (entry.invoice, entry.subscription, *entry.source_key.split(":"))}
+    named |= {*schedules, *(customer.id for customer in customers), *(line.invoice for line in user.paid_lines)}
+    named |= {schedule.customer for schedule in schedules.values()}
+    products = {item.product for subscription in user.every_subscription for item in subscription.items}
+    products |= {entry.product for entry in ledger} | {line.product for line in user.paid_lines}
+    note = _one(conn, "select note as text, created_at as given_at from sync.overrides where user_id = %s", user.id)
+    return Evidence(
+        email=row["email"] if row else None,
+        is_waiting=bool(row and row["is_waiting"]),
+        customers=tuple(customers),
+        schedules=schedules,
+        sources=_sources(conn, named, products),
+        note=Note(**note) if note else None,
+        ledger=tuple(ledger),
+    )
+
+
+_USER = """
+    select
+        u.email,
+        exists (select from sync.alarms where user_id = u.id and due_at <= now()) or exists (
+            select
+            from sync.customer_links as l
+            join sync.recompute as r on r.stripe_customer_id = l.stripe_customer_id
+            where l.user_id = u.id
+        ) or exists (
+            select from sync.second_looks where object = 'user' and id = u.id
+        ) or exists (
+            select from sync.recompute_organizations where organization_id = u.organization_id and place < u.id
+        ) as is_waiting
+    from users as u
+    where u.id = %s
+"""
+
+
+def _customers(conn: Connection, user: str) -> list[Customer]:
+    """The linked ones, and those that the application wrote down and of whom Stripe has told nothing yet."""
+    with conn.cursor(row_factory=class_row(Customer)) as cursor:
+        return cursor.execute(
+            """
+            select l.stripe_customer_id as id, l.source, l.linked_at, coalesce(c.deleted, false) as deleted
+            from sync.customer_links as l
+            left join stripe.customers as c on c.id = l.stripe_customer_id and c.account = ''
+            where l.user_id = %(user)s
+            union all
+            select a.stripe_customer_id, null, null, false
+            from stripe_customers as a
+            where a.user_id = %(user)s and not exists (
+                select from sync.customer_links as l where l.stripe_customer_id = a.stripe_customer_id and l.user_id = %(user)s
+            )
+            order by linked_at, id
+            """,
+            {"user": user},
+        ).fetchall()
+
+
+def _ledger(conn: Connection, user: str, *, limit: int) -> list[Entry]:
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(
+            """
+            select source_key, kind, amount, balance_before, balance_after, expires_at, stripe_product_id as product,
+                stripe_subscription_id as subscription, stripe_invoice_id as invoice, created_at
+            from sync.token_grants
+            where user_id = %s
+            order by id desc
+            limit %s
+            """,
+            (user, limit),
+        ).fetchall()
+
+
+def _schedules(conn: Connection, subscriptions: list[str]) -> dict[str, Schedule]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select s.id, s.customer, s.metadata_organization_id as organization, s.cancel_at,
+                coalesce(s.cancel_at_period_end, false) as cancel_at_period_end,
+                s.pause_collection_behavior as collection_paused, (
+                    select min(i.next_payment_attempt)
+                    from stripe.invoices as i
+                    where i.subscription = s.id and i.account = '' and i.status = 'open' and not i.deleted
+                ) as next_payment_attempt
+            from stripe.subscriptions as s
+            where s.id = any(%s) and s.account = ''
+            """,
+            (subscriptions,),
+        ).fetchall()
+    return {row.pop("id"): Schedule(**row) for row in rows}
+
+
+def _sources(conn: Connection, named: Collection[str | None], products: Collection[str | None]) -> dict[str, Source]:
+    """Where each of these objects was learned, as far as it is mirrored. Products may have any id."""
+    by_table: dict[str, set[str]] = {"products": {id_ for id_ in products if id_}}
+    for id_ in named:
+        if id_ and (table := next((table for start, table in _TABLES.items() if id_.startswith(start)), None)):
+            by_table.setdefault(table, set()).add(id_)
+    return {row["id"]: _source(row) for table, ids in by_table.items() for row in _seen(conn, table, ids)}
+
+
+def _seen(conn: Connection, table: str, ids: Iterable[str]) -> list[Row]:
+    """With the event that the row came from; where it came from a read, with the newest that told of the object."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"""
+            select m.id, m.observed_in, m.observed_at, m.unsettled, e.id as event, e.type, e.created, e.received_at
+            from stripe.{table} as m
+            left join lateral (
+                select id, type, created, received_at
+                from sync.events
+                where object_id = m.id and account = '' and (id = m.observed_in or m.observed_in ~ '^(get|list):')
+                order by id = m.observed_in desc, created desc, received_at desc, id
+                limit 1
+            ) as e on true
+            where m.id = any(%s) and m.account = ''
+            """,  # noqa: S608 - a name from the table above
+            (sorted(ids),),
+        ).fetchall()
+
+
+def _source(row: Row) -> Source:
+    read, _, _ = row["observed_in"].partition(":")
+    is_read = read in ("get", "list")
+    event = Heard(id=row["event"], type=row["type"], created=row["created"], received_at=row["received_at"])
+    if row["event"] is None:
+        event = Heard(id=row["observed_in"])
+    return Source(
+        read=read if is_read else None,
+        observed_at=row["observed_at"],
+        event=None if is_read and row["event"] is None else event,
+        uncertain=row["unsettled"],
+    )
+
+
+def _one(conn: Connection, statement: str, user: str) -> Row | None:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, (user,)).fetchone()

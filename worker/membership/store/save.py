@@ -1,0 +1,271 @@
+"""What becomes of users, written: access, the ledger and balances, their rows beside it, and when to look again."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import scalar_row
+
+from schema.membership import UserRole
+from worker.membership.rules.access import Access
+from worker.membership.rules.facts import User
+from worker.membership.rules.lots import Lot
+from worker.membership.rules.tokens import Grant
+from worker.membership.store import catalogue
+
+__all__ = [
+    "due_alarms",
+    "hold_places",
+    "lift_override",
+    "make_admin",
+    "save_access",
+    "save_alarms",
+    "save_grants",
+    "save_override",
+    "save_payments",
+    "save_subscriptions",
+]
+
+Connection = psycopg.Connection
+
+
+def _said_of(lots: Sequence[Lot]) -> str:
+    return json.dumps([asdict(lot) for lot in lots], default=datetime.isoformat)
+
+
+def hold_places(conn: Connection, users: Collection[User]) -> None:
+    """What the other writes refer to has a row in the application's catalogue, whether Stripe has told of it or not."""
+    items = [item for user in users for found in user.subscriptions for item in found.items]
+    catalogue.hold_places(
+        conn,
+        products=set[str]().union(*(user.named_products for user in users)),
+        prices={item.price: item.product for item in items if item.price and item.product},
+    )
+
+
+def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
+    """Write what differs. Its products have their places; see `hold_places`."""
+    ids = sorted(access)
+    if not ids:
+        return
+    conn.execute(
+        """
+        update users as u
+        set role = n.role::user_role, membership_status = n.status::membership_status,
+            stripe_product_id = n.product
+        from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as n (id, role, status, product)
+        where u.id = n.id
+            and (u.role::text, u.membership_status::text, u.stripe_product_id)
+                is distinct from (n.role, n.status, n.product)
+        """,
+        (
+            ids,
+            [access[id_].role.value for id_ in ids],
+            [access[id_].membership_status.value for id_ in ids],
+            [access[id_].stripe_product_id for id_ in ids],
+        ),
+    )
+
+
+def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None:
+    """The ledger's rows, and the balances they end in. The users' rows are locked, so nothing was spent in between."""
+    rows = [(user, grant) for user in sorted(grants) for grant in grants[user]]
+    if not rows:
+        return
+    conn.execute(
+        """
+        insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
+            stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start, lots)
+        select source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
+            invoice, period_start, lots::jsonb
+        from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
+            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[]
+        ) as n (source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
+            invoice, period_start, lots)
+        """,
+        [
+            [grant.source_key for _, grant in rows],
+            [user for user, _ in rows],
+            [grant.kind for _, grant in rows],
+            [grant.amount for _, grant in rows],
+            [grant.balance_before for _, grant in rows],
+            [grant.balance_after for _, grant in rows],
+            [grant.expires_at for _, grant in rows],
+            [grant.product for _, grant in rows],
+            [grant.subscription for _, grant in rows],
+            [grant.invoice for _, grant in rows],
+            [grant.period_start for _, grant in rows],
+            [_said_of(grant.lots) for _, grant in rows],
+        ],
+    )
+    last = dict(rows)
+    conn.execute(
+        """
+        update users as u
+        set tokens = least(n.tokens, 2147483647), tokens_expires_at = n.expires_at
+        from unnest(%b::text[], %b::bigint[], %b::timestamptz[]) as n (id, tokens, expires_at)
+        where u.id = n.id and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
+        """,
+        (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),
+    )
+
+
+def save_override(conn: Connection, user: str, role: UserRole, *, until: datetime | None, note: str | None) -> None:
+    """The user has this role from now on, whatever Stripe says, until then."""
+    conn.execute(
+        """
+        insert into sync.overrides (user_id, role, until, note) values (%s, %s::user_role, %s, %s)
+        on conflict (user_id) do update
+        set role = excluded.role, until = excluded.until, note = excluded.note, created_at = now()
+        """,
+        (user, role.value, until, note),
+    )
+
+
+def lift_override(conn: Connection, user: str) -> bool:
+    """Whether there was one."""
+    return conn.execute("delete from sync.overrides where user_id = %s", (user,)).rowcount == 1
+
+
+def make_admin(conn: Connection, user: str) -> None:
+    conn.execute("update users set role = 'ADMIN' where id = %s", (user,))
+
+
+def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
+    """When each of these users is to be computed again; equal rows are not written."""
+    ids = sorted(looks)
+    conn.execute(
+        """
+        with wanted as (
+            select * from unnest(%b::text[], %b::timestamptz[]) as w (user_id, due_at)
+        ), gone as (
+            delete from sync.alarms as a using wanted as w where a.user_id = w.user_id and w.due_at is null
+        )
+        insert into sync.alarms as a (user_id, due_at)
+        select user_id, due_at from wanted where due_at is not null order by user_id
+        on conflict (user_id) do update set due_at = excluded.due_at where a.due_at <> excluded.due_at
+        """,
+        (ids, [looks[id_] for id_ in ids]),
+    )
+
+
+def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
+    """Some users who are to be computed again by now, locked, the longest due first; who is busy elsewhere stays due."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select a.user_id
+            from sync.alarms as a
+            join users as u on u.id = a.user_id
+            where a.due_at <= %s
+            order by a.due_at
+            limit %s
+            for no key update of u skip locked
+            """,
+            (now, limit),
+        ).fetchall()
+
+
+def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
+    """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written."""
+    conn.execute(
+        """
+        insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,
+            stripe_product_id, status, current_period_start, current_period_end, cancel_at_period_end, canceled_at,
+            trial_start, trial_end, metadata, created_at)
+        select s.id, l.user_id, s.customer, s.id, p.id, i.product, coalesce(s.status, 'incomplete'),
+            s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
+            s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at)
+        from sync.customer_links as l
+        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+        left join lateral (
+            select price, product
+            from stripe.subscription_items
+            where subscription = s.id and account = '' and not deleted
+            order by created, id
+            limit 1
+        ) as i on true
+        left join stripe_prices as p on p.id = i.price
+        where l.user_id = any(%s)
+        order by s.id
+        on conflict (stripe_subscription_id) do update
+        set user_id = excluded.user_id, stripe_customer_id = excluded.stripe_customer_id,
+            stripe_price_id = excluded.stripe_price_id, stripe_product_id = excluded.stripe_product_id,
+            status = excluded.status, current_period_start = excluded.current_period_start,
+            current_period_end = excluded.current_period_end, cancel_at_period_end = excluded.cancel_at_period_end,
+            canceled_at = excluded.canceled_at, trial_start = excluded.trial_start, trial_end = excluded.trial_end,
+            metadata = excluded.metadata, created_at = excluded.created_at
+        where (o.user_id, o.stripe_customer_id, o.stripe_price_id, o.stripe_product_id, o.status,
+                o.current_period_start, o.current_period_end, o.cancel_at_period_end, o.canceled_at, o.trial_start,
+                o.trial_end, o.metadata, o.created_at)
+            is distinct from
+            (excluded.user_id, excluded.stripe_customer_id, excluded.stripe_price_id, excluded.stripe_product_id,
+                excluded.status, excluded.current_period_start, excluded.current_period_end,
+                excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
+                excluded.metadata, excluded.created_at)
+        """,
+        (sorted(users),),
+    )
+
+
+def save_payments(conn: Connection, users: Collection[str]) -> None:
+    """`payment_history` holds the succeeded payments of these users' customers; equal rows are not written.
+
+    A payment's product is that of the largest line of the invoice, or of the Checkout session, that it paid.
+    """
+    conn.execute(
+        """
+        insert into payment_history as o (id, user_id, stripe_payment_intent_id, amount, currency, status,
+            stripe_product_id, description, metadata, created_at)
+        select i.id, l.user_id, i.id, coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
+            i.status, p.id, i.description, coalesce(i.data->'metadata', '{}'), coalesce(i.created, i.observed_at)
+        from sync.customer_links as l
+        join stripe.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
+        left join lateral (
+            select b.product
+            from (
+                select n.product, n.amount, n.id
+                from stripe.invoice_line_items as n
+                where n.account = '' and not n.deleted and n.invoice in (
+                    select i.invoice
+                    union all
+                    select a.invoice from stripe.invoice_payments as a
+                    where a.payment_payment_intent = i.id and a.account = ''
+                    union all
+                    select v.id from stripe.invoices as v where v.payment_intent = i.id and v.account = ''
+                )
+                union all
+                select t.product, t.amount_total, t.id
+                from stripe.checkout_sessions as s
+                join stripe.checkout_session_line_items as t on t.checkout_session = s.id and t.account = ''
+                where s.payment_intent = i.id and s.account = '' and not t.deleted
+            ) as b
+            order by b.amount desc, b.id
+            limit 1
+        ) as n on true
+        left join stripe_products as p on p.id = n.product
+        where l.user_id = any(%(users)s) and i.status = 'succeeded' and not i.deleted
+        order by i.id
+        on conflict (stripe_payment_intent_id) do update
+        set user_id = excluded.user_id, amount = excluded.amount, currency = excluded.currency,
+            status = excluded.status, stripe_product_id = excluded.stripe_product_id,
+            description = excluded.description, metadata = excluded.metadata, created_at = excluded.created_at
+        where (o.user_id, o.amount, o.currency, o.status, o.stripe_product_id, o.description, o.metadata, o.created_at)
+            is distinct from
+            (excluded.user_id, excluded.amount, excluded.currency, excluded.status, excluded.stripe_product_id,
+                excluded.description, excluded.metadata, excluded.created_at)
+        """,
+        {"users": sorted(users)},
+    )
+    # A guess among snapshots of one second may have shown a payment as succeeded that was not.
+    conn.execute(
+        """
+        delete from payment_history as o
+        using stripe.payment_intents as i
+        where o.user_id = any(%s) and i.id = o.stripe_payment_intent_id and i.account = ''
+            and i.status is distinct from 'succeeded'
+        """,
+        (sorted(users),),
+    )

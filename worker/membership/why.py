@@ -1,0 +1,20 @@
+"""The job that explains a user: read their facts and the evidence as they stand at one moment, and let the core explain."""
+
+from datetime import UTC, datetime
+
+import psycopg
+
+from worker.membership.rules.access import Policy
+from worker.membership.rules.explain import Explanation, explain
+from worker.membership.store import load_evidence, load_facts
+
+__all__ = ["why"]
+
+
+def why(conn: psycopg.Connection, user: str, policy: Policy, *, entries: int = 10) -> Explanation | None:
+    """Why the user is what they are, None where there is no such user. Reads in the caller's transaction, and locks nobody."""
+    users, products = load_facts.load(conn, load_facts.read_users(conn, [user]))
+    if not users:
+        return None
+    found = users[user]
+    return explain(found, products, policy, datetime.now(UTC), load_evidence.read(conn, found, entries=entries))

@@ -1,0 +1,136 @@
+"""Where an object's events lead, by what they say themselves: what seconds leave open, a chain of changes may tell.
+
+A change leads from the state that its previous_attributes put back to the state that it shows. So the changes of a cluster,
+events that follow each other too closely for their seconds to be trusted, are the edges of a walk; and whatever their
+order, a walk ends at the one state that is entered once more than it is left. `X.created` enters the first state from
+nowhere. Where anything is missing, the count does not come out, and nothing is said.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from worker.mirror.fold import Observation, Outcome
+from worker.mirror.version import AMBIGUITY_SECONDS, Version
+from worker.stripe_api.event import CREATED
+
+__all__ = ["LONGEST_SECONDS", "MOST_EVENTS", "PAUSE_SECONDS", "cluster", "end", "settle"]
+
+# Further apart than this, the later second is surely the later event. Clocks disagree by less; what AMBIGUITY_SECONDS has
+# more of is for how long a read may last.
+PAUSE_SECONDS = 6
+CLOCKS_SECONDS = 2
+LONGEST_SECONDS = AMBIGUITY_SECONDS - CLOCKS_SECONDS
+MOST_EVENTS = 200
+
+
+def cluster(events: Iterable[Observation]) -> list[Observation]:
+    """The newest of the events and all before it, back to the first pause; the oldest first."""
+    backwards = sorted(events, key=_position, reverse=True)
+    for number, (later, earlier) in enumerate(pairwise(backwards), start=1):
+        if later.snapshot.created - earlier.snapshot.created > PAUSE_SECONDS:
+            return backwards[:number][::-1]
+    return backwards[::-1]
+
+
+def end(events: Sequence[Observation]) -> Observation | None:
+    """The event whose object is the state that the events of a cluster end at; None where they don't tell."""
+    shapes = {event.snapshot.shape for event in events}
+    if len(shapes) != 1 or any(event.snapshot.deleted or event.snapshot.incomplete for event in events):
+        return None
+    shown = {event.snapshot.content_hash for event in events}
+    ends = shown if len(shown) == 1 else _ends(events)
+    last = [event for event in events if ends == {event.snapshot.content_hash}]
+    # The creation is the oldest, whatever its second says; a row that claims to hold it would yield to anything.
+    return max(last, key=lambda event: (event.snapshot.rank != CREATED, *_position(event)), default=None)
+
+
+def settle(outcome: Outcome, events: Iterable[Observation]) -> bool:
+    """Settle what the rule left unsettled, where the object's events tell the end; returns whether they did.
+
+    `events` are all that are known of the object. Nothing is said where somebody read the object near the cluster or
+    after it: what was read may be newer than every event that came. Nor of a cluster so long that a step of it, coming
+    late, could be superseded and not open it again: a walk that lacks one step may look whole, and end elsewhere. A
+    tombstone is lifted by an `X.created` alone.
+    """
+    near, row = cluster(events), outcome.version
+    if not near or row is None or _was_read(outcome, near):
+        return False
+    first, newest = near[0].snapshot.created, near[-1].snapshot.created
+    if newest - first > LONGEST_SECONDS or (row.deleted and all(seen.snapshot.rank != CREATED for seen in near)):
+        return False
+    last = end(near)
+    if last is None:
+        return False
+    seen = last.snapshot
+    outcome.version = replace(
+        row,
+        observed_at=max(row.observed_at, newest),
+        rank=seen.rank,
+        observed_in=seen.source,
+        content_hash=seen.content_hash,
+        shape=seen.shape,
+        rev=row.rev + 1,
+        unsettled=False,
+        final=seen.final,
+    )
+    if (row.content_hash, row.shape) != (seen.content_hash, seen.shape):
+        outcome.object = last.object
+    return True
+
+
+def _ends(events: Sequence[Observation]) -> set[str]:
+    """The state that is entered once more than left, by itself in a set; an empty set where the walk has a gap.
+
+    An event that does not say what it changed is a change from nobody knows where, or no change. Where it shows the end
+    it is none: the end would be entered twice more than left.
+    """
+    balance: Counter[str] = Counter()
+    beside: dict[str, set[str]] = defaultdict(set)
+    silent: set[str] = set()
+    born = False
+    for event in events:
+        shown, before = event.snapshot.content_hash, event.snapshot.before()
+        if event.snapshot.rank == CREATED:
+            born = True
+        elif before is None:
+            silent.add(shown)
+            continue
+        else:
+            balance[before] -= 1
+            beside[before].add(shown)
+            beside[shown].add(before)
+        balance[shown] += 1
+    ends = {state for state, surplus in balance.items() if surplus == 1}
+    uneven = sorted(surplus for surplus in balance.values() if surplus)
+    if uneven != ([1] if born else [-1, 1]) or not silent <= ends:
+        return set()
+    return ends if _reached(ends, beside) >= set(balance) else set()
+
+
+def _reached(start: set[str], beside: dict[str, set[str]]) -> set[str]:
+    """All that hangs together with `start`."""
+    reached, fresh = set(start), set(start)
+    while fresh:
+        fresh = {state for known in fresh for state in beside[known]} - reached
+        reached |= fresh
+    return reached
+
+
+def _was_read(outcome: Outcome, near: Sequence[Observation]) -> bool:
+    first, newest = near[0].snapshot.created, near[-1].snapshot.created
+    # A read may show what happened until some seconds after its own: those that AMBIGUITY_SECONDS has room for.
+    held = [version for version in (outcome.before, outcome.version) if version is not None]
+    return any(
+        version.observed_at > newest or (_is_read(version) and version.observed_at >= first - AMBIGUITY_SECONDS)
+        for version in held
+    )
+
+
+def _is_read(version: Version) -> bool:
+    return version.observed_in.startswith(("get:", "list:"))
+
+
+def _position(event: Observation) -> tuple[int, int, str]:
+    return (event.snapshot.created, event.snapshot.rank, event.snapshot.source)

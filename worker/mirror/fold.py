@@ -1,0 +1,180 @@
+"""All that a batch says of one object, folded into one outcome."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from worker.mirror.registry import ObjectType, is_preview, object_type
+from worker.mirror.version import (
+    DELETED_HASH,
+    Snapshot,
+    Traits,
+    Verdict,
+    Version,
+    content_hash,
+    decide,
+    put_back,
+    take,
+    takes_content,
+)
+from worker.stripe_api.event import DELETED, UPDATED, Event
+from worker.stripe_api.json_paths import Json
+
+__all__ = ["Key", "Observation", "Outcome", "fold", "listed", "observe", "retrieved", "traits_of"]
+
+
+class Key(NamedTuple):
+    """Which row of the mirror: the table, then what is unique in it. Rows are locked in the order of their keys."""
+
+    table: str
+    object: str
+    id: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An object as somebody saw it: the snapshot for the rule, the object for the row.
+
+    `completed`: the object holds more than its hash tells, and is written even where that is the row's. `shown` is then
+    what the hash is over. `previous`: an event's previous_attributes. `erased`: its owner is, and it is blanked.
+    """
+
+    key: Key
+    snapshot: Snapshot
+    object: Json
+    completed: bool = False
+    shown: Json | None = None
+    previous: Mapping[str, Any] | None = None
+    erased: bool = False
+
+    @property
+    def type(self) -> ObjectType:
+        return object_type(self.key.object)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch makes of one object. `object` is None where the row's content stays as it is; `erased` as observed."""
+
+    key: Key
+    before: Version | None
+    version: Version | None = None
+    object: Json | None = None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    erased: bool = False
+
+    @property
+    def touched(self) -> bool:
+        return self.version is not None and self.version != self.before
+
+    @property
+    def type(self) -> ObjectType:
+        return object_type(self.key.object)
+
+
+def observe(event: Event) -> Observation | None:
+    """What a snapshot event shows; None where it shows nothing that could be kept under an id."""
+    if event.object is None or event.object_type is None or event.object_id is None:
+        return None
+    obj, deleted = event.object, event.deletes
+    type_ = object_type(event.object_type)
+    bare = deleted and len(obj) <= 4  # {id, object, deleted}, sometimes with livemode
+    snapshot = Snapshot(
+        created=event.created,
+        rank=DELETED if deleted else event.rank,
+        source=event.id,
+        content_hash=DELETED_HASH if deleted else content_hash(obj),
+        shape="" if bare else event.shape,
+        final=not deleted and _is_final(type_, obj),
+        incomplete=not deleted and is_incomplete(type_, obj),
+        before=lambda: _before(event),
+    )
+    key = Key(type_.table.name, type_.name, event.object_id, event.account)
+    return Observation(key, snapshot, obj, previous=event.previous)
+
+
+def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
+    """What a page of a list shows of one object; None where the object has no id."""
+    name, id_ = obj.get("object"), obj.get("id")
+    if not isinstance(name, str) or not isinstance(id_, str):
+        return None
+    type_ = object_type(name)
+    snapshot = Snapshot(
+        created=read_at,
+        rank=UPDATED,
+        source=f"list:{read_at}",
+        content_hash=content_hash(obj),
+        shape=shape,
+        final=_is_final(type_, obj),
+        incomplete=is_incomplete(type_, obj),
+        listed=True,
+    )
+    return Observation(Key(type_.table.name, type_.name, id_, account), snapshot, obj)
+
+
+def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Json | None = None) -> Observation:
+    """What an answer to a GET shows; `obj` is None, or the stub, where Stripe has the object no more.
+
+    `whole` is the object with its embedded lists read to their end. It is what is written; the hash stays that of the
+    answer, for an event that shows the same object cuts the same lists.
+    """
+    type_ = object_type(key.object)
+    gone = obj is None or obj.get("deleted") is True
+    snapshot = Snapshot(
+        created=read_at,
+        rank=DELETED if gone else UPDATED,
+        source=f"get:{read_at}",
+        content_hash=DELETED_HASH if obj is None or gone else content_hash(obj),
+        shape="" if gone else shape,
+        final=obj is not None and not gone and _is_final(type_, obj),
+        incomplete=obj is not None and not gone and _is_cut(type_, whole or obj),
+    )
+    bare = {"id": key.id, "object": key.object, "deleted": True}
+    completed = whole is not None and whole is not obj
+    return Observation(key, snapshot, whole or obj or bare, completed=completed, shown=obj if completed else None)
+
+
+def is_incomplete(type_: ObjectType, obj: Json) -> bool:
+    """Whether only a read can tell the object's whole state: a list was cut short, or a test clock makes its time."""
+    return bool(obj.get("test_clock")) or _is_cut(type_, obj)
+
+
+def _is_cut(type_: ObjectType, obj: Json) -> bool:
+    """Whether Stripe holds more children than the object shows."""
+    return any(children.is_cut(obj) for children in type_.children)
+
+
+def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:
+    """One outcome per object, in the order of the keys: its observations through the rule, from the locked row on."""
+    outcomes: dict[Key, Outcome] = {}
+    ordered = sorted(
+        observations, key=lambda seen: (seen.key, seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)
+    )
+    for seen in ordered:
+        before = rows.get(seen.key)
+        outcome = outcomes.setdefault(seen.key, Outcome(seen.key, before, version=before))
+        traits = traits_of(seen.key)
+        current = outcome.version
+        verdict = decide(current, seen.snapshot, traits)
+        outcome.verdicts[seen.snapshot.source] = verdict
+        outcome.erased = outcome.erased or seen.erased
+        if takes_content(current, seen.snapshot, verdict):
+            outcome.object = seen.object
+        outcome.version = take(current, seen.snapshot, verdict, traits) or current
+    return list(outcomes.values())
+
+
+def traits_of(key: Key) -> Traits:
+    """What the rule wants to know of the object's type; a preview can't be asked for, whatever its type."""
+    type_ = object_type(key.object)
+    return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
+
+
+def _is_final(type_: ObjectType, obj: Json) -> bool:
+    status = obj.get("status")
+    return isinstance(status, str) and status in type_.final
+
+
+def _before(event: Event) -> str | None:
+    return content_hash(put_back(event.object, event.previous)) if event.previous else None

@@ -1,0 +1,211 @@
+"""What Stripe is to be asked for, in `sync.asks`: one row an object, so that many events cost one read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row
+
+from schema import mirror
+from worker.mirror.fold import Key
+from worker.mirror.registry import TYPES, object_type
+from worker.mirror.version import AMBIGUITY_SECONDS
+
+__all__ = [
+    "PAUSE_SECONDS",
+    "Ask",
+    "Wanted",
+    "any_wanted",
+    "count_due",
+    "done",
+    "is_answered",
+    "lease",
+    "put_off",
+    "refused",
+    "remember",
+    "want",
+    "want_forgotten",
+]
+
+# Bursts are over by then, and what is read then settles: replicas have it.
+PAUSE_SECONDS = 6
+LEASE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to ask for, and when its newest event was, in unix seconds; None: just now, whatever Stripe's clock says."""
+
+    key: Key
+    path: str
+    event_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An object that is ours to ask for until the lease runs out. `rev` is its row's, 0 where there is none yet."""
+
+    object: str
+    id: str
+    account: str
+    path: str
+    event_at: datetime
+    attempts: int
+    missing_at: datetime | None
+
+    @property
+    def key(self) -> Key:
+        return Key(object_type(self.object).table.name, self.object, self.id, self.account)
+
+
+def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
+    """Ask for these once their newest event is old enough to be everywhere at Stripe's; one ask an object."""
+    rows = sorted({(w.key.object, w.key.id, w.key.account): w for w in wanted}.items())
+    if not rows:
+        return
+    conn.execute(
+        """
+        insert into sync.asks as a (object, id, account, path, event_at, due_at)
+        select object, id, account, path, coalesce(to_timestamp(event_at), now()),
+            greatest(now() + interval '1 second',
+                least(now(), coalesce(to_timestamp(event_at), now())) + make_interval(secs => %s))
+        from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[]) as w (object, id, account, path, event_at)
+        on conflict (object, id, account) do update
+        set event_at = greatest(a.event_at, excluded.event_at), due_at = greatest(a.due_at, excluded.due_at),
+            attempts = 0, missing_at = null
+        """,
+        (
+            PAUSE_SECONDS,
+            [key[0] for key, _ in rows],
+            [key[1] for key, _ in rows],
+            [key[2] for key, _ in rows],
+            [w.path for _, w in rows],
+            [w.event_at for _, w in rows],
+        ),
+    )
+
+
+def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
+    """Ask for unsettled rows that nobody asks for; returns how many there were. The rows' mark is the truth, not the ask.
+
+    What is on a test clock was observed in that clock's time, which says nothing of when Stripe can be asked.
+    """
+    found = 0
+    for name in mirror.tables:
+        object_ = "m.object" if name == "other_objects" else "%(object)s"
+        rows = conn.execute(
+            f"""
+            select {object_}, m.id, m.account,
+                case when m.data ->> 'test_clock' is null then extract(epoch from m.observed_at)::bigint end
+            from stripe.{name} as m
+            where m.unsettled
+                and not exists (
+                    select from sync.asks as a where a.object = {object_} and a.id = m.id and a.account = m.account
+                )
+            limit %(limit)s
+            """,  # noqa: S608 - names from the schema
+            {"object": _object_of(name), "limit": limit},
+        ).fetchall()
+        wanted = []
+        for object_name, id_, account, event_at in rows:
+            url = object_type(object_name).url
+            if url is not None:
+                wanted.append(Wanted(Key(name, object_name, id_, account), url.format(id=id_), event_at))
+        want(conn, wanted)
+        found += len(wanted)
+    return found
+
+
+def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
+    """Up to so many due asks, the longest due first; the attempt is counted before the work."""
+    with conn.cursor(row_factory=class_row(Ask)) as cursor:
+        return cursor.execute(
+            """
+            update sync.asks
+            set attempts = attempts + 1, due_at = now() + make_interval(secs => %s)
+            where (object, id, account) in (
+                select object, id, account from sync.asks
+                where due_at <= now()
+                order by due_at
+                limit %s
+                for update skip locked
+            )
+            returning object, id, account, path, event_at, attempts, missing_at
+            """,
+            (LEASE_SECONDS, limit),
+        ).fetchall()
+
+
+def count_due(conn: psycopg.Connection) -> int:
+    """How many asks are due, counted no further than one."""
+    row = conn.execute("select count(*) from (select from sync.asks where due_at <= now() limit 1) as due").fetchone()
+    return int(row[0]) if row else 0
+
+
+def any_wanted(conn: psycopg.Connection) -> bool:
+    """Whether anything is to be asked for within the next seconds."""
+    return (
+        conn.execute(
+            "select from sync.asks where due_at <= now() + make_interval(secs => %s) limit 1", (2 * PAUSE_SECONDS,)
+        ).fetchone()
+        is not None
+    )
+
+
+def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
+    """Whether a later event has shown the object meanwhile, beyond doubt: nothing is left to be asked for."""
+    of_type = " and object = %s" if ask.key.table == "other_objects" else ""
+    return (
+        conn.execute(
+            f"""
+            select from stripe.{ask.key.table}
+            where id = %s and account = %s{of_type} and not unsettled
+                and observed_at > %s + make_interval(secs => %s)
+            """,
+            (ask.id, ask.account, *([ask.object] if of_type else []), ask.event_at, AMBIGUITY_SECONDS),
+        ).fetchone()
+        is not None
+    )
+
+
+def done(conn: psycopg.Connection, ask: Ask) -> None:
+    """Settled, unless an event made it unsettled again meanwhile."""
+    conn.execute(
+        "delete from sync.asks where object = %s and id = %s and account = %s and event_at = %s",
+        (ask.object, ask.id, ask.account, ask.event_at),
+    )
+
+
+def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | None = None) -> None:
+    """Ask again after a pause."""
+    conn.execute(
+        """
+        update sync.asks set due_at = now() + make_interval(secs => %s), error = %s
+        where object = %s and id = %s and account = %s
+        """,
+        (seconds, error, ask.object, ask.id, ask.account),
+    )
+
+
+def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) -> None:
+    """Stripe has no such object, for the first time; ask a second time before that is believed."""
+    conn.execute(
+        """
+        update sync.asks
+        set missing_at = coalesce(missing_at, now()), due_at = now() + make_interval(secs => %s)
+        where object = %s and id = %s and account = %s
+        """,
+        (missing_again_after, ask.object, ask.id, ask.account),
+    )
+
+
+def refused(conn: psycopg.Connection) -> Sequence[tuple[str, str, int]]:
+    """What Stripe refuses to be asked for: type, reason, how many objects."""
+    return conn.execute(
+        "select object, error, count(*) from sync.asks where error is not null group by object, error order by object"
+    ).fetchall()
+
+
+def _object_of(table: str) -> str:
+    return next((type_.name for type_ in TYPES.values() if type_.table.name == table), table)

@@ -1,0 +1,333 @@
+"""What is known of each Stripe object type, a row of data each.
+
+To mirror a further type in a table of its own: declare the table in `schema.mirror`, add a row here, generate the
+migration. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
+here is kept whole in `stripe.other_objects`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema import mirror
+from worker.stripe_api.json_paths import Json, Read, at, embedded, first_of_children
+
+__all__ = ["TYPES", "Children", "Column", "ObjectType", "is_preview", "object_type"]
+
+_KINDS = {
+    Text: "text",
+    BigInteger: "bigint",
+    Boolean: "boolean",
+    DateTime: "timestamptz",
+    Numeric: "numeric",
+    JSONB: "jsonb",
+}
+_COMMON = {
+    "object", "id", "account", "created", "deleted", "data", "observed_at", "observed_rank", "observed_in",
+    "content_hash", "shape", "rev", "unsettled", "synced_at",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A typed column: what kind it is of, and where it is read."""
+
+    name: str
+    kind: str
+    read: Read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """A list embedded in its parent: one family, one version. `parent` is the children's column that holds its id.
+
+    Stripe embeds its beginning, or, where `path` says where it is read ({id}: the parent's), nothing at all. `wanted`:
+    whether this parent's is worth reading then.
+    """
+
+    field: str
+    type: "ObjectType"
+    parent: str
+    path: str | None = None
+    wanted: Callable[[Json], bool] = lambda _: True
+
+    def is_cut(self, obj: Json) -> bool:
+        """Whether Stripe holds more children than the object shows."""
+        return embedded(obj, self.field)[1] and self.wanted(obj)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectType:
+    """A Stripe object type.
+
+    `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
+    `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
+    """
+
+    name: str
+    table: Table
+    url: str | None
+    final: frozenset[str]
+    reborn: bool
+    customer: Read
+    children: tuple[Children, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def fetchable(self) -> bool:
+        return self.url is not None
+
+
+def _type(
+    name: str,
+    table: str,
+    *,
+    url: str | None,
+    columns: Mapping[str, Read | str] | None = None,
+    final: tuple[str, ...] = (),
+    reborn: bool = False,
+    customer: str = "customer",
+    children: tuple[Children, ...] = (),
+) -> ObjectType:
+    said = dict(columns or {})
+    declared = mirror.tables[table]
+
+    def read(column: str) -> Read:
+        where = said.pop(column, column)
+        return at(where) if isinstance(where, str) else where
+
+    typed = tuple(
+        Column(column.name, _KINDS[type(column.type)], read(column.name))
+        for column in declared.columns
+        if column.name not in _COMMON
+    )
+    assert not said, f"{name}: columns that stripe.{table} does not have: {sorted(said)}"
+    return ObjectType(
+        name=name,
+        table=declared,
+        url=url,
+        final=frozenset(final),
+        reborn=reborn,
+        customer=at(customer),
+        children=children,
+        columns=typed,
+    )
+
+
+_USER_ID = at("metadata.user_id", "metadata.userId")
+
+
+def _earliest_period(name: str) -> Read:
+    """Since basil periods are the items'; Stripe renders the smallest for older versions, and so do we."""
+    of_items, of_subscription = first_of_children("items", name, _earliest), at(name)
+    return lambda obj: of_items(obj) or of_subscription(obj)
+
+
+def _earliest(seconds: Sequence[object]) -> int | None:
+    return min((second for second in seconds if isinstance(second, int)), default=None)
+
+
+def _invoice_payment_intent(obj: Json) -> object:
+    """Before basil on the invoice itself; since then in its `payments`, where they are included."""
+    return obj.get("payment_intent") or first_of_children("payments", "payment.payment_intent", lambda found: found[0])(
+        obj
+    )
+
+
+def _sold_without_an_invoice(session: Json) -> bool:
+    """Only then does nothing else say what a Checkout session has sold."""
+    return session.get("mode") == "payment" and session.get("payment_status") == "paid" and not session.get("invoice")
+
+
+_subscription_item = _type(
+    "subscription_item",
+    "subscription_items",
+    url=None,
+    columns={"price": at("price", "plan"), "product": at("price.product", "plan.product")},
+)
+
+_invoice_line_item = _type(
+    "line_item",
+    "invoice_line_items",
+    url=None,
+    columns={
+        "price": at("pricing.price_details.price", "price", "plan"),
+        "product": at("pricing.price_details.product", "price.product", "plan.product"),
+        "subscription": at(
+            "subscription",
+            "parent.subscription_item_details.subscription",
+            "parent.invoice_item_details.subscription",
+        ),
+        "subscription_item": at("parent.subscription_item_details.subscription_item", "subscription_item"),
+        "proration": at(
+            "parent.subscription_item_details.proration", "parent.invoice_item_details.proration", "proration"
+        ),
+        "period_start": "period.start",
+        "period_end": "period.end",
+    },
+)
+
+_sold_item = _type("item", "checkout_session_line_items", url=None, columns={"product": "price.product"})
+
+TYPES: dict[str, ObjectType] = {
+    row.name: row
+    for row in (
+        _type("product", "products", url="/v1/products/{id}", reborn=True),
+        _type(
+            "price",
+            "prices",
+            url="/v1/prices/{id}",
+            columns={
+                "recurring_interval": "recurring.interval",
+                "recurring_interval_count": "recurring.interval_count",
+                "recurring_trial_period_days": "recurring.trial_period_days",
+                "recurring_usage_type": "recurring.usage_type",
+            },
+        ),
+        _type("plan", "plans", url="/v1/plans/{id}", reborn=True),
+        _type("coupon", "coupons", url="/v1/coupons/{id}", reborn=True),
+        _type(
+            "customer",
+            "customers",
+            url="/v1/customers/{id}",
+            customer="id",
+            columns={
+                "metadata_user_id": _USER_ID,
+                "invoice_settings_default_payment_method": "invoice_settings.default_payment_method",
+            },
+        ),
+        _type(
+            "payment_method",
+            "payment_methods",
+            url="/v1/payment_methods/{id}",
+            columns={
+                "card_brand": "card.brand",
+                "card_last4": "card.last4",
+                "card_exp_month": "card.exp_month",
+                "card_exp_year": "card.exp_year",
+            },
+        ),
+        _type(
+            "subscription",
+            "subscriptions",
+            url="/v1/subscriptions/{id}",
+            final=("canceled", "incomplete_expired"),
+            columns={
+                "current_period_start": _earliest_period("current_period_start"),
+                "current_period_end": _earliest_period("current_period_end"),
+                "pause_collection_behavior": "pause_collection.behavior",
+                "pause_collection_resumes_at": "pause_collection.resumes_at",
+                "status_details_paused_subscription_type": "status_details.paused.subscription.type",
+                "billing_mode_type": "billing_mode.type",
+                "metadata_user_id": _USER_ID,
+                "metadata_organization_id": at("metadata.organization_id", "metadata.organizationId"),
+            },
+            children=(Children(field="items", type=_subscription_item, parent="subscription"),),
+        ),
+        _type(
+            "invoice",
+            "invoices",
+            url="/v1/invoices/{id}",
+            final=("paid", "void"),
+            columns={
+                "subscription": at("parent.subscription_details.subscription", "subscription"),
+                "status_transitions_finalized_at": "status_transitions.finalized_at",
+                "status_transitions_paid_at": "status_transitions.paid_at",
+                "status_transitions_voided_at": "status_transitions.voided_at",
+                "status_transitions_marked_uncollectible_at": "status_transitions.marked_uncollectible_at",
+                "payment_intent": _invoice_payment_intent,
+            },
+            children=(Children(field="lines", type=_invoice_line_item, parent="invoice"),),
+        ),
+        _type(
+            "invoice_payment",
+            "invoice_payments",
+            url="/v1/invoice_payments/{id}",
+            final=("paid", "canceled"),
+            columns={
+                "payment_type": "payment.type",
+                "payment_payment_intent": "payment.payment_intent",
+                "payment_charge": "payment.charge",
+                "status_transitions_paid_at": "status_transitions.paid_at",
+            },
+        ),
+        _type("payment_intent", "payment_intents", url="/v1/payment_intents/{id}", final=("succeeded", "canceled")),
+        _type("charge", "charges", url="/v1/charges/{id}", final=("failed",)),
+        _type("refund", "refunds", url="/v1/refunds/{id}", final=("failed", "canceled")),
+        _type(
+            "dispute",
+            "disputes",
+            url="/v1/disputes/{id}",
+            final=("prevented",),
+            columns={"evidence_details_due_by": "evidence_details.due_by"},
+        ),
+        _type(
+            "checkout.session",
+            "checkout_sessions",
+            url="/v1/checkout/sessions/{id}",
+            final=("complete", "expired"),
+            columns={"customer_details_email": "customer_details.email", "metadata_user_id": _USER_ID},
+            children=(
+                Children(
+                    field="line_items",
+                    type=_sold_item,
+                    parent="checkout_session",
+                    path="/v1/checkout/sessions/{id}/line_items",
+                    wanted=_sold_without_an_invoice,
+                ),
+            ),
+        ),
+    )
+}
+
+# Types without a table of their own that can be asked for under /v1/{name, dots as slashes}s.
+_OTHERS: dict[str, tuple[str, ...]] = {
+    "account": (),
+    "application_fee": (),
+    "balance_transaction": (),
+    "billing.credit_grant": (),
+    "billing.meter": (),
+    "billing_portal.configuration": (),
+    "credit_note": ("void",),
+    "entitlements.feature": (),
+    "file": (),
+    "identity.verification_session": (),
+    "invoiceitem": (),
+    "issuing.authorization": (),
+    "issuing.card": (),
+    "issuing.cardholder": (),
+    "issuing.dispute": (),
+    "issuing.transaction": (),
+    "payment_link": (),
+    "payout": ("canceled", "failed"),
+    "promotion_code": (),
+    "quote": ("accepted", "canceled"),
+    "radar.early_fraud_warning": (),
+    "reporting.report_run": (),
+    "review": (),
+    "setup_intent": ("succeeded", "canceled"),
+    "subscription_schedule": ("canceled", "completed", "released"),
+    "tax_id": (),
+    "tax_rate": (),
+    "terminal.reader": (),
+    "test_helpers.test_clock": (),
+    "topup": (),
+    "transfer": (),
+}
+
+
+@cache
+def object_type(name: str) -> ObjectType:
+    """The row for `name`; a type that is not in the registry is kept whole."""
+    if name in TYPES:
+        return TYPES[name]
+    url = f"/v1/{name.replace('.', '/')}s/{{id}}" if name in _OTHERS else None
+    return _type(name, "other_objects", url=url, final=_OTHERS.get(name, ()))
+
+
+def is_preview(id_: str) -> bool:
+    """Whether the id is that of an invoice that is only being announced (`invoice.upcoming`); it can't be retrieved."""
+    return id_.startswith("upcoming_")

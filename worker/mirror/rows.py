@@ -1,0 +1,39 @@
+"""What an object becomes in the mirror: its typed values, and the rows of the children it carries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from worker.mirror.registry import Children, ObjectType, is_preview
+from worker.stripe_api.json_paths import Json, embedded, fit
+
+__all__ = ["Family", "families", "values"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The children of one parent: those that came, and whether they are all there are."""
+
+    children: Children
+    members: list[Json]
+    complete: bool
+
+
+def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
+    """The object's typed columns in the registry's order, None where a field is missing or of another kind."""
+    return tuple(fit(column.kind, column.read(obj)) for column in type_.columns)
+
+
+def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
+    """The embedded lists of an object. Children of a deleted parent are gone with it; a preview's are nobody's yet."""
+    if is_preview(str(obj.get("id"))):
+        return
+    for children in type_.children:
+        if deleted:
+            yield Family(children, [], complete=True)
+            continue
+        members, more = embedded(obj, children.field)
+        parent = obj.get("id")
+        # A child names its parent by itself in most shapes, not in all.
+        named = [{**member, children.parent: member.get(children.parent) or parent} for member in members]
+        yield Family(children, named, complete=not more)

@@ -1,0 +1,433 @@
+"""The mirror: rows are locked, and written as the core decided. This is the one way into `stripe.*`."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import psycopg
+
+from schema import mirror
+from worker.mirror.fold import Key, Outcome
+from worker.mirror.registry import TYPES, ObjectType, object_type
+from worker.mirror.rows import Family, families, values
+from worker.mirror.version import DELETED_HASH, Version, content_hash
+from worker.stripe_api.json_paths import Json, canonical
+
+__all__ = ["Connection", "count", "count_unsettled", "doubt", "expected", "lock", "rewrite", "shard_bounds", "standing",
+           "type_of_table", "write"]  # fmt: skip
+
+Connection = psycopg.Connection
+
+# How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.
+_TRAVELS = {
+    "text": ("text", "v.{0}"),
+    "bigint": ("bigint", "v.{0}"),
+    "boolean": ("boolean", "v.{0}"),
+    "timestamptz": ("bigint", "to_timestamp(v.{0})"),
+    "numeric": ("text", "v.{0}::numeric"),
+    "jsonb": ("text", "v.{0}::jsonb"),
+}
+_BOOKKEEPING = (
+    ("created", "timestamptz"),
+    ("deleted", "boolean"),
+    ("data", "jsonb"),
+    ("observed_at", "timestamptz"),
+    ("observed_rank", "bigint"),
+    ("observed_in", "text"),
+    ("content_hash", "text"),
+    ("shape", "text"),
+    ("rev", "bigint"),
+    ("unsettled", "boolean"),
+)
+_CHILDREN = {children.type.name: children.type for type_ in TYPES.values() for children in type_.children}
+_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN.values(), object_type("other"))}
+_VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unsettled")
+
+
+def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
+    """The versions of the rows that are there, locked until the transaction ends, in the order of their keys."""
+    found: dict[Key, Version] = {}
+    by_table: dict[str, list[Key]] = defaultdict(list)
+    for key in sorted(set(keys)):
+        by_table[key.table].append(key)
+    for table, wanted in by_table.items():
+        rows = conn.execute(
+            _lock_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+        )
+        for object_, id_, account, status, *version in rows:
+            observed_at, rank, observed_in, content_hash, shape, rev, unsettled = version
+            found[Key(table, object_, id_, account)] = Version(
+                observed_at=observed_at,
+                rank=rank,
+                observed_in=observed_in,
+                content_hash=content_hash,
+                shape=shape,
+                rev=rev,
+                unsettled=unsettled,
+                final=status in object_type(object_).final,
+            )
+    return found
+
+
+def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
+    """Carry the outcomes out; returns the keys that another worker inserted meanwhile, to be planned again.
+
+    Three ways to be written: a row that was locked takes new content, or only a new version; an absent row is inserted
+    unless somebody was quicker.
+    """
+    inserts: dict[str, list[Outcome]] = defaultdict(list)
+    updates: dict[str, list[Outcome]] = defaultdict(list)
+    touches: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.key):
+        if not outcome.touched:
+            continue
+        way = inserts if outcome.before is None else touches if outcome.object is None else updates
+        way[outcome.key.table].append(outcome)
+    for table, touched in touches.items():
+        conn.execute(_touch_statement(table), _columns(map(_touch_row, touched)))
+    for table, changed in updates.items():
+        conn.execute(_update_statement(table), _columns(map(_outcome_row, changed)))
+    lost: set[Key] = set()
+    for table, fresh in inserts.items():
+        inserted = set(conn.execute(_insert_statement(table), _columns(map(_outcome_row, fresh))))
+        lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
+    _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
+    return lost
+
+
+def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json]) -> int:
+    """What `change` makes of these objects is what their rows hold; returns how many were not so before.
+
+    It is the same observation of the same second, so nothing but the content moves.
+    """
+    locked, written = lock(conn, keys), 0
+    by_table: dict[str, list[Key]] = defaultdict(list)
+    for key in locked:
+        by_table[key.table].append(key)
+    for table, wanted in by_table.items():
+        held = conn.execute(
+            _data_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+        ).fetchall()
+        rows = []
+        for object_, id_, account, data in held:
+            if (now := change(data)) != data:
+                type_ = _CHILDREN.get(object_) or object_type(object_)
+                hash_ = DELETED_HASH if locked[Key(table, object_, id_, account)].deleted else content_hash(now)
+                rows.append((object_, id_, account, *values(type_, now), canonical(now), hash_))
+        if rows:
+            conn.execute(_rewrite_statement(table), _columns(rows))
+        written += len(rows)
+    return written
+
+
+def type_of_table(table: str) -> ObjectType:
+    """The type whose objects a table holds; of `other_objects` no single one."""
+    return _OF_TABLE[table]
+
+
+def standing(conn: Connection, key: Key) -> tuple[int, bool]:
+    """The rev that an object's row stands at, and whether it is deleted; 0 and False where there is no row."""
+    of_type = " and object = %s" if key.table == "other_objects" else ""
+    row = conn.execute(
+        f"select rev, deleted from stripe.{key.table} where id = %s and account = %s{of_type}",  # noqa: S608
+        (key.id, key.account, *([key.object] if of_type else [])),
+    ).fetchone()
+    return (row[0], row[1]) if row else (0, False)
+
+
+def doubt(conn: Connection, key: Key, *, event_at: int) -> bool:
+    """Mark a row as uncertain because an event named its object without showing it; False where there is no row."""
+    of_type = " and object = %s" if key.table == "other_objects" else ""
+    return (
+        conn.execute(
+            f"""
+            update stripe.{key.table}
+            set unsettled = true, rev = rev + 1, observed_at = greatest(observed_at, to_timestamp(%s))
+            where id = %s and account = %s{of_type}
+            """,  # noqa: S608 - a name from the schema
+            (event_at, key.id, key.account, *([key.object] if of_type else [])),
+        ).rowcount
+        > 0
+    )
+
+
+def expected(
+    conn: Connection, table: str, *, above: int | None, upto: int | None, before: int, final: Sequence[str]
+) -> list[tuple[Key, int]]:
+    """The rows, with their rev, that a list is expected to show between two seconds of `created` (above, upto].
+
+    They are ours, alive, in none of the `final` statuses, and were not heard of since `before`. Times in unix seconds.
+    """
+    rows = conn.execute(
+        f"""
+        select id, rev
+        from stripe.{table}
+        where account = '' and not deleted and observed_at < to_timestamp(%(before)s)
+            and (%(above)s::bigint is null or created > to_timestamp(%(above)s))
+            and (%(upto)s::bigint is null or created <= to_timestamp(%(upto)s))
+            {"and status <> all (%(final)s::text[])" if final else ""}
+        """,  # noqa: S608 - a name from the schema
+        {"before": before, "above": above, "upto": upto, "final": list(final)},
+    )
+    name = _OF_TABLE[table].name
+    return [(Key(table, name, id_, ""), rev) for id_, rev in rows]
+
+
+def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
+    """Of these objects of ours, those that the mirror holds with another hash: what it holds, and of which second."""
+    rows = conn.execute(
+        f"""
+        select m.id, m.data, extract(epoch from m.observed_at)::bigint
+        from unnest(%b::text[], %b::text[]) as seen (id, content_hash)
+        join stripe.{table} as m on m.id = seen.id and m.account = '' and m.content_hash <> seen.content_hash
+        """,  # noqa: S608 - a name from the schema
+        (list(hashes), list(hashes.values())),
+    )
+    return {id_: (data, observed_at) for id_, data, observed_at in rows}
+
+
+def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
+    """Seconds of `created` that cut the mirrored rows into so many parts of about one size."""
+    row = conn.execute(
+        f"""
+        select percentile_disc(%b::float8[]) within group (order by extract(epoch from created)::bigint)
+        from stripe.{table}
+        where created is not null
+        """,  # noqa: S608 - a name from the schema
+        ([number / shards for number in range(1, shards)],),
+    ).fetchone()
+    return sorted(set(row[0])) if row and row[0] else []
+
+
+def count(conn: Connection, table: str) -> int:
+    """How many objects of a type are mirrored, about: what the planner knows, for a count would read the table."""
+    row = conn.execute(
+        "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"stripe.{table}",)
+    )
+    found = row.fetchone()
+    return int(found[0]) if found else 0
+
+
+def count_unsettled(conn: Connection) -> int:
+    """How many objects the mirror knows it may hold wrongly."""
+    each = " union all ".join(
+        f"select count(*) as n from stripe.{name} where unsettled"  # noqa: S608 - names from the schema
+        for name in mirror.tables
+    )
+    row = conn.execute(f"select sum(n) from ({each}) as counted").fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
+    """The children of the parents that were written: what came is upserted, what went is marked deleted."""
+    by_type: dict[str, list[tuple[Outcome, Family]]] = defaultdict(list)
+    for outcome in parents:
+        assert outcome.object is not None
+        assert outcome.version is not None
+        for family in families(outcome.type, outcome.object, deleted=outcome.version.deleted):
+            by_type[family.children.type.name].append((outcome, family))
+    for name, found in by_type.items():
+        type_, parent = _CHILDREN[name], found[0][1].children.parent
+        complete = [(outcome, family) for outcome, family in found if family.complete]
+        if complete:
+            conn.execute(
+                _absent_statement(type_.table.name, parent),
+                (
+                    [outcome.key.id for outcome, _ in complete],
+                    [outcome.key.account for outcome, _ in complete],
+                    [member["id"] for _, family in complete for member in family.members],
+                ),
+            )
+        rows = {
+            (member["id"], outcome.key.account): _child_row(type_, outcome, member)
+            for outcome, family in found
+            for member in family.members
+        }
+        if rows:
+            conn.execute(_upsert_statement(type_.table.name), _columns(rows[key] for key in sorted(rows)))
+
+
+def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    assert outcome.object is not None
+    assert outcome.version is not None
+    return _row(outcome.type, outcome.key.id, outcome.key.account, outcome.object, outcome.version)
+
+
+def _child_row(type_: ObjectType, parent: Outcome, member: Json) -> tuple[Any, ...]:
+    """A child has its parent's version: they are one family. The mark is the parent's alone: it is what is asked for."""
+    assert parent.version is not None
+    return _row(type_, member["id"], parent.key.account, member, replace(parent.version, unsettled=False))
+
+
+def _row(type_: ObjectType, id_: str, account: str, obj: Json, version: Version) -> tuple[Any, ...]:
+    created = obj.get("created")
+    return (
+        type_.name,
+        id_,
+        account,
+        *values(type_, obj),
+        created if isinstance(created, int) else None,
+        version.deleted,
+        canonical(obj),
+        version.observed_at,
+        version.rank,
+        version.observed_in,
+        version.content_hash,
+        version.shape,
+        version.rev,
+        version.unsettled,
+    )
+
+
+def _touch_row(outcome: Outcome) -> tuple[Any, ...]:
+    key, version = outcome.key, outcome.version
+    assert version is not None
+    return (
+        key.object,
+        key.id,
+        key.account,
+        version.observed_at,
+        version.rank,
+        version.observed_in,
+        version.shape,
+        version.rev,
+        version.unsettled,
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _keys(table: str) -> tuple[str, ...]:
+    return tuple(column.name for column in mirror.tables[table].primary_key)
+
+
+def _typed(table: str) -> list[tuple[str, str]]:
+    """Every column but the key, with its kind, in the order of `_row`."""
+    return [(column.name, column.kind) for column in _OF_TABLE[table].columns] + list(_BOOKKEEPING)
+
+
+def _unnested(columns: Sequence[tuple[str, str]]) -> str:
+    """`unnest(...) as v (...)` of an array per column, led by the three parts of the key."""
+    everything = [("object", "text"), ("id", "text"), ("account", "text"), *columns]
+    arrays = ", ".join(f"%b::{_TRAVELS[kind][0]}[]" for _, kind in everything)
+    names = ", ".join(f'"{name}"' for name, _ in everything)
+    return f"unnest({arrays}) as v ({names})"
+
+
+def _value(name: str, kind: str) -> str:
+    return _TRAVELS[kind][1].format(f'"{name}"')
+
+
+def _matches(table: str) -> str:
+    return " and ".join(f't."{name}" = v."{name}"' for name in _keys(table))
+
+
+@cache
+def _lock_statement(table: str) -> str:
+    declared = mirror.tables[table]
+    object_ = "t.object" if "object" in declared.columns else "k.object"
+    status = "t.status" if "status" in declared.columns else "t.data->>'status'" if table == "other_objects" else "null"
+    joined = "t.object = k.object and " if "object" in declared.columns else ""
+    return f"""
+        select {object_}, t.id, t.account, {status}, extract(epoch from t.observed_at)::bigint,
+            t.observed_rank, t.observed_in, t.content_hash, t.shape, t.rev, t.unsettled
+        from stripe.{table} as t
+        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
+            on {joined}t.id = k.id and t.account = k.account
+        order by {object_}, t.id, t.account
+        for update of t
+    """  # noqa: S608 - names from the schema
+
+
+@cache
+def _data_statement(table: str) -> str:
+    declared = mirror.tables[table]
+    object_, joined = ("t.object", "t.object = k.object and ") if "object" in declared.columns else ("k.object", "")
+    return f"""
+        select {object_}, t.id, t.account, t.data
+        from stripe.{table} as t
+        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
+            on {joined}t.id = k.id and t.account = k.account
+        order by {object_}, t.id, t.account
+    """  # noqa: S608 - names from the schema
+
+
+@cache
+def _rewrite_statement(table: str) -> str:
+    columns = [(column.name, column.kind) for column in _OF_TABLE[table].columns]
+    columns += [("data", "jsonb"), ("content_hash", "text")]
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}, synced_at = now()
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
+
+
+@cache
+def _insert_statement(table: str) -> str:
+    columns = _typed(table)
+    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
+    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
+    object_ = "object" if "object" in _keys(table) else f"'{_OF_TABLE[table].name}'"
+    return f"""
+        insert into stripe.{table} ({names})
+        select {chosen}
+        from {_unnested(columns)}
+        on conflict ({", ".join(_keys(table))}) do nothing
+        returning {object_}, id, account
+    """  # noqa: S608
+
+
+@cache
+def _update_statement(table: str) -> str:
+    columns = _typed(table)
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}, synced_at = now()
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
+
+
+@cache
+def _touch_statement(table: str) -> str:
+    columns = [(name, kind) for name, kind in _BOOKKEEPING if name in _VERSION]
+    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
+    return f"""
+        update stripe.{table} as t
+        set {changes}
+        from {_unnested(columns)}
+        where {_matches(table)}
+    """  # noqa: S608
+
+
+@cache
+def _upsert_statement(table: str) -> str:
+    columns = _typed(table)
+    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
+    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name, _ in columns)
+    return f"""
+        insert into stripe.{table} as t ({names})
+        select {chosen}
+        from {_unnested(columns)}
+        on conflict ({", ".join(_keys(table))}) do update set {changes}, synced_at = now()
+    """  # noqa: S608
+
+
+@cache
+def _absent_statement(table: str, parent: str) -> str:
+    return f"""
+        update stripe.{table} as t
+        set deleted = true, synced_at = now()
+        from unnest(%b::text[], %b::text[]) as p (id, account)
+        where t.{parent} = p.id and t.account = p.account and not t.deleted
+            and not exists (select from unnest(%b::text[]) as m (id) where m.id = t.id)
+    """  # noqa: S608

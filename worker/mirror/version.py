@@ -1,0 +1,250 @@
+"""Which of two snapshots of one object wins.
+
+Snapshots carry no version number, and events only whole seconds. `decide` is the whole rule, `take` what it makes of
+the row; both are pure, and every writer goes through them. AMBIGUITY_SECONDS is wider than Stripe's clocks disagree and
+than a read may last: outside of it the later second is surely the newer state; inside of it nobody can tell, the better
+guess stands, and the row is marked `unsettled`.
+"""
+
+import enum
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.stripe_api.event import CREATED
+from worker.stripe_api.json_paths import Json, canonical
+
+__all__ = ["AMBIGUITY_SECONDS", "DELETED_HASH", "Snapshot", "Traits", "Verdict", "Version", "content_hash", "decide",
+           "put_back", "take"]  # fmt: skip
+
+AMBIGUITY_SECONDS = 7
+REPLICA_LAG_SECONDS = 5
+
+DELETED_HASH = "deleted"
+
+# What changes between two reads of an object that has not changed: signed addresses, and delivery's own progress.
+_VOLATILE = ("hosted_invoice_url", "invoice_pdf", "receipt_url", "webhooks_delivered_at", "pending_webhooks")
+
+
+class Verdict(enum.StrEnum):
+    """What becomes of a snapshot, in words of the log and of `sync.events.outcome`."""
+
+    WRITTEN = "written"
+    SAME = "same"
+    SUPERSEDED = "superseded"
+    GUESSED_NEWER = "guessed_newer"
+    GUESSED_OLDER = "guessed_older"
+
+    @property
+    def applies(self) -> bool:
+        """Whether the row takes the snapshot's content."""
+        return self in (Verdict.WRITTEN, Verdict.GUESSED_NEWER)
+
+    @property
+    def ambiguous(self) -> bool:
+        return self in (Verdict.GUESSED_NEWER, Verdict.GUESSED_OLDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the rule wants to know of an object's type."""
+
+    fetchable: bool
+    reborn: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What the mirror holds of one object, without the object. Times are Stripe's, in unix seconds."""
+
+    observed_at: int
+    rank: int
+    observed_in: str
+    content_hash: str
+    shape: str
+    rev: int
+    unsettled: bool
+    final: bool
+
+    @property
+    def deleted(self) -> bool:
+        return self.content_hash == DELETED_HASH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One observation of an object: an event's, or a read's.
+
+    `incomplete`: what came can't settle the object (an embedded list was cut short, or it lives on a test clock).
+    `listed`: it comes from a list that somebody reads over and over; what it finds equal is not written at all.
+    `before` gives the hash of the state that previous_attributes puts back, None where there are none.
+    """
+
+    created: int
+    rank: int
+    source: str
+    content_hash: str
+    shape: str
+    final: bool
+    incomplete: bool = False
+    listed: bool = False
+    before: Callable[[], str | None] = lambda: None
+
+    @property
+    def deleted(self) -> bool:
+        return self.content_hash == DELETED_HASH
+
+    @property
+    def bare(self) -> bool:
+        """A deletion that brought nothing but the id."""
+        return self.deleted and not self.shape
+
+
+def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
+    """Which verdict an event's snapshot gets against the row. The order of the questions is the rule."""
+    if row is None:
+        return Verdict.WRITTEN
+    if not traits.reborn and row.deleted != snapshot.deleted:
+        # An id that can't be made anew is gone for good, whichever of the two came first.
+        return Verdict.WRITTEN if snapshot.deleted else Verdict.SUPERSEDED
+    if snapshot.listed and not row.unsettled and _same(row, snapshot):
+        return Verdict.SAME
+    made_once = not traits.reborn and row.rank != snapshot.rank
+    if made_once and snapshot.rank == CREATED:
+        # An object is made once: its X.created is simply the oldest, whatever its second says.
+        return Verdict.SUPERSEDED
+    lifts = row.deleted and not snapshot.deleted and snapshot.rank != CREATED
+    if snapshot.created > row.observed_at + AMBIGUITY_SECONDS:
+        return Verdict.GUESSED_OLDER if lifts else Verdict.WRITTEN
+    if _same(row, snapshot):
+        return Verdict.SAME
+    if snapshot.created < row.observed_at - AMBIGUITY_SECONDS:
+        return Verdict.SUPERSEDED
+    if made_once and row.rank == CREATED:
+        return Verdict.WRITTEN
+    if lifts:
+        return Verdict.GUESSED_OLDER
+    return Verdict.GUESSED_NEWER if _likely_newer(row, snapshot) else Verdict.GUESSED_OLDER
+
+
+def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Traits) -> Version | None:
+    """The row's version after the verdict; None where the row is not touched."""
+    if verdict is Verdict.SUPERSEDED:
+        return None
+    if row is None or verdict is Verdict.WRITTEN:
+        return Version(
+            observed_at=max(snapshot.created, row.observed_at if row else snapshot.created),
+            rank=snapshot.rank,
+            observed_in=snapshot.source,
+            content_hash=snapshot.content_hash,
+            shape=snapshot.shape,
+            rev=row.rev + 1 if row else 1,
+            unsettled=snapshot.incomplete and traits.fetchable,
+            final=snapshot.final,
+        )
+    later = replace(row, observed_at=max(row.observed_at, snapshot.created), rev=row.rev + 1)
+    if verdict is Verdict.SAME:
+        if snapshot.listed:
+            return None
+        if snapshot.incomplete and traits.fetchable:
+            # What is beyond a cut list may have changed though what came of it has not.
+            later = replace(later, unsettled=True)
+        outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
+        if outlived or _position(snapshot) > _position(row):
+            # Who looks as if it had just been made yields to anything; this one has come back to how it was made.
+            later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
+        return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
+    if verdict is Verdict.GUESSED_NEWER:
+        later = replace(
+            later,
+            rank=snapshot.rank,
+            observed_in=snapshot.source,
+            content_hash=snapshot.content_hash,
+            shape=snapshot.shape,
+            final=snapshot.final,
+        )
+    return replace(later, unsettled=traits.fetchable)
+
+
+def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> bool:
+    """Whether the snapshot's object is to be written: it won, or it is the whole of what a bare deletion only named."""
+    if verdict.applies:
+        return row is None or not (snapshot.listed and _same(row, snapshot))
+    return verdict is Verdict.SAME and not snapshot.listed and row is not None and _completes(row, snapshot)
+
+
+def settle(
+    row: Version | None, answer: Snapshot, *, rev: int, traits: Traits, event_at: int | None = None
+) -> Version | None:
+    """The row after Stripe was asked for the object while the row stood at `rev` (0: there was none).
+
+    None where an event was taken since: the answer may be older than it, and is asked for again. It settles the row if it
+    was read so long after the newest event (`event_at`, else what the row knows) that every replica of Stripe's had it;
+    else the row stays unsettled.
+    """
+    if (row.rev if row else 0) != rev:
+        return None
+    if row is not None and row.deleted and not answer.deleted and not _may_live_again(row, traits):
+        return replace(row, rev=rev + 1, unsettled=False)
+    newest = event_at if event_at is not None else row.observed_at if row else answer.created - REPLICA_LAG_SECONDS
+    settled = answer.created >= newest + REPLICA_LAG_SECONDS
+    # A read that does not settle proves nothing of its own second.
+    proved = answer.created if settled else min(answer.created, newest)
+    return Version(
+        observed_at=max(proved, row.observed_at) if row else proved,
+        rank=answer.rank,
+        observed_in=answer.source,
+        content_hash=answer.content_hash,
+        shape=answer.shape,
+        rev=rev + 1,
+        unsettled=traits.fetchable and (answer.incomplete or not settled),
+        final=answer.final,
+    )
+
+
+def _may_live_again(row: Version, traits: Traits) -> bool:
+    """Ids that can be made anew, and deletions that only a read told of: a replica that lags has not the object yet."""
+    return traits.reborn or row.observed_in.startswith("get:")
+
+
+def content_hash(obj: Json) -> str:
+    """A hash over the whole object, without what changes between reads."""
+    kept = {key: value for key, value in obj.items() if key not in _VOLATILE}
+    return hashlib.blake2b(canonical(kept).encode(), digest_size=16).hexdigest()
+
+
+def put_back(obj: Any, previous: Mapping[str, Any]) -> Json:
+    """The state before the event: previous_attributes holds the old values, nested, with arrays whole."""
+    state = dict(obj) if isinstance(obj, dict) else {}
+    for key, value in previous.items():
+        nested = isinstance(value, dict) and isinstance(state.get(key), dict)
+        state[key] = put_back(state[key], value) if nested else value
+    return state
+
+
+def _same(row: Version, snapshot: Snapshot) -> bool:
+    if row.content_hash != snapshot.content_hash:
+        return False
+    return snapshot.deleted or row.shape == snapshot.shape
+
+
+def _completes(row: Version, snapshot: Snapshot) -> bool:
+    return row.deleted and not row.shape and snapshot.deleted and not snapshot.bare
+
+
+def _position(of: Version | Snapshot) -> tuple[int, int, str]:
+    if isinstance(of, Version):
+        return (of.observed_at, of.rank, of.observed_in)
+    return (of.created, of.rank, of.source)
+
+
+def _likely_newer(row: Version, snapshot: Snapshot) -> bool:
+    """The better guess: a final status is never left; then the later second, the rank, the chain, the event's id."""
+    if row.final != snapshot.final:
+        return snapshot.final
+    if (snapshot.created, snapshot.rank) != (row.observed_at, row.rank):
+        return (snapshot.created, snapshot.rank) > (row.observed_at, row.rank)
+    if row.shape == snapshot.shape and snapshot.before() == row.content_hash:
+        return True
+    return snapshot.source > row.observed_in

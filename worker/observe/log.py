@@ -1,0 +1,61 @@
+"""One line per finished piece of work, ours and foreign ones alike: JSON for machines, colours on a terminal."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from worker.config.settings import AppEnv, LogFormat, Settings
+
+__all__ = ["configure", "get"]
+
+
+def configure(settings: Settings) -> None:
+    """Send every log line, also those of libraries, to stderr in one format."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+    ]
+    renderer = _renderer(settings)
+    last: list[Any] = (
+        [structlog.processors.format_exc_info] if isinstance(renderer, structlog.processors.JSONRenderer) else []
+    )
+    structlog.configure(
+        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level.upper())
+    logging.captureWarnings(True)
+    # Celery says one line per task received and one per task done; a wake-up is no finished work.
+    for chatty in ("celery", "kombu", "_granian"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def get(name: str) -> Any:
+    """A logger whose events are static names (`noun.past_verb`) and whose facts are fields."""
+    return structlog.get_logger(name)
+
+
+def _renderer(settings: Settings) -> Any:
+    chosen = settings.log_format
+    if chosen is None:
+        terminal = sys.stderr.isatty() and settings.app_env is not AppEnv.PRODUCTION
+        chosen = LogFormat.CONSOLE if terminal else LogFormat.JSON
+    if chosen is LogFormat.CONSOLE:
+        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.processors.JSONRenderer()

@@ -1,0 +1,205 @@
+"""What a user may do, now: from the tables where they are fresh, else Stripe is asked, and nobody waits for it for long.
+
+    from worker.on_access.answer import access, sync
+
+    answer = access("user_1", max_age=60)   # Stripe was asked within the last minute, or answer.stale says that it was not
+    answer = sync("user_1")                 # Stripe is asked now: right after Checkout's redirect, for instance
+    if answer.has_access: ...
+
+Both take their settings from the environment (DATABASE_URL, REDIS_URL, STRIPE_SECRET_KEY) and keep a few connections.
+The web process answers the same over HTTP, from a Desk of its own.
+"""
+
+import itertools
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime
+from functools import cache
+
+from worker.config import settings as config
+from worker.config.errors import Permanent, SyncError, Temporary
+from worker.config.settings import Settings
+from worker.membership import compute
+from worker.observe import log, metrics
+from worker.on_access import sync_user
+from worker.on_access.freshness import Answer, Stored
+from worker.on_access.sync_user import NoSuchUser, NotTheirs
+from worker.postgres.pool import pool
+from worker.stripe_api.client import Stripe
+
+__all__ = [
+    "DEADLINE_SECONDS",
+    "MAX_AGE_SECONDS",
+    "Answer",
+    "Desk",
+    "NoSuchUser",
+    "NotTheirs",
+    "Question",
+    "access",
+    "sync",
+]
+
+_log = log.get("access")
+
+MAX_AGE_SECONDS = 60.0
+# For so long an answer waits for Stripe; then it is given from the tables, and says that it is stale.
+DEADLINE_SECONDS = 2.0
+# The question itself goes on for so long, so that the next who asks may find fresh tables.
+ASK_SECONDS = 8.0
+# Where Stripe hangs no more threads than these hang with it; who comes then is answered at once, from the tables.
+MOST_QUESTIONS = 16
+# So many that have waited in vain show that it does: until one of them ends nobody else is made to wait.
+MOST_IN_VAIN = 3
+
+Question = Future[SyncError | None]
+"""Stripe being asked for a user; its result is what went wrong, if anything."""
+
+
+def access(user: str, *, max_age: float = MAX_AGE_SECONDS) -> Answer:
+    """What the user may do, as Stripe had it `max_age` seconds ago at most, `stale` where it did not answer in time.
+
+    Raises NoSuchUser, and psycopg.OperationalError where Postgres is away; nothing that Stripe does is raised.
+    """
+    return _desk(os.getpid()).access(user, max_age=max_age)
+
+
+def sync(user: str, *, checkout_session: str | None = None) -> Answer:
+    """The same, Stripe being asked whatever the tables say; of a Checkout session the customer is linked first.
+
+    Raises NoSuchUser; NotTheirs where the session's facts name another user, or none; other kinds of
+    worker.config.errors.Permanent where Stripe can't be asked at all: STRIPE_SECRET_KEY is not set, or lacks a permission.
+    """
+    return _desk(os.getpid()).sync(user, checkout_session=checkout_session)
+
+
+class Desk:
+    """Answers for users, in one process; several threads may ask at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._policy = settings, compute.policy_of(settings)
+        # Half of the connections each: who asks Stripe writes, and the looks of others do not wait for that.
+        size = max(settings.database_pool_size // 2, 1)
+        self._pool = pool(settings, application="access", size=size)
+        self._lookups = pool(settings, application="access", size=size, lookups=True)
+        self._stripe: Stripe | None = None
+        self._lock = threading.Lock()
+        self._numbers, self._open = itertools.count(), dict[int, float]()  # questions, and when each began
+        self._shared: dict[str, tuple[datetime, Question]] = {}
+        self._threads = ThreadPoolExecutor(MOST_QUESTIONS, thread_name_prefix="access")
+
+    def open(self) -> None:
+        self._pool.open()
+        self._lookups.open()
+
+    def close(self) -> None:
+        """Questions that are open come to their end by themselves, within ASK_SECONDS; nobody waits for that."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._lookups.close()
+        self._pool.close()
+
+    def access(self, user: str, *, max_age: float = MAX_AGE_SECONDS) -> Answer:
+        """See the function of that name."""
+        stored = self.stored(user)
+        since = stored.since(max_age)
+        if not stored.is_fresh(since) and (question := self.ask(stored, since)) is not None:
+            wait([question], timeout=DEADLINE_SECONDS)
+            stored = self.stored(user)
+        return self.answer(stored, since)
+
+    def sync(self, user: str, *, checkout_session: str | None = None) -> Answer:
+        """See the function of that name."""
+        stored = self.stored(user)
+        question = self.force(stored, checkout_session)
+        if question is not None:
+            wait([question], timeout=DEADLINE_SECONDS)
+        return self.forced(self.stored(user), stored.now, question)
+
+    def stored(self, user: str) -> Stored:
+        """What the tables say; raises NoSuchUser."""
+        return sync_user.stored(self._pool.connection, user, self._policy, lookups=self._lookups.connection)
+
+    def ask(self, stored: Stored, since: datetime) -> Question | None:
+        """The question whose answer will be fresh since then, shared with whoever asks it already; None where there is no
+        room for a further one, or no key."""
+        if self._settings.stripe_secret_key is None:
+            return None
+        with self._lock:
+            asked_at, question = self._shared.get(stored.id, (None, None))
+            if question is not None and asked_at is not None and asked_at >= since and not question.done():
+                return question
+            question = self._begin(stored.id, since)
+            if question is not None:
+                self._shared[stored.id] = stored.now, question
+            return question
+
+    def force(self, stored: Stored, checkout_session: str | None = None) -> Question | None:
+        """A question whose answer will be newer than `stored`; None where there is no room for it."""
+        with self._lock:
+            return self._begin(stored.id, stored.now, checkout_session, search=True)
+
+    def answer(self, stored: Stored, since: datetime, *, unasked: bool = False) -> Answer:
+        """What is told: stale where Stripe was not asked since then, or is known not to have been (`unasked`)."""
+        found = Answer(stored, stale=unasked or not stored.is_fresh(since))
+        metrics.ACCESS_ANSWERS.labels("stale" if found.stale else "fresh").inc()
+        return found
+
+    def forced(self, stored: Stored, since: datetime, question: Question | None) -> Answer:
+        """What is told to who forced it; raises what made it impossible, for good, to ask."""
+        error = question.result() if question is not None and question.done() else Temporary()
+        if isinstance(error, Permanent):
+            raise error
+        return self.answer(stored, since, unasked=error is not None)
+
+    def _begin(
+        self, user: str, since: datetime, checkout_session: str | None = None, *, search: bool = False
+    ) -> Question | None:
+        now, number = time.monotonic(), next(self._numbers)
+        in_vain = sum(now - began > DEADLINE_SECONDS for began in self._open.values())
+        if len(self._open) >= MOST_QUESTIONS or in_vain >= MOST_IN_VAIN:
+            return None
+        self._open[number] = now
+        metrics.ACCESS_QUESTIONS.inc()
+        return self._threads.submit(self._ask, number, user, since, checkout_session, search)
+
+    def _ask(
+        self, number: int, user: str, since: datetime, checkout_session: str | None, search: bool
+    ) -> SyncError | None:
+        try:
+            sync_user.bring_up(
+                self._pool.connection,
+                self._stripe_of_ours,
+                self._policy,
+                user,
+                since=since,
+                seconds=ASK_SECONDS,
+                checkout_session=checkout_session,
+                search=search,
+            )
+        except SyncError as error:
+            _log.warning("user.not_synced", error=str(error), **{"user_id": user, **error.ids})
+            return error
+        except Exception as error:  # noqa: BLE001 - the one who asks is answered from the tables, whatever happened
+            _log.error("user.not_synced", user_id=user, error=type(error).__name__, exc_info=error)
+            return Temporary(type(error).__name__)
+        finally:
+            with self._lock:
+                del self._open[number]
+                metrics.ACCESS_QUESTIONS.dec()
+                self._shared.pop(user, None)
+        return None
+
+    def _stripe_of_ours(self) -> Stripe:
+        with self._lock:
+            if self._stripe is None:
+                self._stripe = Stripe.from_settings(self._settings)
+            return self._stripe
+
+
+@cache
+def _desk(_pid: int) -> Desk:
+    """This process's: what was opened before a fork is not for the child."""
+    desk = Desk(config.load())
+    desk.open()
+    return desk

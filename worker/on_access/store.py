@@ -1,0 +1,260 @@
+"""Users on access: their stored answer in one statement, and who asks Stripe for them, in `sync.user_syncs`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row, dict_row, scalar_row
+
+from schema.membership import MembershipStatus, UserRole
+from worker.on_access.freshness import Stored
+
+__all__ = [
+    "Session",
+    "absent",
+    "claim",
+    "customers",
+    "finish",
+    "release",
+    "session",
+    "stored",
+    "unknown_products",
+    "unlinked",
+    "unpaid_invoices",
+    "verified_email",
+]
+
+Connection = psycopg.Connection
+
+# A user's customers: those that are linked, what the application wrote itself and the daemon has not met yet, and those
+# who pay for the user's organization.
+_CUSTOMERS = """
+    select stripe_customer_id as id, linked_at from sync.customer_links where user_id = {user}
+    union all
+    select stripe_customer_id, created_at
+    from stripe_customers as a
+    where user_id = {user}
+        and not exists (
+            select from sync.customer_links as l
+            where l.stripe_customer_id = a.stripe_customer_id and l.user_id is not null
+        )
+    union all
+    select s.customer, coalesce(s.created, s.observed_at)
+    from users as m
+    join stripe.subscriptions as s on s.metadata_organization_id = m.organization_id
+    where m.id = {user} and s.account = '' and not s.deleted and s.customer is not null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A Checkout session as the mirror holds it, and the user that its customer is linked to."""
+
+    customer: str | None
+    invoice: str | None
+    status: str | None
+    user: str | None
+
+
+def stored(conn: Connection, user: str) -> Stored | None:
+    """What the tables say of a user; None where there is no such user.
+
+    The subscription is the one behind the product, else the newest that has not ended.
+    """
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_STORED, {"user": user}, prepare=True).fetchone()
+    if row is None:
+        return None
+    product = _gathered(row, "product_")
+    subscription = _gathered(row, "subscription_")
+    return Stored(
+        **row
+        | {"role": UserRole(row["role"]), "membership_status": MembershipStatus(row["membership_status"])}
+        | {"product": product, "subscription": subscription}
+    )
+
+
+def _gathered(row: dict[str, Any], prefix: str) -> dict[str, Any] | None:
+    found = {name.removeprefix(prefix): row.pop(name) for name in list(row) if name.startswith(prefix)}
+    return found if found["id"] is not None else None
+
+
+# Every part is found by a key of the user's; the user's row itself is what membership made of everything else.
+_STORED = f"""
+    select
+        u.id, clock_timestamp() as now, u.role::text, u.membership_status::text,
+        u.stripe_product_id as product_id, p.name as product_name,
+        s.stripe_subscription_id as subscription_id, s.status as subscription_status,
+        s.stripe_price_id as subscription_price, s.stripe_product_id as subscription_product,
+        s.current_period_end as subscription_current_period_end, s.trial_end as subscription_trial_end,
+        s.cancel_at_period_end as subscription_cancel_at_period_end,
+        token_balance(u.id) as tokens, u.tokens_expires_at,
+        y.synced_at, c.linked_at, coalesce(a.due_at <= now(), false) as is_due
+    from users as u
+    left join stripe_products as p on p.id = u.stripe_product_id
+    left join sync.user_syncs as y on y.user_id = u.id
+    left join sync.alarms as a on a.user_id = u.id
+    left join lateral (
+        select max(linked_at) as linked_at from ({_CUSTOMERS.format(user="u.id")}) as of_user
+    ) as c on true
+    left join lateral (
+        select *
+        from user_subscriptions
+        where user_id = u.id and status not in ('canceled', 'incomplete_expired')
+        order by stripe_product_id is not distinct from u.stripe_product_id desc,
+            array_position(array['active', 'trialing', 'past_due'], status), created_at desc
+        limit 1
+    ) as s on true
+    where u.id = %(user)s
+"""  # noqa: S608 - our own words
+
+
+def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float) -> datetime | None:
+    """The right to ask Stripe for a user, as the moment at which it ends; see `release`.
+
+    None where somebody else has it, where Stripe was asked `since` then, or where there is no such user.
+    """
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            insert into sync.user_syncs as y (user_id, leased_until)
+            select id, clock_timestamp() + make_interval(secs => %(seconds)s) from users where id = %(user)s
+            on conflict (user_id) do update
+            set leased_until = excluded.leased_until
+            where (y.leased_until is null or y.leased_until <= clock_timestamp())
+                and (%(since)s::timestamptz is null or y.synced_at is null or y.synced_at < %(since)s)
+            returning leased_until
+            """,
+            {"user": user, "since": since, "seconds": seconds},
+        ).fetchone()
+
+
+def release(conn: Connection, user: str, lease: datetime) -> None:
+    """Somebody else may ask. Where the lease has run out, and is another's now, nothing happens."""
+    conn.execute(
+        "update sync.user_syncs set leased_until = null where user_id = %s and leased_until = %s", (user, lease)
+    )
+
+
+def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
+    """The moment, and the user's customers at it; True where Stripe has deleted them."""
+    row = conn.execute("select clock_timestamp()").fetchone()
+    assert row is not None
+    found = conn.execute(
+        f"""
+        select k.id, coalesce(m.deleted, false)
+        from ({_CUSTOMERS.format(user="%(user)s")}) as k
+        left join stripe.customers as m on m.id = k.id and m.account = ''
+        order by k.id
+        """,  # noqa: S608 - our own words
+        {"user": user},
+    )
+    return row[0], dict(found.fetchall())
+
+
+def unlinked(conn: Connection, user: str) -> list[str]:
+    """Customers that the application wrote down for the user, and that the daemon has not linked yet."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select stripe_customer_id
+            from stripe_customers as a
+            where user_id = %s
+                and not exists (
+                    select from sync.customer_links as l
+                    where l.stripe_customer_id = a.stripe_customer_id and l.user_id is not null
+                )
+            """,
+            (user,),
+        ).fetchall()
+
+
+def verified_email(conn: Connection, user: str) -> str | None:
+    """The user's address, where the application has verified it."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "select email from users where id = %s and email_verified is not null", (user,)
+        ).fetchone()
+
+
+def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: int) -> list[str]:
+    """The customer's mirrored subscriptions that a complete list did not show, and of which nothing was heard since."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select id
+            from stripe.subscriptions
+            where customer = %s and account = '' and not deleted and observed_at < to_timestamp(%s)
+                and id <> all(%b::text[])
+            """,
+            (customer, before, list(listed)),
+        ).fetchall()
+
+
+def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
+    """Products that these customers subscribe to and that the mirror does not hold: what they give is not known."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select distinct i.product
+            from stripe.subscriptions as s
+            join stripe.subscription_items as i on i.subscription = s.id and i.account = '' and not i.deleted
+            where s.customer = any(%b::text[]) and s.account = '' and not s.deleted
+                and s.status not in ('canceled', 'incomplete_expired') and i.product is not null
+                and not exists (select from stripe.products as p where p.id = i.product and p.account = '')
+            limit %s
+            """,
+            (list(customers), limit),
+        ).fetchall()
+
+
+def unpaid_invoices(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
+    """The newest invoices of subscriptions that are active, where the mirror does not hold them as paid."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select s.latest_invoice
+            from stripe.subscriptions as s
+            left join stripe.invoices as i on i.id = s.latest_invoice and i.account = ''
+            where s.customer = any(%b::text[]) and s.account = '' and not s.deleted
+                and s.status in ('active', 'trialing') and s.latest_invoice is not null
+                and i.status is distinct from 'paid'
+            order by s.created desc
+            limit %s
+            """,
+            (list(customers), limit),
+        ).fetchall()
+
+
+def session(conn: Connection, id_: str) -> Session | None:
+    """A Checkout session; None where the mirror does not hold it."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        return cursor.execute(
+            """
+            select s.customer, s.invoice, s.status, l.user_id as user
+            from stripe.checkout_sessions as s
+            left join sync.customer_links as l on l.stripe_customer_id = s.customer
+            where s.id = %s and s.account = '' and not s.deleted
+            """,
+            (id_,),
+        ).fetchone()
+
+
+def finish(conn: Connection, user: str, *, asked_at: datetime, asked: Sequence[str]) -> bool:
+    """The user's subscriptions equal Stripe's as of that moment; False, and not so, where a customer was linked since."""
+    return (
+        conn.execute(
+            f"""
+            update sync.user_syncs
+            set synced_at = greatest(synced_at, %(asked_at)s)
+            where user_id = %(user)s
+                and not exists (
+                    select from ({_CUSTOMERS.format(user="%(user)s")}) as k where k.id <> all(%(asked)b::text[])
+                )
+            """,  # noqa: S608 - our own words
+            {"user": user, "asked_at": asked_at, "asked": list(asked)},
+        ).rowcount
+        == 1
+    )

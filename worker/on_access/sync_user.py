@@ -1,0 +1,303 @@
+"""Asking Stripe for one user: all subscriptions of all their customers, and what was paid for them, while somebody waits.
+
+Somebody asks for a user at a time, in the whole fleet: a lease in `sync.user_syncs` says who, and runs out by itself. The
+others wait for the outcome. Reads go through the reserved budget of the rate limit, so that no backfill starves them,
+and no connection to Postgres is held meanwhile.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.membership import compute
+from worker.membership.rules.access import Policy
+from worker.mirror import store as mirror
+from worker.mirror.fold import Key
+from worker.mirror.registry import object_type
+from worker.mirror.version import AMBIGUITY_SECONDS, content_hash
+from worker.observe import log
+from worker.on_access import store as access_store
+from worker.on_access.freshness import Stored
+from worker.stripe_api.client import Answer, InvalidRequest, Page, Stripe, TimedOut
+from worker.stripe_api.json_paths import reference
+from worker.writers import refetch
+from worker.writers.list_pass import Listing, Tally, record_absent, record_page
+from worker.writers.record import record_answer
+
+__all__ = ["Connections", "NoSuchUser", "NotTheirs", "bring_up", "force", "stored"]
+
+_log = log.get("user_sync")
+
+# An answer that is older is not believed.
+READ_SECONDS = 4.0
+# What the lease outlasts the reads by: the last of them may be under way when time is up, and is still to be written.
+LEASE_MARGIN_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+# Of the subscriptions that are active so many newest invoices are read: an old one may be open for good.
+MOST_INVOICES = 3
+# The catalogue is read every few minutes: hardly ever is a product newer than that.
+MOST_PRODUCTS = 3
+
+Connections = Callable[[], AbstractContextManager[psycopg.Connection]]
+"""Gives a connection in autocommit, for the time of a `with` block."""
+
+
+class NoSuchUser(Permanent):
+    """There is no such user."""
+
+
+class NotTheirs(Permanent):
+    """The Checkout session is not this user's."""
+
+
+def stored(connections: Connections, user: str, policy: Policy, *, lookups: Connections | None = None) -> Stored:
+    """What the tables say of a user, who is computed first where time has changed them; raises NoSuchUser.
+
+    `lookups` gives connections that are good for the look alone.
+    """
+    with (lookups or connections)() as conn:
+        found = access_store.stored(conn, user)
+    if found is not None and found.is_due:
+        with connections() as conn:
+            with conn.transaction():
+                compute.compute(conn, [user], policy, concerned_only=True)
+            found = access_store.stored(conn, user)
+    if found is None:
+        raise NoSuchUser(f"There is no user {user}.", user_id=user)
+    return found
+
+
+def bring_up(
+    connections: Connections,
+    stripe: Callable[[], Stripe],
+    policy: Policy,
+    user: str,
+    *,
+    since: datetime,
+    seconds: float,
+    checkout_session: str | None = None,
+    search: bool = False,
+) -> Tally | None:
+    """Stripe was asked for the user since then, by us or by somebody else (None), and the tables say what it said.
+
+    With a Checkout session its customer is read and linked first, where its facts say that it is this user: raises
+    NotTheirs otherwise. `search`: a user without a customer is looked for at Stripe's by their verified e-mail. Raises
+    NoSuchUser, Temporary where Stripe did not answer in so many seconds, and what `Stripe` raises of a key that won't do.
+    """
+    source, ends = stripe(), time.monotonic() + seconds
+    named = checkout_session is not None
+    while True:
+        with connections() as conn:
+            lease = access_store.claim(
+                conn, user, since=None if named else since, seconds=seconds + LEASE_MARGIN_SECONDS
+            )
+        if lease is not None:
+            break
+        found = stored(connections, user, policy)
+        if not named and found.linked_at is not None:
+            # A customer that was linked meanwhile is to be asked for as well.
+            since = max(since, found.linked_at)
+            if found.is_fresh(since):
+                return None
+        if time.monotonic() > ends:
+            raise TimedOut("somebody else asks Stripe for this user, and takes long", user_id=user)
+        time.sleep(LOOK_SECONDS)
+    began, tally = time.monotonic(), Tally()
+    reading = _Reading(connections, _Reserved(source, ends=ends), policy, user, tally)
+    try:
+        reading.run(checkout_session, search=search)
+    finally:
+        with connections() as conn:
+            access_store.release(conn, user, lease)
+    _log.info("user.synced", user_id=user, duration_ms=round((time.monotonic() - began) * 1000, 1), **tally.as_dict())
+    return tally
+
+
+def force(
+    connections: Connections,
+    stripe: Callable[[], Stripe],
+    policy: Policy,
+    user: str,
+    *,
+    seconds: float,
+    checkout_session: str | None = None,
+) -> Tally | None:
+    """The same from now on, for who can wait for it."""
+    since = stored(connections, user, policy).now
+    return bring_up(
+        connections,
+        stripe,
+        policy,
+        user,
+        since=since,
+        seconds=seconds,
+        checkout_session=checkout_session,
+        search=True,
+    )
+
+
+class _Reserved:
+    """Stripe, by the reserved budget, and no longer than until a moment."""
+
+    def __init__(self, stripe: Stripe, *, ends: float) -> None:
+        self._stripe, self._ends = stripe, ends
+
+    def retrieve(self, path: str, *, account: str = "") -> Answer:
+        return self._stripe.retrieve(path, account=account, timeout=READ_SECONDS, deadline=self._left(), reserved=True)
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
+        return self._stripe.page(
+            path, params, account=account, timeout=READ_SECONDS, deadline=self._left(), reserved=True
+        )
+
+    def _left(self) -> float:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimedOut
+        return left
+
+
+class _Reading:
+    """One reading of one user, by whoever holds the lease. What is read is written at once: a reading cut short is of use."""
+
+    def __init__(self, connections: Connections, stripe: _Reserved, policy: Policy, user: str, tally: Tally) -> None:
+        self._connections, self._stripe, self._policy = connections, stripe, policy
+        self._user, self._tally = user, tally
+
+    def run(self, checkout_session: str | None, *, search: bool) -> None:
+        """Link first, then ask for all that is linked: so the customers of one moment are known, and all asked for."""
+        sold = None if checkout_session is None else self._take_session(checkout_session)
+        with self._connections() as conn:
+            self._link(conn, access_store.unlinked(conn, self._user))
+            asked_at, customers = access_store.customers(conn, self._user)
+            email = access_store.verified_email(conn, self._user) if search and not customers else None
+        if email is not None:
+            self._search(email)
+            with self._connections() as conn:
+                asked_at, customers = access_store.customers(conn, self._user)
+        equal = True
+        for customer, deleted in customers.items():
+            if not deleted:
+                equal = self._subscriptions(customer) and equal
+        with self._connections() as conn:
+            products = access_store.unknown_products(conn, list(customers), limit=MOST_PRODUCTS)
+            invoices = access_store.unpaid_invoices(conn, list(customers), limit=MOST_INVOICES)
+        # Products first, and subscriptions before them: they say what a paid line grants, and for how long.
+        for product in products:
+            self._retrieve("product", product)
+        for invoice in dict.fromkeys([*([sold] if sold else []), *invoices]):
+            self._retrieve("invoice", invoice)
+        with self._connections() as conn, conn.transaction():
+            compute.compute(conn, [self._user], self._policy, concerned_only=True)
+            if equal:
+                access_store.finish(conn, self._user, asked_at=asked_at, asked=list(customers))
+
+    def _take_session(self, id_: str) -> str | None:
+        """The session and its customer are mirrored, and that is this user: raises NotTheirs otherwise. Returns its invoice."""
+        self._retrieve("checkout.session", id_)
+        with self._connections() as conn:
+            found = access_store.session(conn, id_)
+        if found is None:
+            raise NotTheirs(f"Stripe has no Checkout session {id_}.", checkout_session=id_)
+        if found.customer is not None and found.user is None:
+            self._retrieve("customer", found.customer)
+            with self._connections() as conn:
+                self._link(conn, [found.customer])
+                found = access_store.session(conn, id_)
+        if found is None or found.user != self._user:
+            raise NotTheirs(_why_not(id_, found), checkout_session=id_)
+        return found.invoice
+
+    def _search(self, email: str) -> None:
+        """Customers with the user's address are mirrored, and linked where a rule says so."""
+        customers = Listing(object="customer", path="/v1/customers", params={"email": email})
+        page = self._stripe.page(customers.path, customers.query)
+        with self._connections() as conn:
+            record_page(conn, customers, page, self._policy, self._tally)
+            self._link(conn, [customer["id"] for customer in page.data])
+
+    def _link(self, conn: psycopg.Connection, customers: list[str]) -> None:
+        if customers:
+            with conn.transaction():
+                compute.recompute(conn, customers, self._policy)
+
+    def _subscriptions(self, customer: str) -> bool:
+        """Whether the mirror now holds just what Stripe lists. Where an event of the same seconds says otherwise it may not."""
+        wanted = Listing(
+            object="subscription", path="/v1/subscriptions", params={"customer": customer, "status": "all"}
+        )
+        after: dict[str, str] = {}
+        equal, listed, before = True, list[str](), 0
+        while True:
+            try:
+                page = self._stripe.page(wanted.path, {**wanted.query, **after})
+            except InvalidRequest as error:
+                if error.ids.get("code") != "resource_missing":
+                    raise
+                # Stripe lists nothing of a customer that it has deleted; the deletion itself it can still tell.
+                self._retrieve("customer", customer, gone=True)
+                return False
+            before = before or page.read_at - AMBIGUITY_SECONDS
+            listed += [subscription["id"] for subscription in page.data]
+            with self._connections() as conn:
+                record_page(conn, wanted, page, self._policy, self._tally)
+                hashes = {found["id"]: content_hash(found) for found in page.data}
+                equal = not mirror.differing(conn, "subscriptions", hashes) and equal
+            for subscription in page.data:
+                if any(children.is_cut(subscription) for children in object_type("subscription").children):
+                    self._retrieve("subscription", subscription["id"])
+            if not page.has_more:
+                break
+            after = {"starting_after": listed[-1]}
+        with self._connections() as conn:
+            missing = access_store.absent(conn, customer, listed=listed, before=before)
+        for id_ in missing:
+            self._retrieve("subscription", id_, gone=True)
+        return equal
+
+    def _retrieve(self, name: str, id_: str, *, gone: bool = False) -> None:
+        """The object is mirrored as Stripe has it now; one in a status that it never leaves is not asked for again.
+
+        `gone`: a list has shown already that it may be, so that an answer that says so is believed.
+        """
+        type_ = object_type(name)
+        key = Key(type_.table.name, name, id_, "")
+        with self._connections() as conn:
+            version = mirror.lock(conn, [key]).get(key)
+        if version is not None and not gone and not version.unsettled and (version.final or not type_.final):
+            return
+        assert type_.url is not None
+        answer = self._stripe.retrieve(type_.url.format(id=id_))
+        rev = version.rev if version is not None else 0
+        if gone:
+            with self._connections() as conn:
+                record_absent(conn, key, answer, self._policy, self._tally, rev=rev)
+        elif answer.object is not None:
+            customer = reference(type_.customer(answer.object))
+            if name != "customer" and customer is not None:
+                # It comes first: its metadata names the user before a session's reference does.
+                self._retrieve("customer", customer)
+            seen = refetch.observation(self._stripe, key, answer)
+            with self._connections() as conn, conn.transaction():
+                # Where the row has moved meanwhile an event has shown the object, or shows that it is to be asked for.
+                record_answer(conn, seen, self._policy, rev=rev)
+
+
+def _why_not(id_: str, found: access_store.Session | None) -> str:
+    if found is None or found.status != "complete":
+        return f"The Checkout session {id_} is not complete: nobody has paid yet."
+    if found.customer is None:
+        return (
+            f"The Checkout session {id_} has no customer: create sessions with `customer`, or customer_creation=always."
+        )
+    if found.user is not None:
+        return f"The customer {found.customer} of the Checkout session {id_} is another user's."
+    return (
+        f"The Checkout session {id_} names no user: create sessions with client_reference_id, the user's id; or link "
+        f"the customer by hand: stripe-sync link {found.customer} USER"
+    )

@@ -1,0 +1,1 @@
+"""Connections to Postgres, and bookkeeping that every job shares."""

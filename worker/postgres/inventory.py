@@ -1,0 +1,82 @@
+"""What Postgres' own catalog says of our tables: half-made indexes, what reset removes, and what hangs on it."""
+
+from collections.abc import Collection
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import scalar_row
+
+__all__ = ["drop_ours", "invalid_indexes", "row_counts", "tables_in"]
+
+SCHEMAS = ("sync", "stripe")
+
+
+def invalid_indexes(conn: psycopg.Connection) -> list[str]:
+    """Indexes that a CREATE INDEX CONCURRENTLY has left half made; not those that are being made just now."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            select i.indexrelid::regclass::text
+            from pg_index as i
+            join pg_class as c on c.oid = i.indexrelid
+            where not i.indisvalid
+                and c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'sync', 'stripe'))
+                and not exists (select from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid)
+            order by 1
+            """
+        ).fetchall()
+
+
+def tables_in(conn: psycopg.Connection, schema: str) -> list[str]:
+    """The tables of a schema."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "select tablename::text from pg_tables where schemaname = %s order by 1", (schema,)
+        ).fetchall()
+
+
+def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, int]:
+    """How many rows each of these tables of `public` holds."""
+    counted: dict[str, int] = {}
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        for table in tables:
+            query = sql.SQL("select count(*) from {}").format(sql.Identifier("public", table))
+            counted[table] = cursor.execute(query).fetchone() or 0
+    return counted
+
+
+def drop_ours(
+    conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
+) -> None:
+    """Remove the schemas `sync` and `stripe`, and these tables, functions and types of `public`, in one transaction.
+
+    Nothing cascades: where something else depends on them, psycopg.errors.DependentObjectsStillExist says what, and
+    everything stays.
+    """
+    named = [sql.Identifier("public", table) for table in tables]
+    named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
+    with conn.transaction():
+        if named:
+            conn.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(named)))
+        for schema, name, arguments in conn.execute(
+            """
+            select n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)
+            from pg_proc as p
+            join pg_namespace as n on n.oid = p.pronamespace
+            where n.nspname = any(%(schemas)s::text[]) or n.nspname || '.' || p.proname = any(%(functions)s::text[])
+            """,
+            {"schemas": list(SCHEMAS), "functions": list(functions)},
+        ).fetchall():
+            conn.execute(sql.SQL("drop function {}({})").format(sql.Identifier(schema, name), sql.SQL(arguments)))
+        for name in types:
+            conn.execute(sql.SQL("drop type if exists {}").format(sql.Identifier("public", name)))
+        for schema in SCHEMAS:
+            conn.execute(sql.SQL("drop schema if exists {}").format(sql.Identifier(schema)))
+
+
+def revision(conn: psycopg.Connection) -> str | None:
+    """The revision that the database is at; None where nothing was ever migrated."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        if cursor.execute("select to_regclass('sync.alembic_version')").fetchone() is None:
+            return None
+        return cursor.execute("select version_num from sync.alembic_version").fetchone()

@@ -1,0 +1,1 @@
+"""Erase a person's data, and keep it erased."""

@@ -1,0 +1,176 @@
+"""Which rows of the mirror, and which events of the inbox, are an erased object's or refer to one."""
+
+from collections.abc import Collection, Sequence
+
+import psycopg
+from psycopg.rows import dict_row
+
+from schema import mirror as declared
+from worker.mirror import store as mirror
+from worker.mirror.fold import Key
+from worker.mirror.registry import TYPES
+
+__all__ = [
+    "BLOCKS",
+    "Listed",
+    "block_count",
+    "children_of",
+    "events_naming",
+    "events_of",
+    "mirrored",
+    "others_naming",
+    "paid_by_guests",
+    "parked",
+]  # fmt: skip
+
+Connection = psycopg.Connection
+# Type, id, account: as `sync.erased` lists it.
+Listed = tuple[str, str, str]
+
+BLOCKS = 1000  # of 8 KiB: what a walk over a whole table takes at once
+_OWNERS = ("customer", "charge", "payment_intent", "invoice", "subscription")
+_CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in type_.children}
+
+
+def mirrored(conn: Connection, found: Collection[Listed]) -> list[Key]:
+    """The rows of tables of their own that are these objects, or belong to them. Where a row names its customer, that decides."""
+    known = {(id_, account) for _, id_, account in found}
+    ids = sorted({id_ for id_, _ in known})
+    keys: list[Key] = []
+    for table, columns in _owner_columns().items():
+        where = " or ".join(f"{column} = any(%(ids)s)" for column in ("id", *columns))
+        with conn.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(
+                f"select {', '.join(('id', 'account', *columns))} from stripe.{table} where {where}",  # noqa: S608
+                {"ids": ids},
+            )
+            for row in rows:
+                named = [row["customer"]] if row.get("customer") else [row[column] for column in columns]
+                if any((id_, row["account"]) in known for id_ in (row["id"], *named)):
+                    keys.append(Key(table, mirror.type_of_table(table).name, row["id"], row["account"]))
+    rows_ = conn.execute(
+        """
+        select o.object, o.id, o.account
+        from stripe.other_objects as o
+        join unnest(%b::text[], %b::text[], %b::text[]) as f (object, id, account)
+            on o.object = f.object and o.id = f.id and o.account = f.account
+        """,
+        ([one[0] for one in found], [one[1] for one in found], [one[2] for one in found]),
+    )
+    return keys + [Key("other_objects", *row) for row in rows_]
+
+
+def children_of(conn: Connection, found: Collection[Listed]) -> list[Key]:
+    """The rows of these objects' embedded lists."""
+    keys: list[Key] = []
+    for type_ in TYPES.values():
+        known = {(id_, account) for object_, id_, account in found if object_ == type_.name}
+        for children in type_.children if known else ():
+            table = children.type.table.name
+            rows = conn.execute(
+                f"select id, account, {children.parent} from stripe.{table} where {children.parent} = any(%s)",  # noqa: S608
+                (sorted({id_ for id_, _ in known}),),
+            )
+            keys += [
+                Key(table, children.type.name, id_, account) for id_, account, of in rows if (of, account) in known
+            ]
+    return keys
+
+
+def paid_by_guests(conn: Connection, found: Collection[Listed]) -> set[Listed]:
+    """What these objects were paid with where no customer is named: a session's payment, its charge, its card."""
+    more: set[Listed] = set()
+    for of, column, kind in (
+        ("checkout.session", "payment_intent", "payment_intent"),
+        ("checkout.session", "setup_intent", "setup_intent"),
+        ("payment_intent", "latest_charge", "charge"),
+        ("payment_intent", "payment_method", "payment_method"),
+        ("charge", "payment_method", "payment_method"),
+    ):
+        ids = [id_ for object_, id_, _ in found if object_ == of]
+        rows = conn.execute(
+            f"""
+            select {column}, account from stripe.{TYPES[of].table.name}
+            where id = any(%s) and customer is null and {column} is not null
+            """,  # noqa: S608 - the names above
+            (ids,),
+        )
+        more |= {(kind, id_, account) for id_, account in rows}
+    return more
+
+
+def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[Key, dict[str, object]]]:
+    """The objects without a table of their own, in a stretch of the table, whose text holds one of the names."""
+    rows = conn.execute(
+        """
+        select object, id, account, data
+        from stripe.other_objects
+        where ctid >= %s::tid and ctid < %s::tid and data::text like any (%b::text[])
+        """,
+        (*_stretch(block), _patterns(names)),
+    )
+    return [(Key("other_objects", object_, id_, account), data) for object_, id_, account, data in rows]
+
+
+def events_of(conn: Connection, found: Collection[Listed], *, after: str, limit: int) -> list[tuple[str, str]]:
+    """The next events, with their bodies, that are about these objects, in the order of their ids; locked."""
+    rows = sorted({(id_, account) for object_, id_, account in found if object_ != "user"})
+    return conn.execute(
+        """
+        select e.id, e.body
+        from unnest(%b::text[], %b::text[]) as f (id, account)
+        join sync.events as e on e.object_id = f.id and e.account = f.account
+        where e.id > %s
+        order by e.id
+        limit %s
+        for update of e
+        """,
+        ([id_ for id_, _ in rows], [account for _, account in rows], after, limit),
+    ).fetchall()
+
+
+def events_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[str, str]]:
+    """The events, with their bodies, in a stretch of the inbox, whose text holds one of the names; locked."""
+    return conn.execute(
+        """
+        select id, body
+        from sync.events
+        where ctid >= %s::tid and ctid < %s::tid and body like any (%b::text[])
+        order by id
+        for update
+        """,
+        (*_stretch(block), _patterns(names)),
+    ).fetchall()
+
+
+def parked(conn: Connection) -> list[tuple[str, str]]:
+    """The events that wait for a person, with their bodies; locked."""
+    return conn.execute("select id, body from sync.events where status = 'parked' order by id for update").fetchall()
+
+
+def block_count(conn: Connection, table: str) -> int:
+    """How many blocks of 8 KiB a table fills."""
+    row = conn.execute(
+        "select pg_relation_size(%s::regclass) / current_setting('block_size')::int", (table,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _stretch(block: int) -> tuple[str, str]:
+    return f"({block},0)", f"({block + BLOCKS},0)"
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    escaped = (name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for name in names)
+    return [f'%"{name}"%' for name in escaped]
+
+
+def _owner_columns() -> dict[str, list[str]]:
+    """The tables of whole objects, and which of their indexed columns say whose a row is."""
+    found: dict[str, list[str]] = {}
+    for name, table in declared.tables.items():
+        indexed = {next(iter(index.columns)).name for index in table.indexes}
+        columns = [column for column in _OWNERS if column in indexed]
+        if name not in _CHILD_TABLES and name != "other_objects" and (columns or name == "customers"):
+            found[name] = columns
+    return found

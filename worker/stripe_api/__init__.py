@@ -1,0 +1,1 @@
+"""Everything that knows Stripe's wire format: the HTTP client, events and JSON paths."""

@@ -1,0 +1,106 @@
+"""What the inbox keeps of an event, read with as little parsing as will do; nothing of Stripe's objects is known here."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+__all__ = ["Envelope", "NotAnEvent", "read_envelope"]
+
+MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more than 2,700 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event as received. `created` is in unix seconds, by Stripe's clock."""
+
+    id: str
+    account: str
+    type: str
+    object_type: str | None
+    object_id: str | None
+    livemode: bool
+    created: float
+    body: str
+
+
+class NotAnEvent(ValueError):
+    """The text is no event of Stripe's; the message says why."""
+
+
+class _Named(msgspec.Struct):
+    """An object, or the related object of a thin event."""
+
+    object: Any = None
+    id: Any = None
+    type: Any = None
+    customer: Any = None
+
+
+class _Data(msgspec.Struct):
+    object: _Named | UnsetType = UNSET
+
+
+class _Body(msgspec.Struct):
+    """What the door reads of a body; the rest is skipped unparsed."""
+
+    id: str
+    object: str
+    type: str
+    created: Any
+    livemode: bool = False
+    account: str | None = None
+    context: str | None = None
+    data: _Data | UnsetType = UNSET
+    related_object: _Named | None = None
+
+
+_decoder = msgspec.json.Decoder(_Body)
+# The escape of U+0000, which Postgres can hold neither in text nor in jsonb; an escaped backslash before it is none.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def read_envelope(text: str) -> Envelope:
+    """The event as the inbox keeps it; raises NotAnEvent where it is none."""
+    try:
+        body = _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NotAnEvent(f"The body is not an event of Stripe's: {error}.") from error
+    thin = body.object == "v2.core.event"
+    if not 0 < len(body.id) <= MAX_ID_CHARACTERS or not body.type or not (thin or body.object == "event"):
+        raise NotAnEvent("The body is JSON, but not an event of Stripe's.")
+    if "\\u0000" in text:
+        text = _NUL.sub(r"\1", text)
+    named = body.related_object if thin else body.data.object if body.data is not UNSET else None
+    if not thin and (named is None or named is UNSET):
+        raise NotAnEvent("The event has no data.object.")
+    return Envelope(
+        id=_clean(body.id),
+        account=_clean((body.context if thin else body.account) or ""),
+        type=_clean(body.type),
+        object_type=_string(named and (named.type if thin else named.object)),
+        object_id=_string(named and named.id),
+        livemode=body.livemode,
+        created=_seconds(body.created),
+        body=text,
+    )
+
+
+def _seconds(created: Any) -> float:
+    if isinstance(created, int | float) and not isinstance(created, bool) and 0 <= created < 10**11:
+        return float(created)
+    try:
+        return msgspec.convert(created, datetime).timestamp()
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        raise NotAnEvent("`created` is neither unix seconds nor an RFC 3339 time.") from error
+
+
+def _string(value: Any) -> str | None:
+    return _clean(value) if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS else None
+
+
+def _clean(value: str) -> str:
+    return value.replace("\x00", "")

@@ -1,0 +1,143 @@
+"""An event's body, read: which object it is about, what it says of it, and how it stands among others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from worker.stripe_api.json_paths import Json
+
+__all__ = ["CREATED", "DELETED", "UPDATED", "Event", "NotAnEvent", "read_event"]
+
+CREATED, UPDATED, DELETED = 0, 1, 2
+
+# Its name says deleted, its object lives on as `canceled` for ever.
+_NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
+# Singletons have no id of their own; some are kept per customer.
+_KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
+_SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
+_Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class NotAnEvent(ValueError):
+    """The body is JSON, and no event of Stripe's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What an event says. `object_id` is None where nothing can be kept under an id.
+
+    A thin event has no `object`, but says where it is (`url`) and which event shows it (`snapshot_event`).
+    """
+
+    id: str
+    type: str
+    created: int
+    account: str
+    livemode: bool
+    thin: bool
+    object_type: str | None
+    object_id: str | None
+    object: Json | None
+    previous: Mapping[str, Any] | None
+    shape: str
+    url: str = ""
+    snapshot_event: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """Where the event stands among those of one second: made, changed, removed."""
+        if self.type.endswith(".created"):
+            return CREATED
+        return DELETED if self.type.endswith(".deleted") else UPDATED
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the object is gone after it."""
+        if self.object is not None and self.object.get("deleted") is True:
+            return True
+        return self.type.endswith(".deleted") and self.type not in _NOT_A_DELETION
+
+
+def read_event(body: Json) -> Event:
+    """The event in `body`, snapshot or thin; raises NotAnEvent where a field that every event has is missing."""
+    kind = body.get("object")
+    if kind == "v2.core.event":
+        return _read_thin(body)
+    if kind != "event":
+        raise NotAnEvent(f"object is {kind!r}, neither 'event' nor 'v2.core.event'")
+    data = body.get("data")
+    data = data if isinstance(data, dict) else {}
+    obj = data.get("object")
+    if not isinstance(obj, dict) or not isinstance(obj.get("object"), str):
+        raise NotAnEvent("data.object is not a Stripe object")
+    version, previous = body.get("api_version"), data.get("previous_attributes")
+    return Event(
+        id=_string(body, "id"),
+        type=_string(body, "type"),
+        created=_seconds(body.get("created")),
+        account=_account(body.get("account")),
+        livemode=bool(body.get("livemode")),
+        thin=False,
+        object_type=obj["object"],
+        object_id=_object_id(obj),
+        object=obj,
+        previous=previous if isinstance(previous, dict) else None,
+        shape=shape_of(version if isinstance(version, str) else ""),
+    )
+
+
+def shape_of(api_version: str) -> str:
+    """The major of an API version: its name (`endive`), or the whole of a dated, unnamed one."""
+    return api_version.partition(".")[2] or api_version
+
+
+def _read_thin(body: Json) -> Event:
+    related = body.get("related_object")
+    related = related if isinstance(related, dict) else {}
+    return Event(
+        id=_string(body, "id"),
+        type=_string(body, "type"),
+        created=_seconds(body.get("created")),
+        account=_account(body.get("context")),
+        livemode=bool(body.get("livemode")),
+        thin=True,
+        object_type=related.get("type"),
+        object_id=related.get("id"),
+        object=None,
+        previous=None,
+        shape="",
+        url=related["url"] if isinstance(related.get("url"), str) else "",
+        snapshot_event=body["snapshot_event"] if isinstance(body.get("snapshot_event"), str) else None,
+    )
+
+
+def _account(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object_id(obj: Json) -> str | None:
+    if isinstance(obj.get("id"), str) and obj["id"]:
+        return str(obj["id"])
+    if obj["object"] in _KEYED_BY_CUSTOMER and isinstance(obj.get("customer"), str):
+        return str(obj["customer"])
+    return str(obj["object"]) if obj["object"] in _SINGLETONS else None
+
+
+def _string(body: Json, field: str) -> str:
+    value = body.get(field)
+    if not isinstance(value, str) or not value:
+        raise NotAnEvent(f"{field} is not a string")
+    return value
+
+
+def _seconds(created: Any) -> int:
+    """Whole unix seconds of either form: a number in snapshot events, RFC 3339 with milliseconds in thin ones."""
+    if isinstance(created, int) and not isinstance(created, bool):
+        return created
+    try:
+        return int(msgspec.convert(created, _Aware).timestamp())
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise NotAnEvent("created is neither unix seconds nor an RFC 3339 time") from error

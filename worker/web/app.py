@@ -1,0 +1,248 @@
+"""The web process: the door, health, metrics and the operators' routes on one port."""
+
+import contextlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import anyio.to_thread
+import psycopg
+import redis
+from granian import Granian
+from granian.constants import Interfaces
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from psycopg.rows import scalar_row
+from psycopg_pool import AsyncConnectionPool
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import migrations
+from worker.config import settings as config
+from worker.config.settings import Settings
+from worker.inbox import store as inbox
+from worker.jobs import celery_app, status
+from worker.jobs.wake import Waker, publish_drain, queue_client
+from worker.observe import log
+from worker.on_access.answer import Desk
+from worker.postgres import counters, inventory
+from worker.postgres.pool import READ_ONLY, UNAVAILABLE, async_pool, pool
+from worker.stripe_api.envelope import Envelope
+from worker.web.access_routes import AccessRoutes
+from worker.web.webhook import Door, Writer
+
+__all__ = ["application", "serve"]
+
+_log = log.get("web")
+
+WEBHOOK_PATH = "/webhooks/stripe"
+OPEN_PATHS = frozenset({WEBHOOK_PATH, "/healthz", "/readyz"})
+# Two inserts at once: one gathers requests while the other waits for the disk.
+WRITERS = 2
+# Events that wait longer than this mean that no worker is keeping up.
+READY_LAG_SECONDS = 300
+
+ASGI = Callable[..., Any]
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    Granian(
+        "worker.web.app:application",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.web_concurrency,
+        factory=True,
+        log_enabled=False,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+    ).serve()
+
+
+def application() -> ASGI:
+    """The ASGI application of one web process, from the environment."""
+    settings = config.load(needs_webhook_secret=True)
+    log.configure(settings)
+    return build(settings)
+
+
+def build(settings: Settings) -> ASGI:
+    """The ASGI application: the door by itself, everything else Starlette's."""
+    connections = async_pool(settings, application="web", size=WRITERS)
+    app = celery_app.make(settings)
+    waker = Waker(lambda: publish_drain(app, queue))
+    queue = queue_client(settings.redis_url)
+    writer = Writer(lambda envelopes: _insert(connections, envelopes), stored=waker.wake)
+    door = Door(writer, secrets=settings.webhook_secrets, clock=time.time)
+    routes, desk = _Routes(settings, queue), Desk(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await connections.open()
+        routes.pool.open()
+        desk.open()
+        waker.start()
+        writer.start(writers=WRITERS)
+        _log.info("web.started", port=settings.port)
+        yield
+        await writer.stop()
+        waker.stop()
+        desk.close()
+        routes.pool.close()
+        await connections.close()
+        _log.info("web.stopped")
+
+    others = Starlette(
+        routes=[
+            Route("/healthz", routes.healthz),
+            Route("/readyz", routes.readyz),
+            Route("/metrics", routes.metrics),
+            Route("/v1/status", routes.status),
+            *AccessRoutes(desk, routes.authorise).routes,
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
+        lifespan=lifespan,
+    )
+
+    async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
+            await door(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return asgi
+
+
+async def _insert(connections: AsyncConnectionPool, envelopes: Sequence[Envelope]) -> set[str]:
+    """Store the envelopes; a connection that broke while it was idle is replaced once, before anybody is told."""
+    for last in (False, True):
+        try:
+            async with connections.connection() as conn, conn.cursor(row_factory=scalar_row) as cursor:
+                await cursor.execute(inbox.INSERT, inbox.insert_parameters(envelopes))
+                return set(await cursor.fetchall())
+        except READ_ONLY:
+            # A replica answers every check: all connections to it are left.
+            await connections.drain()
+            if last:
+                raise
+        except psycopg.OperationalError:
+            if last:
+                raise
+            await connections.check()
+    raise AssertionError("unreachable")
+
+
+class _Routes:
+    """What people and machines ask the web process, the webhook aside."""
+
+    def __init__(self, settings: Settings, queue: redis.Redis) -> None:
+        self._settings, self._queue = settings, queue
+        self.pool = pool(settings, application="web", size=settings.database_pool_size - WRITERS)
+
+    async def healthz(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        checks = await anyio.to_thread.run_sync(self._checks)
+        ready = all(check == "ok" for check in checks.values())
+        return JSONResponse({"status": "ok" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        self.authorise(request)
+        registry = CollectorRegistry()
+        registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
+        return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def status(self, request: Request) -> Response:
+        self.authorise(request)
+        return JSONResponse(await anyio.to_thread.run_sync(self._status))
+
+    def authorise(self, request: Request) -> None:
+        """Let nobody in without API_TOKEN; where none is set, nobody at all."""
+        if self._settings.api_token is None:
+            raise HTTPException(403, "API_TOKEN is not set: set it, and send it as a bearer token.")
+        sent = request.headers.get("authorization", "")
+        expected = f"Bearer {self._settings.api_token.get_secret_value()}"
+        if not hmac.compare_digest(sent.encode(), expected.encode()):
+            raise HTTPException(401, "Send API_TOKEN as a bearer token.", {"www-authenticate": "Bearer"})
+
+    def _checks(self) -> dict[str, str]:
+        checks = {"database": "ok", "broker": "ok", "inbox": "ok"}
+        try:
+            with self.pool.connection() as conn:
+                at = inventory.revision(conn)
+                if at != migrations.head():
+                    checks["database"] = f"at revision {at}, not {migrations.head()}: run `stripe-sync db migrate`"
+                lag = inbox.backlog(conn)["oldest_pending_seconds"] if at else 0
+                if lag > READY_LAG_SECONDS:
+                    checks["inbox"] = f"the oldest event waits for {lag:.0f} s: is a worker running?"
+        except UNAVAILABLE as error:
+            checks["database"] = f"unreachable ({type(error).__name__}): see DATABASE_URL"
+        try:
+            self._queue.ping()
+        except (OSError, redis.RedisError) as error:
+            checks["broker"] = f"unreachable ({type(error).__name__}): see REDIS_URL"
+        return checks
+
+    def _shared(self) -> tuple[dict[str, float], dict[str, int]]:
+        with self.pool.connection() as conn:
+            return status.gauges(conn), counters.read(conn)
+
+    def _status(self) -> dict[str, Any]:
+        with self.pool.connection() as conn:
+            return status.status(conn)
+
+
+class _Shared(Collector):
+    """What all processes share and the database knows: the same from whichever web process it is asked."""
+
+    def __init__(self, known: tuple[dict[str, float], dict[str, int]]) -> None:
+        self._gauges, self._counters = known
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._gauges.items():
+            yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
+        families: dict[str, CounterMetricFamily] = {}
+        for said, value in sorted(self._counters.items()):
+            name, _, labels = said.partition(" ")
+            if not labels:
+                yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
+                continue
+            # The web process counts some of the same by itself: the workers' sums have names of their own.
+            named: dict[str, str] = json.loads(labels)
+            family = families.setdefault(
+                name,
+                CounterMetricFamily(f"stripe_sync_worker_{name}", name.replace("_", " "), labels=sorted(named)),
+            )
+            family.add_metric([named[label] for label in sorted(named)], value)
+        yield from families.values()
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {
+        400: "bad_request",
+        401: "unauthorized",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        409: "conflict",
+        413: "too_large",
+        503: "unavailable",
+    }
+    body = {"code": codes.get(error.status_code, "error"), "message": error.detail}
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _server_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, UNAVAILABLE):
+        return JSONResponse({"code": "unavailable", "message": "The database can't be reached."}, 503)
+    return JSONResponse({"code": "internal_error", "message": "Something is wrong with us; the log says what."}, 500)

@@ -1,0 +1,230 @@
+"""The job that drains the inbox: lease, lock, decide, write, compute the users, mark done, commit; until it is empty."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import msgspec
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.inbox import store as inbox
+from worker.inbox.store import Leased
+from worker.membership import compute
+from worker.membership.rules.access import Policy
+from worker.membership.store import links, rechecks, recompute_queue
+from worker.mirror import refetch_queue
+from worker.mirror import store as mirror
+from worker.mirror.fold import Key, Observation, observe
+from worker.mirror.refetch_queue import Wanted
+from worker.mirror.registry import object_type
+from worker.observe import log, metrics
+from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE
+from worker.privacy import guard
+from worker.privacy.blanking import blank_text
+from worker.stripe_api.event import Event, NotAnEvent, read_event
+from worker.stripe_api.json_paths import Json
+from worker.writers import settle_by_events
+from worker.writers.record import record
+
+__all__ = ["Applier", "Drained", "compute_waiting"]
+
+_log = log.get("apply")
+
+OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED, PING = "other_mode", "not_kept", "needs_key", "twin", "asked", "ping"
+BUSY_SECONDS = 10
+PING_TYPE = "v2.core.event_destination.ping"
+NEVER_MADE_TYPE = "v2.core.health.event_generation_failure.resolved"
+
+
+@dataclass(slots=True)
+class Drained:
+    """What a drain did."""
+
+    events: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    leased: Leased
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applier:
+    """What the drain needs to know of its surroundings."""
+
+    livemode: bool
+    policy: Policy
+    has_key: bool = False
+    batch_size: int = 500
+    lease_seconds: float = 45
+    max_attempts: int = 8
+    drain_seconds: float = 30
+
+    def drain(self, conn: psycopg.Connection, *, more: Callable[[], None] | None = None) -> Drained:
+        """Apply what is due until nothing is, or `drain_seconds` have passed.
+
+        `more` is called when others may help: a batch came full, or time is up. Raises what UNAVAILABLE names where
+        Postgres is away; what was leased falls due again by itself.
+        """
+        total, deadline = Drained(), time.monotonic() + self.drain_seconds
+        for event_id in inbox.park_killers(conn, max_attempts=self.max_attempts):
+            _log.error("event.parked", event_id=event_id, error="no worker finished it")
+        while batch := inbox.lease(conn, limit=self.batch_size, seconds=self.lease_seconds):
+            if more is not None and len(batch) == self.batch_size:
+                more()
+            started = time.monotonic()
+            self._apply_or_halve(conn, self._read(conn, batch))
+            total.events += len(batch)
+            total.batches += 1
+            _log.info("batch.applied", rows=len(batch), duration_ms=round((time.monotonic() - started) * 1000, 1))
+            if time.monotonic() > deadline:
+                if more is not None:
+                    more()
+                break
+        return total
+
+    def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
+        """The events of the batch; a body that is none is parked at once, and costs the others nothing."""
+        work: list[_Work] = []
+        for leased in batch:
+            try:
+                work.append(_Work(leased, read_event(msgspec.json.decode(leased.body))))
+            except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError) as error:
+                self._put_off(conn, leased, Permanent(f"{type(error).__name__}: {error}"))
+        return work
+
+    def _apply_or_halve(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> None:
+        """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
+        try:
+            with conn.transaction():
+                outcomes = self._apply(conn, batch)
+        except Exception as error:  # whatever a body can cause must not stop the others
+            if conn.broken or isinstance(error, READ_ONLY):
+                raise
+            if len(batch) <= 1:
+                for work in batch:
+                    self._put_off(conn, work.leased, error)
+                return
+            middle = len(batch) // 2
+            self._apply_or_halve(conn, batch[:middle])
+            self._apply_or_halve(conn, batch[middle:])
+        else:
+            for outcome, number in outcomes.items():
+                metrics.EVENTS_APPLIED.labels(outcome).inc(number)
+
+    def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
+        """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
+        said = f"{type(error).__name__}: {error}".strip()
+        if isinstance(error, UNAVAILABLE + OTHER_SCHEMA):
+            # Somebody holds a lock, the server is short of something, or a migration is due: no fault of the event's, so
+            # nothing is counted.
+            inbox.release(conn, event.id, error=said, pause=timedelta(seconds=BUSY_SECONDS))
+            metrics.EVENTS_PUT_OFF.labels("released").inc()
+            _log.warning("event.released", event_id=event.id, error=type(error).__name__)
+        elif isinstance(error, Permanent) or event.attempts >= self.max_attempts:
+            inbox.park(conn, event.id, error=said)
+            metrics.EVENTS_PUT_OFF.labels("parked").inc()
+            _log.error("event.parked", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
+        else:
+            inbox.retry(conn, event.id, error=said, pause=timedelta(seconds=min(2**event.attempts, 600)))
+            metrics.EVENTS_PUT_OFF.labels("retried").inc()
+            _log.warning("event.retried", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
+
+    def _apply_thin(self, conn: psycopg.Connection, event: Event) -> dict[str, str]:
+        """A thin event names its object, and shows nothing of it: Stripe is asked. Its outcome, unless it has to wait."""
+        if event.type == PING_TYPE:
+            return {event.id: PING}
+        if event.type == NEVER_MADE_TYPE:
+            # Stripe failed to make an event at all: it is delivered and listed by nobody. The audit comes by.
+            _log.error("events.never_made", event_id=event.id, mend="run `stripe-sync sync all`, or wait for the audit")
+        if event.snapshot_event is not None and inbox.is_stored(conn, event.snapshot_event):
+            return {event.id: TWIN}
+        wanted = _thin_target(event)
+        if wanted is None:
+            return {event.id: NOT_KEPT}
+        if not self.has_key:
+            inbox.park(conn, event.id, error="set STRIPE_SECRET_KEY, and replay: it shows nothing", outcome=NEEDS_KEY)
+            return {}
+        if wanted.key.object != "event":
+            mirror.doubt(conn, wanted.key, event_at=event.created)
+        refetch_queue.want(conn, [wanted])
+        return {event.id: ASKED}
+
+    def _apply(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> Counter[str]:
+        """Write what the events show, compute the users concerned, and mark each event with what became of it; returns how
+        many came to what."""
+        outcomes: dict[str, str] = {}
+        observations: list[Observation] = []
+        aside: list[Event] = []
+        for event in (work.event for work in batch):
+            if event.livemode != self.livemode:
+                outcomes[event.id] = OTHER_MODE
+                aside.append(event)
+            elif event.thin:
+                outcomes |= self._apply_thin(conn, event)
+            elif (observation := observe(event)) is None:
+                outcomes[event.id] = NOT_KEPT
+                aside.append(event)
+            else:
+                observations.append(observation)
+        settle = partial(settle_by_events.settle, conn, livemode=self.livemode)
+        results = record(conn, observations, self.policy, settle=settle)
+        for result in results:
+            outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
+        inbox.mark_done(conn, outcomes)
+        personal = {source for result in results if result.erased for source in result.verdicts}
+        personal |= {aside[number].id for number in guard.concerned(conn, [_shown(event) for event in aside])}
+        if personal:
+            bodies = {work.leased.id: work.leased.body for work in batch if work.leased.id in personal}
+            inbox.replace_bodies(conn, {id_: blank_text(body) for id_, body in bodies.items()})
+        return Counter(outcomes.values())
+
+
+def _shown(event: Event) -> tuple[str, str, Json]:
+    return (event.object_id or "", event.account, event.object or {})
+
+
+def _thin_target(event: Event) -> Wanted | None:
+    """What a thin event wants asked for: its object, else the snapshot event that tells the same; None where neither is."""
+    if event.object_type is not None and event.url.startswith("/v1/"):
+        type_ = object_type(event.object_type)
+        id_ = event.object_id or event.object_type
+        return Wanted(Key(type_.table.name, type_.name, id_, event.account), event.url, event.created)
+    if event.snapshot_event is not None:
+        path = f"/v1/events/{event.snapshot_event}"
+        return Wanted(Key("events", "event", event.snapshot_event, event.account), path, event.created)
+    return None
+
+
+def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> bool:
+    """Compute users whose facts came late, as `sync.recompute` asks, and those who are to be looked at once more; False
+    where some of these have to wait, for transactions that are open or for somebody else who looks."""
+    while not policy.off:
+        with conn.transaction():
+            customers = recompute_queue.take(conn, limit=limit)
+            if not customers:
+                break
+            compute.compute_each(conn, compute.users_behind(conn, customers), policy)
+    while not policy.off and rechecks.any_waiting(conn):
+        with conn.transaction():
+            looks = rechecks.due(conn, limit=limit)
+            if not looks:
+                return False
+            _look_again(conn, [(look.object, look.id) for look in looks], policy)
+            rechecks.done(conn, looks)
+    return True
+
+
+def _look_again(conn: psycopg.Connection, missed: Sequence[tuple[str, str]], policy: Policy) -> None:
+    users = [id_ for object_, id_ in missed if object_ == rechecks.USER]
+    if users:
+        compute.compute_each(conn, users, policy, concerned_only=True, looked_again=True)
+    customers, _ = links.customers_behind(conn, missed)
+    if customers:
+        compute.compute_each(conn, compute.users_behind(conn, customers), policy)

@@ -1,0 +1,166 @@
+"""The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import psycopg
+
+from worker.membership import compute, organizations
+from worker.membership.rules.access import Policy
+from worker.membership.store import catalogue, links, rechecks, recompute_queue
+from worker.membership.store.organization_queue import Offer
+from worker.mirror import refetch_queue
+from worker.mirror import store as mirror
+from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of
+from worker.mirror.refetch_queue import Wanted
+from worker.mirror.version import Version, settle
+from worker.privacy import guard
+from worker.stripe_api.json_paths import reference
+
+__all__ = ["record", "record_answer"]
+
+# A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
+_ROUNDS = 10
+
+
+def record(
+    conn: psycopg.Connection,
+    observations: Sequence[Observation],
+    policy: Policy,
+    *,
+    settle: Callable[[Sequence[Outcome]], None] = lambda _: None,
+) -> list[Outcome]:
+    """Write what the observations show, as the rule decides, and compute the users concerned.
+
+    Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
+    unsettled, before it is written. What belongs to somebody who was erased is blanked before anything is decided.
+    """
+    observations = guard.honour(conn, observations)
+    offered: dict[str, Offer] = {}
+    written = _write(conn, observations, settle, offered)
+    on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
+    refetch_queue.want(
+        conn,
+        (
+            _wanted(outcome, on_test_clock=outcome.key in on_test_clock)
+            for outcome in written
+            if outcome.touched and _is_uncertain(outcome)
+        ),
+    )
+    _follow(conn, written, policy, offered)
+    return written
+
+
+def record_answer(
+    conn: psycopg.Connection, seen: Observation, policy: Policy, *, rev: int, event_at: int | None = None
+) -> Outcome | None:
+    """Write what Stripe answered when it was asked for one object while its row stood at `rev`; see `core.version.settle`.
+
+    None where the row has moved since: nothing is written, and the object is to be asked for again.
+    """
+    (seen,) = guard.honour(conn, [seen])
+    before = mirror.lock(conn, [seen.key]).get(seen.key)
+    offered = organizations.offered_before(conn, [seen.key])
+    version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key), event_at=event_at)
+    if version is None:
+        return None
+    same = before is not None and not seen.completed and _is_same(before, version)
+    outcome = Outcome(seen.key, before, version, None if same else seen.object)
+    if mirror.write(conn, [outcome]):
+        return None
+    _follow(conn, [outcome], policy, offered)
+    return outcome
+
+
+def _is_uncertain(outcome: Outcome) -> bool:
+    return outcome.version is not None and outcome.version.unsettled
+
+
+def _wanted(outcome: Outcome, *, on_test_clock: bool) -> Wanted:
+    """An object on a test clock has that clock's time, which may be years ahead of when Stripe can be asked."""
+    assert outcome.version is not None
+    assert outcome.type.url is not None
+    path = outcome.type.url.format(id=outcome.key.id)
+    return Wanted(outcome.key, path, None if on_test_clock else outcome.version.observed_at)
+
+
+def _is_same(before: Version, after: Version) -> bool:
+    return before.content_hash == after.content_hash and (before.deleted or before.shape == after.shape)
+
+
+def _write(
+    conn: psycopg.Connection,
+    observations: Sequence[Observation],
+    settle: Callable[[Sequence[Outcome]], None],
+    offered: dict[str, Offer],
+) -> list[Outcome]:
+    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again. `offered` then holds what
+    the subscriptions offered to organizations before."""
+    done: dict[Key, Outcome] = {}
+    waiting = list(observations)
+    for _ in range(_ROUNDS):
+        rows = mirror.lock(conn, (seen.key for seen in waiting))
+        offered |= organizations.offered_before(conn, rows)
+        outcomes = fold(waiting, rows)
+        settle(outcomes)
+        lost = mirror.write(conn, outcomes)
+        done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
+        waiting = [seen for seen in waiting if seen.key in lost]
+        if not waiting:
+            return list(done.values())
+    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
+
+
+def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy, offered: Mapping[str, Offer]) -> None:
+    """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
+    if policy.off:
+        return
+    ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
+    by_type: dict[str, list[Outcome]] = {}
+    for outcome in ours:
+        by_type.setdefault(outcome.key.object, []).append(outcome)
+    products = by_type.get("product", [])
+    fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
+    organizations.request(conn, ours, offered, fresh_products=fresh_products)
+    fresh_prices = [outcome.key.id for outcome in by_type.get("price", []) if outcome.before is None]
+    if fresh_products or fresh_prices:
+        recompute_queue.request(conn, catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices))
+    customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
+    # Tokens are taken back only for what is settled: to become so is news too, even where the content was guessed right.
+    news = [
+        outcome.key
+        for outcome in written
+        if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
+    ]
+    behind, missed = links.customers_behind(
+        conn,
+        {
+            *(("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")),
+            *((key.object, key.id) for key in news if key.object in ("refund", "dispute")),
+        },
+    )
+    if customers | behind:
+        compute.recompute(conn, customers | behind, policy)
+    # After users, for who computes a user makes a place for what is not projected yet, and holds that user meanwhile.
+    catalogue.project(
+        conn,
+        products=[outcome.key.id for outcome in products],
+        prices=[outcome.key.id for outcome in by_type.get("price", [])],
+    )
+    rechecks.note(conn, missed)
+
+
+def _is_settled_now(outcome: Outcome) -> bool:
+    before, after = outcome.before, outcome.version
+    return before is not None and before.unsettled and after is not None and not after.unsettled
+
+
+def _customer(outcome: Outcome) -> str | None:
+    if outcome.key.object == "customer":
+        return outcome.key.id
+    assert outcome.object is not None
+    return reference(outcome.type.customer(outcome.object))
+
+
+def _named(outcomes: Sequence[Outcome], field_: str) -> set[str]:
+    found = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
+    return {id_ for id_ in found if id_}

@@ -1,0 +1,63 @@
+"""Retention: what is done and old is removed from the inbox, and from the daemon's own bookkeeping, a little at a time.
+
+The inbox is walked through in stretches of its blocks, round and round: no index has to be kept for it, so it costs the way
+of an event nothing. Each batch is a transaction; a tick that is out of time is gone on with by the next.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import psycopg
+
+from worker.inbox import retention_store
+from worker.observe import log
+from worker.postgres import cursors, runs
+from worker.privacy import erase
+
+__all__ = ["CURSOR", "JOB", "tick"]
+
+_log = log.get("retention")
+
+JOB, CURSOR = "retention", "retention"
+BATCH = 5000
+
+
+def tick(
+    conn: psycopg.Connection, slot: datetime, *, keep: timedelta, go_on: Callable[[], bool]
+) -> dict[str, int] | None:
+    """Remove until a round of the inbox is complete or time is up; None where somebody else has the slot.
+
+    Done events go `keep` after they arrived and were done; what is pending or parked stays, however old.
+    """
+    run = runs.claim(conn, JOB, slot)
+    if run is None:
+        return None
+    removed = {"events": 0}
+    try:
+        removed |= {**retention_store.bookkeeping(conn), "parked_blanked": erase.sweep_parked(conn)}
+        _walk(conn, run, removed, keep=keep, go_on=go_on)
+    except Exception as error:
+        runs.fail(conn, run, removed, type(error).__name__)
+        raise
+    runs.finish(conn, run, removed)
+    if any(removed.values()):
+        _log.info("events.removed", **removed)
+    return removed
+
+
+def _walk(
+    conn: psycopg.Connection, run: int, removed: dict[str, int], *, keep: timedelta, go_on: Callable[[], bool]
+) -> None:
+    """From where the last tick ended to the end of the inbox; there the oldest event that is kept is known."""
+    place = cursors.read(conn, CURSOR) or {"block": 0, "oldest": None, "oldest_kept": None}
+    while go_on():
+        if place["block"] >= retention_store.blocks(conn):
+            cursors.save(conn, CURSOR, {"block": 0, "oldest": None, "oldest_kept": place["oldest"]})
+            return
+        gone, oldest = retention_store.events(conn, block=place["block"], keep=keep, limit=BATCH)
+        removed["events"] += gone
+        runs.seen(conn, run, removed)
+        if gone < BATCH:
+            known = [moment for moment in (place["oldest"], oldest) if moment is not None]
+            place = {**place, "block": place["block"] + retention_store.BLOCKS, "oldest": min(known, default=None)}
+            cursors.save(conn, CURSOR, place)

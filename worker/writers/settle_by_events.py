@@ -1,0 +1,60 @@
+"""What a batch leaves unsettled is looked up in the inbox, where the object's other events may tell how it ended."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import psycopg
+
+from worker.inbox import store as inbox
+from worker.mirror import event_chain, refetch_queue
+from worker.mirror.fold import Observation, Outcome, observe
+from worker.mirror.refetch_queue import Ask
+from worker.privacy.blanking import blanked
+from worker.stripe_api.event import NotAnEvent, read_event
+
+__all__ = ["settle"]
+
+
+def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> None:
+    """Settle those of the outcomes that are unsettled and whose events tell the end; their rows are locked, and unwritten.
+
+    Before they are written: so each row is written once, nobody is asked for what is known, and users are computed once.
+    """
+    doubtful = [outcome for outcome in outcomes if outcome.version is not None and outcome.version.unsettled]
+    if not doubtful:
+        return
+    bursts = inbox.newest_bursts(
+        conn,
+        [(outcome.key.object, outcome.key.id, outcome.key.account) for outcome in doubtful],
+        livemode=livemode,
+        pause_seconds=event_chain.PAUSE_SECONDS,
+        most=event_chain.MOST_EVENTS,
+    )
+    for outcome, bodies in zip(doubtful, bursts, strict=True):
+        events = _observations(bodies)
+        if events and outcome.erased:
+            events = [blanked(seen) for seen in events]
+        if events and event_chain.settle(outcome, events):
+            _withdraw(conn, outcome)
+
+
+def _observations(bodies: Sequence[str]) -> list[Observation] | None:
+    """What the events show; None where one of them shows nothing, and no other shows it in its place."""
+    try:
+        events = [read_event(msgspec.json.decode(body)) for body in bodies]
+    except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):
+        return None
+    came = {event.id for event in events}
+    seen = [observe(event) for event in events if not (event.thin and event.snapshot_event in came)]
+    found = [observation for observation in seen if observation is not None]
+    return found if len(found) == len(seen) else None
+
+
+def _withdraw(conn: psycopg.Connection, outcome: Outcome) -> None:
+    """What an earlier batch asked for; a thin event that came since asks for more, and is not touched."""
+    if outcome.before is not None and outcome.before.unsettled:
+        key, event_at = outcome.key, datetime.fromtimestamp(outcome.before.observed_at, UTC)
+        refetch_queue.done(
+            conn, Ask(key.object, key.id, key.account, path="", event_at=event_at, attempts=0, missing_at=None)
+        )
