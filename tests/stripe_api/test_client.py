@@ -24,7 +24,6 @@ from worker.stripe_api.client import (
     Locked,
     MissingPermission,
     NotFound,
-    RateLimited,
     Stripe,
     StripeFailed,
     TimedOut,
@@ -32,6 +31,7 @@ from worker.stripe_api.client import (
     WrongMode,
     operation_of,
 )
+from worker.stripe_api.rate_limit import RateLimited
 
 PATH = "/v1/subscriptions/sub_1"
 OPERATION = "GET /v1/subscriptions/{id}"
@@ -121,30 +121,36 @@ def test_an_unknown_id_is_missing_as_of_a_second(stripe: Stripe, server: Scripte
     assert answer == Answer(None, deleted=True, missing=True, read_at=NOW)
 
 
-def test_pages_follow_one_another_from_the_last_id(stripe: Stripe, server: ScriptedStripe) -> None:
-    server.answers(page("a", "b", has_more=True), page("c", "d", has_more=True), page("e"))
+def test_a_page_holds_what_stripe_listed_and_the_second_it_is_true_of(stripe: Stripe, server: ScriptedStripe) -> None:
+    server.answers(page("a", "b", has_more=True))
 
-    pages = list(stripe.pages("/v1/products", {"created[gte]": 5}))
+    read = stripe.page("/v1/products", {"created[gte]": 5, "starting_after": "z"})
 
-    assert [[item["id"] for item in one.data] for one in pages] == [["a", "b"], ["c", "d"], ["e"]]
-    assert [one.read_at for one in pages] == [NOW] * 3
-    assert [asked(request).get("starting_after") for request in server.requests] == [None, ["b"], ["d"]]
-    assert all(asked(request)["limit"] == ["100"] for request in server.requests)
-    assert all(asked(request)["created[gte]"] == ["5"] for request in server.requests)
+    assert ([item["id"] for item in read.data], len(read), read.has_more, read.read_at) == (["a", "b"], 2, True, NOW)
+    assert asked(server.requests[0]) == {"limit": ["100"], "created[gte]": ["5"], "starting_after": ["z"]}
 
 
-def test_pages_towards_the_newest_go_on_from_the_first_id(stripe: Stripe, server: ScriptedStripe) -> None:
-    server.answers(page("c", "b", has_more=True), page("e", "d"))
+def test_a_page_can_be_read_for_a_connected_account(stripe: Stripe, server: ScriptedStripe) -> None:
+    server.answers(page("a"))
 
-    list(stripe.pages("/v1/events", {"ending_before": "a"}))
+    stripe.acting_for("acct_1").page("/v1/products")
 
-    assert [asked(request)["ending_before"] for request in server.requests] == [["a"], ["c"]]
+    assert server.requests[0].headers["Stripe-Account"] == "acct_1"
 
 
 @pytest.mark.parametrize(
-    "body", [{"data": [], "has_more": True}, {"data": {}, "has_more": False}, {"data": []}, {"id": "prod_1"}]
+    "body",
+    [
+        {"data": [], "has_more": True},
+        {"data": {}, "has_more": False},
+        {"data": []},
+        {"id": "prod_1"},
+        {"data": [[]], "has_more": False},
+        b'{"data": [{"id": "\xff"}], "has_more": false}',
+    ],
+    ids=str,
 )
-def test_a_page_that_makes_no_sense_is_no_page(stripe: Stripe, server: ScriptedStripe, body: Any) -> None:
+def test_a_page_that_makes_no_sense_is_refused(stripe: Stripe, server: ScriptedStripe, body: Any) -> None:
     server.answers(Reply(body))
 
     with pytest.raises(StripeFailed):

@@ -1,0 +1,32 @@
+-- Takes a place in every lane at once, or in none.
+-- KEYS: the lowered rates of two scopes (account, operation), the mark of recent on-access work, then the lanes.
+-- ARGV, after those of share.lua: how long the caller can wait; how long the mark lives (0: background work); the share
+-- of background work without and with the mark; then of each lane its spacing, its scope and whether it is background's.
+-- Times are in microseconds, written as integers: Lua would write 1.7e+15.
+local shares, restored = {}, {0, 0}
+for scope = 1, 2 do
+  local age
+  shares[scope], age = share(KEYS[scope])
+  if age and shares[scope] == 1 then restored[scope] = redis.call('DEL', KEYS[scope]) end
+end
+local mark = tonumber(ARGV[5])
+if mark > 0 then redis.call('SET', KEYS[3], 1, 'PX', math.ceil(mark / 1000)) end
+local background = redis.call('EXISTS', KEYS[3]) == 1 and ARGV[7] or ARGV[6]
+local at = now
+for i = 4, #KEYS do
+  local free = tonumber(redis.call('GET', KEYS[i]) or 0)
+  -- A place more than a minute away was taken under another clock (a failover): it is not believed.
+  if free > at and free < now + 60000000 then at = free end
+end
+local taken = 0
+if at - now <= tonumber(ARGV[4]) then
+  taken = 1
+  for i = 4, #KEYS do
+    local first = 8 + 3 * (i - 4)
+    local rate = shares[tonumber(ARGV[first + 1])]
+    if ARGV[first + 2] == '1' then rate = rate * background end
+    local free = at + math.ceil(ARGV[first] / rate)
+    redis.call('SET', KEYS[i], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 1000)
+  end
+end
+return {taken, string.format('%.0f', at), string.format('%.0f', at - now), restored[1], restored[2]}
