@@ -9,8 +9,6 @@ from benchmarks.latency import percentiles
 from benchmarks.machine import Cpu
 from benchmarks.stack import API_TOKEN, Stack
 
-__all__ = ["measure"]
-
 USERS = 10_000
 CONNECTIONS = 4
 

@@ -5,8 +5,6 @@ import socket
 import time
 from collections.abc import Iterable
 
-__all__ = ["Connection", "Refused", "send"]
-
 SILENCE_SECONDS = 30
 LOOPBACK = "127.0.0.1"
 _OK = b"HTTP/1.1 200"

@@ -11,8 +11,6 @@ import psycopg
 
 from benchmarks import objects
 
-__all__ = ["SECRET", "Delivery", "add_users", "around", "mixed", "requests", "small"]
-
 SECRET = "whsec_benchmark"
 AFTER_BIRTH_SECONDS = 60
 

@@ -16,8 +16,6 @@ from benchmarks.machine import Cpu
 from benchmarks.stack import Stack
 from worker.membership import compute, recompute_all
 
-__all__ = ["measure"]
-
 USERS = 100_000
 ONES = 200
 

@@ -11,8 +11,6 @@ from benchmarks.client import Connection
 from benchmarks.machine import Cpu
 from benchmarks.stack import Stack, Stuck
 
-__all__ = ["measure", "percentiles"]
-
 PATIENCE_SECONDS = 30
 POLL_SECONDS = 0.001
 _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subscriptions"}

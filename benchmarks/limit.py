@@ -21,8 +21,6 @@ from worker.mirror.registry import TYPES
 from worker.mirror.rows import families, values
 from worker.stripe_api.json_paths import canonical
 
-__all__ = ["measure"]
-
 BATCH, CONNECTIONS = 500, 2
 
 _INBOX = """

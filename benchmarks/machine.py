@@ -4,8 +4,6 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["Cpu", "cpu_seconds", "facts", "resident_bytes", "tree"]
-
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MIB = 1024 * 1024
 

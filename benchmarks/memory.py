@@ -9,8 +9,6 @@ from benchmarks import client, events
 from benchmarks.machine import resident_bytes
 from benchmarks.stack import Stack
 
-__all__ = ["measure"]
-
 STEPS = 10
 CUSTOMERS = 10_000
 CONCURRENCY = 64

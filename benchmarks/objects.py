@@ -5,8 +5,6 @@ Customer n pays by invoice n for subscription n; where `linked`, its metadata na
 
 from typing import Any
 
-__all__ = ["API_VERSION", "BORN", "PRICES", "PRODUCTS", "customer", "invoice", "price", "product", "subscription"]
-
 Json = dict[str, Any]
 
 API_VERSION = "2026-10-28.endive"

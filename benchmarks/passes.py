@@ -18,8 +18,6 @@ from worker.membership.rules.access import Policy
 from worker.observe import log
 from worker.stripe_api.client import Answer, Page
 
-__all__ = ["POLICY", "PagesOf", "in_a_process", "peak_mib", "timed"]
-
 PAGE = 100
 POLICY = Policy()
 

@@ -11,8 +11,6 @@ from benchmarks.stack import Stack
 from worker.writers import reconcile
 from worker.writers.list_pass import Listing, Tally, read_whole
 
-__all__ = ["measure"]
-
 SUBSCRIPTIONS = 100_000
 # Away from the numbers of everything that was sent as an event.
 FIRST = 500_000_000

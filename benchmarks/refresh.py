@@ -10,8 +10,6 @@ from benchmarks.stack import Stack
 from worker.writers import refresh_catalogue
 from worker.writers.list_pass import Tally, read_whole
 
-__all__ = ["measure"]
-
 PRODUCTS = 10_000
 
 

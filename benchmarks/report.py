@@ -6,17 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = [
-    "console",
-    "say_access",
-    "say_everyone",
-    "say_facts",
-    "say_latency",
-    "say_limit",
-    "say_passes",
-    "say_throughput",
-]
-
 console = Console(width=110)
 
 

@@ -20,8 +20,6 @@ from benchmarks import events, objects
 from benchmarks.client import Connection
 from worker.dev.servers import LOOPBACK, Postgres, free_port, start_postgres, start_valkey
 
-__all__ = ["API_TOKEN", "Stack", "Stuck", "running"]
-
 READY_SECONDS, STOP_SECONDS = 60, 40
 WARM_UP = 600
 API_TOKEN = "bench"

@@ -7,8 +7,6 @@ from benchmarks import client, events
 from benchmarks.machine import Cpu
 from benchmarks.stack import Stack
 
-__all__ = ["measure"]
-
 PATIENCE_SECONDS = 120
 
 

@@ -5,27 +5,16 @@ runs in a transaction of its own with lock and statement time-outs: one that can
 leaves the database as it was.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import Script
 
-__all__ = [
-    "LOCK_KEY",
-    "LOCK_TIMEOUT",
-    "STATEMENT_TIMEOUT",
-    "VERSIONS",
-    "Refused",
-    "configuration",
-    "downgrade",
-    "head",
-    "migrate",
-    "offline_sql",
-    "revisions",
-]
 
 # Any constant: whoever changes the schema takes it, and the second one finds the work done.
 LOCK_KEY = 7_390_412_285
@@ -42,6 +31,8 @@ VERSIONS = _HERE / "versions"
 
 def configuration(database_url: str | None = None, *, versions: Path = VERSIONS, **attributes: Any) -> Config:
     """Alembic's configuration, without a file."""
+    from alembic.config import Config  # `head` is all that most processes need, and Alembic is large
+
     config = Config(attributes={"database_url": database_url, **attributes})
     config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     config.set_main_option("version_locations", str(versions).replace("%", "%%"))
@@ -51,16 +42,22 @@ def configuration(database_url: str | None = None, *, versions: Path = VERSIONS,
 
 def migrate(database_url: str, revision: str = "head", *, versions: Path = VERSIONS) -> None:
     """Bring the database to the revision; nothing happens where it is there."""
+    from alembic import command
+
     command.upgrade(configuration(database_url, versions=versions), revision)
 
 
 def downgrade(database_url: str, revision: str, *, versions: Path = VERSIONS) -> None:
     """Take the database back to the revision (`base`, `-1`, or an id)."""
+    from alembic import command
+
     command.downgrade(configuration(database_url, versions=versions, to_nothing=revision == "base"), revision)
 
 
 def offline_sql(span: str, *, down: bool = False, output: Any, versions: Path = VERSIONS) -> None:
     """Write the SQL that would run between `from:to`, without a database."""
+    from alembic import command
+
     config = configuration(None, versions=versions)
     config.output_buffer = output
     (command.downgrade if down else command.upgrade)(config, span, sql=True)
@@ -68,11 +65,18 @@ def offline_sql(span: str, *, down: bool = False, output: Any, versions: Path = 
 
 def revisions(versions: Path = VERSIONS) -> list[Script]:
     """All revisions, the oldest first."""
+    from alembic.script import ScriptDirectory
+
     script = ScriptDirectory.from_config(configuration(versions=versions))
     return list(reversed(list(script.walk_revisions())))
 
 
 @cache
-def head() -> str | None:
-    """The newest revision."""
-    return ScriptDirectory.from_config(configuration()).get_current_head()
+def known() -> tuple[str, ...]:
+    """The ids of all revisions of this release, oldest first: the number that each file's name begins with."""
+    return tuple(sorted(file.name.partition("_")[0] for file in VERSIONS.glob("[0-9]*_*.py")))
+
+
+def head() -> str:
+    """The newest revision of this release."""
+    return known()[-1]

@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from migrations import Refused
+from schema import NAMES_SCHEMA
 from schema.functions import FUNCTIONS
-from schema.names import RECORD, SCHEMA, Names, public_tables, quoted
-
-__all__ = ["as_ours", "stop_before_nothing"]
+from schema.names import RECORD, Names, public_tables, quoted
 
 _ASIDE = "__beside_stripe_sync"
 _STAY = (
@@ -34,7 +33,7 @@ def as_ours(connection: Connection, *, to_nothing: bool) -> Iterator[bool]:
     if to_nothing:
         raise Refused(_STAY)
     with connection.begin():
-        connection.execute(text(f"set local search_path = public, {SCHEMA}"))
+        connection.execute(text(f"set local search_path = public, {NAMES_SCHEMA}"))
         before = _relations(connection, "public")
         back = _Names(connection, names).exchange()
         yield True
@@ -58,8 +57,8 @@ class _Names:
 
     def exchange(self) -> list[str]:
         """Everything is called as revisions call it; returns what undoes that, to be run from the last to the first."""
-        for view in _relations(self._connection, SCHEMA, "v"):
-            self._connection.execute(text(f"drop view {SCHEMA}.{quoted(view)}"))
+        for view in _relations(self._connection, NAMES_SCHEMA, "v"):
+            self._connection.execute(text(f"drop view {NAMES_SCHEMA}.{quoted(view)}"))
         for table in self._names.mapped:
             self._rename(table)
         for table in sorted(self._names.left_out):
@@ -67,7 +66,7 @@ class _Names:
                 self._make_room(name)
             self._move("table", quoted(table))
         for name, type_ in self._names.types.items():
-            if type_ == f"{SCHEMA}.{name}":
+            if type_ == f"{NAMES_SCHEMA}.{name}":
                 self._make_room_for_type(name)
                 self._move("type", name)
         for name in FUNCTIONS:
@@ -105,7 +104,10 @@ class _Names:
             self._do(f"alter type public.{name} rename to {aside}", f"alter type public.{aside} rename to {name}")
 
     def _move(self, kind: str, name: str) -> None:
-        self._do(f"alter {kind} {SCHEMA}.{name} set schema public", f"alter {kind} public.{name} set schema {SCHEMA}")
+        self._do(
+            f"alter {kind} {NAMES_SCHEMA}.{name} set schema public",
+            f"alter {kind} public.{name} set schema {NAMES_SCHEMA}",
+        )
 
     def _do(self, statement: str, back: str) -> None:
         self._connection.execute(text(statement))
@@ -126,7 +128,7 @@ def _name_again(connection: Connection, names: Names, before: set[str]) -> None:
     if "users" in names.left_out:
         fresh = sorted((_relations(connection, "public", "r") - before) & public_tables().keys())
         for table in fresh:
-            connection.execute(text(f"alter table public.{quoted(table)} set schema {SCHEMA}"))
+            connection.execute(text(f"alter table public.{quoted(table)} set schema {NAMES_SCHEMA}"))
         if fresh:
             connection.execute(
                 text("update sync.cursors set value = jsonb_set(value, '{left_out}', to_jsonb(cast(:all as text[]))) "
@@ -163,6 +165,6 @@ def _indexes_of(connection: Connection, table: str) -> list[str]:
     found = connection.execute(
         text("select c.relname::text from pg_index join pg_class as c "
              "on c.oid = indexrelid where indrelid = to_regclass(:table)"),
-        {"table": f"{SCHEMA}.{quoted(table)}"},
+        {"table": f"{NAMES_SCHEMA}.{quoted(table)}"},
     )  # fmt: skip
     return sorted(found.scalars())

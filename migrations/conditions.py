@@ -16,8 +16,6 @@ from sqlalchemy.schema import CreateIndex
 
 from migrations.statement import Statement
 
-__all__ = ["setup"]
-
 _CHECKS = text(
     "select conname::text, pg_get_constraintdef(oid) from pg_constraint where conrelid = to_regclass(:table) and contype = 'c'"
 )

@@ -8,14 +8,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData
 from sqlalchemy.types import TypeEngine
 
-import schema
+import schema.tables
 from migrations.engine import OPTIONS, connected
 from migrations.statement import Statement
 
-__all__ = ["differences", "words"]
 
-
-def differences(database_url: str, metadata: MetaData = schema.metadata) -> list[str]:
+def differences(database_url: str, metadata: MetaData = schema.tables.metadata) -> list[str]:
     """Each difference in a sentence; none where the database is what the metadata says."""
     with connected(database_url) as connection:
         context = MigrationContext.configure(connection, opts=OPTIONS | {"target_metadata": metadata})

@@ -15,8 +15,6 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.orm import DeclarativeBase, Mapper, RelationshipDirection
 from sqlalchemy.schema import DefaultClause
 
-__all__ = ["render"]
-
 _AS_OAUTH_NAMES_THEM = frozenset(
     {"refresh_token", "access_token", "expires_at", "token_type", "id_token", "session_state"}
 )

@@ -10,10 +10,8 @@ from alembic.runtime.plugins import Plugin
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
-import schema
+import schema.tables
 from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, enums, programs
-
-__all__ = ["OPTIONS", "SETTINGS", "VERSION_SCHEMA", "connected", "held"]
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "stripe"}
@@ -31,13 +29,13 @@ def include_name(name: str | None, type_: str, parents: Any) -> bool:
     """Compare what is ours; an application's other tables in `public` are its own affair."""
     if type_ == "schema":
         return name in SCHEMAS
-    if type_ == "table" and parents["schema_qualified_table_name"] not in schema.metadata.tables:
+    if type_ == "table" and parents["schema_qualified_table_name"] not in schema.tables.metadata.tables:
         return parents["schema_name"] not in (None, "public") and name != "alembic_version"
     return True
 
 
 OPTIONS: dict[str, Any] = {
-    "target_metadata": schema.metadata,
+    "target_metadata": schema.tables.metadata,
     "version_table_schema": VERSION_SCHEMA,
     "include_schemas": True,
     "include_name": include_name,

@@ -11,8 +11,6 @@ from sqlalchemy import CheckConstraint, Column, Connection, DefaultClause, Enum,
 
 from migrations.statement import Statement
 
-__all__ = ["declared", "render_item", "setup"]
-
 _FOUND = text(
     """
     select t.typname, array_agg(e.enumlabel::text order by e.enumsortorder)

@@ -7,8 +7,6 @@ from alembic.script import Script
 
 import migrations
 
-__all__ = ["SQL", "render", "rendered", "write"]
-
 SQL = Path(__file__).parent / "sql"
 
 

@@ -16,8 +16,6 @@ from alembic.operations.ops import MigrationScript
 import migrations
 from migrations import drift, files
 
-__all__ = ["Generated", "NothingToGenerate", "generate"]
-
 _NUMBER = re.compile(r"\d+")
 
 

@@ -19,8 +19,6 @@ from migrations.statement import Statement
 from schema.functions import FUNCTIONS, TRIGGERS
 from schema.names import RECORD
 
-__all__ = ["setup", "statements"]
-
 _SQL = Path(__file__).parent / "sql"
 _FUNCTION = re.compile(r"(create\s+(?:or\s+replace\s+)?function\s+)([\w.]+)", re.IGNORECASE)
 _TRIGGER = re.compile(r"(create\s+(?:constraint\s+)?trigger\s+(\w+)\s.*?\son\s+)([\w.]+)", re.IGNORECASE | re.DOTALL)

@@ -6,8 +6,6 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import renderers
 from alembic.operations.ops import ExecuteSQLOp
 
-__all__ = ["Statement"]
-
 _LONG = 100
 
 

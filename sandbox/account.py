@@ -12,8 +12,6 @@ from sandbox.kinds import KINDS
 from sandbox.shapes.blanks import BLANKS
 from sandbox.store import Record, Store, Version, View
 
-__all__ = ["Account"]
-
 
 class Account:
     """One Stripe account in test mode."""

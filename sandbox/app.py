@@ -22,8 +22,6 @@ from sandbox.keys import Keys
 from sandbox.shapes import CURRENT, shape_of
 from sandbox.stats import Stats
 
-__all__ = ["Sandbox"]
-
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -6,17 +6,6 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.store import Record
 
-__all__ = [
-    "create_coupon",
-    "create_price",
-    "create_product",
-    "delete_coupon",
-    "delete_price",
-    "delete_product",
-    "update_price",
-    "update_product",
-]
-
 
 def create_product(account: Account, *, name: str, id: str | None = None, **fields: Any) -> Record:
     """A new product; one with an id of its own choice may be made again after it was deleted."""

@@ -7,8 +7,6 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.store import Record
 
-__all__ = ["complete", "expire", "line_item_id", "open_session"]
-
 _OPEN_SECONDS = 24 * 3600
 
 

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
-
 
 class Clock:
     """A clock that can be set. Signatures and retries don't use it: they belong to the world outside."""

@@ -19,8 +19,6 @@ from sandbox.stats import Stats
 from sandbox.stories import telling
 from sandbox.stories.expected import of_members, of_user
 
-__all__ = ["Control"]
-
 JSON = dict[str, Any]
 
 

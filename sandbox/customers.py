@@ -7,8 +7,6 @@ from sandbox.account import Account
 from sandbox.shapes.blanks import BLANKS
 from sandbox.store import Record
 
-__all__ = ["attach_card", "create_customer", "delete_customer", "detach_card", "prefer_card", "settings_with"]
-
 
 def create_customer(account: Account, **fields: Any) -> Record:
     """A new customer."""

@@ -17,8 +17,6 @@ from sandbox.events import Event, snapshot, thin
 from sandbox.http_out import Poster
 from sandbox.shapes import CURRENT, shape_of
 
-__all__ = ["Delivery", "Endpoint", "Settings", "signature"]
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -4,8 +4,6 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.periods import period_end
 
-__all__ = ["give", "is_over", "remove"]
-
 
 def give(account: Account, coupon: str, *, customer: str, subscription: str) -> str:
     """Redeem a coupon; returns the discount's id."""

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-__all__ = ["StripeError", "invalid", "missing"]
-
 
 class StripeError(Exception):
     """A request that ends in an error, as Stripe words it."""

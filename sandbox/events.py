@@ -14,8 +14,6 @@ from sandbox.kinds import KINDS
 from sandbox.shapes import Shape
 from sandbox.store import Key, Store
 
-__all__ = ["Event", "EventLog", "changes_by_name", "previous_attributes", "snapshot", "thin"]
-
 _NAMED_STATUSES = ("active", "past_due", "unpaid", "trialing", "incomplete", "incomplete_expired")
 KEPT_SECONDS = 30 * 24 * 3600
 

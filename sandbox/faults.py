@@ -6,8 +6,6 @@ import msgspec
 
 from sandbox.errors import StripeError
 
-__all__ = ["Conditions", "Fault", "Limits", "rate_limited"]
-
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
     """Trouble for the operations whose name begins with `operation`, so many requests or seconds long."""

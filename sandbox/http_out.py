@@ -5,8 +5,6 @@ import ssl
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-__all__ = ["Poster"]
-
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _KEPT = 32
 

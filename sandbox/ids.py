@@ -6,8 +6,6 @@ An id such as `sub_1...` holds the second it was made in (six characters), then 
 
 from hashlib import blake2b
 
-__all__ = ["Ids"]
-
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TO_ALPHABET = bytes(_ALPHABET[byte % 62] for byte in range(256))
 _EPOCH = 426256548

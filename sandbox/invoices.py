@@ -6,8 +6,6 @@ from sandbox import payments
 from sandbox.account import Account
 from sandbox.store import Record
 
-__all__ = ["draft", "fail", "finalize", "line", "mark_uncollectible", "pay", "void"]
-
 _NO_TRANSITIONS = {"finalized_at": None, "marked_uncollectible_at": None, "paid_at": None, "voided_at": None}
 _DESCRIPTIONS = {
     "subscription_create": "Subscription creation",

@@ -11,8 +11,6 @@ from sandbox.events import Event
 from sandbox.ids import Ids
 from sandbox.store import Version
 
-__all__ = ["Journal"]
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -5,8 +5,6 @@ import binascii
 
 from sandbox.errors import StripeError
 
-__all__ = ["Keys"]
-
 
 class Keys:
     """Which keys are known to be less than a full test key."""

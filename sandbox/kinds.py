@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["BY_PATH", "KINDS", "Kind"]
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -7,8 +7,6 @@ from sandbox.errors import invalid
 from sandbox.shapes.blanks import BLANKS
 from sandbox.store import Record
 
-__all__ = ["close_dispute", "create_intent", "decline", "fail_refund", "open_dispute", "refund", "succeed"]
-
 _DECLINED = "Your card was declined."
 
 

@@ -3,8 +3,6 @@
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["period_end"]
-
 
 def period_end(start: int, interval: str, count: int, *, anchor: int) -> int:
     """When a period that begins at `start` ends; months keep the anchor's day where they have it."""

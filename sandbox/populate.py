@@ -8,8 +8,6 @@ from sandbox.account import Account
 from sandbox.periods import period_end
 from sandbox.store import Record
 
-__all__ = ["populate"]
-
 _YEAR = 365 * 24 * 3600
 _STATUSES = ("active",) * 90 + ("past_due",) * 3 + ("canceled",) * 4 + ("trialing",) * 2 + ("unpaid",)
 

@@ -4,8 +4,6 @@ import time
 from collections import Counter
 from typing import Any
 
-__all__ = ["Stats"]
-
 
 class Stats:
     """Requests by operation and by status, and the busiest second."""

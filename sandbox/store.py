@@ -12,8 +12,6 @@ import msgspec
 
 from sandbox.kinds import KINDS, Kind
 
-__all__ = ["Key", "Record", "Shelf", "Store", "Version", "View"]
-
 Record = dict[str, Any]
 Key = tuple[int, int, str]
 """Where an object stands in its list: its second of creation, its number among its kind, its id."""

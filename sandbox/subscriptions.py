@@ -7,22 +7,6 @@ from sandbox.account import Account
 from sandbox.periods import period_end
 from sandbox.store import Record
 
-__all__ = [
-    "ENDED",
-    "Payment",
-    "card_of",
-    "change_items",
-    "create",
-    "end",
-    "ending",
-    "new_item",
-    "pause",
-    "pay_late",
-    "period_of",
-    "renew",
-    "resume",
-]
-
 ENDED = ("canceled", "incomplete_expired")
 DRAFT_SECONDS = 3600
 RETRY_SECONDS = 3 * 24 * 3600

@@ -1,9 +1,8 @@
-"""What is stored: three floors (inbox, mirror, membership) as SQLAlchemy tables and ORM classes.
+"""Everything that is stored, as SQLAlchemy tables and ORM classes: inbox, mirror and membership.
 
-`metadata` is the whole of it: a migrated database equals it, and a test says so.
+`schema.tables.metadata` holds all of it; a test compares it with a migrated database. This module itself imports no
+SQLAlchemy, so that a process that needs no table pays nothing for them.
 """
 
-from schema import inbox, membership, mirror
-from schema.base import Base, metadata
-
-__all__ = ["Base", "inbox", "membership", "metadata", "mirror"]
+# In an adopted database this schema holds our names for the application's tables; every session looks there first.
+NAMES_SCHEMA = "sync_names"

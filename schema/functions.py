@@ -3,16 +3,6 @@
 `migrations` carries its own copies, as every revision does; a test holds the database against these.
 """
 
-__all__ = [
-    "COMPRESS_BODIES",
-    "FUNCTIONS",
-    "KEEP_TO_THE_TRIGGERS",
-    "ORGANIZATION_TRIGGERS",
-    "TOUCHED_TABLES",
-    "TRIGGERS",
-    "touch_trigger",
-]
-
 # Measured: the body costs 50 us of Postgres an event with lz4, 140 as jsonb. A server built without lz4 keeps it
 # uncompressed, which is as cheap in CPU.
 COMPRESS_BODIES = """

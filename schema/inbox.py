@@ -21,27 +21,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema.base import metadata
 from schema.membership import user_role
 
-__all__ = [
-    "alarms",
-    "asks",
-    "counters",
-    "cursors",
-    "customer_links",
-    "drift",
-    "erased",
-    "events",
-    "heartbeats",
-    "organization_members",
-    "overrides",
-    "recompute",
-    "recompute_organizations",
-    "runs",
-    "second_looks",
-    "shards",
-    "token_grants",
-    "user_syncs",
-]
-
 SCHEMA = "sync"
 
 _now = text("now()")

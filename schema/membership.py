@@ -16,22 +16,6 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from schema.base import Base
 
-__all__ = [
-    "Account",
-    "MembershipStatus",
-    "Organization",
-    "Payment",
-    "Session",
-    "StripeCustomer",
-    "StripePrice",
-    "StripeProduct",
-    "User",
-    "UserRole",
-    "UserSubscription",
-    "VerificationToken",
-    "user_role",
-]
-
 
 class UserRole(enum.StrEnum):
     """What a user may do. The daemon gives USER and PREMIUM; ADMIN and BANNED are given by people, and so is any role

@@ -14,8 +14,6 @@ from sqlalchemy.types import TypeEngine
 
 from schema.base import metadata
 
-__all__ = ["SCHEMA", "tables"]
-
 SCHEMA = "stripe"
 
 

@@ -29,11 +29,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import UserDefinedType
 
-from schema.base import metadata
+from schema import NAMES_SCHEMA
+from schema.tables import metadata
 
-__all__ = ["RECORD", "SCHEMA", "Names", "public_tables", "quoted"]
-
-SCHEMA = "sync_names"
 RECORD = "adopted"
 
 _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
@@ -95,7 +93,7 @@ class Names:
 
     def relation(self, ours: str) -> str:
         """Where the rows are: schema and name, as SQL spells them."""
-        schema = SCHEMA if ours in self.left_out else "public"
+        schema = NAMES_SCHEMA if ours in self.left_out else "public"
         return f"{schema}.{quoted(self.table(ours))}"
 
     @classmethod
@@ -120,7 +118,7 @@ class Names:
         columns = ", ".join(
             f"{quoted(real)} as {quoted(name)}" for real, name in pairs if there is None or real in there
         )
-        return f"create view {SCHEMA}.{quoted(ours)} as select {columns} from {self.relation(ours)}"  # noqa: S608 - quoted
+        return f"create view {NAMES_SCHEMA}.{quoted(ours)} as select {columns} from {self.relation(ours)}"  # noqa: S608 - quoted
 
     def spoken(self, table: str, said: str) -> str:
         """An expression over our columns of the table, in the database's words."""
@@ -132,7 +130,7 @@ class Names:
         """A function of ours that reads or writes `public.users as u`, in the database's words."""
         said = said.replace("public.users as u", f"{self.relation('users')} as u")
         if "users" in self.left_out:
-            said = said.replace("create or replace function public.", f"create or replace function {SCHEMA}.")
+            said = said.replace("create or replace function public.", f"create or replace function {NAMES_SCHEMA}.")
         for ours, real in self.columns.get("users", {}).items():
             said = re.sub(rf"\bu\.{ours}\b", lambda _, real=real: f"u.{quoted(real)}", said)  # type: ignore[misc]
             said = re.sub(rf"\bset {ours} =", lambda _, real=real: f"set {quoted(real)} =", said)  # type: ignore[misc]
@@ -150,7 +148,7 @@ class Names:
         """Where the copy of a table of ours is found in `metadata`."""
         if table.schema is not None:
             return f"{table.schema}.{table.name}"
-        return f"{SCHEMA}.{table.name}" if table.name in self.left_out else self.table(table.name)
+        return f"{NAMES_SCHEMA}.{table.name}" if table.name in self.left_out else self.table(table.name)
 
     def _copy(self, table: Table, into: MetaData) -> None:
         ours = table.name if table.schema is None else ""
@@ -161,7 +159,7 @@ class Names:
             *(self._column(ours, column) for column in table.columns),
             *self._constraints(ours, table),
             *self._indexes(ours, table),
-            schema=SCHEMA if kept_apart else table.schema,
+            schema=NAMES_SCHEMA if kept_apart else table.schema,
             comment=table.comment,
         )
 

@@ -19,21 +19,6 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from schema.membership import Payment, StripePrice, StripeProduct, User, UserSubscription
 
-__all__ = [
-    "CATALOGUE_MAX_AGE",
-    "CURRENT",
-    "MAX_LIMIT",
-    "Page",
-    "Price",
-    "Product",
-    "active_products",
-    "active_subscription",
-    "forget_products",
-    "payment_history",
-    "user_with_subscriptions",
-    "users_with_subscriptions",
-]
-
 T = TypeVar("T")
 
 # Stripe's words for a subscription that is paid for, or tried out, now.

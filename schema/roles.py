@@ -6,12 +6,10 @@ migrated one they grant what is to be granted. Tables of later revisions are cov
 
 from collections.abc import Mapping
 
+from schema import NAMES_SCHEMA
 from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
-from schema.names import SCHEMA
-
-__all__ = ["DAEMONS_COLUMNS", "WRITTEN_BY_APPLICATIONS", "statements"]
 
 # What an application writes whole: who signs in, and which customer is whose. What is paid for it only reads.
 WRITTEN_BY_APPLICATIONS = ("accounts", "organizations", "sessions", "stripe_customers", "verification_tokens")
@@ -181,8 +179,8 @@ def _ours(owner: str, worker: str, users: str, readers: str) -> str:
 def _adopted_names(worker: str) -> str:
     """Our names for an adopted application's tables, where there are any: views, with the rights of who made them."""
     return _block(
-        f"if to_regnamespace('{SCHEMA}') is not null then",
-        f"    grant usage on schema {SCHEMA} to {worker};",
-        f"    grant select, insert, update, delete on all tables in schema {SCHEMA} to {worker};",
+        f"if to_regnamespace('{NAMES_SCHEMA}') is not null then",
+        f"    grant usage on schema {NAMES_SCHEMA} to {worker};",
+        f"    grant select, insert, update, delete on all tables in schema {NAMES_SCHEMA} to {worker};",
         "end if;",
     )

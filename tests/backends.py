@@ -17,8 +17,6 @@ from psycopg import sql
 from worker.dev import installs
 from worker.dev.servers import start_postgres, start_valkey
 
-__all__ = ["Backend", "choose", "postgres_version", "start"]
-
 # Tests make and drop a database each, and none of them is worth a disk's flush.
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 

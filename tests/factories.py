@@ -9,11 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["DAY", "NEW", "NOW", "OLD", "Json", "charge", "checkout_session", "coupon", "customer", "discount", "dispute",
-           "encoded", "event", "invoice", "invoice_payment", "line_item", "listing", "payment_intent", "payment_method",
-           "plan", "previous_attributes", "price", "product", "refund", "stub", "subscription",
-           "subscription_item", "thin_event", "update"]  # fmt: skip
-
 Json = dict[str, Any]
 
 OLD, NEW = "2024-06-20", "2026-10-28.endive"

@@ -15,8 +15,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.processes import eventually
 from worker.dev.servers import free_port
 
-__all__ = ["PROGRAM", "pgbouncer"]
-
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 

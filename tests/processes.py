@@ -18,8 +18,6 @@ import psycopg
 
 from worker.dev.servers import free_port
 
-__all__ = ["SECRET", "Daemon", "deliver", "eventually", "sign"]
-
 SECRET = "whsec_test"
 
 

@@ -11,8 +11,6 @@ from typing import Any
 
 from tests.processes import SECRET
 
-__all__ = ["KEY", "Sandbox", "running"]
-
 KEY = "sk_test_sandbox"
 
 

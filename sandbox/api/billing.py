@@ -8,8 +8,6 @@ from sandbox.api.params import Params
 from sandbox.errors import invalid
 from sandbox.store import Record
 
-__all__ = ["add_to"]
-
 
 def add_to(routes: Routes) -> None:
     """Take the operations in."""

@@ -10,8 +10,6 @@ from sandbox.errors import StripeError
 from sandbox.shapes import Shape
 from sandbox.store import Record, View
 
-__all__ = ["Call", "Handler", "Route", "Routes"]
-
 
 @dataclass(slots=True)
 class Call:

@@ -8,8 +8,6 @@ from sandbox.delivery import Delivery, Endpoint
 from sandbox.errors import missing
 from sandbox.shapes import CURRENT, shape_of
 
-__all__ = ["add_to"]
-
 
 def add_to(routes: Routes, delivery: Delivery) -> None:
     """Take the operations in."""

@@ -9,8 +9,6 @@ from sandbox.errors import invalid
 from sandbox.shapes.endive import embedded_list
 from sandbox.store import Record
 
-__all__ = ["apply", "line_items", "read"]
-
 _DEEPEST = 4
 _REFERENCES = {
     "charge": "charge",

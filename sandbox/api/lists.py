@@ -10,8 +10,6 @@ from sandbox.errors import invalid, missing
 from sandbox.kinds import Kind
 from sandbox.store import Key, Shelf, View, values_of
 
-__all__ = ["Cursor", "answer", "of_kind", "of_members", "read_cursor", "walk"]
-
 _ENDLESS = 1 << 62
 
 

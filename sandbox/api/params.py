@@ -5,8 +5,6 @@ from urllib.parse import parse_qsl
 
 from sandbox.errors import invalid
 
-__all__ = ["Params", "decode"]
-
 
 def decode(text: str) -> dict[str, Any]:
     """A form (`a[b]=c`, `a[]=x`, `a[0][b]=x`) as nested dicts; an index is a key like any other."""

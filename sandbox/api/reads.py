@@ -8,8 +8,6 @@ from sandbox.errors import StripeError, invalid, missing
 from sandbox.events import snapshot, thin
 from sandbox.kinds import BY_PATH, Kind
 
-__all__ = ["add_to"]
-
 _ENDED = ("canceled", "incomplete_expired")
 _TOO_MANY_TYPES = 20
 _NEVER_MADE = {

@@ -6,8 +6,6 @@ from sandbox import catalog, customers
 from sandbox.api.call import Call, Routes
 from sandbox.errors import invalid
 
-__all__ = ["add_to"]
-
 
 def add_to(routes: Routes) -> None:
     """Take the operations in."""

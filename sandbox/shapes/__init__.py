@@ -6,8 +6,6 @@ from sandbox.errors import invalid
 from sandbox.shapes import endive, legacy
 from sandbox.store import Record, View
 
-__all__ = ["CURRENT", "LEGACY", "Shape", "shape_of"]
-
 CURRENT = "2026-10-28.endive"
 LEGACY = "2024-06-20"
 _BIG_BREAK = "2025-03-31"

@@ -5,8 +5,6 @@ Field sets are those of API 2026-10-28.endive. Blanks are shared and never chang
 
 from typing import Any
 
-__all__ = ["BLANKS", "LINE", "PLAN", "SUBSCRIPTION_ITEM"]
-
 _NO_ADDRESS = {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None}
 
 _PRODUCT: dict[str, Any] = {

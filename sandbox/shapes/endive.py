@@ -9,8 +9,6 @@ from typing import Any
 from sandbox.shapes.blanks import BLANKS, LINE, PLAN, SUBSCRIPTION_ITEM
 from sandbox.store import Record, View
 
-__all__ = ["EMBEDDED", "embedded_list", "line", "plan_of", "render", "subscription_item"]
-
 EMBEDDED = 10
 """How many members a list inside an object shows; the rest is asked for."""
 

@@ -6,8 +6,6 @@ from typing import Any
 from sandbox.shapes import endive
 from sandbox.store import Record, View
 
-__all__ = ["line", "render", "subscription_item"]
-
 _LATER: dict[str, tuple[str, ...]] = {
     "product": ("tax_details",),
     "customer": ("business_name", "customer_account", "individual_name"),

@@ -8,8 +8,6 @@ from sandbox.errors import invalid
 from sandbox.stories import shop
 from sandbox.stories.telling import story
 
-__all__ = ["change_quantity", "delete_customer", "delete_product", "pause", "recreate", "resume", "touch"]
-
 
 @story
 def pause(

@@ -10,8 +10,6 @@ from sandbox.account import Account
 from sandbox.checkout import line_item_id
 from sandbox.store import Record
 
-__all__ = ["clawbacks", "customers_of", "grants", "of_members", "of_user", "subscriptions_of"]
-
 _ENTITLED = ("active", "trialing", "past_due")
 _STATUS = {
     "active": "ACTIVE",

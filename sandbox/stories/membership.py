@@ -8,8 +8,6 @@ from sandbox.errors import invalid
 from sandbox.stories import shop
 from sandbox.stories.telling import story
 
-__all__ = ["cancel", "renewal", "sign_up", "upgrade"]
-
 
 @story
 def sign_up(

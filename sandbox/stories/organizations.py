@@ -6,8 +6,6 @@ from sandbox.account import Account
 from sandbox.stories import membership, shop
 from sandbox.stories.telling import story
 
-__all__ = ["assign", "team"]
-
 
 @story
 def team(

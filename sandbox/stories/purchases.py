@@ -9,18 +9,6 @@ from sandbox.stories import shop
 from sandbox.stories.membership import sign_up
 from sandbox.stories.telling import story
 
-__all__ = [
-    "complete_checkout",
-    "many_items",
-    "many_lines",
-    "several_customers",
-    "several_subscriptions",
-    "token_pack",
-    "trial",
-    "yearly",
-    "zero_invoice",
-]
-
 
 @story
 def trial(account: Account, *, user_id: str, price: str = "pro_monthly", days: int = 14) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from sandbox.errors import invalid
 from sandbox.store import Record
 from sandbox.stories import expected
 
-__all__ = ["customer_of", "live_subscription", "made", "price_named", "user_of", "wait_until"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Ware:

@@ -10,8 +10,6 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.stories import expected
 
-__all__ = ["STORIES", "Story", "describe", "play", "story"]
-
 Story = Callable[..., dict[str, Any]]
 STORIES: dict[str, Story] = {}
 

@@ -9,8 +9,6 @@ from sandbox.store import Record
 from sandbox.stories import expected, shop
 from sandbox.stories.telling import story
 
-__all__ = ["dispute", "incomplete", "past_due", "recovery", "refund", "refund_failed", "unpaid"]
-
 _DAY = 24 * 3600
 _RETRIES = 3
 

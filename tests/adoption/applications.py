@@ -2,8 +2,6 @@
 
 from schema.names import Names
 
-__all__ = ["BY_HAND", "DRIZZLE", "DRIZZLE_NAMES", "PRISMA", "PRISMA_NAMES"]
-
 # drizzle-orm with the tables of @auth/drizzle-adapter's documentation, and a role of the application's own.
 DRIZZLE = """
     create type role as enum ('USER', 'PREMIUM', 'MODERATOR');

@@ -2,8 +2,6 @@
 
 import psycopg
 
-__all__ = ["everything"]
-
 _RELATIONS = """
     select 'table ' || n.nspname || '.' || c.relname || coalesce(' -- ' || obj_description(c.oid), '')
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace

@@ -2,8 +2,6 @@
 
 from schema.names import Names, public_tables
 
-__all__ = ["EVERYTHING_ELSE"]
-
 
 def _camel(name: str) -> str:
     first, *rest = name.split("_")

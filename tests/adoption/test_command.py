@@ -169,7 +169,7 @@ def test_with_membership_off_a_migration_leaves_public_alone(application: New, r
 
     assert (migrated.returncode, again.returncode, status.returncode) == (0, 0, 0), migrated.stderr
     assert everything(app.database, "public") == before
-    assert "off: the mirror is kept alone" in doctor.stdout
+    assert "off: only the mirror is kept" in doctor.stdout
     assert "MEMBERSHIP=off" in refused.stderr
     assert "db adopt --apply" in back_on.stderr
     assert "FAIL  membership" in ill.stdout

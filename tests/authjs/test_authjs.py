@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import schema
+import schema.tables
 from migrations import drizzle
 
 pytestmark = pytest.mark.system
@@ -67,7 +67,7 @@ def application(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("authjs")
     for name in ("package.json", "tsconfig.json", "application.ts"):
         shutil.copy(HERE / name, folder)
-    (folder / "tables.ts").write_text(drizzle.render(schema.Base))
+    (folder / "tables.ts").write_text(drizzle.render(schema.tables.Base))
     (folder / "node_modules").symlink_to(modules)
     compiled = subprocess.run(
         ["node", str(modules / "typescript/bin/tsc"), "--project", str(folder)],

@@ -117,7 +117,10 @@ def test_doctor_misses_the_backup_that_the_clock_should_have_made(run: Run, conn
     made = run("doctor", **clock)
 
     assert missing.returncode == 1
-    assert "none was made yet: does a worker run for the queue `backfill`, where BACKUP_DIR is?" in missing.stdout
+    assert (
+        "none has been made yet: does a worker that serves the queue `backfill` run where BACKUP_DIR is?"
+        in missing.stdout
+    )
     assert made.returncode == 0, made.stdout
 
 

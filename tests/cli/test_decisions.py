@@ -54,11 +54,11 @@ def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.C
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["jenny"], "either --role"),
+        (["jenny"], "use exactly one of --role"),
         (["jenny", "--role", "ADMIN"], "neither USER nor PREMIUM"),
-        (["jenny", "--role", "PREMIUM", "--lift"], "either --role"),
+        (["jenny", "--role", "PREMIUM", "--lift"], "use exactly one of --role"),
         (["jenny", "--role", "PREMIUM", "--until", "soon"], "neither a date"),
-        (["jenny", "--role", "PREMIUM", "--until", "2020-01-01"], "is over already"),
+        (["jenny", "--role", "PREMIUM", "--until", "2020-01-01"], "is in the past"),
         (["nobody", "--role", "PREMIUM"], "there is no user nobody"),
         (["jenny", "--lift"], "jenny has no override"),
     ],

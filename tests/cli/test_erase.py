@@ -33,7 +33,7 @@ def test_it_is_refused_while_a_subscription_has_not_ended(run: Run, conn: psycop
     refused = run("erase", "jenny", "--yes")
 
     assert refused.returncode == 1
-    assert "sub_1 (active). Cancel it in Stripe first, or say --even-if-subscribed" in refused.stderr
+    assert "sub_1 (active). Cancel it in Stripe first, or use --even-if-subscribed" in refused.stderr
     assert conn.execute("select email from users").fetchone() == ("jenny@example.com",)
     assert run("erase", "jenny", "--yes", "--even-if-subscribed").returncode == 0
     assert conn.execute("select email, name, role::text from users").fetchone() == (None, None, "PREMIUM")
@@ -47,7 +47,7 @@ def test_it_says_what_it_will_do_and_does_nothing_where_nobody_can_be_asked(run:
     assert asked.returncode == 1
     assert "stripe.invoices" in asked.stdout
     assert "have the same e-mail: cus_other" in asked.stdout
-    assert "nothing was done: say --yes" in asked.stderr
+    assert "nothing was changed: use --yes" in asked.stderr
     plan = json.loads(shown.stdout)
     assert plan["rows"]["stripe.customers"] == 2
     assert plan["customers"] == ["cus_jenny"]
@@ -64,7 +64,7 @@ def test_it_says_what_it_did_and_what_is_left_to_do_in_stripe(run: Run, conn: ps
     said = json.loads(done.stdout)
     assert said["changed"]["stripe.customers"] == 2
     assert said["changed"]["users"] == 1
-    assert "Data redaction" in said["mend_in_stripe"]
+    assert "Data redaction" in said["remaining"]
     assert [(row["object"], row["id"], row["swept_at"] is None) for row in json.loads(listed.stdout)] == [
         ("user", "jenny", False),
         ("customer", "cus_jenny", False),

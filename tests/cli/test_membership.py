@@ -179,7 +179,7 @@ def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Comm
     assert "Users computed: 1, changed: 1 (user_1)." in done.stdout
     assert (rows(conn)["user_1"][0], rows(conn)["user_2"][0]) == ("PREMIUM", "USER")
     assert (refused.returncode, unknown.returncode) == (1, 1)
-    assert "stranger: no customer is linked" in refused.stderr
+    assert "stranger: no linked customer" in refused.stderr
     assert "no user who" in unknown.stderr
 
 

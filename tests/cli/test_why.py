@@ -122,7 +122,7 @@ def test_a_row_edited_by_hand_is_told_and_the_command_that_is_named_mends_it(
     mended = run(*found["mend"].split()[1:])
 
     assert found["differs"] == {"role": {"old": "USER", "new": "PREMIUM"}}
-    assert "The row is not what the facts give: role USER -> PREMIUM" in spoken
+    assert "The stored row differs from what the facts give: role USER -> PREMIUM" in spoken
     assert mended.returncode == 0, mended.stderr
     assert (why(run, "jenny")["differs"], why(run, "jenny")["mend"]) == ({}, None)
 
@@ -191,7 +191,7 @@ def test_a_computation_that_waits_is_told(run: Run, conn: psycopg.Connection) ->
 
     assert not before
     assert why(run, "jenny")["is_waiting"]
-    assert "A computation is due already" in run("why", "jenny").stdout
+    assert "The user is waiting to be recomputed" in run("why", "jenny").stdout
 
 
 def test_nobody_is_a_clear_error(run: Run) -> None:

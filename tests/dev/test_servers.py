@@ -16,7 +16,8 @@ import psycopg
 import pytest
 import redis
 
-from worker.dev.servers import Postgres, ServerError, start_postgres, start_valkey
+from worker.dev.installs import ServerError
+from worker.dev.servers import Postgres, start_postgres, start_valkey
 
 _QUICK = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "10"}
 _ROOT = Path(__file__).parent.parent.parent

@@ -9,21 +9,6 @@ from hypothesis import strategies as st
 from worker.mirror.version import DELETED_HASH, Snapshot, Traits, Version, decide, take
 from worker.stripe_api.event import CREATED, DELETED, UPDATED
 
-__all__ = [
-    "GONE_FOR_GOOD",
-    "LAW",
-    "REBORN",
-    "THE_LAW",
-    "UNASKABLE",
-    "History",
-    "after",
-    "histories",
-    "row",
-    "rows",
-    "seen",
-    "snapshots",
-]
-
 # Machines that run tests are slow now and then: a law is about truth, not about time.
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # For the promise that everything else rests on.

@@ -16,8 +16,6 @@ from worker.mirror.fold import Key, Observation, fold, traits_of
 from worker.mirror.version import DELETED_HASH, Snapshot, Version, settle
 from worker.stripe_api.event import CREATED, DELETED, UPDATED
 
-__all__ = ["MADE_ONCE", "REBORN", "WEATHERS", "End", "Mirror", "Story", "Weather", "answered", "live", "shown", "tell"]
-
 MADE_ONCE = Key("customers", "customer", "cus_1", "")
 REBORN = Key("products", "product", "prod_1", "")
 

@@ -13,7 +13,7 @@ import pytest
 from psycopg import errors
 
 from tests.processes import eventually
-from worker.cli.connections import Budget, findings
+from worker.cli.doctor.connections import Budget, findings
 from worker.config import address
 from worker.config import settings as config
 from worker.config.settings import ConfigError, Pooler, Settings
@@ -146,10 +146,10 @@ def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> Non
     said = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
     assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * 4 + 3
-    assert "WEB_CONCURRENCY" in Budget(settings=said, webs=2, workers=3).mend
-    assert "WORKER_CONCURRENCY" in Budget(settings=said, webs=2, workers=30).mend
+    assert "WEB_CONCURRENCY" in Budget(settings=said, webs=2, workers=3).fix
+    assert "WORKER_CONCURRENCY" in Budget(settings=said, webs=2, workers=30).fix
     one = said.model_copy(update={"web_concurrency": 1})
-    assert "DATABASE_POOL_SIZE" in Budget(settings=one, webs=2, workers=1).mend
+    assert "DATABASE_POOL_SIZE" in Budget(settings=one, webs=2, workers=1).fix
 
 
 def test_doctor_compares_what_all_may_open_with_what_is_free(settings: Settings) -> None:
@@ -241,8 +241,8 @@ def test_verify_full_knows_the_server_and_refuses_a_stranger(settings: Settings,
             return next((ok, told) for what, ok, told in found if what == "encryption")
 
     good, bad = (f"{url}?sslrootcert={home}/{name}.crt" for name in ("authority", "stranger"))
-    assert "who it says" in encryption(database_url=good, database_sslmode="verify-full")[1]
-    assert "takes anybody" in encryption(database_url=url, database_sslmode="require")[1]
+    assert "identity is verified" in encryption(database_url=good, database_sslmode="verify-full")[1]
+    assert "does not verify" in encryption(database_url=url, database_sslmode="require")[1]
     for refused in (bad, good.replace("localhost", "127.0.0.1")):
         with pytest.raises(psycopg.OperationalError, match=r"certificate"):
             encryption(database_url=refused, database_sslmode="verify-full")

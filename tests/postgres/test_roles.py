@@ -12,9 +12,9 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 import migrations
-import schema
+import schema.tables
 from schema.roles import DAEMONS_COLUMNS, statements
-from worker.cli.connections import TIMEOUTS
+from worker.cli.doctor.connections import TIMEOUTS
 
 _numbers = itertools.count()
 
@@ -102,7 +102,7 @@ def test_an_empty_database_is_prepared_migrated_by_its_owner_and_used(empty_data
 
 def test_the_worker_writes_every_row_and_changes_no_table(roles: Roles) -> None:
     with roles.connect(roles.worker) as conn:
-        for table in schema.metadata.sorted_tables:
+        for table in schema.tables.metadata.sorted_tables:
             assert not refused(conn, f"select from {table.fullname} for update", f"delete from {table.fullname}")
 
         assert (

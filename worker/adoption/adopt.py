@@ -21,8 +21,6 @@ from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import Product, User
 from worker.membership.store import load_facts, save
 
-__all__ = ["Adopted", "NotAdoptable", "Report", "Settled", "adopt", "look", "settle"]
-
 
 class NotAdoptable(Permanent):
     """The database has something that conflicts with what we need."""

@@ -8,26 +8,12 @@ import psycopg
 from psycopg.rows import dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
+from schema import NAMES_SCHEMA
 from schema.functions import FUNCTIONS
-from schema.names import RECORD, SCHEMA, Names, quoted
+from schema.names import RECORD, Names, quoted
 from worker.adoption.rules.findings import Column, Finding, ForeignKey, Found, Index, Relation
 from worker.membership.store import catalogue
 from worker.postgres import inventory
-
-__all__ = [
-    "ADOPTED",
-    "add",
-    "adopted",
-    "count",
-    "follow_the_mirror",
-    "held",
-    "holders",
-    "is_read_since",
-    "keep_roles",
-    "look",
-    "record",
-    "resolves",
-]
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
@@ -118,10 +104,10 @@ def look(conn: Connection) -> Found:
         enums={row["name"]: tuple(row["labels"]) for row in _rows(conn, _ENUMS)},
         functions=frozenset(name for name in FUNCTIONS if count(conn, _function(name))),
         foreign_schemas=frozenset(
-            row["nspname"] for row in (_rows(conn, _FOREIGN, (SCHEMA,)) if revision is None else ())
+            row["nspname"] for row in (_rows(conn, _FOREIGN, (NAMES_SCHEMA,)) if revision is None else ())
         ),
         revision=revision,
-        aside=dict(conn.execute(_ASIDE, {"schema": SCHEMA}).fetchall()),
+        aside=dict(conn.execute(_ASIDE, {"schema": NAMES_SCHEMA}).fetchall()),
         names=None if (said := adopted(conn)) is None else Names.recorded(said),
     )
 

@@ -16,8 +16,6 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.backup.folder import BackupError
 
-__all__ = ["ARCHIVE_SECONDS", "archive_command", "await_archived", "lacking", "restore_command", "set_up"]
-
 # A quiet database's last changes are archived after so long: what a lost disk can cost.
 ARCHIVE_SECONDS = 60
 _WAIT_SECONDS = 120

@@ -14,8 +14,6 @@ from worker.backup.policy import Kind
 from worker.backup.take import DATA, DUMP
 from worker.config.settings import Settings
 
-__all__ = ["Checked", "check", "major"]
-
 # What PostgreSQL's manifest leaves out, because it is written after it, or checked in another way.
 _UNLISTED = ("backup_manifest", "pg_wal/")
 

@@ -22,23 +22,6 @@ from worker.backup.wal import Span
 from worker.config.errors import Permanent
 from worker.config.settings import Settings
 
-__all__ = [
-    "Backup",
-    "BackupError",
-    "File",
-    "Manifest",
-    "Physical",
-    "faults",
-    "folder",
-    "found",
-    "making",
-    "now",
-    "sum_of",
-    "summary",
-    "wal_folder",
-    "write_manifest",
-]
-
 MANIFEST = "manifest.json"
 _MAKING = ".making-"
 _CHUNK = 1 << 20

@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-__all__ = ["Keep", "Kind", "Name", "Times", "kept", "last_due", "newest"]
-
 YOUNG = timedelta(days=1)
 # A schedule such as the 29th of February is due once in so many days at the latest.
 _LONGEST_DAYS = 8 * 366

@@ -17,8 +17,6 @@ from worker.backup.policy import Kind
 from worker.backup.take import DATA
 from worker.config.settings import Settings
 
-__all__ = ["Recovery", "choose", "prepare", "read_time"]
-
 LATEST = "latest"
 
 

@@ -10,8 +10,6 @@ from worker.backup.policy import Kind, newest
 from worker.backup.take import DUMP
 from worker.config.settings import Settings
 
-__all__ = ["choose", "contents", "missing_roles", "restore"]
-
 
 def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
     """The backup of that name, else the environment's newest; raises BackupError where there is none."""

@@ -15,8 +15,6 @@ from worker.config.settings import Settings
 from worker.observe import log
 from worker.postgres import runs
 
-__all__ = ["JOB", "missed", "tick", "times", "wanted"]
-
 _log = log.get("backup")
 
 JOB = "backup"

@@ -20,8 +20,6 @@ from worker.observe import log
 from worker.postgres import inventory
 from worker.postgres.pool import connection_arguments
 
-__all__ = ["Removed", "connect", "logical", "physical", "thin_out"]
-
 _log = log.get("backup")
 
 DUMP, DATA = "database.dump", "data"

@@ -20,8 +20,6 @@ from psycopg.pq import Conninfo
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
 
-__all__ = ["ToolFailed", "ToolMissing", "environment", "find", "major_of", "run", "url"]
-
 # How often a tool that runs is looked at, and `alive` told.
 _LOOK_SECONDS = 1.0
 _SAID_CHARACTERS = 2000

@@ -4,18 +4,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = [
-    "Span",
-    "chain_end",
-    "is_ancestor",
-    "is_segment",
-    "obsolete",
-    "position",
-    "read_history",
-    "segment",
-    "timelines",
-]
-
 _ARCHIVED = re.compile(r"([0-9A-F]{24})(\.partial|\.[0-9A-F]{8}\.backup)?\.gz")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history\.gz")
 

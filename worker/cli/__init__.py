@@ -1,5 +1,5 @@
-"""`stripe-sync`: what operators run. Each command is one call into a job or the store."""
+"""`stripe-sync`, the operators' command line.
 
-from worker.cli.main import main
-
-__all__ = ["main"]
+A command's options and help live in the file named after its group: `status.py` and `events.py`, or `commands.py` in a
+folder. These files import nothing heavy, so that `--help` answers at once; a command imports its work when it runs.
+"""

@@ -1,19 +1,14 @@
-"""`stripe-sync events`: what lies in the inbox, and what a person does about what is parked."""
+"""`stripe-sync events`: look at the inbox; replay or discard parked events."""
 
 import json
 from typing import Annotated
 
 import typer
-from psycopg.rows import dict_row
 
+from worker.cli.options import Json
 from worker.cli.output import fail, say, say_json, say_table
-from worker.config import settings
-from worker.inbox import store as inbox
-from worker.postgres.pool import connect
 
-__all__ = ["app"]
-
-app = typer.Typer(help="Look at the inbox; replay or discard what is parked.", no_args_is_help=True)
+app = typer.Typer(name="events", help="List and show events; replay or discard parked ones.", no_args_is_help=True)
 
 _COLUMNS = ("id", "type", "object_id", "status", "outcome", "attempts", "created", "last_error")
 
@@ -21,23 +16,16 @@ _COLUMNS = ("id", "type", "object_id", "status", "outcome", "attempts", "created
 @app.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="pending, done or parked.")] = None,
-    object_id: Annotated[str | None, typer.Option("--object", help="Events of this object alone.")] = None,
+    object_id: Annotated[str | None, typer.Option("--object", help="Only events of this object.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """The newest events, without their bodies."""
-    with connect(settings.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            """
-            select id, type, object_id, status, outcome, attempts, created, last_error
-            from sync.events
-            where (%(status)s::text is null or status = %(status)s)
-                and (%(object_id)s::text is null or object_id = %(object_id)s)
-            order by created desc, id
-            limit %(limit)s
-            """,
-            {"status": status, "object_id": object_id, "limit": limit},
-        ).fetchall()
+    """List the newest events, without their bodies."""
+    from worker.cli import database
+    from worker.inbox import browse
+
+    with database.connect(application="events") as conn:
+        rows = browse.newest(conn, status=status, object_id=object_id, limit=limit)
     if as_json:
         say_json(rows)
     else:
@@ -46,9 +34,12 @@ def list_(
 
 @app.command()
 def show(event_id: str) -> None:
-    """One event, whole, as JSON: its row and the body as Stripe sent it (which may hold personal data)."""
-    with connect(settings.load(), application="events") as conn, conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute("select * from sync.events where id = %s", (event_id,)).fetchone()
+    """Show one event as JSON: its row, and the body as Stripe sent it (which may hold personal data)."""
+    from worker.cli import database
+    from worker.inbox import browse
+
+    with database.connect(application="events") as conn:
+        row = browse.one(conn, event_id)
     if row is None:
         fail(f"there is no event {event_id} in the inbox")
     say_json({**row, "body": json.loads(row["body"])})
@@ -57,18 +48,24 @@ def show(event_id: str) -> None:
 @app.command()
 def replay(
     event_ids: Annotated[list[str] | None, typer.Argument()] = None,
-    parked: Annotated[bool, typer.Option("--parked", help="All that is parked.")] = False,
+    parked: Annotated[bool, typer.Option("--parked", help="Every parked event.")] = False,
 ) -> None:
-    """Make events due again; to apply one twice changes nothing. The beat wakes a worker within seconds."""
+    """Make events due again. Applying one twice changes nothing; a worker starts within seconds."""
+    from worker.cli import database
+    from worker.inbox import store
+
     if not event_ids and not parked:
-        fail("name the events, or say --parked")
-    with connect(settings.load(), application="events") as conn:
-        ids = list(event_ids or []) + (inbox.parked_ids(conn) if parked else [])
-        say(f"{inbox.replay(conn, ids)} events are due again.")
+        fail("name the events, or use --parked")
+    with database.connect(application="events") as conn:
+        ids = list(event_ids or []) + (store.parked_ids(conn) if parked else [])
+        say(f"{store.replay(conn, ids)} events are due again.")
 
 
 @app.command()
 def discard(event_ids: list[str]) -> None:
-    """Give parked events up: they are done, with the outcome `discarded`, and can still be replayed."""
-    with connect(settings.load(), application="events") as conn:
-        say(f"{inbox.discard(conn, event_ids)} events are discarded.")
+    """Give up parked events. They are done, with the outcome `discarded`, and can still be replayed."""
+    from worker.cli import database
+    from worker.inbox import store
+
+    with database.connect(application="events") as conn:
+        say(f"{store.discard(conn, event_ids)} events are discarded.")

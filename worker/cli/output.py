@@ -1,38 +1,79 @@
-"""How commands speak: tables and sentences for people, JSON for programs, errors in one line."""
+"""Print tables and sentences for people, JSON for programs, and errors in one line.
+
+Everything that a customer, a user or Stripe wrote passes `visible` before it reaches a terminal: markup is never
+interpreted, and a control character is shown instead of obeyed.
+"""
 
 import json
+import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-__all__ = ["fail", "say", "say_json", "say_table"]
-
-# A pipe has no width of its own: a table there is as wide as it wants to be.
-_console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 240)
-_errors = Console(stderr=True, soft_wrap=True, highlight=False)
+# The width of a listing where neither COLUMNS nor a terminal gives one.
+_WIDTH = 120
 
 
-def say(sentence: str) -> None:
-    _console.print(sentence, highlight=False, markup=False)
+def visible(text: str) -> str:
+    r"""The text with every character that a terminal acts upon, or that hides or reorders others, as its escape (\x1b)."""
+    return "".join(_escaped(character) for character in text)
+
+
+def say(text: str) -> None:
+    """Print a sentence, or several lines."""
+    sys.stdout.write("\n".join(map(visible, text.split("\n"))) + "\n")
 
 
 def say_json(value: Any) -> None:
+    """Print a value as JSON; json escapes control characters by itself."""
     json.dump(value, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    """Print rows as a table no wider than the terminal; long cells are folded."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
-    _console.print(table)
+        table.add_row(*(Text(_cell(row[column])) for column in columns))
+    Console(width=_width()).print(table)
 
 
 def fail(message: str) -> NoReturn:
-    """End the command: what is wrong and what mends it, and exit code 1."""
-    _errors.print(f"stripe-sync: {message}", markup=False)
+    """End the command with exit code 1. The message says what is wrong and how to fix it."""
+    sys.stderr.write(f"stripe-sync: {chr(10).join(map(visible, message.split(chr(10))))}\n")
     raise typer.Exit(1)
+
+
+def _escaped(character: str) -> str:
+    # Cc, Cf, Cs, Zl and Zp: control and format characters (bidi marks among them), surrogates, line separators.
+    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return visible(f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value))
+
+
+def _width() -> int:
+    if os.environ.get("COLUMNS", "").isdigit():
+        return int(os.environ["COLUMNS"])
+    for descriptor in (1, 2, 0):
+        try:
+            return os.get_terminal_size(descriptor).columns
+        except OSError:
+            continue
+    return _WIDTH

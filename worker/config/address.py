@@ -8,8 +8,6 @@ import ipaddress
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-__all__ = ["PLAIN", "is_local", "sslmode"]
-
 # Modes in which a server, or whoever stands between, may answer in plain text.
 PLAIN = frozenset({"disable", "allow", "prefer"})
 

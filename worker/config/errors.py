@@ -1,7 +1,5 @@
 """Errors by what is to be done about them: `Temporary` is tried again, `Permanent` is parked for a person."""
 
-__all__ = ["Permanent", "SyncError", "Temporary"]
-
 
 class SyncError(Exception):
     """Something went wrong that the daemon knows of. The docstring of a subclass is its default message."""

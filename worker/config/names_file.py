@@ -14,8 +14,6 @@ from typing import Any
 
 from schema.names import Names, public_tables
 
-__all__ = ["names", "read"]
-
 # What Postgres keeps of an identifier.
 _LONGEST_NAME = 63
 

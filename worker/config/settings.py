@@ -2,17 +2,17 @@
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from schema.names import Names
-from worker.config import address, names_file
+from worker.config import address
 from worker.config.errors import Permanent
 
-__all__ = ["AppEnv", "ConfigError", "LogFormat", "Pooler", "Settings", "TokenPolicy", "load"]
+if TYPE_CHECKING:
+    from schema.names import Names
 
 
 class AppEnv(enum.StrEnum):
@@ -107,6 +107,14 @@ def _schedule(value: str) -> str:
     return line
 
 
+def _names(path: object) -> object:
+    if path is None:
+        return None
+    from worker.config import names_file  # needs the tables, which most processes never load
+
+    return names_file.read(path)
+
+
 class Settings(BaseSettings):
     """What the environment says. Times are in seconds unless the name says days."""
 
@@ -160,7 +168,7 @@ class Settings(BaseSettings):
     # Off: the mirror alone, and nothing of `public` is read or written.
     membership: bool = True
     # A file with the application's names for the tables and columns that we know; `stripe-sync db adopt` reads it.
-    stripe_sync_config: Annotated[Names, NoDecode, BeforeValidator(names_file.read)] = Names()
+    stripe_sync_config: Annotated[Any, NoDecode, BeforeValidator(_names)] = None
 
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     token_policy: TokenPolicy = TokenPolicy.RESET
@@ -207,6 +215,13 @@ class Settings(BaseSettings):
                     "is your own, DATABASE_ALLOW_PLAIN=true"
                 )
         return self
+
+    @property
+    def names(self) -> "Names":
+        """The application's names for our tables, from STRIPE_SYNC_CONFIG."""
+        from schema.names import Names
+
+        return self.stripe_sync_config or Names()
 
     @property
     def owner_url(self) -> str:

@@ -5,8 +5,6 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT", "VERSIONS", "Install", "ServerError", "find", "package"]
-
 DEFAULT = "18"
 # What the tests' matrix wants, and where each is to be had.
 VERSIONS = {

@@ -32,8 +32,6 @@ from psycopg import sql
 from worker.dev import installs
 from worker.dev.installs import Install, ServerError, package
 
-__all__ = ["Postgres", "ServerError", "Valkey", "free_port", "start_postgres", "start_valkey"]
-
 START_SECONDS, STOP_SECONDS = 30, 15
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1

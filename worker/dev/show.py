@@ -12,8 +12,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-__all__ = ["main"]
-
 USER, EMAIL, NAME = "demo", "demo@example.com", "Demo User"
 READY_SECONDS, STORY_SECONDS = 60, 30
 

@@ -16,8 +16,6 @@ from honcho.printer import Printer
 from worker.config.errors import Permanent
 from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
 
-__all__ = ["Setup", "run", "setup"]
-
 _ROOT = Path(__file__).parent.parent.parent
 _DATABASE = "stripe_sync"
 # Where the embedded servers listen unless somebody else does; a stable address is handier for people's tools.

@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import psycopg
 
-__all__ = ["BLOCKS", "blocks", "bookkeeping", "events"]
-
 BLOCKS = 1000  # of 8 KiB; the bodies lie elsewhere
 RUNS_KEPT_DAYS = 90
 DRIFT_KEPT_DAYS = 90

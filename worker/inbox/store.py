@@ -10,29 +10,6 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from worker.stripe_api.envelope import Envelope
 
-__all__ = [
-    "INSERT",
-    "Leased",
-    "backlog",
-    "count_due",
-    "discard",
-    "insert_parameters",
-    "is_stored",
-    "lease",
-    "listening_since",
-    "mark_done",
-    "missing",
-    "newest_bursts",
-    "park",
-    "park_killers",
-    "parked_ids",
-    "release",
-    "replace_bodies",
-    "replay",
-    "retry",
-    "store",
-]
-
 SUSPICIOUS_ATTEMPTS = 3
 
 

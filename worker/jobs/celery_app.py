@@ -12,26 +12,6 @@ from celery.schedules import crontab
 
 from worker.config.settings import Settings
 
-__all__ = [
-    "AUDIT",
-    "BACKFILL",
-    "BACKUP",
-    "CATCH_UP",
-    "DRAIN",
-    "EVENTS",
-    "FETCH",
-    "PERIODIC",
-    "PRODUCT_REFRESH",
-    "RECONCILE",
-    "RECONCILE_SHARD",
-    "RETENTION",
-    "RETENTION_SECONDS",
-    "SYNC_USER",
-    "WAKE",
-    "make",
-    "schedule",
-]
-
 EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
 
 DRAIN = "stripe_sync.drain"

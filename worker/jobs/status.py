@@ -9,8 +9,6 @@ from worker.inbox import store as inbox
 from worker.mirror import store as mirror
 from worker.postgres import cursors
 
-__all__ = ["JOBS", "alive", "beat", "gauges", "status"]
-
 ALIVE_SECONDS = 90
 JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "retention", "backup")
 

@@ -31,8 +31,6 @@ from worker.stripe_api.client import Stripe
 from worker.writers import audit, catch_up, reconcile, refetch, refresh_catalogue, retention
 from worker.writers.apply import Applier, compute_waiting
 
-__all__ = ["applier_of", "policy_of", "register", "slot_of"]
-
 _log = log.get("worker")
 
 OUTAGE_SECONDS = 60

@@ -11,8 +11,6 @@ from kombu.exceptions import OperationalError
 from worker.jobs.celery_app import DRAIN, EVENTS
 from worker.observe import log, metrics
 
-__all__ = ["Waker", "publish_drain", "queue_client"]
-
 _log = log.get("wake")
 
 GAP_SECONDS = 0.02

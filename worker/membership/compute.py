@@ -15,8 +15,6 @@ from worker.observe import log
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 
-__all__ = ["compute", "compute_due", "compute_each", "policy_of", "recompute", "sweep_expired", "users_behind"]
-
 _log = log.get("membership")
 
 NOT_COMPUTED_PAUSE = timedelta(hours=1)

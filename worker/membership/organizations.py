@@ -17,8 +17,6 @@ from worker.mirror.fold import Key, Outcome
 from worker.mirror.registry import TYPES
 from worker.observe import log
 
-__all__ = ["compute_waiting", "offered_before", "request"]
-
 _log = log.get("organizations")
 
 # Events wait behind this where an application keeps a user locked. It is less than Postgres waits before it looks for a

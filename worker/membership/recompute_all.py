@@ -23,8 +23,6 @@ from worker.observe import log
 from worker.postgres import cursors, plans, runs
 from worker.postgres.pool import outlive, snapshot
 
-__all__ = ["BATCH", "CURSOR", "JOB", "Planned", "Progress", "SomebodyElse", "apply", "concerned", "plan"]
-
 _log = log.get("membership")
 
 JOB, CURSOR = "membership_apply", "membership apply"

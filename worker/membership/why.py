@@ -8,8 +8,6 @@ from worker.membership.rules.access import Policy
 from worker.membership.rules.explain import Explanation, explain
 from worker.membership.store import load_evidence, load_facts
 
-__all__ = ["why"]
-
 
 def why(conn: psycopg.Connection, user: str, policy: Policy, *, entries: int = 10) -> Explanation | None:
     """Why the user is what they are, None where there is no such user. Reads in the caller's transaction, and locks nobody."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import psycopg
 
-__all__ = ["Drift", "keep"]
-
 
 @dataclass(frozen=True, slots=True)
 class Drift:

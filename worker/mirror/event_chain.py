@@ -15,8 +15,6 @@ from worker.mirror.fold import Observation, Outcome
 from worker.mirror.version import AMBIGUITY_SECONDS, Version
 from worker.stripe_api.event import CREATED
 
-__all__ = ["LONGEST_SECONDS", "MOST_EVENTS", "PAUSE_SECONDS", "cluster", "end", "settle"]
-
 # Further apart than this, the later second is surely the later event. Clocks disagree by less; what AMBIGUITY_SECONDS has
 # more of is for how long a read may last.
 PAUSE_SECONDS = 6

@@ -20,8 +20,6 @@ from worker.mirror.version import (
 from worker.stripe_api.event import DELETED, UPDATED, Event
 from worker.stripe_api.json_paths import Json
 
-__all__ = ["Key", "Observation", "Outcome", "fold", "listed", "observe", "retrieved", "traits_of"]
-
 
 class Key(NamedTuple):
     """Which row of the mirror: the table, then what is unique in it. Rows are locked in the order of their keys."""

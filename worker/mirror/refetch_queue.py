@@ -12,22 +12,6 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES, object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 
-__all__ = [
-    "PAUSE_SECONDS",
-    "Ask",
-    "Wanted",
-    "any_wanted",
-    "count_due",
-    "done",
-    "is_answered",
-    "lease",
-    "put_off",
-    "refused",
-    "remember",
-    "want",
-    "want_forgotten",
-]
-
 # Bursts are over by then, and what is read then settles: replicas have it.
 PAUSE_SECONDS = 6
 LEASE_SECONDS = 30

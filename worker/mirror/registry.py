@@ -15,8 +15,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema import mirror
 from worker.stripe_api.json_paths import Json, Read, at, embedded, first_of_children
 
-__all__ = ["TYPES", "Children", "Column", "ObjectType", "is_preview", "object_type"]
-
 _KINDS = {
     Text: "text",
     BigInteger: "bigint",

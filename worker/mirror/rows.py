@@ -7,8 +7,6 @@ from typing import Any
 from worker.mirror.registry import Children, ObjectType, is_preview
 from worker.stripe_api.json_paths import Json, embedded, fit
 
-__all__ = ["Family", "families", "values"]
-
 
 @dataclass(frozen=True, slots=True)
 class Family:

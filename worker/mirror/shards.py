@@ -8,8 +8,6 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["Shard", "abandoned", "add", "finish", "release", "save", "take"]
-
 # Each page is a sign of life; who gives none for so long has died, and somebody else takes the shard.
 LEASE_SECONDS = 60
 

@@ -15,9 +15,6 @@ from worker.mirror.rows import Family, families, values
 from worker.mirror.version import DELETED_HASH, Version, content_hash
 from worker.stripe_api.json_paths import Json, canonical
 
-__all__ = ["Connection", "count", "count_unsettled", "doubt", "expected", "lock", "rewrite", "shard_bounds", "standing",
-           "type_of_table", "write"]  # fmt: skip
-
 Connection = psycopg.Connection
 
 # How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.

@@ -15,9 +15,6 @@ from typing import Any
 from worker.stripe_api.event import CREATED
 from worker.stripe_api.json_paths import Json, canonical
 
-__all__ = ["AMBIGUITY_SECONDS", "DELETED_HASH", "Snapshot", "Traits", "Verdict", "Version", "content_hash", "decide",
-           "put_back", "take"]  # fmt: skip
-
 AMBIGUITY_SECONDS = 7
 REPLICA_LAG_SECONDS = 5
 

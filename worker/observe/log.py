@@ -8,8 +8,6 @@ import structlog
 
 from worker.config.settings import AppEnv, LogFormat, Settings
 
-__all__ = ["configure", "get"]
-
 
 def configure(settings: Settings) -> None:
     """Send every log line, also those of libraries, to stderr in one format."""

@@ -7,20 +7,6 @@ import json
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
-__all__ = [
-    "ACCESS_ANSWERS",
-    "ACCESS_QUESTIONS",
-    "EVENTS_APPLIED",
-    "EVENTS_PUT_OFF",
-    "EVENTS_RECEIVED",
-    "EVENTS_REFUSED",
-    "FETCHES",
-    "STRIPE_RATE_WAIT_SECONDS",
-    "STRIPE_REQUESTS",
-    "WAKE_UPS",
-    "Unsaved",
-]
-
 EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered 200, by what they were", ["outcome"])
 EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Requests not stored, by the error's code", ["code"])
 EVENTS_APPLIED = Counter("stripe_sync_events_applied", "Events done, by what became of them", ["outcome"])

@@ -25,21 +25,8 @@ from worker.membership import compute
 from worker.observe import log, metrics
 from worker.on_access import sync_user
 from worker.on_access.freshness import Answer, Stored
-from worker.on_access.sync_user import NoSuchUser, NotTheirs
 from worker.postgres.pool import pool
 from worker.stripe_api.client import Stripe
-
-__all__ = [
-    "DEADLINE_SECONDS",
-    "MAX_AGE_SECONDS",
-    "Answer",
-    "Desk",
-    "NoSuchUser",
-    "NotTheirs",
-    "Question",
-    "access",
-    "sync",
-]
 
 _log = log.get("access")
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from schema.membership import MembershipStatus, UserRole
 
-__all__ = ["Answer", "Stored"]
-
 # Nobody wants older answers, and a time may be subtracted without leaving the calendar.
 _LONGEST_SECONDS = 3650 * 24 * 3600
 

@@ -11,21 +11,6 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from schema.membership import MembershipStatus, UserRole
 from worker.on_access.freshness import Stored
 
-__all__ = [
-    "Session",
-    "absent",
-    "claim",
-    "customers",
-    "finish",
-    "release",
-    "session",
-    "stored",
-    "unknown_products",
-    "unlinked",
-    "unpaid_invoices",
-    "verified_email",
-]
-
 Connection = psycopg.Connection
 
 # A user's customers: those that are linked, what the application wrote itself and the daemon has not met yet, and those

@@ -29,8 +29,6 @@ from worker.writers import refetch
 from worker.writers.list_pass import Listing, Tally, record_absent, record_page
 from worker.writers.record import record_answer
 
-__all__ = ["Connections", "NoSuchUser", "NotTheirs", "bring_up", "force", "stored"]
-
 _log = log.get("user_sync")
 
 # An answer that is older is not believed.

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import psycopg
 
-__all__ = ["CAUGHT_UP", "FETCHED", "add", "add_all", "read"]
-
 CAUGHT_UP = "events_caught_up"
 FETCHED = "objects_fetched"
 

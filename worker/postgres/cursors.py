@@ -6,8 +6,6 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["drop", "move", "read", "save"]
-
 
 def read(conn: psycopg.Connection, name: str) -> Any:
     """Where the job stands, as it saved it; None where it never ran."""

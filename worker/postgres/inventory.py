@@ -6,8 +6,6 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-__all__ = ["drop_ours", "invalid_indexes", "row_counts", "tables_in"]
-
 SCHEMAS = ("sync", "stripe")
 
 

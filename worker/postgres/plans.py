@@ -11,8 +11,6 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
-__all__ = ["KEPT", "AsyncCursor", "Cursor", "keep"]
-
 # For statements that find rows by their keys: planned once, and no table is read whole, so that a plan made while tables were
 # small is no bad one later. Elsewhere a statement is planned each time (`pool.session_settings`).
 KEPT = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}

@@ -10,25 +10,9 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from schema.names import SCHEMA
+from schema import NAMES_SCHEMA
 from worker.config.settings import Pooler, Settings
 from worker.postgres.plans import KEPT, AsyncCursor, Cursor
-
-__all__ = [
-    "OTHER_SCHEMA",
-    "READ_ONLY",
-    "UNAVAILABLE",
-    "async_pool",
-    "connect",
-    "connect_as_owner",
-    "connection_arguments",
-    "hint",
-    "outlive",
-    "owner_conninfo",
-    "pool",
-    "session_settings",
-    "snapshot",
-]
 
 T = TypeVar("T")
 
@@ -57,7 +41,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": str(int(settings.database_idle_in_transaction_timeout * 1000)),
         "timezone": "UTC",
         # Where an adopted database calls our tables otherwise, our names for them are in the first (`db adopt`).
-        "search_path": f"{SCHEMA},public",
+        "search_path": f"{NAMES_SCHEMA},public",
         # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
         # row at 50/s, p99 120 ms with kept plans, 39 ms without.
         "plan_cache_mode": "force_custom_plan",

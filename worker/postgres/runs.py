@@ -7,8 +7,6 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-__all__ = ["LOST_SECONDS", "claim", "fail", "finish", "is_cared_for", "is_claimed", "latest", "note", "seen"]
-
 # Who gives no sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
 _KEPT_PER_JOB = 500

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-__all__ = ["Room", "room", "session"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:

@@ -16,8 +16,6 @@ from worker.mirror.fold import Observation
 from worker.mirror.version import content_hash, put_back
 from worker.stripe_api.json_paths import Json, at, reference
 
-__all__ = ["blank", "blank_body", "blank_text", "blanked", "owners", "user_named"]
-
 # What the account sells is nobody's person; it is embedded in subscriptions and invoices, and stays as it is.
 _CATALOGUE = frozenset({"product", "price", "plan", "coupon", "tax_rate", "shipping_rate"})
 

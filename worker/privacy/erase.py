@@ -28,8 +28,6 @@ from worker.privacy.guard import concerned
 from worker.privacy.references import Listed
 from worker.stripe_api.event import NotAnEvent, read_event
 
-__all__ = ["Person", "erase", "look", "sweep", "sweep_parked"]
-
 _log = log.get("erasure")
 
 BATCH = 200

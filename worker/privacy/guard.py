@@ -9,8 +9,6 @@ from worker.privacy import store as privacy_store
 from worker.privacy.blanking import blanked, owners, user_named
 from worker.stripe_api.json_paths import Json
 
-__all__ = ["concerned", "honour"]
-
 
 def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Observation]:
     """The observations, blanked where they are, or belong to, somebody who was erased; these are listed as well then.

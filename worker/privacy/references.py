@@ -10,19 +10,6 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES
 
-__all__ = [
-    "BLOCKS",
-    "Listed",
-    "block_count",
-    "children_of",
-    "events_naming",
-    "events_of",
-    "mirrored",
-    "others_naming",
-    "paid_by_guests",
-    "parked",
-]  # fmt: skip
-
 Connection = psycopg.Connection
 # Type, id, account: as `sync.erased` lists it.
 Listed = tuple[str, str, str]

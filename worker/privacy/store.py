@@ -9,9 +9,6 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.membership.store import recompute_queue
 
-__all__ = ["USER", "add", "add_person", "among", "any_listed", "barrier", "blank_user", "customers_of", "guest_sessions", "hold",
-           "linked_otherwise", "listed", "live_subscriptions", "now", "swept", "unswept", "user_rows"]  # fmt: skip
-
 Connection = psycopg.Connection
 
 USER = "user"

@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["Envelope", "NotAnEvent", "read_envelope"]
-
 MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more than 2,700 bytes
 
 

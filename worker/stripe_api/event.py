@@ -9,8 +9,6 @@ import msgspec
 
 from worker.stripe_api.json_paths import Json
 
-__all__ = ["CREATED", "DELETED", "UPDATED", "Event", "NotAnEvent", "read_event"]
-
 CREATED, UPDATED, DELETED = 0, 1, 2
 
 # Its name says deleted, its object lives on as `canceled` for ever.

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Json", "Read", "at", "canonical", "embedded", "first_of_children", "fit", "reference"]
-
 Json = dict[str, Any]
 Read = Callable[[Json], Any]
 

@@ -16,10 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from worker.config.errors import Permanent
-from worker.on_access.answer import DEADLINE_SECONDS, MAX_AGE_SECONDS, Answer, Desk, NoSuchUser, NotTheirs, Question
-from worker.on_access.freshness import Stored
-
-__all__ = ["AccessRoutes"]
+from worker.on_access.answer import DEADLINE_SECONDS, MAX_AGE_SECONDS, Desk, Question
+from worker.on_access.freshness import Answer, Stored
+from worker.on_access.sync_user import NoSuchUser, NotTheirs
 
 MOST_BODY_BYTES = 10_000
 # Reads of the tables at once: they are short, and who comes next waits for his turn without a thread.

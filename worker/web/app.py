@@ -10,8 +10,6 @@ from typing import Any
 import anyio.to_thread
 import psycopg
 import redis
-from granian import Granian
-from granian.constants import Interfaces
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -37,8 +35,6 @@ from worker.stripe_api.envelope import Envelope
 from worker.web.access_routes import AccessRoutes
 from worker.web.webhook import Door, Writer
 
-__all__ = ["application", "serve"]
-
 _log = log.get("web")
 
 WEBHOOK_PATH = "/webhooks/stripe"
@@ -49,22 +45,6 @@ WRITERS = 2
 READY_LAG_SECONDS = 300
 
 ASGI = Callable[..., Any]
-
-
-def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
-    Granian(
-        "worker.web.app:application",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        workers=settings.web_concurrency,
-        factory=True,
-        log_enabled=False,
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=10,
-    ).serve()
 
 
 def application() -> ASGI:

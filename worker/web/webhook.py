@@ -16,8 +16,6 @@ import stripe
 from worker.observe import log, metrics
 from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 
-__all__ = ["MAX_BODY_BYTES", "Door", "Refused", "Writer", "read"]
-
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024

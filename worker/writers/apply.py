@@ -30,8 +30,6 @@ from worker.stripe_api.json_paths import Json
 from worker.writers import settle_by_events
 from worker.writers.record import record
 
-__all__ = ["Applier", "Drained", "compute_waiting"]
-
 _log = log.get("apply")
 
 OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED, PING = "other_mode", "not_kept", "needs_key", "twin", "asked", "ping"

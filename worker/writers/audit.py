@@ -16,8 +16,6 @@ from worker.postgres import cursors, runs
 from worker.stripe_api.client import MissingPermission
 from worker.writers.list_pass import Listing, Place, Source, Tally, pass_over
 
-__all__ = ["JOB", "LISTS", "begin_anew", "is_hurried", "tick"]
-
 _log = log.get("audit")
 
 JOB = "audit"

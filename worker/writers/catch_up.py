@@ -19,8 +19,6 @@ from worker.postgres import counters, cursors, runs
 from worker.stripe_api.client import Page
 from worker.stripe_api.envelope import read_envelope
 
-__all__ = ["JOB", "Caught", "Source", "catch_up", "tick"]
-
 _log = log.get("catchup")
 
 JOB = "catch_up"

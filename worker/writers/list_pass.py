@@ -22,18 +22,6 @@ from worker.stripe_api.client import Answer, Page
 from worker.stripe_api.json_paths import Json
 from worker.writers.record import record, record_answer
 
-__all__ = [
-    "Listing",
-    "Place",
-    "Source",
-    "Tally",
-    "narrowed",
-    "pass_over",
-    "read_whole",
-    "record_absent",
-    "record_page",
-]
-
 _log = log.get("listing")
 
 

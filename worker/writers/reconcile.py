@@ -21,8 +21,6 @@ from worker.observe import log
 from worker.postgres import runs
 from worker.writers.list_pass import Listing, Place, Source, Tally, narrowed, pass_over
 
-__all__ = ["JOB", "LIVING", "Slice", "plan", "work"]
-
 _log = log.get("reconcile")
 
 JOB = "reconcile"

@@ -16,8 +16,6 @@ from worker.mirror.version import Version, settle
 from worker.privacy import guard
 from worker.stripe_api.json_paths import reference
 
-__all__ = ["record", "record_answer"]
-
 # A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
 _ROUNDS = 10
 

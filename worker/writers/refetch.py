@@ -21,8 +21,6 @@ from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.json_paths import Json, embedded
 from worker.writers.record import record_answer
 
-__all__ = ["Source", "drain", "observation"]
-
 _log = log.get("fetch")
 
 BATCH = 20

@@ -11,8 +11,6 @@ from worker.observe import log
 from worker.postgres import runs
 from worker.writers.list_pass import Listing, Source, Tally, read_whole
 
-__all__ = ["CATALOGUE", "JOB", "tick"]
-
 _log = log.get("refresh")
 
 JOB = "product_refresh"

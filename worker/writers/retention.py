@@ -14,8 +14,6 @@ from worker.observe import log
 from worker.postgres import cursors, runs
 from worker.privacy import erase
 
-__all__ = ["CURSOR", "JOB", "tick"]
-
 _log = log.get("retention")
 
 JOB, CURSOR = "retention", "retention"

@@ -13,8 +13,6 @@ from worker.mirror.refetch_queue import Ask
 from worker.privacy.blanking import blanked
 from worker.stripe_api.event import NotAnEvent, read_event
 
-__all__ = ["settle"]
-
 
 def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> None:
     """Settle those of the outcomes that are unsettled and whose events tell the end; their rows are locked, and unwritten.

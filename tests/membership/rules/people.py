@@ -12,8 +12,6 @@ from worker.membership.rules.access import KNOWN_STATUSES, Access
 from worker.membership.rules.facts import Item, Override, PaidLine, Product, Subscription, User
 from worker.membership.rules.tokens import Grant
 
-__all__ = ["JAN", "NOW", "POLICIES", "day", "holding", "line", "someone", "subscribed", "user", "with_access"]
-
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JAN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -14,8 +14,6 @@ from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
 from worker.adoption.rules.types import judge, stands_for
 
-__all__ = ["SIGN_IN", "compare_table", "names_of"]
-
 # What Auth.js keeps. The daemon reads nothing of it, so an application that has its own way to sign in keeps that.
 SIGN_IN = ("accounts", "sessions", "verification_tokens")
 # What every insert of ours sends, never null. The rest of what can't be null needs a default.

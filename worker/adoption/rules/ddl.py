@@ -23,21 +23,6 @@ from schema.names import Names, quoted
 from worker.adoption.rules.findings import Column
 from worker.adoption.rules.types import NEEDED_LABELS
 
-__all__ = [
-    "add_column",
-    "add_labels",
-    "add_reference",
-    "add_unique",
-    "create_enum",
-    "create_index",
-    "create_table",
-    "name_of",
-    "organization_triggers",
-    "sorted_constraints",
-    "sorted_references",
-    "touch_trigger",
-]
-
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 

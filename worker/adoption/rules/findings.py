@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from schema.names import Names
 
-__all__ = ["Column", "Finding", "ForeignKey", "Found", "Index", "Proof", "Relation", "Verdict"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:

@@ -9,8 +9,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.adoption.rules.findings import Column, Verdict
 
-__all__ = ["LONGEST_ID", "NEEDED_LABELS", "judge", "stands_for"]
-
 Judged = tuple[Verdict, str]
 
 # Stripe promises that its ids fit 255 characters.

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 from sqlalchemy import Enum
 
+from schema import NAMES_SCHEMA
 from schema.base import metadata
 from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS
-from schema.names import SCHEMA, Names, public_tables, quoted
+from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.compare import compare_table
 from worker.adoption.rules.findings import Finding, Found, Verdict
 from worker.adoption.rules.types import NEEDED_LABELS
-
-__all__ = ["ENUMS", "compare"]
 
 _BEFORE = "__before"
 
@@ -49,11 +48,13 @@ def _schemas(found: Found, head: str) -> Iterator[Finding]:
 def _types(found: Found, names: Names) -> Iterator[Finding]:
     """Our enums, or what stands for them: the application's own types under our names, as domains."""
     if names.needs_schema:
-        if SCHEMA in found.aside:
-            yield Finding(table="", what=f"schema {SCHEMA}", verdict=Verdict.FITS, said="")
+        if NAMES_SCHEMA in found.aside:
+            yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, said="")
         else:
             yield _missing(
-                f"schema {SCHEMA}", "is created: our names of what is called otherwise", f"create schema {SCHEMA}"
+                f"schema {NAMES_SCHEMA}",
+                "is created: our names of what is called otherwise",
+                f"create schema {NAMES_SCHEMA}",
             )
     for name, labels in ENUMS.items():
         what, real = f"type {name}", names.types.get(name)
@@ -70,10 +71,10 @@ def _types(found: Found, names: Names) -> Iterator[Finding]:
             yield _missing(what, "is created", *statements)
         elif apart and found.names is not None and found.names.types.get(name) == real:
             yield Finding(table="", what=what, verdict=Verdict.FITS, said=f"is {real}")
-        elif real == f"{SCHEMA}.{name}":
-            yield _missing(what, "is created apart", ddl.create_enum(name, labels, schema=SCHEMA))
+        elif real == f"{NAMES_SCHEMA}.{name}":
+            yield _missing(what, "is created apart", ddl.create_enum(name, labels, schema=NAMES_SCHEMA))
         else:
-            yield _missing(what, f"is {real}", f"create domain {SCHEMA}.{name} as {real}")
+            yield _missing(what, f"is {real}", f"create domain {NAMES_SCHEMA}.{name} as {real}")
 
 
 def _apart(found: Found, names: Names) -> Iterator[Finding]:
@@ -84,9 +85,9 @@ def _apart(found: Found, names: Names) -> Iterator[Finding]:
     views = [name for name, kind in found.aside.items() if kind == "v"]
     tables = [name for name, kind in found.aside.items() if kind == "r" and name not in names.left_out]
     statements = [
-        *(f"drop view {SCHEMA}.{quoted(name)}" for name in sorted(views)),
-        *(f"drop table {SCHEMA}.{quoted(name)} cascade" for name in sorted(tables)),
-        *(f"alter {kind} {SCHEMA}.{name} rename to {name}{_BEFORE}" for kind, name in _old_types(before, names)),
+        *(f"drop view {NAMES_SCHEMA}.{quoted(name)}" for name in sorted(views)),
+        *(f"drop table {NAMES_SCHEMA}.{quoted(name)} cascade" for name in sorted(tables)),
+        *(f"alter {kind} {NAMES_SCHEMA}.{name} rename to {name}{_BEFORE}" for kind, name in _old_types(before, names)),
     ]
     if statements:
         yield _missing(
@@ -101,7 +102,7 @@ def _tables(found: Found, names: Names) -> Iterator[Finding]:
         if table.schema is None:
             yield from compare_table(table, names, found)
             if table.name in names.left_out and table.name not in found.aside:
-                said = f"an empty one stands in for it in {SCHEMA}"
+                said = f"an empty one stands in for it in {NAMES_SCHEMA}"
                 yield Finding(
                     table=table.name,
                     what="stand-in",
@@ -138,7 +139,7 @@ def _old_types(before: Names, names: Names) -> Iterator[tuple[str, str]]:
     """The types apart that another takes the place of: what kind each is, and its name."""
     for name, type_ in before.types.items():
         if names.types.get(name) != type_:
-            yield ("type" if type_ == f"{SCHEMA}.{name}" else "domain"), name
+            yield ("type" if type_ == f"{NAMES_SCHEMA}.{name}" else "domain"), name
 
 
 def _retyped(before: Names, names: Names) -> Iterator[str]:
@@ -150,7 +151,7 @@ def _retyped(before: Names, names: Names) -> Iterator[str]:
         yield f"alter table sync.overrides alter column role type {new} using role::text::{new}"
         yield f"alter table sync.overrides add constraint {check} check (role in ('USER', 'PREMIUM'))"
     for kind, name in _old_types(before, names):
-        yield f"drop {kind} {SCHEMA}.{name}{_BEFORE}"
+        yield f"drop {kind} {NAMES_SCHEMA}.{name}{_BEFORE}"
 
 
 def _functions(found: Found, names: Names) -> Iterator[Finding]:
@@ -173,7 +174,7 @@ def _functions(found: Found, names: Names) -> Iterator[Finding]:
 def _views(found: Found, names: Names) -> Iterator[Finding]:
     same = found.revision is not None and (found.names or Names()) == names
     for table in names.mapped:
-        what, said = f"view {SCHEMA}.{table}", f"is our name of {names.relation(table)}"
+        what, said = f"view {NAMES_SCHEMA}.{table}", f"is our name of {names.relation(table)}"
         if same and found.aside.get(table) == "v":
             yield Finding(table=table, what=what, verdict=Verdict.FITS, said=said)
         else:

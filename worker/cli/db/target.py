@@ -13,8 +13,6 @@ from worker.config.settings import AppEnv, Settings
 from worker.postgres import inventory
 from worker.postgres.pool import owner_conninfo
 
-__all__ = ["announce", "confirm", "known_revision", "list_revisions", "owner", "refuse_production", "title"]
-
 
 def owner(settings: Settings) -> psycopg.Connection:
     """A connection as whoever owns the tables: the one that migrations run as."""

@@ -13,24 +13,6 @@ from typing import NamedTuple
 from schema.membership import MembershipStatus, UserRole
 from worker.membership.rules.facts import Item, Product, Subscription, User
 
-__all__ = [
-    "KNOWN_STATUSES",
-    "Access",
-    "Candidate",
-    "Decision",
-    "Policy",
-    "Preference",
-    "Rule",
-    "Service",
-    "decide",
-    "is_concerned",
-    "is_entitled",
-    "is_member",
-    "project",
-    "service",
-    "standing",
-]
-
 _BEST_FIRST = (
     MembershipStatus.ACTIVE,
     MembershipStatus.PAST_DUE,

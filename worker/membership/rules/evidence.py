@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-__all__ = ["Customer", "Entry", "Evidence", "Heard", "Note", "Schedule", "Source"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:

@@ -17,8 +17,6 @@ from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import Grant, NoGrant
 from worker.membership.rules.upcoming import Happening, upcoming
 
-__all__ = ["NO_CUSTOMER", "Balance", "Column", "Explanation", "Standing", "Ungranted", "explain"]
-
 # The rule of whom nothing concerns that Stripe or an operator said.
 NO_CUSTOMER = "no_customer"
 

@@ -8,9 +8,6 @@ from typing import Any
 from schema.membership import MembershipStatus, UserRole
 from worker.membership.rules.lots import Lot
 
-__all__ = ["Clawback", "Item", "Override", "PaidLine", "Product", "Restored", "Subscription", "User", "misses_something",
-           "product_of"]  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:

@@ -3,8 +3,6 @@
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Candidates", "Link", "LinkSource", "choose"]
-
 
 class LinkSource(enum.StrEnum):
     """The rules, in their order."""

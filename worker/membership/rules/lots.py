@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-__all__ = ["Lot", "after_spending", "drawn"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:

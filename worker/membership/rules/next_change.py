@@ -8,8 +8,6 @@ from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import User
 from worker.membership.rules.tokens import next_renewal
 
-__all__ = ["Alarm", "Moment", "ahead", "next_look"]
-
 
 class Alarm(enum.StrEnum):
     """What happens at a moment by time alone."""

@@ -10,8 +10,6 @@ from worker.membership.rules.access import Access, Policy
 from worker.membership.rules.facts import Product, User
 from worker.membership.rules.tokens import Grant
 
-__all__ = ["ACCESS", "COLUMNS", "Change", "Outcome", "compute", "differences"]
-
 # What a balance can hold: the column is an integer, and the ledger is not.
 _MOST = 2**31 - 1
 ACCESS = ("role", "membership_status", "stripe_product_id")

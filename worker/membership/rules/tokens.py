@@ -17,18 +17,6 @@ from worker.membership.rules.access import Policy, is_entitled
 from worker.membership.rules.facts import Clawback, Item, PaidLine, Product, Restored, Subscription, User
 from worker.membership.rules.lots import Lot, after_spending, drawn
 
-__all__ = [
-    "CHECKOUT",
-    "TOKEN_PERIOD",
-    "Grant",
-    "NoGrant",
-    "expire",
-    "grants",
-    "next_renewal",
-    "source_key",
-    "ungranted",
-]
-
 # A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
 TOKEN_PERIOD = timedelta(days=30)
 _A_MONTH = timedelta(days=31)

@@ -13,8 +13,6 @@ from worker.membership.rules.evidence import Evidence, Schedule
 from worker.membership.rules.facts import Product, Subscription, User
 from worker.membership.rules.outcome import Change
 
-__all__ = ["Happening", "upcoming"]
-
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 

@@ -10,9 +10,6 @@ from worker.membership.rules.facts import PaidLine, Product, Subscription, User
 from worker.membership.rules.next_change import Alarm, Moment
 from worker.membership.rules.tokens import NoGrant
 
-__all__ = ["alarm", "announced", "balance", "entry", "membership_status", "moment", "not_computed", "policy", "product",
-           "role", "source", "standing", "ungranted"]  # fmt: skip
-
 # In what a subscription is behind the best, by the first word of the preference in which they differ.
 _BEHIND = {
     "role": "its product gives no PREMIUM",

@@ -5,8 +5,6 @@ from collections.abc import Collection
 import psycopg
 from psycopg.rows import scalar_row
 
-__all__ = ["hold_places", "project", "waiting_customers"]
-
 
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
     """`stripe_products` and `stripe_prices` say what the mirror says of these; equal rows are not written.

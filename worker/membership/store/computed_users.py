@@ -4,8 +4,6 @@ a subscription names, or who were its members; and by what catalogue."""
 import psycopg
 from psycopg.rows import scalar_row
 
-__all__ = ["after", "catalogue_stamp", "count"]
-
 Connection = psycopg.Connection
 
 # Each arm is an ordered walk over an index, so that a piece costs the same wherever it begins.

@@ -8,20 +8,6 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from worker.membership.rules.link import Candidates, Link, LinkSource, choose
 
-__all__ = [
-    "application_link",
-    "candidates",
-    "customers_behind",
-    "hold_links",
-    "is_mirrored",
-    "link_by_hand",
-    "linkable",
-    "save_links",
-    "stored_links",
-    "unlinked",
-    "unlinked_worth_a_look",
-]
-
 Connection = psycopg.Connection
 Row = dict[str, Any]
 

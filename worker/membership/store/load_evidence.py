@@ -9,8 +9,6 @@ from psycopg.rows import class_row, dict_row
 from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
 from worker.membership.rules.facts import User
 
-__all__ = ["read"]
-
 Connection = psycopg.Connection
 Row = dict[str, Any]
 

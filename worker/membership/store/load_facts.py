@@ -15,8 +15,6 @@ from worker.membership.rules.lots import Lot
 from worker.membership.rules.tokens import CHECKOUT
 from worker.membership.store import load_subscriptions, organization_queue
 
-__all__ = ["load", "lock_expired", "lock_users", "read_users"]
-
 Connection = psycopg.Connection
 Row = dict[str, Any]
 

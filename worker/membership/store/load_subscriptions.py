@@ -9,8 +9,6 @@ from psycopg.rows import dict_row
 
 from worker.membership.rules.facts import Item, Subscription
 
-__all__ = ["of_organizations", "of_users"]
-
 Connection = psycopg.Connection
 
 _FACTS = """

@@ -7,22 +7,6 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
-__all__ = [
-    "Bond",
-    "Offer",
-    "Step",
-    "any_waiting",
-    "bonds",
-    "keep_lock_waits_short",
-    "offered_for_products",
-    "offered_to",
-    "offers",
-    "put_back",
-    "remember_members",
-    "request",
-    "take",
-]
-
 Connection = psycopg.Connection
 
 

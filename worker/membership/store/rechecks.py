@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-__all__ = ["USER", "Look", "any_waiting", "done", "due", "note"]
-
 Connection = psycopg.Connection
 
 USER = "user"

@@ -8,8 +8,6 @@ from collections.abc import Collection
 import psycopg
 from psycopg.rows import scalar_row
 
-__all__ = ["count", "request", "take"]
-
 Connection = psycopg.Connection
 
 

@@ -15,19 +15,6 @@ from worker.membership.rules.lots import Lot
 from worker.membership.rules.tokens import Grant
 from worker.membership.store import catalogue
 
-__all__ = [
-    "due_alarms",
-    "hold_places",
-    "lift_override",
-    "make_admin",
-    "save_access",
-    "save_alarms",
-    "save_grants",
-    "save_override",
-    "save_payments",
-    "save_subscriptions",
-]
-
 Connection = psycopg.Connection
 
 

@@ -23,19 +23,18 @@ from psycopg.rows import scalar_row
 from pydantic import SecretStr
 
 import migrations
+from worker.cli import database
 from worker.cli.db import target
 from worker.cli.output import fail, say, say_table
-from worker.cli.people import quiet_settings
 from worker.config.settings import Settings
 from worker.inbox import store as inbox
-from worker.jobs.tasks import applier_of, policy_of
+from worker.jobs.tasks import applier_of
+from worker.membership.compute import policy_of
 from worker.postgres.pool import connect_as_owner
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import read_envelope
 from worker.writers import refetch
 from worker.writers.apply import compute_waiting
-
-__all__ = ["seed"]
 
 _KEY = "sk_test_sandbox"
 # How long ago the shop of the stories opened: two months have been paid by then, and the third goes on.
@@ -97,9 +96,9 @@ _PLAY: tuple[tuple[str, dict[str, Any]] | int, ...] = (
 )
 
 
-def seed() -> None:
+def run() -> None:
     """Fill a development database: organizations, users in every state, products, prices, subscriptions, payments."""
-    settings = quiet_settings()
+    settings = database.load_with_membership()
     target.refuse_production(settings, "seed")
     # The people are the application's, and no worker makes users.
     with connect_as_owner(settings, application="seed") as conn:

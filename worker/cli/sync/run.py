@@ -1,63 +1,46 @@
-"""`stripe-sync sync`: read from Stripe now, by hand. Safe beside the beat: every page goes through the guarded write."""
+"""The work of `stripe-sync sync`. It is safe beside the daemon: every page goes through the guarded write."""
 
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import psycopg
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from worker.cli import database
 from worker.cli.output import say, say_json
-from worker.cli.people import find, quiet_settings
-from worker.config import settings as config
-from worker.jobs.tasks import policy_of
-from worker.observe import log
+from worker.cli.users.find import find
+from worker.membership.compute import policy_of
 from worker.on_access import store as access_store
 from worker.on_access import sync_user
 from worker.on_access.freshness import Answer
 from worker.postgres import runs
-from worker.postgres.pool import connect
 from worker.stripe_api.client import Stripe
 from worker.writers import audit, reconcile, refresh_catalogue
 from worker.writers.list_pass import Listing, Tally, read_whole
 
-__all__ = ["app"]
-
-app = typer.Typer(help="Read from Stripe now, and write what differs.", no_args_is_help=True)
-
 # A person waits longer than a page does.
 USER_SECONDS = 30.0
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-@app.command()
-def products(as_json: Json = False) -> None:
+def products(*, as_json: bool) -> None:
     """The catalogue: all products and prices, in all states."""
     _run({refresh_catalogue.JOB: refresh_catalogue.CATALOGUE}, as_json=as_json)
 
 
-@app.command()
-def subscriptions(as_json: Json = False) -> None:
+def subscriptions(*, as_json: bool) -> None:
     """All subscriptions, those that have ended too."""
     _run({reconcile.JOB: [listing for listing in audit.LISTS if listing.object == "subscription"]}, as_json=as_json)
 
 
-@app.command()
-def user(
-    user: Annotated[str, typer.Argument(help="A user's id or e-mail.")],
-    checkout_session: Annotated[
-        str | None, typer.Option(help="A Checkout session of theirs, cs_...: its customer is linked first.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+def user(user: str, *, checkout_session: str | None, as_json: bool) -> None:
     """One user: all subscriptions of all their customers, and what they may do then."""
-    settings = quiet_settings()
+    settings = database.load_with_membership()
     policy = policy_of(settings)
-    with connect(settings, application="sync") as conn:
+    with database.connect(settings, application="sync") as conn:
 
         def connections() -> contextlib.AbstractContextManager[psycopg.Connection]:
             return contextlib.nullcontext(conn)
@@ -84,8 +67,7 @@ def user(
     say(f"{said}.")
 
 
-@app.command("all")
-def all_(as_json: Json = False) -> None:
+def everything(*, as_json: bool) -> None:
     """Everything that is mirrored and that Stripe lists."""
     _run({listing.object: [listing] for listing in audit.LISTS}, as_json=as_json)
 
@@ -112,10 +94,9 @@ def _said_of(answer: Answer, customers: Sequence[str]) -> str:
 
 def _run(jobs: Mapping[str, Sequence[Listing]], *, as_json: bool) -> None:
     """Each job with its progress and its summary. Ctrl-C leaves whole pages written."""
-    settings = config.load()
-    log.configure(settings.model_copy(update={"log_level": "warning"}))
+    settings = database.load()
     stripe, summary = Stripe.from_settings(settings), dict[str, Any]()
-    with connect(settings, application="sync") as conn:
+    with database.connect(settings, application="sync") as conn:
         for name, listings in jobs.items():
             began, tally = datetime.now(UTC), Tally()
             interrupted = False

@@ -1,24 +1,14 @@
 """`stripe-sync db roles`: the SQL that separates who owns, who works, who uses and who reads."""
 
 import sys
-from typing import Annotated
-
-import typer
 
 import schema.roles
 from worker.cli.output import fail
 from worker.config import settings
 from worker.postgres.pool import session_settings
 
-__all__ = ["roles"]
 
-
-def roles(
-    owner: Annotated[str, typer.Option(help="Who migrates and owns the tables.")] = "stripe_sync_owner",
-    worker: Annotated[str, typer.Option(help="Whom web, worker and beat connect as.")] = "stripe_sync_worker",
-    application: Annotated[str, typer.Option(help="Whom your application connects as.")] = "application",
-    reader: Annotated[str | None, typer.Option(help="Who only reads, for reports; none otherwise.")] = None,
-) -> None:
+def run(*, owner: str, worker: str, application: str, reader: str | None) -> None:
     """Print the SQL for roles of least privilege: for psql, as a role that may create roles. Run again, it does no harm."""
     named = [name for name in (owner, worker, application, reader) if name is not None]
     if "" in named or len(set(named)) < len(named):

@@ -1,4 +1,4 @@
-"""What `doctor` says of the way to Postgres: encryption, time-outs, and how many connections all processes may open."""
+"""Check the connections to Postgres: encryption, time-outs, and how many of them all processes may open."""
 
 import math
 from collections.abc import Iterator
@@ -13,21 +13,19 @@ from worker.jobs import status
 from worker.postgres import server
 from worker.postgres.pool import session_settings
 
-__all__ = ["Budget", "findings"]
-
-# What a release and an operator's command hold while they run.
+# Connections that a release and an operator's command hold while they run.
 COMMANDS = 3
-# A web process keeps one pool's worth for the door and operators, and one for users on access.
+# A web process keeps one pool for the webhook endpoint and operators, and one for access requests.
 WEB_POOLS = 2
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
-# What was looked at, whether it is well, and what is said of it.
-Said = tuple[str, bool, str]
+# The subject of a check, whether it is ok, and the detail.
+Check = tuple[str, bool, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How many connections so many `web` and `worker` of these settings open at most."""
+    """The most connections that this many `web` and `worker` processes open, with these settings."""
 
     settings: Settings
     webs: int
@@ -46,8 +44,8 @@ class Budget:
         return self.web + self.worker + COMMANDS
 
     @property
-    def mend(self) -> str:
-        """The setting whose lowering frees most."""
+    def fix(self) -> str:
+        """The setting that frees most connections when it is lowered."""
         if self.worker >= self.web:
             return "lower WORKER_CONCURRENCY, or start fewer workers"
         if self.settings.web_concurrency > 1:
@@ -62,8 +60,8 @@ class Budget:
         )
 
 
-def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, workers: int | None) -> Iterator[Said]:
-    """What is said of an open connection. Where no number of workers is given, those that are alive count."""
+def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, workers: int | None) -> Iterator[Check]:
+    """The checks of an open connection. Where `workers` is None, the workers alive now are counted."""
     yield "encryption", *_encryption(conn, settings)
     yield "time-outs", *_timeouts(conn, settings)
     if workers is None:
@@ -78,39 +76,40 @@ def _encryption(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str
     mode = settings.database_sslmode or address.sslmode(settings.database_url)
     if conn.pgconn.ssl_in_use:
         if mode == "verify-full":
-            return True, "encrypted, and the server is who it says (verify-full)"
-        return True, f"encrypted, but {mode} takes anybody for the server: verify-full, with sslrootcert, does not"
+            return True, "encrypted, and the server's identity is verified (verify-full)"
+        return True, f"encrypted, but {mode} does not verify the server's identity: use verify-full with sslrootcert"
     if address.is_local(settings.database_url):
         return True, "none, on this machine"
     allowed = settings.database_allow_plain or settings.app_env is not AppEnv.PRODUCTION
-    return allowed, "none: passwords and data travel in plain text; DATABASE_SSLMODE=verify-full mends it"
+    return allowed, "none: passwords and data travel in plain text; set DATABASE_SSLMODE=verify-full"
 
 
 def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
-    """The role's own settings where a pooler lets ours not through: any that is not endless will do."""
-    wanted, found = session_settings(settings), server.session(conn, TIMEOUTS)
+    """Behind a pooler our settings are dropped; there the role's own must set a limit, of any length."""
+    wanted, actual = session_settings(settings), server.session(conn, TIMEOUTS)
     if settings.database_pooler is Pooler.TRANSACTION:
-        lacking = [name for name in TIMEOUTS if found[name] == "0"]
+        lacking = [name for name in TIMEOUTS if actual[name] == "0"]
         if lacking:
             role = sql.Identifier(conn.info.user).as_string()
             return False, (
-                f"{', '.join(lacking)} of the role {role}: none, and a pooler lets ours not through: run "
+                f"the role {role} has no {', '.join(lacking)}, and the pooler drops ours: run "
                 + " ".join(f"alter role {role} set {name} = {wanted[name]};" for name in lacking)
             )
-    elif any(found[name] != wanted[name] for name in TIMEOUTS):
-        return False, "not those of the settings: if a pooler stands there, set DATABASE_POOLER=transaction"
-    return True, ", ".join(f"{name} {int(found[name]) / 1000:g} s" for name in TIMEOUTS)
+    elif any(actual[name] != wanted[name] for name in TIMEOUTS):
+        return False, "not those of the settings: behind a pooler, set DATABASE_POOLER=transaction"
+    return True, ", ".join(f"{name} {int(actual[name]) / 1000:g} s" for name in TIMEOUTS)
 
 
 def _room(room: server.Room, budget: Budget) -> tuple[bool, str]:
     if budget.settings.database_pooler is Pooler.TRANSACTION:
         return (
             True,
-            f"{budget}; the pooler's max_client_conn is to be more, its pools share {room.free} of the server's",
+            f"{budget}; set the pooler's max_client_conn higher than that; its pools share the server's {room.free}",
         )
     has = (
-        f"the server has room for {room.free} ({room.allowed} allowed, {room.reserved} reserved, {room.others} others')"
+        f"the server has room for {room.free} ({room.allowed} allowed, {room.reserved} reserved, "
+        f"{room.others} used by others)"
     )
     if budget.total > room.free:
-        return False, f"{budget}; {has}: {budget.mend}, or put a pooler between (DATABASE_POOLER)"
+        return False, f"{budget}; {has}: {budget.fix}, or put a pooler between (DATABASE_POOLER)"
     return True, f"{budget}; {has}"

@@ -1,7 +1,6 @@
 """`stripe-sync db adopt`: take over a database that an application made, without changing what is there."""
 
 import sys
-from typing import Annotated
 
 import psycopg
 import typer
@@ -14,28 +13,13 @@ from worker.adoption.rules.findings import Verdict
 from worker.cli.output import fail, say, say_json, say_table
 from worker.config import settings as config
 from worker.config.settings import AppEnv, Settings
-from worker.jobs.tasks import policy_of
+from worker.membership.compute import policy_of
 from worker.observe import log
 from worker.postgres import inventory
 from worker.postgres.pool import connect_as_owner
 
-__all__ = ["refuse_unadopted", "register", "set_up_mirror_alone"]
 
-
-def register(app: typer.Typer) -> None:
-    """Give `stripe-sync db` its command: adopt."""
-    app.command()(adopt)
-
-
-def adopt(
-    apply: Annotated[bool, typer.Option("--apply", help="Add what is missing.")] = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print what --apply would run, and run nothing.")] = False,
-    settle: Annotated[
-        bool, typer.Option("--settle", help="After `sync all`: lift the overrides that subscriptions make needless.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask, in production.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def run(*, apply: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> None:
     """Compare an application's database with what we need; --apply adds what is missing, and changes nothing else."""
     if apply + sql + settle > 1:
         fail("say one of --apply, --sql and --settle")
@@ -46,7 +30,7 @@ def adopt(
         if settle:
             _settle(conn, settings, as_json=as_json, yes=yes)
             return
-        report = job.look(conn, settings.stripe_sync_config, is_membership=settings.membership)
+        report = job.look(conn, settings.names, is_membership=settings.membership)
         if sql:
             _print_sql(report)
         elif not apply:
@@ -60,14 +44,14 @@ def adopt(
 def set_up_mirror_alone(settings: Settings) -> None:
     """Bring an empty database to head without any of `public`'s tables, as MEMBERSHIP=off wants it."""
     with connect_as_owner(settings, application="migrate") as conn:
-        job.adopt(conn, settings.stripe_sync_config, is_membership=False)
+        job.adopt(conn, settings.names, is_membership=False)
 
 
 def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
     """Ends the command where the database is to be adopted before it is migrated, and says so."""
     revision, said = inventory.revision(conn), adoption_store.adopted(conn)
     is_apart = said is not None and "users" in said["left_out"]
-    if revision is None and settings.stripe_sync_config.mapped:
+    if revision is None and settings.names.mapped:
         fail(
             "STRIPE_SYNC_CONFIG names tables of an application: `stripe-sync db adopt` takes them over, not a migration"
         )
@@ -83,7 +67,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_j
     if missing:
         _ask(settings, f"Add {missing} things that are missing? Nothing that is there is changed.", yes=yes)
     try:
-        done = job.adopt(conn, settings.stripe_sync_config, is_membership=settings.membership)
+        done = job.adopt(conn, settings.names, is_membership=settings.membership)
     except psycopg.errors.LockNotAvailable:
         fail(
             f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when less is "

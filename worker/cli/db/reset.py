@@ -1,12 +1,9 @@
 """`stripe-sync db reset`: everything of ours is dropped and made anew, and nothing of the application's own."""
 
-from typing import Annotated
-
 import psycopg
-import typer
 
 import migrations
-import schema
+import schema.tables
 from migrations import enums
 from schema.functions import FUNCTIONS
 from worker.adoption import store as adoption_store
@@ -16,10 +13,8 @@ from worker.config import settings as config
 from worker.postgres import inventory
 from worker.postgres.pool import owner_conninfo
 
-__all__ = ["reset"]
 
-
-def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
+def run(*, yes: bool) -> None:
     """Drop our tables with everything in them, and make them anew. Never in production; other tables stay."""
     settings = config.load()
     target.refuse_production(settings, "reset")
@@ -28,7 +23,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False
         if adoption_store.adopted(conn) is not None:
             fail("this database was adopted: its tables were the application's before. Nothing was changed.")
         there = set(inventory.tables_in(conn, "public"))
-        ours = sorted(table.name for table in schema.metadata.tables.values() if table.schema is None)
+        ours = sorted(table.name for table in schema.tables.metadata.tables.values() if table.schema is None)
         dropped = [table for table in ours if table in there]
         counts = inventory.row_counts(conn, dropped)
         say("This drops the schemas sync and stripe, and of public, with their rows:")
@@ -38,7 +33,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False
         target.confirm(settings, "Drop and make them anew?", yes=yes, always=True)
         try:
             inventory.drop_ours(
-                conn, tables=dropped, functions=list(FUNCTIONS), types=list(enums.declared(schema.metadata))
+                conn, tables=dropped, functions=list(FUNCTIONS), types=list(enums.declared(schema.tables.metadata))
             )
         except psycopg.errors.DependentObjectsStillExist as error:
             fail(f"something else depends on what would be dropped; remove it first. Nothing was changed.\n{error}")

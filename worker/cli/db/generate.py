@@ -1,14 +1,10 @@
 """`stripe-sync db generate`: a revision of what the metadata says and the database lacks, or the application's types."""
 
-import enum
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 import migrations
-import schema
+import schema.tables
 from migrations import drizzle
 from migrations.generate import NothingToGenerate
 from migrations.generate import generate as generate_revision
@@ -17,20 +13,8 @@ from worker.cli.output import fail, say
 from worker.config import settings as config
 from worker.postgres.pool import owner_conninfo
 
-__all__ = ["generate"]
 
-
-class Language(enum.StrEnum):
-    TYPESCRIPT = "typescript"
-
-
-def generate(
-    message: Annotated[str | None, typer.Option("-m", "--message", help="What the revision is for.")] = None,
-    types: Annotated[
-        Language | None, typer.Option(help="Print the application's tables as definitions for Drizzle instead.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the definitions go; printed otherwise.")] = None,
-) -> None:
+def run(*, message: str | None, types: str | None, output: Path | None) -> None:
     """Write a revision that brings a database at head to what schema/ says, with its SQL; or table definitions."""
     if (message is None) == (types is None):
         fail('say -m "what the revision is for", or --types typescript')
@@ -43,7 +27,7 @@ def generate(
 
 
 def _types(output: Path | None) -> None:
-    definitions = drizzle.render(schema.Base)
+    definitions = drizzle.render(schema.tables.Base)
     if output is None:
         sys.stdout.write(definitions)
         return

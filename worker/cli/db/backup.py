@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict
@@ -22,31 +21,8 @@ from worker.config import settings as config
 from worker.config.settings import Settings
 from worker.observe import log
 
-__all__ = ["register"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Give `stripe-sync db` its commands."""
-    app.command()(backup)
-    app.command()(backups)
-    app.command()(restore)
-
-
-def backup(
-    physical: Annotated[
-        bool, typer.Option("--physical", help="Copy the whole server with its WAL: the ground of `restore --at`.")
-    ] = False,
-    setup_archiving: Annotated[
-        bool, typer.Option("--setup-archiving", help="Have the server archive its WAL (alter system), then go on.")
-    ] = False,
-    thin_out: Annotated[
-        bool, typer.Option("--thin-out/--keep-all", help="Remove what BACKUP_KEEP_* no longer ask for.")
-    ] = True,
-    as_json: Json = False,
-) -> None:
+def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: bool) -> None:
     """Take a backup of the database, named by environment and time, and remove the oldest ones."""
     settings = _settings()
     if setup_archiving:
@@ -66,10 +42,7 @@ def backup(
         say(f"Removed {removed.wal} files of WAL that no base needs.")
 
 
-def backups(
-    verify: Annotated[bool, typer.Option("--verify", help="Read every one whole, and its WAL.")] = False,
-    as_json: Json = False,
-) -> None:
+def list_all(*, verify: bool, as_json: bool) -> None:
     """List the backups, newest first; exit code 1 where one that is verified is not good."""
     settings = _settings()
     found = place.found(place.folder(settings))
@@ -94,22 +67,14 @@ def backups(
 
 
 def restore(
-    name: Annotated[str | None, typer.Argument(help="Which backup; the environment's newest otherwise.")] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", help="A point in time, as 2026-11-23T14:05:00Z, or `latest`; needs --to.")
-    ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="The new data folder that --at makes.")] = None,
-    owner: Annotated[
-        str | None, typer.Option(help="The account that shall own that folder: PostgreSQL's. As root it is needed.")
-    ] = None,
-    wal_from: Annotated[
-        Path | None,
-        typer.Option(help="The dead server's data folder: its last, unarchived minute is taken from there."),
-    ] = None,
-    no_owner: Annotated[
-        bool, typer.Option("--no-owner", help="Whoever restores a dump owns it all, and no rights are granted.")
-    ] = False,
-    yes: Yes = False,
+    name: str | None,
+    *,
+    at: str | None,
+    to: Path | None,
+    owner: str | None,
+    wal_from: Path | None,
+    no_owner: bool,
+    yes: bool,
 ) -> None:
     """Bring a dump back into the empty database of DATABASE_URL; or, with --at, the whole server as it was at a time."""
     settings = _settings()

@@ -1,7 +1,6 @@
 """`stripe-sync db check` and `sql`: whether the database is what the code says, and what revisions run."""
 
 import sys
-from typing import Annotated
 
 import typer
 
@@ -14,10 +13,8 @@ from worker.config import settings as config
 from worker.postgres import inventory
 from worker.postgres.pool import owner_conninfo
 
-__all__ = ["check", "sql"]
 
-
-def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def check(*, as_json: bool) -> None:
     """At head? Does the database differ from the metadata? Each difference in words; exit code 1 where there is any."""
     settings = config.load()
     with target.owner(settings) as conn:
@@ -46,11 +43,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         raise typer.Exit(1)
 
 
-def sql(
-    span: Annotated[str, typer.Argument(metavar="[REVISION|FROM:TO]", help="One revision, or a range.")] = "base:head",
-    down: Annotated[bool, typer.Option("--down", help="The way back: of a range the newer comes first.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write migrations/sql/ anew, of all revisions.")] = False,
-) -> None:
+def sql(span: str, *, down: bool, write: bool) -> None:
     """Print the SQL of revisions, without a database; or write all of it into migrations/sql/, for review."""
     if write:
         changed = files.write()

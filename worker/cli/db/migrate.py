@@ -2,32 +2,21 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
 
 import psycopg
-import typer
 from alembic.script import Script
 from sqlalchemy.exc import DBAPIError
 
 import migrations
-from worker.cli import adopt
-from worker.cli.db import target
+from worker.cli.db import adopt, target
 from worker.cli.output import fail, say
 from worker.config import settings as config
 from worker.config.settings import Settings
 from worker.postgres import inventory
 from worker.postgres.pool import owner_conninfo
 
-__all__ = ["migrate", "rollback"]
 
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask, in production either.")]
-
-
-def migrate(
-    to: Annotated[str, typer.Option(help="The revision to go to.")] = "head",
-    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
-    yes: Yes = False,
-) -> None:
+def up(to: str, *, sql: bool, yes: bool) -> None:
     """Bring the database to the newest revision. Two at once are harmless."""
     settings = config.load()
     with target.owner(settings) as conn:
@@ -52,11 +41,7 @@ def migrate(
         say(f"The database ({settings.app_env}) is at {inventory.revision(conn)}, from {before or 'nothing'}.")
 
 
-def rollback(
-    to: Annotated[str | None, typer.Option(help="The revision to go back to; `base` removes everything.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="How many revisions to go back; 1 otherwise.")] = None,
-    yes: Yes = False,
-) -> None:
+def down(to: str | None, *, steps: int | None, yes: bool) -> None:
     """Take the database back by one revision, or more. What these made goes, with the data in it."""
     if to is not None and steps is not None:
         fail("say --to or --steps, not both")
@@ -71,8 +56,8 @@ def rollback(
         say(f"From {before}, {len(undone)} to undo; what they made goes, with the data in it:")
         target.list_revisions(undone)
         target.confirm(settings, "Take it back?", yes=yes)
-        down = undone[-1].down_revision or "base"
-        _move(settings, conn, lambda url: migrations.downgrade(url, str(down)), undone)
+        lowest = undone[-1].down_revision or "base"
+        _move(settings, conn, lambda url: migrations.downgrade(url, str(lowest)), undone)
         say(f"The database ({settings.app_env}) is at {inventory.revision(conn) or 'nothing'}, from {before}.")
 
 

@@ -1,39 +1,32 @@
-"""`stripe-sync membership`: what products or settings that have changed would make of everyone, and doing it."""
+"""The work of `stripe-sync membership plan` and `apply`."""
 
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import psycopg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from worker.cli import database
 from worker.cli.output import fail, say, say_json
-from worker.cli.people import find, quiet_settings
+from worker.cli.users.find import find
 from worker.config.settings import Settings
-from worker.jobs.tasks import policy_of
 from worker.membership import compute, recompute_all
+from worker.membership.compute import policy_of
 from worker.membership.rules.outcome import COLUMNS, Outcome
-from worker.postgres.pool import connect
+from worker.postgres import pool
 
-__all__ = ["app"]
-
-app = typer.Typer(
-    help="Compute users anew, because products' metadata or the settings have changed.", no_args_is_help=True
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Users = Annotated[list[str] | None, typer.Argument(help="Ids or e-mails; everyone otherwise.")]
-
+# The exit code of a command that Ctrl-C ended.
 INTERRUPTED = 130
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What a plan comes to."""
+    """The totals of a plan."""
 
     users: int = 0
     changing: int = 0
@@ -49,61 +42,43 @@ class _Tally:
         self.tokens += sum(grant.balance_after - grant.balance_before for grant in outcome.grants)
 
 
-@app.command()
-def plan(
-    users: Users = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many users to print; all are counted.")] = 100,
-    as_json: Json = False,
-) -> None:
-    """Show whom `apply` would change, and how, with the settings of this environment. Nothing is written or locked."""
-    settings = quiet_settings()
+def plan(users: list[str] | None, *, limit: int, as_json: bool) -> None:
+    """Print the changes that `apply` would make: at most `limit` users, and the totals of all."""
+    settings = database.load_with_membership()
     tally = _Tally()
-    with connect(settings, application="plan") as conn:
-        only = _chosen(conn, users)
-        found = _planned(conn, settings, only, tally)
+    with database.connect(settings, application="plan") as conn:
+        changes = _planned(conn, settings, _chosen(conn, users), tally)
         if as_json:
-            _print_json(settings, found, tally, limit=limit)
+            _print_json(settings, changes, tally, limit=limit)
             return
-        say(f"By the products' metadata in the mirror, and {_words_of(settings)}. Nothing is written.")
+        say(f"Using the products' metadata in the mirror, and {_policy_text(settings)}. Nothing is written.")
         printed = 0
-        for user, outcome in found:
+        for user, outcome in changes:
             if printed < limit:
-                say(f"  {user}: {_words(outcome)}")
+                say(f"  {user}: {_change_text(outcome)}")
                 printed += 1
         _say_tally(tally, printed)
 
 
-@app.command()
-def apply(
-    users: Users = None,
-    restart: Annotated[bool, typer.Option("--restart", help="From the first user, not from where it stopped.")] = False,
-    batch: Annotated[int, typer.Option(min=1, max=5000, help="Users a transaction.")] = recompute_all.BATCH,
-    as_json: Json = False,
-) -> None:
-    """Compute users anew, with the settings of this environment: give workers the same first, for they compute too.
-
-    Where it was interrupted it goes on, unless products or settings have changed since. Twice changes nothing.
-    """
-    settings = quiet_settings()
+def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json: bool) -> None:
+    """Recompute the named users, or all users in batches. Ctrl-C keeps the batches that are done."""
+    settings = database.load_with_membership()
     if users:
         _apply_to(settings, users, as_json=as_json)
         return
-    done: recompute_all.Progress | None = None
     if not as_json:
-        say(f"Computing by the products' metadata in the mirror, and {_words_of(settings)}.")
+        say(f"Computing with the products' metadata in the mirror, and {_policy_text(settings)}.")
+    done: recompute_all.Progress | None = None
     try:
         with _bar(quiet=as_json) as bar:
             task = bar.add_task("users", total=None)
-            steps = recompute_all.apply(
-                lambda: connect(settings, application="apply"), policy_of(settings), restart=restart, batch=batch
-            )
-            for done in steps:
+            for done in _batches(settings, restart=restart, batch=batch or recompute_all.BATCH):
                 if done.users == done.resumed and done.resumed and not as_json:
-                    bar.console.print(f"Going on behind the {done.resumed:,} users that were done before.")
+                    bar.console.print(f"Resuming after the {done.resumed:,} users already done.")
                 bar.update(task, completed=done.users, total=done.of)
     except KeyboardInterrupt:
-        reached = f"{done.users:,} of {done.of:,} users are done" if done else "nothing was done"
-        say(f"Interrupted: {reached}, all of them whole. `stripe-sync membership apply` goes on from there.")
+        reached = f"{done.users:,} of {done.of:,} users are done" if done else "no user is done yet"
+        say(f"Interrupted: {reached}. `stripe-sync membership apply` resumes from there.")
         raise typer.Exit(INTERRUPTED) from None
     assert done is not None
     if as_json:
@@ -111,11 +86,19 @@ def apply(
     else:
         say(f"Users computed: {done.users:,}, changed: {done.changed:,}.")
         if done.outdated:
-            say("Products changed meanwhile: run it once more for those that were computed before.")
+            say("Products changed meanwhile: run it once more, for the users computed before that.")
+
+
+def _batches(settings: Settings, *, restart: bool, batch: int) -> Iterator[recompute_all.Progress]:
+    with database.connect(settings, application="apply"):
+        pass  # the schema is checked once; `apply` opens connections of its own, again after an outage
+    return recompute_all.apply(
+        lambda: pool.connect(settings, application="apply"), policy_of(settings), restart=restart, batch=batch
+    )
 
 
 def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> None:
-    with connect(settings, application="apply") as conn:
+    with database.connect(settings, application="apply") as conn:
         chosen = _chosen(conn, users) or []
         with conn.transaction():
             changed = compute.compute(conn, chosen, policy_of(settings), concerned_only=True)
@@ -127,14 +110,14 @@ def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> N
 
 
 def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str] | None:
-    """The ids of those who are named, None where everyone is meant."""
+    """The ids of the named users, sorted; None stands for all users."""
     if not users:
         return None
     ids = [find(conn, user)["id"] for user in users]
-    if left := sorted(set(ids) - recompute_all.concerned(conn, ids)):
+    if without := sorted(set(ids) - recompute_all.concerned(conn, ids)):
         fail(
-            f"{', '.join(left)}: no customer is linked, no override given and no organization paid for, so nothing is ever "
-            "computed (`stripe-sync link CUSTOMER USER` links one)"
+            f"{', '.join(without)}: no linked customer, no override and no paying organization, so there is nothing to "
+            "compute (`stripe-sync link CUSTOMER USER` links a customer)"
         )
     return sorted(set(ids))
 
@@ -142,7 +125,7 @@ def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str
 def _planned(
     conn: psycopg.Connection, settings: Settings, only: Collection[str] | None, tally: _Tally
 ) -> Iterator[tuple[str, Outcome]]:
-    """Who would change, in the order of their ids, counted on the way."""
+    """The users that would change, in the order of their ids; each is added to the tally."""
     for piece in recompute_all.plan(conn, policy_of(settings), only=only):
         tally.users += piece.users
         for user, outcome in piece.changing.items():
@@ -154,18 +137,18 @@ def _say_tally(tally: _Tally, printed: int) -> None:
     if (left := tally.changing - printed) > 0:
         say(f"  ... and {left:,} more (--limit)")
     by_column = ", ".join(f"{column} of {count:,}" for column, count in tally.columns.items() if count)
-    said = f"{tally.changing:,} of {tally.users:,} users would change"
-    said += f": {by_column}" if by_column else ""
-    said += f"; {tally.grants:,} rows in the ledger, {tally.tokens:+,} tokens" if tally.grants else ""
-    say(f"{said}. `stripe-sync membership apply` does it." if tally.changing or tally.grants else f"{said}.")
+    text = f"{tally.changing:,} of {tally.users:,} users would change"
+    text += f": {by_column}" if by_column else ""
+    text += f"; {tally.grants:,} ledger rows, {tally.tokens:+,} tokens" if tally.grants else ""
+    say(f"{text}. `stripe-sync membership apply` applies this." if tally.changing or tally.grants else f"{text}.")
 
 
-def _print_json(settings: Settings, found: Iterator[tuple[str, Outcome]], tally: _Tally, *, limit: int) -> None:
-    """One document, written as it is found: a change is not held until the end."""
+def _print_json(settings: Settings, changes: Iterator[tuple[str, Outcome]], tally: _Tally, *, limit: int) -> None:
+    """Write one document while the plan is computed, so that no change is held in memory."""
     out = sys.stdout
-    out.write('{\n  "settings": ' + json.dumps(_said_of(settings)) + ',\n  "changes": [')
+    out.write('{\n  "settings": ' + json.dumps(_policy_settings(settings)) + ',\n  "changes": [')
     printed = 0
-    for user, outcome in found:
+    for user, outcome in changes:
         if printed < limit:
             out.write(("," if printed else "") + "\n    " + json.dumps(_change(user, outcome), default=str))
             printed += 1
@@ -189,7 +172,7 @@ def _change(user: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _words(outcome: Outcome) -> str:
+def _change_text(outcome: Outcome) -> str:
     parts = [f"{column} {_word(old)} -> {_word(new)}" for column, (old, new) in outcome.changes.items()]
     parts += [f"ledger {grant.amount:+,} {grant.kind} {grant.source_key}" for grant in outcome.grants]
     return "; ".join(parts)
@@ -201,7 +184,7 @@ def _word(value: object) -> str:
     return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _said_of(settings: Settings) -> Mapping[str, object]:
+def _policy_settings(settings: Settings) -> Mapping[str, object]:
     return {
         "PAST_DUE_GRACE_DAYS": settings.past_due_grace_days,
         "TOKEN_POLICY": settings.token_policy.value,
@@ -210,12 +193,13 @@ def _said_of(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _words_of(settings: Settings) -> str:
-    return ", ".join(f"{name}={'none' if value is None else value}" for name, value in _said_of(settings).items())
+def _policy_text(settings: Settings) -> str:
+    values = _policy_settings(settings).items()
+    return ", ".join(f"{name}={'none' if value is None else value}" for name, value in values)
 
 
 def _bar(*, quiet: bool) -> Progress:
-    """On a terminal alone: a file has no use for a bar."""
+    """A progress bar, on a terminal only."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

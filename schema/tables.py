@@ -1,0 +1,7 @@
+"""All tables together: importing this module declares every one of them in `metadata`."""
+
+from schema import inbox as inbox
+from schema import membership as membership
+from schema import mirror as mirror
+from schema.base import Base as Base
+from schema.base import metadata as metadata

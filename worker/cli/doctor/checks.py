@@ -1,0 +1,147 @@
+"""The checks of `stripe-sync doctor`: everything the daemon depends on, one by one, each problem with its fix."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import psycopg
+import redis
+
+import migrations
+from worker.adoption import store as adoption_store
+from worker.backup import scheduled
+from worker.cli.doctor import connections
+from worker.cli.output import say, say_json
+from worker.config.errors import SyncError
+from worker.config.settings import Settings
+from worker.jobs.wake import queue_client
+from worker.mirror import refetch_queue
+from worker.observe import log
+from worker.postgres import runs, schema_state
+from worker.postgres.pool import connect, hint
+from worker.postgres.schema_state import SchemaState
+from worker.stripe_api.client import Stripe
+from worker.writers import audit
+
+# The daemon reads this list too, beside the lists that it mirrors.
+_EVENTS = "/v1/events"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. `detail` says what was seen, and how to fix it where it is not ok."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def run(settings: Settings, *, as_json: bool, webs: int | None = None, workers: int | None = None) -> bool:
+    """Print every check, for this many `web` and `worker` processes; returns whether all are ok."""
+    log.configure(settings.model_copy(update={"log_level": "error"}))
+    findings = [*_database(settings, webs, workers), *_broker(settings), *_stripe(settings), *_settings(settings)]
+    if as_json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            say(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<22} {finding.detail}")
+    return all(finding.ok for finding in findings)
+
+
+def _database(settings: Settings, webs: int | None, workers: int | None) -> Iterator[Finding]:
+    try:
+        with connect(settings, application="doctor") as conn:
+            version = conn.info.parameter_status("server_version")
+            yield Finding("database", ok=True, detail=f"PostgreSQL {version}")
+            state, advice = schema_state.look(conn)
+            if state is not SchemaState.CURRENT:
+                yield Finding("schema", ok=False, detail=advice)
+                return
+            yield Finding("schema", ok=True, detail=f"at revision {migrations.head()}")
+            yield from _membership(conn, settings)
+            for what, ok, detail in connections.findings(conn, settings, webs=webs, workers=workers):
+                yield Finding(what, ok=ok, detail=detail)
+            yield from _refused_reads(conn)
+            yield from _backups(conn, settings)
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        yield Finding("database", ok=False, detail=f"can't be used: see DATABASE_URL ({reason}){hint(error)}")
+
+
+def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether this connection sees the users' tables, under the names that an adoption recorded."""
+    adopted = adoption_store.adopted(conn)
+    if not settings.membership:
+        yield Finding("membership", ok=True, detail="off: only the mirror is kept")
+    elif adopted is not None and "users" in adopted["left_out"]:
+        yield Finding(
+            "membership",
+            ok=False,
+            detail="this database was set up with MEMBERSHIP=off: run `stripe-sync db adopt --apply`",
+        )
+    elif not adoption_store.resolves(conn):
+        yield Finding(
+            "membership",
+            ok=False,
+            detail="this connection does not see the application's tables under our names, because a pooler drops the "
+            "search_path: run `alter role ... set search_path = sync_names, public` for the role of DATABASE_URL",
+        )
+
+
+def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
+    for object_, error, number in refetch_queue.refused(conn):
+        yield Finding(f"reading {object_}", ok=False, detail=f"{number} wait: {error}")
+
+
+def _backups(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the last scheduled backup was made; `db backups --verify` checks that it can be read."""
+    if settings.backup_schedule is None:
+        return
+    last, error = runs.latest(conn, scheduled.JOB)
+    detail = f"the last one was made at {last:%Y-%m-%d %H:%M} UTC" if last else "none has been made yet"
+    missed = scheduled.missed(conn, settings, datetime.now(UTC))
+    if missed is not None:
+        reason = error or "does a worker that serves the queue `backfill` run where BACKUP_DIR is?"
+        detail = f"the backup of {missed:%Y-%m-%d %H:%M} UTC is missing, and {detail}: {reason}"
+    yield Finding("backups", ok=missed is None, detail=detail)
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    try:
+        client = queue_client(settings.redis_url)
+        client.ping()
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except (OSError, redis.RedisError) as error:
+        yield Finding("broker", ok=False, detail=f"can't be reached: see REDIS_URL ({type(error).__name__})")
+        return
+    if policy in (None, "noeviction"):
+        yield Finding("broker", ok=True, detail="answers, and evicts nothing")
+    else:
+        yield Finding("broker", ok=False, detail=f"evicts keys ({policy}): set maxmemory-policy noeviction")
+
+
+def _stripe(settings: Settings) -> Iterator[Finding]:
+    if settings.stripe_secret_key is None:
+        yield Finding(
+            "stripe",
+            ok=False,
+            detail="STRIPE_SECRET_KEY is not set: only deliveries are applied, and uncertain objects are never re-read",
+        )
+        return
+    try:
+        key = Stripe.from_settings(settings).check([_EVENTS, *(listing.path for listing in audit.LISTS)])
+    except SyncError as error:
+        yield Finding("stripe", ok=False, detail=str(error))
+        return
+    account = f", account {key.account}" if key.account else ""
+    yield Finding("stripe", ok=True, detail=f"the key works, in {'live' if key.livemode else 'test'} mode{account}")
+    for lacking in key.lacks:
+        yield Finding("permission", ok=False, detail=str(lacking))
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for name, is_set, otherwise in (
+        ("STRIPE_WEBHOOK_SECRET", bool(settings.stripe_webhook_secret), "is not set: `web` needs it"),
+        ("API_TOKEN", settings.api_token is not None, "is not set: /metrics and /v1 refuse every request"),
+    ):
+        yield Finding(name, ok=is_set, detail="is set" if is_set else otherwise)

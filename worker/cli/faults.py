@@ -1,0 +1,15 @@
+"""Turn the errors that an operator can do something about into one line."""
+
+import psycopg
+
+from worker.config.errors import SyncError
+from worker.postgres.pool import READ_ONLY, hint
+
+
+def explain(error: Exception) -> str | None:
+    """The line to print for the error; None where it is a fault of the program, which deserves its traceback."""
+    if isinstance(error, SyncError):
+        return str(error)
+    if isinstance(error, (psycopg.OperationalError, READ_ONLY)):
+        return f"the database can't be used (DATABASE_URL): {str(error).strip()}{hint(error)}"
+    return None

@@ -1,0 +1,28 @@
+"""`stripe-sync status`: how far behind the daemon is."""
+
+import typer
+
+from worker.cli.options import Json
+
+app = typer.Typer()
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show how far behind the daemon is: pending, parked and unsettled work, last runs, live workers."""
+    from worker.cli import database
+    from worker.cli.output import say_json, say_table
+    from worker.jobs import status as numbers
+
+    with database.connect(application="status") as conn:
+        values = numbers.status(conn)
+    if as_json:
+        say_json(values)
+    else:
+        say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in values.items()))
+
+
+def _brief(value: object) -> object:
+    if isinstance(value, dict):
+        return f"{value.get('outcome') or 'running'} at {value.get('finished_at') or value.get('started_at')}"
+    return "never" if value is None else round(value, 1) if isinstance(value, float) else value

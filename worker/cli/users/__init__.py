@@ -1,0 +1,1 @@
+"""The commands about one user: override, link, setup-admin, why and erase."""

@@ -1,0 +1,24 @@
+"""The work of `stripe-sync setup-admin`."""
+
+from schema.membership import UserRole
+from worker.cli import database
+from worker.cli.output import fail, say
+from worker.cli.users.find import find
+from worker.membership.store import save
+
+
+def run(email: str | None) -> None:
+    """Make the user with this e-mail, or ADMIN_EMAIL, an ADMIN."""
+    settings = database.load_with_membership()
+    wanted = email or settings.admin_email
+    if not wanted:
+        fail("give the user's e-mail, or set ADMIN_EMAIL")
+    with database.connect(settings, application="setup-admin") as conn, conn.transaction():
+        user = find(conn, wanted, by_email=True)
+        if user["role"] == UserRole.BANNED:
+            fail(f"{wanted} is BANNED: change that role by hand first")
+        if user["role"] == UserRole.ADMIN:
+            say(f"{wanted} is already ADMIN.")
+            return
+        save.make_admin(conn, user["id"])
+    say(f"{wanted} is now ADMIN, and was {user['role']}.")

@@ -1,0 +1,63 @@
+"""Compare the revision of a database with this release, before anything relies on its tables."""
+
+import enum
+
+import psycopg
+
+import migrations
+from worker.config.errors import Permanent
+from worker.postgres import inventory
+
+
+class SchemaState(enum.StrEnum):
+    """How the tables of a database relate to this release."""
+
+    CURRENT = "current"
+    EMPTY = "empty"
+    FOREIGN = "foreign"
+    """There are tables, but not ours: the database of an application that was never adopted."""
+    OLDER = "older"
+    NEWER = "newer"
+    """The revision is unknown to this release."""
+
+
+class SchemaNotReady(Permanent):
+    """The database does not have the tables of this release."""
+
+    def __init__(self, message: str, state: SchemaState) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+def look(conn: psycopg.Connection) -> tuple[SchemaState, str]:
+    """The state of the database, and what to do about it; the sentence is empty where it is current."""
+    at, head = inventory.revision(conn), migrations.head()
+    if at == head:
+        return SchemaState.CURRENT, ""
+    if at is None:
+        return _without_revision(conn)
+    if at in migrations.known():
+        return SchemaState.OLDER, (
+            f"the database is at revision {at}, and this release needs {head}: run `stripe-sync db migrate`"
+        )
+    return SchemaState.NEWER, (
+        f"the database is at revision {at}, which this release does not know (its newest is {head}): a newer release "
+        "migrated it. Run that release"
+    )
+
+
+def require(conn: psycopg.Connection) -> None:
+    """Raise SchemaNotReady unless the database is at the newest revision of this release."""
+    state, advice = look(conn)
+    if state is not SchemaState.CURRENT:
+        raise SchemaNotReady(advice, state)
+
+
+def _without_revision(conn: psycopg.Connection) -> tuple[SchemaState, str]:
+    if tables := inventory.tables_in(conn, "public"):
+        named = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
+        return SchemaState.FOREIGN, (
+            f"the database has tables of an application ({named}), and none of ours: run `stripe-sync db adopt` to see "
+            "what is missing, and `stripe-sync db adopt --apply` to add it"
+        )
+    return SchemaState.EMPTY, "the database has no tables of ours yet: run `stripe-sync db migrate`"
