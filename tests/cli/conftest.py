@@ -1,4 +1,4 @@
-"""The command line as its users have it: a process, with an environment."""
+"""The command line as its users have it: a process with an environment."""
 
 import subprocess
 import sys
@@ -11,10 +11,9 @@ from tests.backends import Backend
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def run(backend: Backend, database: str) -> Run:
-    """`stripe-sync` with these words on this test's database; nobody sits at a terminal."""
-    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
+def command_on(database: str, backend: Backend, **settings: str) -> Run:
+    """`stripe-sync` with the given words on this database, without a terminal."""
+    env = {"DATABASE_URL": database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"} | settings
 
     def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -28,3 +27,9 @@ def run(backend: Backend, database: str) -> Run:
         )
 
     return command
+
+
+@pytest.fixture
+def run(backend: Backend, database: str) -> Run:
+    """`stripe-sync` on this test's database."""
+    return command_on(database, backend)

@@ -1,9 +1,12 @@
 """`stripe-sync web`, `worker` and `beat`: the three processes of the daemon."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 app = typer.Typer()
 
@@ -17,6 +20,7 @@ def web() -> None:
 
     loaded = settings.load(needs_webhook_secret=True)
     log.configure(loaded)
+    _look_at_schema(loaded)
     server.serve(loaded)
 
 
@@ -32,8 +36,10 @@ def worker(
 
     loaded = settings.load()
     log.configure(loaded)
+    _look_at_schema(loaded)
     celery = celery_app.make(loaded)
     tasks.register(celery, loaded)
+    _share_memory_with_children()
     celery.worker_main(
         [
             "--quiet",
@@ -57,5 +63,40 @@ def beat() -> None:
 
     loaded = settings.load()
     log.configure(loaded)
+    _look_at_schema(loaded)
     log.get("beat").info("beat.started")
     celery_app.make(loaded).start(["--quiet", "beat", "--loglevel=WARNING"])
+
+
+def _look_at_schema(settings: "Settings") -> None:
+    """Raise SchemaNotReady where the database has no tables of ours; warn where they are of another release.
+
+    Another release is no reason to stop: a migration may be under way, and events wait for it. A database that can't be
+    reached is none either: every process waits for it.
+    """
+    from worker.observe import log
+    from worker.postgres import schema_state
+    from worker.postgres.pool import UNAVAILABLE, connect
+
+    try:
+        with connect(settings, application="start") as conn:
+            state, advice = schema_state.look(conn)
+    except UNAVAILABLE:
+        return
+    if state in (schema_state.SchemaState.EMPTY, schema_state.SchemaState.FOREIGN):
+        raise schema_state.SchemaNotReady(advice, state)
+    if advice:
+        log.get("start").warning("schema.not_current", state=state.value, advice=advice)
+
+
+def _share_memory_with_children() -> None:
+    """Keep the garbage collector from writing to objects that exist before the fork: children then share their pages."""
+    import gc
+
+    from celery import signals
+
+    def freeze(**_: object) -> None:
+        gc.collect()
+        gc.freeze()
+
+    signals.worker_init.connect(freeze, weak=False)

@@ -66,13 +66,21 @@ def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json:
     if users:
         _apply_to(settings, users, as_json=as_json)
         return
+    with database.connect(settings, application="apply"):
+        pass  # checks the schema once; the job opens connections of its own, again after an outage
     if not as_json:
         say(f"Computing with the products' metadata in the mirror, and {_policy_text(settings)}.")
     done: recompute_all.Progress | None = None
     try:
         with _bar(quiet=as_json) as bar:
             task = bar.add_task("users", total=None)
-            for done in _batches(settings, restart=restart, batch=batch or recompute_all.BATCH):
+            steps = recompute_all.apply(
+                lambda: pool.connect(settings, application="apply"),
+                policy_of(settings),
+                restart=restart,
+                batch=batch or recompute_all.BATCH,
+            )
+            for done in steps:
                 if done.users == done.resumed and done.resumed and not as_json:
                     bar.console.print(f"Resuming after the {done.resumed:,} users already done.")
                 bar.update(task, completed=done.users, total=done.of)
@@ -87,14 +95,6 @@ def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json:
         say(f"Users computed: {done.users:,}, changed: {done.changed:,}.")
         if done.outdated:
             say("Products changed meanwhile: run it once more, for the users computed before that.")
-
-
-def _batches(settings: Settings, *, restart: bool, batch: int) -> Iterator[recompute_all.Progress]:
-    with database.connect(settings, application="apply"):
-        pass  # the schema is checked once; `apply` opens connections of its own, again after an outage
-    return recompute_all.apply(
-        lambda: pool.connect(settings, application="apply"), policy_of(settings), restart=restart, batch=batch
-    )
 
 
 def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> None:

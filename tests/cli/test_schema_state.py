@@ -1,0 +1,87 @@
+"""Every command says what to do on a database that does not have the tables of this release."""
+
+import psycopg
+import pytest
+
+import migrations
+from tests.backends import Backend
+from tests.cli.conftest import Run, command_on
+from worker.postgres import schema_state
+from worker.postgres.schema_state import SchemaState
+
+COMMANDS = [
+    ("web",),
+    ("worker",),
+    ("beat",),
+    ("status",),
+    ("why", "jenny"),
+    ("link", "--list"),
+    ("link", "cus_1", "jenny"),
+    ("override", "jenny", "--lift"),
+    ("setup-admin", "jenny@example.com"),
+    ("erase", "jenny", "--yes"),
+    ("events", "list"),
+    ("events", "show", "evt_1"),
+    ("events", "replay", "evt_1"),
+    ("events", "discard", "evt_1"),
+    ("membership", "plan"),
+    ("membership", "apply"),
+    ("membership", "apply", "jenny"),
+    ("sync", "user", "jenny"),
+    ("sync", "products"),
+    ("sync", "all"),
+]
+
+
+@pytest.fixture
+def run(backend: Backend, empty_database: str) -> Run:
+    more = {"STRIPE_WEBHOOK_SECRET": "whsec_test", "STRIPE_SECRET_KEY": "sk_test_1"}
+    return command_on(empty_database, backend, **more)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_on_an_empty_database_says_to_migrate(run: Run, words: tuple[str, ...]) -> None:
+    done = run(*words)
+
+    assert done.returncode == 1
+    assert done.stderr == "stripe-sync: the database has no tables of ours yet: run `stripe-sync db migrate`\n"
+    assert done.stdout == ""
+
+
+def test_a_command_on_the_database_of_an_application_says_to_adopt_it(run: Run, empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("create table users (id text primary key)")
+
+    done = run("why", "jenny")
+
+    assert done.returncode == 1
+    assert "tables of an application (users), and none of ours: run `stripe-sync db adopt`" in done.stderr
+
+
+def test_an_older_and_a_newer_database_are_told_apart(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        _set_revision(conn, "of another release")
+        newer, what_to_run = schema_state.look(conn)
+        _set_revision(conn, migrations.head())
+        current = schema_state.look(conn)
+
+    assert (newer, "a newer release migrated it" in what_to_run) == (SchemaState.NEWER, True)
+    assert current == (SchemaState.CURRENT, "")
+
+
+@pytest.mark.skipif(len(migrations.known()) < 2, reason="there is no older revision yet")
+def test_a_command_on_an_older_database_says_to_migrate(run: Run, empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        _set_revision(conn, migrations.known()[0])
+
+    done = run("events", "list")
+
+    assert done.returncode == 1
+    assert "run `stripe-sync db migrate`" in done.stderr
+
+
+def _set_revision(conn: psycopg.Connection, revision: str) -> None:
+    conn.execute("create schema if not exists sync")
+    conn.execute("create table if not exists sync.alembic_version (version_num text)")
+    conn.execute("delete from sync.alembic_version")
+    conn.execute("insert into sync.alembic_version values (%s)", (revision,))
