@@ -13,7 +13,7 @@ from worker.backup.policy import last_due
 from worker.backup.tools import ToolFailed
 from worker.config import settings as config
 from worker.config.settings import Settings
-from worker.jobs import celery_app
+from worker.jobs import celery_app, periodic
 from worker.postgres import runs
 
 DUE = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -105,7 +105,7 @@ def test_without_a_schedule_nothing_is_due(conn: psycopg.Connection, settings: S
 def test_beat_sends_it_to_the_queue_of_long_work(clocked: Settings) -> None:
     entry = celery_app.schedule(clocked)["backup"]
 
-    assert (entry["task"], entry["options"]["queue"]) == (celery_app.BACKUP, celery_app.BACKFILL)
+    assert (entry["task"], entry["options"]["queue"]) == (periodic.task_name("backup"), periodic.BACKFILL)
 
 
 @pytest.mark.parametrize(("said", "line"), [("03:15", "15 3 * * *"), ("0  3 * * 1-5", "0 3 * * 1-5")])

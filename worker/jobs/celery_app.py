@@ -11,22 +11,7 @@ from celery import Celery, signals
 from celery.schedules import crontab
 
 from worker.config.settings import Settings
-
-EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
-
-DRAIN = "stripe_sync.drain"
-WAKE = "stripe_sync.wake"
-PRODUCT_REFRESH = "stripe_sync.product_refresh"
-RECONCILE = "stripe_sync.reconcile"
-RECONCILE_SHARD = "stripe_sync.reconcile_shard"
-CATCH_UP = "stripe_sync.catch_up"
-AUDIT = "stripe_sync.audit"
-FETCH = "stripe_sync.fetch"
-BACKUP = "stripe_sync.backup"
-SYNC_USER = "stripe_sync.sync_user"
-RETENTION = "stripe_sync.retention"
-
-RETENTION_SECONDS = 900.0
+from worker.jobs.periodic import BACKFILL, EVENTS, WAKE, jobs, task_name
 
 
 def make(settings: Settings) -> Celery:
@@ -77,24 +62,18 @@ def _logging_is_set_up(**_: Any) -> None:
 
 
 def schedule(settings: Settings) -> dict[str, Any]:
-    """What beat sends and how often. Every tick is idempotent and expires with its period: two beats do no harm."""
-
-    def every(seconds: float, task: str, *, queue: str = PERIODIC) -> dict[str, Any]:
-        options = {"queue": queue, "expires": seconds}
-        return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
-
-    entries = {
-        "wake": every(settings.wake_interval, WAKE),
-        "retention": every(RETENTION_SECONDS, RETENTION, queue=BACKFILL),
+    """The ticks that the beat sends. Every tick is idempotent and expires with its interval: two beats do no harm."""
+    entries: dict[str, Any] = {
+        job.name: {
+            "task": job.task,
+            "schedule": timedelta(seconds=job.interval(settings)),
+            "options": {"queue": job.queue, "expires": job.interval(settings)},
+        }
+        for job in (WAKE, *jobs(settings))
     }
     if settings.backup_schedule is not None:
-        # One that gets lost is sent again by `wake`.
+        # A tick that is lost is sent again by `wake`.
         options = {"queue": BACKFILL, "expires": 60}
         clock = crontab.from_string(settings.backup_schedule)
-        entries["backup"] = {"task": BACKUP, "schedule": clock, "options": options}
-    if settings.stripe_secret_key is not None:
-        entries["product_refresh"] = every(settings.product_refresh_interval, PRODUCT_REFRESH)
-        entries["catch_up"] = every(settings.catch_up_interval, CATCH_UP)
-        entries["audit"] = every(settings.audit_interval, AUDIT, queue=BACKFILL)
-        entries["reconcile"] = every(settings.reconcile_interval, RECONCILE)
+        entries["backup"] = {"task": task_name("backup"), "schedule": clock, "options": options}
     return entries

@@ -6,11 +6,11 @@ import psycopg
 from psycopg.rows import dict_row, scalar_row
 
 from worker.inbox import store as inbox
+from worker.jobs.periodic import JOBS
 from worker.mirror import store as mirror
 from worker.postgres import cursors
 
 ALIVE_SECONDS = 90
-JOBS = ("product_refresh", "reconcile", "catch_up", "audit", "retention", "backup")
 
 
 def beat(conn: psycopg.Connection, name: str) -> None:
@@ -61,5 +61,5 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         "unlinked_customers": unlinked,
         "workers_alive": alive(conn),
         "oldest_event_kept": walked.get("oldest_kept"),
-        **{f"last_{job}": last.get(job) for job in JOBS},
+        **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), "backup")},
     }

@@ -1,4 +1,4 @@
-"""Wake-ups: a message on the queue that says no more than that there is work. Debounced, and never in anybody's way."""
+"""Wake-ups: a message on the queue says that there is work, and nothing more. Publishing is debounced and never blocks."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from worker.jobs.celery_app import DRAIN, EVENTS
+from worker.jobs.periodic import EVENTS, task_name
 from worker.observe import log, metrics
 
 _log = log.get("wake")
@@ -27,7 +27,7 @@ def publish_drain(app: Celery, client: redis.Redis) -> str:
     """Ask for a drain, unless one is asked for that nobody has begun: whatever was committed by now, it will see."""
     if client.llen(EVENTS):
         return "already_queued"
-    app.send_task(DRAIN, queue=EVENTS, retry=False)
+    app.send_task(task_name("drain"), queue=EVENTS, retry=False)
     return "sent"
 
 

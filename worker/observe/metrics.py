@@ -38,6 +38,11 @@ class Unsaved:
         self._saved = now
         return {name: value for name, value in fresh.items() if value}
 
+    def put_back(self, counts: dict[str, int]) -> None:
+        """These were taken and could not be saved: the next `take` gives them again."""
+        for name, value in counts.items():
+            self._saved[name] = self._saved.get(name, 0) - value
+
 
 def _counted() -> list[tuple[str, int]]:
     return [

@@ -28,7 +28,7 @@ from worker.cli.db import target
 from worker.cli.output import fail, say, say_table
 from worker.config.settings import Settings
 from worker.inbox import store as inbox
-from worker.jobs.tasks import applier_of
+from worker.jobs.process import applier_of
 from worker.membership.compute import policy_of
 from worker.postgres.pool import connect_as_owner
 from worker.stripe_api.client import Stripe

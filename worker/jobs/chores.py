@@ -1,0 +1,127 @@
+"""The chores of `wake`: each finds one kind of work that was forgotten, or lets time pass for users.
+
+They are isolated: one that raises is logged, and the others run. Each that loops has a budget of its own.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import psycopg
+
+from worker.backup import scheduled
+from worker.inbox import store as inbox
+from worker.jobs import periodic, status
+from worker.jobs.periodic import BACKFILL, PERIODIC
+from worker.jobs.process import Process
+from worker.membership import compute
+from worker.membership.store import links, organization_queue, rechecks, recompute_queue
+from worker.mirror import refetch_queue, shards
+from worker.observe import log
+from worker.postgres import runs
+from worker.privacy import erase
+from worker.writers import audit
+
+_log = log.get("worker")
+
+# A chore that works through a backlog stops after this, and goes on with the next tick.
+BUDGET_SECONDS = 5
+
+Chore = Callable[[psycopg.Connection, Process], None]
+
+
+def run(conn: psycopg.Connection, process: Process) -> None:
+    """Run every chore. A chore's error ends that chore alone; a lost connection ends all of them."""
+    for chore in CHORES:
+        try:
+            chore(conn, process)
+        except Exception as error:  # a fault in one chore must not stop ticks, backups and expiry
+            if conn.closed or conn.broken:
+                raise
+            _log.error("chore.failed", chore=chore.__name__, error=f"{type(error).__name__}: {error}", exc_info=True)
+
+
+def _until() -> Callable[[], bool]:
+    ends = time.monotonic() + BUDGET_SECONDS
+    return lambda: time.monotonic() < ends
+
+
+def heartbeat(conn: psycopg.Connection, process: Process) -> None:
+    """Give a sign of life."""
+    status.beat(conn, process.name)
+
+
+def late_links(conn: psycopg.Connection, process: Process) -> None:
+    """Look again at customers without a user: the user may have signed up since."""
+    if process.policy.off:
+        return
+    # Two transactions: requests are locked before links are.
+    customers = links.unlinked_worth_a_look(conn, limit=1000)
+    recompute_queue.request(conn, links.linkable(conn, customers))
+
+
+def forgotten_work(conn: psycopg.Connection, process: Process) -> None:
+    """Recruit workers for due events and for users that wait to be computed."""
+    late = recompute_queue.count(conn) or rechecks.any_waiting(conn) or organization_queue.any_waiting(conn)
+    if (late and not process.policy.off) or inbox.count_due(conn, limit=1):
+        process.recruit()
+
+
+def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
+    """Send for the objects that are to be read from Stripe, and for an audit that does not wait for the clock."""
+    if not process.applier.has_key:
+        return
+    wait = process.settings.wake_interval
+    if refetch_queue.want_forgotten(conn, limit=1000) or refetch_queue.count_due(conn):
+        process.send("fetch", queue=PERIODIC, expires=wait)
+    if audit.is_hurried(conn):
+        process.send("audit", queue=BACKFILL, expires=wait)
+
+
+def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
+    """Send the tick of every job whose present slot nobody has claimed."""
+    for job in periodic.jobs(process.settings):
+        if not runs.is_claimed(conn, job.name, job.slot(process.settings)):
+            process.send(job.name, queue=job.queue, expires=job.interval(process.settings))
+
+
+def due_backup(conn: psycopg.Connection, process: Process) -> None:
+    """Send for the backup that is due."""
+    if scheduled.wanted(conn, process.settings, datetime.now(UTC)) is not None:
+        process.send("backup", queue=BACKFILL, expires=process.settings.wake_interval)
+
+
+def abandoned_shards(conn: psycopg.Connection, process: Process) -> None:
+    """Send for the shards whose worker died."""
+    for shard in shards.abandoned(conn):
+        process.send("reconcile_shard", shard, queue=BACKFILL, expires=process.settings.wake_interval)
+
+
+def passing_time(conn: psycopg.Connection, process: Process) -> None:
+    """Compute the users whom time alone changes: tokens are renewed, a grace or an override ends."""
+    compute.compute_due(conn, process.policy, go_on=_until())
+
+
+def expired_tokens(conn: psycopg.Connection, process: Process) -> None:
+    """Sweep balances that have expired."""
+    if not process.policy.off:
+        compute.sweep_expired(conn, go_on=_until())
+
+
+def erasure(conn: psycopg.Connection, process: Process) -> None:
+    """Go on blanking the data of people who were erased."""
+    erase.sweep(conn, go_on=_until())
+
+
+CHORES: tuple[Chore, ...] = (
+    heartbeat,
+    forgotten_work,
+    lost_ticks,
+    forgotten_reads,
+    due_backup,
+    abandoned_shards,
+    late_links,
+    passing_time,
+    expired_tokens,
+    erasure,
+)

@@ -1,0 +1,60 @@
+"""Periodic jobs, one row each. The beat's schedule, the routing, the search for lost ticks and `status` follow from them.
+
+To add a job, write a row here and its task in `worker/jobs/tasks.py`. This module is all that the beat imports of the jobs.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from worker.config.settings import Settings
+
+# The queues. Each child of a worker takes from the queues that its worker serves.
+EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work that every slot of its interval wants done once. `interval` is in seconds."""
+
+    name: str
+    queue: str
+    interval: Callable[[Settings], float]
+    needs_key: bool = True
+
+    @property
+    def task(self) -> str:
+        return task_name(self.name)
+
+    def slot(self, settings: Settings) -> datetime:
+        """The slot of the clock that it is now."""
+        return slot_of(self.interval(settings))
+
+
+def task_name(name: str) -> str:
+    """The name of a Celery task of ours; other services send tasks by it."""
+    return f"stripe_sync.{name}"
+
+
+RETENTION_SECONDS = 900.0
+
+JOBS = (
+    Job(name="product_refresh", queue=PERIODIC, interval=lambda settings: settings.product_refresh_interval),
+    Job(name="catch_up", queue=PERIODIC, interval=lambda settings: settings.catch_up_interval),
+    Job(name="reconcile", queue=PERIODIC, interval=lambda settings: settings.reconcile_interval),
+    Job(name="audit", queue=BACKFILL, interval=lambda settings: settings.audit_interval),
+    Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
+)
+# Not a job of its own: it looks for work that was forgotten, lost ticks of the jobs above included.
+WAKE = Job(name="wake", queue=PERIODIC, interval=lambda settings: settings.wake_interval, needs_key=False)
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """The jobs that these settings allow: without a key, nothing can be read from Stripe."""
+    return [job for job in JOBS if settings.stripe_secret_key is not None or not job.needs_key]
+
+
+def slot_of(seconds: float) -> datetime:
+    """The slot of the clock that it is now, for work that is done every so many seconds."""
+    return datetime.fromtimestamp(time.time() // seconds * seconds, UTC)

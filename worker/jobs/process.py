@@ -1,0 +1,154 @@
+"""One worker process: its connections, opened on first use (after the fork), and the tasks that it sends."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+import psycopg
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.config.settings import Settings
+from worker.jobs import periodic
+from worker.jobs.wake import publish_drain, queue_client
+from worker.membership.compute import policy_of
+from worker.membership.rules.access import Policy
+from worker.observe import log, metrics
+from worker.postgres import counters
+from worker.postgres.pool import UNAVAILABLE, connect, outlive
+from worker.stripe_api.client import Stripe
+from worker.writers.apply import Applier
+
+T = TypeVar("T")
+
+_log = log.get("worker")
+
+OUTAGE_SECONDS = 60
+COUNTS_SAVED_SECONDS = 5
+
+
+class Process:
+    """What the tasks of one process share."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app, self.settings = app, settings
+        self._conn: psycopg.Connection | None = None
+        self._stripe: Stripe | None = None
+        self._soon_again: dict[str, float] = {}
+        self._unsaved = metrics.Unsaved()
+        self._saving: threading.Timer | None = None
+        self._saving_lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    @cached_property
+    def applier(self) -> Applier:
+        return applier_of(self.settings)
+
+    @property
+    def policy(self) -> Policy:
+        return self.applier.policy
+
+    def stripe(self) -> Stripe:
+        """The client of Stripe. Raises BadKey if STRIPE_SECRET_KEY is not set."""
+        if self._stripe is None:
+            self._stripe = Stripe.from_settings(self.settings)
+        return self._stripe
+
+    def with_connection(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """`work` on this process's connection; while Postgres is away it waits and tries again for a minute."""
+
+        def attempt() -> T:
+            if self._conn is None or self._conn.closed:
+                self._conn = connect(self.settings, application="worker")
+            try:
+                result = work(self._conn)
+            except UNAVAILABLE:
+                self._conn.close()
+                raise
+            self._save_counts_soon()
+            return result
+
+        return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
+
+    def _save_counts_soon(self) -> None:
+        """Leave the counts in the database within seconds, also if this process has nothing more to do.
+
+        On a connection of its own: the process may be in a transaction then. Counts of a process that is killed before
+        are lost.
+        """
+        with self._saving_lock:
+            if self._saving is None:
+                self._saving = threading.Timer(COUNTS_SAVED_SECONDS, self._save_counts)
+                self._saving.daemon = True
+                self._saving.start()
+
+    def _save_counts(self) -> None:
+        with self._saving_lock:
+            self._saving = None
+            counts = self._unsaved.take()
+            if counts:
+                try:
+                    with connect(self.settings, application="worker counts") as conn:
+                        counters.add_all(conn, counts)
+                except UNAVAILABLE as error:
+                    self._unsaved.put_back(counts)
+                    _log.warning("counts.not_saved", error=type(error).__name__)
+
+    def recruit(self) -> None:
+        """Ask other processes to help with the inbox."""
+        self._publish(lambda: publish_drain(self._app, self._queue))
+
+    def soon(self, name: str, *, seconds: float) -> None:
+        """Send the task after a while, unless this process did so a moment ago: many events want one task."""
+        if time.monotonic() >= self._soon_again.get(name, float("-inf")):
+            self._soon_again[name] = time.monotonic() + seconds
+            self.send(name, queue=periodic.PERIODIC, expires=60, countdown=seconds)
+
+    def send(
+        self, name: str, *arguments: int | str, queue: str, expires: float | None = None, countdown: float | None = None
+    ) -> None:
+        """Send a task. While the broker is away this costs time and no work: the chores of `wake` find it again."""
+        self._publish(
+            lambda: self._app.send_task(
+                periodic.task_name(name),
+                args=arguments,
+                queue=queue,
+                expires=expires,
+                countdown=countdown,
+                retry=False,
+            )
+        )
+
+    def _publish(self, publish: Callable[[], object]) -> None:
+        try:
+            publish()
+        except (OSError, redis.RedisError, OperationalError) as error:
+            _log.warning("broker.unreachable", error=type(error).__name__)
+
+    @cached_property
+    def _queue(self) -> redis.Redis:
+        return queue_client(self.settings.redis_url)
+
+
+def applier_of(settings: Settings) -> Applier:
+    """The job that drains the inbox, as the settings want it."""
+    return Applier(
+        livemode=settings.livemode,
+        has_key=settings.stripe_secret_key is not None,
+        policy=policy_of(settings),
+        batch_size=settings.event_batch_size,
+        lease_seconds=settings.event_lease,
+        max_attempts=settings.event_max_attempts,
+    )
+
+
+def _waiting(error: Exception, pause: float) -> None:
+    _log.warning("postgres.unreachable", error=type(error).__name__, retry_in_seconds=pause)
