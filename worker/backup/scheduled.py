@@ -10,12 +10,8 @@ from celery.schedules import crontab
 from worker.backup import take
 from worker.backup.folder import Backup
 from worker.backup.policy import Times, last_due
-from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
-from worker.observe import log
 from worker.postgres import runs
-
-_log = log.get("backup")
 
 JOB = "backup"
 RETRY = timedelta(hours=1)
@@ -57,28 +53,23 @@ def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
 
 def tick(conn: psycopg.Connection, settings: Settings, now: datetime, *, kinds: dict[str, Take] | None = None) -> bool:
     """Take the backup that is due and thin out the old ones; returns whether one was taken."""
-    slot = wanted(conn, settings, now)
-    run = None if slot is None else runs.claim(conn, JOB, slot)
-    if run is None:
+    due = wanted(conn, settings, now)
+    if due is None:
         return False
-    seen_at = time.monotonic()
-
-    def alive() -> None:
-        nonlocal seen_at
-        if time.monotonic() - seen_at > _SIGN_OF_LIFE_SECONDS:
-            seen_at = time.monotonic()
-            runs.seen(conn, run, {})
-
+    backup: Backup | None = None
     kinds = kinds or {"logical": take.logical, "physical": take.physical}
-    try:
+    with runs.slot(conn, JOB, due) as run:
+        if run is None:
+            return False
+        seen_at = time.monotonic()
+
+        def alive() -> None:
+            nonlocal seen_at
+            if time.monotonic() - seen_at > _SIGN_OF_LIFE_SECONDS:
+                seen_at = time.monotonic()
+                run.seen({})
+
         backup = kinds[settings.backup_kind](settings, alive=alive)
         removed = take.thin_out(settings)
-    except (Temporary, Permanent) as error:
-        runs.fail(conn, run, {}, str(error))
-        _log.error("backup.failed", error=str(error))
-        return False
-    except BaseException as error:  # a time limit of the task's is told as an exception too
-        runs.fail(conn, run, {}, type(error).__name__)
-        raise
-    runs.finish(conn, run, {"name": str(backup.name), "bytes": backup.size, "removed": len(removed.backups)})
-    return True
+        run.result = {"name": str(backup.name), "bytes": backup.size, "removed": len(removed.backups)}
+    return backup is not None

@@ -1,11 +1,19 @@
 """Periodic work in the database: a slot is claimed once, by one worker, and its result is kept."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
+
+from worker.config.errors import SyncError
+from worker.observe import log
+
+_log = log.get("runs")
 
 # Who gives no sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
@@ -25,6 +33,47 @@ def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: f
         return cursor.execute(
             "insert into sync.runs (job, slot) values (%s, %s) on conflict do nothing returning id", (job, slot)
         ).fetchone()
+
+
+@dataclass(slots=True)
+class Run:
+    """A run of a slot that is ours. `result` is kept with it, whether it is finished or fails."""
+
+    conn: psycopg.Connection
+    id: int
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def seen(self, result: dict[str, Any]) -> None:
+        """Give a sign of life, with the result so far."""
+        self.result = result
+        seen(self.conn, self.id, result)
+
+
+@contextlib.contextmanager
+def slot(
+    conn: psycopg.Connection, job: str, at: datetime, *, lost_seconds: float = LOST_SECONDS
+) -> Iterator[Run | None]:
+    """Claim the slot, and keep how the block ended; None if the slot is not ours.
+
+    A known error (SyncError) ends the block, is kept and logged, and goes no further: the next slot tries again. Any other
+    error is kept and raised.
+    """
+    claimed = claim(conn, job, at, lost_seconds=lost_seconds)
+    if claimed is None:
+        yield None
+        return
+    run = Run(conn, claimed)
+    try:
+        yield run
+    except SyncError as error:
+        fail(conn, run.id, run.result, str(error))
+        _log.warning("run.failed", job=job, error=str(error), **error.ids)
+    except BaseException as error:  # a task's time limit is an exception too
+        if not conn.closed:
+            fail(conn, run.id, run.result, type(error).__name__)
+        raise
+    else:
+        finish(conn, run.id, run.result)
 
 
 def is_claimed(conn: psycopg.Connection, job: str, slot: datetime) -> bool:

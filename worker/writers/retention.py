@@ -12,6 +12,7 @@ import psycopg
 from worker.inbox import retention_store
 from worker.observe import log
 from worker.postgres import cursors, runs
+from worker.postgres.runs import Run
 from worker.privacy import erase
 
 _log = log.get("retention")
@@ -27,24 +28,20 @@ def tick(
 
     Done events go `keep` after they arrived and were done; what is pending or parked stays, however old.
     """
-    run = runs.claim(conn, JOB, slot)
-    if run is None:
-        return None
-    removed = {"events": 0}
-    try:
-        removed |= {**retention_store.bookkeeping(conn), "parked_blanked": erase.sweep_parked(conn)}
-        _walk(conn, run, removed, keep=keep, go_on=go_on)
-    except Exception as error:
-        runs.fail(conn, run, removed, type(error).__name__)
-        raise
-    runs.finish(conn, run, removed)
+    removed: dict[str, int] = {}
+    with runs.slot(conn, JOB, slot) as run:
+        if run is None:
+            return None
+        removed |= {"events": 0, **retention_store.bookkeeping(conn), "parked_blanked": erase.sweep_parked(conn)}
+        _remove_events(conn, run, removed, keep=keep, go_on=go_on)
+        run.result = removed
     if any(removed.values()):
         _log.info("events.removed", **removed)
     return removed
 
 
-def _walk(
-    conn: psycopg.Connection, run: int, removed: dict[str, int], *, keep: timedelta, go_on: Callable[[], bool]
+def _remove_events(
+    conn: psycopg.Connection, run: Run, removed: dict[str, int], *, keep: timedelta, go_on: Callable[[], bool]
 ) -> None:
     """From where the last tick ended to the end of the inbox; there the oldest event that is kept is known."""
     place = cursors.read(conn, CURSOR) or {"block": 0, "oldest": None, "oldest_kept": None}
@@ -54,7 +51,7 @@ def _walk(
             return
         gone, oldest = retention_store.events(conn, block=place["block"], keep=keep, limit=BATCH)
         removed["events"] += gone
-        runs.seen(conn, run, removed)
+        run.seen(removed)
         if gone < BATCH:
             known = [moment for moment in (place["oldest"], oldest) if moment is not None]
             place = {**place, "block": place["block"] + retention_store.BLOCKS, "oldest": min(known, default=None)}
