@@ -40,9 +40,10 @@ def create_price(
     interval: str | None = None,
     interval_count: int = 1,
     trial_period_days: int | None = None,
+    usage_type: str = "licensed",
     **fields: Any,
 ) -> Record:
-    """A new price: recurring where an interval is given, then with a plan of the same id."""
+    """Create a price: recurring if an interval is given, and then with a plan of the same id."""
     recurring = None
     if interval is not None:
         recurring = {
@@ -50,7 +51,7 @@ def create_price(
             "interval_count": interval_count,
             "meter": None,
             "trial_period_days": trial_period_days,
-            "usage_type": "licensed",
+            "usage_type": usage_type,
         }
     record = {
         "id": account.ids.timed("price_", account.now),

@@ -1,19 +1,39 @@
 """Checkout sessions: opened by the application, completed by the buyer, or left to expire."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sandbox import customers, payments, subscriptions
+from sandbox import customers, discounts, invoices, payments, subscriptions
 from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.store import Record
 
 _OPEN_SECONDS = 24 * 3600
+_NO_DETAILS: Record = {
+    "address": None,
+    "business_name": None,
+    "email": None,
+    "individual_name": None,
+    "name": None,
+    "phone": None,
+    "tax_exempt": "none",
+    "tax_ids": [],
+}
 
 
 def open_session(
-    account: Account, *, mode: str, prices: list[tuple[str, int]], trial_days: int | None = None, **fields: Any
+    account: Account,
+    *,
+    mode: str,
+    prices: list[tuple[str, int]],
+    trial_days: int | None = None,
+    anchor: int | None = None,
+    flagged: bool = True,
+    once: Sequence[tuple[str, int]] = (),
+    reason: str = "subscription_create",
+    **fields: Any,
 ) -> str:
-    """A session that waits for its buyer; returns its id."""
+    """Open a session for a buyer, and return its id. The other arguments are those of `subscriptions.create`."""
     total = sum(account.get("price", price)["unit_amount"] * quantity for price, quantity in prices)
     id = account.ids.plain("cs_test_a1", 58)
     record = {
@@ -27,6 +47,7 @@ def open_session(
         "url": f"https://checkout.stripe.com/c/pay/{id}",
         "_prices": [list(price) for price in prices],
         "_trial_days": trial_days,
+        "_subscribed": {"anchor": anchor, "flagged": flagged, "once": [list(sold) for sold in once], "reason": reason},
         **fields,
     }
     account.create("checkout.session", record)
@@ -46,28 +67,34 @@ def complete(
     name: str | None = None,
     coupon: str | None = None,
     customer_metadata: dict[str, str] | None = None,
+    guest: bool = False,
+    with_invoice: bool = False,
 ) -> None:
-    """The buyer pays. A customer is made unless the session names one."""
+    """The buyer pays. A customer is created unless the session names one or the buyer is a `guest`.
+
+    `with_invoice` is the session's `invoice_creation` in payment mode: the payment has an invoice.
+    """
     session = account.get("checkout.session", id)
     if session.get("status", "open") != "open":
         raise invalid("This Checkout Session is no longer open.")
     customer = session.get("customer")
+    if guest:
+        bought = _pay_as_guest(account, session)
+        details = {**_NO_DETAILS, "email": email, "name": name}
+        account.change("checkout.session", id, customer_details=details, status="complete", url=None, **bought)
+        account.emit("checkout.session.completed", "checkout.session", id)
+        return
     if customer is None:
         customer = customers.create_customer(account, email=email, name=name, metadata=customer_metadata or {})["id"]
     payer = account.get("customer", customer)
-    details: Record = {
-        "address": None,
-        "business_name": None,
-        "email": payer.get("email"),
-        "individual_name": None,
-        "name": payer.get("name"),
-        "phone": None,
-        "tax_exempt": "none",
-        "tax_ids": [],
-    }
+    details = {**_NO_DETAILS, "email": payer.get("email"), "name": payer.get("name")}
     card = customers.attach_card(account, customer)["id"]
-    buy = _subscribe if session["mode"] == "subscription" else _pay_once
-    bought = buy(account, session, customer, card, coupon)
+    if session["mode"] == "subscription":
+        bought = _subscribe(account, session, customer, card, coupon)
+    elif with_invoice:
+        bought = _pay_invoice(account, session, customer, card, coupon)
+    else:
+        bought = _pay_once(account, session, customer, card, coupon)
     account.change(
         "checkout.session", id, customer=customer, customer_details=details, status="complete", url=None, **bought
     )
@@ -87,6 +114,7 @@ def _subscribe(account: Account, session: Record, customer: str, card: str, coup
         customer=customer,
         prices=[(price, quantity) for price, quantity in session["_prices"]],
         trial_end=account.now + trial_days * 24 * 3600 if trial_days else None,
+        **session["_subscribed"],
         coupon=coupon,
         default_payment_method=card,
         metadata=session.get("_subscription_metadata", {}),
@@ -104,9 +132,57 @@ def _subscribe(account: Account, session: Record, customer: str, card: str, coup
 
 
 def _pay_once(account: Account, session: Record, customer: str, card: str, coupon: str | None) -> dict[str, Any]:
+    if coupon is not None:
+        return _for_nothing(session)
     intent = payments.create_intent(
         account, amount=session["amount_total"], currency=session["currency"], customer=customer
     )
     account.clock.let_pass(1)
     payments.succeed(account, intent, card)
     return {"payment_intent": intent, "payment_status": "paid"}
+
+
+def _pay_as_guest(account: Account, session: Record) -> dict[str, Any]:
+    intent = payments.create_intent(
+        account, amount=session["amount_total"], currency=session["currency"], customer=None
+    )
+    account.clock.let_pass(1)
+    payments.succeed(account, intent, None)
+    return {"payment_intent": intent, "payment_status": "paid"}
+
+
+def _pay_invoice(account: Account, session: Record, customer: str, card: str, coupon: str | None) -> dict[str, Any]:
+    """Pay by an invoice; a coupon of payment mode takes all of it."""
+    now = account.now
+    id = account.ids.timed("in_", now)
+    lines = [
+        invoices.line(
+            account,
+            account.get("price", price),
+            quantity,
+            (now, now),
+            means="pack",
+        )
+        for price, quantity in session["_prices"]
+    ]
+    taken = [discounts.give(account, coupon, customer=customer, subscription=None)] if coupon else []
+    invoices.draft(
+        account,
+        id=id,
+        customer=customer,
+        currency=session["currency"],
+        reason="manual",
+        lines=lines,
+        period=(now, now),
+        discounts=taken,
+    )
+    invoices.finalize(account, id)
+    invoices.pay(account, id, card)
+    bought = {"payment_intent": account.get("invoice", id)["_payment_intent"], "payment_status": "paid"}
+    return {"invoice": id, **(_for_nothing(session) if coupon else bought)}
+
+
+def _for_nothing(session: Record) -> dict[str, Any]:
+    """Return what a coupon of 100 % makes of a session in payment mode."""
+    taken = {"amount_discount": session["amount_subtotal"], "amount_shipping": 0, "amount_tax": 0}
+    return {"amount_total": 0, "payment_status": "no_payment_required", "total_details": taken}

@@ -16,7 +16,7 @@ from sandbox.kinds import KINDS
 from sandbox.populate import populate
 from sandbox.shapes import shape_of
 from sandbox.stats import Stats
-from sandbox.stories import telling
+from sandbox.stories import playing
 from sandbox.stories.expected import of_members, of_user
 
 JSON = dict[str, Any]
@@ -61,7 +61,7 @@ class Control:
         name = path.removeprefix("/_sandbox").strip("/")
         given = _decoded(body) if method == "POST" else query
         if method == "POST" and name.startswith("stories/"):
-            return telling.play(self.account, name.removeprefix("stories/"), given)
+            return playing.play(self.account, name.removeprefix("stories/"), given)
         operation = self._operations.get((method, name))
         if operation is None:
             raise StripeError(404, f"No such control: {method} {path}; see GET /_sandbox")
@@ -77,7 +77,7 @@ class Control:
                 f"{method} /_sandbox/{name}".rstrip("/"): operation.__doc__
                 for (method, name), operation in self._operations.items()
             },
-            "stories": [telling.describe(name) for name in telling.STORIES],
+            "stories": [playing.describe(name) for name in playing.STORIES],
         }
 
     async def state(self, given: JSON) -> JSON:

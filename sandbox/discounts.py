@@ -5,7 +5,7 @@ from sandbox.errors import invalid
 from sandbox.periods import period_end
 
 
-def give(account: Account, coupon: str, *, customer: str, subscription: str) -> str:
+def give(account: Account, coupon: str, *, customer: str, subscription: str | None) -> str:
     """Redeem a coupon; returns the discount's id."""
     record = account.require("coupon", coupon, param="coupon")
     if not record.get("valid", True):

@@ -1,10 +1,14 @@
 """Invoices: drafted, finalised, paid or not."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from sandbox import payments
 from sandbox.account import Account
 from sandbox.store import Record
+
+Meaning = Literal["period", "stub", "change", "trial", "usage", "pack"]
+"""Why a line is billed: a period, the first part of one, a change in mid-period, a trial, usage, or a one-time price."""
 
 _NO_TRANSITIONS = {"finalized_at": None, "marked_uncollectible_at": None, "paid_at": None, "voided_at": None}
 _DESCRIPTIONS = {
@@ -25,8 +29,14 @@ def line(
     item: str | None = None,
     proration: bool = False,
     metadata: dict[str, str] | None = None,
+    means: Meaning = "period",
+    share: tuple[int, int] = (1, 1),
 ) -> Record:
-    """A line for a price and a period; the amount is the price's, unless it is said."""
+    """Return a line for a price and a period. The amount is the price's unless it is given.
+
+    `means` and `share` are the sandbox's own knowledge of why it bills the line: expectations use them, and no
+    answer of the API shows them. `share` is the part of the price's whole interval, negative for a credit.
+    """
     product = account.get("product", price["product"])
     recurring = price["recurring"]
     each = f"${price['unit_amount'] / 100:.2f}"
@@ -45,6 +55,8 @@ def line(
         "subscription_item": item,
         "unit_amount": amount // quantity if quantity else 0,
         "invoice_item": account.ids.timed("ii_", account.now) if item is None else None,
+        "_means": means,
+        "_share": list(share),
     }
 
 
@@ -58,11 +70,12 @@ def draft(
     lines: list[Record],
     period: tuple[int, int],
     subscription: Record | None = None,
+    discounts: Sequence[str] = (),
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """A new invoice with its sums; discounts are those of the subscription."""
+    """Create an invoice with its sums; a subscription's discounts count beside those given."""
     payer = account.get("customer", customer)
-    discounts = list(subscription.get("discounts", [])) if subscription is not None else []
+    discounts = [*discounts, *(subscription.get("discounts", []) if subscription is not None else [])]
     subtotal = sum(member["amount"] for member in lines)
     taken = [_take(account, discount, lines) for discount in discounts]
     total = subtotal - sum(amount["amount"] for amount in taken)

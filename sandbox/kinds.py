@@ -87,6 +87,7 @@ _ROWS = (
         owners=(("customer", "customer"), ("payment_intent", "payment_intent")),
     ),
     Kind("refund", "/v1/refunds", "re_", owners=(("charge", "charge"), ("payment_intent", "payment_intent"))),
+    Kind("credit_note", "/v1/credit_notes", "cn_", owners=(("customer", "customer"), ("invoice", "invoice"))),
     Kind("dispute", "/v1/disputes", "du_", owners=(("charge", "charge"), ("payment_intent", "payment_intent"))),
     Kind(
         "checkout.session",

@@ -140,10 +140,9 @@ def refund(
         "payment_method": paid["payment_method"],
         "reason": reason,
     }
+    since = account.store.number
     account.create("refund", record)
-    since = account.change(
-        "charge", charge, amount_refunded=refunded + amount, refunded=refunded + amount == paid["amount"]
-    )
+    account.change("charge", charge, amount_refunded=refunded + amount, refunded=refunded + amount == paid["amount"])
     account.emit("charge.refunded", "charge", charge, since=since)
     account.emit("refund.created", "refund", record["id"])
     destination = {

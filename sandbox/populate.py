@@ -137,6 +137,8 @@ def _invoice(account: Account, subscription: Record, price: Record, at: int) -> 
         "quantity": 1,
         "subscription_item": item["id"],
         "unit_amount": amount,
+        "_means": "trial" if amount == 0 else "period",
+        "_share": [1, 1],
     }
     record = {
         "id": account.ids.timed("in_", at),

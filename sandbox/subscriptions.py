@@ -1,8 +1,9 @@
 """Subscriptions, from the first payment to the end."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from sandbox import discounts, invoices
+from sandbox import discounts, invoices, prorations
 from sandbox.account import Account
 from sandbox.periods import period_end
 from sandbox.store import Record
@@ -22,19 +23,28 @@ def create(
     prices: list[tuple[str, int]],
     payment: Payment = "succeeds",
     trial_end: int | None = None,
+    anchor: int | None = None,
+    flagged: bool = True,
+    once: Sequence[tuple[str, int]] = (),
     coupon: str | None = None,
+    reason: str = "subscription_create",
     **fields: Any,
 ) -> str:
-    """A new subscription with its first invoice; it becomes active if that is paid. Returns its id."""
+    """Create a subscription with its first invoice, and return its id. It becomes active if the invoice is paid.
+
+    `anchor` is a later billing anchor: the first line is then a part of a period, `flagged` as a proration or not. `once`
+    are one-time prices on the same invoice, `reason` is that invoice's.
+    """
     now = account.now
     id = account.ids.timed("sub_", now)
     invoice = account.ids.timed("in_", now)
     records = [(account.get("price", price), quantity) for price, quantity in prices]
     first = records[0][0]
-    items = [_new_item(account, price, quantity, now, trial_end=trial_end) for price, quantity in records]
+    first_end = trial_end if trial_end is not None else anchor
+    items = [_new_item(account, price, quantity, now, end=first_end) for price, quantity in records]
     subscription: Record = {
         "id": id,
-        "billing_cycle_anchor": trial_end or now,
+        "billing_cycle_anchor": first_end or now,
         "created": now,
         "currency": first["currency"],
         "customer": customer,
@@ -50,9 +60,14 @@ def create(
     if coupon is not None:
         subscription["discounts"] = [discounts.give(account, coupon, customer=customer, subscription=id)]
     account.create("subscription", subscription)
-    lines = [_line_of(account, item, trial=trial_end is not None) for item in items]
-    period = (now, now)
-    _draft(account, subscription, invoice, "subscription_create", lines, period)
+    if trial_end is not None:
+        lines = [prorations.trial_line(account, item) for item in items]
+    elif anchor is not None:
+        lines = [prorations.stub_line(account, item, proration=flagged) for item in items]
+    else:
+        lines = [prorations.period_line(account, item) for item in items if not _is_metered(account, item)]
+    lines += [_once(account, price, quantity) for price, quantity in once]
+    _draft(account, subscription, invoice, reason, lines, (now, now))
     account.emit("customer.subscription.created", "subscription", id)
     account.update("customer.updated", "customer", customer, currency=first["currency"])
     account.clock.let_pass(1)
@@ -62,7 +77,10 @@ def create(
 
 
 def renew(account: Account, id: str, payment: Payment = "succeeds") -> str:
-    """Begin the next period, and bill it; returns the invoice's id. The clock is not asked whether it is time."""
+    """Begin the next period, bill it, and return the invoice's id. The clock is not asked whether it is time.
+
+    Items with different intervals begin their next period each in its time.
+    """
     subscription = account.get("subscription", id)
     ended = period_of(subscription)
     invoice = account.ids.timed("in_", account.now)
@@ -70,18 +88,22 @@ def renew(account: Account, id: str, payment: Payment = "succeeds") -> str:
     for discount in ended_discounts:
         discounts.remove(account, discount)
     status = "active" if subscription["status"] == "trialing" else subscription["status"]
+    due = {item["id"] for item in subscription["items"] if item["current_period_end"] == ended[1]}
+    anchor = subscription["billing_cycle_anchor"]
     since = account.change(
         "subscription",
         id,
         discounts=[di for di in subscription.get("discounts", []) if di not in ended_discounts],
-        items=[_next_period(account, item, subscription["billing_cycle_anchor"]) for item in subscription["items"]],
+        items=[_next_period(account, item, anchor) if item["id"] in due else item for item in subscription["items"]],
         latest_invoice=invoice,
         status=status,
         _pending_lines=[],
     )
     account.emit("customer.subscription.updated", "subscription", id, since=since)
     renewed = account.get("subscription", id)
-    lines = [*subscription.get("_pending_lines", []), *(_line_of(account, item) for item in renewed["items"])]
+    lines = subscription.get("_pending_lines", []) + [
+        prorations.period_line(account, item) for item in renewed["items"] if item["id"] in due
+    ]
     _draft(account, renewed, invoice, "subscription_cycle", lines, ended)
     paused = renewed.get("pause_collection")
     if paused is not None:
@@ -100,22 +122,32 @@ def change_items(
     *,
     proration: str = "create_prorations",
     payment: Payment = "succeeds",
+    anchor_now: bool = False,
+    flagged: bool = False,
+    reason: str = "subscription_update",
     **fields: Any,
 ) -> str | None:
     """Replace the items, and bill the difference now (`always_invoice`), later (`create_prorations`) or not (`none`).
 
-    Returns the id of the invoice, where one was made.
+    A new interval, the step from a free price to a paid one, and `anchor_now` begin a new period at once; whether Stripe
+    flags the line of that period as a proration is not certain, so `flagged` decides. Returns the id of the invoice, or
+    None if none was made.
     """
     subscription = account.get("subscription", id)
     now = account.now
     lines: list[Record] = []
     if subscription["status"] in ("active", "past_due"):
-        lines = _prorations(account, subscription["items"], items, now)
-    fresh = _has_new_interval(account, subscription["items"], items)
+        lines = prorations.changes(account, subscription["items"], items, now)
+    fresh = subscription["status"] in ("active", "past_due") and (
+        anchor_now
+        or _has_new_interval(account, subscription["items"], items)
+        or (_is_free(account, subscription["items"]) and not _is_free(account, items))
+    )
     if fresh:
         anchor = {"billing_cycle_anchor": now}
         items = [_restarted(account, item, now) for item in items]
-        lines = [member for member in lines if member["amount"] < 0] + [_line_of(account, item) for item in items]
+        lines = prorations.changes(account, subscription["items"], [], now)
+        lines += [prorations.period_line(account, item, proration=flagged) for item in items]
         proration = "always_invoice"
     else:
         anchor = {}
@@ -126,11 +158,52 @@ def change_items(
         return None
     invoice = account.ids.timed("in_", now)
     since = account.change("subscription", id, items=items, latest_invoice=invoice, **anchor, **fields)
-    _draft(account, account.get("subscription", id), invoice, "subscription_update", lines, (now, now))
+    _draft(account, account.get("subscription", id), invoice, reason, lines, (now, now))
     account.emit("customer.subscription.updated", "subscription", id, since=since)
     account.clock.let_pass(1)
     invoices.finalize(account, invoice)
     _collect(account, id, invoice, payment)
+    return invoice
+
+
+def end_trial(account: Account, id: str, payment: Payment = "succeeds", *, reason: str = "subscription_update") -> str:
+    """End a trial now (`trial_end=now`): the first paid period begins, and is billed. Return the invoice's id.
+
+    Which reason Stripe gives that invoice is not certain, so `reason` decides. If the card is refused the subscription is
+    past due and the invoice stays open.
+    """
+    subscription, now = account.get("subscription", id), account.now
+    items = [_restarted(account, item, now) for item in subscription["items"]]
+    invoice = account.ids.timed("in_", now)
+    since = account.change(
+        "subscription",
+        id,
+        billing_cycle_anchor=now,
+        items=items,
+        latest_invoice=invoice,
+        status="active",
+        trial_end=now,
+    )
+    lines = [prorations.period_line(account, item) for item in items]
+    _draft(account, account.get("subscription", id), invoice, reason, lines, (now, now))
+    account.emit("customer.subscription.updated", "subscription", id, since=since)
+    account.clock.let_pass(1)
+    invoices.finalize(account, invoice)
+    _collect(account, id, invoice, payment)
+    return invoice
+
+
+def add_once(account: Account, id: str, price: str, quantity: int, *, alone: bool) -> str | None:
+    """Sell something once on a subscription: on its next invoice, or `alone` on an invoice of its own, whose id it returns."""
+    subscription, now = account.get("subscription", id), account.now
+    line = _once(account, price, quantity)
+    if not alone:
+        account.change("subscription", id, _pending_lines=[*subscription.get("_pending_lines", []), line])
+        return None
+    invoice = account.ids.timed("in_", now)
+    _draft(account, subscription, invoice, "automatic_pending_invoice_item_invoice", [line], (now, now))
+    invoices.finalize(account, invoice)
+    invoices.pay(account, invoice, card_of(account, subscription))
     return invoice
 
 
@@ -162,8 +235,13 @@ def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[
 
 
 def new_item(account: Account, subscription: Record, price: str, quantity: int) -> Record:
-    """One more item, in step with the others."""
-    start, end = period_of(subscription)
+    """Return one more item: in step with the others of its interval, else with a first period that begins now."""
+    wanted = _interval(account, {"price": price})
+    same = [item for item in subscription["items"] if _interval(account, item) == wanted]
+    if not same:
+        item = {"id": account.ids.plain("si_"), "created": account.now, "metadata": {}, "price": price}
+        return _restarted(account, {**item, "quantity": quantity}, account.now)
+    start, end = same[0]["current_period_start"], same[0]["current_period_end"]
     return {
         "id": account.ids.plain("si_"),
         "created": account.now,
@@ -212,7 +290,7 @@ def resume(account: Account, id: str) -> None:
         status_details=None,
     )
     resumed = account.get("subscription", id)
-    lines = [_line_of(account, item) for item in items]
+    lines = [prorations.period_line(account, item) for item in items]
     _draft(account, resumed, invoice, "subscription_cycle", lines, (account.now, account.now))
     account.emit("customer.subscription.updated", "subscription", id, since=since)
     account.emit("customer.subscription.resumed", "subscription", id)
@@ -277,23 +355,9 @@ def _draft(
     )
 
 
-def _line_of(account: Account, item: Record, *, trial: bool = False) -> Record:
-    price = account.get("price", item["price"])
-    name = account.get("product", price["product"])["name"]
-    return invoices.line(
-        account,
-        price,
-        item["quantity"],
-        (item["current_period_start"], item["current_period_end"]),
-        amount=0 if trial else None,
-        description=f"Trial period for {name}" if trial else None,
-        item=item["id"],
-    )
-
-
-def _new_item(account: Account, price: Record, quantity: int, now: int, *, trial_end: int | None = None) -> Record:
+def _new_item(account: Account, price: Record, quantity: int, now: int, *, end: int | None = None) -> Record:
     item = {"id": account.ids.plain("si_"), "created": now, "price": price["id"], "quantity": quantity, "metadata": {}}
-    return _restarted(account, item, now) if trial_end is None else _with_period(item, now, trial_end)
+    return _restarted(account, item, now) if end is None else _with_period(item, now, end)
 
 
 def _restarted(account: Account, item: Record, now: int) -> Record:
@@ -319,38 +383,18 @@ def _interval(account: Account, item: Record) -> tuple[str, int]:
     return recurring["interval"], recurring["interval_count"]
 
 
+def _is_free(account: Account, items: list[Record]) -> bool:
+    return all(account.get("price", item["price"])["unit_amount"] == 0 for item in items)
+
+
+def _is_metered(account: Account, item: Record) -> bool:
+    return bool(account.get("price", item["price"])["recurring"]["usage_type"] == "metered")
+
+
+def _once(account: Account, price: str, quantity: int) -> Record:
+    record = account.get("price", price)
+    return invoices.line(account, record, quantity, (account.now, account.now), means="pack")
+
+
 def _has_new_interval(account: Account, old: list[Record], new: list[Record]) -> bool:
     return {_interval(account, item) for item in new}.isdisjoint(_interval(account, item) for item in old)
-
-
-def _prorations(account: Account, old: list[Record], new: list[Record], now: int) -> list[Record]:
-    """For each item that changed: what of the old is given back, and what the new costs for the rest of the period."""
-    lines = []
-    was = {item["id"]: item for item in old}
-    for item in new:
-        before = was.pop(item["id"], None)
-        if before is not None and (before["price"], before["quantity"]) == (item["price"], item["quantity"]):
-            continue
-        if before is not None:
-            lines.append(_rest_of(account, before, now, sign=-1))
-        lines.append(_rest_of(account, item, now, sign=1))
-    lines.extend(_rest_of(account, item, now, sign=-1) for item in was.values())
-    return lines
-
-
-def _rest_of(account: Account, item: Record, now: int, *, sign: int) -> Record:
-    price = account.get("price", item["price"])
-    name = account.get("product", price["product"])["name"]
-    start, end = item["current_period_start"], item["current_period_end"]
-    rest = round(price["unit_amount"] * item["quantity"] * max(end - now, 0) / (end - start))
-    what = "Remaining time on" if sign > 0 else "Unused time on"
-    return invoices.line(
-        account,
-        price,
-        item["quantity"],
-        (now, end),
-        amount=sign * rest,
-        description=f"{what} {item['quantity']} × {name}",
-        item=item["id"],
-        proration=True,
-    )

@@ -15,7 +15,6 @@ _NEVER_MADE = {
     "billing/credit_grants": "billing_credit_grant",
     "billing/meters": "billing_meter",
     "billing_portal/configurations": "customer_portal",
-    "credit_notes": "credit_note",
     "entitlements/active_entitlements": "entitlement",
     "entitlements/features": "entitlement",
     "files": "file",
@@ -48,6 +47,7 @@ def add_to(routes: Routes) -> None:
     routes.add("GET", "/v1/invoices/{id}/lines", list_lines, resource="invoice")
     routes.add("GET", "/v1/checkout/sessions/{id}/line_items", list_line_items, resource="checkout_session")
     routes.add("GET", "/v1/customers/{id}/payment_methods", list_cards, resource="payment_method")
+    routes.add("GET", "/v1/credit_notes/{id}/lines", list_note_lines, resource="credit_note")
     routes.add("GET", "/v1/charges/{id}/refunds", list_refunds, resource="charge")
     routes.add("GET", "/v1/events", list_events, resource="event")
     routes.add("GET", "/v1/events/{id}", retrieve_event, resource="event")
@@ -185,6 +185,17 @@ def list_cards(call: Call) -> dict[str, Any]:
     filters = {"customer": call.id, **({"type": kind} if kind is not None else {})}
     ids, has_more = lists.of_kind(call.view, BY_PATH["/v1/payment_methods"], cursor, filters, {})
     return lists.answer(call.path, [call.show("payment_method", id) for id in ids], has_more)
+
+
+def list_note_lines(call: Call) -> dict[str, Any]:
+    """The lines of one credit note."""
+    cursor = lists.read_cursor(call.params, with_created=False)
+    call.params.refuse_rest()
+    note = call.view.find("credit_note", call.id)
+    if note is None:
+        raise missing("credit_note", call.id, param="id")
+    page, has_more = lists.of_members(note["lines"]["data"], cursor, "credit_note_line_item")
+    return lists.answer(call.path, page, has_more)
 
 
 def list_refunds(call: Call) -> dict[str, Any]:

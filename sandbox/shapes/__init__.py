@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.errors import invalid
-from sandbox.shapes import endive, legacy
+from sandbox.shapes import ancient, endive, legacy
 from sandbox.store import Record, View
 
 CURRENT = "2026-10-28.endive"
@@ -12,15 +12,17 @@ _BIG_BREAK = "2025-03-31"
 
 
 class Shape:
-    """One of the two shapes, under the name of the version it is asked by."""
+    """The shape of one API version: the newest, that of 2024-06-20, or that with older traits (`sandbox.shapes.ancient`)."""
 
     def __init__(self, version: str, *, is_legacy: bool) -> None:
         self.version = version
         self.is_legacy = is_legacy
 
     def render(self, kind: str, record: Record, view: View) -> dict[str, Any]:
-        """An object."""
-        return legacy.render(kind, record, view) if self.is_legacy else endive.render(kind, record, view)
+        """Return an object as this version shows it."""
+        if not self.is_legacy:
+            return endive.render(kind, record, view)
+        return ancient.age(legacy.render(kind, record, view), self.version, record, view)
 
     def item(self, item: Record, subscription: str, view: View) -> dict[str, Any]:
         """An item of a subscription, by itself."""
@@ -28,8 +30,10 @@ class Shape:
         return shown(item, subscription, view)
 
     def line(self, line: Record, invoice: Record, view: View) -> dict[str, Any]:
-        """A line of an invoice, by itself."""
-        return legacy.line(line, invoice, view) if self.is_legacy else endive.line(line, invoice)
+        """Return a line of an invoice by itself."""
+        if not self.is_legacy:
+            return endive.line(line, invoice)
+        return ancient.age_line(legacy.line(line, invoice, view), self.version)
 
 
 def shape_of(version: str | None) -> Shape:

@@ -563,6 +563,42 @@ _DISPUTE: dict[str, Any] = {
     "status": "needs_response",
 }
 
+_CREDIT_NOTE: dict[str, Any] = {
+    "object": "credit_note",
+    "amount": 0,
+    "amount_shipping": 0,
+    "created": 0,
+    "currency": "usd",
+    "customer": "",
+    "customer_account": None,
+    "customer_balance_transaction": None,
+    "discount_amount": 0,
+    "discount_amounts": [],
+    "effective_at": None,
+    "invoice": "",
+    "lines": {"object": "list", "data": [], "has_more": False, "url": ""},
+    "livemode": False,
+    "memo": None,
+    "metadata": {},
+    "number": "",
+    "out_of_band_amount": None,
+    "pdf": "",
+    "post_payment_amount": 0,
+    "pre_payment_amount": 0,
+    "pretax_credit_amounts": [],
+    "reason": None,
+    "refunds": [],
+    "shipping_cost": None,
+    "status": "issued",
+    "subtotal": 0,
+    "subtotal_excluding_tax": 0,
+    "total": 0,
+    "total_excluding_tax": 0,
+    "total_taxes": [],
+    "type": "post_payment",
+    "voided_at": None,
+}
+
 _CHECKOUT_SESSION: dict[str, Any] = {
     "object": "checkout.session",
     "adaptive_pricing": {"enabled": False},
@@ -651,6 +687,7 @@ BLANKS: dict[str, dict[str, Any]] = {
         _CHARGE,
         _REFUND,
         _DISPUTE,
+        _CREDIT_NOTE,
         _CHECKOUT_SESSION,
     )
 }

@@ -85,7 +85,7 @@ def line(line: Record, invoice: Record) -> dict[str, Any]:
         },
     }
     proration = {"proration": line.get("proration", False), "proration_details": {"credited_items": None}}
-    if subscription is not None:
+    if line.get("subscription_item") is not None:
         shown["parent"] = {
             "invoice_item_details": None,
             "subscription_item_details": {
@@ -98,7 +98,11 @@ def line(line: Record, invoice: Record) -> dict[str, Any]:
         }
     else:
         shown["parent"] = {
-            "invoice_item_details": {"invoice_item": line.get("invoice_item"), **proration, "subscription": None},
+            "invoice_item_details": {
+                "invoice_item": line.get("invoice_item"),
+                **proration,
+                "subscription": subscription,
+            },
             "subscription_item_details": None,
             "type": "invoice_item_details",
         }

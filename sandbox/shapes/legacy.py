@@ -40,6 +40,7 @@ _LATER: dict[str, tuple[str, ...]] = {
     "charge": ("presentment_details",),
     "refund": ("customer", "customer_account", "payment_method", "pending_reason", "presentment_details"),
     "dispute": ("enhanced_eligibility_types", "intended_submission_method", "network_reason_code"),
+    "credit_note": ("customer_account", "post_payment_amount", "pre_payment_amount", "total_taxes"),
     "discount": ("customer_account",),
     "checkout.session": (
         "adaptive_pricing",
@@ -179,6 +180,12 @@ def _finish_dispute(shown: dict[str, Any], record: Record, view: View) -> None:
         shown[part] = {name: value for name, value in shown[part].items() if name != later}
 
 
+def _finish_credit_note(shown: dict[str, Any], record: Record, view: View) -> None:
+    refunds = shown.pop("refunds")
+    shown["refund"] = refunds[0]["refund"] if refunds else None
+    shown["tax_amounts"] = []
+
+
 def _finish_checkout_session(shown: dict[str, Any], record: Record, view: View) -> None:
     shown["shipping_details"] = None
     shown["ui_mode"] = _UI_MODES[shown["ui_mode"]]
@@ -198,6 +205,7 @@ def _discount(id: str | None, view: View) -> dict[str, Any] | None:
 _FINISH: dict[str, Callable[[dict[str, Any], Record, View], None]] = {
     "charge": _finish_payment,
     "checkout.session": _finish_checkout_session,
+    "credit_note": _finish_credit_note,
     "customer": _finish_customer,
     "discount": _finish_discount,
     "dispute": _finish_dispute,

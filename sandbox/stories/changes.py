@@ -6,7 +6,7 @@ from sandbox import catalog, customers, subscriptions
 from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.stories import shop
-from sandbox.stories.telling import story
+from sandbox.stories.playing import story
 
 
 @story
@@ -42,24 +42,6 @@ def resume(account: Account, *, user_id: str | None = None, subscription: str | 
             subscriptions.resume(account, record["id"])
         else:
             account.update("customer.subscription.updated", "subscription", record["id"], pause_collection=None)
-    return shop.made(account, record["id"])
-
-
-@story
-def change_quantity(
-    account: Account,
-    *,
-    user_id: str | None = None,
-    subscription: str | None = None,
-    quantity: int = 2,
-    proration: str = "always_invoice",
-) -> dict[str, Any]:
-    """A subscription's first item is bought more or fewer times."""
-    record = shop.live_subscription(account, user_id, subscription)
-    first, *others = record["items"]
-    items = [{**first, "quantity": quantity}, *others]
-    with account.requested(account.request_id()):
-        subscriptions.change_items(account, record["id"], items, proration=proration)
     return shop.made(account, record["id"])
 
 

@@ -1,7 +1,8 @@
-"""What must be true of a user, worked out from the account alone and apart from the product that is tested against it.
+"""What must be true of a user, from the account alone and independent of the product under test.
 
-The rules are the product's own policy in its default settings: what a product's metadata promises, while a subscription
-to it is entitled, and one grant of tokens for each paid line of a first or a renewed period, and for each pack.
+The policy is the product's in its default settings: a subscription gives what its product's metadata promises while it is
+entitled, and each paid line gives its tokens once. The sandbox knows what a line is for, because the code that bills the
+line notes it (`means` and `share` of `sandbox.invoices.line`): nothing here reads an invoice's reason or a flag.
 """
 
 from typing import Any
@@ -29,10 +30,13 @@ def of_user(account: Account, user_id: str, *, granted_before: set[str] | None =
     """Role, status, product and tokens of a user, of what they pay for themselves."""
     subscriptions = subscriptions_of(account, user_id)
     all_grants = grants(account, user_id)
+    access = _access(account, subscriptions, otherwise="ACTIVE")
+    if has_bought_access(account, user_id):
+        access["role"] = "PREMIUM"
     new = {key: tokens for key, tokens in all_grants.items() if key not in (granted_before or set())}
     return {
         "user_id": user_id,
-        **_access(account, subscriptions, otherwise="ACTIVE"),
+        **access,
         "tokens_granted": sum(new.values()),
         "grants": [{"source_key": key, "tokens": tokens} for key, tokens in new.items()],
         "clawbacks": [{"object": id, "tokens": tokens} for id, tokens in clawbacks(account, user_id).items()],
@@ -92,55 +96,134 @@ def subscriptions_of(account: Account, user_id: str) -> list[Record]:
 
 
 def grants(account: Account, user_id: str) -> dict[str, int]:
-    """The tokens granted so far, by what they were granted for. A trial's empty invoice grants nothing here."""
+    """Return the tokens granted so far by what they were granted for; a change in mid-period has its sign."""
     made: dict[str, int] = {}
-    for customer in customers_of(account, user_id):
-        for invoice in account.view.owned("invoice", "customer", customer["id"]):
-            for line in invoice["lines"] if invoice.get("status") == "paid" else ():
-                tokens = _tokens(account, line["product"]) * line["quantity"]
-                if tokens and _grants(account, invoice, line):
-                    made[f"invoice:{invoice['id']}:line:{line['id']}"] = tokens
-        for session in account.view.owned("checkout.session", "customer", customer["id"]):
-            if session["mode"] == "payment" and session.get("payment_status") == "paid":
-                for index, (price, quantity) in enumerate(session["_prices"]):
-                    tokens = _tokens(account, account.get("price", price)["product"]) * quantity
-                    if tokens:
-                        made[f"cs:{session['id']}:line:{line_item_id(session, index)}"] = tokens
+    for invoice in invoices_of(account, user_id):
+        for line in invoice["lines"] if invoice.get("status") == "paid" else ():
+            tokens = worth(account, line)
+            if tokens:
+                made[f"invoice:{invoice['id']}:line:{line['id']}"] = tokens
+    for session in _paid_sessions(account, user_id):
+        for index, (price, quantity) in enumerate(session["_prices"]):
+            tokens = _tokens(account, account.get("price", price)["product"]) * quantity
+            if tokens:
+                made[f"cs:{session['id']}:line:{line_item_id(session, index)}"] = tokens
     return made
+
+
+def worth(account: Account, line: Record) -> int:
+    """Return the tokens of a paid line: none for trials and usage, a part by time for a part of a period."""
+    if line["_means"] in ("trial", "usage"):
+        return 0
+    seconds, of = line["_share"]
+    tokens: int = _tokens(account, line["product"]) * line["quantity"] * abs(seconds) // of
+    return -tokens if seconds < 0 else tokens
 
 
 def clawbacks(account: Account, user_id: str) -> dict[str, int]:
-    """The tokens to be taken back, by the refund or lost dispute that takes them: in proportion to the money."""
+    """Return the tokens to be taken back, by the object that takes them: in proportion to the whole invoice."""
     made: dict[str, int] = {}
     granted = grants(account, user_id)
-    for customer in customers_of(account, user_id):
-        for charge in account.view.owned("charge", "customer", customer["id"]):
-            of_charge = _granted_for(account, charge, granted)
-            if not of_charge:
-                continue
-            for refund in account.view.owned("refund", "charge", charge["id"]):
-                if refund.get("status", "succeeded") in ("succeeded", "pending"):
-                    made[refund["id"]] = of_charge * refund["amount"] // charge["amount"]
-            for dispute in account.view.owned("dispute", "charge", charge["id"]):
-                if dispute.get("status") == "lost":
-                    made[dispute["id"]] = of_charge * dispute["amount"] // charge["amount"]
+    for charge in _charges_of(account, user_id):
+        prefix, total = _bill_of(account, charge)
+        tokens = sum(amount for source, amount in granted.items() if source.startswith(prefix))
+        if not tokens:
+            continue
+        for refund in account.view.owned("refund", "charge", charge["id"]):
+            if refund.get("status", "succeeded") in ("succeeded", "pending"):
+                made[refund["id"]] = tokens * refund["amount"] // total
+        for dispute in account.view.owned("dispute", "charge", charge["id"]):
+            if dispute.get("status") == "lost":
+                made[dispute["id"]] = tokens * dispute["amount"] // total
+    for invoice in invoices_of(account, user_id):
+        tokens = sum(amount for source, amount in granted.items() if source.startswith(f"invoice:{invoice['id']}:"))
+        for note in account.view.owned("credit_note", "invoice", invoice["id"]):
+            # The refund of a note counts as a refund.
+            if tokens and note.get("status", "issued") == "issued" and not note.get("refunds"):
+                made[note["id"]] = tokens * note["amount"] // invoice["total"]
     return made
 
 
-def _grants(account: Account, invoice: Record, line: Record) -> bool:
-    """Whether a paid line is a membership's period, or a pack on an invoice written by hand."""
-    if invoice["billing_reason"] == "manual":
-        return account.get("price", line["price"])["recurring"] is None
-    is_period = invoice["billing_reason"] in ("subscription_create", "subscription_cycle") and not line["proration"]
-    return is_period and not line["description"].startswith("Trial")
+def has_bought_access(account: Account, user_id: str) -> bool:
+    """Return whether a one-time purchase gives a role now: its time is not over, and the money did not go back."""
+    bought = [
+        (invoice["status_transitions"]["paid_at"], invoice["_charge"], line["product"])
+        for invoice in invoices_of(account, user_id)
+        for line in (invoice["lines"] if invoice.get("status") == "paid" else ())
+        if line["_means"] == "pack"
+    ]
+    for session in _paid_sessions(account, user_id):
+        intent = account.find("payment_intent", session.get("payment_intent")) or {}
+        for price, _ in session["_prices"]:
+            bought.append((session["created"], intent.get("latest_charge"), account.get("price", price)["product"]))
+    return any(
+        _lasts(account.get("product", product).get("metadata", {}).get("access"), paid_at, account.now)
+        and not _is_given_back(account, charge)
+        for paid_at, charge, product in bought
+    )
 
 
-def _granted_for(account: Account, charge: Record, granted: dict[str, int]) -> int:
-    """The tokens that a charge has paid for."""
-    keys = [f"invoice:{charge['_invoice']}:"]
-    sessions = account.view.owned("checkout.session", "payment_intent", charge["payment_intent"])
-    keys += [f"cs:{session['id']}:" for session in sessions]
-    return sum(tokens for source, tokens in granted.items() if source.startswith(tuple(keys)))
+def invoices_of(account: Account, user_id: str) -> list[Record]:
+    """Return the invoices of all the user's customers."""
+    return [
+        invoice
+        for customer in customers_of(account, user_id)
+        for invoice in account.view.owned("invoice", "customer", customer["id"])
+    ]
+
+
+def _paid_sessions(account: Account, user_id: str) -> list[Record]:
+    """Return the completed sessions in payment mode that have no invoice, a guest's too."""
+    sessions = {
+        session["id"]: session
+        for customer in customers_of(account, user_id)
+        for session in account.view.owned("checkout.session", "customer", customer["id"])
+    }
+    for session in account.view.owned("checkout.session", "client_reference_id", user_id):
+        sessions[session["id"]] = session
+    return [
+        session
+        for session in sessions.values()
+        if session["mode"] == "payment"
+        and session.get("payment_status") in ("paid", "no_payment_required")
+        and session.get("invoice") is None
+    ]
+
+
+def _charges_of(account: Account, user_id: str) -> list[Record]:
+    charges = {
+        charge["id"]: charge
+        for customer in customers_of(account, user_id)
+        for charge in account.view.owned("charge", "customer", customer["id"])
+    }
+    for session in _paid_sessions(account, user_id):
+        if session.get("payment_intent") is not None:
+            for charge in account.view.owned("charge", "payment_intent", session["payment_intent"]):
+                charges[charge["id"]] = charge
+    return list(charges.values())
+
+
+def _bill_of(account: Account, charge: Record) -> tuple[str, int]:
+    """Return how the keys of what a charge has paid for begin, and the whole total of that invoice or session."""
+    if charge["_invoice"] is not None:
+        return f"invoice:{charge['_invoice']}:", account.get("invoice", charge["_invoice"])["total"]
+    session = account.view.owned("checkout.session", "payment_intent", charge["payment_intent"])[0]
+    return f"cs:{session['id']}:", session["amount_total"]
+
+
+def _lasts(access: str | None, paid_at: int, now: int) -> bool:
+    if access is None:
+        return False
+    return access == "lifetime" or now < paid_at + int(access) * 24 * 3600
+
+
+def _is_given_back(account: Account, charge: str | None) -> bool:
+    if charge is None:
+        return False
+    disputes = account.view.owned("dispute", "charge", charge)
+    return account.get("charge", charge).get("refunded", False) or any(
+        dispute.get("status") == "lost" for dispute in disputes
+    )
 
 
 def _status(subscription: Record) -> str:

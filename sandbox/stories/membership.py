@@ -6,7 +6,7 @@ from sandbox import checkout, customers, subscriptions
 from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.stories import shop
-from sandbox.stories.telling import story
+from sandbox.stories.playing import story
 
 
 @story
@@ -23,12 +23,19 @@ def sign_up(
     trial_days: int | None = None,
     link: str = "metadata",
     organization_id: str | None = None,
+    extras: list[str] | None = None,
+    anchor_days: int | None = None,
+    flagged: bool = True,
+    once: list[str] | None = None,
+    reason: str = "subscription_create",
 ) -> dict[str, Any]:
     """A user subscribes through Checkout.
 
-    `price` is a price's id or a lookup key (starter_monthly, starter_yearly, pro_monthly, pro_yearly). `link` says how the
-    customer can be told to be the user's: `metadata` of the customer, the `session` alone, the `subscription` alone, or
-    only the `email`. `organization_id` is written to the subscription's metadata.
+    `price` is a price's id or a lookup key (`starter_monthly`, `pro_yearly` ...), `extras` are more of them, one item each,
+    and `once` one-time prices on the first invoice. `link` is what names the user: `metadata` of the customer, the
+    `session` alone, the `subscription` alone, or only the `email`. `organization_id` is written to the subscription's
+    metadata. With `anchor_days` the billing anchor is that many days later, and the first line bills the time until then,
+    `flagged` as a proration or not. `reason` is the billing reason of the first invoice.
     """
     chosen = shop.price_named(account, price)
     email = email or f"{user_id}@example.com"
@@ -41,9 +48,13 @@ def sign_up(
         link,
         organization_id,
         mode="subscription",
-        prices=[(chosen["id"], quantity)],
+        prices=[(chosen["id"], quantity), *((shop.price_named(account, extra)["id"], 1) for extra in extras or ())],
         customer=customer,
         trial_days=trial_days,
+        anchor=account.now + anchor_days * 24 * 3600 if anchor_days else None,
+        flagged=flagged,
+        once=[(shop.price_named(account, sold)["id"], 1) for sold in once or ()],
+        reason=reason,
     )
     account.clock.let_pass(20)
     with account.requested(account.request_id()):
@@ -85,14 +96,30 @@ def upgrade(
     price: str = "pro_monthly",
     quantity: int | None = None,
     proration: str = "always_invoice",
+    payment: subscriptions.Payment = "succeeds",
+    anchor_now: bool = False,
+    flagged: bool = False,
 ) -> dict[str, Any]:
-    """A subscription changes to another price; the difference is billed at once, later (create_prorations) or not (none)."""
+    """A subscription changes to another price; the difference is billed at once, later (create_prorations) or not (none).
+
+    Expected in default settings: the credit and the charge count by time, each with its sign, once they are paid.
+    With `anchor_now`, a new interval, or from a free price to a paid one, a new period begins at once, whose line is
+    `flagged` as a proration or not: then the new allowance replaces the old one.
+    """
     record = shop.live_subscription(account, user_id, subscription)
     chosen = shop.price_named(account, price)
     first, *others = record["items"]
     changed = {**first, "price": chosen["id"], "quantity": first["quantity"] if quantity is None else quantity}
     with account.requested(account.request_id()):
-        subscriptions.change_items(account, record["id"], [changed, *others], proration=proration)
+        subscriptions.change_items(
+            account,
+            record["id"],
+            [changed, *others],
+            proration=proration,
+            payment=payment,
+            anchor_now=anchor_now,
+            flagged=flagged,
+        )
     return shop.made(account, record["id"])
 
 

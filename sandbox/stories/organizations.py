@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.account import Account
 from sandbox.stories import membership, shop
-from sandbox.stories.telling import story
+from sandbox.stories.playing import story
 
 
 @story

@@ -7,7 +7,7 @@ from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.stories import shop
 from sandbox.stories.membership import sign_up
-from sandbox.stories.telling import story
+from sandbox.stories.playing import story
 
 
 @story
@@ -25,18 +25,57 @@ def yearly(account: Account, *, user_id: str, price: str = "pro_yearly") -> dict
 @story
 def zero_invoice(account: Account, *, user_id: str, price: str = "pro_monthly", coupon: str = "FREE") -> dict[str, Any]:
     """A membership that a coupon of 100 % makes free for ever: its invoices are paid, and nothing was charged."""
-    if account.find("coupon", coupon) is None:
-        with account.requested(account.request_id()):
-            catalog.create_coupon(account, id=coupon, name="All of it", percent_off=100.0, duration="forever")
+    _everything_off(account, coupon)
     return {**sign_up(account, user_id=user_id, price=price, coupon=coupon), "coupon": coupon}
 
 
 @story
 def token_pack(account: Account, *, user_id: str, price: str = "token_pack", quantity: int = 1) -> dict[str, Any]:
-    """A user buys tokens once, through Checkout in payment mode."""
+    """A user buys tokens once, through Checkout in payment mode. Expected: 500 for each pack."""
+    return _buy_once(account, user_id, price, quantity)
+
+
+@story
+def lifetime(account: Account, *, user_id: str, price: str = "lifetime", by_invoice: bool = False) -> dict[str, Any]:
+    """A user buys access once: for ever (`lifetime`) or for 30 days (`month_pass`), with an invoice or without.
+
+    Expected: the product's role until the time is over or all the money went back.
+    """
+    return _buy_once(account, user_id, price, 1, with_invoice=by_invoice)
+
+
+@story
+def guest_checkout(account: Account, *, user_id: str, price: str = "token_pack", quantity: int = 1) -> dict[str, Any]:
+    """A user buys something once as a guest: the session has no customer, and its client_reference_id names the user.
+
+    Expected: 500 for each pack.
+    """
+    return _buy_once(account, user_id, price, quantity, guest=True)
+
+
+@story
+def no_cost(
+    account: Account, *, user_id: str, price: str = "token_pack", quantity: int = 1, by_invoice: bool = False
+) -> dict[str, Any]:
+    """A coupon of 100 % makes a purchase free: `payment_status` is `no_payment_required`, with an invoice or without.
+
+    Expected: 500 for each pack, as if it had been paid.
+    """
+    coupon = _everything_off(account)
+    return _buy_once(account, user_id, price, quantity, coupon=coupon, with_invoice=by_invoice)
+
+
+@story
+def complete_checkout(account: Account, *, session: str, email: str | None = None) -> dict[str, Any]:
+    """The buyer of a checkout session, which the API has opened, pays."""
+    return _complete(account, session, email)
+
+
+def _buy_once(account: Account, user_id: str, price: str, quantity: int, **how: Any) -> dict[str, Any]:
+    """Buy something in payment mode; `how` are arguments of `checkout.complete`."""
     chosen = shop.price_named(account, price)
     with account.requested(account.request_id()):
-        customer = shop.customer_of(account, user_id)
+        customer = None if how.get("guest") else shop.customer_of(account, user_id)
     with account.requested(account.request_id()):
         session = checkout.open_session(
             account,
@@ -48,24 +87,31 @@ def token_pack(account: Account, *, user_id: str, price: str = "token_pack", qua
             success_url="https://app.example.com/welcome",
         )
     account.clock.let_pass(20)
-    return complete_checkout(account, session=session)
+    return {**_complete(account, session, f"{user_id}@example.com", **how), "user_id": user_id}
 
 
-@story
-def complete_checkout(account: Account, *, session: str, email: str | None = None) -> dict[str, Any]:
-    """The buyer of a checkout session, which the API has opened, pays."""
+def _complete(account: Account, session: str, email: str | None, **how: Any) -> dict[str, Any]:
     record = account.require("checkout.session", session, param="session")
     with account.requested(account.request_id()):
-        checkout.complete(account, session, email=email or record.get("customer_email"))
+        checkout.complete(account, session, email=email or record.get("customer_email"), **how)
     done = account.get("checkout.session", session)
-    made = {"checkout_session": session}
+    made = {"checkout_session": session, "customer": done.get("customer")}
     if done.get("subscription") is not None:
         made.update(shop.made(account, done["subscription"]))
-    else:
+    elif done.get("invoice") is not None:
+        made.update(shop.paid_by(account, done["invoice"]))
+    elif done.get("payment_intent") is not None:
         intent = account.get("payment_intent", done["payment_intent"])
-        made.update(customer=done["customer"], payment_intent=intent["id"], charge=intent["latest_charge"])
-    user_id = shop.user_of(account, done["customer"])
+        made.update(payment_intent=intent["id"], charge=intent["latest_charge"])
+    user_id = shop.user_of(account, done["customer"]) if done.get("customer") is not None else None
     return made if user_id is None else {**made, "user_id": user_id}
+
+
+def _everything_off(account: Account, coupon: str = "FREE") -> str:
+    if account.find("coupon", coupon) is None:
+        with account.requested(account.request_id()):
+            catalog.create_coupon(account, id=coupon, name="All of it", percent_off=100.0, duration="forever")
+    return coupon
 
 
 @story
@@ -130,7 +176,7 @@ def many_lines(account: Account, *, user_id: str, count: int = 14) -> dict[str, 
     id = account.ids.timed("in_", account.now)
     now = account.now
     with account.requested(account.request_id()):
-        lines = [invoices.line(account, price, 1, (now, now)) for _ in range(count)]
+        lines = [invoices.line(account, price, 1, (now, now), means="pack") for _ in range(count)]
         invoices.draft(
             account, id=id, customer=customer, currency="usd", reason="manual", lines=lines, period=(now, now)
         )

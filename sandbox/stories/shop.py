@@ -1,4 +1,4 @@
-"""The shop the stories play in: two memberships and a token pack, set up when they are first needed."""
+"""The shop of the stories: memberships, add-ons and things sold once, each created when a story first needs it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,13 @@ _WARES = (
     _Ware(
         "Pro", {"role": "PREMIUM", "tokens": "5000"}, {"pro_monthly": (2900, "month"), "pro_yearly": (29000, "year")}
     ),
+    _Ware("Free", {"role": "USER", "tokens": "50"}, {"free_monthly": (0, "month")}),
+    _Ware("Extra", {"tokens": "100"}, {"extra_monthly": (300, "month"), "extra_yearly": (3000, "year")}),
+    _Ware("Metered", {"tokens": "1000"}, {"metered_monthly": (1, "month")}),
     _Ware("Token pack", {"tokens": "500"}, {"token_pack": (500, None)}),
+    _Ware("Set-up", {"role": "USER"}, {"setup_fee": (1500, None)}),
+    _Ware("Lifetime", {"role": "PREMIUM", "access": "lifetime"}, {"lifetime": (19900, None)}),
+    _Ware("Month pass", {"role": "PREMIUM", "access": "30"}, {"month_pass": (3900, None)}),
 )
 
 
@@ -79,10 +85,15 @@ def user_of(account: Account, customer: str) -> str | None:
     return None
 
 
+def paid_by(account: Account, invoice: str) -> dict[str, Any]:
+    """Return the ids that belong to an invoice."""
+    record = account.get("invoice", invoice)
+    return {"invoice": invoice, "payment_intent": record["_payment_intent"], "charge": record["_charge"]}
+
+
 def made(account: Account, subscription: str) -> dict[str, Any]:
-    """The ids that belong to a subscription."""
+    """Return the ids that belong to a subscription and its latest invoice."""
     record = account.get("subscription", subscription)
-    invoice = account.get("invoice", record["latest_invoice"])
     item = record["items"][0]
     ids = {
         "customer": record["customer"],
@@ -90,9 +101,7 @@ def made(account: Account, subscription: str) -> dict[str, Any]:
         "subscription_item": item["id"],
         "price": item["price"],
         "product": account.get("price", item["price"])["product"],
-        "invoice": invoice["id"],
-        "payment_intent": invoice["_payment_intent"],
-        "charge": invoice["_charge"],
+        **paid_by(account, record["latest_invoice"]),
     }
     user_id = user_of(account, record["customer"])
     return ids if user_id is None else {**ids, "user_id": user_id}
@@ -113,7 +122,12 @@ def _stock(account: Account, ware: _Ware) -> dict[str, Record]:
     for key, (amount, interval) in ware.prices.items():
         with account.requested(account.request_id()):
             stock[key] = catalog.create_price(
-                account, product=product["id"], unit_amount=amount, interval=interval, lookup_key=key
+                account,
+                product=product["id"],
+                unit_amount=amount,
+                interval=interval,
+                usage_type="metered" if key.startswith("metered") else "licensed",
+                lookup_key=key,
             )
     first = next(iter(stock.values()))["id"]
     catalog.update_product(account, product["id"], default_price=first)

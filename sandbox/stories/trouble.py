@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sandbox import invoices, payments, subscriptions
+from sandbox import credit_notes, invoices, payments, subscriptions
 from sandbox.account import Account
 from sandbox.errors import invalid
 from sandbox.store import Record
 from sandbox.stories import expected, shop
-from sandbox.stories.telling import story
+from sandbox.stories.playing import story
 
 _DAY = 24 * 3600
 _RETRIES = 3
@@ -121,6 +121,54 @@ def dispute(
     return {"dispute": id, **_around(account, paid)}
 
 
+@story
+def credit_note(
+    account: Account,
+    *,
+    user_id: str | None = None,
+    invoice: str | None = None,
+    amount: int | None = None,
+    how: credit_notes.How = "balance",
+) -> dict[str, Any]:
+    """A credit note is issued on the user's last paid invoice, for all of it or for `amount` cents.
+
+    Expected: it takes back its share of the invoice's whole total, whatever it credits: the customer's `balance`, by a
+    `refund`, or `out_of_band`. The refund and its note count once.
+    """
+    record = _invoice_of(account, user_id, invoice)
+    with account.requested(account.request_id()):
+        id = credit_notes.issue(account, record["id"], record["total"] if amount is None else amount, how)
+    refunds = [entry["refund"] for entry in account.get("credit_note", id).get("refunds", ())]
+    made = {"credit_note": id, "refund": refunds[0] if refunds else None, "customer": record["customer"]}
+    user_id = user_id or shop.user_of(account, record["customer"])
+    return {**made, **shop.paid_by(account, record["id"]), **({"user_id": user_id} if user_id else {})}
+
+
+@story
+def void_credit_note(account: Account, *, credit_note: str) -> dict[str, Any]:
+    """A credit note that moved no money by a refund is voided. Expected: what it took is given back."""
+    record = account.require("credit_note", credit_note, param="credit_note")
+    with account.requested(account.request_id()):
+        credit_notes.void(account, credit_note)
+    user_id = shop.user_of(account, record["customer"])
+    return {"credit_note": credit_note, "customer": record["customer"], **({"user_id": user_id} if user_id else {})}
+
+
+def _invoice_of(account: Account, user_id: str | None, invoice: str | None) -> Record:
+    if invoice is not None:
+        return account.require("invoice", invoice, param="invoice")
+    if user_id is None:
+        raise invalid("Say whose story it is: user_id or invoice.", "user_id", "parameter_missing")
+    paid = [
+        record
+        for record in expected.invoices_of(account, user_id)
+        if record.get("status") == "paid" and record["total"] > 0
+    ]
+    if not paid:
+        raise invalid(f"User {user_id} has paid no invoice.", "user_id", "resource_missing")
+    return paid[-1]
+
+
 def _miss_payment(account: Account, id: str) -> None:
     shop.wait_until(account, subscriptions.period_of(account.get("subscription", id))[1])
     with account.by_itself():
@@ -152,5 +200,5 @@ def _around(account: Account, charge: Record) -> dict[str, Any]:
         "customer": charge["customer"],
         "invoice": charge["_invoice"],
     }
-    user_id = shop.user_of(account, charge["customer"])
+    user_id = shop.user_of(account, charge["customer"]) if charge["customer"] is not None else None
     return made if user_id is None else {**made, "user_id": user_id}

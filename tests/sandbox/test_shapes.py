@@ -20,6 +20,7 @@ PATHS = {
     "charge": "/v1/charges",
     "refund": "/v1/refunds",
     "dispute": "/v1/disputes",
+    "credit_note": "/v1/credit_notes",
     "checkout.session": "/v1/checkout/sessions",
     "coupon": "/v1/coupons",
     "payment_method": "/v1/payment_methods",
@@ -36,6 +37,7 @@ CLASSES: dict[str, Any] = {
     "charge": stripe.Charge,
     "refund": stripe.Refund,
     "dispute": stripe.Dispute,
+    "credit_note": stripe.CreditNote,
     "checkout.session": stripe.checkout.Session,
     "coupon": stripe.Coupon,
     "payment_method": stripe.PaymentMethod,
@@ -48,6 +50,7 @@ def made(sandbox: Sandbox) -> dict[str, Any]:
     ids: dict[str, Any] = sandbox.story("zero_invoice", user_id="free")["ids"]
     ids = sandbox.story("sign_up", user_id="ada")["ids"]
     sandbox.story("refund", user_id="ada", amount=100)
+    sandbox.story("credit_note", user_id="ada", amount=100)
     sandbox.story("dispute", user_id="ada")
     return ids
 

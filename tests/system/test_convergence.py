@@ -103,7 +103,7 @@ LIVES = {
     "never pays": Life(lately=(scene("incomplete", expires=True),)),
     "has not paid yet": Life(now=(scene("incomplete"),)),
     "upgrades": Life(now=(STARTER, scene("upgrade"))),
-    "wants more": Life(now=(SIGN_UP, scene("change_quantity", quantity=3))),
+    "wants more": Life(now=(SIGN_UP, scene("seats", quantity=3))),
     "pauses": Life(now=(SIGN_UP, scene("pause", how="status"))),
     "pauses and resumes": Life(now=(SIGN_UP, scene("pause"), scene("resume"))),
     "leaves at once": Life(now=(SIGN_UP, scene("cancel", when="now"))),
@@ -412,6 +412,8 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         ):
             if held[user][name] not in right:
                 wrong.append(f"{user}: {name} is {held[user][name]}, not {right}")
+        if any(grant["tokens"] < 0 for grant in expected["grants"]):
+            continue  # A change in mid-period: its tokens are the model's matter (tests/model).
         granted = {row["source_key"]: row["amount"] for row in ledger if row["user_id"] == user}
         granted = {key: amount for key, amount in granted.items() if key.startswith(("invoice:", "cs:"))}
         owed = {grant["source_key"]: grant["tokens"] for grant in expected["grants"]}

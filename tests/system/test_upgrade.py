@@ -32,7 +32,7 @@ LIVES = [
     Life(now=(scene("token_pack", quantity=2),)),
     Life(now=(SIGN_UP, scene("refund", amount=500))),
     Life(now=(SIGN_UP, scene("cancel", when="now"))),
-    Life(now=(SIGN_UP, scene("change_quantity", quantity=3))),
+    Life(now=(SIGN_UP, scene("seats", quantity=3))),
 ]
 # So that a release meets a steady stream, and not a pile.
 PAUSE_SECONDS = 0.1
