@@ -1,7 +1,6 @@
 """The metadata that every table belongs to, and how constraints are named."""
 
 from sqlalchemy import MetaData
-from sqlalchemy.orm import DeclarativeBase
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -12,9 +11,3 @@ NAMING_CONVENTION = {
 }
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
-
-
-class Base(DeclarativeBase):
-    """The base of the application's ORM classes."""
-
-    metadata = metadata

@@ -6,47 +6,25 @@ names are a contract with the application, and what Auth.js' adapters expect.
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Enum, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from schema.base import Base
-
-
-class UserRole(enum.StrEnum):
-    """What a user may do. The daemon gives USER and PREMIUM; ADMIN and BANNED are given by people, and so is any role
-    that an application of its own has beside them."""
-
-    USER = "USER"
-    PREMIUM = "PREMIUM"
-    ADMIN = "ADMIN"
-    BANNED = "BANNED"
-
-    @classmethod
-    def _missing_(cls, value: object) -> UserRole | None:
-        """An adopted application's role: a value of its own, and no member."""
-        if not isinstance(value, str):
-            return None
-        role = str.__new__(cls, value)
-        role._name_ = role._value_ = value
-        return role
+from schema.base import metadata
+from schema.states import MembershipStatus, UserRole
 
 
-class MembershipStatus(enum.StrEnum):
-    """How a user's payments stand."""
+class Base(DeclarativeBase):
+    """The base of the application's ORM classes."""
 
-    ACTIVE = "ACTIVE"
-    INACTIVE = "INACTIVE"
-    CANCELED = "CANCELED"
-    PAST_DUE = "PAST_DUE"
+    metadata = metadata
 
 
-user_role = Enum(UserRole, name="user_role", metadata=Base.metadata)
-membership_status = Enum(MembershipStatus, name="membership_status", metadata=Base.metadata)
+user_role = Enum(UserRole, name="user_role", metadata=metadata)
+membership_status = Enum(MembershipStatus, name="membership_status", metadata=metadata)
 
 _uuid = text("(gen_random_uuid())::text")
 _now = text("now()")
@@ -94,7 +72,7 @@ class User(_Dated, Base):
     membership_status: Mapped[MembershipStatus] = mapped_column(
         membership_status, server_default=MembershipStatus.ACTIVE.value
     )
-    tokens: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    tokens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     tokens_expires_at: Mapped[datetime | None] = mapped_column(_time)
 
     organization: Mapped[Organization | None] = relationship(back_populates="users")

@@ -32,6 +32,8 @@ from sqlalchemy.types import UserDefinedType
 from schema import NAMES_SCHEMA
 from schema.tables import metadata
 
+RECORD = "adopted"
+
 _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
@@ -101,7 +103,7 @@ class Names:
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON keeps it, in `sync.adoption`."""
+        """As JSON keeps it, in `sync.cursors` under the name `adopted`."""
         columns = {table: dict(names) for table, names in self.columns.items()}
         return {
             "tables": dict(self.tables),

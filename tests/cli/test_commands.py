@@ -129,7 +129,7 @@ def test_doctor_misses_the_backup_that_the_clock_should_have_made(run: Run, conn
     [
         ({"DATABASE_URL": ""}, ["DATABASE_URL: is not set"]),
         ({"DATABASE_URL": "mysql://x", "REDIS_URL": "http://x"}, ["DATABASE_URL", "REDIS_URL"]),
-        ({"STRIPE_SECRET_KEY": "pk_test_1", "PORT": "high"}, ["STRIPE_SECRET_KEY: begins with sk_", "PORT"]),
+        ({"STRIPE_SECRET_KEY": "pk_test_1", "PORT": "high"}, ["STRIPE_SECRET_KEY: must begin with sk_", "PORT"]),
         ({"STRIPE_LIVEMODE": "true"}, ["STRIPE_LIVEMODE"]),
     ],
 )

@@ -21,8 +21,8 @@ SETTINGS = {"DATABASE_URL": "postgresql:///x", "REDIS_URL": "redis://127.0.0.1:1
             "schema_state, pool; settings.load()",
             {"sqlalchemy", "alembic", "stripe", "starlette", "celery"},
         ),
-        ("from worker.web import app", {"alembic"}),
-        ("from worker.jobs import tasks", {"alembic", "stripe", "starlette", "granian"}),
+        ("from worker.web import app", {"alembic", "sqlalchemy.orm"}),
+        ("from worker.jobs import tasks", {"alembic", "sqlalchemy.orm", "stripe", "starlette", "granian"}),
     ],
     ids=["beat", "the main process of web", "web", "worker"],
 )

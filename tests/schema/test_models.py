@@ -9,16 +9,15 @@ from sqlalchemy import create_engine, event, select
 from sqlalchemy.orm import Session, selectinload
 
 from schema.membership import (
-    MembershipStatus,
     Organization,
     Payment,
     StripeCustomer,
     StripePrice,
     StripeProduct,
     User,
-    UserRole,
     UserSubscription,
 )
+from schema.states import MembershipStatus, UserRole
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""`stripe-sync dev` and `sandbox`: the whole system, and the stand-in for Stripe, on one machine for development."""
+"""`stripe-sync dev` and `sandbox`: the whole system, and the stand-in for Stripe, on one machine for development.
+
+Both are part of the source and not of the installed package: no production machine needs them.
+"""
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +14,8 @@ import typer
 from worker.cli.output import fail
 
 app = typer.Typer()
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @app.command()
@@ -20,11 +26,12 @@ def dev(
     port: Annotated[int, typer.Option(help="Port of the web process.")] = 8000,
 ) -> None:
     """Start everything for development. A server that the environment does not name is embedded."""
-    try:
-        from worker.dev import supervisor
-        from worker.dev.installs import ServerError
-    except ModuleNotFoundError as error:
-        fail(f"{error.name} is not installed: pip install 'stripe-sync[dev]'")
+    sandbox_environment("dev")
+    if find_spec("honcho") is None:
+        fail("honcho is not installed: pip install -e '.[dev]' in the checkout, or use ./run dev, which does that")
+    from worker.dev import supervisor
+    from worker.dev.installs import ServerError
+
     try:
         raise typer.Exit(supervisor.run(home=home, port=port))
     except ServerError as error:
@@ -34,4 +41,16 @@ def dev(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def sandbox(context: typer.Context) -> None:
     """Start the stand-in for Stripe by itself; `stripe-sync sandbox --help` lists its options."""
-    os.execv(sys.executable, [sys.executable, "-m", "sandbox", *context.args])  # noqa: S606
+    environment = sandbox_environment("sandbox")
+    os.execve(sys.executable, [sys.executable, "-m", "sandbox", *context.args], environment)  # noqa: S606
+
+
+def sandbox_environment(command: str) -> dict[str, str]:
+    """The environment in which `python -m sandbox` runs; ends the command where the sandbox is not installed."""
+    if not (_ROOT / "sandbox" / "__main__.py").is_file():
+        fail(
+            f"`stripe-sync {command}` needs the sandbox, which is not part of the installed package: run it in a checkout of "
+            "stripe-sync with its extra installed (pip install -e '.[dev]'), or use ./run dev there"
+        )
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

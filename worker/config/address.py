@@ -1,6 +1,6 @@
-"""What a libpq address says of the way to Postgres: whether it leaves this machine, and whether it is encrypted.
+"""Facts about a libpq address: whether it stays on this machine, and whether the connection is encrypted.
 
-libpq's own defaults count, and with them PGHOST, PGSSLMODE and the rest of its environment.
+libpq's defaults count too: PGHOST, PGSSLMODE and the rest of its environment.
 """
 
 import ipaddress
@@ -8,21 +8,21 @@ import ipaddress
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-# Modes in which a server, or whoever stands between, may answer in plain text.
+# Modes that allow plain text: a server, or an attacker between, can answer without encryption.
 PLAIN = frozenset({"disable", "allow", "prefer"})
 
 
 def is_local(url: str) -> bool:
     """Whether every host of the address is this machine: loopback, or a Unix socket."""
-    said = _parameters(url)
-    if "service" in said and not said.get("host") and not said.get("hostaddr"):
-        return False  # the service's file names the host: not for us to know
-    hosts = said.get("hostaddr") or said.get("host") or ""
+    parameters = _parameters(url)
+    if "service" in parameters and not parameters.get("host") and not parameters.get("hostaddr"):
+        return False  # the service file names the host, and we do not read it
+    hosts = parameters.get("hostaddr") or parameters.get("host") or ""
     return all(_is_this_machine(host) for host in hosts.split(","))
 
 
 def sslmode(url: str) -> str:
-    """The mode that libpq takes of the address, without a setting of ours."""
+    """The mode that libpq uses for the address, when DATABASE_SSLMODE is not set."""
     return _parameters(url).get("sslmode", "prefer")
 
 

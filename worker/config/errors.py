@@ -1,8 +1,8 @@
-"""Errors by what is to be done about them: `Temporary` is tried again, `Permanent` is parked for a person."""
+"""Errors by the right reaction: a `Temporary` error is tried again, a `Permanent` one is parked for a person."""
 
 
 class SyncError(Exception):
-    """Something went wrong that the daemon knows of. The docstring of a subclass is its default message."""
+    """An error that the daemon expects. The docstring of a subclass is its default message; `ids` go into the log."""
 
     def __init__(self, message: str | None = None, **ids: object) -> None:
         self.ids = ids
@@ -14,4 +14,4 @@ class Temporary(SyncError):
 
 
 class Permanent(SyncError):
-    """It will not work by being tried again."""
+    """Trying again will not help."""

@@ -1,4 +1,4 @@
-"""The configuration file that STRIPE_SYNC_CONFIG names: what the application calls the tables and columns that we know.
+"""Read the file that STRIPE_SYNC_CONFIG names: the application's names for our tables and columns.
 
 [membership.tables]
 users = "User"
@@ -8,76 +8,78 @@ email_verified = "emailVerified"
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from schema.names import Names, public_tables
 
-# What Postgres keeps of an identifier.
+# Postgres cuts identifiers off after this many bytes.
 _LONGEST_NAME = 63
 
 
 def read(path: object) -> Names:
-    """The names that the file says; raises ValueError naming everything in it that is wrong."""
+    """The names in the file; raises ValueError, which lists everything that is wrong with it."""
     if isinstance(path, Names):
         return path
     try:
-        said = tomllib.loads(Path(str(path)).read_text(encoding="utf-8"))
+        content = tomllib.loads(Path(str(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path} can't be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
-    return names(said, source=str(path))
+    return names(content, source=str(path))
 
 
-def names(said: Mapping[str, Any], *, source: str) -> Names:
-    """The names in what was read from `source`."""
-    membership = said.get("membership", {})
-    faults = [f"[{key}] is not known" for key in said if key != "membership"]
+def names(content: Mapping[str, Any], *, source: str) -> Names:
+    """The names in the parsed file; `source` is its path, for errors."""
+    membership = content.get("membership", {})
+    faults = [f"[{key}] is not known" for key in content if key != "membership"]
     if not isinstance(membership, dict):
         raise ValueError(f"{source}: membership is not a table")
     faults += [f"[membership.{key}] is not known" for key in membership if key not in ("tables", "columns")]
     known = public_tables()
-    tables = _called(membership.get("tables", {}), known, "[membership.tables]", faults)
+    tables = _mapping(membership.get("tables", {}), known, "[membership.tables]", faults)
     columns: dict[str, dict[str, str]] = {}
-    of = membership.get("columns", {})
-    for table in of if isinstance(of, dict) else {}:
+    sections = membership.get("columns", {})
+    for table in sections if isinstance(sections, dict) else {}:
         if table not in known:
             faults.append(f"[membership.columns.{table}]: there is no table {table} ({_listed(known)})")
             continue
-        there = {column.name for column in known[table].columns}
-        columns[table] = _called(of[table], there, f"[membership.columns.{table}]", faults)
-    faults += _doubled("[membership.tables]", {table: tables.get(table, table) for table in known})
+        ours = {column.name for column in known[table].columns}
+        columns[table] = _mapping(sections[table], ours, f"[membership.columns.{table}]", faults)
+    faults += _shared_names("[membership.tables]", {table: tables.get(table, table) for table in known})
     if faults:
         raise ValueError(f"{source}: " + "; ".join(faults))
     return Names(tables=tables, columns=columns)
 
 
-def _called(said: Any, known: Any, where: str, faults: list[str]) -> dict[str, str]:
-    if not isinstance(said, dict):
+def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]) -> dict[str, str]:
+    """The valid pairs of a section, from our name to the application's; adds everything wrong to `faults`."""
+    if not isinstance(section, dict):
         faults.append(f"{where} is not a table")
         return {}
-    for ours, real in said.items():
+    for ours, theirs in section.items():
         if ours not in known:
-            faults.append(f"{where} {ours}: we know {_listed(known)}")
-        elif not isinstance(real, str) or not real or len(real.encode()) > _LONGEST_NAME:
+            faults.append(f"{where} {ours}: the names are {_listed(known)}")
+        elif not isinstance(theirs, str) or not theirs or len(theirs.encode()) > _LONGEST_NAME:
             faults.append(f"{where} {ours}: is not a name")
-        elif "." in real and where == "[membership.tables]":
-            faults.append(f"{where} {ours}: {real} names a schema; the tables are looked for in public")
-    faults += _doubled(where, {ours: real for ours, real in said.items() if isinstance(real, str)})
-    return {ours: real for ours, real in said.items() if isinstance(real, str)}
+        elif "." in theirs and where == "[membership.tables]":
+            faults.append(f"{where} {ours}: {theirs} names a schema; the tables must be in public")
+    mapping = {ours: theirs for ours, theirs in section.items() if isinstance(theirs, str)}
+    faults += _shared_names(where, mapping)
+    return mapping
 
 
-def _doubled(where: str, called: Mapping[str, str]) -> list[str]:
-    """Two of ours can't be the same one of the application's."""
+def _shared_names(where: str, mapping: Mapping[str, str]) -> list[str]:
+    """A fault for every one of our names that stands for the same name of the application as an earlier one."""
     first: dict[str, str] = {}
     return [
-        f"{where} {ours} and {first[real]} are both {real}"
-        for ours, real in called.items()
-        if first.setdefault(real, ours) != ours
+        f"{where} {ours} and {first[theirs]} are both {theirs}"
+        for ours, theirs in mapping.items()
+        if first.setdefault(theirs, ours) != ours
     ]
 
 
-def _listed(known: Any) -> str:
+def _listed(known: Collection[str]) -> str:
     return ", ".join(sorted(known))

@@ -1,14 +1,17 @@
-"""The environment, read once at start into one frozen value; every fault is named together, with its mend."""
+"""Read the environment once at start into one frozen value. All problems are reported together, each with its fix.
+
+The string below a setting is its documentation: docs/settings.md is generated from it (`python -m tests.settings_page`).
+A comment of the form `# == Title` starts a section of that page.
+"""
 
 import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker.config import address
+from worker.config import address, values
 from worker.config.errors import Permanent
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ class TokenPolicy(enum.StrEnum):
 
 
 class Pooler(enum.StrEnum):
-    """What stands between us and Postgres."""
+    """The kind of connection pooler between the daemon and Postgres."""
 
     NONE = "none"
     TRANSACTION = "transaction"
@@ -43,161 +46,155 @@ class ConfigError(Permanent):
     """A setting is missing or wrong."""
 
 
-def _libpq(url: str) -> str:
-    """A libpq URL or conninfo: SQLAlchemy's spelling is accepted, and read as libpq's."""
-    for prefix in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
-        if url.startswith(prefix):
-            url = "postgresql://" + url.removeprefix(prefix)
-    try:
-        conninfo_to_dict(url)
-    except Exception as error:
-        raise ValueError("is not a libpq URL such as postgresql://user:password@host:5432/name") from error
-    return url
-
-
-def _redis(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "redis+socket://", "unix://", "sentinel://")):
-        raise ValueError("is not a Redis URL such as redis://host:6379/0 (Redis Cluster can't be Celery's broker)")
-    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
-
-
-def _secrets(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(secret.strip() for secret in value.split(","))
-    return value
-
-
-def _can_read(key: SecretStr) -> SecretStr:
-    if not key.get_secret_value().startswith(("sk_", "rk_")):
-        raise ValueError("begins with sk_ or rk_ (a publishable key, pk_, can't read)")
-    return key
-
-
-def _none_is_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    if any(not secret.get_secret_value().startswith("whsec_") for secret in secrets):
-        raise ValueError(
-            "each of its comma-separated secrets begins with whsec_ (Stripe's dashboard, or `stripe listen`)"
-        )
-    return secrets
-
-
-def _outlives_stripes_list(days: int) -> int:
-    if days < 31:
-        raise ValueError(
-            "is at least 31: Stripe lists and replays events for 30 days, and one that was removed before would be taken "
-            "for new"
-        )
-    return days
-
-
 Seconds = Annotated[float, Field(gt=0)]
-
-
-def _schedule(value: str) -> str:
-    """A cron line: `03:15`, a time of every day (UTC), is another way to write one."""
-    from celery.schedules import crontab  # only who sets a schedule pays for it
-
-    value = " ".join(value.split())
-    hour, colon, minute = value.partition(":")
-    line = f"{int(minute)} {int(hour)} * * *" if colon and hour.isdigit() and minute.isdigit() else value
-    try:
-        crontab.from_string(line)
-    except Exception as error:
-        raise ValueError('is neither a cron line such as "15 3 * * *" nor a time such as 03:15 (UTC)') from error
-    return line
-
-
-def _names(path: object) -> object:
-    if path is None:
-        return None
-    from worker.config import names_file  # needs the tables, which most processes never load
-
-    return names_file.read(path)
+PostgresUrl = Annotated[str, Field(min_length=1), AfterValidator(values.libpq_url)]
 
 
 class Settings(BaseSettings):
-    """What the environment says. Times are in seconds unless the name says days."""
+    """The settings of a process. Times are in seconds unless the name says days."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
 
-    database_url: Annotated[str, Field(min_length=1), AfterValidator(_libpq)]
-    redis_url: Annotated[str, Field(min_length=1), AfterValidator(_redis)]
-    app_env: AppEnv = AppEnv.PRODUCTION
+    # == Connections
 
-    stripe_secret_key: Annotated[SecretStr, AfterValidator(_can_read)] | None = None
+    database_url: PostgresUrl
+    """The database, in any form that libpq knows (`postgres://`, `postgresql+psycopg://` too)."""
+    redis_url: Annotated[str, Field(min_length=1), AfterValidator(values.redis_url)]
+    """Redis or Valkey: Celery's broker, and the rate limit of requests to Stripe."""
+    app_env: AppEnv = AppEnv.PRODUCTION
+    """`development`, `test`, `staging` or `production`. Production asks before it changes a schema, and wants TLS."""
+
+    # == Stripe
+
+    stripe_secret_key: Annotated[SecretStr, AfterValidator(values.stripe_key)] | None = None
+    """A key that may read. Without one only deliveries are applied; an uncertain object is never re-read."""
     stripe_webhook_secret: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets), AfterValidator(_none_is_empty)
+        tuple[SecretStr, ...],
+        NoDecode,
+        BeforeValidator(values.comma_separated),
+        AfterValidator(values.webhook_secrets),
     ] = ()
+    """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation."""
     stripe_livemode: bool | None = None
+    """The mode whose events are applied. By default the key's mode; without a key, live in production only."""
     stripe_api_base: str = "https://api.stripe.com"
+    """The address of Stripe's API, or of a sandbox."""
+
+    # == Web
 
     api_token: SecretStr | None = None
-    admin_email: str | None = None
-
-    host: str = "0.0.0.0"  # noqa: S104 - a web process in a container serves what its port is mapped to
+    """The bearer token for `/metrics` and `/v1`. Without one these refuse every request."""
+    host: str = "0.0.0.0"  # noqa: S104 - in a container the published port decides who reaches it
+    """The address that `web` listens on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The port that `web` listens on."""
     web_concurrency: Annotated[int, Field(ge=1)] = 1
+    """Processes that serve HTTP."""
+
+    # == Worker
+
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
+    """Processes of one `worker`."""
+    event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
+    """The most events in one transaction."""
+    event_lease: Seconds = 45
+    """How long a worker owns the events it took. After this, another worker takes the events of a dead one."""
+    event_max_attempts: Annotated[int, Field(ge=1)] = 8
+    """Attempts before an event that fails is parked."""
+    wake_interval: Seconds = 15
+    """How often forgotten work is looked for."""
+    product_refresh_interval: Seconds = 300
+    """How often all products and prices are read."""
+    reconcile_interval: Seconds = 3600
+    """How often all subscriptions are compared with Stripe's."""
+    catch_up_interval: Seconds = 60
+    """How often Stripe's list of events is searched for lost deliveries."""
+    audit_interval: Seconds = 300
+    """How often a few more pages of every list are compared with the mirror."""
+    events_keep_days: Annotated[int, AfterValidator(values.keep_days)] = 35
+    """How many days an applied event is kept, at least 31, because Stripe lists events for 30."""
+
+    # == Membership
+
+    membership: bool = True
+    """Off: only the mirror is kept, and nothing in `public` is read or written."""
+    stripe_sync_config: Annotated[Any, NoDecode, BeforeValidator(values.application_names)] = None
+    """A TOML file with the application's names for our tables and columns (docs/adopting.md)."""
+    admin_email: str | None = None
+    """The user that `stripe-sync setup-admin` makes ADMIN."""
+    past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
+    """Days of access after the start of an unpaid period. By default access lasts until Stripe gives up."""
+    token_policy: TokenPolicy = TokenPolicy.RESET
+    """`reset`: a paid period sets the subscription's allowance. `add`: it adds to the balance."""
+    token_ttl_days: Annotated[int, Field(ge=1)] = 30
+    """Days until granted tokens expire."""
+    trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
+    """Tokens granted once by a trial's invoice of zero. The first paid period grants as usual."""
+
+    # == Logs
 
     log_format: LogFormat | None = None
+    """`json` or `console`. By default `console` on a terminal outside production, else `json`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
-    # Who migrates, past any pooler; the same as the others where nothing is said.
-    database_owner_url: Annotated[str, Field(min_length=1), AfterValidator(_libpq)] | None = None
+    # == Postgres
+
+    database_owner_url: PostgresUrl | None = None
+    """Where migrations run: as the owner of the tables, and not through a pooler. DATABASE_URL by default."""
     database_pooler: Pooler = Pooler.NONE
+    """`transaction` behind a pooler in that mode, such as pgbouncer (docs/connections.md)."""
     database_pool_size: Annotated[int, Field(ge=3)] = 4
+    """Connections in each of the two pools of a web process."""
     database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    """libpq's sslmode; use `verify-full` in production. By default the mode in DATABASE_URL, else libpq's."""
     database_allow_plain: bool = False
+    """Allow an unencrypted connection to another host in production."""
     database_connect_timeout: Annotated[int, Field(ge=1)] = 5
+    """Seconds until an attempt to connect fails."""
     database_statement_timeout: Seconds = 60
+    """Seconds until a statement is cancelled."""
     database_lock_timeout: Seconds = 20
+    """Seconds that a statement waits for a lock."""
     database_idle_in_transaction_timeout: Seconds = 60
-    # How long a peer may be silent on the network before it is given up.
+    """Seconds until the server ends a session that does nothing in a transaction."""
     database_tcp_timeout: Annotated[int, Field(ge=6)] = 30
+    """Seconds without an answer from the network until a connection counts as broken."""
 
-    event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
-    event_lease: Seconds = 45
-    event_max_attempts: Annotated[int, Field(ge=1)] = 8
-    wake_interval: Seconds = 15
-    product_refresh_interval: Seconds = 300
-    reconcile_interval: Seconds = 3600
-    catch_up_interval: Seconds = 60
-    audit_interval: Seconds = 300
-
-    events_keep_days: Annotated[int, AfterValidator(_outlives_stripes_list)] = 35
-    # Off: the mirror alone, and nothing of `public` is read or written.
-    membership: bool = True
-    # A file with the application's names for the tables and columns that we know; `stripe-sync db adopt` reads it.
-    stripe_sync_config: Annotated[Any, NoDecode, BeforeValidator(_names)] = None
-
-    past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
-    token_policy: TokenPolicy = TokenPolicy.RESET
-    token_ttl_days: Annotated[int, Field(ge=1)] = 30
-    # What the empty invoice of a trial grants, once; 0 grants nothing, and the first paid period grants as ever.
-    trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
+    # == Backups
 
     backup_dir: Path | None = None
-    backup_wal_dir: Path | None = None
-    backup_database_url: Annotated[str, AfterValidator(_libpq)] | None = None
-    backup_pg_bin: Path | None = None
-    backup_schedule: Annotated[str, AfterValidator(_schedule)] | None = None
+    """The folder for backups (docs/recovery.md)."""
+    backup_schedule: Annotated[str, AfterValidator(values.schedule)] | None = None
+    """When backups are made: a cron line or a time of day, in UTC. Needs BACKUP_DIR."""
     backup_kind: Literal["logical", "physical"] = "logical"
-    backup_timeout: Seconds = 6 * 3600
+    """The kind that the schedule makes: `logical` dumps, or `physical` copies of the whole server."""
     backup_keep_daily: Annotated[int, Field(ge=0)] = 7
+    """Daily backups to keep, of each environment and kind."""
     backup_keep_weekly: Annotated[int, Field(ge=0)] = 4
+    """Weekly backups to keep."""
     backup_keep_monthly: Annotated[int, Field(ge=0)] = 6
+    """Monthly backups to keep."""
+    backup_wal_dir: Path | None = None
+    """The folder for archived WAL, for restoring to a point in time."""
+    backup_database_url: Annotated[str, AfterValidator(values.libpq_url)] | None = None
+    """The connection for backups, with the rights they need. DATABASE_URL by default."""
+    backup_pg_bin: Path | None = None
+    """The folder with pg_dump and the other programs. By default they are found on PATH."""
+    backup_timeout: Seconds = 6 * 3600
+    """Seconds until a backup is given up."""
 
     @model_validator(mode="after")
-    def _knows_where_backups_go(self) -> "Settings":
+    def _has_a_folder_for_backups(self) -> "Settings":
         if self.backup_schedule is not None and self.backup_dir is None:
-            raise ValueError("BACKUP_DIR: is not set; BACKUP_SCHEDULE needs it, to know where backups are kept")
+            raise ValueError("BACKUP_DIR: is not set; BACKUP_SCHEDULE needs a folder for backups")
         return self
 
     @model_validator(mode="after")
-    def _knows_its_mode(self) -> "Settings":
+    def _agrees_on_the_mode(self) -> "Settings":
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else None
         if key is not None and self.stripe_livemode is not None and ("_live_" in key) != self.stripe_livemode:
-            raise ValueError("STRIPE_LIVEMODE: contradicts the mode of STRIPE_SECRET_KEY; set one of them right")
+            raise ValueError("STRIPE_LIVEMODE: contradicts the mode of STRIPE_SECRET_KEY; change one of them")
         return self
 
     @model_validator(mode="after")
@@ -211,8 +208,8 @@ class Settings(BaseSettings):
             if mode in address.PLAIN:
                 raise ValueError(
                     f"DATABASE_SSLMODE: {mode} may send passwords and data in plain text to the host of {name}; in "
-                    "production set verify-full (with sslrootcert in the URL) or require; where the network between "
-                    "is your own, DATABASE_ALLOW_PLAIN=true"
+                    "production set verify-full (with sslrootcert in the URL) or require; in a private network set "
+                    "DATABASE_ALLOW_PLAIN=true"
                 )
         return self
 
@@ -225,12 +222,12 @@ class Settings(BaseSettings):
 
     @property
     def owner_url(self) -> str:
-        """Where whoever owns the tables connects: migrations run there."""
+        """The address for migrations, as the owner of the tables."""
         return self.database_owner_url or self.database_url
 
     @property
     def livemode(self) -> bool:
-        """Which mode's events are applied: as set, else the key's, else live in production only."""
+        """Whether live or test events are applied."""
         if self.stripe_livemode is not None:
             return self.stripe_livemode
         if self.stripe_secret_key is not None:
@@ -243,7 +240,7 @@ class Settings(BaseSettings):
 
 
 def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:
-    """The settings of this process; raises ConfigError naming every setting that is missing or wrong."""
+    """The settings of this process; raises ConfigError, which lists every setting that is missing or wrong."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
@@ -251,7 +248,7 @@ def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:
         raise ConfigError("settings are missing or wrong:\n  " + "\n  ".join(faults)) from None
     if needs_webhook_secret and not settings.stripe_webhook_secret:
         raise ConfigError(
-            "settings are missing or wrong:\n  STRIPE_WEBHOOK_SECRET: is not set; the door stays closed without it "
+            "settings are missing or wrong:\n  STRIPE_WEBHOOK_SECRET: is not set; `web` needs it to verify deliveries "
             "(Stripe's dashboard, Webhooks, signing secret: whsec_...)"
         )
     return settings
@@ -259,7 +256,5 @@ def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:
 
 def _fault(detail: Any) -> str:
     name = ".".join(str(part) for part in detail["loc"]).upper()
-    said = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        said = "is not set"
-    return f"{name}: {said}" if name else said
+    message = "is not set" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

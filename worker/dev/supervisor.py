@@ -36,7 +36,7 @@ def run(*, home: Path, port: int) -> int:
         subprocess.run([*_command("db", "migrate", "--yes")], env=made.env, check=True, stdout=subprocess.DEVNULL)
         manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
         if made.sandbox is not None:
-            manager.add_process("sandbox", _sandbox_command(made, port), env=made.env)
+            manager.add_process("sandbox", _sandbox_command(made, port), env=made.env | {"PYTHONPATH": str(_ROOT)})
         for name, command in parse_procfile((_ROOT / "Procfile").read_text()).processes.items():
             if name != "release":
                 manager.add_process(name, f"exec {command}", env=made.env)

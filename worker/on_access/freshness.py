@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 
 # Nobody wants older answers, and a time may be subtracted without leaving the calendar.
 _LONGEST_SECONDS = 3650 * 24 * 3600

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.access import KNOWN_STATUSES, Access
 from worker.membership.rules.facts import Item, Override, PaidLine, Product, Subscription, User
 from worker.membership.rules.tokens import Grant

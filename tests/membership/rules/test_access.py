@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, subscribed, user, with_access
 from tests.mirror.histories import LAW
 from worker.membership.rules.access import KNOWN_STATUSES, Access, Policy, is_entitled, project

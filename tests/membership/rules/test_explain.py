@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, holding, line, someone, subscribed, user, with_access
 from tests.mirror.histories import LAW
 from worker.membership.rules import outcome

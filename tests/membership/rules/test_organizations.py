@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 from tests.membership.rules.people import NOW, POLICIES, day, line, subscribed, user, with_access
 from tests.mirror.histories import LAW
 from worker.membership.rules.access import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from tests.membership.rules.people import NOW, POLICIES, day, holding, line, someone, subscribed, user, with_access
 from tests.mirror.histories import LAW
 from worker.membership.rules import outcome

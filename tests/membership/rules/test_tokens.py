@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
 from tests.mirror.histories import LAW
 from worker.membership.rules.access import Policy

@@ -6,7 +6,6 @@ So mirror, ledger and users agree, and computing them again changes nothing. Whe
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from pydantic import SecretStr
 import migrations
 from worker.cli import database
 from worker.cli.db import target
+from worker.cli.dev import sandbox_environment
 from worker.cli.output import fail, say, say_table
 from worker.config.settings import Settings
 from worker.inbox import store as inbox
@@ -131,8 +131,8 @@ def _sandbox(settings: Settings) -> Iterator[str]:
             )
         yield base
         return
-    command = [sys.executable, "-m", "sandbox", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    command, environment = [sys.executable, "-m", "sandbox", "--port", "0"], sandbox_environment("db seed")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().split()[-1]
@@ -212,7 +212,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> N
             waiting = conn.execute(
                 "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(envelopes),)
             ).fetchone()
-            asked_for = conn.execute("select count(*) from sync.refetch_queue").fetchone()
+            asked_for = conn.execute("select count(*) from sync.asks").fetchone()
             if waiting == asked_for == (0,) and computed:
                 return
             if time.monotonic() > deadline:

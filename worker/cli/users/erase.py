@@ -17,7 +17,7 @@ from worker.privacy import erase as erasure
 from worker.privacy import store as privacy_store
 from worker.privacy.erase import Person
 
-# What the operator still has to do; printed after every erasure.
+# The operator's remaining work, printed after every erasure.
 REMAINING = (
     "Stripe still holds the data: have the customer redacted there too (Dashboard, Settings, Compliance, Data redaction). "
     "Earlier backups, the application's own tables and its logs are not touched; after restoring such a backup, erase again."
@@ -73,8 +73,8 @@ def _person(conn: psycopg.Connection, named: str) -> Person:
         if user is not None:
             fail(f"{named} is a customer of the user {user}: erase {user}")
         return erasure.look(conn, user="", email=None, customers=[named])
-    found = find(conn, named)
-    return erasure.look(conn, user=found["id"], email=found["email"])
+    owner = find(conn, named)
+    return erasure.look(conn, user=owner["id"], email=owner["email"])
 
 
 def _id(person: Person) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from worker.cli import database
 from worker.cli.output import fail, say
 from worker.cli.users.find import find

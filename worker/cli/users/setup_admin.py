@@ -1,6 +1,6 @@
 """The work of `stripe-sync setup-admin`."""
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from worker.cli import database
 from worker.cli.output import fail, say
 from worker.cli.users.find import find

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from schema.membership import MembershipStatus, UserRole
+from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.facts import Item, Product, Subscription, User
 
 _BEST_FIRST = (

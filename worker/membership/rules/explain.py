@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from worker.membership.rules import access, outcome, tokens, wording
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
 from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source

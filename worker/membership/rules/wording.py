@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from schema.membership import UserRole
+from schema.states import UserRole
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
 from worker.membership.rules.evidence import Customer, Entry, Note, Source
 from worker.membership.rules.facts import PaidLine, Product, Subscription, User

@@ -1,0 +1,79 @@
+"""Parse and check single settings. Each function returns the value, or raises ValueError with what is wrong with it."""
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
+
+
+def libpq_url(url: str) -> str:
+    """A libpq URL or conninfo string. SQLAlchemy's spellings are accepted and turned into libpq's."""
+    for prefix in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
+        if url.startswith(prefix):
+            url = "postgresql://" + url.removeprefix(prefix)
+    try:
+        conninfo_to_dict(url)
+    except Exception as error:
+        raise ValueError("is not a libpq URL such as postgresql://user:password@host:5432/name") from error
+    return url
+
+
+def redis_url(url: str) -> str:
+    """A Redis URL, with a Unix socket spelled as Celery wants it."""
+    if not url.startswith(("redis://", "rediss://", "redis+socket://", "unix://", "sentinel://")):
+        raise ValueError("is not a Redis URL such as redis://host:6379/0 (Redis Cluster can't be Celery's broker)")
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+
+def comma_separated(value: object) -> object:
+    """The parts of a comma-separated string; any other value as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def stripe_key(key: SecretStr) -> SecretStr:
+    """A secret or restricted API key."""
+    if not key.get_secret_value().startswith(("sk_", "rk_")):
+        raise ValueError("must begin with sk_ or rk_ (a publishable key, pk_, can't read)")
+    return key
+
+
+def webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """Signing secrets of a webhook endpoint."""
+    if any(not secret.get_secret_value().startswith("whsec_") for secret in secrets):
+        raise ValueError(
+            "must be secrets that begin with whsec_, comma-separated (Stripe's dashboard, `stripe listen`)"
+        )
+    return secrets
+
+
+def keep_days(days: int) -> int:
+    """Days that outlast Stripe's list of events, which goes back 30 days (docs.stripe.com/api/events)."""
+    if days < 31:
+        raise ValueError(
+            "must be at least 31: Stripe lists events for 30 days, and an event removed earlier would be stored and "
+            "applied again"
+        )
+    return days
+
+
+def schedule(value: str) -> str:
+    """A cron line, in UTC. A time of day such as `03:15` is accepted and turned into one."""
+    from celery.schedules import crontab  # slow to import, and most processes have no schedule
+
+    value = " ".join(value.split())
+    hour, colon, minute = value.partition(":")
+    line = f"{int(minute)} {int(hour)} * * *" if colon and hour.isdigit() and minute.isdigit() else value
+    try:
+        crontab.from_string(line)
+    except Exception as error:
+        raise ValueError('is neither a cron line such as "15 3 * * *" nor a time such as 03:15 (UTC)') from error
+    return line
+
+
+def application_names(path: object) -> object:
+    """The names in the file at this path; None without a path."""
+    if path is None:
+        return None
+    from worker.config import names_file  # imports the tables, which most processes never need
+
+    return names_file.read(path)
