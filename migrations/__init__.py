@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import Script
+    from sqlalchemy import Connection
 
 
 # Any constant: whoever changes the schema takes it, and the second one finds the work done.
@@ -22,9 +23,14 @@ LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
 
 
 class Refused(RuntimeError):
-    """What was asked would destroy what is not ours."""
+    """The change would destroy an application's data, or the database is none of ours to change."""
 
 
+# No released version made such a database, so there is no way from it to this one.
+PRERELEASE = (
+    "this database was made by a version before the first release, whose tables had other names. Nothing was changed. "
+    "Start with an empty database and run `stripe-sync sync all`; `stripe-sync db reset` empties this one, except in production"
+)
 _HERE = Path(__file__).parent
 VERSIONS = _HERE / "versions"
 
@@ -69,6 +75,13 @@ def revisions(versions: Path = VERSIONS) -> list[Script]:
 
     script = ScriptDirectory.from_config(configuration(versions=versions))
     return list(reversed(list(script.walk_revisions())))
+
+
+def refuse_prerelease(connection: Connection) -> None:
+    """Raise Refused for a database of the revisions 0001 to 0008 that the first release replaced by one `0001`."""
+    if connection.exec_driver_sql("select to_regclass('sync.asks') is not null").scalar_one():
+        raise Refused(PRERELEASE)
+    connection.rollback()
 
 
 @cache

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, text
 from migrations import Refused
 from schema import NAMES_SCHEMA
 from schema.functions import FUNCTIONS
-from schema.names import RECORD, Names, public_tables, quoted
+from schema.names import Names, public_tables, quoted
 
 _ASIDE = "__beside_stripe_sync"
 _STAY = (
     "this database was adopted: its tables were there before, so going back to `base` would drop the application's own "
-    "users. To leave, stop the daemon and drop the schemas sync_names, sync and stripe by hand"
+    "users. To leave, stop the daemon and drop the schemas sync_names, stripe, mirror and sync by hand"
 )
 
 
@@ -115,10 +115,10 @@ class _Names:
 
 
 def _recorded(connection: Connection) -> Names | None:
-    if connection.execute(text("select to_regclass('sync.cursors') is null")).scalar_one():
+    if connection.execute(text("select to_regclass('sync.adoption') is null")).scalar_one():
         connection.rollback()
         return None
-    said = connection.execute(text("select value from sync.cursors where name = :name"), {"name": RECORD}).scalar()
+    said = connection.execute(text("select names from sync.adoption")).scalar()
     connection.rollback()
     return None if said is None else Names.recorded(said)
 
@@ -131,9 +131,8 @@ def _name_again(connection: Connection, names: Names, before: set[str]) -> None:
             connection.execute(text(f"alter table public.{quoted(table)} set schema {NAMES_SCHEMA}"))
         if fresh:
             connection.execute(
-                text("update sync.cursors set value = jsonb_set(value, '{left_out}', to_jsonb(cast(:all as text[]))) "
-                     "where name = :name"),
-                {"all": sorted({*names.left_out, *fresh}), "name": RECORD},
+                text("update sync.adoption set names = jsonb_set(names, '{left_out}', to_jsonb(cast(:all as text[])))"),
+                {"all": sorted({*names.left_out, *fresh})},
             )  # fmt: skip
         return
     for table in names.mapped:

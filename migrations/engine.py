@@ -14,7 +14,7 @@ import schema.tables
 from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, enums, programs
 
 VERSION_SCHEMA = "sync"
-SCHEMAS = {None, "public", "sync", "stripe"}
+SCHEMAS = {None, "public", "sync", "mirror"}
 # What every revision runs with. Whoever waits for another's migration is not to be timed out.
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
 _PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}

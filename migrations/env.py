@@ -4,12 +4,14 @@ from typing import Any
 
 from alembic import context
 
+from migrations import refuse_prerelease
 from migrations.adopted import as_ours, stop_before_nothing
 from migrations.engine import OPTIONS, SETTINGS, VERSION_SCHEMA, connected, held
 
 
 def run_online(database_url: str, *, to_nothing: bool) -> None:
     with held(database_url), connected(database_url) as connection:
+        refuse_prerelease(connection)
         connection.exec_driver_sql(f"create schema if not exists {VERSION_SCHEMA}")
         connection.commit()
         with as_ours(connection, to_nothing=to_nothing) as is_adopted:

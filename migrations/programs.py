@@ -17,7 +17,6 @@ from sqlalchemy import Connection, text
 
 from migrations.statement import Statement
 from schema.functions import FUNCTIONS, TRIGGERS
-from schema.names import RECORD
 
 _SQL = Path(__file__).parent / "sql"
 _FUNCTION = re.compile(r"(create\s+(?:or\s+replace\s+)?function\s+)([\w.]+)", re.IGNORECASE)
@@ -30,7 +29,7 @@ _FUNCTIONS_FOUND = text(
     from pg_proc as p
     join pg_namespace as n on n.oid = p.pronamespace
     where p.prokind = 'f'
-        and (n.nspname in ('sync', 'stripe') or n.nspname = 'public' and p.proname = any(:ours))
+        and (n.nspname in ('sync', 'stripe', 'mirror') or n.nspname = 'public' and p.proname = any(:ours))
         and not exists (select from pg_depend as d where d.objid = p.oid and d.deptype = 'e')
     order by 1, 2
     """
@@ -43,7 +42,7 @@ _TRIGGERS_FOUND = text(
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_proc as p on p.oid = t.tgfoid
     where not t.tgisinternal
-        and (n.nspname in ('sync', 'stripe') or p.pronamespace = to_regnamespace('sync') or (c.relname, t.tgname) in
+        and (n.nspname in ('sync', 'stripe', 'mirror') or p.pronamespace = to_regnamespace('sync') or (c.relname, t.tgname) in
             (select * from unnest(cast(:tables as text[]), cast(:names as text[]))))
     order by 2, 1
     """
@@ -86,10 +85,9 @@ def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
 
 def _is_adopted(connection: Connection) -> bool:
     """An adopted database has our functions in its own words, triggers where its tables bear them: `db adopt` compares."""
-    if connection.execute(text("select to_regclass('sync.cursors')")).scalar_one() is None:
+    if connection.execute(text("select to_regclass('sync.adoption')")).scalar_one() is None:
         return False
-    found = connection.execute(text("select 1 from sync.cursors where name = :name"), {"name": RECORD})
-    return found.first() is not None
+    return connection.execute(text("select 1 from sync.adoption")).first() is not None
 
 
 def statements(

@@ -30,10 +30,10 @@ $$
 
 # Both judge by the wall clock, not by the transaction's start: a balance that lapsed while we waited for it is gone.
 READ_BALANCE = """
-create or replace function public.token_balance(user_id text) returns int
+create or replace function public.token_balance(user_id text) returns bigint
 language plpgsql stable as $$
 declare
-    balance int;
+    balance bigint;
 begin
     select case when u.tokens_expires_at <= clock_timestamp() then 0 else u.tokens end
     into balance
@@ -50,7 +50,7 @@ $$
 
 # One UPDATE: whoever grants, sweeps or spends at the same time holds the row, and the guard is tried again after them.
 SPEND = """
-create or replace function public.consume_tokens(user_id text, n int) returns boolean
+create or replace function public.consume_tokens(user_id text, n bigint) returns boolean
 language plpgsql as $$
 begin
     if n is null or n <= 0 then
@@ -82,7 +82,7 @@ FOLLOW_ORGANIZATION = """
 create or replace function sync.follow_organization() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into sync.alarms as a (user_id, due_at) values (new.id, now())
+    insert into sync.next_changes as a (user_id, due_at) values (new.id, now())
     on conflict (user_id) do update set due_at = least(a.due_at, excluded.due_at);
     return null;
 end

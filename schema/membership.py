@@ -72,7 +72,7 @@ class User(_Dated, Base):
     membership_status: Mapped[MembershipStatus] = mapped_column(
         membership_status, server_default=MembershipStatus.ACTIVE.value
     )
-    tokens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    tokens: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     tokens_expires_at: Mapped[datetime | None] = mapped_column(_time)
 
     organization: Mapped[Organization | None] = relationship(back_populates="users")

@@ -1,8 +1,9 @@
-"""The mirror: one table per Stripe object type in the schema `stripe`, named as Stripe's lists are.
+"""The mirror's storage: one table for each Stripe object type in the schema `mirror`, named as Stripe's lists are.
 
-A table declares only what is its own; key, raw object and bookkeeping are the same everywhere. Columns are named as
-Stripe's fields, nested ones with an underscore for the dot. Amounts are in the currency's smallest unit. There are no
-foreign keys: Stripe promises no parents first. Where a column is read from is said in `worker.mirror.registry`.
+Each row of `tables` declares only its own columns; the key, the raw object and the bookkeeping are the same everywhere.
+Columns have the names of Stripe's fields, with an underscore for the dot of a nested one. Amounts are in the currency's
+smallest unit. There are no foreign keys: Stripe promises no parents first. `worker.mirror.registry` tells where each column
+is read from, and `schema.views` has the views that applications read.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from schema.base import metadata
 
-SCHEMA = "stripe"
+SCHEMA = "mirror"
 
 
 def _columns(type_: type[TypeEngine[Any]] | TypeEngine[Any]) -> Callable[..., list[Column[Any]]]:
@@ -34,28 +35,37 @@ def _table(
     *columns: list[Column[Any]],
     indexes: Sequence[str | tuple[str, ...]] = (),
     sparse: Sequence[str] = (),
+    listed: bool = True,
 ) -> Table:
-    """`sparse` columns are null nearly everywhere, and are indexed where they are not."""
+    """Return a table with the common columns.
+
+    `sparse` columns are null nearly everywhere, and indexed where they are not. `listed` types have a list of their own in
+    Stripe's API, which passes compare with the mirror by ranges of `created`.
+    """
+    by_created = ("object", "account", "created") if name == "objects" else ("account", "created")
     return Table(
         name,
         metadata,
-        *([Column("object", Text, primary_key=True)] if name == "other_objects" else []),
+        *([Column("object", Text, primary_key=True)] if name == "objects" else []),
         Column("id", Text, primary_key=True),
-        Column("account", Text, primary_key=True, server_default="", comment="connected account, empty for our own"),
+        Column("account", Text, primary_key=True, server_default="", comment="connected account; empty for our own"),
         *(column for group in columns for column in group),
         Column("created", DateTime(timezone=True), comment="Stripe's clock; null where the object carries none"),
         Column("deleted", Boolean, nullable=False, server_default=text("false")),
         Column("data", JSONB, nullable=False, comment="the object as Stripe sent it"),
         Column("observed_at", DateTime(timezone=True), nullable=False, comment="Stripe's clock, only ever raised"),
         Column("observed_rank", BigInteger, nullable=False, comment="0 created, 1 updated, 2 deleted, of observed_in"),
-        Column("observed_in", Text, nullable=False, comment="the event, or the read, that the content came from"),
+        Column("observed_in", Text, nullable=False, comment="the event, or the read, that brought the content"),
         Column("content_hash", Text, nullable=False),
-        Column("shape", Text, nullable=False, comment="API major of the content; empty for a bare deletion"),
-        Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="moves with every event taken"),
-        Column("unsettled", Boolean, nullable=False, server_default=text("false"), comment="may be wrong: to be asked"),
+        Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
+        Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="raised by every event taken"),
+        Column(
+            "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
+        ),
         Column("synced_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
         *(Index(None, *((index,) if isinstance(index, str) else index)) for index in indexes),
         *(Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null")) for column in sparse),
+        *([Index(f"ix_{name}_created", *by_created)] if listed else []),
         # On the id: an index on observed_at, which moves with every event, would rule out HOT updates.
         Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
         schema=SCHEMA,
@@ -115,7 +125,7 @@ tables: dict[str, Table] = {
             "subscription_items",
             _text("subscription", "price", "product"), _int("quantity"),
             _time("current_period_start", "current_period_end", "billed_until"),
-            indexes=("subscription", "price", "product"),
+            indexes=("subscription", "price", "product"), listed=False,
         ),
         _table(
             "invoices",
@@ -130,7 +140,7 @@ tables: dict[str, Table] = {
             "invoice_line_items",
             _text("invoice"), _int("amount"), _text("currency", "price", "product", "subscription"),
             _text("subscription_item"), _bool("proration"), _int("quantity"), _time("period_start", "period_end"),
-            indexes=("invoice", "product", "subscription"),
+            indexes=("invoice", "product", "subscription"), listed=False,
         ),
         _table(
             "invoice_payments",
@@ -174,8 +184,8 @@ tables: dict[str, Table] = {
             "checkout_session_line_items",
             _text("checkout_session", "price", "product", "description"), _int("quantity", "amount_subtotal"),
             _int("amount_total"), _text("currency"),
-            indexes=("checkout_session", "product"),
+            indexes=("checkout_session", "product"), listed=False,
         ),
-        _table("other_objects"),
+        _table("objects"),
     )
 }  # fmt: skip

@@ -32,8 +32,6 @@ from sqlalchemy.types import UserDefinedType
 from schema import NAMES_SCHEMA
 from schema.tables import metadata
 
-RECORD = "adopted"
-
 _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
@@ -103,7 +101,7 @@ class Names:
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON keeps it, in `sync.cursors` under the name `adopted`."""
+        """As JSON keeps it, in `sync.adoption`."""
         columns = {table: dict(names) for table, names in self.columns.items()}
         return {
             "tables": dict(self.tables),

@@ -125,7 +125,8 @@ def _public_table(table: str, owner: str, worker: str, application: str, reader:
 _TABLES = """
         select case relkind when 'v' then 'view' else 'table' end as kind, oid::regclass::text as name
         from pg_class
-        where relnamespace in ('sync'::regnamespace, 'stripe'::regnamespace) and relkind in ('r', 'p', 'v')"""
+        where relnamespace in ('sync'::regnamespace, 'mirror'::regnamespace, 'stripe'::regnamespace)
+            and relkind in ('r', 'p', 'v')"""
 _TYPES = """
         select 'type' as kind, oid::regtype::text as name
         from pg_type
@@ -159,18 +160,19 @@ def _ours(owner: str, worker: str, users: str, readers: str) -> str:
         "    return;",
         "end if;",
         f"alter schema sync owner to {_quoted(owner)};",
+        f"alter schema mirror owner to {_quoted(owner)};",
         f"alter schema stripe owner to {_quoted(owner)};",
         f"for ours in{_TABLES}",
         "loop",
         "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
         "end loop;",
-        f"grant usage on schema sync to {worker};",
+        f"grant usage on schema mirror, sync to {worker};",
         f"grant usage on schema stripe to {users};",
-        f"grant select, insert, update, delete on all tables in schema stripe, sync to {worker};",
-        f"grant usage, select on all sequences in schema stripe, sync to {worker};",
+        f"grant select, insert, update, delete on all tables in schema mirror, stripe, sync to {worker};",
+        f"grant usage, select on all sequences in schema mirror, sync to {worker};",
         f"grant select on all tables in schema stripe to {readers};",
-        f"{by} public, stripe, sync grant select, insert, update, delete on tables to {worker};",
-        f"{by} public, stripe, sync grant usage, select on sequences to {worker};",
+        f"{by} public, mirror, stripe, sync grant select, insert, update, delete on tables to {worker};",
+        f"{by} public, mirror, sync grant usage, select on sequences to {worker};",
         f"{by} public, stripe grant select on tables to {readers};",
         declares="ours record;",
     )

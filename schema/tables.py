@@ -1,5 +1,6 @@
 """All tables together: importing this module declares every one of them in `metadata`."""
 
+from schema import bookkeeping as bookkeeping
 from schema import inbox as inbox
 from schema import membership as membership
 from schema import mirror as mirror

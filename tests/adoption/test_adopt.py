@@ -147,7 +147,11 @@ def test_a_whole_life_is_led_on_tables_of_other_names(application: New) -> None:
     assert app.sql('select "userId", status from "UserSubscription"') == [("jenny", "canceled")]
     assert app.sql('select "userId", amount > 0 from "PaymentHistory"') == [("jenny", True)]
     app.sql('delete from "User"')
-    assert app.sql('select count(*) from "UserSubscription"') == app.sql("select count(*) from sync.alarms") == [(0,)]
+    assert (
+        app.sql('select count(*) from "UserSubscription"')
+        == app.sql("select count(*) from sync.next_changes")
+        == [(0,)]
+    )
 
 
 def test_who_became_premium_by_paying_gets_no_override_when_it_is_done_again(application: New) -> None:

@@ -25,10 +25,10 @@ def upgrade():
     op.execute("create index ix_users_locale on public.users (locale, email_verified)")
     op.execute("alter table accounts add column note user_role")
     op.execute("update users set name = 'migrated ' || id")
-    op.execute("alter table sync.recompute add column why text")
+    op.execute("alter table sync.recompute_queue add column why text")
 
 def downgrade():
-    op.execute("alter table sync.recompute drop column why")
+    op.execute("alter table sync.recompute_queue drop column why")
     op.execute("alter table accounts drop column note")
     op.execute("alter table users drop column locale")
 """

@@ -27,8 +27,8 @@ def test_nothing_of_public_changes_and_the_mirror_fills(application: New) -> Non
     assert app.sql("select id, status from stripe.subscriptions") == [("sub_1", "active")]
     for table in (
         "sync.customer_links",
-        "sync.recompute",
-        "sync.alarms",
+        "sync.recompute_queue",
+        "sync.next_changes",
         "sync_names.users",
         "sync_names.stripe_products",
     ):
@@ -59,5 +59,7 @@ def test_a_mirror_alone_that_gets_users_of_our_own_equals_a_migrated_database(ap
 
     app.adopt(Names())
 
-    assert everything(app.database, "public", "sync", "stripe") == everything(database, "public", "sync", "stripe")
+    assert everything(app.database, "public", "sync", "mirror", "stripe") == everything(
+        database, "public", "sync", "mirror", "stripe"
+    )
     assert [line for line in everything(app.database, "sync_names") if not line.startswith("function ")] == []

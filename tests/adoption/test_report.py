@@ -45,7 +45,7 @@ def test_an_application_of_drizzle_and_auth_js_can_be_adopted(application: New) 
     assert said(report, "users", "column email_verified") == ("fits", 'is "emailVerified"')
     assert said(report, "users", "column role") == ("fits", "the enum role stands for user_role")
     assert said(report, "users", "values of role")[1].startswith("1 users hold roles of the application's own")
-    assert said(report, "users", "column tokens") == ("missing", "tokens INTEGER DEFAULT 0 NOT NULL is added")
+    assert said(report, "users", "column tokens") == ("missing", "tokens BIGINT DEFAULT 0 NOT NULL is added")
     assert said(report, "accounts", "table")[0] == "left"
 
 

@@ -134,45 +134,48 @@ def test_a_person_at_a_terminal_is_asked(env: dict[str, str], database: str, ans
     assert (revision_of(database) == migrations.head()) is (answer == "n")
 
 
-def test_to_and_steps_lead_there_and_wrong_ones_name_what_there_is(run: Run, database: str) -> None:
-    first = migrations.revisions()[0].revision
+def test_to_and_steps_choose_a_revision_and_wrong_ones_name_those_there_are(
+    run_there: Run, tree: Path, database: str
+) -> None:
+    add_revision(tree, "select 1")
+    head = str(migrations.head())
 
-    back = run("rollback", "--to", first)
-    forth = run("migrate", "--to", "0002")
+    forth = run_there("migrate", "--to", "9999")
+    back = run_there("rollback", "--to", head)
+    again = run_there("migrate")
     faults = [
-        run("migrate", "--to", first),
-        run("migrate", "--to", "7777"),
-        run("rollback", "--steps", "40"),
-        run("rollback", "--to", str(migrations.head())),
-        run("rollback", "--to", "base", "--steps", "1"),
+        run_there("migrate", "--to", head),
+        run_there("migrate", "--to", "7777"),
+        run_there("rollback", "--steps", "40"),
+        run_there("rollback", "--to", "base", "--steps", "1"),
     ]
 
-    assert back.returncode == forth.returncode == 0, back.stderr + forth.stderr
-    assert revision_of(database) == "0002"
+    assert [done.returncode for done in (forth, back, again)] == [0, 0, 0], forth.stderr + back.stderr + again.stderr
     assert [fault.returncode for fault in faults] == [1] * len(faults)
-    assert f"rollback --to {first}" in faults[0].stderr
-    assert "there is no revision 7777: there are 0001, 0002" in faults[1].stderr
-    assert "2 revisions can be undone, not 40" in faults[2].stderr
-    assert "migrate --to" in faults[3].stderr
-    assert revision_of(database) == "0002"
+    assert f"rollback --to {head}" in faults[0].stderr
+    assert "there is no revision 7777: there are 0001, " in faults[1].stderr
+    assert f"{len(migrations.revisions()) + 1} revisions can be undone, not 40" in faults[2].stderr
+    assert revision_of(database) == "9999"
 
 
-def test_the_sql_of_a_migration_is_printed_and_nothing_runs(run: Run, database: str) -> None:
-    run("rollback", "--to", "0001")
+def test_the_sql_of_a_migration_is_printed_and_nothing_runs(run_there: Run, tree: Path, database: str) -> None:
+    add_revision(tree, "select '100%'")
+    head = str(migrations.head())
 
-    printed = run("migrate", "--to", "0002", "--sql")
-    one = run("sql", "0002")
-    down = run("sql", "0002", "--down")
-    span = run("sql", "0001:0002")
-    unknown = run("sql", "7777")
+    printed = run_there("migrate", "--to", "9999", "--sql")
+    one = run_there("sql", "9999")
+    first = run_there("sql", "0001")
+    down = run_there("sql", "0001", "--down")
+    span = run_there("sql", f"{head}:9999")
+    unknown = run_there("sql", "7777")
 
-    assert "create or replace function public.consume_tokens" in printed.stdout
+    assert "create or replace function public.consume_tokens" in first.stdout
     assert "database" not in printed.stdout.partition("\n")[0]
-    assert "%%" not in printed.stdout
+    assert "select '100%'" in printed.stdout
     assert one.stdout.split() == span.stdout.split() == printed.stdout.split()
     assert "drop function public.consume_tokens" in down.stdout
     assert (unknown.returncode, "there are 0001" in unknown.stderr) == (1, True)
-    assert revision_of(database) == "0001"
+    assert revision_of(database) == head
 
 
 def test_a_database_of_a_newer_release_is_left_alone_and_said(run: Run, database: str) -> None:
@@ -187,15 +190,15 @@ def test_a_database_of_a_newer_release_is_left_alone_and_said(run: Run, database
         assert "Traceback" not in done.stderr
 
 
-def test_check_says_where_it_is_and_what_differs(run: Run, database: str) -> None:
-    well = run("check")
+def test_check_says_where_it_is_and_what_differs(run_there: Run, tree: Path, database: str) -> None:
+    well = run_there("check")
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("alter table users drop column image")
         conn.execute("drop function consume_tokens")
-    ill = run("check")
-    as_json = run("check", "--json")
-    run("rollback", "--to", "0003")
-    behind = run("check")
+    ill = run_there("check")
+    as_json = run_there("check", "--json")
+    add_revision(tree, "select 1")
+    behind = run_there("check")
 
     assert (well.returncode, "equals the metadata" in well.stdout) == (0, True)
     assert (ill.returncode, "the column public.users.image is missing" in ill.stdout) == (1, True)
@@ -224,17 +227,17 @@ def test_a_new_object_type_is_generated_as_contributing_says(run_there: Run, tre
     unready = run_there("generate", "-m", "too early")
 
     assert made.returncode == 0, made.stderr
-    assert "the table stripe.promotion_codes is missing" in made.stdout
+    assert "the table mirror.promotion_codes is missing" in made.stdout
     revision = tree / f"migrations/versions/{number}_promotion_codes.py"
     assert revision.read_text().startswith('"""Promotion codes."""\n')
     assert "###" not in revision.read_text()
     subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", revision], check=True, cwd=tree)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", "--check", revision], check=True, cwd=tree)
     assert (
-        "CREATE TABLE stripe.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.up.sql").read_text()
+        "CREATE TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.up.sql").read_text()
     )
     assert (
-        "DROP TABLE stripe.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.down.sql").read_text()
+        "DROP TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.down.sql").read_text()
     )
     assert migrated.returncode == checked.returncode == back.returncode == 0, migrated.stderr + checked.stdout
     assert nothing.returncode == 1

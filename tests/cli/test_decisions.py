@@ -39,7 +39,7 @@ def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.C
     given = run("override", "jenny@example.com", "--role", "PREMIUM", "--until", day, "--note", "a friend")
     held = roles(conn)
     stored = conn.execute("select role::text, until::date::text, note from sync.overrides").fetchall()
-    alarms = conn.execute("select user_id from sync.alarms").fetchall()
+    alarms = conn.execute("select user_id from sync.next_changes").fetchall()
     lifted = run("override", "jenny", "--lift")
 
     assert given.returncode == 0, given.stderr

@@ -45,11 +45,11 @@ def test_it_says_what_it_will_do_and_does_nothing_where_nobody_can_be_asked(run:
     asked, shown = run("erase", "jenny"), run("erase", "Jenny@example.com", "--dry-run", "--json")
 
     assert asked.returncode == 1
-    assert "stripe.invoices" in asked.stdout
+    assert "mirror.invoices" in asked.stdout
     assert "have the same e-mail: cus_other" in asked.stdout
     assert "nothing was changed: use --yes" in asked.stderr
     plan = json.loads(shown.stdout)
-    assert plan["rows"]["stripe.customers"] == 2
+    assert plan["rows"]["mirror.customers"] == 2
     assert plan["customers"] == ["cus_jenny"]
     assert "jenny@example.com" not in shown.stdout
     assert conn.execute("select count(*) from sync.erased").fetchone() == (0,)
@@ -62,7 +62,7 @@ def test_it_says_what_it_did_and_what_is_left_to_do_in_stripe(run: Run, conn: ps
     listed = run("erase", "--list", "--json")
 
     said = json.loads(done.stdout)
-    assert said["changed"]["stripe.customers"] == 2
+    assert said["changed"]["mirror.customers"] == 2
     assert said["changed"]["users"] == 1
     assert "Data redaction" in said["remaining"]
     assert [(row["object"], row["id"], row["swept_at"] is None) for row in json.loads(listed.stdout)] == [

@@ -187,7 +187,7 @@ def test_a_cancellation_that_waits_is_told_with_what_it_will_take(run: Run, conn
 def test_a_computation_that_waits_is_told(run: Run, conn: psycopg.Connection) -> None:
     before = why(run, "jenny")["is_waiting"]
 
-    conn.execute("insert into sync.recompute (stripe_customer_id) values ('cus_1')")
+    conn.execute("insert into sync.recompute_queue (stripe_customer_id) values ('cus_1')")
 
     assert not before
     assert why(run, "jenny")["is_waiting"]

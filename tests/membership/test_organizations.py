@@ -79,7 +79,7 @@ def people(conn: psycopg.Connection) -> None:
         values ('ann', 'org'), ('bob', 'org'), ('eve', 'other'), ('sue', null), ('boss', null)
         """
     )
-    conn.execute("delete from sync.alarms")
+    conn.execute("delete from sync.next_changes")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_who_moves_is_followed(conn: psycopg.Connection, move: str, then: dict[s
     now = access(conn)
 
     assert {id_: now[id_] for id_ in then} == then
-    assert rows(conn, "select * from sync.alarms") == []
+    assert rows(conn, "select * from sync.next_changes") == []
 
 
 @pytest.mark.usefixtures("people")
@@ -280,7 +280,7 @@ def test_a_product_that_comes_late_tells_the_role_of_the_organizations_users(
 @pytest.mark.usefixtures("people")
 def test_a_connected_accounts_subscription_entitles_nobody(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.subscription.created", team(), account="acct_1"))
-    asked = rows(conn, "select * from sync.recompute_organizations")
+    asked = rows(conn, "select * from sync.organization_queue")
     organization_queue.request(conn, ["org"])
     settle(conn)
 
@@ -297,7 +297,7 @@ def test_a_change_that_is_none_for_its_users_computes_none_of_them(
 ) -> None:
     apply(changed(after))
 
-    assert rows(conn, "select * from sync.recompute_organizations") == []
+    assert rows(conn, "select * from sync.organization_queue") == []
 
 
 @pytest.mark.usefixtures("paying")
@@ -309,7 +309,7 @@ def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: 
 
     # Four days go by: all that Stripe said is so much older.
     conn.execute("update stripe.subscriptions set current_period_start = current_period_start - interval '4 days'")
-    conn.execute("update sync.alarms set due_at = due_at - interval '4 days'")
+    conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
     compute_due(conn, policy, go_on=lambda: True)
 
     now = access(conn)
@@ -347,7 +347,7 @@ def test_what_nobody_asked_for_is_found_when_everyone_is_computed(
 ) -> None:
     """A worker of the release before applied it, which asks for no organization."""
     apply(event("product.created", product()), event("customer.subscription.created", team()))
-    conn.execute("delete from sync.recompute_organizations")
+    conn.execute("delete from sync.organization_queue")
 
     for _ in recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy()):
         pass
@@ -359,7 +359,7 @@ def test_what_nobody_asked_for_is_found_when_everyone_is_computed(
 def crowd(conn: psycopg.Connection, apply: Apply, people: None) -> int:
     """Two thousand users more in the organization, which has a subscription that they were not computed for."""
     conn.execute("insert into users (id, organization_id) select 'u' || n, 'org' from generate_series(1, 2000) as n")
-    conn.execute("delete from sync.alarms")
+    conn.execute("delete from sync.next_changes")
     apply(event("product.created", product()), event("customer.subscription.created", team()))
     return 2002
 
@@ -371,13 +371,13 @@ def test_two_thousand_users_are_computed_in_batches_and_by_whoever_has_time(
 
     in_time = organizations.compute_waiting(conn, Policy(), go_on=lambda: next(answers), batch=100)
     so_far = rows(conn, "select count(*) from users where role = 'PREMIUM'")
-    place = rows(conn, "select place from sync.recompute_organizations")
+    place = rows(conn, "select place from sync.organization_queue")
     done = organizations.compute_waiting(conn, Policy(), go_on=lambda: True, batch=100)
 
     assert (in_time, so_far, done) == (False, [(300,)], True)
     assert place == rows(conn, "select id from users where organization_id = 'org' order by id offset 299 limit 1")
     assert rows(conn, "select count(*) from users where role = 'PREMIUM'") == [(crowd,)]
-    assert rows(conn, "select * from sync.recompute_organizations") == []
+    assert rows(conn, "select * from sync.organization_queue") == []
 
 
 def test_a_change_while_they_are_computed_begins_anew(conn: psycopg.Connection, apply: Apply, crowd: int) -> None:
@@ -422,7 +422,7 @@ def test_whose_users_somebody_else_computes_is_passed_over(
 
     assert done
     assert access(conn)["eve"] == MEMBER
-    assert rows(conn, "select organization_id from sync.recompute_organizations") == [("org",)]
+    assert rows(conn, "select organization_id from sync.organization_queue") == [("org",)]
 
 
 @pytest.mark.usefixtures("paying")
@@ -431,7 +431,7 @@ def test_an_application_that_keeps_a_user_locked_is_not_waited_for(
 ) -> None:
     other = subscription("sub_other", customer="cus_other", metadata={"organization_id": "other"})
     apply(changed(team("canceled")), event("customer.subscription.created", other))
-    conn.execute("insert into sync.alarms (user_id, due_at) values ('bob', now()), ('sue', now())")
+    conn.execute("insert into sync.next_changes (user_id, due_at) values ('bob', now()), ('sue', now())")
     with psycopg.connect(database) as application:
         application.execute("update users set name = 'Bob' where id = 'bob'")
 
@@ -443,7 +443,7 @@ def test_an_application_that_keeps_a_user_locked_is_not_waited_for(
     assert (in_time, computed) == (True, 1)
     assert (meanwhile["ann"], meanwhile["bob"], meanwhile["eve"]) == (MEMBER, MEMBER, MEMBER)
     assert (access(conn)["ann"], access(conn)["bob"]) == (LEFT, LEFT)
-    assert rows(conn, "select * from sync.alarms") == []
+    assert rows(conn, "select * from sync.next_changes") == []
 
 
 @pytest.mark.usefixtures("paying")
@@ -490,7 +490,7 @@ def is_waiting(conn: psycopg.Connection, pid: int) -> bool:
 def test_a_change_waits_for_who_computes_its_users_and_is_computed_after_them(
     conn: psycopg.Connection, database: str, apply: Apply
 ) -> None:
-    conn.execute("insert into sync.recompute_organizations (organization_id) values ('org')")
+    conn.execute("insert into sync.organization_queue (organization_id) values ('org')")
     with (
         closing(psycopg.connect(database, autocommit=True)) as busy,
         closing(psycopg.connect(database, autocommit=True)) as other,
@@ -623,4 +623,4 @@ def test_members_who_come_and_go_while_the_subscription_comes_and_goes_end_as_th
         """
     )
     assert conn.execute(wrong).fetchall() == []
-    assert rows(conn, "select user_id from sync.alarms") == []
+    assert rows(conn, "select user_id from sync.next_changes") == []

@@ -55,7 +55,7 @@ def deliver(conn: psycopg.Connection, events: list[Json]) -> None:
 
 
 def ask(conn: psycopg.Connection, stripe: Stripe) -> int:
-    conn.execute("update sync.asks set due_at = now()")
+    conn.execute("update sync.refetch_queue set due_at = now()")
     return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
 
 
@@ -180,7 +180,7 @@ def test_only_sessions_that_nothing_else_explains_are_asked_for(conn: psycopg.Co
         ],
     )  # fmt: skip
 
-    assert conn.execute("select id from sync.asks").fetchall() == [("cs_4",)]
+    assert conn.execute("select id from sync.refetch_queue").fetchall() == [("cs_4",)]
 
 
 def test_a_trial_grants_its_own_allowance(conn: psycopg.Connection, apply: Apply) -> None:

@@ -19,7 +19,7 @@ def other(database: str) -> Iterator[psycopg.Connection]:
 
 
 def waiting(conn: psycopg.Connection) -> list[tuple[str, str]]:
-    return conn.execute("select object, id from sync.second_looks order by 1, 2").fetchall()
+    return conn.execute("select object, id from sync.rechecks order by 1, 2").fetchall()
 
 
 MISSED = [("invoice", "in_1"), ("user", "jenny")]
@@ -44,7 +44,7 @@ def test_what_is_noted_again_begins_anew(conn: psycopg.Connection, other: psycop
         other.execute("insert into users (id) values ('somebody')")
         rechecks.note(conn, MISSED[:1])
         compute_waiting(conn, Policy())
-    looks = conn.execute("select object, id, horizon from sync.second_looks").fetchall()
+    looks = conn.execute("select object, id, horizon from sync.rechecks").fetchall()
     with conn.transaction():
         rechecks.note(other, MISSED[:1])
         rechecks.done(conn, [Look(*look) for look in looks])
@@ -64,7 +64,7 @@ def test_one_looks_at_a_time(conn: psycopg.Connection, other: psycopg.Connection
 
 
 def test_a_horizon_of_another_cluster_holds_nobody_up(conn: psycopg.Connection) -> None:
-    conn.execute("insert into sync.second_looks (object, id, horizon) values ('user', 'jenny', 1000000000000)")
+    conn.execute("insert into sync.rechecks (object, id, horizon) values ('user', 'jenny', 1000000000000)")
 
     assert compute_waiting(conn, Policy())
     assert waiting(conn) == []

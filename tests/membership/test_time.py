@@ -107,7 +107,7 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
         event("invoice.paid", invoice(lines=[line], status_transitions=paid)),
     )
     first = rows(conn, "select source_key, amount from sync.token_grants")
-    ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.alarms")
+    ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.next_changes")
     idle = compute_due(conn, Policy(), go_on=lambda: True)
 
     # A day goes by: all that Stripe said is two days older.
@@ -115,7 +115,7 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
     for table, column in (
         ("stripe.invoice_line_items", "period_start"),
         ("stripe.invoice_line_items", "period_end"),
-        ("sync.alarms", "due_at"),
+        ("sync.next_changes", "due_at"),
     ):
         conn.execute(f"update {table} set {column} = {column} - interval '2 days'")
     computed = compute_due(conn, Policy(), go_on=lambda: True)
@@ -138,12 +138,12 @@ def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
     before = rows(conn, "select role::text from users")
 
     conn.execute("update sync.overrides set until = now() - interval '1 second'")
-    conn.execute("update sync.alarms set due_at = now() - interval '1 second'")
+    conn.execute("update sync.next_changes set due_at = now() - interval '1 second'")
     computed = compute_due(conn, Policy(), go_on=lambda: True)
 
     assert (before, computed) == ([("PREMIUM",)], 1)
     assert rows(conn, "select role::text from users") == [("USER",)]
-    assert rows(conn, "select * from sync.alarms") == []
+    assert rows(conn, "select * from sync.next_changes") == []
 
 
 @pytest.mark.parametrize("asked_by", ["an alarm", "a request", "a second look"])
@@ -171,20 +171,22 @@ def test_who_cannot_be_computed_holds_nobody_up_and_is_tried_again_in_an_hour(
         return rows(conn, "select id from users where role = 'PREMIUM' order by id")
 
     if asked_by == "an alarm":
-        conn.execute("insert into sync.alarms (user_id, due_at) select id, now() from users")
+        conn.execute("insert into sync.next_changes (user_id, due_at) select id, now() from users")
     elif asked_by == "a request":
         recompute_queue.request(conn, ["cus_ann", "cus_bad", "cus_cid"])
     else:
         rechecks.note(conn, [("user", "ann"), ("user", "bad"), ("user", "cid")])
     first = go()
-    again = rows(conn, "select user_id, due_at between now() + '59 minutes' and now() + '1 hour' from sync.alarms")
+    again = rows(
+        conn, "select user_id, due_at between now() + '59 minutes' and now() + '1 hour' from sync.next_changes"
+    )
     conn.execute("drop trigger refuse on users")
-    conn.execute("update sync.alarms set due_at = now()")
+    conn.execute("update sync.next_changes set due_at = now()")
 
     assert first == [("ann",), ("cid",)]
     assert again == [("bad", True)]
     assert go() == [("ann",), ("bad",), ("cid",)]
-    assert rows(conn, "select user_id from sync.alarms") == []
+    assert rows(conn, "select user_id from sync.next_changes") == []
 
 
 def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.Connection) -> None:
@@ -194,9 +196,9 @@ def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.
     )
     conn.execute("insert into organizations (id, name) values ('org', 'Org')")
     conn.execute("update users set organization_id = 'org' where id = 'bob'")
-    conn.execute("delete from sync.alarms")
-    conn.execute("insert into sync.alarms (user_id, due_at) values ('ann', now())")
-    conn.execute("insert into sync.recompute_organizations (organization_id) values ('org')")
+    conn.execute("delete from sync.next_changes")
+    conn.execute("insert into sync.next_changes (user_id, due_at) values ('ann', now())")
+    conn.execute("insert into sync.organization_queue (organization_id) values ('org')")
     recompute_queue.request(conn, ["cus_1"])
     conn.execute("alter table sync.overrides rename to overrides_of_tomorrow")
     jobs: list[Callable[[], object]] = [
@@ -209,6 +211,6 @@ def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.
         with pytest.raises(psycopg.errors.UndefinedTable):
             job()
 
-    assert rows(conn, "select count(*) from sync.recompute") == [(1,)]
-    assert rows(conn, "select user_id, due_at <= now() from sync.alarms") == [("ann", True)]
-    assert rows(conn, "select organization_id, place from sync.recompute_organizations") == [("org", "")]
+    assert rows(conn, "select count(*) from sync.recompute_queue") == [(1,)]
+    assert rows(conn, "select user_id, due_at <= now() from sync.next_changes") == [("ann", True)]
+    assert rows(conn, "select organization_id, place from sync.organization_queue") == [("org", "")]

@@ -114,7 +114,7 @@ def test_outcomes_come_in_the_order_in_which_rows_are_locked() -> None:
 def test_an_object_of_no_table_of_its_own_is_kept_whole() -> None:
     outcome = folded(event("moon.landed", {"object": "moon", "id": "moon_1"}))
 
-    assert outcome.key == Key("other_objects", "moon", "moon_1", "")
+    assert outcome.key == Key("objects", "moon", "moon_1", "")
 
 
 # Touched and untouched

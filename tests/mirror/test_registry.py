@@ -119,11 +119,11 @@ def test_the_registry_and_the_table_have_the_same_columns(type_: ObjectType) -> 
 def test_every_table_of_the_mirror_belongs_to_one_type() -> None:
     owners = [type_.table.name for type_ in MIRRORED.values()]
 
-    assert sorted([*owners, "other_objects"]) == sorted(mirror.tables)
+    assert sorted([*owners, "objects"]) == sorted(mirror.tables)
 
 
 def test_the_table_of_the_others_has_only_what_every_table_has() -> None:
-    assert {column.name for column in mirror.tables["other_objects"].columns} == BOOKKEEPING
+    assert {column.name for column in mirror.tables["objects"].columns} == BOOKKEEPING
 
 
 def test_every_column_that_is_said_to_be_elsewhere_exists() -> None:

@@ -433,7 +433,7 @@ def test_time_that_has_changed_a_user_counts_before_anybody_has_computed_it(conn
     conn.execute(
         "insert into sync.overrides (user_id, role, until) values ('jenny', 'PREMIUM', now() - interval '1 second')"
     )
-    conn.execute("insert into sync.alarms (user_id, due_at) values ('jenny', now() - interval '1 second')")
+    conn.execute("insert into sync.next_changes (user_id, due_at) values ('jenny', now() - interval '1 second')")
 
     assert not stored(conn).has_access
 

@@ -177,15 +177,15 @@ def test_a_reader_reads_and_writes_nothing(roles: Roles) -> None:
 
 def test_what_a_later_revision_makes_is_granted_with_it(roles: Roles) -> None:
     with roles.connect(roles.owner) as conn:
-        for table in ("public.later", "stripe.later", "sync.later"):
+        for table in ("public.later", "mirror.later", "sync.later"):
             conn.execute(f"create table {table} (id bigint generated always as identity, x int)")
     with roles.connect(roles.worker) as conn:
-        for table in ("public.later", "stripe.later", "sync.later"):
+        for table in ("public.later", "mirror.later", "sync.later"):
             conn.execute(f"insert into {table} (x) values (1)")
     for role in (roles.application, roles.reader):
         with roles.connect(role) as conn:
-            told = refused(conn, *(f"select from {schema}.later" for schema in ("public", "stripe", "sync")))
-            assert told == ["select from sync.later"]
+            told = refused(conn, *(f"select from {schema}.later" for schema in ("public", "mirror", "sync")))
+            assert told == ["select from mirror.later", "select from sync.later"]
 
 
 def test_a_table_that_the_application_made_stays_its_own(roles: Roles) -> None:

@@ -47,7 +47,7 @@ def found(conn: psycopg.Connection, mark: str = MARK) -> dict[str, int]:
         for row in conn.execute(
             """
             select c.oid::regclass::text from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-            where n.nspname in ('public', 'stripe', 'sync') and c.relkind = 'r' order by 1
+            where n.nspname in ('public', 'mirror', 'sync') and c.relkind = 'r' order by 1
             """
         )
     ]
@@ -217,7 +217,7 @@ def test_what_comes_later_is_blanked_with_its_event_whichever_way_round_it_comes
     disputed = later["dispute"] | {"id": "du_2", "charge": "ch_2", "payment_intent": "pi_2"}
 
     apply(event("charge.dispute.created", disputed))
-    assert found(conn) == {"stripe.disputes": 1, "sync.events": 1}  # nobody can know yet whose it is
+    assert found(conn) == {"mirror.disputes": 1, "sync.events": 1}  # nobody can know yet whose it is
     apply(*(event(f"{obj['object']}.updated", obj, created=NOW + 60) for obj in renamed), upcoming())
     erasure.sweep(conn, go_on=lambda: True)
 
@@ -284,7 +284,7 @@ def test_others_keep_what_is_theirs(conn: psycopg.Connection, apply: Apply) -> N
     # Who names the erased user and is linked to another is the other's.
     apply(event("customer.updated", factories.customer("cus_john", user_id="jenny", name="John Doe"), created=NOW + 60))
 
-    assert found(conn, "John Doe") == {"users": 1, "stripe.customers": 1, "stripe.charges": 1, "sync.events": 3}
+    assert found(conn, "John Doe") == {"users": 1, "mirror.customers": 1, "mirror.charges": 1, "sync.events": 3}
 
 
 def test_somebody_with_the_same_address_later_is_somebody_new(conn: psycopg.Connection, apply: Apply) -> None:

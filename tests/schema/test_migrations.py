@@ -23,9 +23,9 @@ def test_the_migrated_database_equals_the_metadata(database: str) -> None:
 
 def test_the_check_sees_a_column_that_is_missing(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute("alter table stripe.products drop column name")
+        conn.execute("alter table sync.cursors drop column value")
 
-    with pytest.raises(Exception, match="products"):
+    with pytest.raises(Exception, match="cursors"):
         command.check(migrations.configuration(database))
 
 
@@ -41,7 +41,7 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
         left = conn.execute(
             """
             select n.nspname || '.' || c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-            where n.nspname in ('public', 'sync', 'stripe') and c.relname not like 'alembic_version%'
+            where n.nspname in ('public', 'sync', 'mirror', 'stripe') and c.relname not like 'alembic_version%'
             union all
             select typname from pg_type where typname in ('user_role', 'membership_status')
             union all
@@ -51,6 +51,20 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
             """
         ).fetchall()
     assert left == []
+
+
+def test_a_database_from_before_the_first_release_is_refused_unchanged(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("create schema sync")
+        conn.execute("create table sync.alembic_version (version_num varchar(32) not null)")
+        conn.execute("insert into sync.alembic_version values ('0008')")
+        conn.execute("create table sync.asks (id text)")
+
+        with pytest.raises(migrations.Refused, match="before the first release"):
+            migrations.migrate(empty_database)
+
+        tables = conn.execute("select count(*) from pg_tables where schemaname = 'sync'").fetchone()
+    assert tables == (2,)
 
 
 def test_two_releases_at_once_are_harmless(empty_database: str) -> None:

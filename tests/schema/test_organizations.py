@@ -7,8 +7,6 @@ import psycopg
 import pytest
 from psycopg import errors
 
-import migrations
-
 ROLE = f"application_{os.getpid()}"
 
 
@@ -34,7 +32,9 @@ def organizations(conn: psycopg.Connection) -> None:
 
 def due(conn: psycopg.Connection) -> list[str]:
     """Who is due by now; nobody is, afterwards."""
-    return sorted(row[0] for row in conn.execute("delete from sync.alarms where due_at <= now() returning user_id"))
+    return sorted(
+        row[0] for row in conn.execute("delete from sync.next_changes where due_at <= now() returning user_id")
+    )
 
 
 @pytest.mark.usefixtures("organizations")
@@ -54,7 +54,7 @@ def test_a_role_without_rights_in_sync_moves_users_and_they_fall_due(
 
     assert (joined, moved, entered, left, closed) == (["in"], ["in"], ["out"], ["in"], ["out"])
     with pytest.raises(errors.InsufficientPrivilege):
-        application.execute("select * from sync.alarms")
+        application.execute("select * from sync.next_changes")
     assert conn.execute(
         "select has_function_privilege(%s, 'sync.follow_organization()', 'execute')", (ROLE,)
     ).fetchone() == (False,)
@@ -75,13 +75,13 @@ def test_an_update_that_moves_nobody_makes_nobody_due(conn: psycopg.Connection) 
 def test_a_look_that_is_due_later_is_due_now_and_one_that_is_due_stays(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('later'), ('over')")
     conn.execute(
-        "insert into sync.alarms values ('later', now() + interval '1 day'), ('over', now() - interval '1 day')"
+        "insert into sync.next_changes values ('later', now() + interval '1 day'), ('over', now() - interval '1 day')"
     )
 
     conn.execute("update users set organization_id = 'a'")
 
     assert conn.execute(
-        "select user_id, due_at < now() - interval '1 hour' from sync.alarms where due_at <= now() order by 1"
+        "select user_id, due_at < now() - interval '1 hour' from sync.next_changes where due_at <= now() order by 1"
     ).fetchall() == [("later", False), ("over", True)]
 
 
@@ -99,37 +99,3 @@ def test_an_organization_that_a_trigger_of_the_applications_sets_counts_too(conn
     conn.execute("update users set email = 'u@a.example'")
 
     assert due(conn) == ["u"]
-
-
-def test_an_upgrade_finds_the_organizations_of_what_was_mirrored_before(empty_database: str) -> None:
-    migrations.migrate(empty_database, "0003")
-    with psycopg.connect(empty_database, autocommit=True) as conn:
-        for id_, key, account, deleted in (
-            ("sub_1", "organization_id", "", False),
-            ("sub_2", "organizationId", "", False),
-            ("sub_3", "team", "", False),
-            ("sub_4", "organizationId", "acct_1", False),
-            ("sub_5", "organizationId", "", True),
-        ):
-            conn.execute(
-                """
-                insert into stripe.subscriptions (id, account, deleted, metadata, metadata_organization_id, data,
-                    observed_at, observed_rank, observed_in, content_hash, shape)
-                values (%(id)s, %(account)s, %(deleted)s, jsonb_build_object(%(key)s::text, %(id)s::text),
-                    case when %(key)s = 'organization_id' then %(id)s end, '{}', now(), 1, 'evt_1', '', 'endive')
-                """,
-                {"id": id_, "key": key, "account": account, "deleted": deleted},
-            )
-
-        migrations.migrate(empty_database)
-
-        named = conn.execute("select id, metadata_organization_id from stripe.subscriptions order by id").fetchall()
-        asked = conn.execute("select organization_id from sync.recompute_organizations order by 1").fetchall()
-    assert named == [
-        ("sub_1", "sub_1"),
-        ("sub_2", "sub_2"),
-        ("sub_3", None),
-        ("sub_4", "sub_4"),
-        ("sub_5", "sub_5"),
-    ]
-    assert asked == [("sub_1",), ("sub_2",)]

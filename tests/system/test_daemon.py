@@ -142,7 +142,7 @@ def test_a_worker_killed_in_mid_batch_loses_nothing(daemon: Daemon) -> None:
     doomed = daemon.start("worker")
     daemon.start("beat")
     with psycopg.connect(daemon.database_url) as blocker, psycopg.connect(daemon.database_url, autocommit=True) as look:
-        blocker.execute("lock table stripe.customers in exclusive mode")
+        blocker.execute("lock table mirror.customers in exclusive mode")
 
         post_all(daemon, history(20))
         eventually(
@@ -229,7 +229,7 @@ def test_an_event_that_cannot_be_applied_is_parked_and_blocks_nobody(daemon: Dae
     daemon.start_web()
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         # What no body should be able to do, a constraint does here.
-        conn.execute("alter table stripe.customers add constraint no_evil check (name <> 'Evil')")
+        conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     daemon.env["EVENT_MAX_ATTEMPTS"] = "2"
     evil = factories.event("customer.created", factories.customer(id="cus_evil", name="Evil"), id="evt_evil")
     daemon.start("worker")

@@ -81,7 +81,7 @@ def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: D
         daemon.wait_until_applied()
         assert daemon.count("select count(*) from sync.events where status = 'parked'") == 0
         assert daemon.count("select count(distinct user_id) from sync.token_grants") == 1
-        assert daemon.count("select count(*) from sync.recompute_organizations") == 0
+        assert daemon.count("select count(*) from sync.organization_queue") == 0
 
 
 def test_a_crowd_is_computed_slice_by_slice_while_nothing_ticks(daemon: Daemon, sandbox: Sandbox) -> None:

@@ -30,11 +30,11 @@ def settled(database_url: str) -> dict[tuple[str, ...], tuple[Any, ...]]:
     """What the mirror is sure of: the content of every row that is not marked."""
     found: dict[tuple[str, ...], tuple[Any, ...]] = {}
     with psycopg.connect(database_url) as conn:
-        tables = [name for (name,) in conn.execute("select tablename from pg_tables where schemaname = 'stripe'")]
+        tables = [name for (name,) in conn.execute("select tablename from pg_tables where schemaname = 'mirror'")]
         for table in tables:
-            kind = "object" if table == "other_objects" else f"'{table}'"
+            kind = "object" if table == "objects" else f"'{table}'"
             for key, *row in conn.execute(
-                f"select ({kind}, id, account)::text, content_hash, deleted, data from stripe.{table} where not unsettled"
+                f"select ({kind}, id, account)::text, content_hash, deleted, data from mirror.{table} where not unsettled"
             ):
                 found[(table, key)] = tuple(row)
     return found

@@ -181,8 +181,8 @@ def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
         lambda: (
             daemon.count(
                 """
-                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.asks)
-                    + (select count(*) from sync.recompute) + (select count(*) from sync.second_looks)
+                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.refetch_queue)
+                    + (select count(*) from sync.recompute_queue) + (select count(*) from sync.rechecks)
                     + (select count(*) from users where tokens > 0 and tokens_expires_at <= now())
                 """
             )

@@ -162,8 +162,8 @@ def wait_until_applied(daemon: Daemon, sandbox: Sandbox) -> None:
         lambda: (
             daemon.count(
                 f"""
-                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.asks)
-                    + (select count(*) from sync.recompute) + (select count(*) from sync.second_looks)
+                select (select count(*) from sync.events where status = 'pending') + (select count(*) from sync.refetch_queue)
+                    + (select count(*) from sync.recompute_queue) + (select count(*) from sync.rechecks)
                     + (select count(*) from ({left}) as unsettled)
                 """
             )

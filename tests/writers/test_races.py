@@ -117,12 +117,12 @@ def _people(conn: psycopg.Connection) -> None:
 
 def forget(conn: psycopg.Connection) -> None:
     tables = conn.execute(
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('stripe', 'sync') or tablename"
+        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('mirror', 'sync') or tablename"
         " in ('stripe_products', 'stripe_prices', 'stripe_customers', 'user_subscriptions', 'payment_history', 'users')"
     ).fetchall()
     conn.execute(f"truncate {', '.join(name for (name,) in tables)} cascade")
     conn.execute("insert into users (id, organization_id) values ('bob', 'org'), ('jenny', null)")
-    conn.execute("delete from sync.alarms")
+    conn.execute("delete from sync.next_changes")
 
 
 def state(conn: psycopg.Connection) -> State:
@@ -134,7 +134,7 @@ def state(conn: psycopg.Connection) -> State:
         "payments": "select id, user_id, amount, stripe_product_id from payment_history",
         "products": "select id, name, active, metadata from stripe_products",
         "prices": "select id, product_id, active, interval_count from stripe_prices order by id",
-        "left": "select 'event', id from sync.events where status <> 'done' union select object, id from sync.second_looks",
+        "left": "select 'event', id from sync.events where status <> 'done' union select object, id from sync.rechecks",
     }
     return {name: conn.execute(query).fetchall() for name, query in queries.items()}
 

@@ -34,7 +34,7 @@ def deliver(conn: psycopg.Connection, *events: Json, has_key: bool = True) -> No
 
 def ask(conn: psycopg.Connection, stripe: refetch.Source) -> int:
     """Ask at once for all that is wanted; returns how many objects were asked for."""
-    conn.execute("update sync.asks set due_at = now()")
+    conn.execute("update sync.refetch_queue set due_at = now()")
     return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
 
 
@@ -48,7 +48,7 @@ def held(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 def waiting(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
     """What is wanted, and whether it waits for its time."""
-    return rows(conn, "select object, id, due_at > now() from sync.asks")
+    return rows(conn, "select object, id, due_at > now() from sync.refetch_queue")
 
 
 def outcomes(conn: psycopg.Connection) -> list[str]:
@@ -262,9 +262,9 @@ def test_what_is_not_found_is_deleted_only_when_it_is_not_found_again(
     ask(conn, stripe)
 
     assert rows(conn, "select deleted, unsettled from stripe.products") == [(False, True)]
-    assert rows(conn, "select due_at > now() + interval '9 seconds' from sync.asks where missing_at is not null") == [
-        (True,)
-    ]
+    assert rows(
+        conn, "select due_at > now() + interval '9 seconds' from sync.refetch_queue where missing_at is not null"
+    ) == [(True,)]
 
     ask(conn, stripe)
 
@@ -361,7 +361,7 @@ def test_a_stripe_in_trouble_is_asked_again_later_and_later(
 
     for _ in range(3):
         ask(conn, Canned(trouble))
-        pauses.append(rows(conn, "select extract(epoch from due_at - now())::float8 from sync.asks")[0][0])
+        pauses.append(rows(conn, "select extract(epoch from due_at - now())::float8 from sync.refetch_queue")[0][0])
     waits = waiting(conn)
     ask(conn, stripe)
 
@@ -469,7 +469,7 @@ def test_a_forgotten_doubt_of_a_test_clock_settles_too(conn: psycopg.Connection)
     ahead = NOW + 5 * YEAR
     obj = customer(test_clock="clock_1", name="Stripe's")
     deliver(conn, event("customer.created", obj, created=ahead))
-    conn.execute("delete from sync.asks")
+    conn.execute("delete from sync.refetch_queue")
 
     refetch_queue.want_forgotten(conn, limit=10)
     ask(conn, Canned(found(obj, read_at=ahead - 4 * YEAR)))
@@ -479,7 +479,7 @@ def test_a_forgotten_doubt_of_a_test_clock_settles_too(conn: psycopg.Connection)
 
 def test_a_doubt_that_nobody_asks_about_is_found(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     doubtful(conn, sandbox)
-    conn.execute("delete from sync.asks")
+    conn.execute("delete from sync.refetch_queue")
     later(sandbox)
 
     forgotten = refetch_queue.want_forgotten(conn, limit=10)

@@ -27,7 +27,9 @@ def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json
 
 def held(conn: psycopg.Connection) -> tuple[Any, ...]:
     """What the mirror says of the one customer, and how many objects are asked for."""
-    row = conn.execute("select name, unsettled, (select count(*) from sync.asks) from stripe.customers").fetchone()
+    row = conn.execute(
+        "select name, unsettled, (select count(*) from sync.refetch_queue) from stripe.customers"
+    ).fetchone()
     assert row is not None
     return row
 

@@ -102,11 +102,11 @@ def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Ado
         holders = adoption_store.holders(conn, report.names) if report.takes_users_over else 0
         before = adoption_store.adopted(conn)
         if report.found.revision is None or before is not None or report.names.needs_schema:
-            now = datetime.now(UTC).isoformat()
-            kept = {key: before[key] for key in ("at", "tokens_since")} if before else {"at": now, "tokens_since": None}
+            now = datetime.now(UTC)
+            adopted_at, tokens_since = (before.adopted_at, before.tokens_since) if before else (now, None)
             if report.takes_users_over:
-                kept = {"at": now, "tokens_since": now if holders else None}
-            adoption_store.record(conn, {**kept, **report.names.record})
+                adopted_at, tokens_since = now, now if holders else None
+            adoption_store.record(conn, adoption_store.Adoption(report.names, adopted_at, tokens_since))
         if report.takes_users_over and report.found.revision is not None:
             # The mirror was there before: what it holds is news to these users, and no read of Stripe would tell them.
             conn.execute("set local search_path = sync_names, public")
@@ -121,13 +121,13 @@ def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> lis
     ended since: nobody keeps an override only because they once had a subscription. The rest is a person's to decide.
     Raises NotAdoptable where Stripe was not read in whole since the adoption.
     """
-    said = adoption_store.adopted(conn)
-    if said is None:
+    adoption = adoption_store.adopted(conn)
+    if adoption is None:
         raise NotAdoptable("this database was not adopted: there is nothing to settle")
-    if not adoption_store.is_read_since(conn, said["at"]):
+    if not adoption_store.is_read_since(conn, adoption.adopted_at):
         raise NotAdoptable(
-            f"Stripe was not read in whole since the adoption ({said['at']}), so nobody knows yet who pays: run "
-            "`stripe-sync sync all` to its end, then settle"
+            f"Stripe was not read in whole since the adoption ({adoption.adopted_at:%Y-%m-%d %H:%M}), so it is not known who "
+            "pays: run `stripe-sync sync all` to its end, then settle"
         )
     settled: list[Settled] = []
     after = ""

@@ -1,16 +1,18 @@
 """An existing database as its catalogue shows it, and the statements that adopt it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from schema import NAMES_SCHEMA
 from schema.functions import FUNCTIONS
-from schema.names import RECORD, Names, quoted
+from schema.names import Names, quoted
 from worker.adoption.rules.findings import Column, Finding, ForeignKey, Found, Index, Relation
 from worker.membership.store import catalogue
 from worker.postgres import inventory
@@ -20,6 +22,16 @@ Row = dict[str, Any]
 
 # The note of the overrides that an adoption made: those, and no operator's, are settled later.
 ADOPTED = "adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """When a database was adopted, the names in it, and since when the daemon counts tokens (None: from the first payment)."""
+
+    names: Names
+    adopted_at: datetime
+    tokens_since: datetime | None
+
 
 _COLUMNS = """
     select c.relname as relation, c.relkind::text as kind, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
@@ -91,7 +103,7 @@ _ASIDE = """
 """
 _FOREIGN = """
     select n.nspname::text from pg_namespace as n
-    where n.nspname in ('stripe', 'sync', %s) and exists (select from pg_class as c where c.relnamespace = n.oid)
+    where n.nspname in ('mirror', 'stripe', 'sync', %s) and exists (select from pg_class as c where c.relnamespace = n.oid)
 """
 
 
@@ -108,26 +120,29 @@ def look(conn: Connection) -> Found:
         ),
         revision=revision,
         aside=dict(conn.execute(_ASIDE, {"schema": NAMES_SCHEMA}).fetchall()),
-        names=None if (said := adopted(conn)) is None else Names.recorded(said),
+        names=None if (before := adopted(conn)) is None else before.names,
     )
 
 
-def adopted(conn: Connection) -> Mapping[str, Any] | None:
-    """What the last adoption recorded: the names, whether there are users, and since when. None where there was none."""
-    if conn.execute("select to_regclass('sync.cursors')").fetchone() == (None,):
+def adopted(conn: Connection) -> Adoption | None:
+    """The last adoption of this database; None where the daemon made its tables."""
+    if conn.execute("select to_regclass('sync.adoption')").fetchone() == (None,):
         return None
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute("select value from sync.cursors where name = %s", (RECORD,)).fetchone()
+    row = conn.execute("select names, adopted_at, tokens_since from sync.adoption").fetchone()
+    return None if row is None else Adoption(Names.recorded(row[0]), row[1], row[2])
 
 
-def record(conn: Connection, value: Mapping[str, Any]) -> None:
+def record(conn: Connection, adoption: Adoption) -> None:
     """Keep it for the next adoption, and for migrations."""
     conn.execute(
         """
-        insert into sync.cursors as c (name, value) values (%s, %s)
-        on conflict (name) do update set value = excluded.value, updated_at = now() where c.value <> excluded.value
+        insert into sync.adoption as a (names, adopted_at, tokens_since) values (%s, %s, %s)
+        on conflict (is_only) do update
+        set names = excluded.names, adopted_at = excluded.adopted_at, tokens_since = excluded.tokens_since
+        where row(a.names, a.adopted_at, a.tokens_since)
+            is distinct from row(excluded.names, excluded.adopted_at, excluded.tokens_since)
         """,
-        (RECORD, Jsonb(dict(value))),
+        (Jsonb(adoption.names.record), adoption.adopted_at, adoption.tokens_since),
     )
 
 
@@ -167,23 +182,23 @@ def follow_the_mirror(conn: Connection) -> None:
     """The application's catalogue is what is mirrored by now, and every mirrored customer's user is to be computed."""
     ids: dict[str, list[str]] = {}
     for table in ("products", "prices"):
-        rows = _rows(conn, f"select id from stripe.{table} where account = ''")  # noqa: S608 - one of two literals
+        rows = _rows(conn, f"select id from mirror.{table} where account = ''")  # noqa: S608 - one of two literals
         ids[table] = [row["id"] for row in rows]
     catalogue.project(conn, products=ids["products"], prices=ids["prices"])
     conn.execute(
         """
-        insert into sync.recompute as r (stripe_customer_id)
-        select id from stripe.customers where account = ''
+        insert into sync.recompute_queue as r (stripe_customer_id)
+        select id from mirror.customers where account = ''
         union
-        select customer from stripe.subscriptions where account = '' and customer is not null
+        select customer from mirror.subscriptions where account = '' and customer is not null
         on conflict (stripe_customer_id) do update set requested_at = r.requested_at
         """
     )
     conn.execute(
         """
-        insert into sync.recompute_organizations as r (organization_id)
+        insert into sync.organization_queue as r (organization_id)
         select distinct metadata_organization_id
-        from stripe.subscriptions
+        from mirror.subscriptions
         where metadata_organization_id is not null and account = '' and not deleted
         on conflict (organization_id) do update set place = '' where r.place <> ''
         """
@@ -198,11 +213,11 @@ def resolves(conn: Connection) -> bool:
     return bool(row and row[0])
 
 
-def is_read_since(conn: Connection, moment: str) -> bool:
+def is_read_since(conn: Connection, moment: datetime) -> bool:
     """Whether `sync all` has read customers and subscriptions since."""
     query = """
         select count(distinct job) = 2 from sync.runs
-        where job in ('customer', 'subscription') and outcome = 'done' and started_at >= %s::timestamptz
+        where job in ('customer', 'subscription') and outcome = 'done' and started_at >= %s
         """
     return conn.execute(query, (moment,)).fetchone() == (True,)
 
@@ -216,7 +231,7 @@ def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
             array(
                 select s.id
                 from sync.customer_links as l
-                join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+                join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
                 where l.user_id = o.user_id and s.status not in ('incomplete', 'incomplete_expired')
                     and (s.status <> 'canceled' or coalesce(s.ended_at, s.canceled_at) >= o.created_at)
                 order by s.id

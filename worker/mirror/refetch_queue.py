@@ -1,4 +1,4 @@
-"""What Stripe is to be asked for, in `sync.asks`: one row an object, so that many events cost one read."""
+"""What Stripe is to be asked for, in `sync.refetch_queue`: one row an object, so that many events cost one read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
         return
     conn.execute(
         """
-        insert into sync.asks as a (object, id, account, path, event_at, due_at)
+        insert into sync.refetch_queue as a (object, id, account, path, event_at, due_at)
         select object, id, account, path, coalesce(to_timestamp(event_at), now()),
             greatest(now() + interval '1 second',
                 least(now(), coalesce(to_timestamp(event_at), now())) + make_interval(secs => %s))
@@ -77,15 +77,15 @@ def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
     """
     found = 0
     for name in mirror.tables:
-        object_ = "m.object" if name == "other_objects" else "%(object)s"
+        object_ = "m.object" if name == "objects" else "%(object)s"
         rows = conn.execute(
             f"""
             select {object_}, m.id, m.account,
                 case when m.data ->> 'test_clock' is null then extract(epoch from m.observed_at)::bigint end
-            from stripe.{name} as m
+            from mirror.{name} as m
             where m.unsettled
                 and not exists (
-                    select from sync.asks as a where a.object = {object_} and a.id = m.id and a.account = m.account
+                    select from sync.refetch_queue as a where a.object = {object_} and a.id = m.id and a.account = m.account
                 )
             limit %(limit)s
             """,  # noqa: S608 - names from the schema
@@ -106,10 +106,10 @@ def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
     with conn.cursor(row_factory=class_row(Ask)) as cursor:
         return cursor.execute(
             """
-            update sync.asks
+            update sync.refetch_queue
             set attempts = attempts + 1, due_at = now() + make_interval(secs => %s)
             where (object, id, account) in (
-                select object, id, account from sync.asks
+                select object, id, account from sync.refetch_queue
                 where due_at <= now()
                 order by due_at
                 limit %s
@@ -123,7 +123,9 @@ def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
 
 def count_due(conn: psycopg.Connection) -> int:
     """How many asks are due, counted no further than one."""
-    row = conn.execute("select count(*) from (select from sync.asks where due_at <= now() limit 1) as due").fetchone()
+    row = conn.execute(
+        "select count(*) from (select from sync.refetch_queue where due_at <= now() limit 1) as due"
+    ).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -131,7 +133,8 @@ def any_wanted(conn: psycopg.Connection) -> bool:
     """Whether anything is to be asked for within the next seconds."""
     return (
         conn.execute(
-            "select from sync.asks where due_at <= now() + make_interval(secs => %s) limit 1", (2 * PAUSE_SECONDS,)
+            "select from sync.refetch_queue where due_at <= now() + make_interval(secs => %s) limit 1",
+            (2 * PAUSE_SECONDS,),
         ).fetchone()
         is not None
     )
@@ -139,11 +142,11 @@ def any_wanted(conn: psycopg.Connection) -> bool:
 
 def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
     """Whether a later event has shown the object meanwhile, beyond doubt: nothing is left to be asked for."""
-    of_type = " and object = %s" if ask.key.table == "other_objects" else ""
+    of_type = " and object = %s" if ask.key.table == "objects" else ""
     return (
         conn.execute(
             f"""
-            select from stripe.{ask.key.table}
+            select from mirror.{ask.key.table}
             where id = %s and account = %s{of_type} and not unsettled
                 and observed_at > %s + make_interval(secs => %s)
             """,
@@ -156,7 +159,7 @@ def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
 def done(conn: psycopg.Connection, ask: Ask) -> None:
     """Settled, unless an event made it unsettled again meanwhile."""
     conn.execute(
-        "delete from sync.asks where object = %s and id = %s and account = %s and event_at = %s",
+        "delete from sync.refetch_queue where object = %s and id = %s and account = %s and event_at = %s",
         (ask.object, ask.id, ask.account, ask.event_at),
     )
 
@@ -165,7 +168,7 @@ def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | 
     """Ask again after a pause."""
     conn.execute(
         """
-        update sync.asks set due_at = now() + make_interval(secs => %s), error = %s
+        update sync.refetch_queue set due_at = now() + make_interval(secs => %s), error = %s
         where object = %s and id = %s and account = %s
         """,
         (seconds, error, ask.object, ask.id, ask.account),
@@ -176,7 +179,7 @@ def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) 
     """Stripe has no such object, for the first time; ask a second time before that is believed."""
     conn.execute(
         """
-        update sync.asks
+        update sync.refetch_queue
         set missing_at = coalesce(missing_at, now()), due_at = now() + make_interval(secs => %s)
         where object = %s and id = %s and account = %s
         """,
@@ -187,7 +190,7 @@ def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) 
 def refused(conn: psycopg.Connection) -> Sequence[tuple[str, str, int]]:
     """What Stripe refuses to be asked for: type, reason, how many objects."""
     return conn.execute(
-        "select object, error, count(*) from sync.asks where error is not null group by object, error order by object"
+        "select object, error, count(*) from sync.refetch_queue where error is not null group by object, error order by object"
     ).fetchall()
 
 

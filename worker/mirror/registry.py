@@ -2,7 +2,7 @@
 
 To mirror a further type in a table of its own: declare the table in `schema.mirror`, add a row here, generate the
 migration. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
-here is kept whole in `stripe.other_objects`.
+here is kept whole in `mirror.objects`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +102,7 @@ def _type(
         for column in declared.columns
         if column.name not in _COMMON
     )
-    assert not said, f"{name}: columns that stripe.{table} does not have: {sorted(said)}"
+    assert not said, f"{name}: columns that mirror.{table} does not have: {sorted(said)}"
     return ObjectType(
         name=name,
         table=declared,
@@ -323,7 +323,7 @@ def object_type(name: str) -> ObjectType:
     if name in TYPES:
         return TYPES[name]
     url = f"/v1/{name.replace('.', '/')}s/{{id}}" if name in _OTHERS else None
-    return _type(name, "other_objects", url=url, final=_OTHERS.get(name, ()))
+    return _type(name, "objects", url=url, final=_OTHERS.get(name, ()))
 
 
 def is_preview(id_: str) -> bool:

@@ -120,15 +120,15 @@ def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json
 
 
 def type_of_table(table: str) -> ObjectType:
-    """The type whose objects a table holds; of `other_objects` no single one."""
+    """The type whose objects a table holds; of `objects` no single one."""
     return _OF_TABLE[table]
 
 
 def standing(conn: Connection, key: Key) -> tuple[int, bool]:
     """The rev that an object's row stands at, and whether it is deleted; 0 and False where there is no row."""
-    of_type = " and object = %s" if key.table == "other_objects" else ""
+    of_type = " and object = %s" if key.table == "objects" else ""
     row = conn.execute(
-        f"select rev, deleted from stripe.{key.table} where id = %s and account = %s{of_type}",  # noqa: S608
+        f"select rev, deleted from mirror.{key.table} where id = %s and account = %s{of_type}",  # noqa: S608
         (key.id, key.account, *([key.object] if of_type else [])),
     ).fetchone()
     return (row[0], row[1]) if row else (0, False)
@@ -136,11 +136,11 @@ def standing(conn: Connection, key: Key) -> tuple[int, bool]:
 
 def doubt(conn: Connection, key: Key, *, event_at: int) -> bool:
     """Mark a row as uncertain because an event named its object without showing it; False where there is no row."""
-    of_type = " and object = %s" if key.table == "other_objects" else ""
+    of_type = " and object = %s" if key.table == "objects" else ""
     return (
         conn.execute(
             f"""
-            update stripe.{key.table}
+            update mirror.{key.table}
             set unsettled = true, rev = rev + 1, observed_at = greatest(observed_at, to_timestamp(%s))
             where id = %s and account = %s{of_type}
             """,  # noqa: S608 - a name from the schema
@@ -160,7 +160,7 @@ def expected(
     rows = conn.execute(
         f"""
         select id, rev
-        from stripe.{table}
+        from mirror.{table}
         where account = '' and not deleted and observed_at < to_timestamp(%(before)s)
             and (%(above)s::bigint is null or created > to_timestamp(%(above)s))
             and (%(upto)s::bigint is null or created <= to_timestamp(%(upto)s))
@@ -178,7 +178,7 @@ def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str,
         f"""
         select m.id, m.data, extract(epoch from m.observed_at)::bigint
         from unnest(%b::text[], %b::text[]) as seen (id, content_hash)
-        join stripe.{table} as m on m.id = seen.id and m.account = '' and m.content_hash <> seen.content_hash
+        join mirror.{table} as m on m.id = seen.id and m.account = '' and m.content_hash <> seen.content_hash
         """,  # noqa: S608 - a name from the schema
         (list(hashes), list(hashes.values())),
     )
@@ -190,7 +190,7 @@ def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
     row = conn.execute(
         f"""
         select percentile_disc(%b::float8[]) within group (order by extract(epoch from created)::bigint)
-        from stripe.{table}
+        from mirror.{table}
         where created is not null
         """,  # noqa: S608 - a name from the schema
         ([number / shards for number in range(1, shards)],),
@@ -201,7 +201,7 @@ def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
 def count(conn: Connection, table: str) -> int:
     """How many objects of a type are mirrored, about: what the planner knows, for a count would read the table."""
     row = conn.execute(
-        "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"stripe.{table}",)
+        "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"mirror.{table}",)
     )
     found = row.fetchone()
     return int(found[0]) if found else 0
@@ -210,7 +210,7 @@ def count(conn: Connection, table: str) -> int:
 def count_unsettled(conn: Connection) -> int:
     """How many objects the mirror knows it may hold wrongly."""
     each = " union all ".join(
-        f"select count(*) as n from stripe.{name} where unsettled"  # noqa: S608 - names from the schema
+        f"select count(*) as n from mirror.{name} where unsettled"  # noqa: S608 - names from the schema
         for name in mirror.tables
     )
     row = conn.execute(f"select sum(n) from ({each}) as counted").fetchone()  # noqa: S608
@@ -327,12 +327,12 @@ def _matches(table: str) -> str:
 def _lock_statement(table: str) -> str:
     declared = mirror.tables[table]
     object_ = "t.object" if "object" in declared.columns else "k.object"
-    status = "t.status" if "status" in declared.columns else "t.data->>'status'" if table == "other_objects" else "null"
+    status = "t.status" if "status" in declared.columns else "t.data->>'status'" if table == "objects" else "null"
     joined = "t.object = k.object and " if "object" in declared.columns else ""
     return f"""
         select {object_}, t.id, t.account, {status}, extract(epoch from t.observed_at)::bigint,
             t.observed_rank, t.observed_in, t.content_hash, t.shape, t.rev, t.unsettled
-        from stripe.{table} as t
+        from mirror.{table} as t
         join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
             on {joined}t.id = k.id and t.account = k.account
         order by {object_}, t.id, t.account
@@ -346,7 +346,7 @@ def _data_statement(table: str) -> str:
     object_, joined = ("t.object", "t.object = k.object and ") if "object" in declared.columns else ("k.object", "")
     return f"""
         select {object_}, t.id, t.account, t.data
-        from stripe.{table} as t
+        from mirror.{table} as t
         join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
             on {joined}t.id = k.id and t.account = k.account
         order by {object_}, t.id, t.account
@@ -359,7 +359,7 @@ def _rewrite_statement(table: str) -> str:
     columns += [("data", "jsonb"), ("content_hash", "text")]
     changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
     return f"""
-        update stripe.{table} as t
+        update mirror.{table} as t
         set {changes}, synced_at = now()
         from {_unnested(columns)}
         where {_matches(table)}
@@ -373,7 +373,7 @@ def _insert_statement(table: str) -> str:
     chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
     object_ = "object" if "object" in _keys(table) else f"'{_OF_TABLE[table].name}'"
     return f"""
-        insert into stripe.{table} ({names})
+        insert into mirror.{table} ({names})
         select {chosen}
         from {_unnested(columns)}
         on conflict ({", ".join(_keys(table))}) do nothing
@@ -386,7 +386,7 @@ def _update_statement(table: str) -> str:
     columns = _typed(table)
     changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
     return f"""
-        update stripe.{table} as t
+        update mirror.{table} as t
         set {changes}, synced_at = now()
         from {_unnested(columns)}
         where {_matches(table)}
@@ -398,7 +398,7 @@ def _touch_statement(table: str) -> str:
     columns = [(name, kind) for name, kind in _BOOKKEEPING if name in _VERSION]
     changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
     return f"""
-        update stripe.{table} as t
+        update mirror.{table} as t
         set {changes}
         from {_unnested(columns)}
         where {_matches(table)}
@@ -412,7 +412,7 @@ def _upsert_statement(table: str) -> str:
     chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name, _ in columns)
     return f"""
-        insert into stripe.{table} as t ({names})
+        insert into mirror.{table} as t ({names})
         select {chosen}
         from {_unnested(columns)}
         on conflict ({", ".join(_keys(table))}) do update set {changes}, synced_at = now()
@@ -422,7 +422,7 @@ def _upsert_statement(table: str) -> str:
 @cache
 def _absent_statement(table: str, parent: str) -> str:
     return f"""
-        update stripe.{table} as t
+        update mirror.{table} as t
         set deleted = true, synced_at = now()
         from unnest(%b::text[], %b::text[]) as p (id, account)
         where t.{parent} = p.id and t.account = p.account and not t.deleted

@@ -28,7 +28,7 @@ _CUSTOMERS = """
     union all
     select s.customer, coalesce(s.created, s.observed_at)
     from users as m
-    join stripe.subscriptions as s on s.metadata_organization_id = m.organization_id
+    join mirror.subscriptions as s on s.metadata_organization_id = m.organization_id
     where m.id = {user} and s.account = '' and not s.deleted and s.customer is not null
 """
 
@@ -80,7 +80,7 @@ _STORED = f"""
     from users as u
     left join stripe_products as p on p.id = u.stripe_product_id
     left join sync.user_syncs as y on y.user_id = u.id
-    left join sync.alarms as a on a.user_id = u.id
+    left join sync.next_changes as a on a.user_id = u.id
     left join lateral (
         select max(linked_at) as linked_at from ({_CUSTOMERS.format(user="u.id")}) as of_user
     ) as c on true
@@ -131,7 +131,7 @@ def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
         f"""
         select k.id, coalesce(m.deleted, false)
         from ({_CUSTOMERS.format(user="%(user)s")}) as k
-        left join stripe.customers as m on m.id = k.id and m.account = ''
+        left join mirror.customers as m on m.id = k.id and m.account = ''
         order by k.id
         """,  # noqa: S608 - our own words
         {"user": user},
@@ -170,7 +170,7 @@ def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: in
         return cursor.execute(
             """
             select id
-            from stripe.subscriptions
+            from mirror.subscriptions
             where customer = %s and account = '' and not deleted and observed_at < to_timestamp(%s)
                 and id <> all(%b::text[])
             """,
@@ -184,11 +184,11 @@ def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) 
         return cursor.execute(
             """
             select distinct i.product
-            from stripe.subscriptions as s
-            join stripe.subscription_items as i on i.subscription = s.id and i.account = '' and not i.deleted
+            from mirror.subscriptions as s
+            join mirror.subscription_items as i on i.subscription = s.id and i.account = '' and not i.deleted
             where s.customer = any(%b::text[]) and s.account = '' and not s.deleted
                 and s.status not in ('canceled', 'incomplete_expired') and i.product is not null
-                and not exists (select from stripe.products as p where p.id = i.product and p.account = '')
+                and not exists (select from mirror.products as p where p.id = i.product and p.account = '')
             limit %s
             """,
             (list(customers), limit),
@@ -201,8 +201,8 @@ def unpaid_invoices(conn: Connection, customers: Sequence[str], *, limit: int) -
         return cursor.execute(
             """
             select s.latest_invoice
-            from stripe.subscriptions as s
-            left join stripe.invoices as i on i.id = s.latest_invoice and i.account = ''
+            from mirror.subscriptions as s
+            left join mirror.invoices as i on i.id = s.latest_invoice and i.account = ''
             where s.customer = any(%b::text[]) and s.account = '' and not s.deleted
                 and s.status in ('active', 'trialing') and s.latest_invoice is not null
                 and i.status is distinct from 'paid'
@@ -219,7 +219,7 @@ def session(conn: Connection, id_: str) -> Session | None:
         return cursor.execute(
             """
             select s.customer, s.invoice, s.status, l.user_id as user
-            from stripe.checkout_sessions as s
+            from mirror.checkout_sessions as s
             left join sync.customer_links as l on l.stripe_customer_id = s.customer
             where s.id = %s and s.account = '' and not s.deleted
             """,

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-SCHEMAS = ("sync", "stripe")
+SCHEMAS = ("stripe", "mirror", "sync")
 
 
 def invalid_indexes(conn: psycopg.Connection) -> list[str]:
@@ -18,18 +18,19 @@ def invalid_indexes(conn: psycopg.Connection) -> list[str]:
             from pg_index as i
             join pg_class as c on c.oid = i.indexrelid
             where not i.indisvalid
-                and c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'sync', 'stripe'))
+                and c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'sync', 'mirror'))
                 and not exists (select from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid)
             order by 1
             """
         ).fetchall()
 
 
-def tables_in(conn: psycopg.Connection, schema: str) -> list[str]:
-    """The tables of a schema."""
+def tables_in(conn: psycopg.Connection, schema: str, kind: str = "r") -> list[str]:
+    """The tables of a schema, or with the kind `v` its views, by name."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
-            "select tablename::text from pg_tables where schemaname = %s order by 1", (schema,)
+            "select relname::text from pg_class where relnamespace = to_regnamespace(%s) and relkind = any(%s) order by 1",
+            (schema, ["r", "p"] if kind == "r" else [kind]),
         ).fetchall()
 
 
@@ -46,7 +47,7 @@ def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, i
 def drop_ours(
     conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
 ) -> None:
-    """Remove the schemas `sync` and `stripe`, and these tables, functions and types of `public`, in one transaction.
+    """Remove the schemas `stripe`, `mirror` and `sync`, and these tables, functions and types of `public`, in one transaction.
 
     Nothing cascades: where something else depends on them, psycopg.errors.DependentObjectsStillExist says what, and
     everything stays.
@@ -54,6 +55,8 @@ def drop_ours(
     named = [sql.Identifier("public", table) for table in tables]
     named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
     with conn.transaction():
+        for view in tables_in(conn, "stripe", "v"):
+            conn.execute(sql.SQL("drop view {}").format(sql.Identifier("stripe", view)))
         if named:
             conn.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(named)))
         for schema, name, arguments in conn.execute(
@@ -70,6 +73,11 @@ def drop_ours(
             conn.execute(sql.SQL("drop type if exists {}").format(sql.Identifier("public", name)))
         for schema in SCHEMAS:
             conn.execute(sql.SQL("drop schema if exists {}").format(sql.Identifier(schema)))
+
+
+def is_prerelease(conn: psycopg.Connection) -> bool:
+    """Whether a version before the first release made this database: its tables had other names, and none can be kept."""
+    return conn.execute("select to_regclass('sync.asks') is not null").fetchone() == (True,)
 
 
 def revision(conn: psycopg.Connection) -> str | None:

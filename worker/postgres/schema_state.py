@@ -19,6 +19,8 @@ class SchemaState(enum.StrEnum):
     OLDER = "older"
     NEWER = "newer"
     """The revision is unknown to this release."""
+    PRERELEASE = "prerelease"
+    """A version before the first release made the tables, under other names."""
 
 
 class SchemaNotReady(Permanent):
@@ -32,6 +34,8 @@ class SchemaNotReady(Permanent):
 def look(conn: psycopg.Connection) -> tuple[SchemaState, str]:
     """The state of the database, and what to do about it; the sentence is empty where it is current."""
     at, head = inventory.revision(conn), migrations.head()
+    if inventory.is_prerelease(conn):
+        return SchemaState.PRERELEASE, migrations.PRERELEASE
     if at == head:
         return SchemaState.CURRENT, ""
     if at is None:

@@ -65,7 +65,7 @@ def look(conn: psycopg.Connection, *, user: str, email: str | None, customers: C
     found = Person(user=user, email=email, customers=tuple(own), same_email=tuple(same), sessions=tuple(sessions))
     reached = _reach(conn, found.objects)
     keys = {*references.mirrored(conn, reached), *references.children_of(conn, reached)} if reached else set()
-    mirrored = Counter(f"stripe.{key.table}" for key in keys)
+    mirrored = Counter(f"mirror.{key.table}" for key in keys)
     events = sum(1 for _ in _events(conn, reached))
     return Person(
         user=user,
@@ -173,7 +173,7 @@ def _blank_mirror(conn: psycopg.Connection, found: Sequence[Listed], done: Count
         with conn.transaction():
             for table in sorted({key.table for key in batch}):
                 of_table = [key for key in batch if key.table == table]
-                done[f"stripe.{table}"] += mirror.rewrite(conn, of_table, blank)
+                done[f"mirror.{table}"] += mirror.rewrite(conn, of_table, blank)
 
 
 def _events(conn: psycopg.Connection, found: Collection[Listed]) -> Iterable[tuple[str, str]]:
@@ -205,7 +205,7 @@ def _blank_scattered(
     """What no index finds: each stretch of both tables is looked through; False where time was up, and the place is kept."""
     place = cursors.read(conn, CURSOR)
     start = place["block"] if place is not None and place["asked"] == list(asked) else 0
-    others = references.block_count(conn, "stripe.other_objects") // references.BLOCKS + 1
+    others = references.block_count(conn, "mirror.objects") // references.BLOCKS + 1
     events = references.block_count(conn, "sync.events") // references.BLOCKS + 1
     for number in range(start, others + events):
         if not go_on():
@@ -219,7 +219,7 @@ def _blank_scattered(
             keys = [found[n][0] for n in sorted(hits)]
             privacy_store.add(conn, [(key.object, key.id, key.account) for key in keys])
             with conn.transaction():
-                done["stripe.other_objects"] += mirror.rewrite(conn, keys, blank)
+                done["mirror.objects"] += mirror.rewrite(conn, keys, blank)
         else:
             with conn.transaction():
                 bodies = references.events_naming(conn, asked, block=(number - others) * references.BLOCKS)

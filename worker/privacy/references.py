@@ -28,7 +28,7 @@ def mirrored(conn: Connection, found: Collection[Listed]) -> list[Key]:
         where = " or ".join(f"{column} = any(%(ids)s)" for column in ("id", *columns))
         with conn.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
-                f"select {', '.join(('id', 'account', *columns))} from stripe.{table} where {where}",  # noqa: S608
+                f"select {', '.join(('id', 'account', *columns))} from mirror.{table} where {where}",  # noqa: S608
                 {"ids": ids},
             )
             for row in rows:
@@ -38,13 +38,13 @@ def mirrored(conn: Connection, found: Collection[Listed]) -> list[Key]:
     rows_ = conn.execute(
         """
         select o.object, o.id, o.account
-        from stripe.other_objects as o
+        from mirror.objects as o
         join unnest(%b::text[], %b::text[], %b::text[]) as f (object, id, account)
             on o.object = f.object and o.id = f.id and o.account = f.account
         """,
         ([one[0] for one in found], [one[1] for one in found], [one[2] for one in found]),
     )
-    return keys + [Key("other_objects", *row) for row in rows_]
+    return keys + [Key("objects", *row) for row in rows_]
 
 
 def children_of(conn: Connection, found: Collection[Listed]) -> list[Key]:
@@ -55,7 +55,7 @@ def children_of(conn: Connection, found: Collection[Listed]) -> list[Key]:
         for children in type_.children if known else ():
             table = children.type.table.name
             rows = conn.execute(
-                f"select id, account, {children.parent} from stripe.{table} where {children.parent} = any(%s)",  # noqa: S608
+                f"select id, account, {children.parent} from mirror.{table} where {children.parent} = any(%s)",  # noqa: S608
                 (sorted({id_ for id_, _ in known}),),
             )
             keys += [
@@ -77,7 +77,7 @@ def paid_by_guests(conn: Connection, found: Collection[Listed]) -> set[Listed]:
         ids = [id_ for object_, id_, _ in found if object_ == of]
         rows = conn.execute(
             f"""
-            select {column}, account from stripe.{TYPES[of].table.name}
+            select {column}, account from mirror.{TYPES[of].table.name}
             where id = any(%s) and customer is null and {column} is not null
             """,  # noqa: S608 - the names above
             (ids,),
@@ -91,12 +91,12 @@ def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list
     rows = conn.execute(
         """
         select object, id, account, data
-        from stripe.other_objects
+        from mirror.objects
         where ctid >= %s::tid and ctid < %s::tid and data::text like any (%b::text[])
         """,
         (*_stretch(block), _patterns(names)),
     )
-    return [(Key("other_objects", object_, id_, account), data) for object_, id_, account, data in rows]
+    return [(Key("objects", object_, id_, account), data) for object_, id_, account, data in rows]
 
 
 def events_of(conn: Connection, found: Collection[Listed], *, after: str, limit: int) -> list[tuple[str, str]]:
@@ -158,6 +158,6 @@ def _owner_columns() -> dict[str, list[str]]:
     for name, table in declared.tables.items():
         indexed = {next(iter(index.columns)).name for index in table.indexes}
         columns = [column for column in _OWNERS if column in indexed]
-        if name not in _CHILD_TABLES and name != "other_objects" and (columns or name == "customers"):
+        if name not in _CHILD_TABLES and name != "objects" and (columns or name == "customers"):
             found[name] = columns
     return found

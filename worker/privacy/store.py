@@ -148,7 +148,7 @@ def customers_of(conn: Connection, user: str, email: str | None) -> tuple[list[s
             union select stripe_customer_id from stripe_customers where user_id = %(user)s
             union
             select c.id
-            from stripe.customers as c
+            from mirror.customers as c
             where c.metadata_user_id = %(user)s and c.account = '' and not exists (
                 select from sync.customer_links as l where l.stripe_customer_id = c.id and l.user_id <> %(user)s
             )
@@ -159,7 +159,7 @@ def customers_of(conn: Connection, user: str, email: str | None) -> tuple[list[s
         same = cursor.execute(
             """
             select c.id
-            from stripe.customers as c
+            from mirror.customers as c
             left join sync.customer_links as l on l.stripe_customer_id = c.id
             left join stripe_customers as a on a.stripe_customer_id = c.id
             where c.account = '' and lower(c.email) = lower(%s) and c.metadata_user_id is null
@@ -177,7 +177,7 @@ def guest_sessions(conn: Connection, user: str, email: str | None) -> list[str]:
         return cursor.execute(
             """
             select id
-            from stripe.checkout_sessions
+            from mirror.checkout_sessions
             where customer is null and account = '' and (
                 (payment_link is null and %(user)s in (client_reference_id, metadata_user_id))
                 or lower(customer_details_email) = lower(%(email)s)
@@ -192,7 +192,7 @@ def live_subscriptions(conn: Connection, customers: Collection[str], *, final: C
     """The subscriptions of these customers that have not ended, and their status."""
     rows = conn.execute(
         """
-        select id, coalesce(status, 'unknown') from stripe.subscriptions
+        select id, coalesce(status, 'unknown') from mirror.subscriptions
         where customer = any(%b::text[]) and account = '' and not deleted
             and coalesce(status, 'unknown') <> all (%b::text[])
         order by id

@@ -201,7 +201,7 @@ def _thin_target(event: Event) -> Wanted | None:
 
 
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> bool:
-    """Compute users whose facts came late, as `sync.recompute` asks, and those who are to be looked at once more; False
+    """Compute users whose facts came late, as `sync.recompute_queue` asks, and those who are to be looked at once more; False
     where some of these have to wait, for transactions that are open or for somebody else who looks."""
     while not policy.off:
         with conn.transaction():

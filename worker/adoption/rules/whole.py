@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Enum
 
-from schema import NAMES_SCHEMA
+from schema import NAMES_SCHEMA, views
 from schema.base import metadata
 from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS
 from schema.names import Names, public_tables, quoted
@@ -37,12 +37,14 @@ def _schemas(found: Found, head: str) -> Iterator[Finding]:
         said = f"is at revision {found.revision}, not {head}: run `stripe-sync db migrate` first"
         yield Finding(table="", what="schema sync", verdict=Verdict.CONFLICT, said=said)
     elif found.revision == head:
-        yield Finding(table="", what="schemas stripe and sync", verdict=Verdict.FITS, said=f"are at revision {head}")
+        yield Finding(
+            table="", what="schemas mirror, stripe and sync", verdict=Verdict.FITS, said=f"are at revision {head}"
+        )
     else:
-        statements = ("create schema if not exists sync", "create schema if not exists stripe")
+        statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror", "stripe")]
         said = "are created, with inbox and mirror"
         own = [statement for name, statement in FUNCTIONS.items() if name.startswith("sync.")]
-        yield _missing("schemas stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
+        yield _missing("schemas mirror, stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
 
 
 def _types(found: Found, names: Names) -> Iterator[Finding]:
@@ -115,12 +117,14 @@ def _tables(found: Found, names: Names) -> Iterator[Finding]:
 def _own_tables(found: Found, names: Names) -> Iterator[Finding]:
     """The tables of inbox and mirror; where they are there already, what of them refers to users."""
     if found.revision is None:
-        for schema in ("sync", "stripe"):
+        for schema in ("sync", "mirror"):
             tables = [table for table in metadata.sorted_tables if table.schema == schema]
             statements = [statement for table in tables for statement in ddl.create_table(table, names)]
             if schema == "sync":
                 statements.append(COMPRESS_BODIES)
             yield _missing(f"tables of {schema}", f"{len(tables)} are created", *statements)
+        statements = [f"create view {views.SCHEMA}.{name} as {query}" for name, query in views.VIEWS.items()]
+        yield _missing(f"views of {views.SCHEMA}", f"{len(statements)} are created", *statements)
         return
     before = found.names or Names()
     statements = list(_retyped(before, names))

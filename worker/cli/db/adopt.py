@@ -49,8 +49,8 @@ def set_up_mirror_alone(settings: Settings) -> None:
 
 def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
     """Ends the command where the database is to be adopted before it is migrated, and says so."""
-    revision, said = inventory.revision(conn), adoption_store.adopted(conn)
-    is_apart = said is not None and "users" in said["left_out"]
+    revision, adoption = inventory.revision(conn), adoption_store.adopted(conn)
+    is_apart = adoption is not None and "users" in adoption.names.left_out
     if revision is None and settings.names.mapped:
         fail(
             "STRIPE_SYNC_CONFIG names tables of an application: `stripe-sync db adopt` takes them over, not a migration"

@@ -26,7 +26,7 @@ def run(*, yes: bool) -> None:
         ours = sorted(table.name for table in schema.tables.metadata.tables.values() if table.schema is None)
         dropped = [table for table in ours if table in there]
         counts = inventory.row_counts(conn, dropped)
-        say("This drops the schemas sync and stripe, and of public, with their rows:")
+        say("This drops the schemas stripe, mirror and sync, and of public, with their rows:")
         say("  " + (", ".join(f"{table} ({rows:,})" for table, rows in counts.items()) or "nothing"))
         if others := sorted(there - set(ours)):
             say(f"These other tables of public stay as they are: {', '.join(others)}.")

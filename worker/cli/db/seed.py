@@ -212,7 +212,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> N
             waiting = conn.execute(
                 "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(envelopes),)
             ).fetchone()
-            asked_for = conn.execute("select count(*) from sync.asks").fetchone()
+            asked_for = conn.execute("select count(*) from sync.refetch_queue").fetchone()
             if waiting == asked_for == (0,) and computed:
                 return
             if time.monotonic() > deadline:

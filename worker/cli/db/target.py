@@ -47,6 +47,8 @@ def refuse_production(settings: Settings, command: str) -> None:
 def known_revision(conn: psycopg.Connection) -> str | None:
     """The revision that the database is at; ends the command where this release does not know it."""
     at = inventory.revision(conn)
+    if inventory.is_prerelease(conn):
+        fail(migrations.PRERELEASE)
     if at is not None and at not in {one.revision for one in migrations.revisions()}:
         fail(
             f"the database is at revision {at}, which this release does not know (its newest is {migrations.head()}): "

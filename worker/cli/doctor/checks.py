@@ -73,7 +73,7 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
     adopted = adoption_store.adopted(conn)
     if not settings.membership:
         yield Finding("membership", ok=True, detail="off: only the mirror is kept")
-    elif adopted is not None and "users" in adopted["left_out"]:
+    elif adopted is not None and "users" in adopted.names.left_out:
         yield Finding(
             "membership",
             ok=False,

@@ -17,7 +17,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             insert into stripe_products as p (id, name, description, active, metadata, created_at)
             select id, coalesce(name, id), description, coalesce(active, false) and not deleted,
                 coalesce(metadata, '{}'), coalesce(created, observed_at)
-            from stripe.products
+            from mirror.products
             where id = any(%(ids)s) and account = '' and shape <> ''
             order by id
             on conflict (id) do update
@@ -33,7 +33,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             """
             update stripe_products as p
             set active = false
-            from stripe.products as m
+            from mirror.products as m
             where m.id = p.id and m.account = '' and m.deleted and p.active and p.id = any(%s)
             """,
             (sorted(products),),
@@ -41,7 +41,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
     if prices:
         with conn.cursor(row_factory=scalar_row) as cursor:
             needed = cursor.execute(
-                "select distinct product from stripe.prices where id = any(%s) and account = '' and product <> ''",
+                "select distinct product from mirror.prices where id = any(%s) and account = '' and product <> ''",
                 (sorted(prices),),
             ).fetchall()
         hold_places(conn, products=needed, prices={})
@@ -52,7 +52,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             select id, product, coalesce(active, false) and not deleted, currency, type, unit_amount,
                 recurring_interval, recurring_interval_count, recurring_trial_period_days,
                 coalesce(metadata, '{}'), coalesce(created, observed_at)
-            from stripe.prices
+            from mirror.prices
             where id = any(%(ids)s) and account = '' and product is not null
             order by id
             on conflict (id) do update
@@ -73,7 +73,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             """
             update stripe_prices as p
             set active = false
-            from stripe.prices as m
+            from mirror.prices as m
             where m.id = p.id and m.account = '' and m.deleted and p.active and p.id = any(%s)
             """,
             (sorted(prices),),
@@ -111,24 +111,24 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
         return cursor.execute(
             """
             select s.customer
-            from stripe.subscription_items as i
-            join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
+            from mirror.subscription_items as i
+            join mirror.subscriptions as s on s.id = i.subscription and s.account = i.account
             where i.product = any(%(products)s) and i.account = '' and s.customer is not null
             union
             select v.customer
-            from stripe.invoice_line_items as i
-            join stripe.invoices as v on v.id = i.invoice and v.account = i.account
+            from mirror.invoice_line_items as i
+            join mirror.invoices as v on v.id = i.invoice and v.account = i.account
             where i.product = any(%(products)s) and i.account = '' and v.customer is not null
             union
             select v.customer
-            from stripe.checkout_session_line_items as i
-            join stripe.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
+            from mirror.checkout_session_line_items as i
+            join mirror.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
             where i.product = any(%(products)s) and i.account = '' and v.customer is not null
             union
             select v.customer
-            from stripe.prices as p
-            join stripe.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
-            join stripe.invoices as v on v.id = i.invoice and v.account = i.account
+            from mirror.prices as p
+            join mirror.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
+            join mirror.invoices as v on v.id = i.invoice and v.account = i.account
             where p.id = any(%(prices)s) and p.account = '' and v.customer is not null
             """,
             {"products": sorted(products), "prices": sorted(prices)},

@@ -16,7 +16,7 @@ _ARMS = (
     from users
     where organization_id in (
         select metadata_organization_id
-        from stripe.subscriptions
+        from mirror.subscriptions
         where metadata_organization_id is not null and account = '' and not deleted
     ) and id
     """,
@@ -48,7 +48,7 @@ def catalogue_stamp(conn: Connection) -> str:
     row = conn.execute(
         """
         select md5(coalesce(string_agg(id || ' ' || coalesce(metadata::text, ''), E'\\n' order by id), ''))
-        from stripe.products
+        from mirror.products
         where account = '' and shape <> ''
         """
     ).fetchone()

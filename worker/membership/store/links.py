@@ -30,25 +30,25 @@ def customers_behind(conn: Connection, objects: Collection[tuple[str, str]]) -> 
 
 _PAID_BACK = """
     select r.id, c.customer
-    from stripe.{table} as r
+    from mirror.{table} as r
     cross join lateral (
-        select customer from stripe.charges where id = r.charge and account = ''
+        select customer from mirror.charges where id = r.charge and account = ''
         union
-        select customer from stripe.payment_intents where id = r.payment_intent and account = ''
+        select customer from mirror.payment_intents where id = r.payment_intent and account = ''
         union
-        select customer from stripe.invoices where payment_intent = r.payment_intent and account = ''
+        select customer from mirror.invoices where payment_intent = r.payment_intent and account = ''
         union
-        select customer from stripe.checkout_sessions where payment_intent = r.payment_intent and account = ''
+        select customer from mirror.checkout_sessions where payment_intent = r.payment_intent and account = ''
         union
         select i.customer
-        from stripe.invoice_payments as p
-        join stripe.invoices as i on i.id = p.invoice and i.account = ''
+        from mirror.invoice_payments as p
+        join mirror.invoices as i on i.id = p.invoice and i.account = ''
         where p.payment_payment_intent = r.payment_intent and p.account = ''
     ) as c
     where r.id = any(%s) and r.account = ''
 """
 _BEHIND = {
-    "invoice": "select id, customer from stripe.invoices where id = any(%s) and account = ''",
+    "invoice": "select id, customer from mirror.invoices where id = any(%s) and account = ''",
     "refund": _PAID_BACK.format(table="refunds"),
     "dispute": _PAID_BACK.format(table="disputes"),
 }
@@ -74,7 +74,7 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
                 (select u.id from users as u where u.id = m.metadata_user_id) as by_customer_metadata,
                 (
                     select u.id
-                    from stripe.checkout_sessions as s
+                    from mirror.checkout_sessions as s
                     join users as u on u.id = s.client_reference_id
                     where s.customer = c.id and s.account = '' and s.status = 'complete' and s.payment_link is null
                     order by s.created, s.id
@@ -82,7 +82,7 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
                 ) as by_client_reference,
                 (
                     select u.id
-                    from stripe.subscriptions as s
+                    from mirror.subscriptions as s
                     join users as u on u.id = s.metadata_user_id
                     where s.customer = c.id and s.account = ''
                     order by s.created, s.id
@@ -98,7 +98,7 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
                     limit 2
                 ) as by_email
             from unnest(%b::text[]) as c (id)
-            left join stripe.customers as m on m.id = c.id and m.account = ''
+            left join mirror.customers as m on m.id = c.id and m.account = ''
             order by c.id
             """,
             (sorted(customers),),
@@ -194,7 +194,7 @@ def is_mirrored(conn: Connection, customer: str) -> bool:
     return (
         conn.execute(
             """
-            select from stripe.customers where id = %(id)s and account = ''
+            select from mirror.customers where id = %(id)s and account = ''
             union all
             select from sync.customer_links where stripe_customer_id = %(id)s
             """,
@@ -240,10 +240,10 @@ def unlinked(conn: Connection, *, limit: int) -> list[Row]:
                 l.stripe_customer_id as customer, c.email, c.created, s.live as subscriptions,
                 l.checked_at as seen_at, coalesce(c.deleted, false) as deleted
             from sync.customer_links as l
-            left join stripe.customers as c on c.id = l.stripe_customer_id and c.account = ''
+            left join mirror.customers as c on c.id = l.stripe_customer_id and c.account = ''
             cross join lateral (
                 select count(*) as live
-                from stripe.subscriptions
+                from mirror.subscriptions
                 where customer = l.stripe_customer_id and account = '' and not deleted
                     and status not in ('canceled', 'incomplete_expired')
             ) as s

@@ -50,15 +50,15 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
 _USER = """
     select
         u.email,
-        exists (select from sync.alarms where user_id = u.id and due_at <= now()) or exists (
+        exists (select from sync.next_changes where user_id = u.id and due_at <= now()) or exists (
             select
             from sync.customer_links as l
-            join sync.recompute as r on r.stripe_customer_id = l.stripe_customer_id
+            join sync.recompute_queue as r on r.stripe_customer_id = l.stripe_customer_id
             where l.user_id = u.id
         ) or exists (
-            select from sync.second_looks where object = 'user' and id = u.id
+            select from sync.rechecks where object = 'user' and id = u.id
         ) or exists (
-            select from sync.recompute_organizations where organization_id = u.organization_id and place < u.id
+            select from sync.organization_queue where organization_id = u.organization_id and place < u.id
         ) as is_waiting
     from users as u
     where u.id = %s
@@ -72,7 +72,7 @@ def _customers(conn: Connection, user: str) -> list[Customer]:
             """
             select l.stripe_customer_id as id, l.source, l.linked_at, coalesce(c.deleted, false) as deleted
             from sync.customer_links as l
-            left join stripe.customers as c on c.id = l.stripe_customer_id and c.account = ''
+            left join mirror.customers as c on c.id = l.stripe_customer_id and c.account = ''
             where l.user_id = %(user)s
             union all
             select a.stripe_customer_id, null, null, false
@@ -109,10 +109,10 @@ def _schedules(conn: Connection, subscriptions: list[str]) -> dict[str, Schedule
                 coalesce(s.cancel_at_period_end, false) as cancel_at_period_end,
                 s.pause_collection_behavior as collection_paused, (
                     select min(i.next_payment_attempt)
-                    from stripe.invoices as i
+                    from mirror.invoices as i
                     where i.subscription = s.id and i.account = '' and i.status = 'open' and not i.deleted
                 ) as next_payment_attempt
-            from stripe.subscriptions as s
+            from mirror.subscriptions as s
             where s.id = any(%s) and s.account = ''
             """,
             (subscriptions,),
@@ -135,7 +135,7 @@ def _seen(conn: Connection, table: str, ids: Iterable[str]) -> list[Row]:
         return cursor.execute(
             f"""
             select m.id, m.observed_in, m.observed_at, m.unsettled, e.id as event, e.type, e.created, e.received_at
-            from stripe.{table} as m
+            from mirror.{table} as m
             left join lateral (
                 select id, type, created, received_at
                 from sync.events

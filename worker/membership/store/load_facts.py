@@ -143,8 +143,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
 
 def _tokens_since(conn: Connection) -> datetime | None:
     """Since when we count the tokens of an application that counted them itself; see `worker.adoption.adopt`."""
-    query = "select (value->>'tokens_since')::timestamptz from sync.cursors where name = 'adopted'"
-    row = conn.execute(query).fetchone()
+    row = conn.execute("select tokens_since from sync.adoption").fetchone()
     return row[0] if row else None
 
 
@@ -166,15 +165,15 @@ def _paid_lines(conn: Connection, users: list[str]) -> tuple[dict[str, list[Paid
             end as full_period,
             not g.has as is_fresh, n.is_long
         from sync.customer_links as l
-        join stripe.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
+        join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
         join lateral (
             select *, period_end > now() and period_end - period_start > interval '31 days' as is_long
-            from stripe.invoice_line_items
+            from mirror.invoice_line_items
             where invoice = i.id and account = '' and not deleted
                 and period_start is not null and period_end is not null
         ) as n on true
-        left join stripe.prices as p on p.id = n.price and p.account = ''
-        left join stripe.subscription_items as t on t.id = n.subscription_item and t.account = '' and t.price = n.price
+        left join mirror.prices as p on p.id = n.price and p.account = ''
+        left join mirror.subscription_items as t on t.id = n.subscription_item and t.account = '' and t.price = n.price
         cross join lateral (
             -- A price that is not mirrored may be told by the line (old shapes), or by the item that it bills.
             select
@@ -239,8 +238,8 @@ _SOLD = """
         l.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
         i.amount_subtotal as amount, coalesce(s.created, s.observed_at) as paid_at
     from sync.customer_links as l
-    join stripe.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
-    join stripe.checkout_session_line_items as i on i.checkout_session = s.id and i.account = '' and not i.deleted
+    join mirror.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    join mirror.checkout_session_line_items as i on i.checkout_session = s.id and i.account = '' and not i.deleted
     where l.user_id = any(%s) and s.mode = 'payment' and s.payment_status = 'paid' and s.invoice is null
         and not s.deleted and not coalesce(s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product', false)
         and not exists (
@@ -254,7 +253,7 @@ _SOLD = """
 _PACKS = """
     select l.user_id, s.id as invoice, s.data->'metadata' as metadata, coalesce(s.created, s.observed_at) as paid_at
     from sync.customer_links as l
-    join stripe.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    join mirror.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
     where l.user_id = any(%s) and s.mode = 'payment' and s.payment_status = 'paid' and s.invoice is null
         and not s.deleted and (s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product')
         and not exists (select from sync.token_grants as g where g.source_key = 'cs:' || s.id)
@@ -286,11 +285,11 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
         with payments as (
             select b.id as bill, i.amount_paid as paid, p.payment_payment_intent as intent, p.payment_charge as charge
             from unnest(%(bills)s::text[]) as b (id)
-            join stripe.invoices as i on i.id = b.id and i.account = ''
+            join mirror.invoices as i on i.id = b.id and i.account = ''
                 and not (i.unsettled and coalesce((i.data->'lines'->>'has_more')::boolean, false))
             cross join lateral (
                 select payment_payment_intent, payment_charge
-                from stripe.invoice_payments
+                from mirror.invoice_payments
                 where invoice = i.id and account = '' and not deleted
                 union
                 select i.payment_intent, null where i.payment_intent is not null
@@ -298,17 +297,17 @@ def _clawbacks(conn: Connection, bills: list[str]) -> dict[str, list[Clawback]]:
             union all
             select b.id, s.amount_total, s.payment_intent, null
             from unnest(%(bills)s::text[]) as b (id)
-            join stripe.checkout_sessions as s on s.id = b.id and s.account = ''
+            join mirror.checkout_sessions as s on s.id = b.id and s.account = ''
         )
         select 'refund:' || r.id as source_key, 'refund' as kind, p.bill, r.amount, p.paid
         from payments as p
-        join stripe.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
+        join mirror.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
         where r.account = '' and not r.deleted and not r.unsettled and r.status in ('succeeded', 'pending')
             and not exists (select from sync.token_grants where source_key = 'refund:' || r.id)
         union
         select 'dispute:' || d.id, 'dispute', p.bill, d.amount, p.paid
         from payments as p
-        join stripe.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
+        join mirror.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
         where d.account = '' and not d.deleted and not d.unsettled and d.status = 'lost'
             and not exists (select from sync.token_grants where source_key = 'dispute:' || d.id)
         order by bill, source_key
@@ -333,12 +332,12 @@ def _restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
         from sync.token_grants as g
         join lateral (
             select 'refund_failed:' || id as source_key, 'refund_failed' as kind
-            from stripe.refunds
+            from mirror.refunds
             where g.kind = 'refund' and id = substr(g.source_key, 8)
                 and account = '' and not unsettled and status in ('failed', 'canceled')
             union all
             select 'dispute_won:' || id, 'dispute_won'
-            from stripe.disputes
+            from mirror.disputes
             where g.kind = 'dispute' and id = substr(g.source_key, 9)
                 and account = '' and not unsettled and status = 'won'
         ) as n on true
@@ -379,7 +378,7 @@ def _granted(conn: Connection, users: list[str]) -> tuple[dict[str, list[str]], 
 def _products(conn: Connection, ids: Collection[str]) -> dict[str, Product]:
     rows = _rows(
         conn,
-        "select id, metadata from stripe.products where id = any(%s) and account = '' and shape <> ''",
+        "select id, metadata from mirror.products where id = any(%s) and account = '' and shape <> ''",
         sorted(ids),
     )
     return {row["id"]: product_of(row["id"], row["metadata"]) for row in rows}

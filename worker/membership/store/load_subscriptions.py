@@ -26,8 +26,8 @@ def of_users(conn: Connection, users: Collection[str]) -> dict[str, list[Subscri
         f"""
         select l.user_id as whose, {_FACTS}
         from sync.customer_links as l
-        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
-        left join stripe.customers as c on c.id = s.customer and c.account = ''
+        join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+        left join mirror.customers as c on c.id = s.customer and c.account = ''
         where l.user_id = any(%s)
         """,  # noqa: S608 - our own words
         users,
@@ -40,8 +40,8 @@ def of_organizations(conn: Connection, organizations: Collection[str]) -> dict[s
         conn,
         f"""
         select s.metadata_organization_id as whose, {_FACTS}
-        from stripe.subscriptions as s
-        left join stripe.customers as c on c.id = s.customer and c.account = ''
+        from mirror.subscriptions as s
+        left join mirror.customers as c on c.id = s.customer and c.account = ''
         where s.metadata_organization_id = any(%s) and s.account = '' and not s.deleted
         """,  # noqa: S608 - our own words
         organizations,
@@ -70,7 +70,7 @@ def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, list[Ite
             rows: list[dict[str, Any]] = cursor.execute(
                 """
                 select subscription, id, price, product, coalesce(quantity, 1) as quantity
-                from stripe.subscription_items
+                from mirror.subscription_items
                 where subscription = any(%s) and account = '' and not deleted
                 order by created, id
                 """,

@@ -52,11 +52,11 @@ def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]
                 case when s.status = 'past_due' then s.current_period_start end as unpaid_since,
                 array(
                     select i.product
-                    from stripe.subscription_items as i
+                    from mirror.subscription_items as i
                     where i.subscription = s.id and i.account = '' and not i.deleted
                     order by i.created, i.id
                 ) as products
-            from stripe.subscriptions as s
+            from mirror.subscriptions as s
             where s.id = any(%s) and s.account = '' and not s.deleted and s.metadata_organization_id is not null
             """,
             (sorted(subscriptions),),
@@ -73,7 +73,7 @@ def offered_to(conn: Connection, customers: Collection[str]) -> set[str]:
             cursor.execute(
                 """
                 select metadata_organization_id
-                from stripe.subscriptions
+                from mirror.subscriptions
                 where customer = any(%s) and account = '' and metadata_organization_id is not null
                 """,
                 (sorted(customers),),
@@ -90,8 +90,8 @@ def offered_for_products(conn: Connection, products: Collection[str]) -> set[str
             cursor.execute(
                 """
                 select s.metadata_organization_id
-                from stripe.subscription_items as i
-                join stripe.subscriptions as s on s.id = i.subscription and s.account = i.account
+                from mirror.subscription_items as i
+                join mirror.subscriptions as s on s.id = i.subscription and s.account = i.account
                 where i.product = any(%s) and i.account = '' and s.metadata_organization_id is not null
                 """,
                 (sorted(products),),
@@ -107,7 +107,7 @@ def request(conn: Connection, organizations: Collection[str]) -> None:
     if organizations:
         conn.execute(
             """
-            insert into sync.recompute_organizations as r (organization_id)
+            insert into sync.organization_queue as r (organization_id)
             select id from unnest(%b::text[]) as wanted (id) order by id
             on conflict (organization_id) do update set place = '' where r.place <> ''
             """,
@@ -124,7 +124,7 @@ def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | N
     row = conn.execute(
         """
         select organization_id, place
-        from sync.recompute_organizations
+        from sync.organization_queue
         where organization_id <> all (%s)
         order by requested_at, organization_id
         limit 1
@@ -141,19 +141,17 @@ def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | N
             (organization, place, limit),
         ).fetchall()
     if len(users) < limit:
-        conn.execute("delete from sync.recompute_organizations where organization_id = %s", (organization,))
+        conn.execute("delete from sync.organization_queue where organization_id = %s", (organization,))
     else:
         conn.execute(
-            "update sync.recompute_organizations set place = %s where organization_id = %s", (users[-1], organization)
+            "update sync.organization_queue set place = %s where organization_id = %s", (users[-1], organization)
         )
     return Step(organization=organization, users=users)
 
 
 def put_back(conn: Connection, organization: str) -> None:
     """The organization waits as if it had been asked for just now; how far it has come stays."""
-    conn.execute(
-        "update sync.recompute_organizations set requested_at = now() where organization_id = %s", (organization,)
-    )
+    conn.execute("update sync.organization_queue set requested_at = now() where organization_id = %s", (organization,))
 
 
 def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
@@ -163,7 +161,7 @@ def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
 
 def any_waiting(conn: Connection) -> bool:
     """Whether any organization's users are to be computed."""
-    return conn.execute("select from sync.recompute_organizations limit 1").fetchone() is not None
+    return conn.execute("select from sync.organization_queue limit 1").fetchone() is not None
 
 
 def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:

@@ -1,4 +1,4 @@
-"""Second looks, `sync.second_looks`: what two transactions that ran side by side could not know of each other.
+"""Second looks, `sync.rechecks`: what two transactions that ran side by side could not know of each other.
 
 One writes a refund, and finds nobody behind it; the other writes the charge that it takes back, and sees no refund. Each
 is right by what it sees, and once both have committed nobody looks. So whoever misses something that is named notes it
@@ -33,7 +33,7 @@ def note(conn: Connection, missed: Collection[tuple[str, str]]) -> None:
     if missed:
         conn.execute(
             """
-            insert into sync.second_looks (object, id)
+            insert into sync.rechecks (object, id)
             select object, id from unnest(%b::text[], %b::text[]) as m (object, id) order by object, id
             on conflict (object, id) do update set noted_at = now(), horizon = null
             """,
@@ -53,7 +53,7 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
         found = cursor.execute(
             """
             select object, id, horizon
-            from sync.second_looks, pg_current_snapshot() as now
+            from sync.rechecks, pg_current_snapshot() as now
             where horizon is null
                 or horizon <= pg_snapshot_xmin(now)::text::bigint or horizon > pg_snapshot_xmax(now)::text::bigint
             order by noted_at, object, id
@@ -69,7 +69,7 @@ def done(conn: Connection, looks: Collection[Look]) -> None:
     first = [look for look in looks if look.horizon is None]
     conn.execute(
         """
-        update sync.second_looks as s
+        update sync.rechecks as s
         set horizon = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
         from unnest(%b::text[], %b::text[]) as l (object, id)
         where s.object = l.object and s.id = l.id and s.horizon is null
@@ -79,7 +79,7 @@ def done(conn: Connection, looks: Collection[Look]) -> None:
     last = [look for look in looks if look.horizon is not None]
     conn.execute(
         """
-        delete from sync.second_looks as s
+        delete from sync.rechecks as s
         using unnest(%b::text[], %b::text[], %b::bigint[]) as l (object, id, horizon)
         where s.object = l.object and s.id = l.id and s.horizon = l.horizon
         """,
@@ -89,4 +89,4 @@ def done(conn: Connection, looks: Collection[Look]) -> None:
 
 def any_waiting(conn: Connection) -> bool:
     """Whether anything is still to be looked at."""
-    return conn.execute("select from sync.second_looks limit 1").fetchone() is not None
+    return conn.execute("select from sync.rechecks limit 1").fetchone() is not None

@@ -1,4 +1,4 @@
-"""Requests to compute users again, `sync.recompute`: by customer, because something that they refer to came late.
+"""Requests to compute users again, `sync.recompute_queue`: by customer, because something that they refer to came late.
 
 Requests are locked before users are, by who asks and by who takes them.
 """
@@ -20,7 +20,7 @@ def request(conn: Connection, customers: Collection[str]) -> None:
     if customers:
         conn.execute(
             """
-            insert into sync.recompute as r (stripe_customer_id)
+            insert into sync.recompute_queue as r (stripe_customer_id)
             select id from unnest(%b::text[]) as wanted (id) order by id
             on conflict (stripe_customer_id) do update set requested_at = r.requested_at
             """,
@@ -33,9 +33,9 @@ def take(conn: Connection, *, limit: int) -> list[str]:
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
-            delete from sync.recompute
+            delete from sync.recompute_queue
             where stripe_customer_id in (
-                select stripe_customer_id from sync.recompute order by requested_at limit %s for update skip locked
+                select stripe_customer_id from sync.recompute_queue order by requested_at limit %s for update skip locked
             )
             returning stripe_customer_id
             """,
@@ -45,5 +45,5 @@ def take(conn: Connection, *, limit: int) -> list[str]:
 
 def count(conn: Connection) -> int:
     """How many customers wait for their users to be computed again."""
-    row = conn.execute("select count(*) from sync.recompute").fetchone()
+    row = conn.execute("select count(*) from sync.recompute_queue").fetchone()
     return int(row[0]) if row else 0

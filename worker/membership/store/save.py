@@ -91,7 +91,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
     conn.execute(
         """
         update users as u
-        set tokens = least(n.tokens, 2147483647), tokens_expires_at = n.expires_at
+        set tokens = n.tokens, tokens_expires_at = n.expires_at
         from unnest(%b::text[], %b::bigint[], %b::timestamptz[]) as n (id, tokens, expires_at)
         where u.id = n.id and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
         """,
@@ -128,9 +128,9 @@ def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
         with wanted as (
             select * from unnest(%b::text[], %b::timestamptz[]) as w (user_id, due_at)
         ), gone as (
-            delete from sync.alarms as a using wanted as w where a.user_id = w.user_id and w.due_at is null
+            delete from sync.next_changes as a using wanted as w where a.user_id = w.user_id and w.due_at is null
         )
-        insert into sync.alarms as a (user_id, due_at)
+        insert into sync.next_changes as a (user_id, due_at)
         select user_id, due_at from wanted where due_at is not null order by user_id
         on conflict (user_id) do update set due_at = excluded.due_at where a.due_at <> excluded.due_at
         """,
@@ -144,7 +144,7 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
         return cursor.execute(
             """
             select a.user_id
-            from sync.alarms as a
+            from sync.next_changes as a
             join users as u on u.id = a.user_id
             where a.due_at <= %s
             order by a.due_at
@@ -166,10 +166,10 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
             s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
             s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at)
         from sync.customer_links as l
-        join stripe.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+        join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
         left join lateral (
             select price, product
-            from stripe.subscription_items
+            from mirror.subscription_items
             where subscription = s.id and account = '' and not deleted
             order by created, id
             limit 1
@@ -209,24 +209,24 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
         select i.id, l.user_id, i.id, coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
             i.status, p.id, i.description, coalesce(i.data->'metadata', '{}'), coalesce(i.created, i.observed_at)
         from sync.customer_links as l
-        join stripe.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
+        join mirror.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
         left join lateral (
             select b.product
             from (
                 select n.product, n.amount, n.id
-                from stripe.invoice_line_items as n
+                from mirror.invoice_line_items as n
                 where n.account = '' and not n.deleted and n.invoice in (
                     select i.invoice
                     union all
-                    select a.invoice from stripe.invoice_payments as a
+                    select a.invoice from mirror.invoice_payments as a
                     where a.payment_payment_intent = i.id and a.account = ''
                     union all
-                    select v.id from stripe.invoices as v where v.payment_intent = i.id and v.account = ''
+                    select v.id from mirror.invoices as v where v.payment_intent = i.id and v.account = ''
                 )
                 union all
                 select t.product, t.amount_total, t.id
-                from stripe.checkout_sessions as s
-                join stripe.checkout_session_line_items as t on t.checkout_session = s.id and t.account = ''
+                from mirror.checkout_sessions as s
+                join mirror.checkout_session_line_items as t on t.checkout_session = s.id and t.account = ''
                 where s.payment_intent = i.id and s.account = '' and not t.deleted
             ) as b
             order by b.amount desc, b.id
@@ -250,7 +250,7 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
     conn.execute(
         """
         delete from payment_history as o
-        using stripe.payment_intents as i
+        using mirror.payment_intents as i
         where o.user_id = any(%s) and i.id = o.stripe_payment_intent_id and i.account = ''
             and i.status is distinct from 'succeeded'
         """,

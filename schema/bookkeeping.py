@@ -1,0 +1,273 @@
+"""The daemon's own tables in the schema `sync`, beside the inbox: links, the ledger, queues, and the progress of jobs."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Interval,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.base import metadata
+from schema.membership import user_role
+
+SCHEMA = "sync"
+
+_now = text("now()")
+
+# Membership: links, the ledger, and the users to compute.
+
+customer_links = Table(
+    "customer_links",
+    metadata,
+    Column("stripe_customer_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: seen, not linked yet"),
+    Column("source", Text, comment="the rule that linked it"),
+    Column("linked_at", DateTime(timezone=True)),
+    Column("checked_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("(user_id is null) = (linked_at is null)", name="linked_at_tells_the_link"),
+    Index(None, "user_id"),
+    Index("ix_customer_links_unlinked", "checked_at", postgresql_where=text("user_id is null")),
+    schema=SCHEMA,
+    comment="The user behind each Stripe customer. A link is never silently changed.",
+)
+
+token_grants = Table(
+    "token_grants",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source_key", Text, nullable=False, unique=True, comment="what was paid: one source grants once"),
+    Column("user_id", Text, nullable=False, comment="no foreign key: the ledger outlives the user"),
+    Column("kind", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False, comment="value of the source; may differ from the balance's change"),
+    Column("balance_before", BigInteger, nullable=False),
+    Column("balance_after", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), comment="of the balance, after this change"),
+    Column("stripe_product_id", Text),
+    Column("stripe_subscription_id", Text),
+    Column("stripe_invoice_id", Text),
+    Column("period_start", DateTime(timezone=True), comment="of the paid line"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("lots", JSONB, comment="the parts of the balance after this change, by grant"),
+    Index(None, "user_id", "id"),
+    Index(None, "stripe_invoice_id"),
+    schema=SCHEMA,
+    comment="The ledger: every change that the daemon made to users.tokens.",
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", user_role, nullable=False),
+    Column("until", DateTime(timezone=True), comment="null: until it is lifted"),
+    Column("note", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("role in ('USER', 'PREMIUM')", name="role_is_grantable"),
+    schema=SCHEMA,
+    comment="Roles given by an operator, whatever Stripe says.",
+)
+
+next_changes = Table(
+    "next_changes",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Index(None, "due_at"),
+    schema=SCHEMA,
+    comment="When a user is to be computed again without any event: a token period, a grace or an override ends.",
+)
+
+user_syncs = Table(
+    "user_syncs",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "synced_at", DateTime(timezone=True), comment="all subscriptions were read from Stripe just after this time"
+    ),
+    Column(
+        "leased_until", DateTime(timezone=True), comment="one process reads Stripe for this user until then at most"
+    ),
+    schema=SCHEMA,
+    comment="On-access reads of Stripe: how fresh each user is, and a lease, so that one process reads at a time.",
+)
+
+recompute_queue = Table(
+    "recompute_queue",
+    metadata,
+    Column("stripe_customer_id", Text, primary_key=True),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Customers whose users are computed again, because an object they refer to arrived late.",
+)
+
+organization_queue = Table(
+    "organization_queue",
+    metadata,
+    Column("organization_id", Text, primary_key=True, comment="no foreign key: Stripe's metadata may name any"),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("place", Text, nullable=False, server_default="", comment="users with ids up to this one are computed"),
+    schema=SCHEMA,
+    comment="Organizations whose users are computed again, because a subscription that names them changed.",
+)
+
+organization_members = Table(
+    "organization_members",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("organization_id", Text, nullable=False, comment="no foreign key: it may be gone"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="The last organization whose subscription entitled a user, now or in the past.",
+)
+
+rechecks = Table(
+    "rechecks",
+    metadata,
+    Column("object", Text, primary_key=True, comment="`user`, or the type of an object that names no customer itself"),
+    Column("id", Text, primary_key=True),
+    Column("noted_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("horizon", BigInteger, comment="older transactions may have written without seeing ours"),
+    schema=SCHEMA,
+    comment="Work to repeat because a concurrent transaction was invisible: users and objects that refer to a missing one.",
+)
+
+# The mirror: objects to read again, and differences found.
+
+refetch_queue = Table(
+    "refetch_queue",
+    metadata,
+    Column("object", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("account", Text, primary_key=True, server_default=""),
+    Column("path", Text, nullable=False, comment="of the GET request"),
+    Column(
+        "event_at", DateTime(timezone=True), nullable=False, comment="of the newest event; a read settles 5 s later"
+    ),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("missing_at", DateTime(timezone=True), comment="time of Stripe's first 404 for it"),
+    Column("error", Text),
+    Index(None, "due_at"),
+    schema=SCHEMA,
+    comment="Objects to read from Stripe: one row each, however many events left it unsettled.",
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("object", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("account", Text, nullable=False, server_default=""),
+    Column("fields", ARRAY(Text), nullable=False, comment="top-level fields that differed"),
+    Column("behind", Interval, comment="age of the mirrored state"),
+    Column("found_by", Text, nullable=False),
+    Column("found_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Index(None, "object_id"),
+    schema=SCHEMA,
+    comment="Differences between Stripe's lists and the mirror, each repaired when it was found.",
+)
+
+erased = Table(
+    "erased",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("object", Text, primary_key=True, comment="Stripe's type, or `user`"),
+    Column("account", Text, primary_key=True, server_default=""),
+    Column("user_id", Text, comment="the user whose erasure was requested; null: an object of theirs. No foreign key"),
+    Column("erased_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("swept_at", DateTime(timezone=True), comment="since then no personal data of it is held; null: still to do"),
+    Index("ix_erased_unswept", "erased_at", postgresql_where=text("swept_at is null")),
+    schema=SCHEMA,
+    comment="Erased users and objects (privacy): every writer blanks these, and all that belongs to them.",
+)
+
+# Jobs: their runs, their progress, and the processes that do them.
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Progress of jobs that read Stripe page by page.",
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False, server_default=text("0")),
+    schema=SCHEMA,
+    comment="Counters of the workers, for GET /metrics: workers listen on no port.",
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("slot", DateTime(timezone=True), nullable=False, comment="the tick of the clock that this run is for"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="the last sign of life"),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("outcome", Text),
+    Column("result", JSONB),
+    Column("error", Text),
+    CheckConstraint("outcome in ('done', 'failed', 'lost')", name="outcome_is_known"),
+    Index("uq_runs_job_slot", "job", "slot", unique=True),
+    Index("uq_runs_job_running", "job", unique=True, postgresql_where=text("finished_at is null")),
+    schema=SCHEMA,
+    comment="Runs of periodic jobs: start, duration and result. A worker claims a slot by inserting it.",
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("sync.runs.id", ondelete="CASCADE"), nullable=False),
+    Column("gte", BigInteger, comment="first second of `created`; null: no lower bound"),
+    Column("lt", BigInteger, comment="first second after the range; null: no upper bound"),
+    Column("place", JSONB, comment="progress of the pass; null: not begun"),
+    Column("tally", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "run_id"),
+    schema=SCHEMA,
+    comment="Parts of a run that several workers share.",
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Worker processes; each writes its own row while it works.",
+)
+
+adoption = Table(
+    "adoption",
+    metadata,
+    Column("is_only", Boolean, primary_key=True, server_default=text("true"), comment="the table has one row at most"),
+    Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column(
+        "tokens_since", DateTime(timezone=True), comment="older payments grant nothing: the application counted them"
+    ),
+    Column("names", JSONB, nullable=False, comment="tables, columns and types that have other names here"),
+    CheckConstraint("is_only", name="is_one_row"),
+    schema=SCHEMA,
+    comment="How an application's existing tables were adopted; empty where the daemon made them.",
+)
