@@ -48,7 +48,7 @@ class Backend:
 
 
 def choose() -> str:
-    """given, docker or embedded. What TEST_BACKEND asks for is not replaced by anything else."""
+    """`given`, `docker` or `embedded`. The backend that TEST_BACKEND names is never replaced by another."""
     asked = os.environ.get("TEST_BACKEND", "")
     given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
     if bool(os.environ.get("TEST_DATABASE_URL")) != bool(os.environ.get("TEST_REDIS_URL")):

@@ -26,7 +26,7 @@ from worker.writers.record import record
 
 @pytest.fixture
 def apply(conn: psycopg.Connection) -> Callable[..., None]:
-    """Store these events as the door does, and drain the inbox."""
+    """Store these events as the webhook endpoint does, and drain the inbox."""
 
     def run(*events: Json, batch_size: int = 500, policy: Policy | None = None) -> None:
         bodies = [factories.encoded(event) for event in events]

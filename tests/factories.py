@@ -31,9 +31,9 @@ def event(
     livemode: bool = False,
 ) -> Json:
     """A snapshot event; each has an id of its own unless one is given."""
-    said: Json = {"object": obj}
+    data: Json = {"object": obj}
     if previous is not None:
-        said["previous_attributes"] = dict(previous)
+        data["previous_attributes"] = dict(previous)
     made: Json = {
         "id": id or f"evt_1{next(_numbers):023d}",
         "object": "event",
@@ -43,7 +43,7 @@ def event(
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
         "type": type_,
-        "data": said,
+        "data": data,
     }
     return made | ({"account": account} if account else {})
 
@@ -54,7 +54,7 @@ def update(type_: str, before: Json, after: Json, **more: Any) -> Json:
 
 
 def previous_attributes(before: Json, after: Json) -> Json:
-    """What `before` said where `after` says something else: objects field by field, arrays whole."""
+    """The values of `before` that differ in `after`: objects field by field, arrays whole."""
     changed: Json = {}
     for key in [*after, *(key for key in before if key not in after)]:
         old, new = before.get(key), after.get(key)

@@ -36,8 +36,8 @@ def _run(version: str, arguments: list[str]) -> str:
         binaries = installs.find(version).binaries
     except installs.ServerError as error:
         return f"not here: {error}"
-    said = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True)
-    sys.stdout.write(f"\n== {said.stdout}")
+    version_line = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    sys.stdout.write(f"\n== {version_line.stdout}")
     sys.stdout.flush()
     folders = [] if any(Path(argument).exists() for argument in arguments) else FOLDERS
     done = subprocess.run(

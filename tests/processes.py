@@ -29,7 +29,7 @@ def sign(body: bytes, *, secret: str = SECRET, timestamp: int | None = None) -> 
 
 
 def deliver(connection: http.client.HTTPConnection, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON that the door answers."""
+    """The status and the JSON of the webhook endpoint's answer."""
     sent = {"content-type": "application/json", "stripe-signature": sign(body)}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/webhooks/stripe", body, sent)
@@ -37,13 +37,13 @@ def deliver(connection: http.client.HTTPConnection, body: bytes, **headers: str)
     return answer.status, json.loads(answer.read())
 
 
-def eventually(seen: Callable[[], Any], *, within: float = 30) -> Any:
-    """What `seen` gives once it gives something true; the last it gave goes into the failure."""
+def eventually(read: Callable[[], Any], *, within: float = 30) -> Any:
+    """The first true value that `read` returns; fails with its last value after `within` seconds."""
     deadline = time.monotonic() + within
-    while not (found := seen()):
-        assert time.monotonic() < deadline, f"still {found!r} after {within} s"
+    while not (value := read()):
+        assert time.monotonic() < deadline, f"still {value!r} after {within} s"
         time.sleep(0.02)
-    return found
+    return value
 
 
 class Daemon:

@@ -1,4 +1,4 @@
-"""The commands as an operator runs them: real processes, their words and their exit codes."""
+"""The commands run as an operator runs them: processes, their output and their exit codes."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ def run(backend: Backend, database: str, sandbox: Sandbox) -> Run:
     return command
 
 
-def test_status_tells_the_numbers_of_the_contract(run: Run) -> None:
+def test_status_has_the_numbers_of_the_contract(run: Run) -> None:
     done = run("status", "--json")
 
     assert done.returncode == 0
@@ -68,15 +68,15 @@ def test_status_tells_the_numbers_of_the_contract(run: Run) -> None:
     } <= json.loads(done.stdout).keys()
 
 
-def test_sync_brings_the_catalogue_and_says_what_it_did(run: Run, sandbox: Sandbox, database: str) -> None:
+def test_sync_products_writes_the_catalogue_and_reports_it(run: Run, sandbox: Sandbox, database: str) -> None:
     sandbox.post("/v1/products", name="Pro")
 
-    spoken = run("sync", "products")
+    output = run("sync", "products")
     counted = run("sync", "products", "--json")
 
-    assert spoken.returncode == 0, spoken.stderr
-    assert "listed" in spoken.stdout
-    assert "marked deleted" in spoken.stdout
+    assert output.returncode == 0, output.stderr
+    assert "listed" in output.stdout
+    assert "marked deleted" in output.stdout
     tally = json.loads(counted.stdout)["product_refresh"]
     assert tally["unchanged"] == tally["listed"] > 0
     with psycopg.connect(database) as conn:
@@ -88,7 +88,7 @@ def test_sync_all_and_subscriptions_run(run: Run) -> None:
     assert run("sync", "all", "--json").returncode == 0
 
 
-def test_a_key_that_lacks_a_permission_is_told_the_mend(run: Run, sandbox: Sandbox) -> None:
+def test_a_missing_permission_is_named_without_the_key(run: Run, sandbox: Sandbox) -> None:
     key = sandbox.tell("keys", deny=["product"])
     restricted = key["key"] if "key" in key else next(iter(key.values()))
 
@@ -100,17 +100,17 @@ def test_a_key_that_lacks_a_permission_is_told_the_mend(run: Run, sandbox: Sandb
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_finds_what_is_wrong_and_names_the_mend(run: Run) -> None:
-    well = run("doctor")
-    ill = run("doctor", REDIS_URL="redis://127.0.0.1:1/0", STRIPE_SECRET_KEY="", API_TOKEN="")
+def test_doctor_names_the_setting_behind_each_problem(run: Run) -> None:
+    healthy = run("doctor")
+    broken = run("doctor", REDIS_URL="redis://127.0.0.1:1/0", STRIPE_SECRET_KEY="", API_TOKEN="")
 
-    assert well.returncode == 0, well.stdout
-    assert ill.returncode == 1
+    assert healthy.returncode == 0, healthy.stdout
+    assert broken.returncode == 1
     for word in ("REDIS_URL", "STRIPE_SECRET_KEY", "API_TOKEN"):
-        assert word in ill.stdout
+        assert word in broken.stdout
 
 
-def test_doctor_misses_the_backup_that_the_clock_should_have_made(run: Run, conn: psycopg.Connection) -> None:
+def test_doctor_reports_a_missing_backup(run: Run, conn: psycopg.Connection) -> None:
     clock = {"BACKUP_SCHEDULE": "0 3 * * *", "BACKUP_DIR": "backups"}
     missing = run("doctor", **clock)
     runs.note(conn, "backup", datetime.now(UTC), {})
@@ -133,9 +133,7 @@ def test_doctor_misses_the_backup_that_the_clock_should_have_made(run: Run, conn
         ({"STRIPE_LIVEMODE": "true"}, ["STRIPE_LIVEMODE"]),
     ],
 )
-def test_wrong_settings_are_named_together_and_stop_the_process(
-    run: Run, changes: dict[str, str], words: list[str]
-) -> None:
+def test_wrong_settings_are_reported_together(run: Run, changes: dict[str, str], words: list[str]) -> None:
     done = run("status", **changes)
 
     assert done.returncode == 1
@@ -144,7 +142,7 @@ def test_wrong_settings_are_named_together_and_stop_the_process(
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_that_is_away_is_said_in_one_line(run: Run) -> None:
+def test_an_unreachable_database_is_one_line(run: Run) -> None:
     done = run("status", DATABASE_URL="postgresql://127.0.0.1:1/x")
 
     assert done.returncode == 1
@@ -153,7 +151,7 @@ def test_a_database_that_is_away_is_said_in_one_line(run: Run) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
-def test_every_spelling_of_the_database_s_address_works(run: Run, database: str, prefix: str) -> None:
+def test_every_spelling_of_the_database_url_works(run: Run, database: str, prefix: str) -> None:
     spelt = prefix + database.partition("://")[2]
 
     assert run("status", DATABASE_URL=spelt).returncode == 0
@@ -169,13 +167,13 @@ def test_events_are_listed_shown_replayed_and_discarded(run: Run, database: str)
         )
         listed: Any = json.loads(run("events", "list", "--status", "parked", "--json").stdout)
         shown = json.loads(run("events", "show", "evt_1").stdout)
-        nobody = run("events", "show", "evt_2")
+        unknown = run("events", "show", "evt_2")
         discarded = run("events", "discard", "evt_1").stdout
         replayed = run("events", "replay", "evt_1").stdout
 
         assert [row["last_error"] for row in listed] == ["because"]
         assert shown["body"] == {"id": "evt_1"}
-        assert (nobody.returncode, "evt_2" in nobody.stderr) == (1, True)
+        assert (unknown.returncode, "evt_2" in unknown.stderr) == (1, True)
         assert discarded.startswith("1 ")
         assert replayed.startswith("1 ")
         assert conn.execute("select status, attempts from sync.events").fetchone() == ("pending", 0)

@@ -12,8 +12,8 @@ from worker.stripe_api.event import read_event
 from worker.writers.record import record
 
 
-def hold(conn: psycopg.Connection, status: str) -> None:
-    """Jenny, who has a subscription in that status, and another customer with her address who is nobody."""
+def store_jenny(conn: psycopg.Connection, status: str) -> None:
+    """Jenny with a subscription in this status, and another customer with her e-mail and no user."""
     conn.execute("insert into users (id, email, name) values ('jenny', 'jenny@example.com', 'Jenny Rosen')")
     made = [
         event("product.created", product()),
@@ -27,8 +27,8 @@ def hold(conn: psycopg.Connection, status: str) -> None:
         record(conn, seen, Policy())
 
 
-def test_it_is_refused_while_a_subscription_has_not_ended(run: Run, conn: psycopg.Connection) -> None:
-    hold(conn, "active")
+def test_erasing_is_refused_while_a_subscription_has_not_ended(run: Run, conn: psycopg.Connection) -> None:
+    store_jenny(conn, "active")
 
     refused = run("erase", "jenny", "--yes")
 
@@ -39,8 +39,8 @@ def test_it_is_refused_while_a_subscription_has_not_ended(run: Run, conn: psycop
     assert conn.execute("select email, name, role::text from users").fetchone() == (None, None, "PREMIUM")
 
 
-def test_it_says_what_it_will_do_and_does_nothing_where_nobody_can_be_asked(run: Run, conn: psycopg.Connection) -> None:
-    hold(conn, "canceled")
+def test_without_a_terminal_it_shows_the_plan_and_changes_nothing(run: Run, conn: psycopg.Connection) -> None:
+    store_jenny(conn, "canceled")
 
     asked, shown = run("erase", "jenny"), run("erase", "Jenny@example.com", "--dry-run", "--json")
 
@@ -55,16 +55,16 @@ def test_it_says_what_it_will_do_and_does_nothing_where_nobody_can_be_asked(run:
     assert conn.execute("select count(*) from sync.erased").fetchone() == (0,)
 
 
-def test_it_says_what_it_did_and_what_is_left_to_do_in_stripe(run: Run, conn: psycopg.Connection) -> None:
-    hold(conn, "canceled")
+def test_it_reports_the_rows_it_changed_and_the_work_left_in_stripe(run: Run, conn: psycopg.Connection) -> None:
+    store_jenny(conn, "canceled")
 
     done = run("erase", "jenny@example.com", "--yes", "--json")
     listed = run("erase", "--list", "--json")
 
-    said = json.loads(done.stdout)
-    assert said["changed"]["mirror.customers"] == 2
-    assert said["changed"]["users"] == 1
-    assert "Data redaction" in said["remaining"]
+    report = json.loads(done.stdout)
+    assert report["changed"]["mirror.customers"] == 2
+    assert report["changed"]["users"] == 1
+    assert "Data redaction" in report["remaining"]
     assert [(row["object"], row["id"], row["swept_at"] is None) for row in json.loads(listed.stdout)] == [
         ("user", "jenny", False),
         ("customer", "cus_jenny", False),
@@ -75,16 +75,14 @@ def test_it_says_what_it_did_and_what_is_left_to_do_in_stripe(run: Run, conn: ps
     assert run("erase", "jenny", "--yes").returncode == 0
 
 
-def test_a_customer_who_is_nobody_can_be_erased_and_one_who_is_somebody_is_not_alone(
-    run: Run, conn: psycopg.Connection
-) -> None:
-    hold(conn, "canceled")
+def test_a_customer_is_erased_alone_only_without_a_user(run: Run, conn: psycopg.Connection) -> None:
+    store_jenny(conn, "canceled")
 
-    nobody, somebody = run("erase", "cus_other", "--yes"), run("erase", "cus_jenny", "--yes")
+    without_user, with_user = run("erase", "cus_other", "--yes"), run("erase", "cus_jenny", "--yes")
 
-    assert nobody.returncode == 0, nobody.stderr
-    assert somebody.returncode == 1
-    assert "is a customer of the user jenny: erase jenny" in somebody.stderr
+    assert without_user.returncode == 0, without_user.stderr
+    assert with_user.returncode == 1
+    assert "is a customer of the user jenny: erase jenny" in with_user.stderr
     assert conn.execute("select email from stripe.customers order by id").fetchall() == [
         ("jenny@example.com",),
         (None,),

@@ -49,19 +49,19 @@ def run(env: dict[str, str]) -> Command:
     return command
 
 
-def told(conn: psycopg.Connection, *events: factories.Json, policy: Policy | None = None) -> None:
-    """The mirror, and whoever is concerned, once these events were applied."""
-    seen = [observation for each in events if (observation := observe(read_event(each))) is not None]
+def apply_events(conn: psycopg.Connection, *events: factories.Json, policy: Policy | None = None) -> None:
+    """Apply the events to the mirror and to the users concerned."""
+    observations = [observation for each in events if (observation := observe(read_event(each))) is not None]
     with conn.transaction():
-        record(conn, seen, policy or Policy())
+        record(conn, observations, policy or Policy())
 
 
 def rows(conn: psycopg.Connection) -> dict[str, Row]:
-    """What the application sees of each user."""
-    found = conn.execute(
+    """The columns of each user that the daemon writes."""
+    users = conn.execute(
         "select id, role::text, membership_status::text, stripe_product_id, tokens, tokens_expires_at from users"
     )
-    return {row[0]: row[1:] for row in found}
+    return {row[0]: row[1:] for row in users}
 
 
 def ledger(conn: psycopg.Connection) -> list[Row]:
@@ -70,13 +70,13 @@ def ledger(conn: psycopg.Connection) -> list[Row]:
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Six users with a subscription and a paid invoice each, late with the next one; and one who is nobody's customer."""
+    """Six users with a subscription and a paid invoice each, late with the next one; and one who is without a customer."""
     conn.execute("insert into users (id) select unnest(%s::text[])", ([*USERS, "stranger"],))
-    told(conn, factories.event("product.created", factories.product(metadata={"tokens": "1000"})))
+    apply_events(conn, factories.event("product.created", factories.product(metadata={"tokens": "1000"})))
     for number, user in enumerate(USERS):
         customer, sub = f"cus_{number}", f"sub_{number}"
         late = factories.subscription(sub, customer=customer, status="past_due")
-        told(
+        apply_events(
             conn,
             factories.event("customer.created", factories.customer(customer, user_id=user)),
             factories.event("customer.subscription.created", late),
@@ -84,12 +84,12 @@ def _people(conn: psycopg.Connection) -> None:
 
 
 def change_the_product(conn: psycopg.Connection, **metadata: str) -> None:
-    """The product says something else now; a change like that computes nobody."""
+    """Change the product's metadata; such a change alone recomputes no user."""
     created = factories.NOW + 3600
-    told(conn, factories.event("product.updated", factories.product(metadata=metadata), created=created))
+    apply_events(conn, factories.event("product.updated", factories.product(metadata=metadata), created=created))
 
 
-def test_a_plan_says_exactly_what_apply_then_does(run: Command, conn: psycopg.Connection) -> None:
+def test_a_plan_lists_exactly_the_changes_that_apply_makes(run: Command, conn: psycopg.Connection) -> None:
     change_the_product(conn, role="USER", tokens="1000")
     conn.execute("update users set membership_status = 'CANCELED' where id = 'user_3'")
     before, written = rows(conn), ledger(conn)
@@ -121,13 +121,13 @@ def test_a_plan_says_exactly_what_apply_then_does(run: Command, conn: psycopg.Co
     assert json.loads(run("plan", "--json").stdout)["changes"] == []
 
 
-def test_the_grants_that_a_new_setting_brings_are_planned_and_then_made(run: Command, conn: psycopg.Connection) -> None:
+def test_new_grants_are_planned_and_then_made(run: Command, conn: psycopg.Connection) -> None:
     today = int(time.time())
     start, end = today - factories.DAY, today + 9 * factories.DAY
     line = factories.line_item("il_0", invoice="in_0", subscription="sub_0", period_start=start, period_end=end)
     invoice = factories.invoice("in_0", customer="cus_0", subscription="sub_0", lines=[line])
     conn.execute("update stripe.products set metadata = '{}'")
-    told(conn, factories.event("invoice.paid", invoice))
+    apply_events(conn, factories.event("invoice.paid", invoice))
     none_yet = ledger(conn)
     conn.execute("""update stripe.products set metadata = '{"tokens": "700"}'""")
 
@@ -144,29 +144,29 @@ def test_the_grants_that_a_new_setting_brings_are_planned_and_then_made(run: Com
     assert "Users computed: 6, changed: 1." in applied.stdout
 
 
-def test_a_setting_alone_changes_who_is_entitled(run: Command, conn: psycopg.Connection) -> None:
-    spoken = run("plan", PAST_DUE_GRACE_DAYS="0").stdout
+def test_a_changed_setting_changes_access(run: Command, conn: psycopg.Connection) -> None:
+    output = run("plan", PAST_DUE_GRACE_DAYS="0").stdout
     same = run("plan").stdout
     run("apply", PAST_DUE_GRACE_DAYS="0")
 
-    assert "PAST_DUE_GRACE_DAYS=0" in spoken
-    assert "user_0: role PREMIUM -> USER" in spoken
-    assert "6 of 6 users would change: role of 6" in spoken
+    assert "PAST_DUE_GRACE_DAYS=0" in output
+    assert "user_0: role PREMIUM -> USER" in output
+    assert "6 of 6 users would change: role of 6" in output
     assert "0 of 6 users would change." in same
     assert {rows(conn)[user][0] for user in USERS} == {"USER"}
 
 
-def test_a_limit_shortens_what_is_printed_and_not_what_is_counted(run: Command) -> None:
-    spoken = run("plan", "--limit", "2", PAST_DUE_GRACE_DAYS="0").stdout
+def test_a_limit_shortens_the_list_and_not_the_totals(run: Command) -> None:
+    output = run("plan", "--limit", "2", PAST_DUE_GRACE_DAYS="0").stdout
     data = json.loads(run("plan", "--limit", "2", "--json", PAST_DUE_GRACE_DAYS="0").stdout)
 
-    assert spoken.count("PREMIUM -> USER") == 2
-    assert "and 4 more" in spoken
+    assert output.count("PREMIUM -> USER") == 2
+    assert "and 4 more" in output
     assert len(data["changes"]) == 2
     assert data["summary"]["changing"] == 6
 
 
-def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Command, conn: psycopg.Connection) -> None:
+def test_named_users_are_computed_and_one_without_a_customer_is_refused(run: Command, conn: psycopg.Connection) -> None:
     conn.execute("update users set role = 'USER', email = 'One@example.com' where id = 'user_1'")
     conn.execute("update users set role = 'USER' where id = 'user_2'")
 
@@ -183,11 +183,11 @@ def test_users_can_be_named_and_somebody_without_a_customer_is_refused(run: Comm
     assert "no user who" in unknown.stderr
 
 
-def test_members_by_an_organization_are_planned_and_computed_too(run: Command, conn: psycopg.Connection) -> None:
+def test_members_of_an_organization_are_planned_and_computed(run: Command, conn: psycopg.Connection) -> None:
     conn.execute("insert into organizations (id, name) values ('org', 'Org')")
     conn.execute("insert into users (id, organization_id) values ('member', 'org')")
     team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
-    told(conn, factories.event("customer.subscription.created", team))
+    apply_events(conn, factories.event("customer.subscription.created", team))
     organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
     before = rows(conn)["member"][0]
     change_the_product(conn, role="USER", tokens="1000")
@@ -204,7 +204,7 @@ def test_members_by_an_organization_are_planned_and_computed_too(run: Command, c
 
 @pytest.fixture
 def killed(conn: psycopg.Connection, database: str, env: dict[str, str]) -> None:
-    """An `apply` that was killed in its second batch: users 0 and 1 are done, somebody holds user 2."""
+    """An `apply` killed in its second batch: users 0 and 1 are done, and user 2 is locked."""
     words = [sys.executable, "-m", "worker", "membership", "apply", "--batch", "2"]
     with psycopg.connect(database) as blocker:
         blocker.execute("select from users where id = 'user_2' for update")
@@ -217,45 +217,43 @@ def killed(conn: psycopg.Connection, database: str, env: dict[str, str]) -> None
 
 def waits(conn: psycopg.Connection) -> bool:
     """Whether an `apply` waits for a lock."""
-    found = conn.execute(
+    waiting = conn.execute(
         """
         select from pg_stat_activity
         where application_name = 'stripe-sync apply' and wait_event_type = 'Lock' and datname = current_database()
         """
     )
-    return found.fetchone() is not None
+    return waiting.fetchone() is not None
 
 
-def test_an_apply_that_was_killed_goes_on_where_it_stopped(
-    run: Command, conn: psycopg.Connection, killed: None
-) -> None:
+def test_a_killed_apply_resumes_where_it_stopped(run: Command, conn: psycopg.Connection, killed: None) -> None:
     conn.execute("update users set role = 'USER'")
 
-    went_on = json.loads(run("apply", "--json").stdout)
+    resumed = json.loads(run("apply", "--json").stdout)
     after = rows(conn)
     again = json.loads(run("apply", "--json").stdout)
 
-    assert went_on == {"users": 6, "changed": 4, "resumed": 2, "outdated": False}
+    assert resumed == {"users": 6, "changed": 4, "resumed": 2, "outdated": False}
     assert [after[user][0] for user in USERS] == ["USER"] * 2 + ["PREMIUM"] * 4
     assert again == {"users": 6, "changed": 2, "resumed": 0, "outdated": False}
 
 
-@pytest.mark.parametrize("because", ["it is said", "a setting is another", "a product is another"])
-def test_an_apply_begins_anew_where_the_old_place_is_worth_nothing(
+@pytest.mark.parametrize("because", ["--restart is given", "a setting changed", "a product changed"])
+def test_an_apply_starts_over_if_its_cursor_is_obsolete(
     run: Command, conn: psycopg.Connection, killed: None, because: str
 ) -> None:
     conn.execute("update users set role = 'USER'")
-    if because == "a product is another":
+    if because == "a product changed":
         change_the_product(conn, tokens="1001")
 
-    words = ["--restart"] if because == "it is said" else []
-    settings = {"TOKEN_TTL_DAYS": "31"} if because == "a setting is another" else {}
+    words = ["--restart"] if because == "--restart is given" else []
+    settings = {"TOKEN_TTL_DAYS": "31"} if because == "a setting changed" else {}
     done = json.loads(run("apply", "--json", *words, **settings).stdout)
 
     assert done == {"users": 6, "changed": 6, "resumed": 0, "outdated": False}
 
 
-def test_of_two_applies_the_later_goes_on_and_the_earlier_ends(database: str, conn: psycopg.Connection) -> None:
+def test_a_second_apply_takes_over_from_the_first(database: str, conn: psycopg.Connection) -> None:
     def connect() -> psycopg.Connection:
         return psycopg.connect(database, autocommit=True)
 
@@ -274,7 +272,7 @@ def test_of_two_applies_the_later_goes_on_and_the_earlier_ends(database: str, co
     assert cursors.read(conn, recompute_all.CURSOR) is None
 
 
-def test_a_catalogue_that_changes_on_the_way_is_told(database: str, conn: psycopg.Connection) -> None:
+def test_an_apply_reports_that_the_catalogue_changed_meanwhile(database: str, conn: psycopg.Connection) -> None:
     steps = recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy(), batch=3)
     next(steps)
     next(steps)
@@ -285,13 +283,13 @@ def test_a_catalogue_that_changes_on_the_way_is_told(database: str, conn: psycop
     assert last.outdated
 
 
-def test_an_apply_that_waited_for_a_worker_sees_what_the_worker_wrote(database: str, conn: psycopg.Connection) -> None:
+def test_an_apply_sees_the_rows_of_the_worker_it_waited_for(database: str, conn: psycopg.Connection) -> None:
     def connect() -> psycopg.Connection:
         return psycopg.connect(database, autocommit=True, application_name="stripe-sync apply")
 
     applying = threading.Thread(target=lambda: list(recompute_all.apply(connect, Policy())))
     with psycopg.connect(database, autocommit=True) as worker, worker.transaction():
-        told(worker, canceled_event(0, version=1))
+        apply_events(worker, canceled_event(0, version=1))
         applying.start()
         eventually(lambda: waits(conn))
     applying.join()
@@ -300,8 +298,8 @@ def test_an_apply_that_waited_for_a_worker_sees_what_the_worker_wrote(database: 
     assert rows(conn)["user_1"][:2] == ("PREMIUM", "PAST_DUE")
 
 
-def test_applies_beside_workers_end_where_the_events_end(database: str, conn: psycopg.Connection) -> None:
-    """Two workers tell of everybody, over and over, while everyone is computed without a pause."""
+def test_applies_beside_workers_end_in_the_state_of_the_events(database: str, conn: psycopg.Connection) -> None:
+    """Two workers apply events of all users again and again, while `apply` runs without a pause."""
     failed: list[BaseException] = []
     over = threading.Event()
 
@@ -310,14 +308,14 @@ def test_applies_beside_workers_end_where_the_events_end(database: str, conn: ps
             try:
                 with psycopg.connect(database, autocommit=True) as mine:
                     work(mine)
-            except BaseException as error:  # noqa: BLE001 - told to the test
+            except BaseException as error:  # noqa: BLE001 - the test asserts on it
                 failed.append(error)
 
         return threading.Thread(target=body)
 
     def tell(worker: psycopg.Connection) -> None:
         for version in range(1, 13):
-            told(worker, *(changed_event(number, version=version) for number in range(len(USERS))))
+            apply_events(worker, *(changed_event(number, version=version) for number in range(len(USERS))))
 
     def compute(_: psycopg.Connection) -> None:
         while not over.is_set():
@@ -338,14 +336,14 @@ def test_applies_beside_workers_end_where_the_events_end(database: str, conn: ps
 
 
 def changed_event(number: int, *, version: int) -> factories.Json:
-    """Paid or late in turns."""
-    return _told_of(number, "active" if version % 2 == 0 else "past_due", version)
+    """An update to active and to past_due in turns."""
+    return _updated(number, "active" if version % 2 == 0 else "past_due", version)
 
 
 def canceled_event(number: int, *, version: int) -> factories.Json:
-    return _told_of(number, "canceled", version)
+    return _updated(number, "canceled", version)
 
 
-def _told_of(number: int, status: str, version: int) -> factories.Json:
+def _updated(number: int, status: str, version: int) -> factories.Json:
     changed = factories.subscription(f"sub_{number}", customer=f"cus_{number}", status=status)
     return factories.event("customer.subscription.updated", changed, created=factories.NOW + 60 * version)

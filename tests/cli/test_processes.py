@@ -1,4 +1,4 @@
-"""What the long-running processes import, which is most of their memory at rest."""
+"""The imports of the long-running processes, which are most of their memory at rest."""
 
 import subprocess
 import sys

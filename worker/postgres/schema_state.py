@@ -1,6 +1,7 @@
 """Compare the revision of a database with this release, before anything relies on its tables."""
 
 import enum
+from collections.abc import Sequence
 
 import psycopg
 
@@ -31,16 +32,20 @@ class SchemaNotReady(Permanent):
         self.state = state
 
 
-def look(conn: psycopg.Connection) -> tuple[SchemaState, str]:
-    """The state of the database, and what to do about it; the sentence is empty where it is current."""
-    at, head = inventory.revision(conn), migrations.head()
+def look(conn: psycopg.Connection, known: Sequence[str] = ()) -> tuple[SchemaState, str]:
+    """The state of the database, and what to do about it; the sentence is empty if it is current.
+
+    `known` are the revisions of the release, oldest first; this release's by default.
+    """
+    known = known or migrations.known()
+    at, head = inventory.revision(conn), known[-1]
     if inventory.is_prerelease(conn):
         return SchemaState.PRERELEASE, migrations.PRERELEASE
     if at == head:
         return SchemaState.CURRENT, ""
     if at is None:
         return _without_revision(conn)
-    if at in migrations.known():
+    if at in known:
         return SchemaState.OLDER, (
             f"the database is at revision {at}, and this release needs {head}: run `stripe-sync db migrate`"
         )

@@ -1,4 +1,4 @@
-"""What a person decides about users, as an operator runs it."""
+"""`stripe-sync override`, `link` and `setup-admin`, run as an operator runs them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -17,23 +17,23 @@ from worker.writers.record import record
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Jenny, John, and a customer with a subscription who is nobody yet."""
+    """Jenny, John, and a customer with a subscription and no user."""
     conn.execute("insert into users (id, email) values ('jenny', 'Jenny@example.com'), ('john', 'john@example.com')")
     made = [
         event("product.created", product()),
         event("customer.created", customer("cus_1")),
         event("customer.subscription.created", subscription(customer="cus_1")),
     ]
-    seen = [observation for each in made if (observation := observe(read_event(each))) is not None]
+    observations = [observation for each in made if (observation := observe(read_event(each))) is not None]
     with conn.transaction():
-        record(conn, seen, Policy())
+        record(conn, observations, Policy())
 
 
 def roles(conn: psycopg.Connection) -> dict[str, Any]:
     return dict(conn.execute("select id, role::text from users").fetchall())
 
 
-def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.Connection) -> None:
+def test_an_override_gives_a_role_until_it_is_lifted(run: Run, conn: psycopg.Connection) -> None:
     day = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
 
     given = run("override", "jenny@example.com", "--role", "PREMIUM", "--until", day, "--note", "a friend")
@@ -52,7 +52,7 @@ def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.C
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["jenny"], "use exactly one of --role"),
         (["jenny", "--role", "ADMIN"], "neither USER nor PREMIUM"),
@@ -63,19 +63,17 @@ def test_an_override_gives_a_role_and_lifting_takes_it(run: Run, conn: psycopg.C
         (["jenny", "--lift"], "jenny has no override"),
     ],
 )
-def test_an_override_that_makes_no_sense_is_refused(
-    run: Run, conn: psycopg.Connection, words: list[str], says: str
+def test_a_contradictory_override_is_refused(
+    run: Run, conn: psycopg.Connection, words: list[str], message: str
 ) -> None:
     done = run("override", *words)
 
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert roles(conn) == {"jenny": "USER", "john": "USER"}
 
 
-def test_the_unlinked_are_listed_and_linked_by_hand_and_never_moved_silently(
-    run: Run, conn: psycopg.Connection
-) -> None:
+def test_linking_lists_links_and_moves_a_customer_only_with_force(run: Run, conn: psycopg.Connection) -> None:
     listed = json.loads(run("link", "--list", "--json").stdout)
     linked = run("link", "cus_1", "jenny")
     first = roles(conn)
@@ -98,12 +96,16 @@ def test_the_unlinked_are_listed_and_linked_by_hand_and_never_moved_silently(
     assert json.loads(run("link", "--list", "--json").stdout) == []
 
 
-def test_a_link_of_what_is_not_there_is_refused(run: Run) -> None:
-    for words, says in ((["cus_9", "jenny"], "no customer cus_9"), (["cus_1", "who"], "no user who"), ([], "--list")):
+def test_linking_an_unknown_customer_or_user_is_refused(run: Run) -> None:
+    for words, message in (
+        (["cus_9", "jenny"], "no customer cus_9"),
+        (["cus_1", "who"], "no user who"),
+        ([], "--list"),
+    ):
         done = run("link", *words)
 
         assert done.returncode == 1
-        assert says in done.stderr
+        assert message in done.stderr
 
 
 def test_an_existing_user_becomes_admin(run: Run, conn: psycopg.Connection) -> None:
@@ -115,12 +117,12 @@ def test_an_existing_user_becomes_admin(run: Run, conn: psycopg.Connection) -> N
     assert "already" in run("setup-admin", "jenny@example.com").stdout
 
 
-def test_nobody_becomes_admin_who_is_not_there_or_is_banned(run: Run, conn: psycopg.Connection) -> None:
+def test_an_unknown_or_banned_user_does_not_become_admin(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("update users set role = 'BANNED' where id = 'john'")
 
-    for words, says in (([], "ADMIN_EMAIL"), (["who@example.com"], "sign up"), (["john@example.com"], "BANNED")):
+    for words, message in (([], "ADMIN_EMAIL"), (["who@example.com"], "sign up"), (["john@example.com"], "BANNED")):
         done = run("setup-admin", *words)
 
         assert done.returncode == 1
-        assert says in done.stderr
+        assert message in done.stderr
     assert roles(conn) == {"jenny": "USER", "john": "BANNED"}
