@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from benchmarks import access, everyone, latency, limit, machine, memory, reconcile, refresh, report, stack, throughput
 from benchmarks.stack import Stack
 
-# What a plain run measures, and what only a run that names it does.
+# Parts of a plain run, and parts that run only when they are named.
 PLAIN, LONG = ("limit", "door", "latency", "access", "refresh", "reconcile"), ("everyone", "memory")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
@@ -22,9 +22,9 @@ MEMORY_MINUTES = 15
 def main() -> int:
     arguments = _arguments()
     if sys.platform != "linux":
-        sys.stderr.write("bench: CPU and memory are read from /proc: Linux alone\n")
+        sys.stderr.write("bench: needs Linux, because CPU and memory are read from /proc\n")
         return 2
-    # Whoever ends us wants the servers ended too. (A shell's background job is born deaf to SIGINT.)
+    # The servers must end with us. (A background job of a shell ignores SIGINT from the start.)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, _interrupt)
     began = time.monotonic()

@@ -30,7 +30,7 @@ def measure(stack: Stack, *, per_second: int = 200, seconds: int = 20) -> dict[s
                 time.sleep(max(0.0, due - time.perf_counter()))
                 connection.post(_request(stack.port, number * 7919 % USERS))
                 took[mine].append(time.perf_counter() - due)
-        except BaseException as error:  # noqa: BLE001 - told to the one who waits
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
             failed.append(error)
         finally:
             connection.close()

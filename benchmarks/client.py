@@ -11,11 +11,11 @@ _OK = b"HTTP/1.1 200"
 
 
 class Refused(Exception):
-    """The door answered something other than 200, or nothing."""
+    """The webhook endpoint answered something other than 200, or nothing."""
 
 
 class Connection:
-    """One kept-alive connection to the door."""
+    """One kept-alive connection to the webhook endpoint."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((LOOPBACK, port), timeout=SILENCE_SECONDS)
@@ -32,7 +32,7 @@ class Connection:
         """Whether the answer is here whole, after what can be received now; raises Refused unless it is 200."""
         part = self.socket.recv(65536)
         if not part:
-            raise Refused("the door hung up")
+            raise Refused("the webhook endpoint closed the connection")
         self._received += part
         head, blank, body = self._received.partition(b"\r\n\r\n")
         if not blank:
@@ -69,7 +69,7 @@ def send(requests: Iterable[bytes], *, port: int, concurrency: int) -> float:
         while open_:
             ready = selector.select(SILENCE_SECONDS)
             if not ready:
-                raise Refused(f"the door was silent for {SILENCE_SECONDS} s")
+                raise Refused(f"no answer for {SILENCE_SECONDS} s")
             for key, _ in ready:
                 connection = key.data
                 if not connection.read():

@@ -1,4 +1,4 @@
-"""Everyone computed again: users with a subscription and a paid invoice each, made by SQL right in the mirror.
+"""All users recomputed: users with a subscription and a paid invoice each, made by SQL right in the mirror.
 
 All new: nothing is granted yet, so that every user, subscription, payment and ledger row is written. Unchanged: what a
 second run costs. All changed: the products' role has become another; planned, then done. One: a transaction for each, as
@@ -19,7 +19,7 @@ from worker.membership import compute, recompute_all
 USERS = 100_000
 ONES = 200
 
-# What every row of the mirror has beside its own columns; the raw object is as long as that of a short real one.
+# The columns that every row of the mirror has; the raw object is as long as a short real one.
 _KEPT = "observed_at, observed_rank, observed_in, content_hash, shape, created, data"
 _KEPT_VALUES = "now(), 1, 'evt_bench', repeat('0', 32), 'endive', now() - interval '3 days', raw.data"
 

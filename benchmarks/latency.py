@@ -45,7 +45,7 @@ def measure(
                 sent[made[number].id] = time.perf_counter()
                 connections[number % 2].post(request)
                 answered.append(time.perf_counter() - sent[made[number].id])
-        except BaseException as error:  # noqa: BLE001 - told to the one who waits
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
             failed.append(error)
         finally:
             for connection in connections:

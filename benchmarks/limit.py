@@ -52,7 +52,7 @@ class _Batch:
                 rows[child.table.name].extend(_row(child, member, event) for member in family.members)
         self.ids = [delivery.id for delivery in made]
         self.inbox = _turned(inbox)
-        self.tables = {table: _turned(found) for table, found in rows.items()}
+        self.tables = {table: _turned(each) for table, each in rows.items()}
 
 
 def measure(stack: Stack, *, count: int, first: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def measure(stack: Stack, *, count: int, first: int) -> dict[str, Any]:
                     for table, columns in sorted(batch.tables.items()):
                         conn.execute(statements[table], columns)
                     conn.execute(_DONE, (batch.ids,))
-        except BaseException as error:  # noqa: BLE001 - told to the one who waits
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
             failed.append(error)
 
     connections = [stack.connect() for _ in range(CONNECTIONS)]
@@ -114,10 +114,10 @@ def _turned(rows: list[tuple[Any, ...]]) -> _Columns:
 
 def _upsert(table: str) -> str:
     type_ = next(
-        found
+        each
         for row in TYPES.values()
-        for found in (row, *(children.type for children in row.children))
-        if found.table.name == table
+        for each in (row, *(children.type for children in row.children))
+        if each.table.name == table
     )
     kinds = [(column.name, column.kind) for column in type_.columns]
     kinds = [

@@ -1,4 +1,4 @@
-"""What the machine is, and what a process and its children took of it. Reads /proc, so Linux alone."""
+"""Describe the machine, and measure the CPU and memory of a process and its children. Reads /proc, so Linux only."""
 
 import os
 import platform
@@ -23,14 +23,14 @@ def facts() -> dict[str, object]:
 
 def tree(pid: int) -> list[int]:
     """The process and all its living descendants."""
-    found = [pid]
-    for member in found:
+    members = [pid]
+    for member in members:
         for task in Path(f"/proc/{member}/task").glob("*/children"):
             try:
-                found.extend(map(int, task.read_text().split()))
+                members.extend(map(int, task.read_text().split()))
             except OSError:
                 continue
-    return found
+    return members
 
 
 def cpu_seconds(pid: int) -> float:
@@ -39,15 +39,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> dict[int, int]:
-    """The resident memory of the process and of each descendant, by process id; what they share is in each."""
-    found = {}
+    """The resident memory of the process and of each descendant, by process id; shared pages count in each."""
+    sizes = {}
     for member in tree(pid):
         try:
             pages = int(Path(f"/proc/{member}/statm").read_text().split()[1])
         except OSError:
             continue
-        found[member] = pages * os.sysconf("SC_PAGE_SIZE")
-    return found
+        sizes[member] = pages * os.sysconf("SC_PAGE_SIZE")
+    return sizes
 
 
 class Cpu:

@@ -1,7 +1,7 @@
-"""Lists without a network: a source that answers pages as Stripe does, and a process of its own for whoever reads them.
+"""Lists without a network: a source that answers pages as Stripe does, and a separate process that reads them.
 
 Pages are made and encoded while they are asked for, so that no list is held in memory; the time for that is taken off.
-What stays is what the daemon does: decode, decide, write.
+The rest is the daemon's work: decode, decide, write.
 """
 
 import multiprocessing

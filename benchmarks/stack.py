@@ -28,7 +28,7 @@ WARM_UP_FIRST = 900_000_000
 
 
 class Stuck(Exception):
-    """What should have happened did not, within its time."""
+    """An expected state was not reached in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _warm_up(stack: Stack) -> None:
 
 
 def _environment(*, database_url: str, redis_url: str, port: int) -> dict[str, str]:
-    """What the processes are told: nothing that this shell happens to hold of Stripe, no key, nobody to call."""
+    """The environment of the processes: no key, no address of Stripe, and none of this shell's STRIPE_ settings."""
     kept = {
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     }

@@ -1,4 +1,4 @@
-"""Events as fast as the door takes them: acknowledged and applied per second, and who spent the CPU."""
+"""Events as fast as the webhook endpoint takes them: acknowledged and applied per second, and the CPU of each process."""
 
 import time
 from typing import Any
@@ -44,7 +44,7 @@ def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: b
 
 
 def _prove(conn: Any, made: list[events.Delivery]) -> None:
-    """Fast is no use unless it is right: every event was written, and every object is there."""
+    """Check the result: every event was written, and every object is stored."""
     ids = [delivery.id for delivery in made]
     (written,) = conn.execute(
         "select count(*) from sync.events where id = any(%s) and status = 'done' and outcome = 'written'", (ids,)
@@ -52,5 +52,5 @@ def _prove(conn: Any, made: list[events.Delivery]) -> None:
     assert written == len(made), f"{written} of {len(made)} events were written"
     for table, type_ in (("customers", "customer"), ("invoices", "invoice"), ("subscriptions", "subscription")):
         wanted = [delivery.object_id for delivery in made if delivery.object_type == type_]
-        (found,) = conn.execute(f"select count(*) from stripe.{table} where id = any(%s)", (wanted,)).fetchone()
-        assert found == len(wanted), f"{found} of {len(wanted)} rows are in stripe.{table}"
+        (count,) = conn.execute(f"select count(*) from stripe.{table} where id = any(%s)", (wanted,)).fetchone()
+        assert count == len(wanted), f"{count} of {len(wanted)} rows are in stripe.{table}"

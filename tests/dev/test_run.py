@@ -1,6 +1,6 @@
-"""./run: what it does to have an environment, and that it does nothing when it has one.
+"""./run makes an environment once, and does nothing when it has one.
 
-It runs in a project of its own where Python only writes down what it was asked for, and pip succeeds as told.
+It runs in a project of its own where Python only records its arguments, and pip succeeds or fails as scripted.
 """
 
 import os
@@ -17,12 +17,12 @@ _RUN = Path(__file__).parent.parent.parent / "run"
 _PYTHON = f"""\
 #!/bin/sh
 if [ "$1" = -c ]; then exec {sys.executable} "$@"; fi
-if [ "$1" = -V ]; then cat "$TOLD/version"; exit; fi
-echo "${{0##*/}} $*" >> "$TOLD/calls"
+if [ "$1" = -V ]; then cat "$SCRIPT/version"; exit; fi
+echo "${{0##*/}} $*" >> "$SCRIPT/calls"
 case "$*" in
 *"pip --version"*) exit 0 ;;
-*ensurepip* | "-m venv "*) [ ! -e "$TOLD/no-ensurepip" ] || exit 1 ;;
-*"pip install"*--requirement*) [ ! -e "$TOLD/no-network" ] || exit 1 ;;
+*ensurepip* | "-m venv "*) [ ! -e "$SCRIPT/no-ensurepip" ] || exit 1 ;;
+*"pip install"*--requirement*) [ ! -e "$SCRIPT/no-network" ] || exit 1 ;;
 esac
 case "$*" in
 "-m venv "* | "-m virtualenv "*)
@@ -38,32 +38,32 @@ esac
 
 
 class Project:
-    """A folder with `run` in it, on a machine with a Python that tells what it was asked for."""
+    """A folder with `run` in it, and a Python that records its arguments."""
 
     def __init__(self, root: Path) -> None:
-        self.path, self.told = root / "a project", root / "told"
+        self.path, self.script = root / "a project", root / "script"
         tools = root / "bin"
-        for folder in (self.path, self.told, tools):
+        for folder in (self.path, self.script, tools):
             folder.mkdir()
         shutil.copy(_RUN, self.path)
         (self.path / "requirements-dev.txt").write_text("one==1")
         (self.path / "pyproject.toml").write_text("[project]")
-        (self.told / "version").write_text("Python 3.12.1\n")
+        (self.script / "version").write_text("Python 3.12.1\n")
         python = tools / "python3"
         python.write_text(_PYTHON)
         python.chmod(0o755)
-        self.env = {"PATH": f"{tools}:/usr/bin:/bin", "TOLD": str(self.told), "HOME": str(root)}
+        self.env = {"PATH": f"{tools}:/usr/bin:/bin", "SCRIPT": str(self.script), "HOME": str(root)}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["sh", str(self.path / "run"), *arguments]
         return subprocess.run(command, env=self.env, cwd="/", capture_output=True, text=True, check=False)
 
     def calls(self) -> list[str]:
-        """What Python was asked for since the last time."""
-        calls = self.told / "calls"
-        said = calls.read_text().splitlines() if calls.exists() else []
+        """The arguments of each call of Python since the last time."""
+        calls = self.script / "calls"
+        words = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
-        return said
+        return words
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def installed(calls: list[str]) -> int:
     return sum("--require-hashes --no-deps --requirement requirements-dev.txt" in call for call in calls)
 
 
-def test_it_is_plain_sh() -> None:
+def test_the_script_is_plain_sh() -> None:
     assert subprocess.run(["sh", "-n", str(_RUN)], check=False).returncode == 0
     assert os.access(_RUN, os.X_OK)
 
 
-def test_the_first_start_installs_the_lock_with_its_hashes_then_the_project_then_runs_the_command(
+def test_the_first_start_installs_the_lock_and_the_project_and_runs_the_command(
     project: Project,
 ) -> None:
     done = project.run("cli", "events", "list; of two")
@@ -95,7 +95,7 @@ def test_the_first_start_installs_the_lock_with_its_hashes_then_the_project_then
     assert calls[-1].endswith("--no-deps --no-build-isolation --editable .")
 
 
-def test_the_second_start_does_nothing_but_the_command(project: Project) -> None:
+def test_the_second_start_only_runs_the_command(project: Project) -> None:
     project.run("cli")
     project.calls()
 
@@ -106,7 +106,7 @@ def test_the_second_start_does_nothing_but_the_command(project: Project) -> None
     assert project.calls() == []
 
 
-def test_a_changed_lock_is_installed_into_the_environment_that_is_there(project: Project) -> None:
+def test_a_changed_lock_is_installed_into_the_existing_environment(project: Project) -> None:
     project.run("cli")
     project.calls()
     (project.path / "requirements-dev.txt").write_text("one==2")
@@ -117,11 +117,11 @@ def test_a_changed_lock_is_installed_into_the_environment_that_is_there(project:
     assert (made(calls), installed(calls)) == (0, 1)
 
 
-def test_an_interrupted_start_is_begun_anew(project: Project) -> None:
-    (project.told / "no-network").touch()
+def test_an_interrupted_start_starts_over(project: Project) -> None:
+    (project.script / "no-network").touch()
     failed = project.run("cli")
     project.calls()
-    (project.told / "no-network").unlink()
+    (project.script / "no-network").unlink()
 
     done = project.run("cli")
 
@@ -133,11 +133,11 @@ def test_an_interrupted_start_is_begun_anew(project: Project) -> None:
 
 
 @pytest.mark.parametrize("change", ["another python", "another place"])
-def test_what_an_environment_does_not_survive_makes_a_new_one(project: Project, change: str) -> None:
+def test_another_python_or_place_makes_a_new_environment(project: Project, change: str) -> None:
     project.run("cli")
     project.calls()
     if change == "another python":
-        (project.told / "version").write_text("Python 3.13.0\n")
+        (project.script / "version").write_text("Python 3.13.0\n")
     else:
         project.path = project.path.rename(project.path.with_name("moved"))
 
@@ -148,7 +148,7 @@ def test_what_an_environment_does_not_survive_makes_a_new_one(project: Project, 
 
 
 def test_without_ensurepip_virtualenv_is_fetched_into_the_project(project: Project) -> None:
-    (project.told / "no-ensurepip").touch()
+    (project.script / "no-ensurepip").touch()
 
     done = project.run("cli")
 
@@ -171,7 +171,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(project: Project) -> None
     assert precious.read_text() == "dear"
 
 
-def test_two_at_once_make_one_environment(project: Project) -> None:
+def test_two_starts_at_once_make_one_environment(project: Project) -> None:
     command = ["sh", str(project.path / "run"), "cli"]
 
     both = [subprocess.Popen(command, env=project.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in "ab"]
@@ -180,15 +180,15 @@ def test_two_at_once_make_one_environment(project: Project) -> None:
     assert made(project.calls()) == 1
 
 
-def test_without_a_fitting_python_it_says_which_one_to_install(project: Project) -> None:
+def test_without_a_suitable_python_it_names_the_versions(project: Project) -> None:
     (project.path.parent / "bin" / "python3").write_text("#!/bin/sh\nexit 1\n")
-    # Nothing of the machine's own but what is needed to come that far.
+    # Only the programs that the first lines need.
     tools = project.path.parent / "tools"
     tools.mkdir()
     for name in ("sh", "dirname", "mkdir", "cat", "cksum", "sed"):
-        found = shutil.which(name)
-        assert found is not None
-        (tools / name).symlink_to(found)
+        program = shutil.which(name)
+        assert program is not None
+        (tools / name).symlink_to(program)
     project.env["PATH"] = f"{project.path.parent / 'bin'}:{tools}"
 
     done = project.run("cli")
@@ -197,7 +197,7 @@ def test_without_a_fitting_python_it_says_which_one_to_install(project: Project)
     assert "no Python 3.11 to 3.14" in done.stderr
 
 
-def test_help_and_nonsense_need_no_environment(project: Project) -> None:
+def test_help_and_an_unknown_command_need_no_environment(project: Project) -> None:
     assert project.run().returncode == 0
     assert project.run("nonsense").returncode == 2
     assert project.calls() == []

@@ -1,4 +1,4 @@
-"""The embedded servers: one at a time in a folder, back after every kind of end, and gone when we are gone."""
+"""The embedded servers: one per folder, restarted after every kind of end, and ended with their supervisor."""
 
 import os
 import secrets
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
-    # Not tmp_path: where we are root, Postgres is somebody else, who can't come into pytest's private folder.
+    # Not tmp_path: as root, Postgres runs under another account, which can't enter pytest's private folder.
     with tempfile.TemporaryDirectory(prefix="stripe-sync-test-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -38,7 +38,7 @@ def home(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres(root: Path) -> Iterator[Postgres]:
-    """One for all the tests that leave it running; each uses a database of its own."""
+    """One server for all tests that leave it running; each has its own database."""
     server = start_postgres(root / "shared", settings=_QUICK)
     yield server
     server.close()
@@ -68,7 +68,7 @@ def test_postgres_listens_on_loopback_alone_and_never_runs_as_root(postgres: Pos
     assert (postgres.home / "data").stat().st_uid != 0
 
 
-def test_a_restart_keeps_the_address_and_what_was_written(postgres: Postgres, database: str) -> None:
+def test_a_restart_keeps_address_and_data(postgres: Postgres, database: str) -> None:
     write(database, 1)
 
     postgres.restart()
@@ -88,14 +88,14 @@ def test_a_postmaster_killed_with_a_session_open_starts_again_at_once(postgres: 
         busy.close()
 
 
-def test_a_server_that_runs_is_not_started_again(postgres: Postgres, database: str) -> None:
+def test_a_running_server_is_not_started_again(postgres: Postgres, database: str) -> None:
     with pytest.raises(ServerError, match="already"):
         postgres.start()
 
     write(database, 1)
 
 
-def test_a_pid_file_that_names_another_program_by_now_is_in_nobodys_way(home: Path) -> None:
+def test_a_pid_file_of_another_program_does_not_block_the_start(home: Path) -> None:
     first = start_postgres(home, settings=_QUICK)
     write(first.dsn, 1)
     data = first.home / "data"
@@ -115,14 +115,14 @@ def test_a_pid_file_that_names_another_program_by_now_is_in_nobodys_way(home: Pa
     second.close()
 
 
-def test_a_second_instance_is_refused_and_told_the_folder(postgres: Postgres, root: Path) -> None:
+def test_a_second_instance_is_refused_with_the_folder_named(postgres: Postgres, root: Path) -> None:
     with pytest.raises(ServerError, match=str(root / "shared")):
         start_postgres(root / "shared", settings=_QUICK)
 
     psycopg.connect(postgres.dsn).close()
 
 
-def test_a_folder_that_was_given_up_can_be_taken_again(home: Path) -> None:
+def test_a_released_folder_can_be_used_again(home: Path) -> None:
     first = start_postgres(home, settings=_QUICK)
     write(first.dsn, 1)
     first.close()
@@ -133,7 +133,7 @@ def test_a_folder_that_was_given_up_can_be_taken_again(home: Path) -> None:
     second.close()
 
 
-def test_a_database_is_cloned_and_dropped_though_somebody_is_connected(postgres: Postgres) -> None:
+def test_a_database_with_open_connections_is_cloned_and_dropped(postgres: Postgres) -> None:
     write(postgres.create_database("original"), 7)
     clone = postgres.create_database("clone", template="original")
 
@@ -145,14 +145,14 @@ def test_a_database_is_cloned_and_dropped_though_somebody_is_connected(postgres:
         psycopg.connect(clone)
 
 
-def test_a_server_that_cannot_start_says_why_and_gives_the_folder_up(home: Path) -> None:
+def test_a_server_that_cannot_start_says_why_and_releases_the_folder(home: Path) -> None:
     with pytest.raises(ServerError, match="no_such_setting"):
         start_postgres(home, settings={"no_such_setting": "1"})
 
     start_postgres(home, settings=_QUICK).close()
 
 
-def test_a_folder_that_cannot_be_used_is_told_plainly(home: Path) -> None:
+def test_an_unusable_folder_is_a_clear_error(home: Path) -> None:
     home.write_text("a file, not a folder")
 
     with pytest.raises(ServerError, match=f"{home}.*DATABASE_URL"):
@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_used_is_told_plainly(home: Path) -> None:
         start_valkey(home)
 
 
-def test_valkey_keeps_what_was_acknowledged_through_a_kill(home: Path) -> None:
+def test_valkey_keeps_acknowledged_writes_through_a_kill(home: Path) -> None:
     server = start_valkey(home)
     with redis.Redis.from_url(server.url) as client:
         client.set("kept", "yes")
@@ -187,7 +187,7 @@ _SUPERVISOR = """
 """
 
 
-def test_servers_end_with_a_supervisor_that_is_killed_and_the_next_one_takes_over(home: Path) -> None:
+def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(home: Path) -> None:
     supervisor = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(_SUPERVISOR), str(home)],
         cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -231,7 +231,7 @@ _ORDINARY = """
 """
 
 
-def test_an_ordinary_user_starts_them_too(home: Path) -> None:
+def test_an_ordinary_user_can_start_them(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_ORDINARY), str(home)],
         cwd=_ROOT, capture_output=True, text=True, check=False,
@@ -240,7 +240,7 @@ def test_an_ordinary_user_starts_them_too(home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_home_closed_to_others_stays_closed_and_forgets_when_it_is_deleted(home: Path) -> None:
+def test_a_closed_home_stays_closed_and_a_deleted_one_is_forgotten(home: Path) -> None:
     home.mkdir(mode=0o700)
     first = start_postgres(home / "postgres", settings=_QUICK)
     write(first.dsn, 1)

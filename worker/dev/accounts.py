@@ -1,0 +1,121 @@
+"""Run Postgres under an account that it accepts, and give that account a folder and binaries that it can reach.
+
+Postgres refuses to run as root. There it runs as `postgres` or `nobody`, which may reach neither the data folder nor a
+wheel in root's home.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from worker.dev.installs import Install, ServerError
+
+# A folder that survives a restart of the machine, unlike /tmp.
+_LASTING = "/var/tmp"  # noqa: S108 - only folders made by mkdtemp are used there
+
+
+def postgres_binaries(install: Install, account: pwd.struct_passwd | None) -> Path:
+    """A folder of Postgres' programs that `account` can run: the installed one, or a copy with its libraries."""
+    if account is None or _can_run(install.binaries / "postgres", account):
+        return install.binaries
+    tried = str(install.binaries)
+    for base in dict.fromkeys([tempfile.gettempdir(), _LASTING]) if install.copy_name else ():
+        place = Path(base) / f"{install.copy_name}-{os.geteuid()}"
+        copied = place / install.binaries.relative_to(install.folder.parent.parent)
+        if place.exists() and not _is_ours_alone(place):
+            raise ServerError(f"{place} belongs to another user: remove it, or give DATABASE_URL")
+        if not _can_run(copied / "initdb", account):
+            _copy_postgres(install, place)
+        if _can_run(copied / "initdb", account):
+            return copied
+        tried = f"{install.binaries}, nor in {place}"
+    raise ServerError(f"user {account.pw_name} can't run Postgres in {tried}: give DATABASE_URL")
+
+
+def _copy_postgres(install: Install, place: Path) -> None:
+    origin = install.folder.parent
+    making = Path(tempfile.mkdtemp(prefix="stripe-sync-pg-", dir=place.parent))
+    try:
+        shutil.copytree(install.folder, making / origin.name / install.folder.name, symlinks=True)
+        for libraries in origin.parent.glob(f"{origin.name}*.libs"):
+            shutil.copytree(libraries, making / libraries.name, symlinks=True)
+        # The package may have been installed with a strict umask.
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
+        shutil.rmtree(place, ignore_errors=True)  # incomplete: something cleans temporary folders
+        with contextlib.suppress(OSError):  # another process was faster, with the same files
+            making.rename(place)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _is_ours_alone(place: Path) -> bool:
+    status = place.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def unprivileged() -> pwd.struct_passwd | None:
+    """The account that Postgres runs as; None for our own, which is right unless we are root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerError(
+        "Postgres refuses to run as root, and there is no account `postgres` or `nobody`: give DATABASE_URL"
+    )
+
+
+def reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
+    """`home`, created and given to the account; or, if the account can't reach it, a folder that `home/elsewhere` links to.
+
+    A folder closed to others is never opened. The other folder has a fresh name, so deleting `home` starts from nothing.
+    """
+    home = home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if account is None:
+        return home
+    elsewhere = home / "elsewhere"
+    if not elsewhere.is_dir():
+        if _is_reachable(home.parent, account):
+            os.chown(home, account.pw_uid, account.pw_gid)
+            home.chmod(0o700)
+            return home
+        elsewhere.unlink(missing_ok=True)
+        base = next((base for base in (_LASTING, tempfile.gettempdir()) if _is_reachable(Path(base), account)), None)
+        if base is None:
+            raise ServerError(f"user {account.pw_name} can't reach {home} or a temporary folder: give DATABASE_URL")
+        place = Path(tempfile.mkdtemp(prefix="stripe-sync-", dir=base))
+        os.chown(place, account.pw_uid, account.pw_gid)
+        elsewhere.symlink_to(place)
+    place = elsewhere.resolve()
+    if place.stat().st_uid != account.pw_uid:
+        raise ServerError(f"{place} belongs to another user: remove {elsewhere}, or give DATABASE_URL")
+    return place
+
+
+def _is_reachable(path: Path, account: pwd.struct_passwd) -> bool:
+    return _succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(path)], account)
+
+
+def _can_run(program: Path, account: pwd.struct_passwd) -> bool:
+    return _succeeds([str(program), "--version"], account)
+
+
+def _succeeds(command: list[str], account: pwd.struct_passwd) -> bool:
+    try:
+        return subprocess.run(command, check=False, capture_output=True, **run_as(account)).returncode == 0
+    except OSError:
+        return False
+
+
+def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Arguments of Popen to run as the account, in a working folder that is open to it."""
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
