@@ -25,12 +25,12 @@ _KEPT_VALUES = "now(), 1, 'evt_bench', repeat('0', 32), 'endive', now() - interv
 
 _ROWS = (
     f"""
-    insert into stripe.products (id, name, active, metadata, {_KEPT})
+    insert into mirror.products (id, name, active, metadata, {_KEPT})
     select 'prod_e' || n, 'Plan ' || n, true, '{{"tokens": "1000", "role": "PREMIUM"}}', {_KEPT_VALUES}
     from generate_series(0, 49) as n, raw
     """,
     f"""
-    insert into stripe.prices (id, product, active, type, currency, unit_amount, recurring_interval,
+    insert into mirror.prices (id, product, active, type, currency, unit_amount, recurring_interval,
         recurring_interval_count, recurring_usage_type, {_KEPT})
     select 'price_e' || n, 'prod_e' || n % 50, true, 'recurring', 'usd', 1900, 'month', 1, 'licensed', {_KEPT_VALUES}
     from generate_series(0, 99) as n, raw
@@ -41,38 +41,38 @@ _ROWS = (
     select 'cus_e' || n, 'user-e' || n, 'customer_metadata', now() from numbers
     """,
     f"""
-    insert into stripe.customers (id, email, {_KEPT})
+    insert into mirror.customers (id, email, {_KEPT})
     select 'cus_e' || n, n || '@example.com', {_KEPT_VALUES} from numbers, raw
     """,
     f"""
-    insert into stripe.subscriptions (id, customer, status, current_period_start, current_period_end, metadata, {_KEPT})
+    insert into mirror.subscriptions (id, customer, status, current_period_start, current_period_end, metadata, {_KEPT})
     select 'sub_e' || n, 'cus_e' || n, 'active', now() - interval '3 days', now() + interval '27 days', '{{}}', {_KEPT_VALUES}
     from numbers, raw
     """,
     f"""
-    insert into stripe.subscription_items (id, subscription, price, product, quantity, {_KEPT})
+    insert into mirror.subscription_items (id, subscription, price, product, quantity, {_KEPT})
     select 'si_e' || n, 'sub_e' || n, 'price_e' || n % 100, 'prod_e' || n % 50, 1, {_KEPT_VALUES} from numbers, raw
     """,
     f"""
-    insert into stripe.invoices (id, customer, subscription, status, billing_reason, amount_paid, total, currency,
+    insert into mirror.invoices (id, customer, subscription, status, billing_reason, amount_paid, total, currency,
         status_transitions_paid_at, {_KEPT})
     select 'in_e' || n, 'cus_e' || n, 'sub_e' || n, 'paid', 'subscription_cycle', 1900, 1900, 'usd',
         now() - interval '3 days', {_KEPT_VALUES}
     from numbers, raw
     """,
     f"""
-    insert into stripe.invoice_line_items (id, invoice, amount, currency, price, product, subscription,
+    insert into mirror.invoice_line_items (id, invoice, amount, currency, price, product, subscription,
         subscription_item, proration, quantity, period_start, period_end, {_KEPT})
     select 'il_e' || n, 'in_e' || n, 1900, 'usd', 'price_e' || n % 100, 'prod_e' || n % 50, 'sub_e' || n, 'si_e' || n,
         false, 1, now() - interval '3 days', now() + interval '27 days', {_KEPT_VALUES}
     from numbers, raw
     """,
     f"""
-    insert into stripe.payment_intents (id, customer, status, amount, amount_received, currency, {_KEPT})
+    insert into mirror.payment_intents (id, customer, status, amount, amount_received, currency, {_KEPT})
     select 'pi_e' || n, 'cus_e' || n, 'succeeded', 1900, 1900, 'usd', {_KEPT_VALUES} from numbers, raw
     """,
     f"""
-    insert into stripe.invoice_payments (id, invoice, payment_type, payment_payment_intent, status, amount_paid, {_KEPT})
+    insert into mirror.invoice_payments (id, invoice, payment_type, payment_payment_intent, status, amount_paid, {_KEPT})
     select 'inpay_e' || n, 'in_e' || n, 'payment_intent', 'pi_e' || n, 'paid', 1900, {_KEPT_VALUES} from numbers, raw
     """,
 )
@@ -101,7 +101,7 @@ def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
     result: dict[str, Any] = {"all_new": _measured(stack, _apply, count, changed=count)}
     result["unchanged"] = _measured(stack, _apply, count, changed=0)
     with stack.connect() as conn:
-        conn.execute("""update stripe.products set metadata = metadata || '{"role": "USER"}' where id like 'prod_e%'""")
+        conn.execute("""update mirror.products set metadata = metadata || '{"role": "USER"}' where id like 'prod_e%'""")
     result["plan"] = _measured(stack, _plan, count, changed=count)
     result["all_changed"] = _measured(stack, _apply, count, changed=count)
     result["one"] = _measured(stack, _ones, ONES, changed=0)

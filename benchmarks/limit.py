@@ -130,7 +130,7 @@ def _upsert(table: str) -> str:
     chosen = ", ".join(_value(name, kind) for name, kind in kinds)
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name, _ in kinds if name != "id")
     return f"""
-        insert into stripe.{table} ({names}, observed_rank, shape)
+        insert into mirror.{table} ({names}, observed_rank, shape)
         select {chosen}, 1, 'endive' from unnest({arrays}) as v ({names})
         on conflict (id, account) do update set {changes}
     """

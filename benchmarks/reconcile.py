@@ -31,12 +31,12 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
     with psycopg.connect(database_url, autocommit=True) as conn:
         at_start = passes.peak_mib()
         # Rows of the other benchmarks are not in this list, and would each be read from Stripe.
-        conn.execute("delete from stripe.subscriptions")
+        conn.execute("delete from mirror.subscriptions")
         source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 3600)
         tally = Tally()
         fill = partial(read_whole, conn, source, [EVERY], passes.POLICY, tally)
         result["all_new"] = passes.timed(fill, source, objects=count) | {"tally": tally.as_dict()}
-        conn.execute("analyze stripe.subscriptions")  # as autovacuum does within a minute
+        conn.execute("analyze mirror.subscriptions")  # as autovacuum does within a minute
         source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 7200)
         result["nothing_changed"] = passes.timed(partial(_hourly, conn, source), source, objects=count)
         (tally_of_run,) = conn.execute("select result from sync.runs where job = %s", (reconcile.JOB,)).fetchone() or (

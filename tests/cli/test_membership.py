@@ -126,10 +126,10 @@ def test_new_grants_are_planned_and_then_made(run: Command, conn: psycopg.Connec
     start, end = today - factories.DAY, today + 9 * factories.DAY
     line = factories.line_item("il_0", invoice="in_0", subscription="sub_0", period_start=start, period_end=end)
     invoice = factories.invoice("in_0", customer="cus_0", subscription="sub_0", lines=[line])
-    conn.execute("update stripe.products set metadata = '{}'")
+    conn.execute("update mirror.products set metadata = '{}'")
     apply_events(conn, factories.event("invoice.paid", invoice))
     none_yet = ledger(conn)
-    conn.execute("""update stripe.products set metadata = '{"tokens": "700"}'""")
+    conn.execute("""update mirror.products set metadata = '{"tokens": "700"}'""")
 
     planned = json.loads(run("plan", "--json").stdout)
     applied = run("apply")

@@ -105,7 +105,7 @@ def test_an_event_removed_from_the_inbox_is_still_named(run: Run, conn: psycopg.
 
 
 def test_an_object_read_from_stripe_names_the_read_and_its_newest_event(run: Run, conn: psycopg.Connection) -> None:
-    conn.execute("update stripe.subscriptions set observed_in = 'get:1782864100' where id = 'sub_2'")
+    conn.execute("update mirror.subscriptions set observed_in = 'get:1782864100' where id = 'sub_2'")
 
     assert "read from Stripe at" in run("why", "jenny").stdout
     assert "last told of by customer.subscription.created evt_sub_2" in run("why", "jenny").stdout
@@ -176,7 +176,7 @@ def test_a_banned_user_is_explained_by_payments_too(run: Run, conn: psycopg.Conn
 
 
 def test_a_scheduled_cancellation_is_listed_with_the_changes_it_brings(run: Run, conn: psycopg.Connection) -> None:
-    conn.execute("update stripe.subscriptions set cancel_at = '2099-05-01', status = 'active' where id = 'sub_2'")
+    conn.execute("update mirror.subscriptions set cancel_at = '2099-05-01', status = 'active' where id = 'sub_2'")
 
     ends = next(each for each in why(run, "jenny")["next"] if each["what"] == "ends")
 

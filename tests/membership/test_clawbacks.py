@@ -113,7 +113,7 @@ def test_what_is_uncertain_takes_nothing_until_it_is_settled(conn: psycopg.Conne
     apply(event("refund.created", refund(status="pending"), created=at))
     conn.execute("delete from sync.token_grants where kind = 'refund'")
     conn.execute("update users set tokens = 1000")
-    conn.execute("update stripe.refunds set unsettled = true")
+    conn.execute("update mirror.refunds set unsettled = true")
 
     apply(event("customer.updated", customer("cus_jenny", user_id="jenny", name="New"), created=at))
     doubtful = len(ledger(conn))

@@ -308,7 +308,7 @@ def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: 
     within = access(conn)["ann"]
 
     # Four days go by: all that Stripe said is so much older.
-    conn.execute("update stripe.subscriptions set current_period_start = current_period_start - interval '4 days'")
+    conn.execute("update mirror.subscriptions set current_period_start = current_period_start - interval '4 days'")
     conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
     compute_due(conn, policy, go_on=lambda: True)
 
@@ -331,7 +331,7 @@ def test_an_unknown_status_is_said_once_for_all_users(
 
 @pytest.mark.usefixtures("paying")
 def test_a_change_of_policy_is_planned_and_applied_for_members_too(conn: psycopg.Connection, database: str) -> None:
-    conn.execute("""update stripe.products set metadata = '{"role": "USER"}'""")
+    conn.execute("""update mirror.products set metadata = '{"role": "USER"}'""")
 
     planned = {id_ for piece in recompute_all.plan(conn, Policy()) for id_ in piece.changing}
     for _ in recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy()):

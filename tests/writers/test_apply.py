@@ -383,7 +383,7 @@ def test_a_deleted_product_turns_inactive_and_keeps_its_row(conn: psycopg.Connec
 def test_a_failing_event_is_found_put_off_and_parked_while_the_others_are_applied(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
-    conn.execute("alter table stripe.customers add constraint no_evil check (name <> 'Evil')")
+    conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     good = [event("customer.created", customer(f"cus_{number}")) for number in range(9)]
 
     apply(*good[:4], event("customer.created", customer("cus_evil", name="Evil"), id="evt_evil"), *good[4:])
@@ -423,13 +423,13 @@ def test_a_lock_that_somebody_holds_parks_nobody(
 def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
-    conn.execute("alter table stripe.customers rename to customers_away")
+    conn.execute("alter table mirror.customers rename to customers_away")
     for _ in range(10):
         apply(event("customer.created", customer("cus_1"), id="evt_1"))
         conn.execute("update sync.events set next_attempt_at = now()")
     assert one(conn, "select status, attempts from sync.events") == {"status": "pending", "attempts": 0}
 
-    conn.execute("alter table stripe.customers_away rename to customers")
+    conn.execute("alter table mirror.customers_away rename to customers")
     apply()
 
     assert one(conn, "select status from sync.events") == {"status": "done"}
@@ -438,7 +438,7 @@ def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
 def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.created", customer("cus_1"), id="evt_1"))
     conn.execute("update sync.events set status = 'parked'")
-    conn.execute("delete from stripe.customers")
+    conn.execute("delete from mirror.customers")
 
     replayed = inbox.replay(conn, ["evt_1"])
     apply()

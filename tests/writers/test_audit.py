@@ -95,7 +95,7 @@ def test_what_was_repaired_is_kept_with_the_fields_that_differed(
 ) -> None:
     made = sandbox.post("/v1/customers", name="Old", email="a@example.com")
     ticks(conn, stripe, 1)
-    conn.execute("update stripe.customers set observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.customers set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/customers/{made['id']}", name="New")
 
     audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(hours=1), go_on=lambda: True)

@@ -375,7 +375,7 @@ def test_an_answer_that_no_row_can_take_blocks_nobody(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     # What no answer should be able to do, a constraint does here.
-    conn.execute("alter table stripe.customers add constraint no_evil check (name <> 'Evil')")
+    conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     for name in ("Good", "Evil", "Better"):
         doubtful(conn, sandbox, name=name)
     later(sandbox)

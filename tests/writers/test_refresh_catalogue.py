@@ -66,7 +66,7 @@ def test_what_changed_unseen_is_repaired(conn: psycopg.Connection, sandbox: Sand
     made = sandbox.post("/v1/products", name="Old")
     refreshed(conn, stripe)
     # Changed an hour ago for all the mirror knows: what is close to the last look is not sure, and marked so.
-    conn.execute("update stripe.products set observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/products/{made['id']}", name="New")
 
     tally = refreshed(conn, stripe)
@@ -81,7 +81,7 @@ def test_what_a_complete_pass_no_longer_lists_is_asked_for_and_marked_deleted(
 ) -> None:
     products = [sandbox.post("/v1/products", name=f"P{number}") for number in range(3)]
     refreshed(conn, stripe)
-    conn.execute("update stripe.products set observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     sandbox.delete(f"/v1/products/{products[1]['id']}")
 
     tally = refreshed(conn, stripe)
@@ -102,7 +102,7 @@ def test_absence_is_seen_across_pages_and_within_one_second(
     ids = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(230)]
     sandbox.tell("clock", real=True)
     first = refreshed(conn, stripe)
-    conn.execute("update stripe.products set observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     for gone in (ids[0], ids[99], ids[100], ids[229]):
         sandbox.delete(f"/v1/products/{gone}")
 
@@ -202,7 +202,7 @@ def test_reconcile_repairs_users_whose_subscription_changed_unseen(
     story = sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U", link="subscription")
     first = reconciled(conn, stripe)
     joined = conn.execute("select role::text, membership_status::text from users").fetchone()
-    conn.execute("update stripe.subscriptions set observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.subscriptions set observed_at = observed_at - interval '1 hour'")
     sandbox.delete(
         f"/v1/subscriptions/{next(iter(story['expected']['subscriptions']), None) or story['ids']['subscription']}"
     )
@@ -224,7 +224,7 @@ def test_shards_together_see_every_subscription_once(
     everything = Tally()
     read_whole(conn, stripe, [every for every in audit.LISTS if every.object == "subscription"], Policy(), everything)
     monkeypatch.setattr(reconcile, "SHARD_ROWS", 450 // number)
-    conn.execute("analyze stripe.subscriptions")
+    conn.execute("analyze mirror.subscriptions")
 
     result = reconciled(conn, stripe)
 
