@@ -22,10 +22,10 @@ NOT_YET = (
     "docs/membership.md", "docs/organizations.md", "docs/performance.md",
     "migrations/", "sandbox/", "schema/", "tests/adoption/", "tests/authjs/", "tests/backup/", "tests/cli/test_backup.py",
     "tests/cli/test_db.py", "tests/cli/test_sync_user.py", "tests/membership/", "tests/mirror/",
-    "tests/on_access/", "tests/postgres/", "tests/privacy/", "tests/sandbox/", "tests/schema/", "tests/stripe_api/",
+    "tests/on_access/", "tests/postgres/", "tests/sandbox/", "tests/schema/", "tests/stripe_api/",
     "tests/system/", "tests/web/", "tests/writers/", "worker/adoption/", "worker/backup/", "worker/cli/db/",
     "worker/cli/sync/", "worker/inbox/", "worker/jobs/", "worker/membership/", "worker/mirror/",
-    "worker/observe/", "worker/on_access/", "worker/postgres/", "worker/privacy/", "worker/stripe_api/", "worker/web/",
+    "worker/observe/", "worker/on_access/", "worker/postgres/", "worker/stripe_api/", "worker/web/",
     "worker/writers/",
 )  # fmt: skip
 

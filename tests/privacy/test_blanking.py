@@ -1,4 +1,4 @@
-"""What is left of an object whose owner was erased."""
+"""The blanked form of an object whose owner was erased."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ _json = st.recursive(
 
 
 @pytest.mark.parametrize("obj", OBJECTS, ids=lambda obj: obj["object"])
-def test_typed_columns_stay_but_for_those_that_tell_of_a_person(obj: Json) -> None:
+def test_typed_columns_stay_except_personal_ones(obj: Json) -> None:
     type_ = TYPES[obj["object"]]
 
     before, after = values(type_, obj), values(type_, blank(obj))
@@ -61,14 +61,14 @@ def test_typed_columns_stay_but_for_those_that_tell_of_a_person(obj: Json) -> No
 
 
 @given(st.dictionaries(st.text(), _json))
-def test_to_blank_twice_changes_nothing_and_texts_of_people_are_gone(obj: Json) -> None:
+def test_blanking_twice_changes_nothing_and_removes_personal_text(obj: Json) -> None:
     once = blank(obj)
 
     assert blank(once) == once
     assert MARK not in [leaf for leaf in _leaves(once) if isinstance(leaf, str)]
 
 
-def test_amounts_and_what_is_sold_stay_to_the_letter() -> None:
+def test_amounts_and_products_stay_unchanged() -> None:
     invoice = factories.invoice(shape=factories.OLD)
 
     kept = blank(invoice)
@@ -79,13 +79,13 @@ def test_amounts_and_what_is_sold_stay_to_the_letter() -> None:
     assert line["description"] is None
 
 
-def test_of_metadata_what_the_daemon_reads_stays_where_it_is_plain() -> None:
+def test_plain_metadata_that_the_daemon_reads_stays() -> None:
     metadata = {"user_id": "user_42", "tokens": "100", "role": MARK, "userId": "jenny@example.com", "shoe_size": "44"}
 
     assert blank({"metadata": metadata}) == {"metadata": {"user_id": "user_42", "tokens": "100"}}
 
 
-def test_a_blanked_observation_hashes_like_what_the_blanked_event_shows() -> None:
+def test_a_blanked_observation_has_the_hash_of_the_blanked_event() -> None:
     before, after = factories.customer(name="a"), factories.customer(name="b", balance=5)
     body = factories.update("customer.updated", before, after)
     seen, again = observe(read_event(body)), observe(read_event(blank_body(body)))
@@ -98,7 +98,7 @@ def test_a_blanked_observation_hashes_like_what_the_blanked_event_shows() -> Non
     assert made.snapshot.before() == content_hash(blank(put_back(after, {"name": "a", "balance": 0})))
 
 
-def test_a_deletion_stays_one() -> None:
+def test_a_blanked_deletion_stays_a_deletion() -> None:
     seen = observe(read_event(event("customer.deleted", factories.customer())))
     assert seen is not None
 
@@ -114,11 +114,11 @@ def test_a_deletion_stays_one() -> None:
         (factories.customer(), ["cus_jenny"]),
     ],
 )
-def test_a_named_customer_says_alone_whose_an_object_is(obj: Json, expected: list[str]) -> None:
+def test_a_named_customer_alone_decides_the_owner(obj: Json, expected: list[str]) -> None:
     assert owners(obj["id"], obj) == expected
 
 
-def test_a_payment_link_s_buyer_names_nobody() -> None:
+def test_the_buyer_of_a_payment_link_names_no_user() -> None:
     guest = factories.checkout_session(customer=None, client_reference_id="user_42")
 
     assert user_named(guest) == "user_42"

@@ -1,4 +1,4 @@
-"""Erasure: nothing personal is left anywhere, nothing brings it back, and what was paid is as it was."""
+"""Erasing a person: no personal data is left, none comes back, and payments stay."""
 
 import threading
 import time
@@ -40,8 +40,8 @@ PAID = (
 )
 
 
-def found(conn: psycopg.Connection, mark: str = MARK) -> dict[str, int]:
-    """The tables that hold the mark anywhere, and in how many rows."""
+def marked_rows(conn: psycopg.Connection, mark: str = MARK) -> dict[str, int]:
+    """The tables that contain the mark, with the number of such rows."""
     tables = [
         row[0]
         for row in conn.execute(
@@ -70,7 +70,7 @@ def erase(conn: psycopg.Connection, user: str = "jenny") -> None:
 
 
 def person(conn: psycopg.Connection) -> None:
-    """Jenny, as the application knows her."""
+    """Jenny's rows in the application's tables."""
     conn.execute(
         "insert into users (id, email, name, image, email_verified) values ('jenny', %s, %s, %s, now())",
         (EMAIL, f"{MARK} Rosen", f"https://{MARK}.example.com/me.png"),
@@ -87,7 +87,7 @@ def person(conn: psycopg.Connection) -> None:
 
 
 def objects() -> dict[str, Json]:
-    """One of everything that Jenny's customer has, with the mark wherever Stripe holds something personal."""
+    """One object of each type of Jenny's customer, with the mark in every personal field."""
     card = {"brand": "visa", "last4": MARK, "exp_month": 8, "exp_year": 2030, "fingerprint": MARK, "funding": "credit"}
     invoice = factories.invoice(
         payments=True,
@@ -159,30 +159,28 @@ def events(of: dict[str, Json]) -> list[Json]:
 
 
 def upcoming() -> Json:
-    """A preview: no row of the mirror will ever lead to it."""
+    """A preview, to which no row of the mirror refers."""
     return event("invoice.upcoming", factories.invoice("upcoming_in_1", customer_name=MARK))
 
 
-def test_nothing_personal_is_left_anywhere_and_what_was_paid_is_as_it_was(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_no_personal_data_is_left_and_payments_stay(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()), upcoming())
     before = paid(conn)
-    assert len(found(conn)) >= 15
+    assert len(marked_rows(conn)) >= 15
     assert before[0][0][1] == "PREMIUM"
     assert before[1]
 
     erase(conn)
 
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     assert paid(conn) == before
     apply()  # users are computed once more
     assert paid(conn) == before
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
 
 
-def test_replaying_everything_brings_nothing_back_and_parks_nothing(conn: psycopg.Connection, apply: Apply) -> None:
+def test_replaying_everything_restores_nothing_and_parks_nothing(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()), upcoming())
     before = paid(conn)
@@ -193,13 +191,11 @@ def test_replaying_everything_brings_nothing_back_and_parks_nothing(conn: psycop
 
     assert replayed == 14
     assert conn.execute("select distinct status from sync.events").fetchall() == [("done",)]
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     assert paid(conn) == before
 
 
-def test_what_comes_later_is_blanked_with_its_event_whichever_way_round_it_comes(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_later_objects_and_events_are_blanked_in_any_order(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()))
     erase(conn)
@@ -217,11 +213,11 @@ def test_what_comes_later_is_blanked_with_its_event_whichever_way_round_it_comes
     disputed = later["dispute"] | {"id": "du_2", "charge": "ch_2", "payment_intent": "pi_2"}
 
     apply(event("charge.dispute.created", disputed))
-    assert found(conn) == {"mirror.disputes": 1, "sync.events": 1}  # nobody can know yet whose it is
+    assert marked_rows(conn) == {"mirror.disputes": 1, "sync.events": 1}  # its owner is not known yet
     apply(*(event(f"{obj['object']}.updated", obj, created=NOW + 60) for obj in renamed), upcoming())
-    erasure.sweep(conn, go_on=lambda: True)
+    erasure.sweep(conn, should_continue=lambda: True)
 
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     row = conn.execute("select amount_paid, data->>'customer_email' from stripe.invoices where id = 'in_2'")
     assert row.fetchone() == (2000, None)
     assert conn.execute("select amount, charge from stripe.refunds where id = 're_2'").fetchone() == (2000, "ch_2")
@@ -230,9 +226,7 @@ def test_what_comes_later_is_blanked_with_its_event_whichever_way_round_it_comes
     )  # fmt: skip
 
 
-def test_an_event_that_was_parked_is_blanked_too_and_can_still_be_replayed(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_a_parked_event_is_blanked_and_can_still_be_replayed(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()))
     erase(conn)
@@ -248,14 +242,14 @@ def test_an_event_that_was_parked_is_blanked_too_and_can_still_be_replayed(
     blanked = erasure.sweep_parked(conn)
 
     assert blanked == 1
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     inbox.replay(conn, ["evt_parked"])
     apply()
     assert conn.execute("select status from sync.events where id = 'evt_parked'").fetchone() == ("done",)
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
 
 
-def test_states_that_the_walk_reads_from_the_inbox_are_blanked(conn: psycopg.Connection, apply: Apply) -> None:
+def test_states_read_from_the_inbox_are_blanked(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()))
     erase(conn)
@@ -268,10 +262,10 @@ def test_states_that_the_walk_reads_from_the_inbox_are_blanked(conn: psycopg.Con
     )
 
     assert conn.execute("select balance, unsettled from stripe.customers").fetchone() == (2, False)
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
 
 
-def test_others_keep_what_is_theirs(conn: psycopg.Connection, apply: Apply) -> None:
+def test_other_people_keep_their_data(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     conn.execute("insert into users (id, email, name) values ('john', 'john@example.com', 'John Doe')")
     apply(*events(objects()))
@@ -281,13 +275,13 @@ def test_others_keep_what_is_theirs(conn: psycopg.Connection, apply: Apply) -> N
     )
 
     erase(conn)
-    # Who names the erased user and is linked to another is the other's.
+    # A customer that names the erased user but is linked to another belongs to the other.
     apply(event("customer.updated", factories.customer("cus_john", user_id="jenny", name="John Doe"), created=NOW + 60))
 
-    assert found(conn, "John Doe") == {"users": 1, "mirror.customers": 1, "mirror.charges": 1, "sync.events": 3}
+    assert marked_rows(conn, "John Doe") == {"users": 1, "mirror.customers": 1, "mirror.charges": 1, "sync.events": 3}
 
 
-def test_somebody_with_the_same_address_later_is_somebody_new(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_new_user_with_the_same_email_is_a_different_user(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()))
     erase(conn)
@@ -299,7 +293,7 @@ def test_somebody_with_the_same_address_later_is_somebody_new(conn: psycopg.Conn
     assert conn.execute("select role::text from users where id = 'new'").fetchone() == ("USER",)
 
 
-def test_a_writer_that_began_before_is_waited_for_and_what_it_wrote_is_blanked(
+def test_erasing_waits_for_earlier_writers_and_blanks_their_rows(
     conn: psycopg.Connection, apply: Apply, database: str
 ) -> None:
     person(conn)
@@ -318,16 +312,14 @@ def test_a_writer_that_began_before_is_waited_for_and_what_it_wrote_is_blanked(
 
     assert not thread.is_alive()
     assert conn.execute("select amount_total from stripe.checkout_sessions where id = 'cs_late'").fetchone() == (2000,)
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
 
 
 def _somebody_waits(conn: psycopg.Connection) -> bool:
     return conn.execute("select from pg_locks where locktype = 'advisory' and not granted").fetchone() is not None
 
 
-def test_events_that_are_applied_while_somebody_is_erased_leave_nothing(
-    conn: psycopg.Connection, apply: Apply, database: str
-) -> None:
+def test_events_applied_during_an_erasure_leave_nothing(conn: psycopg.Connection, apply: Apply, database: str) -> None:
     person(conn)
     apply(*events(objects()))
     stop = threading.Event()
@@ -368,7 +360,7 @@ def test_events_that_are_applied_while_somebody_is_erased_leave_nothing(
             thread.join(timeout=30)
 
     assert failed == []
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
 
 
 def count(conn: psycopg.Connection) -> int:
@@ -376,21 +368,21 @@ def count(conn: psycopg.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def test_a_sweep_that_is_cut_short_is_gone_on_with(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_interrupted_sweep_is_continued(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()), upcoming())
     privacy_store.add_person(conn, "jenny", {("customer", "cus_jenny")})
     privacy_store.blank_user(conn, "jenny", EMAIL)
     answers = iter([True, True, False])
 
-    erasure.sweep(conn, go_on=lambda: next(answers))
-    half = (found(conn), cursors.read(conn, erasure.CURSOR))
-    erasure.sweep(conn, go_on=lambda: True)
+    erasure.sweep(conn, should_continue=lambda: next(answers))
+    half = (marked_rows(conn), cursors.read(conn, erasure.CURSOR))
+    erasure.sweep(conn, should_continue=lambda: True)
     apply()
 
     assert half[0]
     assert half[1] is not None
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     assert conn.execute("select count(*) from sync.erased where swept_at is null").fetchone() == (0,)
 
 
@@ -413,7 +405,7 @@ def read_all(conn: psycopg.Connection, stripe: Stripe, *, hour: int) -> dict[str
     return tally.as_dict()
 
 
-def test_audit_and_catch_up_of_a_stripe_that_still_has_it_bring_nothing_back(
+def test_audit_and_catch_up_restore_nothing(
     conn: psycopg.Connection, sandbox: Sandbox, subscribed: Stripe, apply: Apply
 ) -> None:
     read_all(conn, subscribed, hour=0)
@@ -426,7 +418,7 @@ def test_audit_and_catch_up_of_a_stripe_that_still_has_it_bring_nothing_back(
     apply()
     second = read_all(conn, subscribed, hour=2)
 
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     assert paid(conn) == before
     assert caught.found > 5
     assert (first["repaired"], first["unchanged"]) == (0, first["listed"])
@@ -434,7 +426,7 @@ def test_audit_and_catch_up_of_a_stripe_that_still_has_it_bring_nothing_back(
     assert conn.execute("select count(*) from sync.drift").fetchone() == (0,)
 
 
-def test_an_erased_customer_s_next_payment_grants_and_is_blanked(
+def test_the_next_payment_of_an_erased_customer_grants_and_is_blanked(
     conn: psycopg.Connection, sandbox: Sandbox, subscribed: Stripe
 ) -> None:
     read_all(conn, subscribed, hour=0)
@@ -444,5 +436,5 @@ def test_an_erased_customer_s_next_payment_grants_and_is_blanked(
     sandbox.tell("stories/renewal", user_id="jenny")
     read_all(conn, subscribed, hour=1)
 
-    assert found(conn) == {}
+    assert marked_rows(conn) == {}
     assert conn.execute("select count(*) from sync.token_grants").fetchone() == (2,)

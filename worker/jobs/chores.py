@@ -110,7 +110,7 @@ def expired_tokens(conn: psycopg.Connection, process: Process) -> None:
 
 def erasure(conn: psycopg.Connection, process: Process) -> None:
     """Go on blanking the data of people who were erased."""
-    erase.sweep(conn, go_on=_until())
+    erase.sweep(conn, should_continue=_until())
 
 
 CHORES: tuple[Chore, ...] = (

@@ -1,8 +1,8 @@
-"""What is personal in Stripe's objects, and what is left of an object whose owner was erased.
+"""Blank the personal data in Stripe's objects.
 
-The rule says what stays, so that a field that nobody has thought of goes: numbers, yes and no, Stripe's ids, its times,
-and, under keys that are known to hold one, Stripe's words (`active`, `usd`). Every other text becomes null. So amounts,
-dates, states and who refers to whom are as they were; names, addresses, card numbers, links and remarks are not.
+The rule lists the values that stay, so that an unknown field is blanked: numbers, booleans, Stripe's ids and times, and
+Stripe's words (`active`, `usd`) under keys known to hold one. Every other text becomes null. So amounts, dates, states and
+references stay; names, addresses, card numbers, links and notes go.
 """
 
 import re
@@ -16,16 +16,16 @@ from worker.mirror.fold import Observation
 from worker.mirror.version import content_hash, put_back
 from worker.stripe_api.json_paths import Json, at, reference
 
-# What the account sells is nobody's person; it is embedded in subscriptions and invoices, and stays as it is.
+# The catalogue is not personal. It is embedded in subscriptions and invoices, and stays unchanged.
 _CATALOGUE = frozenset({"product", "price", "plan", "coupon", "tax_rate", "shipping_rate"})
 
-# Numbers that tell of a person, or of a card; with what lies under them.
+# Numbers that identify a person or a card, with everything below them.
 _NEVER = frozenset({"dob", "date_of_birth", "exp_month", "exp_year", "latitude", "longitude"})
 
-# Metadata may hold anything. These keys are read by the daemon, and stay where they hold a plain id or number.
+# Metadata may hold anything. The daemon reads these keys; a plain id or number under them stays.
 _POLICY = frozenset({"user_id", "userId", "organization_id", "tokens", "role", "product", "quantity", "seats"})
 
-# The keys whose text is a word of Stripe's, in any type: lower case, without spaces.
+# Keys whose text is one of Stripe's words, in every type: lower case, without spaces.
 _WORDS = frozenset({
     "account", "api_version", "balance_type", "behavior", "billing_reason", "billing_scheme", "brand", "cancellation_reason",
     "capture_method", "category", "collection_method", "confirmation_method", "currency", "decline_code",
@@ -38,7 +38,7 @@ _WORDS = frozenset({
     "reporting_category", "risk_level", "save_default_payment_method", "scheme", "setup_future_usage", "status",
     "submit_type", "tax_behavior", "tax_exempt", "taxability_reason", "type", "ui_mode", "usage", "usage_type",
 })  # fmt: skip
-# The keys whose text is a name that the account gave one of its things.
+# Keys whose text is a name that the account gave to one of its objects.
 _NAMES = frozenset({
     "client_reference_id", "coupon", "coupon_code", "id", "invoice_prefix", "lookup_key", "plan", "price",
     "product", "promotion_code",
@@ -57,7 +57,7 @@ _ID = re.compile(
     r"_(?!.*_secret_)[A-Za-z0-9_]{1,255}"
 )
 
-# Who an object belongs to is said by these fields; where a customer is named, that decides.
+# These fields name an object's owner. If a customer is named, it decides alone.
 _CUSTOMER = at("customer", "customer_account")
 _OWNERS = tuple(
     at(path)
@@ -71,14 +71,14 @@ _USER = at("metadata.user_id", "metadata.userId")
 
 
 def owners(id_: str, obj: Json) -> list[str]:
-    """The ids by which the object is an erased one's: its own, and its customer's, else those of what it was made for."""
+    """The ids that decide whose the object is: its own and its customer's; without a customer, those it was made for."""
     customer = reference(_CUSTOMER(obj))
-    found = [id_, customer] if customer else [id_, *(reference(read(obj)) for read in _OWNERS)]
-    return [id_ for id_ in found if id_]
+    ids = [id_, customer] if customer else [id_, *(reference(read(obj)) for read in _OWNERS)]
+    return [owner for owner in ids if owner]
 
 
 def user_named(obj: Json) -> str | None:
-    """The user whom a customer, or what has none, names as its own; a payment link's buyer could name anybody."""
+    """The user that a customer, or an object without one, names. A payment link's buyer could name any user, so not theirs."""
     if reference(_CUSTOMER(obj)):
         return None
     named = _USER(obj)
@@ -88,12 +88,12 @@ def user_named(obj: Json) -> str | None:
 
 
 def blank(obj: Json) -> Json:
-    """The object without what is personal. To blank twice changes nothing."""
+    """The object without personal data. Blanking twice changes nothing."""
     return {key: _kept(key, value) for key, value in obj.items()}
 
 
 def blanked(seen: Observation) -> Observation:
-    """The observation as if Stripe had shown the object blanked: its hash too, so that equal stays equal."""
+    """The observation as if Stripe had shown the blanked object, with its hash, so that equal objects stay equal."""
     snapshot, hashed = seen.snapshot, seen.object if seen.shown is None else seen.shown
     previous = seen.previous
     return replace(
@@ -109,7 +109,7 @@ def blanked(seen: Observation) -> Observation:
 
 
 def blank_body(body: Json) -> Json:
-    """An event's body with its object blanked, and what it was before; it can be applied again."""
+    """An event's body with its object and previous_attributes blanked. It can be applied again."""
     data = body.get("data")
     if not isinstance(data, dict):
         return blank(body)
@@ -122,7 +122,7 @@ def blank_body(body: Json) -> Json:
 
 
 def blank_text(body: str) -> str:
-    """The same, of a body as the inbox holds it."""
+    """The same for a body as stored in the inbox."""
     read = msgspec.json.decode(body)
     return msgspec.json.encode(blank_body(read) if isinstance(read, dict) else None).decode()
 

@@ -1,14 +1,14 @@
-"""Erasing a person: what is personal goes from users, mirror and inbox; amounts, states and the ledger stay.
+"""Erase a person: blank personal data in users, mirror and inbox; amounts, states and the ledger stay.
 
-First the list is committed, then everybody who writes without having seen it is waited for, then what is held is blanked, a
-batch a transaction. Whoever writes from then on blanks by themselves (`worker.privacy.guard`). A sweep that is cut short is gone
-on with by the beat: the list says what is still to be swept.
+The list of erased objects is committed first. Then the job waits for every writer that has not seen it, and blanks the stored
+data in batches, a transaction each. Later writers blank by themselves (`worker.privacy.guard`). An interrupted sweep is
+continued by a periodic job, because the list records which objects are swept.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -39,7 +39,7 @@ FINAL = tuple(sorted(TYPES["subscription"].final))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Whom an erasure concerns, and how many rows of which tables. `user` is empty for customers who are nobody."""
+    """The objects of an erasure, and the number of rows by table. `user` is empty for customers without a user."""
 
     user: str
     email: str | None
@@ -56,23 +56,19 @@ class Person:
 
 
 def look(conn: psycopg.Connection, *, user: str, email: str | None, customers: Collection[str] = ()) -> Person:
-    """Whom it concerns, and what would be blanked; nothing is written."""
+    """The objects of this person, and the rows that would be blanked. Nothing is written."""
     own, same, sessions = list(customers), list[str](), list[str]()
     if user:
         own, same = privacy_store.customers_of(conn, user, email)
         sessions = privacy_store.guest_sessions(conn, user, email)
     rows = privacy_store.user_rows(conn, user, email) if user else {}
-    found = Person(user=user, email=email, customers=tuple(own), same_email=tuple(same), sessions=tuple(sessions))
-    reached = _reach(conn, found.objects)
+    person = Person(user=user, email=email, customers=tuple(own), same_email=tuple(same), sessions=tuple(sessions))
+    reached = _reach(conn, person.objects)
     keys = {*references.mirrored(conn, reached), *references.children_of(conn, reached)} if reached else set()
     mirrored = Counter(f"mirror.{key.table}" for key in keys)
     events = sum(1 for _ in _events(conn, reached))
-    return Person(
-        user=user,
-        email=email,
-        customers=found.customers,
-        same_email=found.same_email,
-        sessions=found.sessions,
+    return replace(
+        person,
         live=privacy_store.live_subscriptions(conn, {*own, *same}, final=FINAL),
         rows={**rows, **dict(sorted(mirrored.items())), "sync.events": events},
     )
@@ -81,7 +77,7 @@ def look(conn: psycopg.Connection, *, user: str, email: str | None, customers: C
 def erase(
     conn: psycopg.Connection, person: Person, *, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Counter[str]:
-    """The person is erased; returns how many rows of which tables were changed."""
+    """Erase the person; returns the number of changed rows by table."""
     done: Counter[str] = Counter()
     with conn.transaction():
         if person.user:
@@ -90,16 +86,16 @@ def erase(
         if person.user:
             done.update(privacy_store.blank_user(conn, person.user, person.email))
 
-    def go_through() -> None:
+    def blank_stored_data() -> None:
         privacy_store.barrier(conn)
-        # Who was looked at may have become more since: what a writer had begun then is there now.
+        # A writer that had not seen the list may have added objects of this person.
         now = person.objects | _objects(conn, person.user, person.email)
         privacy_store.add(conn, _reach(conn, now))
-        # Who is subscribed still may be paying just now: what is listed from here on is the beat's to sweep.
-        sweep(conn, go_on=lambda: True, before=privacy_store.now(conn), done=done, progress=progress)
+        # A subscription may still bring new objects; those listed from now on are left to the periodic job.
+        sweep(conn, should_continue=lambda: True, before=privacy_store.now(conn), done=done, progress=progress)
 
-    # A deadlock with a worker costs a pause. What was done is done: to sweep again goes on.
-    outlive(go_through, seconds=OUTAGE_SECONDS, waiting=_waiting)
+    # After a deadlock with a worker the sweep is repeated; it skips finished work.
+    outlive(blank_stored_data, seconds=OUTAGE_SECONDS, waiting=_waiting)
     _log.info("person.erased", user_id=person.user, customers=len(person.customers))
     return done
 
@@ -107,33 +103,35 @@ def erase(
 def sweep(
     conn: psycopg.Connection,
     *,
-    go_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
     before: datetime | None = None,
     done: Counter[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Counter[str]:
-    """Blank what is held of those who were listed and not yet swept; counts in `done` how many rows of which tables.
+    """Blank the stored data of listed objects that are not swept yet; returns `done`, the changed rows by table.
 
-    Of those listed later than `before` nothing is said.
+    Objects listed later than `before` are left alone.
     """
     done = Counter() if done is None else done
-    while go_on() and (found := privacy_store.unswept(conn, limit=BATCH, before=before)):
+    while should_continue() and (batch := privacy_store.unswept(conn, limit=BATCH, before=before)):
         privacy_store.barrier(conn)
-        listed = [one[:3] for one in found if one[0] != privacy_store.USER]
-        asked = sorted(id_ for _, id_, _, by_person in found if by_person)
-        for user in {id_ for object_, id_, _, _ in found if object_ == privacy_store.USER}:
+        listed = [one[:3] for one in batch if one[0] != privacy_store.USER]
+        requested = sorted(id_ for _, id_, _, by_person in batch if by_person)
+        for user in {id_ for object_, id_, _, _ in batch if object_ == privacy_store.USER}:
             privacy_store.add(conn, _reach(conn, _objects(conn, user, None)))
         _blank_mirror(conn, listed, done)
         _blank_events(conn, listed, done)
-        if asked and not _blank_scattered(conn, asked, done, go_on=go_on, progress=progress):
+        if requested and not _blank_scattered(
+            conn, requested, done, should_continue=should_continue, progress=progress
+        ):
             return done
         with conn.transaction():
-            privacy_store.swept(conn, found)
+            privacy_store.swept(conn, batch)
     return done
 
 
 def sweep_parked(conn: psycopg.Connection) -> int:
-    """Events that nobody could apply are not blanked by whoever applies them: those of erased people are blanked here."""
+    """Blank the parked events of erased people, which no worker applies; returns how many changed."""
     if not privacy_store.any_listed(conn):
         return 0
     with conn.transaction():
@@ -141,7 +139,7 @@ def sweep_parked(conn: psycopg.Connection) -> int:
 
 
 def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[tuple[str, str]]:
-    """The customers, and the sessions of nobody's, that are the user's."""
+    """The user's customers, and Checkout sessions without a customer."""
     if not user:
         return set()
     own, same = privacy_store.customers_of(conn, user, email)
@@ -150,7 +148,7 @@ def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[tupl
 
 
 def _reach(conn: psycopg.Connection, objects: Iterable[tuple[str, str]]) -> set[Listed]:
-    """These objects, and all that belongs to them, as far as it goes."""
+    """These objects and everything that belongs to them, directly or through others."""
     reached: set[Listed] = set()
     fresh: set[Listed] = {(object_, id_, "") for object_, id_ in objects}
     while fresh:
@@ -159,15 +157,15 @@ def _reach(conn: psycopg.Connection, objects: Iterable[tuple[str, str]]) -> set[
     return reached
 
 
-def _next(conn: psycopg.Connection, found: Collection[Listed]) -> set[Listed]:
-    keys = references.mirrored(conn, found)
-    return {(key.object, key.id, key.account) for key in keys} | references.paid_by_guests(conn, found)
+def _next(conn: psycopg.Connection, objects: Collection[Listed]) -> set[Listed]:
+    keys = references.mirrored(conn, objects)
+    return {(key.object, key.id, key.account) for key in keys} | references.paid_by_guests(conn, objects)
 
 
-def _blank_mirror(conn: psycopg.Connection, found: Sequence[Listed], done: Counter[str]) -> None:
-    # Listed before they are locked: a writer lists first as well, and locks then.
-    privacy_store.add(conn, _next(conn, found))
-    keys = sorted({*references.mirrored(conn, found), *references.children_of(conn, found)})
+def _blank_mirror(conn: psycopg.Connection, objects: Sequence[Listed], done: Counter[str]) -> None:
+    # Objects are listed before they are locked, in the order that writers use too.
+    privacy_store.add(conn, _next(conn, objects))
+    keys = sorted({*references.mirrored(conn, objects), *references.children_of(conn, objects)})
     for start in range(0, len(keys), BATCH):
         batch = keys[start : start + BATCH]
         with conn.transaction():
@@ -176,18 +174,18 @@ def _blank_mirror(conn: psycopg.Connection, found: Sequence[Listed], done: Count
                 done[f"mirror.{table}"] += mirror.rewrite(conn, of_table, blank)
 
 
-def _events(conn: psycopg.Connection, found: Collection[Listed]) -> Iterable[tuple[str, str]]:
+def _events(conn: psycopg.Connection, objects: Collection[Listed]) -> Iterable[tuple[str, str]]:
     after = ""
-    while batch := references.events_of(conn, found, after=after, limit=BATCH):
+    while batch := references.events_of(conn, objects, after=after, limit=BATCH):
         yield from batch
         after = batch[-1][0]
 
 
-def _blank_events(conn: psycopg.Connection, found: Sequence[Listed], done: Counter[str]) -> None:
+def _blank_events(conn: psycopg.Connection, objects: Sequence[Listed], done: Counter[str]) -> None:
     after = ""
     while True:
         with conn.transaction():
-            batch = references.events_of(conn, found, after=after, limit=BATCH)
+            batch = references.events_of(conn, objects, after=after, limit=BATCH)
             done["sync.events"] += _replace(conn, batch)
         if len(batch) < BATCH:
             return
@@ -196,33 +194,33 @@ def _blank_events(conn: psycopg.Connection, found: Sequence[Listed], done: Count
 
 def _blank_scattered(
     conn: psycopg.Connection,
-    asked: Sequence[str],
+    requested: Sequence[str],
     done: Counter[str],
     *,
-    go_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> bool:
-    """What no index finds: each stretch of both tables is looked through; False where time was up, and the place is kept."""
-    place = cursors.read(conn, CURSOR)
-    start = place["block"] if place is not None and place["asked"] == list(asked) else 0
+    """Search the tables without an index, a range of blocks at a time; False if time was up, and the cursor is saved."""
+    cursor = cursors.read(conn, CURSOR)
+    start = cursor["block"] if cursor is not None and cursor["asked"] == list(requested) else 0
     others = references.block_count(conn, "mirror.objects") // references.BLOCKS + 1
     events = references.block_count(conn, "sync.events") // references.BLOCKS + 1
     for number in range(start, others + events):
-        if not go_on():
-            cursors.save(conn, CURSOR, {"asked": list(asked), "block": number})
+        if not should_continue():
+            cursors.save(conn, CURSOR, {"asked": list(requested), "block": number})
             return False
         progress(number, others + events)
         if number < others:
-            found = references.others_naming(conn, asked, block=number * references.BLOCKS)
+            candidates = references.others_naming(conn, requested, block=number * references.BLOCKS)
             with conn.transaction():
-                hits = concerned(conn, [(key.id, key.account, data) for key, data in found])
-            keys = [found[n][0] for n in sorted(hits)]
+                hits = concerned(conn, [(key.id, key.account, data) for key, data in candidates])
+            keys = [candidates[n][0] for n in sorted(hits)]
             privacy_store.add(conn, [(key.object, key.id, key.account) for key in keys])
             with conn.transaction():
                 done["mirror.objects"] += mirror.rewrite(conn, keys, blank)
         else:
             with conn.transaction():
-                bodies = references.events_naming(conn, asked, block=(number - others) * references.BLOCKS)
+                bodies = references.events_naming(conn, requested, block=(number - others) * references.BLOCKS)
                 done["sync.events"] += _replace(conn, [event for event in bodies if _concerns(conn, event[1])])
     progress(others + events, others + events)
     cursors.drop(conn, CURSOR)
@@ -230,7 +228,7 @@ def _blank_scattered(
 
 
 def _concerns(conn: psycopg.Connection, body: str) -> bool:
-    """Whether the event shows an object of somebody who was erased; in a body that can't be read, whether it names one."""
+    """Whether the event shows an object of an erased person; of an unreadable body, whether it contains an erased id."""
     try:
         event = read_event(msgspec.json.decode(body))
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Who was erased stays erased: what every writer asks before it decides and writes."""
+"""Keep erased data erased: every writer consults this list before it writes."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from worker.stripe_api.json_paths import Json
 
 
 def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, blanked where they are, or belong to, somebody who was erased; these are listed as well then.
+    """The observations, with those of erased people blanked; their objects are added to the list.
 
-    Runs at the beginning of the caller's transaction, and holds the list until that ends: who is erased meanwhile waits
-    for us, and finds what we wrote.
+    Call it at the start of a transaction. It holds the list until the transaction ends, so a concurrent erasure waits, and
+    then finds the rows written here.
     """
     if not observations or not privacy_store.hold(conn):
         return list(observations)
@@ -26,12 +26,12 @@ def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> lis
 
 
 def concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """The places of those objects (id, account, object) that belong to somebody who was erased."""
+    """The indexes of the objects (id, account, object) that belong to an erased person."""
     return _concerned(conn, objects) if objects and privacy_store.hold(conn) else set()
 
 
 def _concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """An object that is found makes those that refer to it found, in whichever order they come."""
+    """An object that belongs makes objects that refer to it belong too, whatever their order."""
     named = [{(id_, account) for id_ in owners(own, obj)} for own, account, obj in objects]
     users = {n: user for n, (_, account, obj) in enumerate(objects) if account == "" and (user := user_named(obj))}
     known, gone = privacy_store.among(conn, set().union(*named), set(users.values()))

@@ -1,4 +1,4 @@
-"""Which rows of the mirror, and which events of the inbox, are an erased object's or refer to one."""
+"""Find the mirrored rows and inbox events that belong to, or mention, an erased object."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,17 +11,17 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES
 
 Connection = psycopg.Connection
-# Type, id, account: as `sync.erased` lists it.
+# Type, id and account, as in `sync.erased`.
 Listed = tuple[str, str, str]
 
-BLOCKS = 1000  # of 8 KiB: what a walk over a whole table takes at once
+BLOCKS = 1000  # of 8 KiB: how much of a table is searched at a time
 _OWNERS = ("customer", "charge", "payment_intent", "invoice", "subscription")
 _CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in type_.children}
 
 
-def mirrored(conn: Connection, found: Collection[Listed]) -> list[Key]:
-    """The rows of tables of their own that are these objects, or belong to them. Where a row names its customer, that decides."""
-    known = {(id_, account) for _, id_, account in found}
+def mirrored(conn: Connection, objects: Collection[Listed]) -> list[Key]:
+    """The mirrored rows that are these objects or belong to them. If a row names its customer, that decides alone."""
+    known = {(id_, account) for _, id_, account in objects}
     ids = sorted({id_ for id_, _ in known})
     keys: list[Key] = []
     for table, columns in _owner_columns().items():
@@ -42,16 +42,16 @@ def mirrored(conn: Connection, found: Collection[Listed]) -> list[Key]:
         join unnest(%b::text[], %b::text[], %b::text[]) as f (object, id, account)
             on o.object = f.object and o.id = f.id and o.account = f.account
         """,
-        ([one[0] for one in found], [one[1] for one in found], [one[2] for one in found]),
+        ([one[0] for one in objects], [one[1] for one in objects], [one[2] for one in objects]),
     )
     return keys + [Key("objects", *row) for row in rows_]
 
 
-def children_of(conn: Connection, found: Collection[Listed]) -> list[Key]:
+def children_of(conn: Connection, objects: Collection[Listed]) -> list[Key]:
     """The rows of these objects' embedded lists."""
     keys: list[Key] = []
     for type_ in TYPES.values():
-        known = {(id_, account) for object_, id_, account in found if object_ == type_.name}
+        known = {(id_, account) for object_, id_, account in objects if object_ == type_.name}
         for children in type_.children if known else ():
             table = children.type.table.name
             rows = conn.execute(
@@ -64,8 +64,8 @@ def children_of(conn: Connection, found: Collection[Listed]) -> list[Key]:
     return keys
 
 
-def paid_by_guests(conn: Connection, found: Collection[Listed]) -> set[Listed]:
-    """What these objects were paid with where no customer is named: a session's payment, its charge, its card."""
+def paid_by_guests(conn: Connection, objects: Collection[Listed]) -> set[Listed]:
+    """The payment, charge and card of these objects, where no customer is named."""
     more: set[Listed] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),
@@ -74,7 +74,7 @@ def paid_by_guests(conn: Connection, found: Collection[Listed]) -> set[Listed]:
         ("payment_intent", "payment_method", "payment_method"),
         ("charge", "payment_method", "payment_method"),
     ):
-        ids = [id_ for object_, id_, _ in found if object_ == of]
+        ids = [id_ for object_, id_, _ in objects if object_ == of]
         rows = conn.execute(
             f"""
             select {column}, account from mirror.{TYPES[of].table.name}
@@ -87,21 +87,21 @@ def paid_by_guests(conn: Connection, found: Collection[Listed]) -> set[Listed]:
 
 
 def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[Key, dict[str, object]]]:
-    """The objects without a table of their own, in a stretch of the table, whose text holds one of the names."""
+    """The objects without a table of their own, in a range of blocks, whose text contains one of the names."""
     rows = conn.execute(
         """
         select object, id, account, data
         from mirror.objects
         where ctid >= %s::tid and ctid < %s::tid and data::text like any (%b::text[])
         """,
-        (*_stretch(block), _patterns(names)),
+        (*_range(block), _patterns(names)),
     )
     return [(Key("objects", object_, id_, account), data) for object_, id_, account, data in rows]
 
 
-def events_of(conn: Connection, found: Collection[Listed], *, after: str, limit: int) -> list[tuple[str, str]]:
-    """The next events, with their bodies, that are about these objects, in the order of their ids; locked."""
-    rows = sorted({(id_, account) for object_, id_, account in found if object_ != "user"})
+def events_of(conn: Connection, objects: Collection[Listed], *, after: str, limit: int) -> list[tuple[str, str]]:
+    """The next events about these objects, with their bodies, in the order of their ids. They are locked."""
+    rows = sorted({(id_, account) for object_, id_, account in objects if object_ != "user"})
     return conn.execute(
         """
         select e.id, e.body
@@ -117,7 +117,7 @@ def events_of(conn: Connection, found: Collection[Listed], *, after: str, limit:
 
 
 def events_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[str, str]]:
-    """The events, with their bodies, in a stretch of the inbox, whose text holds one of the names; locked."""
+    """The events in a range of blocks whose text contains one of the names, with their bodies. They are locked."""
     return conn.execute(
         """
         select id, body
@@ -126,24 +126,24 @@ def events_naming(conn: Connection, names: Sequence[str], *, block: int) -> list
         order by id
         for update
         """,
-        (*_stretch(block), _patterns(names)),
+        (*_range(block), _patterns(names)),
     ).fetchall()
 
 
 def parked(conn: Connection) -> list[tuple[str, str]]:
-    """The events that wait for a person, with their bodies; locked."""
+    """The parked events, with their bodies. They are locked."""
     return conn.execute("select id, body from sync.events where status = 'parked' order by id for update").fetchall()
 
 
 def block_count(conn: Connection, table: str) -> int:
-    """How many blocks of 8 KiB a table fills."""
+    """The size of a table in blocks of 8 KiB."""
     row = conn.execute(
         "select pg_relation_size(%s::regclass) / current_setting('block_size')::int", (table,)
     ).fetchone()
     return int(row[0]) if row else 0
 
 
-def _stretch(block: int) -> tuple[str, str]:
+def _range(block: int) -> tuple[str, str]:
     return f"({block},0)", f"({block + BLOCKS},0)"
 
 
@@ -153,11 +153,11 @@ def _patterns(names: Sequence[str]) -> list[str]:
 
 
 def _owner_columns() -> dict[str, list[str]]:
-    """The tables of whole objects, and which of their indexed columns say whose a row is."""
-    found: dict[str, list[str]] = {}
+    """The tables of whole objects, with their indexed columns that name an owner."""
+    owner_columns: dict[str, list[str]] = {}
     for name, table in declared.tables.items():
         indexed = {next(iter(index.columns)).name for index in table.indexes}
         columns = [column for column in _OWNERS if column in indexed]
         if name not in _CHILD_TABLES and name != "objects" and (columns or name == "customers"):
-            found[name] = columns
-    return found
+            owner_columns[name] = columns
+    return owner_columns

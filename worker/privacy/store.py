@@ -1,4 +1,4 @@
-"""The list of what was erased, `sync.erased`, and the rows that hold personal data outside of the mirror."""
+"""The list of erased objects, `sync.erased`, and the rows with personal data outside the mirror."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -12,13 +12,13 @@ from worker.membership.store import recompute_queue
 Connection = psycopg.Connection
 
 USER = "user"
-# Writers share it, from before they look at the list until they end; see `barrier`.
+# Writers hold it shared from before they read the list until they end; see `barrier`.
 _LOCK = 0x65726173
 
 
 def hold(conn: Connection) -> bool:
-    """Whether anybody was ever erased; what is added to the list later waits, in `barrier`, for our transaction's end."""
-    # Two statements: the second sees what was committed while the first one waited.
+    """Whether anything was ever erased. Until our transaction ends, `barrier` waits for us."""
+    # Two statements, so that the second sees rows committed while the first waited.
     conn.execute("select pg_advisory_xact_lock_shared(%s)", (_LOCK,))
     return any_listed(conn)
 
@@ -28,7 +28,7 @@ def any_listed(conn: Connection) -> bool:
 
 
 def barrier(conn: Connection) -> None:
-    """Every writer that had not seen the list as it is committed now has ended, and what it wrote is visible."""
+    """Wait until every writer that has not seen the committed list has ended; its rows are visible afterwards."""
     with conn.transaction():
         conn.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
 
@@ -36,20 +36,20 @@ def barrier(conn: Connection) -> None:
 def among(
     conn: Connection, objects: Collection[tuple[str, str]], users: Collection[str]
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """Those of the objects (id, account) and of the users that were erased."""
+    """The erased ones among the objects (id, account) and the users."""
     ids = sorted({id_ for id_, _ in objects} | set(users))
     rows = conn.execute("select object = 'user', id, account from sync.erased where id = any(%b::text[])", (ids,))
-    found, gone = set(), set()
+    objects_erased, users_erased = set(), set()
     for is_user, id_, account in rows:
         if is_user:
-            gone.add(id_)
+            users_erased.add(id_)
         else:
-            found.add((id_, account))
-    return found & set(objects), gone & set(users)
+            objects_erased.add((id_, account))
+    return objects_erased & set(objects), users_erased & set(users)
 
 
 def linked_otherwise(conn: Connection, customers: Collection[tuple[str, str]]) -> set[str]:
-    """Those of the customers (customer, the user they name) that are linked to another user than they name."""
+    """The customers, given with the user they name, that are linked to a different user."""
     if not customers:
         return set()
     rows = sorted(customers)
@@ -66,9 +66,9 @@ def linked_otherwise(conn: Connection, customers: Collection[tuple[str, str]]) -
         )
 
 
-def add(conn: Connection, found: Iterable[tuple[str, str, str]]) -> None:
-    """List these objects (type, id, account), that belong to somebody who is; to be swept."""
-    rows = sorted(set(found))
+def add(conn: Connection, objects: Iterable[tuple[str, str, str]]) -> None:
+    """List these objects (type, id, account), which belong to a listed person; they are still to be swept."""
+    rows = sorted(set(objects))
     if rows:
         conn.execute(
             """
@@ -81,7 +81,7 @@ def add(conn: Connection, found: Iterable[tuple[str, str, str]]) -> None:
 
 
 def add_person(conn: Connection, user: str, objects: Collection[tuple[str, str]]) -> None:
-    """List the user (empty: nobody's) and these objects (type, id) for what a person asked; to be swept, again if need be."""
+    """List the user, if not empty, and these objects (type, id) on a person's request; all are to be swept, again if need be."""
     rows = sorted({*objects, (USER, user)} - {(USER, "")})
     conn.execute(
         """
@@ -94,14 +94,14 @@ def add_person(conn: Connection, user: str, objects: Collection[tuple[str, str]]
 
 
 def now(conn: Connection) -> datetime:
-    """The database's clock, which the list is dated by."""
+    """The database's clock, which dates the list."""
     row = conn.execute("select clock_timestamp()").fetchone()
     assert row is not None
     return cast(datetime, row[0])
 
 
 def unswept(conn: Connection, *, limit: int, before: datetime | None = None) -> list[tuple[str, str, str, bool]]:
-    """Some of what is still to be swept, the longest listed first: type, id, account, whether a person asked for it."""
+    """Objects still to be swept, the oldest first: type, id, account, and whether a person requested it."""
     return conn.execute(
         """
         select object, id, account, user_id is not null
@@ -114,9 +114,9 @@ def unswept(conn: Connection, *, limit: int, before: datetime | None = None) -> 
     ).fetchall()
 
 
-def swept(conn: Connection, found: Collection[tuple[str, str, str, bool]]) -> None:
-    """Nothing personal is left of these; whose customers they are is computed once more."""
-    rows = sorted(found)
+def swept(conn: Connection, objects: Collection[tuple[str, str, str, bool]]) -> None:
+    """Mark these as swept, and request a recompute of the users behind the customers among them."""
+    rows = sorted(objects)
     conn.execute(
         """
         update sync.erased as e set swept_at = now()
@@ -129,7 +129,7 @@ def swept(conn: Connection, found: Collection[tuple[str, str, str, bool]]) -> No
 
 
 def listed(conn: Connection) -> list[dict[str, Any]]:
-    """What people asked to have erased, the newest first."""
+    """The erasures that people requested, the newest first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -140,7 +140,7 @@ def listed(conn: Connection) -> list[dict[str, Any]]:
 
 
 def customers_of(conn: Connection, user: str, email: str | None) -> tuple[list[str], list[str]]:
-    """The customers that are the user's, and those that are nobody's and have the user's e-mail."""
+    """The user's customers, and the customers without a user that have the user's e-mail."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         own = cursor.execute(
             """
@@ -216,26 +216,26 @@ _BLANKED = {
 
 
 def user_rows(conn: Connection, user: str, email: str | None) -> dict[str, int]:
-    """How many rows of each of the application's tables `blank_user` concerns."""
-    found = {}
+    """The number of rows that `blank_user` would change, by table."""
+    counts = {}
     for table, (column, _) in _BLANKED.items():
-        found[table] = conn.execute(f"select from {table} where {column} = %s", (user,)).rowcount
+        counts[table] = conn.execute(f"select from {table} where {column} = %s", (user,)).rowcount
     for table, which in _OF_USER.items():
-        found[table] = conn.execute(
+        counts[table] = conn.execute(
             f"select from {table} where {which}",
             {"user": user, "email": email},
         ).rowcount
-    return found
+    return counts
 
 
 def blank_user(conn: Connection, user: str, email: str | None) -> dict[str, int]:
-    """The user's row stays, with role, status and tokens, and so do payments; who it is is gone. Rows by table."""
+    """Blank the user's personal data; role, status, tokens and payments stay. Returns the changed rows by table."""
     changed = {}
     for table, (column, changes) in _BLANKED.items():
         changed[table] = conn.execute(f"update {table} set {changes} where {column} = %s", (user,)).rowcount  # noqa: S608
     for table, which in _OF_USER.items():
         changed[table] = conn.execute(
-            f"delete from {table} where {which}",  # noqa: S608 - our own words
+            f"delete from {table} where {which}",  # noqa: S608 - names from above
             {"user": user, "email": email},
         ).rowcount
     return changed
