@@ -49,7 +49,7 @@ class _Batch:
             rows[type_.table.name].append(_row(type_, obj, event))
             for family in families(type_, obj, deleted=False):
                 child = family.children.type
-                rows[child.table.name].extend(_row(child, member, event) for member in family.members)
+                rows[child.table.name].extend(_row(child, member, event) for member in family.members.values())
         self.ids = [delivery.id for delivery in made]
         self.inbox = _turned(inbox)
         self.tables = {table: _turned(each) for table, each in rows.items()}

@@ -168,6 +168,11 @@ tables: dict[str, Table] = {
             indexes=("charge", "payment_intent"),
         ),
         _table(
+            "credit_notes",
+            _text("customer", "invoice", "status", "type"), _int("amount", "total", "returned"), _text("currency"),
+            indexes=("customer", "invoice"),
+        ),
+        _table(
             "disputes",
             _text("charge", "payment_intent", "status", "reason"), _int("amount"), _text("currency"),
             _time("evidence_details_due_by"), _bool("is_charge_refundable"),

@@ -93,7 +93,7 @@ def test_each_ledger_row_names_its_invoice_and_event(run: Run, conn: psycopg.Con
         conn.execute("select amount, balance_after from sync.token_grants").fetchone() or ()
     )
     assert explanation["sources"]["in_1"]["event"]["id"] == "evt_paid"
-    assert "in_1: told by invoice.paid evt_paid of" in output
+    assert "in_1: from invoice.paid evt_paid of" in output
 
 
 def test_an_event_removed_from_the_inbox_is_still_named(run: Run, conn: psycopg.Connection) -> None:
@@ -101,14 +101,14 @@ def test_an_event_removed_from_the_inbox_is_still_named(run: Run, conn: psycopg.
 
     output = run("why", "jenny").stdout
 
-    assert "told by evt_sub_2, which the inbox does not hold any more" in output
+    assert "from evt_sub_2, which the inbox no longer holds" in output
 
 
 def test_an_object_read_from_stripe_names_the_read_and_its_newest_event(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("update mirror.subscriptions set observed_in = 'get:1782864100' where id = 'sub_2'")
 
     assert "read from Stripe at" in run("why", "jenny").stdout
-    assert "last told of by customer.subscription.created evt_sub_2" in run("why", "jenny").stdout
+    assert "last event customer.subscription.created evt_sub_2" in run("why", "jenny").stdout
 
 
 def test_a_row_edited_by_hand_is_reported_with_the_command_that_fixes_it(run: Run, conn: psycopg.Connection) -> None:
@@ -171,7 +171,7 @@ def test_a_banned_user_is_explained_by_payments_too(run: Run, conn: psycopg.Conn
     explanation = why(run, "jenny")
 
     assert explanation["role"]["rule"] == "untouched"
-    assert "what is paid would give PREMIUM" in explanation["role"]["because"]
+    assert "payments alone would give PREMIUM" in explanation["role"]["because"]
     assert explanation["differs"] == {}
 
 

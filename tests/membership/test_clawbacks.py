@@ -19,6 +19,7 @@ from tests.factories import (
     invoice_payment,
     line_item,
     payment_intent,
+    price,
     product,
     refund,
     subscription,
@@ -125,11 +126,19 @@ def test_what_is_uncertain_takes_nothing_until_it_is_settled(conn: psycopg.Conne
 
 def test_a_refund_waits_for_the_lines_that_stripe_cut_off(conn: psycopg.Connection, apply: Apply) -> None:
     start = int(time.time()) - 3600
-    lines = [line_item(f"il_{n}", period_start=start, period_end=start + 30 * DAY) for n in range(3)]
+    lines = [
+        line_item(f"il_{n}", subscription_item=f"si_{n}", period_start=start, period_end=start + 30 * DAY)
+        for n in range(3)
+    ]
     paid = {"finalized_at": start, "paid_at": start, "voided_at": None, "marked_uncollectible_at": None}
     cut = invoice(lines=lines[:2], has_more=True, status_transitions=paid)
     others = [made for made in bought() if made["type"] != "invoice.paid"]
-    apply(*others, event("invoice.paid", cut, created=start), event("refund.created", refund(), created=start))
+    apply(
+        event("price.created", price()),
+        *others,
+        event("invoice.paid", cut, created=start),
+        event("refund.created", refund(), created=start),
+    )
     before = [row[:2] for row in ledger(conn)]
 
     whole = invoice(lines=lines, status_transitions=paid)

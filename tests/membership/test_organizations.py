@@ -17,6 +17,7 @@ from tests.factories import (
     event,
     invoice,
     line_item,
+    price,
     product,
     stub,
     subscription,
@@ -128,7 +129,8 @@ def test_a_customer_who_is_nobody_entitles_the_organization_and_gets_no_tokens(
 
 @pytest.mark.usefixtures("paying")
 def test_tokens_are_the_buyers_alone(conn: psycopg.Connection, apply: Apply) -> None:
-    apply(event("invoice.paid", invoice(customer=BOSS, lines=[line_item("il_1", subscription="sub_team")])))
+    paid = invoice(customer=BOSS, lines=[line_item("il_1", subscription="sub_team")])
+    apply(event("price.created", price()), event("invoice.paid", paid))
     settle(conn)
 
     assert rows(conn, "select distinct user_id from sync.token_grants") == [("boss",)]

@@ -198,18 +198,20 @@ def test_a_trial_grants_its_own_allowance(conn: psycopg.Connection, apply: Apply
     assert ledger(conn) == [("invoice:in_1:line:il_1", "trial", 50, 50)]
 
 
-def test_an_upgrade_is_pro_rata_of_the_prices_own_interval_under_add(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_upgrade_counts_for_its_part_of_the_prices_own_interval(conn: psycopg.Connection, apply: Apply) -> None:
     now = int(time.time()) - 60
-    line = line_item("il_1", proration=True, amount=900, period_start=now, period_end=now + 10 * DAY)
     paid = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
-    changed = invoice(lines=[line], billing_reason="subscription_update", status_transitions=paid)
-    policy = Policy(tokens_reset=False)
+    month = line_item("il_0", period_start=now - 20 * DAY, period_end=now + 10 * DAY)
+    first = invoice("in_0", lines=[month], status_transitions={**paid, "paid_at": now - 20 * DAY})
+    change = line_item("il_1", invoice="in_1", proration=True, amount=900, period_start=now, period_end=now + 10 * DAY)
+    changed = invoice("in_1", lines=[change], billing_reason="subscription_update", status_transitions=paid)
 
-    apply(event("invoice.paid", changed), policy=policy)
+    apply(event("invoice.paid", first), event("invoice.paid", changed))
     before = ledger(conn)
-    apply(event("price.created", price()), policy=policy)
+    apply(event("price.created", price()), event("customer.subscription.created", subscription()))
 
     assert before == []
-    ((key, kind, amount, _),) = ledger(conn)
+    (_, _, whole, _), (key, kind, amount, _) = ledger(conn)
+    assert whole == 1000
     assert (key, kind) == ("invoice:in_1:line:il_1", "update")
     assert amount in range(322, 358)  # 10 days of a month of 28 to 31

@@ -126,7 +126,7 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
     assert (idle, computed, again) == (0, 1, 0)
     assert rows(conn, "select tokens from users") == [(1000,)]
     assert rows(conn, "select source_key, balance_before, stripe_invoice_id from sync.token_grants where id > 1") == [
-        (f"subscription:sub_1:{start - 2 * DAY}:1", 1, "in_1")
+        (f"part:si_1:{start - 2 * DAY}:1", 1, "in_1")
     ]
 
 

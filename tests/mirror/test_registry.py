@@ -75,6 +75,7 @@ ELSEWHERE = [
     ("invoice_payment", "payment.payment_intent", "payment_payment_intent"),
     ("invoice_payment", "payment.charge", "payment_charge"),
     ("invoice_payment", "status_transitions.paid_at", "status_transitions_paid_at"),
+    ("credit_note", "post_payment_amount", "returned"),
     ("dispute", "evidence_details.due_by", "evidence_details_due_by"),
     ("checkout.session", "customer_details.email", "customer_details_email"),
     ("checkout.session", "metadata.user_id", "metadata_user_id"),

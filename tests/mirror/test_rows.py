@@ -100,7 +100,7 @@ def test_a_list_that_came_whole_is_complete() -> None:
     found = family(subscription(items=items))
 
     assert found.complete
-    assert [member["id"] for member in found.members] == ["si_1", "si_2"]
+    assert list(found.members) == ["si_1", "si_2"]
 
 
 def test_a_list_that_was_cut_is_not_complete() -> None:
@@ -113,13 +113,13 @@ def test_a_list_that_was_cut_is_not_complete() -> None:
 def test_a_list_that_did_not_come_says_nothing_of_what_is_absent() -> None:
     found = family({"object": "invoice", "id": "in_1"})
 
-    assert (found.members, found.complete) == ([], False)
+    assert (found.members, found.complete) == ({}, False)
 
 
 def test_the_children_of_a_deleted_parent_are_all_gone() -> None:
     found = family(invoice(), deleted=True)
 
-    assert (found.members, found.complete) == ([], True)
+    assert (found.members, found.complete) == ({}, True)
 
 
 def test_the_lines_of_a_preview_are_nobodys_yet() -> None:
@@ -135,7 +135,7 @@ def test_a_child_that_does_not_name_its_parent_is_given_it(said: str | None) -> 
 
     found = family(invoice("in_7", lines=[line]))
 
-    assert found.members[0]["invoice"] == "in_7"
+    assert [line["invoice"] for line in found.members.values()] == ["in_7"]
 
 
 def test_an_object_without_lists_has_no_family() -> None:
@@ -197,6 +197,12 @@ def test_the_earliest_period_is_chosen_among_what_are_times() -> None:
     assert found[[column.name for column in type_.columns].index("current_period_end")] == 9
 
 
+def test_a_line_with_its_subscriptions_id_has_a_key_of_its_own_on_each_invoice() -> None:
+    lines = [{**line_item(), "id": "sub_1"}, {**line_item(), "id": "sub_1", "unique_id": "il_9"}]
+
+    assert list(family(invoice("in_7", lines=lines)).members) == ["in_7:sub_1", "il_9"]
+
+
 @LAW
 @given(st.sampled_from(sorted(_TYPES)), _objects)
 def test_no_object_is_too_strange_for_values_and_families(name: str, obj: Json) -> None:
@@ -206,8 +212,8 @@ def test_no_object_is_too_strange_for_values_and_families(name: str, obj: Json) 
 
     assert len(found) == len(type_.columns)
     for each in families(type_, obj, deleted=False):
-        assert all(isinstance(member["id"], str) for member in each.members)
-        assert all(len(values(each.children.type, member)) for member in each.members)
+        assert all(isinstance(id_, str) for id_ in each.members)
+        assert all(len(values(each.children.type, member)) for member in each.members.values())
 
 
 @LAW

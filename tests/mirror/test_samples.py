@@ -68,8 +68,8 @@ def test_every_child_in_the_samples_has_an_id_and_its_parent() -> None:
         if event.object is None or event.object_id is None or event.object_type not in TYPES:
             continue
         for family in families(TYPES[event.object_type], event.object, deleted=event.deletes):
-            for member in family.members:
-                assert member["id"]
+            for id_, member in family.members.items():
+                assert id_
                 assert member[family.children.parent] == event.object_id
 
 

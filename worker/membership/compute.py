@@ -7,7 +7,7 @@ import psycopg
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.config.settings import Settings, TokenPolicy
-from worker.membership.rules import access, link, outcome, tokens
+from worker.membership.rules import access, balance, link, outcome
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import User, misses_something
 from worker.membership.store import links, load_facts, organization_queue, rechecks, save
@@ -123,7 +123,7 @@ def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch:
         with conn.transaction():
             now = datetime.now(UTC)
             users = load_facts.lock_expired(conn, now, limit=batch)
-            ended = {id_: made for id_, user in users.items() if (made := tokens.expire(user, now)) is not None}
+            ended = {id_: made for id_, user in users.items() if (made := balance.expire(user, now)) is not None}
             save.save_grants(conn, {id_: [made] for id_, made in ended.items()})
         swept += len(ended)
         if len(users) < batch:

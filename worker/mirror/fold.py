@@ -1,7 +1,7 @@
 """All that a batch says of one object, folded into one outcome."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from worker.mirror.registry import ObjectType, is_preview, object_type
@@ -18,7 +18,7 @@ from worker.mirror.version import (
     takes_content,
 )
 from worker.stripe_api.event import DELETED, UPDATED, Event
-from worker.stripe_api.json_paths import Json
+from worker.stripe_api.json_paths import Json, embedded
 
 
 class Key(NamedTuple):
@@ -85,7 +85,7 @@ def observe(event: Event) -> Observation | None:
         content_hash=DELETED_HASH if deleted else content_hash(obj),
         shape="" if bare else event.shape,
         final=not deleted and _is_final(type_, obj),
-        incomplete=not deleted and is_incomplete(type_, obj),
+        incomplete=not deleted and (is_incomplete(type_, obj) or type_.lacks(obj)),
         before=lambda: _before(event),
     )
     key = Key(type_.table.name, type_.name, event.object_id, event.account)
@@ -134,7 +134,7 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Js
 
 
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
-    """Whether only a read can tell the object's whole state: a list was cut short, or a test clock makes its time."""
+    """Whether a page of a list cannot tell the object's whole state: a list was cut short, or a test clock makes its time."""
     return bool(obj.get("test_clock")) or _is_cut(type_, obj)
 
 
@@ -176,3 +176,28 @@ def _is_final(type_: ObjectType, obj: Json) -> bool:
 
 def _before(event: Event) -> str | None:
     return content_hash(put_back(event.object, event.previous)) if event.previous else None
+
+
+def with_refunds(observations: Sequence[Observation]) -> list[Observation]:
+    """The observations, and the refunds that charges among them show: in old versions no other event tells of those."""
+    shown = [
+        Observation(
+            Key(type_.table.name, type_.name, refund["id"], seen.key.account),
+            replace(
+                seen.snapshot,
+                source=f"{seen.snapshot.source}#{refund['id']}",
+                rank=UPDATED,
+                content_hash=content_hash(refund),
+                final=_is_final(type_, refund),
+                incomplete=False,
+                before=lambda: None,
+            ),
+            refund,
+            erased=seen.erased,
+        )
+        for type_ in [object_type("refund")]
+        for seen in observations
+        if seen.key.object == "charge" and not seen.snapshot.deleted
+        for refund in embedded(seen.object, "refunds")[0]
+    ]
+    return [*observations, *shown]

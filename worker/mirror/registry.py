@@ -43,7 +43,7 @@ class Children:
     """A list embedded in its parent: one family, one version. `parent` is the children's column that holds its id.
 
     Stripe embeds its beginning, or, where `path` says where it is read ({id}: the parent's), nothing at all. `wanted`:
-    whether this parent's is worth reading then.
+    whether this parent's is worth reading then. `id` is the child's key, of the parent and the child.
     """
 
     field: str
@@ -51,6 +51,7 @@ class Children:
     parent: str
     path: str | None = None
     wanted: Callable[[Json], bool] = lambda _: True
+    id: Callable[[Json, Json], str] = lambda _, child: str(child["id"])
 
     def is_cut(self, obj: Json) -> bool:
         """Whether Stripe holds more children than the object shows."""
@@ -63,6 +64,7 @@ class ObjectType:
 
     `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
     `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
+    `lacks` tells whether an event's object cannot say something that a read would.
     """
 
     name: str
@@ -73,6 +75,7 @@ class ObjectType:
     customer: Read
     children: tuple[Children, ...]
     columns: tuple[Column, ...]
+    lacks: Callable[[Json], bool] = lambda _: False
 
     @property
     def fetchable(self) -> bool:
@@ -89,6 +92,7 @@ def _type(
     reborn: bool = False,
     customer: str = "customer",
     children: tuple[Children, ...] = (),
+    lacks: Callable[[Json], bool] = lambda _: False,
 ) -> ObjectType:
     said = dict(columns or {})
     declared = mirror.tables[table]
@@ -112,6 +116,7 @@ def _type(
         customer=at(customer),
         children=children,
         columns=typed,
+        lacks=lacks,
     )
 
 
@@ -135,9 +140,59 @@ def _invoice_payment_intent(obj: Json) -> object:
     )
 
 
+def _line_id(invoice: Json, line: Json) -> str:
+    """A line's key: its `unique_id` (2017 to 2019), or its id if that is a line's own.
+
+    In those years the line of a subscription had the subscription's id, on every invoice the same.
+    """
+    unique, id_ = line.get("unique_id"), str(line["id"])
+    if isinstance(unique, str) and unique:
+        return unique
+    return f"{invoice.get('id')}:{id_}" if id_.startswith("sub_") else id_
+
+
+def _hides_refunds(charge: Json) -> bool:
+    """Whether more of the charge was refunded than the refunds that it shows (none at all since 2022-11-15)."""
+    refunded = charge.get("amount_refunded")
+    shown = sum(refund["amount"] for refund in embedded(charge, "refunds")[0] if isinstance(refund.get("amount"), int))
+    return isinstance(refunded, int) and refunded > shown
+
+
+def _names_no_product(subscription: Json) -> bool:
+    """Whether an item's price or plan names no product, as plans did before 2018."""
+    product = at("price.product", "plan.product")
+    return any(product(item) is None for item in embedded(subscription, "items")[0])
+
+
+def _returned_by_credit_note(note: Json) -> int | None:
+    """The money that a credit note itself gave back after payment, in minor units; its refunds are objects of their own.
+
+    docs.stripe.com/api/credit_notes/object: `post_payment_amount` is what was credited to the customer's balance, refunded,
+    or paid out of band. Older versions know a note's `type` alone.
+    """
+    amount, known = note.get("post_payment_amount"), note.get("amount")
+    if not isinstance(amount, int):
+        if note.get("type") != "post_payment" or not isinstance(known, int):
+            return None
+        amount = known
+    refunds = note.get("refunds")
+    parts = (
+        [part.get("amount_refunded") for part in refunds if isinstance(part, dict)] if isinstance(refunds, list) else []
+    )
+    refunded = sum(part for part in parts if isinstance(part, int))
+    if not parts and note.get("refund") is not None:
+        refunded = amount
+    return max(amount - refunded, 0)
+
+
 def _sold_without_an_invoice(session: Json) -> bool:
     """Only then does nothing else say what a Checkout session has sold."""
-    return session.get("mode") == "payment" and session.get("payment_status") == "paid" and not session.get("invoice")
+    return (
+        session.get("mode") == "payment"
+        and session.get("payment_status") in ("paid", "no_payment_required")
+        and session.get("status") == "complete"
+        and not session.get("invoice")
+    )
 
 
 _subscription_item = _type(
@@ -224,6 +279,7 @@ TYPES: dict[str, ObjectType] = {
                 "metadata_organization_id": at("metadata.organization_id", "metadata.organizationId"),
             },
             children=(Children(field="items", type=_subscription_item, parent="subscription"),),
+            lacks=_names_no_product,
         ),
         _type(
             "invoice",
@@ -238,7 +294,7 @@ TYPES: dict[str, ObjectType] = {
                 "status_transitions_marked_uncollectible_at": "status_transitions.marked_uncollectible_at",
                 "payment_intent": _invoice_payment_intent,
             },
-            children=(Children(field="lines", type=_invoice_line_item, parent="invoice"),),
+            children=(Children(field="lines", type=_invoice_line_item, parent="invoice", id=_line_id),),
         ),
         _type(
             "invoice_payment",
@@ -253,7 +309,20 @@ TYPES: dict[str, ObjectType] = {
             },
         ),
         _type("payment_intent", "payment_intents", url="/v1/payment_intents/{id}", final=("succeeded", "canceled")),
-        _type("charge", "charges", url="/v1/charges/{id}", final=("failed",)),
+        _type(
+            "charge",
+            "charges",
+            url="/v1/charges/{id}?expand[]=refunds",
+            final=("failed",),
+            lacks=_hides_refunds,
+        ),
+        _type(
+            "credit_note",
+            "credit_notes",
+            url="/v1/credit_notes/{id}",
+            final=("void",),
+            columns={"returned": _returned_by_credit_note},
+        ),
         _type("refund", "refunds", url="/v1/refunds/{id}", final=("failed", "canceled")),
         _type(
             "dispute",

@@ -10,10 +10,10 @@ from worker.stripe_api.json_paths import Json, embedded, fit
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The children of one parent: those that came, and whether they are all there are."""
+    """The children of one parent by their keys, and whether they are all there are."""
 
     children: Children
-    members: list[Json]
+    members: dict[str, Json]
     complete: bool
 
 
@@ -28,10 +28,13 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
         return
     for children in type_.children:
         if deleted:
-            yield Family(children, [], complete=True)
+            yield Family(children, {}, complete=True)
             continue
         members, more = embedded(obj, children.field)
         parent = obj.get("id")
         # A child names its parent by itself in most shapes, not in all.
-        named = [{**member, children.parent: member.get(children.parent) or parent} for member in members]
+        named = {
+            children.id(obj, member): {**member, children.parent: member.get(children.parent) or parent}
+            for member in members
+        }
         yield Family(children, named, complete=not more)

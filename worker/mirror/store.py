@@ -40,6 +40,14 @@ _BOOKKEEPING = (
 )
 _CHILDREN = {children.type.name: children.type for type_ in TYPES.values() for children in type_.children}
 _OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN.values(), object_type("other"))}
+_EXCLUDED = 'excluded."{0}"'
+# An older version of the API cannot take knowledge away: a plan that names no product leaves what is known of its price.
+_KNOWN_BEFORE = {
+    (
+        "subscription_items",
+        "product",
+    ): "coalesce(excluded.product, case when t.price = excluded.price then t.product end)",
+}
 _VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unsettled")
 
 
@@ -234,13 +242,13 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
                 (
                     [outcome.key.id for outcome, _ in complete],
                     [outcome.key.account for outcome, _ in complete],
-                    [member["id"] for _, family in complete for member in family.members],
+                    [id_ for _, family in complete for id_ in family.members],
                 ),
             )
         rows = {
-            (member["id"], outcome.key.account): _child_row(type_, outcome, member)
+            (id_, outcome.key.account): _child_row(type_, outcome, id_, member)
             for outcome, family in found
-            for member in family.members
+            for id_, member in family.members.items()
         }
         if rows:
             conn.execute(_upsert_statement(type_.table.name), _columns(rows[key] for key in sorted(rows)))
@@ -252,10 +260,10 @@ def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
     return _row(outcome.type, outcome.key.id, outcome.key.account, outcome.object, outcome.version)
 
 
-def _child_row(type_: ObjectType, parent: Outcome, member: Json) -> tuple[Any, ...]:
+def _child_row(type_: ObjectType, parent: Outcome, id_: str, member: Json) -> tuple[Any, ...]:
     """A child has its parent's version: they are one family. The mark is the parent's alone: it is what is asked for."""
     assert parent.version is not None
-    return _row(type_, member["id"], parent.key.account, member, replace(parent.version, unsettled=False))
+    return _row(type_, id_, parent.key.account, member, replace(parent.version, unsettled=False))
 
 
 def _row(type_: ObjectType, id_: str, account: str, obj: Json, version: Version) -> tuple[Any, ...]:
@@ -410,7 +418,7 @@ def _upsert_statement(table: str) -> str:
     columns = _typed(table)
     names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
     chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name, _ in columns)
+    changes = ", ".join(f'"{name}" = {_KNOWN_BEFORE.get((table, name), _EXCLUDED).format(name)}' for name, _ in columns)
     return f"""
         insert into mirror.{table} as t ({names})
         select {chosen}

@@ -206,8 +206,10 @@ def _may_live_again(row: Version, traits: Traits) -> bool:
 
 
 def content_hash(obj: Json) -> str:
-    """A hash over the whole object, without what changes between reads."""
-    kept = {key: value for key, value in obj.items() if key not in _VOLATILE}
+    """A hash over the whole object, without what changes between reads, and without the refunds of a charge: these are
+    mirrored by themselves, and only some versions and reads show them."""
+    left_out = (*_VOLATILE, "refunds") if obj.get("object") == "charge" else _VOLATILE
+    kept = {key: value for key, value in obj.items() if key not in left_out}
     return hashlib.blake2b(canonical(kept).encode(), digest_size=16).hexdigest()
 
 

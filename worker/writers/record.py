@@ -10,7 +10,7 @@ from worker.membership.store import catalogue, links, rechecks, recompute_queue
 from worker.membership.store.organization_queue import Offer
 from worker.mirror import refetch_queue
 from worker.mirror import store as mirror
-from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of
+from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_refunds
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.version import Version, settle
 from worker.privacy import guard
@@ -32,7 +32,9 @@ def record(
     Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
     unsettled, before it is written. What belongs to somebody who was erased is blanked before anything is decided.
     """
-    observations = guard.honour(conn, observations)
+    if not observations:
+        return []
+    observations = guard.honour(conn, with_refunds(observations))
     offered: dict[str, Offer] = {}
     written = _write(conn, observations, settle, offered)
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
@@ -66,6 +68,7 @@ def record_answer(
     if mirror.write(conn, [outcome]):
         return None
     _follow(conn, [outcome], policy, offered)
+    record(conn, with_refunds([seen])[1:], policy)
     return outcome
 
 
@@ -109,42 +112,66 @@ def _write(
 
 
 def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy, offered: Mapping[str, Offer]) -> None:
-    """What the application's tables make of the objects whose content changed: ours alone, no connected account's."""
+    """Bring the application's tables in step with what was written of our own account; not of connected accounts.
+
+    Requests are locked before links, links before users, users before the catalogue.
+    """
     if policy.off:
         return
     ours = [outcome for outcome in written if outcome.object is not None and outcome.key.account == ""]
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:
         by_type.setdefault(outcome.key.object, []).append(outcome)
-    products = by_type.get("product", [])
-    fresh_products = [outcome.key.id for outcome in products if outcome.before is None]
-    organizations.request(conn, ours, offered, fresh_products=fresh_products)
-    fresh_prices = [outcome.key.id for outcome in by_type.get("price", []) if outcome.before is None]
-    if fresh_products or fresh_prices:
-        recompute_queue.request(conn, catalogue.waiting_customers(conn, products=fresh_products, prices=fresh_prices))
+    _request_for_catalogue(conn, ours, by_type, offered)
+    missed = _compute_concerned(conn, written, ours, by_type, policy)
+    # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
+    catalogue.project(
+        conn,
+        products=[outcome.key.id for outcome in by_type.get("product", [])],
+        prices=[outcome.key.id for outcome in by_type.get("price", [])],
+    )
+    rechecks.note(conn, missed)
+
+
+def _request_for_catalogue(
+    conn: psycopg.Connection,
+    ours: Sequence[Outcome],
+    by_type: Mapping[str, Sequence[Outcome]],
+    offered: Mapping[str, Offer],
+) -> None:
+    """Ask for users who waited for a product or price that is new, and for the users of organizations."""
+    products = [outcome.key.id for outcome in by_type.get("product", []) if outcome.before is None]
+    organizations.request(conn, ours, offered, fresh_products=products)
+    prices = [
+        outcome.key.id for type_ in ("price", "plan") for outcome in by_type.get(type_, []) if outcome.before is None
+    ]
+    if products or prices:
+        recompute_queue.request(conn, catalogue.waiting_customers(conn, products=products, prices=prices))
+
+
+def _compute_concerned(
+    conn: psycopg.Connection,
+    written: Sequence[Outcome],
+    ours: Sequence[Outcome],
+    by_type: Mapping[str, Sequence[Outcome]],
+    policy: Policy,
+) -> set[tuple[str, str]]:
+    """Compute the users whom the objects concern; returns the objects that name something not mirrored yet."""
     customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
-    # Tokens are taken back only for what is settled: to become so is news too, even where the content was guessed right.
+    # Tokens are taken back only for what is settled: becoming so matters, also if the content was guessed right.
     news = [
         outcome.key
         for outcome in written
         if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
     ]
-    behind, missed = links.customers_behind(
-        conn,
-        {
-            *(("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")),
-            *((key.object, key.id) for key in news if key.object in ("refund", "dispute")),
-        },
-    )
-    if customers | behind:
-        compute.recompute(conn, customers | behind, policy)
-    # After users, for who computes a user makes a place for what is not projected yet, and holds that user meanwhile.
-    catalogue.project(
-        conn,
-        products=[outcome.key.id for outcome in products],
-        prices=[outcome.key.id for outcome in by_type.get("price", [])],
-    )
-    rechecks.note(conn, missed)
+    returns = {(key.object, key.id) for key in news if key.object in links.TELLS_OF_MONEY_BACK}
+    invoices = {("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")}
+    behind, missed = links.customers_behind(conn, invoices | returns)
+    guests = links.guests(conn, [key.id for key in news if key.object == "checkout.session"], returns)
+    users = set(compute.users_behind(conn, customers | behind)) if customers | behind else set()
+    if users | guests:
+        compute.compute(conn, sorted(users | guests), policy)
+    return missed
 
 
 def _is_settled_now(outcome: Outcome) -> bool:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.access import KNOWN_STATUSES, Access
-from worker.membership.rules.facts import Item, Override, PaidLine, Product, Subscription, User
-from worker.membership.rules.tokens import Grant
+from worker.membership.rules.balance import Grant
+from worker.membership.rules.facts import Item, Override, PaidLine, Periods, Product, Subscription, User
+from worker.membership.rules.tokens import PERIODS, source_key
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 JAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +44,8 @@ def subscribed(
     trial_end: datetime | None = None,
     items: Sequence[Item] | None = None,
 ) -> Subscription:
-    found = (Item(id=f"si_{id}", price="price_1", product=product),) if items is None else tuple(items)
+    made = Item(id=f"si_{id}", price="price_1", product=product, created=created)
+    found = (made,) if items is None else tuple(items)
     return Subscription(
         id=id,
         status=status,
@@ -60,7 +62,6 @@ def line(
     id: str = "il_1",
     *,
     invoice: str = "in_1",
-    billing_reason: str | None = "subscription_cycle",
     product: str | None = "prod_pro",
     subscription: str | None = "sub_1",
     quantity: int = 1,
@@ -71,11 +72,20 @@ def line(
     item: str | None = None,
     **more: Any,
 ) -> PaidLine:
-    """A line of a paid invoice; it was paid when its period began, unless `paid_at` says otherwise."""
+    """A line of a paid invoice for a monthly price, paid when its period began unless `paid_at` is given.
+
+    It bills the item that `subscribed` makes for its subscription.
+    """
+    facts: dict[str, Any] = {
+        "price": "price_1",
+        "price_type": "recurring",
+        "amount": 2000,
+        "full_period": timedelta(days=30),
+        "is_whole": not proration,
+    } | more
     return PaidLine(
         invoice=invoice,
         line=id,
-        billing_reason=billing_reason,
         product=product,
         subscription=subscription,
         quantity=quantity,
@@ -83,8 +93,8 @@ def line(
         period_start=period_start,
         period_end=period_end,
         paid_at=paid_at or period_start,
-        item=item,
-        **more,
+        item=item or (f"si_{subscription}" if subscription else None),
+        **facts,
     )
 
 
@@ -124,23 +134,29 @@ def with_access(of: User, access: Access) -> User:
 
 
 def holding(of: User, granted: Sequence[Grant]) -> User:
-    """The user once the grants are in the ledger and in the balance: what granted something is remembered."""
+    """The user once the grants are in the ledger and in the balance: the ledger's periods are remembered."""
     if not granted:
         return of
     keys = {grant.source_key for grant in granted}
-    real = [grant for grant in granted if grant.amount and grant.period_start is not None]
-    last = dict(of.last_granted)
-    for grant in real:
-        key = grant.subscription or ""
-        assert grant.period_start is not None
-        last[key] = max(last.get(key, grant.period_start), grant.period_start)
+    identities = {(grant.invoice, grant.identity) for grant in granted if grant.identity}
+    periods = dict(of.periods)
+    for grant in granted:
+        if grant.kind in PERIODS and grant.owner is not None and grant.period_start is not None:
+            held = periods.get(grant.owner, Periods(grant.period_start, None))
+            newest = held.newest
+            if grant.amount > 0:
+                newest = grant.period_start if newest is None else max(newest, grant.period_start)
+            periods[grant.owner] = Periods(min(held.first, grant.period_start), newest)
     return replace(
         of,
         tokens=granted[-1].balance_after,
         tokens_expires_at=granted[-1].expires_at,
-        paid_lines=tuple(each for each in of.paid_lines if f"invoice:{each.invoice}:line:{each.line}" not in keys),
-        granted_invoices=of.granted_invoices | {grant.invoice for grant in real if grant.invoice},
-        last_granted=last,
+        paid_lines=tuple(
+            each
+            for each in of.paid_lines
+            if source_key(each) not in keys and (each.invoice, each.identity) not in identities
+        ),
+        periods=periods,
         last_key=granted[-1].source_key,
         lots=granted[-1].lots,
         renewed=of.renewed | {grant.source_key for grant in granted if grant.kind == "token_period"},
@@ -159,14 +175,15 @@ _lines = st.builds(
     line,
     st.sampled_from(["il_1", "il_2", "il_3"]),
     invoice=st.sampled_from(["in_1", "in_2"]),
-    billing_reason=st.sampled_from(["subscription_create", "subscription_cycle", "subscription_update", "manual"]),
     product=st.sampled_from([*POLICIES, "prod_unknown"]),
     subscription=st.sampled_from(["sub_1", "sub_2"]),
     proration=st.booleans(),
     period_start=st.sampled_from([day(-40), day(-10), day(-1)]),
-    price_type=st.sampled_from(["recurring", "one_time"]),
+    price_type=st.sampled_from(["recurring", "one_time", None]),
     full_period=st.sampled_from([None, timedelta(days=30)]),
-    amount=st.sampled_from([-500, 500]),
+    amount=st.sampled_from([-500, 0, 500]),
+    is_credit=st.booleans(),
+    is_whole=st.booleans(),
 )
 
 

@@ -1,5 +1,6 @@
 """A user's role, membership status and product: the table of statuses line by line, and what holds for all of them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from schema.states import MembershipStatus, UserRole
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, subscribed, user, with_access
 from tests.mirror.histories import LAW
-from worker.membership.rules.access import KNOWN_STATUSES, Access, Policy, is_entitled, project
-from worker.membership.rules.facts import Item, Override, Product, Subscription, User, product_of
+from worker.membership.rules.access import KNOWN_STATUSES, Access, Policy, Rule, decide, is_entitled, project
+from worker.membership.rules.facts import LIFETIME, Item, Override, Product, Purchase, Subscription, User, product_of
 
 ACTIVE, INACTIVE = MembershipStatus.ACTIVE, MembershipStatus.INACTIVE
 CANCELED, PAST_DUE = MembershipStatus.CANCELED, MembershipStatus.PAST_DUE
@@ -220,31 +221,75 @@ def test_an_override_holds_beside_a_status_nobody_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "role", "tokens"),
+    ("metadata", "role", "tokens", "unclear"),
     [
-        (None, PREMIUM, 0),
-        ({}, PREMIUM, 0),
-        ({"role": "USER", "tokens": "50"}, USER, 50),
-        ({"role": " user "}, USER, 0),
-        ({"role": "PREMIUM"}, PREMIUM, 0),
-        ({"role": "ADMIN"}, PREMIUM, 0),
-        ({"role": "BANNED"}, PREMIUM, 0),
-        ({"role": None, "tokens": None}, PREMIUM, 0),
-        ({"tokens": " 10_000 "}, PREMIUM, 10_000),
-        ({"tokens": 7}, PREMIUM, 7),
-        ({"tokens": "-5"}, PREMIUM, 0),
-        ({"tokens": "1.5"}, PREMIUM, 0),
-        ({"tokens": "many"}, PREMIUM, 0),
-        ({"tokens": "５"}, PREMIUM, 0),
-        ({"tokens": ""}, PREMIUM, 0),
-        ({"tokens": "9" * 9}, PREMIUM, 999_999_999),
-        ({"tokens": "9" * 500}, PREMIUM, 0),
+        (None, PREMIUM, 0, ()),
+        ({}, PREMIUM, 0, ()),
+        ({"role": "USER", "tokens": "50"}, USER, 50, ()),
+        ({"role": " user "}, USER, 0, ()),
+        ({"role": "PREMIUM"}, PREMIUM, 0, ()),
+        ({"role": "ADMIN"}, USER, 0, ("role",)),
+        ({"role": "free"}, USER, 0, ("role",)),
+        ({"role": "none"}, USER, 0, ("role",)),
+        ({"tokens": " 10_000 "}, PREMIUM, 10_000, ()),
+        ({"tokens": "5,000"}, PREMIUM, 5000, ()),
+        ({"tokens": "5 000"}, PREMIUM, 5000, ()),
+        ({"tokens": "1,234,567"}, PREMIUM, 1_234_567, ()),
+        ({"tokens": 7}, PREMIUM, 7, ()),
+        ({"tokens": "5,00"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "1,234 567"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "10k"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "unlimited"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "-5"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "1.5"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": "５"}, PREMIUM, 0, ("tokens",)),
+        ({"tokens": ""}, PREMIUM, 0, ()),
+        ({"tokens": "100000000"}, PREMIUM, 100_000_000, ()),
+        ({"tokens": "9" * 500}, PREMIUM, 0, ("tokens",)),
+        ({"access": "for ever"}, PREMIUM, 0, ("access",)),
     ],
 )
-def test_a_products_metadata_states_its_policy_and_nothing_else(
-    metadata: dict[str, object] | None, role: UserRole, tokens: int
+def test_a_products_metadata_states_its_policy_or_is_unclear(
+    metadata: dict[str, object] | None, role: UserRole, tokens: int, unclear: tuple[str, ...]
 ) -> None:
-    assert product_of("prod_1", metadata) == Product(id="prod_1", role=role, tokens=tokens)
+    expected = Product(id="prod_1", role=role, tokens=tokens, unclear=unclear)
+
+    assert product_of("prod_1", metadata) == expected
+
+
+@pytest.mark.parametrize(("text", "access"), [("lifetime", LIFETIME), ("30", timedelta(days=30)), ("0", None)])
+def test_metadata_says_how_long_a_purchase_gives_access(text: str, access: timedelta | None) -> None:
+    assert product_of("prod_1", {"access": text}).access == access
+
+
+# One-time purchases
+
+
+@pytest.mark.parametrize(
+    ("bought", "days", "returned", "role"),
+    [(-1, 30, False, PREMIUM), (-30, 30, False, USER), (-1, 30, True, USER), (-1000, 36_500, False, PREMIUM)],
+)
+def test_a_purchase_gives_its_role_until_it_ends_or_its_money_went_back(
+    bought: int, days: int, returned: bool, role: UserRole
+) -> None:
+    products = {"prod_once": Product(id="prod_once", access=timedelta(days=days))}
+    purchase = Purchase(source="cs_1", product="prod_once", paid_at=day(bought), is_returned=returned)
+
+    decided = decide(replace(user(), purchases=(purchase,)), products, Policy(), NOW)
+
+    assert decided.access.role is role
+    assert decided.access.membership_status is ACTIVE
+
+
+def test_a_purchase_beside_a_lesser_subscription_gives_the_role() -> None:
+    products = {**POLICIES, "prod_once": Product(id="prod_once", access=LIFETIME)}
+    purchase = Purchase(source="cs_1", product="prod_once", paid_at=day(-1))
+    basic = replace(user(subscribed(product="prod_basic")), purchases=(purchase,))
+
+    decided = decide(basic, products, Policy(), NOW)
+
+    assert (decided.access.role, decided.role) == (PREMIUM, Rule.PURCHASED)
+    assert decided.access.stripe_product_id == "prod_basic"
 
 
 @LAW

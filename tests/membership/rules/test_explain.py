@@ -54,15 +54,15 @@ OVER = Override(role=PREMIUM, until=day(-1))
         (user(subscribed()), ENTITLED, PREMIUM, "sub_1 is active, and product prod_pro gives PREMIUM"),
         (user(subscribed(status="trialing")), ENTITLED, PREMIUM, "sub_1 is trialing"),
         (user(subscribed(product="prod_basic")), ENTITLED, USER, "product prod_basic gives USER"),
-        (user(subscribed(product="prod_new")), ENTITLED, PREMIUM, "of which Stripe has not told yet, gives PREMIUM"),
+        (user(subscribed(product="prod_new")), ENTITLED, PREMIUM, "which is not mirrored yet, gives PREMIUM"),
         (user(subscribed(status="canceled")), NOTHING_ENTITLES, USER, "No subscription gives service: sub_1 is canceled"),
         (user(), NOTHING_ENTITLES, USER, "No subscription gives service: there is none"),
-        (user(subscribed(status="hibernating"), role=PREMIUM), UNKNOWN_STATUS, PREMIUM, "sub_1 is hibernating: what was stays"),
-        (user(override=COMPED), OVERRIDE, PREMIUM, "gave PREMIUM, until 2026-12-20 00:00 UTC; what is paid would give USER"),
-        (user(subscribed(), override=Override(role=USER)), OVERRIDE, USER, "until it is lifted; what is paid would give PREMIUM"),
+        (user(subscribed(status="hibernating"), role=PREMIUM), UNKNOWN_STATUS, PREMIUM, "sub_1 is hibernating: everything stays"),
+        (user(override=COMPED), OVERRIDE, PREMIUM, "gave PREMIUM, until 2026-12-20 00:00 UTC; payments alone would give USER"),
+        (user(subscribed(), override=Override(role=USER)), OVERRIDE, USER, "lifted; payments alone would give PREMIUM"),
         (user(subscribed(), override=OVER), ENTITLED, PREMIUM, "An operator's PREMIUM ended on 2026-11-19"),
-        (user(subscribed(), role=ADMIN), UNTOUCHED, ADMIN, "never touched; what is paid would give PREMIUM"),
-        (user(role=BANNED, override=COMPED), UNTOUCHED, BANNED, "what is paid would give USER"),
+        (user(subscribed(), role=ADMIN), UNTOUCHED, ADMIN, "never changed here; payments alone would give PREMIUM"),
+        (user(role=BANNED, override=COMPED), UNTOUCHED, BANNED, "payments alone would give USER"),
         (user(subscribed(items=[Item(id="si_1", price="p", product=None)])), NOTHING_ENTITLES, USER, "sub_1 is active"),
         (member(subscribed()), ENTITLED, PREMIUM, "sub_1 of organization org_1 is active, and product prod_pro gives PREMIUM"),
         (member(subscribed(), own=(subscribed(),)), ENTITLED, PREMIUM, "sub_1 is active, and product"),
@@ -82,10 +82,10 @@ def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, give
         (user(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 is past_due, which means PAST_DUE"),
         (user(UNPAID_PAUSE), BEST_STANDING, PAST_DUE, "sub_1 is paused for final_payment_failure, which means PAST_DUE"),
         (user(subscribed("sub_1", "canceled"), subscribed("sub_2")), BEST_STANDING, ACTIVE, "means ACTIVE, the best of 2"),
-        (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never was a subscription"),
+        (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never had a subscription"),
         (member(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 of organization org_1 is past_due"),
         (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone is over"),
-        (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "none that we know"),
+        (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "is unknown"),
     ],
 )  # fmt: skip
 def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
@@ -101,10 +101,10 @@ def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
     ("better", "worse", "says"),
     [
         (subscribed("sub_2", product="prod_none"), subscribed("sub_1", product="prod_basic"), "gives no PREMIUM"),
-        (subscribed("sub_2"), subscribed("sub_1", "past_due"), "status of that one is less sound"),
-        (subscribed("sub_2", product="prod_max"), subscribed("sub_1"), "allowance of that one is smaller"),
+        (subscribed("sub_2"), subscribed("sub_1", "past_due"), "that one's status is worse"),
+        (subscribed("sub_2", product="prod_max"), subscribed("sub_1"), "that one's allowance is smaller"),
         (subscribed("sub_2", created=day(-9)), subscribed("sub_1"), "that one is older"),
-        (subscribed("sub_1"), subscribed("sub_2"), "equal in all else"),
+        (subscribed("sub_1"), subscribed("sub_2"), "the two are equal"),
     ],
 )
 def test_the_best_of_several_is_explained_by_what_the_others_are_behind_in(
@@ -128,7 +128,7 @@ def test_the_best_of_several_is_explained_by_what_the_others_are_behind_in(
         ("past_due", GRACE, Service.IN_GRACE, "in its grace, until 2026-11-24 00:00 UTC"),
         ("past_due", SHORT_GRACE, Service.GRACE_OVER, "the grace ended on 2026-11-13 00:00 UTC"),
         ("unpaid", Policy(), Service.NONE, "gives no service"),
-        ("hibernating", Policy(), Service.UNKNOWN_STATUS, "none that we know"),
+        ("hibernating", Policy(), Service.UNKNOWN_STATUS, "is unknown"),
     ],
 )
 def test_each_subscription_says_what_it_gives(status: str, policy: Policy, service: Service, says: str) -> None:
@@ -152,7 +152,7 @@ def test_a_link_of_the_application_s_that_stripe_told_nothing_of_is_named() -> N
 
     told = explain(user(), POLICIES, Policy(), NOW, written)
 
-    assert "cus_1, of whom Stripe has told nothing yet" in told.role.because
+    assert "cus_1, which Stripe has not sent yet" in told.role.because
 
 
 def test_an_operator_s_note_is_told() -> None:
@@ -278,7 +278,7 @@ def test_a_balance_is_explained_by_the_last_row_and_what_became_of_it(
 
 
 def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
-    packs = line("il_2", invoice="in_2", billing_reason="manual", subscription=None, price_type="one_time")
+    packs = line("il_2", invoice="in_2", subscription=None, price_type="one_time")
     paid = settled(user(subscribed(), lines=[line(), packs]))
 
     told = why(paid).tokens
@@ -292,11 +292,11 @@ def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
         (line(product="prod_new"), Policy(), "waits for product prod_new"),
         (line(product="prod_none"), Policy(), "product prod_none has no `tokens`"),
         (line(usage_type="metered"), Policy(), "metered usage"),
-        (line(billing_reason="subscription_update", proration=True), Policy(), "TOKEN_POLICY=add alone"),
-        (line(billing_reason="subscription_update", proration=True), Policy(tokens_reset=False), "waits for its price"),
-        (line(amount=0, total=0, subscription="sub_9"), Policy(), "waits for sub_9 to say whether that is a trial"),
-        (line(amount=0, total=0, period_end=day(3)), Policy(), "TRIAL_TOKENS is 0"),
-        (line(billing_reason="manual"), Policy(), "neither a subscription's period nor a pack"),
+        (line(proration=True, is_credit=True), Policy(), "waits for the invoice of the period that it changes"),
+        (line(price_type=None), Policy(), "waits for price price_1"),
+        (line(amount=0, subscription="sub_9"), Policy(), "waits for sub_9, which is not mirrored yet"),
+        (line(amount=0, period_end=day(3)), Policy(), "TRIAL_TOKENS is 0"),
+        (line(price=None, price_type=None), Policy(), "an amount without a price"),
     ],
 )
 def test_a_paid_line_that_gave_nothing_says_why(paid: PaidLine, policy: Policy, says: str) -> None:
@@ -399,10 +399,10 @@ EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
     ("seen", "says"),
     [
         (None, "not in the mirror"),
-        (Source(read=None, observed_at=JAN, event=EVENT), "told by invoice.paid evt_1 of 2026-01-01 00:00 UTC, received at"),
-        (Source(read=None, observed_at=JAN, event=Heard(id="evt_1")), "told by evt_1, which the inbox does not hold any more"),
+        (Source(read=None, observed_at=JAN, event=EVENT), "from invoice.paid evt_1 of 2026-01-01 00:00 UTC, received at"),
+        (Source(read=None, observed_at=JAN, event=Heard(id="evt_1")), "from evt_1, which the inbox no longer holds"),
         (Source(read="get", observed_at=JAN, event=None), "read from Stripe at 2026-01-01 00:00 UTC"),
-        (Source(read="list", observed_at=JAN, event=EVENT), "'s list at 2026-01-01 00:00 UTC, last told of by invoice.paid"),
+        (Source(read="list", observed_at=JAN, event=EVENT), "'s list at 2026-01-01 00:00 UTC, last event invoice.paid"),
         (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, Stripe is being asked"),
     ],
 )  # fmt: skip

@@ -221,8 +221,8 @@ def test_a_grace_of_the_organization_that_ends_is_the_next_look_at_its_users() -
     policy = Policy(past_due_grace=timedelta(days=14))
     late = within(user(), subscribed("sub_team", "past_due", period_start=day(-10)))
 
-    assert next_look(late, policy, NOW) == day(4)
-    assert next_look(late, POLICY, NOW) is None
+    assert next_look(late, POLICIES, policy, NOW) == day(4)
+    assert next_look(late, POLICIES, POLICY, NOW) is None
 
 
 _subscriptions = st.builds(

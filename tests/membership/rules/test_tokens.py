@@ -12,9 +12,10 @@ from schema.states import UserRole
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, holding, line, subscribed, user
 from tests.mirror.histories import LAW
 from worker.membership.rules.access import Policy
-from worker.membership.rules.facts import Clawback, Item, Override, PaidLine, Product, Restored, User
+from worker.membership.rules.balance import Grant, expire
+from worker.membership.rules.facts import Bill, Item, MoneyBack, Override, PaidLine, Product, Restored, User
 from worker.membership.rules.next_change import next_look
-from worker.membership.rules.tokens import CHECKOUT, Grant, expire, grants, source_key
+from worker.membership.rules.tokens import grants, source_key
 
 RESET = Policy()
 ADD = Policy(tokens_reset=False)
@@ -38,14 +39,20 @@ def holding_lines(of: User, *lines: PaidLine) -> User:
 # What a line gives
 
 
-@pytest.mark.parametrize(
-    ("billing_reason", "kind"),
-    [("subscription_create", "start"), ("subscription_cycle", "renewal"), ("subscription", "start")],
-)
-def test_a_regular_period_gives_the_products_allowance(billing_reason: str, kind: str) -> None:
-    (grant,) = granted(user(lines=[line(billing_reason=billing_reason)]))
+@BOTH
+def test_a_period_gives_the_products_allowance(policy: Policy) -> None:
+    (grant,) = granted(user(lines=[line()]), policy)
 
-    assert (grant.kind, grant.amount, grant.balance_before, grant.balance_after) == (kind, 1000, 0, 1000)
+    assert (grant.kind, grant.amount, grant.balance_before, grant.balance_after) == ("start", 1000, 0, 1000)
+
+
+def test_a_later_period_of_the_same_item_is_a_renewal() -> None:
+    first = user(lines=[line()])
+    held = holding(first, granted(first))
+
+    (grant,) = granted(holding_lines(held, line(invoice="in_2", period_start=day(-1))))
+
+    assert (grant.kind, grant.owner) == ("renewal", "si_sub_1")
 
 
 def test_a_grant_names_the_line_it_comes_from() -> None:
@@ -62,21 +69,6 @@ def test_the_quantity_multiplies_the_allowance() -> None:
     (grant,) = granted(user(lines=[line(quantity=3)]))
 
     assert grant.amount == 3000
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "billing_reason",
-    ["manual", "subscription_update", "subscription_threshold", "automatic_pending_invoice_item_invoice", "quote_accept",
-     "upcoming", "moon_landing", None],
-)  # fmt: skip
-def test_other_invoices_give_nothing(policy: Policy, billing_reason: str | None) -> None:
-    assert granted(user(lines=[line(billing_reason=billing_reason)]), policy) == []
-
-
-@BOTH
-def test_a_proration_gives_nothing(policy: Policy) -> None:
-    assert granted(user(lines=[line(proration=True)]), policy) == []
 
 
 @pytest.mark.parametrize("product", ["prod_unknown", None, "prod_none"])
@@ -119,7 +111,7 @@ def test_a_balance_that_never_expires_is_left_over() -> None:
 
 @BOTH
 def test_two_lines_of_one_invoice_both_count(policy: Policy) -> None:
-    lines = [line("il_1"), line("il_2", product="prod_max")]
+    lines = [line("il_1"), line("il_2", product="prod_max", item="si_2")]
 
     assert balance(user(lines=lines), policy)[0] == 6000
 
@@ -128,7 +120,7 @@ def test_two_lines_of_one_invoice_both_count(policy: Policy) -> None:
 def test_a_line_of_an_invoice_that_granted_already_is_added(policy: Policy) -> None:
     first = holding(user(lines=[line("il_1")]), granted(user(lines=[line("il_1")]), policy))
 
-    (grant,) = granted(holding_lines(first, line("il_2", product="prod_max")), policy)
+    (grant,) = granted(holding_lines(first, line("il_2", product="prod_max", item="si_2")), policy)
 
     assert (grant.balance_before, grant.balance_after) == (1000, 6000)
 
@@ -330,7 +322,8 @@ def test_what_was_spent_counts_against_the_allowance_that_lapses_first() -> None
 
 def yearly(age: int, **more: Any) -> PaidLine:
     """A year that was paid so many days ago."""
-    return line(invoice="in_y", period_start=day(-age), period_end=day(365 - age), **more)
+    facts: dict[str, Any] = {"full_period": timedelta(days=365)} | more
+    return line(invoice="in_y", period_start=day(-age), period_end=day(365 - age), **facts)
 
 
 def a_year(age: int, *, status: str = "active", **more: Any) -> User:
@@ -344,7 +337,7 @@ def test_a_year_is_renewed_every_thirty_days_from_its_start(age: int, numbers: l
 
     start = int(day(-age).timestamp())
     assert first.source_key == "invoice:in_y:line:il_1"
-    assert [made.source_key for made in renewals] == [f"subscription:sub_1:{start}:{number}" for number in numbers]
+    assert [made.source_key for made in renewals] == [f"part:si_sub_1:{start}:{number}" for number in numbers]
     assert all(made.balance_after == 1000 for made in renewals)
 
 
@@ -376,55 +369,68 @@ def test_a_month_is_not_renewed() -> None:
     assert len(granted(user(subscribed(), lines=[paid], running=[paid]))) == 1
 
 
-def test_an_item_that_was_upgraded_renews_with_its_new_product() -> None:
-    paid = yearly(31, item="si_1")
-    item = Item(id="si_1", price="p", product="prod_max", quantity=2)
+@pytest.mark.parametrize(
+    ("why", "item"),
+    [
+        ("another price", Item(id="si_sub_1", price="price_2", product="prod_pro")),
+        ("another quantity", Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=2)),
+        ("another item", Item(id="si_2", price="price_1", product="prod_pro")),
+    ],
+)
+def test_an_item_that_changed_ends_its_parts(why: str, item: Item) -> None:
+    paid = yearly(31)
 
     made = granted(user(subscribed(items=[item]), lines=[paid], running=[paid]))
 
-    assert [grant.amount for grant in made] == [1000, 10_000]
+    assert [grant.amount for grant in made] == [1000], why
 
 
 @pytest.mark.parametrize(("age", "due"), [(10, 20), (30, 30), (65, 25), (361, None)])
 def test_the_next_renewal_is_known_ahead(age: int, due: int | None) -> None:
-    assert next_look(a_year(age), RESET, NOW) == (None if due is None else day(due))
+    assert next_look(a_year(age), POLICIES, RESET, NOW) == (None if due is None else day(due))
 
 
 def test_an_override_and_a_grace_end_by_themselves() -> None:
     late = subscribed(status="past_due", period_start=day(-2))
     comped = Override(role=UserRole.PREMIUM, until=day(9))
 
-    assert next_look(user(override=comped), RESET, NOW) == day(9)
-    assert next_look(user(late, override=comped), Policy(past_due_grace=timedelta(days=5)), NOW) == day(3)
-    assert next_look(user(late), RESET, NOW) is None
+    assert next_look(user(override=comped), POLICIES, RESET, NOW) == day(9)
+    assert next_look(user(late, override=comped), POLICIES, Policy(past_due_grace=timedelta(days=5)), NOW) == day(3)
+    assert next_look(user(late), POLICIES, RESET, NOW) is None
 
 
 # Trials, coupons, usage
 
 
 @pytest.mark.parametrize(
-    ("why", "amount", "total", "trial_end", "allowance", "expected"),
+    ("why", "amount", "trial_end", "allowance", "expected"),
     [
-        ("a trial without an allowance", 0, 0, day(20), 0, []),
-        ("a trial", 0, 0, day(20), 50, [("trial", 50)]),
-        ("a coupon of 100 %", 2000, 0, None, 50, [("start", 1000)]),
-        ("a coupon of 100 % in what would be a trial", 2000, 0, day(20), 50, [("start", 1000)]),
-        ("a price of nothing", 0, 0, None, 50, [("start", 1000)]),
-        ("a first period after a trial that ended", 0, 0, day(-10), 50, [("start", 1000)]),
+        ("a trial without an allowance", 0, day(20), 0, []),
+        ("a trial", 0, day(20), 50, [("trial", 50)]),
+        ("a trial that was cut short", 0, day(-9), 50, [("trial", 50)]),
+        ("a coupon of 100 %: the amount is before discounts", 2000, None, 50, [("start", 1000)]),
+        ("a price of nothing", 0, None, 50, [("start", 1000)]),
+        ("a first period after a trial that ended", 0, day(-10), 50, [("start", 1000)]),
     ],
 )
-def test_an_invoice_of_nothing_is_a_trial_or_a_gift(
-    why: str, amount: int, total: int, trial_end: datetime | None, allowance: int, expected: list[tuple[str, int]]
+def test_a_line_that_costs_nothing_is_a_trial_or_a_gift(
+    why: str, amount: int, trial_end: datetime | None, allowance: int, expected: list[tuple[str, int]]
 ) -> None:
-    empty = line(billing_reason="subscription_create", amount=amount, total=total)
-
-    made = granted(user(subscribed(trial_end=trial_end), lines=[empty]), Policy(trial_tokens=allowance))
+    made = granted(user(subscribed(trial_end=trial_end), lines=[line(amount=amount)]), Policy(trial_tokens=allowance))
 
     assert [(grant.kind, grant.amount) for grant in made] == expected, why
 
 
-def test_an_empty_line_waits_for_its_subscription() -> None:
-    assert granted(user(lines=[line(amount=0, total=0)])) == []
+def test_a_period_before_a_later_trial_is_no_trial() -> None:
+    extended = replace(subscribed(trial_end=day(30)), trial_start=day(-1))
+
+    (grant,) = granted(user(extended, lines=[line(amount=0)]))
+
+    assert (grant.kind, grant.amount) == ("start", 1000)
+
+
+def test_a_line_that_costs_nothing_waits_for_its_subscription() -> None:
+    assert granted(user(lines=[line(amount=0)])) == []
 
 
 @BOTH
@@ -432,36 +438,120 @@ def test_usage_gives_nothing(policy: Policy) -> None:
     assert granted(user(lines=[line(usage_type="metered", quantity=900)]), policy) == []
 
 
+@BOTH
+def test_a_line_waits_for_its_price(policy: Policy) -> None:
+    assert granted(user(lines=[line(price_type=None, quantity=900)]), policy) == []
+
+
 # Changes in mid-period
 
 
 def change(id: str, product: str, amount: int, *, days: int = 15, **more: Any) -> PaidLine:
+    """A proration of so many days of the 30 that end on day 20."""
     return line(
-        id, invoice="in_u", billing_reason="subscription_update", product=product, proration=True, amount=amount,
-        period_start=day(20 - days), period_end=day(20), paid_at=NOW, full_period=timedelta(days=30), **more,
+        id, invoice="in_u", product=product, proration=True, amount=amount, is_credit=amount < 0,
+        period_start=day(20 - days), period_end=day(20), paid_at=NOW, **more,
     )  # fmt: skip
 
 
-def test_an_upgrade_counts_for_its_part_with_its_sign_where_balances_add_up() -> None:
-    lines = [change("il_1", "prod_pro", -1000), change("il_2", "prod_max", 5000)]
-
-    made = granted(user(subscribed(), tokens=700, expires=day(9), lines=lines), ADD)
-
-    assert [(grant.source_key[-4:], grant.amount, grant.balance_after) for grant in made] == [
-        ("il_2", 2500, 3200),
-        ("il_1", -500, 2700),
-    ]
+UPGRADE = [change("il_1", "prod_pro", -1000), change("il_2", "prod_max", 5000)]
 
 
-def test_a_downgrade_takes_no_more_than_there_is() -> None:
-    (row,) = granted(user(subscribed(), tokens=300, expires=day(9), lines=[change("il_1", "prod_pro", -1000)]), ADD)
+def monthly(spent: int = 0, policy: Policy = RESET) -> User:
+    """A user in the middle of a month of 1,000 tokens that was paid on its first day."""
+    held = user(subscribed(), lines=[line("il_0", invoice="in_0")])
+    held = holding(held, granted(held, policy))
+    return replace(held, tokens=held.tokens - spent)
 
-    assert (row.amount, row.balance_after) == (-500, 0)
+
+@pytest.mark.parametrize(
+    ("policy", "spent", "left"), [(RESET, 0, 3000), (RESET, 900, 2100), (ADD, 0, 3000), (ADD, 900, 2100)]
+)
+def test_an_upgrade_counts_for_its_part_with_its_sign(policy: Policy, spent: int, left: int) -> None:
+    made = granted(holding_lines(monthly(spent, policy), *UPGRADE), policy)
+
+    assert [(grant.source_key[-4:], grant.amount) for grant in made] == [("il_2", 2500), ("il_1", -500)]
+    assert made[-1].balance_after == left
 
 
-def test_a_change_counts_for_nothing_under_reset_and_waits_for_its_price() -> None:
-    assert granted(user(lines=[change("il_1", "prod_max", 5000)])) == []
-    assert granted(user(lines=[replace(change("il_1", "prod_max", 5000), full_period=None)]), ADD) == []
+@BOTH
+def test_an_upgrade_seen_before_the_period_it_changes_waits_for_it(policy: Policy) -> None:
+    early = user(subscribed(), lines=UPGRADE)
+
+    assert granted(early, policy) == []
+    assert balance(holding_lines(early, line("il_0", invoice="in_0"), *UPGRADE), policy)[0] == 3000
+
+
+def test_under_reset_a_change_that_comes_after_the_next_period_does_nothing() -> None:
+    renewed = holding_lines(monthly(), line("il_3", invoice="in_3", period_start=day(20), period_end=day(50)))
+    renewed = holding(renewed, granted(renewed, now=day(20)))
+
+    made = granted(holding_lines(renewed, *UPGRADE), now=day(21))
+
+    assert [grant.amount for grant in made] == [0, 0]
+
+
+def test_under_add_a_change_that_comes_after_the_next_period_counts() -> None:
+    renewed = holding_lines(monthly(0, ADD), line("il_3", invoice="in_3", period_start=day(20), period_end=day(50)))
+    renewed = holding(renewed, granted(renewed, ADD, now=day(20)))
+
+    made = granted(holding_lines(renewed, *UPGRADE), ADD, now=day(21))
+
+    assert [grant.balance_after for grant in made] == [4500, 4000]
+
+
+def test_a_downgrade_takes_no_more_than_its_item_has_left() -> None:
+    other = holding_lines(
+        monthly(), line("il_9", invoice="in_9", subscription="sub_2", product="prod_max", paid_at=day(-1))
+    )
+    held = holding(other, granted(other))
+    held = replace(held, tokens=held.tokens - 800)
+
+    (row,) = granted(holding_lines(held, change("il_1", "prod_pro", -1000)))
+
+    assert (row.amount, row.balance_before, row.balance_after) == (-500, 5200, 5000)
+
+
+def test_a_switch_of_interval_resets_to_the_new_allowance() -> None:
+    credit = change("il_1", "prod_pro", -1000, days=20)
+    year = line("il_2", invoice="in_u", period_start=NOW, period_end=day(365), full_period=timedelta(days=365))
+
+    assert balance(holding_lines(monthly(300), credit, year))[0] == 1000
+
+
+@BOTH
+def test_the_first_line_of_a_later_anchor_gives_its_share(policy: Policy) -> None:
+    begun = subscribed(created=day(0), period_start=day(0), period_end=day(20))
+    stub = change("il_1", "prod_pro", 1333, days=20)
+
+    (grant,) = granted(user(begun, lines=[stub]), policy)
+
+    assert (grant.kind, grant.amount, grant.balance_after) == ("stub", 666, 666)
+
+
+def test_a_change_within_a_year_counts_for_the_rest_of_its_part() -> None:
+    start, end = day(-40), day(325)
+    year = line("il_0", invoice="in_y", period_start=start, period_end=end, full_period=timedelta(days=365))
+    item = Item(id="si_sub_1", price="price_2", product="prod_max", created=start)
+    held = user(subscribed(created=start, period_start=start, period_end=end), lines=[year], running=[year])
+    held = holding(held, granted(held))
+    rest: dict[str, Any] = {
+        "period_start": NOW,
+        "period_end": end,
+        "full_period": timedelta(days=365),
+        "is_whole": False,
+    }
+    credit = line("il_1", invoice="in_u", proration=True, is_credit=True, amount=-1, **rest)
+    charge = line("il_2", invoice="in_u", proration=True, product="prod_max", price="price_2", **rest)
+    upgraded = replace(held, subscriptions=(subscribed(created=start, items=[item]),), running=(year, charge))
+
+    after = holding_lines(upgraded, credit, charge)
+    made = granted(after)
+    later = granted(holding(after, made), now=day(20))
+
+    # Day 40 is the tenth of the part's 30 days: 20 are left.
+    assert [grant.amount for grant in made] == [3333, -666]
+    assert [(grant.kind, grant.amount, grant.balance_after) for grant in later] == [("token_period", 5000, 5000)]
 
 
 # Packs
@@ -469,29 +559,29 @@ def test_a_change_counts_for_nothing_under_reset_and_waits_for_its_price() -> No
 
 def pack(invoice: str = "in_p", *, at: int = -1, **more: Any) -> PaidLine:
     when = day(at)
-    told = {"billing_reason": "manual", "price_type": "one_time", "subscription": None} | more
-    return line("il_p", invoice=invoice, period_start=when, period_end=when, **told)
+    facts = {"price_type": "one_time", "subscription": None} | more
+    return line("il_p", invoice=invoice, period_start=when, period_end=when, **facts)
 
 
 @BOTH
-@pytest.mark.parametrize("found", [pack(), pack(billing_reason="quote_accept"), pack(at=-29)])
-def test_a_pack_is_added(policy: Policy, found: PaidLine) -> None:
-    (grant,) = granted(user(tokens=300, expires=day(9), lines=[found]), policy)
+@pytest.mark.parametrize("bought", [pack(), pack(subscription="sub_1"), pack(at=-29)])
+def test_a_pack_is_added(policy: Policy, bought: PaidLine) -> None:
+    (grant,) = granted(user(tokens=300, expires=day(9), lines=[bought]), policy)
 
     assert (grant.kind, grant.amount, grant.balance_after) == ("pack", 1000, 1300)
 
 
 def test_a_session_of_packs_is_keyed_by_itself_and_says_what_it_sold() -> None:
-    told = replace(pack("cs_1", billing_reason=CHECKOUT, price_type=None), line="", product=None, tokens=77)
+    sold = replace(pack("cs_1", price_type=None), is_checkout=True, line="", product=None, tokens=77)
 
-    (grant,) = granted(user(lines=[told]))
+    (grant,) = granted(user(lines=[sold]))
 
     assert (grant.source_key, grant.kind, grant.amount) == ("cs:cs_1", "pack", 77)
 
 
-@pytest.mark.parametrize("found", [pack(price_type="recurring"), pack(price_type=None), pack(product=None)])
-def test_what_is_no_pack_gives_nothing(found: PaidLine) -> None:
-    assert granted(user(lines=[found])) == []
+@pytest.mark.parametrize("paid", [pack(price_type=None), pack(price=None, price_type=None), pack(product=None)])
+def test_an_amount_without_a_known_price_or_product_gives_nothing(paid: PaidLine) -> None:
+    assert granted(user(lines=[paid])) == []
 
 
 def test_a_pack_whose_time_is_over_gives_nothing_and_is_remembered() -> None:
@@ -499,7 +589,7 @@ def test_a_pack_whose_time_is_over_gives_nothing_and_is_remembered() -> None:
 
 
 @pytest.mark.parametrize(("spent", "left"), [(0, 2000), (600, 2000), (1000, 2000), (1400, 1600), (2000, 1000)])
-def test_packs_survive_a_reset_and_what_was_spent_counts_against_the_allowance_first(spent: int, left: int) -> None:
+def test_packs_survive_a_reset_and_the_allowance_is_spent_first(spent: int, left: int) -> None:
     held = paid_up(0, pack())
     held = replace(held, tokens=held.tokens - spent)
 
@@ -517,17 +607,32 @@ def test_a_pack_whose_time_is_over_does_not_survive_a_reset() -> None:
     assert last.balance_after == 1000
 
 
-# Refunds and disputes
+def test_a_sum_that_javascript_cannot_hold_is_capped() -> None:
+    huge = user(lines=[line(quantity=10**18), line("il_2", invoice="in_2", item="si_2", quantity=10**18)])
+
+    assert balance(huge, ADD)[0] == 2**53 - 1
+    assert balance(user(lines=[line(quantity=-5)]))[0] == 0
 
 
-def refund(amount: int = 2000, *, id: str = "re_1", bill: str = "in_1", kind: str = "refund") -> Clawback:
-    return Clawback(source_key=f"{kind}:{id}", kind=kind, bill=bill, amount=amount, paid=2000)
+# Money back
+
+
+def refund(amount: int = 2000, *, id: str = "re_1", kind: str = "refund") -> MoneyBack:
+    return MoneyBack(source_key=f"{kind}:{id}", kind=kind, amount=amount)
+
+
+def billed(of: User, *sources: MoneyBack, bill: str = "in_1", accounted: int = 0) -> User:
+    """The user, with this money of a bill of 2,000 that went back."""
+    returned = accounted + sum(source.amount for source in sources)
+    return replace(of, bills=(Bill(id=bill, total=2000, returned=returned, accounted=accounted, sources=sources),))
 
 
 def failed(row: Grant) -> Restored:
     key = row.source_key.replace("refund:", "refund_failed:")
     taken = row.balance_before - row.balance_after
-    return Restored(source_key=key, kind="refund_failed", bill=row.invoice or "", worth=-row.amount, taken=taken)
+    return Restored(
+        source_key=key, kind="refund_failed", bill=row.invoice or "", worth=-row.amount, taken=taken, money=row.money
+    )
 
 
 def paid_up(spent: int = 0, *more: PaidLine) -> User:
@@ -544,53 +649,55 @@ def paid_up(spent: int = 0, *more: PaidLine) -> User:
 def test_a_refund_takes_its_part_of_the_grant_and_no_more_than_there_is(
     amount: int, spent: int, worth: int, left: int
 ) -> None:
-    held = replace(paid_up(spent), clawbacks=(refund(amount),))
-
-    (row,) = granted(held)
+    (row,) = granted(billed(paid_up(spent), refund(amount)))
 
     assert (row.kind, row.source_key, row.amount) == ("refund", "refund:re_1", worth)
     assert (row.balance_before, row.balance_after) == (1000 - spent, left)
 
 
 def test_refunds_and_a_lost_dispute_never_take_more_than_was_granted() -> None:
-    pack = line("il_2", invoice="in_2", subscription="sub_2", product="prod_max")
-    held = replace(paid_up(0, pack), clawbacks=(refund(1500), refund(2000, id="du_1", kind="dispute")))
+    other = line("il_2", invoice="in_2", subscription="sub_2", product="prod_max")
 
-    made = granted(held)
+    made = granted(billed(paid_up(0, other), refund(1500), refund(2000, id="du_1", kind="dispute")))
 
-    assert {row.kind: row.amount for row in made} == {"dispute": -1000, "refund": 0}
+    assert [(row.kind, row.amount) for row in made] == [("refund", -750), ("dispute", -250)]
     assert made[-1].balance_after == 5000
 
 
-def test_what_comes_before_its_invoice_waits_for_it() -> None:
-    early = replace(user(subscribed()), clawbacks=(refund(),))
-    both = replace(user(subscribed(), lines=[line()]), clawbacks=(refund(),))
+def test_money_that_another_object_told_of_takes_nothing_again() -> None:
+    held = billed(paid_up(), refund(500, id="ch_1:500", kind="charge"))
+    held = holding(held, granted(held))
+    again = Bill(id="in_1", total=2000, returned=500, accounted=500, sources=(refund(500),))
 
-    assert granted(early) == []
-    assert [row.balance_after for row in granted(both)] == [1000, 0]
+    (row,) = granted(replace(held, bills=(again,)))
+
+    assert (row.source_key, row.amount, row.balance_after) == ("refund:re_1", 0, 750)
+
+
+def test_a_refund_before_its_invoice_waits_for_it() -> None:
+    assert granted(billed(user(subscribed()), refund())) == []
+    assert [row.balance_after for row in granted(billed(user(subscribed(), lines=[line()]), refund()))] == [1000, 0]
 
 
 def test_a_refund_waits_until_all_of_its_invoice_is_granted() -> None:
-    held = user(subscribed(), lines=[line(), line("il_2", product="prod_late")])
-    held = replace(held, clawbacks=(refund(),))
+    held = billed(user(subscribed(), lines=[line(), line("il_2", product="prod_late", item="si_2")]), refund())
 
     late = grants(held, {**POLICIES, "prod_late": Product(id="prod_late", tokens=10)}, RESET, NOW)
 
-    assert [row.kind for row in granted(held)] == ["renewal"]
+    assert [row.kind for row in granted(held)] == ["start"]
     assert [row.amount for row in late] == [1000, 10, -1010]
 
 
 @pytest.mark.parametrize("refunded_first", [True, False])
 def test_a_refund_of_a_period_that_was_renewed_since_takes_nothing(refunded_first: bool) -> None:
-    held = paid_up()
-    renewal = line("il_2", invoice="in_2", period_start=day(-1))
+    held, renewal = paid_up(), line("il_2", invoice="in_2", period_start=day(-1))
 
     if refunded_first:
-        held = replace(held, clawbacks=(refund(),))
-        held = replace(holding(held, granted(held)), clawbacks=())
+        held = billed(held, refund())
+        held = replace(holding(held, granted(held)), bills=())
         held = holding_lines(held, renewal)
     else:
-        held = replace(holding_lines(held, renewal), clawbacks=(refund(),))
+        held = billed(holding_lines(held, renewal), refund())
 
     assert balance(held)[0] == 1000
 
@@ -601,9 +708,9 @@ def test_a_refund_of_a_period_that_was_renewed_since_takes_nothing(refunded_firs
 def test_a_refund_that_failed_gives_back_exactly_what_it_took(
     policy: Policy, spent: int, amount: int, meanwhile: int
 ) -> None:
-    held = replace(paid_up(spent), clawbacks=(refund(amount),))
+    held = billed(paid_up(spent), refund(amount))
     (row,) = granted(held, policy)
-    held = replace(holding(held, [row]), clawbacks=())
+    held = replace(holding(held, [row]), bills=())
     held = replace(held, tokens=max(held.tokens - meanwhile, 0))
 
     (back,) = granted(replace(held, restored=(failed(row),)), policy)
@@ -611,15 +718,25 @@ def test_a_refund_that_failed_gives_back_exactly_what_it_took(
     assert back.balance_after - back.balance_before == row.balance_before - row.balance_after
     assert sum(lot.taken_back for lot in back.lots) == 0
     assert sum(lot.left for lot in back.lots) == back.balance_after
+    assert back.money == -row.money
+
+
+def test_a_refund_that_replaces_a_failed_one_is_taken_in_full() -> None:
+    held = billed(paid_up(), refund(500))
+    (row,) = granted(held)
+    held = holding(held, [row])
+    bill = Bill(id="in_1", total=2000, returned=500, accounted=500, sources=(refund(500, id="re_2"),))
+
+    made = granted(replace(held, bills=(bill,), restored=(failed(row),)))
+
+    assert [(grant.kind, grant.balance_after) for grant in made] == [("refund_failed", 1000), ("refund", 750)]
 
 
 @BOTH
 def test_what_a_failed_refund_took_of_a_period_that_is_over_comes_back_too(policy: Policy) -> None:
-    held = replace(paid_up(), clawbacks=(refund(500),))
+    held = billed(paid_up(), refund(500))
     (row,) = granted(held, policy)
-    held = holding_lines(
-        replace(holding(held, [row]), clawbacks=()), line("il_2", invoice="in_2", period_start=day(-1))
-    )
+    held = holding_lines(replace(holding(held, [row]), bills=()), line("il_2", invoice="in_2", period_start=day(-1)))
     renewed = holding(held, granted(held, policy))
 
     (back,) = granted(replace(renewed, restored=(failed(row),)), policy)
@@ -644,7 +761,7 @@ def paid(draw: st.DrawFn, *, subscriptions: int = 2) -> list[PaidLine]:
                     invoice=f"in_{number}",
                     subscription=subscription,
                     product=draw(st.sampled_from(["prod_pro", "prod_max", "prod_none", "prod_unknown"])),
-                    billing_reason=draw(st.sampled_from(["subscription_create", "subscription_cycle", "manual"])),
+                    item=f"si_{subscription}_{part}",
                     quantity=draw(st.integers(1, 3)),
                     proration=draw(st.booleans()),
                     period_start=day(start),
@@ -683,7 +800,7 @@ def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
     held = user(*subscriptions)
 
     for each in data.draw(st.permutations(lines)):
-        held = holding_lines(held, each)
+        held = holding_lines(held, *held.paid_lines, each)
         held = holding(held, granted(held))
 
     assert (held.tokens, held.tokens_expires_at) == balance(user(*subscriptions, lines=lines))
@@ -694,9 +811,9 @@ def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
 def test_the_lots_always_say_what_the_ledger_says(
     lines: list[PaidLine], policy: Policy, spent: int, amounts: list[int]
 ) -> None:
-    back = [refund(amount, id=f"re_{n}", bill=f"in_{n}") for n, amount in enumerate(amounts)]
     held = holding(user(lines=lines), granted(user(lines=lines), policy))
-    held = replace(held, tokens=max(held.tokens - spent, 0), clawbacks=tuple(back))
+    held = replace(held, tokens=max(held.tokens - spent, 0))
+    held = billed(held, *(refund(amount, id=f"re_{n}") for n, amount in enumerate(amounts)), bill="in_0")
 
     for row in granted(held, policy):
         assert sum(lot.left for lot in row.lots) == row.balance_after >= 0

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from schema.states import MembershipStatus, UserRole
-from worker.membership.rules.facts import Item, Product, Subscription, User
+from worker.membership.rules.facts import Item, Product, Purchase, Subscription, User
 
 _BEST_FIRST = (
     MembershipStatus.ACTIVE,
@@ -36,8 +36,8 @@ _ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up; `off`: nobody is computed,
-    the mirror is kept alone."""
+    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed,
+    only the mirror is kept."""
 
     past_due_grace: timedelta | None = None
     token_ttl: timedelta = timedelta(days=30)
@@ -48,7 +48,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the user's row is to say; `by` is the subscription that entitles, None where none does."""
+    """What the user's row should hold; `by` is the subscription that entitles, None if none does."""
 
     role: UserRole
     membership_status: MembershipStatus
@@ -72,12 +72,15 @@ _ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Servi
 
 
 class Rule(enum.StrEnum):
-    """What made a role, a membership status or a product what it is. MEMBERSHIP_ENDED: an organization's subscription made
-    the user a member, who is not in it any more, or which pays no more."""
+    """The rule behind a role, a membership status or a product.
+
+    MEMBERSHIP_ENDED: an organization's subscription made the user a member; the user has left it, or it has stopped paying.
+    """
 
     UNTOUCHED = "untouched"
     OVERRIDE = "override"
     ENTITLED = "entitled"
+    PURCHASED = "purchased"
     UNKNOWN_STATUS = "unknown_status"
     NOTHING_ENTITLES = "nothing_entitles"
     BEST_STANDING = "best_standing"
@@ -86,7 +89,7 @@ class Rule(enum.StrEnum):
 
 
 class Preference(NamedTuple):
-    """How good an entitling item is, in the order that counts; the least is the best."""
+    """How good an entitling item is, in the order that counts; the smallest is the best."""
 
     role: bool
     status: int
@@ -107,8 +110,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The access, and what made it: the rule of each column, the candidates with the best first, and the subscription
-    whose standing is the user's, None where it is no subscription's."""
+    """The access and what made it: the rule of each column, the candidates with the best first, the one-time purchase that
+    gives access, and the subscription whose standing is the user's (None if it is no subscription's)."""
 
     access: Access
     role: Rule
@@ -116,6 +119,7 @@ class Decision:
     stripe_product_id: Rule
     candidates: tuple[Candidate, ...]
     standing_of: Subscription | None
+    purchase: Purchase | None = None
 
 
 def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Access:
@@ -135,8 +139,11 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     candidates = sorted(entitling, key=lambda candidate: candidate.preference)
     best = candidates[0] if candidates else None
     keep = best is None and _has_unknown(user)
-    by_product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
-    role, by_role = _role(user, best, products, now, otherwise=by_product)
+    purchase = best_purchase(user, products, now)
+    product = Rule.UNKNOWN_STATUS if keep else Rule.ENTITLED if best else Rule.NOTHING_ENTITLES
+    if purchase is not None and best is None:
+        product, keep = Rule.PURCHASED, False
+    role, by_role = _role(user, best, purchase, products, now, otherwise=product)
     held = None if keep else _best_standing(user)
     if held and best and _standing(best.subscription) is held[0]:
         held = held[0], best.subscription
@@ -145,15 +152,46 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
         access=Access(
             role=role,
             membership_status=held[0] if held else user.membership_status,
-            stripe_product_id=user.stripe_product_id if keep else best.item.product if best else None,
+            stripe_product_id=_product_id(user, best, purchase, keep=keep),
             by=best.subscription.id if best else None,
         ),
         role=by_role,
         membership_status=Rule.UNKNOWN_STATUS if keep else by_standing,
-        stripe_product_id=by_product,
+        stripe_product_id=product,
         candidates=tuple(candidates),
         standing_of=held[1] if held else None,
+        purchase=purchase,
     )
+
+
+def best_purchase(user: User, products: Mapping[str, Product], now: datetime) -> Purchase | None:
+    """The purchase that gives access now: PREMIUM before USER, then the one that lasts longest. None if none does."""
+    live = [each for each in user.purchases if (until := access_until(each, products)) is not None and now < until]
+    return min(
+        live,
+        key=lambda each: (
+            products[each.product].role is not UserRole.PREMIUM,
+            -(access_until(each, products) or now).timestamp(),
+            each.source,
+        ),
+        default=None,
+    )
+
+
+def access_until(purchase: Purchase, products: Mapping[str, Product]) -> datetime | None:
+    """When the access that was bought ends; None if the product gives none, or its money went back."""
+    product = products.get(purchase.product)
+    if product is None or product.access is None or purchase.is_returned:
+        return None
+    return purchase.paid_at + product.access
+
+
+def _product_id(user: User, best: Candidate | None, purchase: Purchase | None, *, keep: bool) -> str | None:
+    if keep:
+        return user.stripe_product_id
+    if best is not None:
+        return best.item.product
+    return purchase.product if purchase is not None else None
 
 
 def standing(user: User) -> MembershipStatus:
@@ -168,26 +206,34 @@ def is_entitled(subscription: Subscription, policy: Policy, now: datetime) -> bo
 
 
 def service(subscription: Subscription, policy: Policy, now: datetime) -> Service:
-    """The service that the subscription gives now. Grace is counted from the start of the period that is not paid."""
+    """The service that the subscription gives now. Grace counts from the first unpaid invoice of the present streak."""
     if subscription.status != "past_due":
         if subscription.status not in KNOWN_STATUSES:
             return Service.UNKNOWN_STATUS
         return Service(subscription.status) if subscription.status in _ENTITLED_FIRST else Service.NONE
-    if policy.past_due_grace is None or subscription.period_start is None:
+    end = grace_ends(subscription, policy)
+    if end is None:
         return Service.PAST_DUE
-    return Service.IN_GRACE if now < subscription.period_start + policy.past_due_grace else Service.GRACE_OVER
+    return Service.IN_GRACE if now < end else Service.GRACE_OVER
+
+
+def grace_ends(subscription: Subscription, policy: Policy) -> datetime | None:
+    """When the grace of a past_due subscription ends; None if it has no end, or nothing tells when it began."""
+    since = subscription.unpaid_since or subscription.period_start
+    return None if policy.past_due_grace is None or since is None else since + policy.past_due_grace
 
 
 def is_member(user: User) -> bool:
-    """Whether somebody else's subscription makes, or made, the user a member: one that is more than an attempt or paused."""
+    """Whether a subscription of the organization makes, or made, the user a member: more than an attempt, and not paused."""
     found = {_standing(subscription) for subscription in user.shared_subscriptions}
     return bool(found - {None, MembershipStatus.INACTIVE})
 
 
 def is_concerned(user: User) -> bool:
-    """Whether anything that Stripe or an operator said is about the user; nobody else is ever written."""
+    """Whether anything that Stripe or an operator said is about the user; other users are never written."""
     return (
         user.is_linked
+        or bool(user.purchases or user.paid_lines or user.lots)
         or user.override is not None
         or bool(user.organization_subscriptions)
         or user.member_of is not None
@@ -224,7 +270,13 @@ def _standing(subscription: Subscription) -> MembershipStatus | None:
 
 
 def _role(
-    user: User, best: Candidate | None, products: Mapping[str, Product], now: datetime, *, otherwise: Rule
+    user: User,
+    best: Candidate | None,
+    purchase: Purchase | None,
+    products: Mapping[str, Product],
+    now: datetime,
+    *,
+    otherwise: Rule,
 ) -> tuple[UserRole, Rule]:
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.role, Rule.UNTOUCHED
@@ -232,7 +284,10 @@ def _role(
         return user.override.role, Rule.OVERRIDE
     if otherwise is Rule.UNKNOWN_STATUS:
         return user.role, otherwise
-    return (_policy_of(best.item, products).role if best else UserRole.USER), otherwise
+    role = _policy_of(best.item, products).role if best else UserRole.USER
+    if purchase is not None and (best is None or role is not UserRole.PREMIUM):
+        return products[purchase.product].role, Rule.PURCHASED
+    return role, otherwise
 
 
 def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> Preference:

@@ -10,11 +10,12 @@ from datetime import datetime
 from schema.states import UserRole
 from worker.membership.rules import access, outcome, tokens, wording
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
+from worker.membership.rules.balance import Grant
 from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source
 from worker.membership.rules.facts import Override, Product, User
 from worker.membership.rules.lots import Lot, after_spending
 from worker.membership.rules.outcome import Change
-from worker.membership.rules.tokens import Grant, NoGrant
+from worker.membership.rules.tokens import NoGrant
 from worker.membership.rules.upcoming import Happening, upcoming
 
 # The rule of whom nothing concerns that Stripe or an operator said.
@@ -50,10 +51,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ungranted:
-    """A paid line that gave nothing, and has no row in the ledger."""
+    """A paid line that gave nothing and has no row in the ledger; `row` is its row of the table of paid lines."""
 
     source_key: str
     why: NoGrant
+    row: str
     because: str
 
 
@@ -236,7 +238,9 @@ def _balance(
         ledger=evidence.ledger,
         due=due,
         ungranted=tuple(
-            Ungranted(source_key=tokens.source_key(line), why=why, because=wording.ungranted(line, why))
-            for line, why in passed
+            Ungranted(
+                source_key=tokens.source_key(line), why=why, row=row.name, because=wording.ungranted(line, why, row)
+            )
+            for line, why, row in passed
         ),
     )

@@ -1,5 +1,6 @@
 """The facts that membership is computed from: values read from the mirror, times in aware UTC."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,37 +9,82 @@ from typing import Any
 from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.lots import Lot
 
+# The largest number that JavaScript holds exactly: an application may read a balance there. Sums are capped at it.
+MOST_TOKENS = 2**53 - 1
+LIFETIME = timedelta(days=36_500)
+
+# 5000, 5_000, 5,000 or 5 000, with one kind of separator.
+_NUMBER = re.compile(r"\d{1,15}|\d{1,3}(?:([_, \u00a0\u202f])\d{3})(?:\1\d{3}){0,3}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """The policy that a product's metadata states: `role` (USER or PREMIUM) and `tokens` per token period."""
+    """The policy that a product's metadata states.
+
+    `tokens` is the allowance of a token period, `access` how long one purchase gives the role (None: only a subscription
+    does). `unclear` names the keys whose value could not be read; the least is assumed for them.
+    """
 
     id: str
     role: UserRole = UserRole.PREMIUM
     tokens: int = 0
+    access: timedelta | None = None
+    unclear: tuple[str, ...] = ()
 
 
 def product_of(id_: str, metadata: Mapping[str, Any] | None) -> Product:
-    """The policy in a product's metadata; what can't be read as one is as if it were not there. Never ADMIN."""
-    said = metadata or {}
-    role = UserRole.USER if str(said.get("role", "")).strip().upper() == "USER" else UserRole.PREMIUM
-    tokens = str(said.get("tokens", "")).strip().replace("_", "")
-    readable = tokens.isascii() and tokens.isdigit() and len(tokens) <= 9  # more than a balance holds is a slip
-    return Product(id=id_, role=role, tokens=int(tokens) if readable else 0)
+    """The policy in a product's metadata. An unclear value gives the least: the role USER, no tokens, no access."""
+    values = {key: str(metadata[key]).strip() for key in ("role", "tokens", "access") if metadata and key in metadata}
+    role, tokens, access = values.get("role", ""), values.get("tokens", ""), values.get("access", "")
+    return Product(
+        id=id_,
+        role=UserRole.PREMIUM if role.upper() in ("", "PREMIUM") else UserRole.USER,
+        tokens=number_of(tokens) or 0,
+        access=_access_of(access),
+        unclear=tuple(
+            key
+            for key, is_unclear in (
+                ("role", role.upper() not in ("", "USER", "PREMIUM")),
+                ("tokens", tokens != "" and number_of(tokens) is None),
+                ("access", access != "" and _access_of(access) is None),
+            )
+            if is_unclear
+        ),
+    )
+
+
+def number_of(text: str) -> int | None:
+    """A whole number as people write it, None for anything else."""
+    if not text.isascii() and not re.fullmatch(r"[0-9\u00a0\u202f]+", text):
+        return None
+    return int(re.sub(r"\D", "", text)) if _NUMBER.fullmatch(text) else None
+
+
+def _access_of(text: str) -> timedelta | None:
+    if text.lower() == "lifetime":
+        return LIFETIME
+    days = number_of(text)
+    return timedelta(days=days) if days and days <= LIFETIME.days else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
+    """An item of a subscription. `created` is when it was added to it."""
+
     id: str
     price: str | None
     product: str | None
     quantity: int = 1
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A subscription of one of the user's customers, or of their organization. `paused_for` is Stripe's reason, where it
-    gives one."""
+    """A subscription of one of the user's customers, or of their organization.
+
+    `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is when the first unpaid invoice of the present
+    streak was made. `removed` are items that it no longer has.
+    """
 
     id: str
     status: str
@@ -46,8 +92,11 @@ class Subscription:
     period_start: datetime | None = None
     period_end: datetime | None = None
     paused_for: str | None = None
+    trial_start: datetime | None = None
     trial_end: datetime | None = None
+    unpaid_since: datetime | None = None
     items: tuple[Item, ...] = ()
+    removed: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +109,16 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaidLine:
-    """A line of a paid invoice that has no row in the ledger yet, or of a Checkout session of packs that has no invoice (its
-    id is the `invoice` then, and `line` is empty where its metadata says what was sold).
+    """A line of a paid invoice, or of a paid Checkout session in payment mode that has no invoice.
 
-    `price_type` is None while nobody has told of the `price`. `amount` is before discounts; `full_period` how long the
-    price's whole interval is that ends with the line.
+    Of a session the `invoice` is its id, `is_checkout` is true, and `line` is empty if its metadata says what was sold.
+    `price_type` is None while the `price` is not known. `amount` is before discounts, in minor units; `is_credit` tells
+    that it gives money back. `full_period` is the length of the price's whole interval that ends with the line, and
+    `is_whole` whether the line covers it. `identity` is the same for the same line under another id.
     """
 
     invoice: str
     line: str
-    billing_reason: str | None
     product: str | None
     subscription: str | None
     quantity: int
@@ -77,44 +126,89 @@ class PaidLine:
     period_start: datetime
     period_end: datetime
     paid_at: datetime
+    is_checkout: bool = False
     item: str | None = None
     amount: int | None = None
-    total: int | None = None
+    is_credit: bool = False
     price: str | None = None
     price_type: str | None = None
     usage_type: str | None = None
     full_period: timedelta | None = None
+    is_whole: bool = True
     tokens: int | None = None
+    identity: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose allowance it pays: the subscription item's; in old shapes, which name none, the price's."""
+        if self.subscription is None:
+            return ""
+        return self.item or f"{self.subscription}/{self.price or ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clawback:
-    """Money of a bill that went back, by a refund or a dispute that was lost, and that the ledger does not have yet."""
+class Purchase:
+    """A product with `access` that was bought once, by Checkout or on an invoice. `is_returned`: all of its money went back."""
+
+    source: str
+    product: str
+    paid_at: datetime
+    is_returned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyBack:
+    """Something that tells of money of a bill that went back, and that the ledger does not have yet: a refund, a lost dispute,
+    a credit note, or a charge that says more was refunded than its refunds do. `amount` is in minor units."""
 
     source_key: str
     kind: str
-    bill: str
     amount: int
-    paid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """The money of an invoice, or of a Checkout session, in minor units.
+
+    `returned` is all that went back by now, however many objects tell of it; `accounted` is what the ledger has taken
+    tokens back for. `sources` are those that the ledger does not have.
+    """
+
+    id: str
+    total: int
+    returned: int
+    accounted: int
+    sources: tuple[MoneyBack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A clawback in the ledger whose refund failed, or whose dispute was won after all: what it was worth and what it
-    took."""
+    """A row of the ledger that took tokens back for money that did not go back after all: a failed refund, a dispute that was
+    won, a voided credit note. `worth` and `taken` are in tokens, `money` in minor units."""
 
     source_key: str
     kind: str
     bill: str
     worth: int
     taken: int
+    money: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """What the ledger has of an allowance: the start of the first period, and of the newest that gave something."""
+
+    first: datetime
+    newest: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user's row as it stands, and every fact about them. `last_key` is that of the newest row of their ledger, and
-    `lots` what it says the balance was made of then. `running` are paid lines of more than a month that last, granted or
-    not, and `renewed` the keys of their renewals that the ledger has.
+    """A user's row as it stands, and every fact about them.
+
+    `last_key` is the key of the newest row of their ledger, and `lots` what it says the balance was made of. `running` are
+    the paid lines of more than a month that last, granted or not, and `renewed` the keys of their parts that the ledger has.
+    `periods` is by allowance (`PaidLine.owner`).
 
     `subscriptions` are those of the user's own customers. They alone give tokens; access comes of these, and of those that
     name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
@@ -131,14 +225,14 @@ class User:
     subscriptions: tuple[Subscription, ...] = ()
     override: Override | None = None
     paid_lines: tuple[PaidLine, ...] = ()
-    granted_invoices: frozenset[str] = field(default_factory=frozenset)
     last_key: str | None = None
     lots: tuple[Lot, ...] = ()
     running: tuple[PaidLine, ...] = ()
     renewed: frozenset[str] = field(default_factory=frozenset)
-    clawbacks: tuple[Clawback, ...] = ()
+    bills: tuple[Bill, ...] = ()
     restored: tuple[Restored, ...] = ()
-    last_granted: Mapping[str, datetime] = field(default_factory=dict)
+    periods: Mapping[str, Periods] = field(default_factory=dict)
+    purchases: tuple[Purchase, ...] = ()
     organization_id: str | None = None
     organization_subscriptions: tuple[Subscription, ...] = ()
     member_of: str | None = None
@@ -165,7 +259,8 @@ class User:
     def named_products(self) -> frozenset[str]:
         """The products that subscriptions and paid lines name."""
         items = {item.product for found in self.every_subscription for item in found.items}
-        return frozenset(id_ for id_ in items | {line.product for line in self.every_line} if id_)
+        bought = {line.product for line in self.every_line} | {purchase.product for purchase in self.purchases}
+        return frozenset(id_ for id_ in items | bought if id_)
 
 
 def misses_something(user: User, products: Mapping[str, Product]) -> bool:

@@ -1,7 +1,7 @@
-"""What a balance is made of: each grant is a lot, and what was spent is counted against them in one fixed order.
+"""What a balance is made of: each grant is a lot, and spending is counted against the lots in one fixed order.
 
-The application sees one number and spends from it as it likes. A lot says where tokens came from, so that a renewal
-replaces its own subscription's alone, bought packs outlive a reset, and a refund takes from what it paid for.
+The application sees one number and spends from it as it likes. A lot says where tokens came from: a renewal replaces its own
+item's allowance alone, packs survive a reset, and a refund takes back what it paid for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,12 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
-    """Tokens of one grant. `bill` is the invoice, or the Checkout session, that paid; `taken_back` what refunds and
-    disputes of it were worth so far; `owner` the subscription, empty for packs; `ends` the paid period's end, of those."""
+    """Tokens of one grant.
+
+    `owner` is the allowance that they belong to (`PaidLine.owner`), empty for packs, and `subscription` its subscription.
+    `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far.
+    They are of the time from `begins` to `ends`, and lapse at `until`.
+    """
 
     source: str
     owner: str
@@ -22,18 +26,22 @@ class Lot:
     until: datetime
     pack: bool = False
     taken_back: int = 0
+    begins: datetime | None = None
     ends: datetime | None = None
+    subscription: str | None = None
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:
-    """The lots once they hold no more than the balance: allowances were spent first, the soonest to lapse before others."""
+    """The lots once they hold no more than the balance: allowances are spent before packs, the soonest to lapse first."""
     return drawn(lots, sum(lot.left for lot in lots) - max(balance, 0))
 
 
-def drawn(lots: Sequence[Lot], amount: int, *, first: Iterable[str] = ()) -> tuple[Lot, ...]:
-    """The lots without this many tokens; those of the bills in `first` give before all others."""
-    preferred, left = set(first), dict[str, int]()
-    order = sorted(lots, key=lambda lot: (lot.bill not in preferred, lot.pack, lot.until, lot.source))
+def drawn(lots: Sequence[Lot], amount: int, *, bills: Iterable[str] = (), owner: str | None = None) -> tuple[Lot, ...]:
+    """The lots without this many tokens. Lots of these bills, and then of this owner, give before all others."""
+    preferred, left = set(bills), dict[str, int]()
+    order = sorted(
+        lots, key=lambda lot: (lot.bill not in preferred, lot.owner != owner, lot.pack, lot.until, lot.source)
+    )
     for lot in order:
         given = min(lot.left, max(amount, 0))
         amount -= given

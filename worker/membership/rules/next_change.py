@@ -1,47 +1,53 @@
-"""When time alone changes what a user is: the moment at which they are to be computed again, whatever Stripe says."""
+"""When time alone changes a user: the moments at which they must be computed again, whatever Stripe says."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.membership.rules.access import Policy
-from worker.membership.rules.facts import User
-from worker.membership.rules.tokens import next_renewal
+from worker.membership.rules.access import Policy, access_until, grace_ends
+from worker.membership.rules.facts import Product, User
+from worker.membership.rules.tokens import next_part
 
 
-class Alarm(enum.StrEnum):
+class Cause(enum.StrEnum):
     """What happens at a moment by time alone."""
 
     OVERRIDE_ENDS = "override_ends"
     GRACE_ENDS = "grace_ends"
     TOKENS_RENEWED = "tokens_renewed"
+    ACCESS_ENDS = "access_ends"
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`subscription` is None where the moment is of the user."""
+    """`subscription` is None if the moment is the user's."""
 
     at: datetime
-    alarm: Alarm
+    cause: Cause
     subscription: str | None = None
 
 
-def next_look(user: User, policy: Policy, now: datetime) -> datetime | None:
-    """The first of what is ahead; None where nothing is."""
-    return min((moment.at for moment in ahead(user, policy, now)), default=None)
+def next_look(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> datetime | None:
+    """The first of the moments ahead; None if there is none."""
+    return min((moment.at for moment in ahead(user, products, policy, now)), default=None)
 
 
-def ahead(user: User, policy: Policy, now: datetime) -> list[Moment]:
-    """The end of an override or of a grace, and the next renewal of tokens, those that are still to come."""
-    found = []
-    if (renewal := next_renewal(user, policy, now)) is not None:
-        found.append(Moment(renewal, Alarm.TOKENS_RENEWED))
+def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Moment]:
+    """The ends of an override, a grace and a one-time purchase's access, and the next part of tokens, if still to come."""
+    moments = []
+    if (renewal := next_part(user, policy, now)) is not None:
+        moments.append(Moment(renewal, Cause.TOKENS_RENEWED))
+    moments += [
+        Moment(until, Cause.ACCESS_ENDS)
+        for purchase in user.purchases
+        if (until := access_until(purchase, products)) is not None
+    ]
     if user.override is not None and user.override.until is not None:
-        found.append(Moment(user.override.until, Alarm.OVERRIDE_ENDS))
-    if policy.past_due_grace is not None:
-        found += [
-            Moment(each.period_start + policy.past_due_grace, Alarm.GRACE_ENDS, each.id)
-            for each in user.every_subscription
-            if each.status == "past_due" and each.period_start is not None
-        ]
-    return [moment for moment in found if moment.at > now]
+        moments.append(Moment(user.override.until, Cause.OVERRIDE_ENDS))
+    moments += [
+        Moment(until, Cause.GRACE_ENDS, each.id)
+        for each in user.every_subscription
+        if each.status == "past_due" and (until := grace_ends(each, policy)) is not None
+    ]
+    return [moment for moment in moments if moment.at > now]

@@ -1,4 +1,4 @@
-"""What a computation makes of one user: everything that is written, and how it differs from the row as it stands."""
+"""The outcome of computing one user: everything that is written, and how it differs from the row as it stands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,15 @@ from typing import NamedTuple
 
 from worker.membership.rules import access, next_change, tokens
 from worker.membership.rules.access import Access, Policy
+from worker.membership.rules.balance import Grant
 from worker.membership.rules.facts import Product, User
-from worker.membership.rules.tokens import Grant
 
-# What a balance can hold: the column is an integer, and the ledger is not.
-_MOST = 2**31 - 1
 ACCESS = ("role", "membership_status", "stripe_product_id")
 COLUMNS = (*ACCESS, "tokens", "tokens_expires_at")
 
 
 class Change(NamedTuple):
-    """What a column says, and what it is to say."""
+    """A column's value now, and the value it should have."""
 
     old: object
     new: object
@@ -45,13 +43,13 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
         decided.role,
         decided.membership_status,
         decided.stripe_product_id,
-        min(granted[-1].balance_after, _MOST) if granted else user.tokens,
+        granted[-1].balance_after if granted else user.tokens,
         granted[-1].expires_at if granted else user.tokens_expires_at,
     )
     return Outcome(
         access=decided,
         grants=granted,
-        next_look=next_change.next_look(user, policy, now),
+        next_look=next_change.next_look(user, products, policy, now),
         changes=differences(user, dict(zip(COLUMNS, wanted, strict=True))),
     )
 

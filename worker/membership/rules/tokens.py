@@ -1,430 +1,363 @@
-"""Which tokens the paid lines of a user's invoices give, and what the balance becomes.
+"""Which tokens a user's paid lines give.
 
-Grants come from state, never from events: a line that is paid grants once, however often it is seen, because its key in
-the ledger is the line itself.
-
-Packs are lines with a price of one time on an invoice (Checkout with `invoice_creation`, or written by hand), and what
-Checkout sessions in payment mode without one have sold: by their metadata (`tokens`, or `product` and `quantity`), else by
-their line items.
+Grants come from state, never from events: a line that is paid grants once, however often it is seen, because the line
+itself is its key in the ledger. `lines.TABLE` says what a line is, `balance.Book` what it does to the balance.
 """
 
 import enum
-from collections.abc import Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.membership.rules.access import Policy, is_entitled
-from worker.membership.rules.facts import Clawback, Item, PaidLine, Product, Restored, Subscription, User
-from worker.membership.rules.lots import Lot, after_spending, drawn
+from worker.membership.rules.balance import GRACE_OF_A_PERIOD, Book, Grant
+from worker.membership.rules.facts import MOST_TOKENS, Item, PaidLine, Periods, Product, Subscription, User
+from worker.membership.rules.lines import Gives, Row, row_of
+from worker.membership.rules.lots import Lot
 
 # A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
 TOKEN_PERIOD = timedelta(days=30)
-_A_MONTH = timedelta(days=31)
-# A renewal may take so long after the period's end until it is paid.
-_GRACE_OF_A_PERIOD = timedelta(days=1)
-
-# What a regular period's invoice is for; changes in mid-period bring their own kind of line.
-_PERIODIC = frozenset({"subscription", "subscription_create", "subscription_cycle"})
-# Invoices that people write, on which a price of one time is a pack. `checkout` is ours: a session without an invoice.
-_BY_HAND = frozenset({"manual", "quote_accept"})
-CHECKOUT = "checkout"
-# The kinds of grants that begin a period of their subscription.
-_PERIODS = frozenset({"start", "renewal", "trial"})
+A_MONTH = timedelta(days=31)
+# The kinds of rows that begin a period of an allowance.
+PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period"})
 
 
 class NoGrant(enum.StrEnum):
-    """Why a paid line gives no tokens and has no row in the ledger; what waits may give some yet."""
+    """Why a paid line gives no tokens and has no row in the ledger. A line that waits may give some yet."""
 
     WAITS_FOR_PRODUCT = "waits_for_product"
     WAITS_FOR_PRICE = "waits_for_price"
     WAITS_FOR_SUBSCRIPTION = "waits_for_subscription"
+    WAITS_FOR_PERIOD = "waits_for_period"
     NO_ALLOWANCE = "no_allowance"
+    NO_PRICE = "no_price"
     USAGE = "usage"
-    CORRECTION = "correction"
     TRIAL = "trial"
-    NO_PACK = "no_pack"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """One row of the ledger: what the source is worth, and the balance around it."""
-
-    source_key: str
-    kind: str
-    amount: int
-    balance_before: int
-    balance_after: int
-    expires_at: datetime | None
-    product: str | None = None
-    subscription: str | None = None
-    invoice: str | None = None
-    period_start: datetime | None = None
-    lots: tuple[Lot, ...] = ()
+_WAITS = frozenset(
+    {
+        NoGrant.WAITS_FOR_PRODUCT,
+        NoGrant.WAITS_FOR_PRICE,
+        NoGrant.WAITS_FOR_SUBSCRIPTION,
+        NoGrant.WAITS_FOR_PERIOD,
+    }
+)
+_NO_GRANT = {
+    "usage": NoGrant.USAGE,
+    "no_price": NoGrant.NO_PRICE,
+    "unknown_price": NoGrant.WAITS_FOR_PRICE,
+    "unknown_subscription": NoGrant.WAITS_FOR_SUBSCRIPTION,
+    "unknown_item": NoGrant.WAITS_FOR_SUBSCRIPTION,
+}
 
 
 def source_key(line: PaidLine) -> str:
     """What was paid: a line of an invoice or of a Checkout session, or a session by what its metadata says."""
-    if line.billing_reason != CHECKOUT:
+    if not line.is_checkout:
         return f"invoice:{line.invoice}:line:{line.line}"
     return f"cs:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"
 
 
-def expire(user: User, now: datetime) -> Grant | None:
-    """The end of a balance whose time is over, None where there is nothing to end.
-
-    Where somebody added tokens to a balance that was swept already, and left its expiry, the key is numbered.
-    """
-    if user.tokens <= 0 or user.tokens_expires_at is None or now < user.tokens_expires_at:
-        return None
-    key = f"expiry:{user.id}:{int(user.tokens_expires_at.timestamp())}"
-    if user.last_key is not None and user.last_key.startswith(key):
-        key += f"#{int(user.last_key.removeprefix(key).removeprefix('#') or 1) + 1}"
-    return Grant(
-        source_key=key,
-        kind="expiry",
-        amount=-user.tokens,
-        balance_before=user.tokens,
-        balance_after=0,
-        expires_at=user.tokens_expires_at,
-    )
-
-
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
-    """What is due: a balance whose time is over ends, then the grants, oldest period first, then renewals of what was
-    paid for longer than a month, then what refunds and disputes take and give back. Each row begins with the balance
-    that the one before it left.
+    """The rows that are due: an expired balance ends; then grants, oldest first, parts of what was paid for longer than a
+    month, and what money back takes and gives. Each row begins with the balance that the row before it left.
 
-    A line whose product is not known yet waits for it. A line that is over grants 0, and so does, where balances are
-    reset, one that is older than what was granted already for its subscription: nothing is handed out twice, and the
-    order in which invoices are seen does not matter.
+    A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
+    nothing is handed out twice, and the order in which invoices are seen does not matter.
     """
-    book, waiting = _Book(user, policy, now), set[str]()
-    begun, last_granted = set(user.granted_invoices), dict(user.last_granted)
-    for line in sorted(
-        user.paid_lines, key=lambda line: (line.period_start, line.invoice, _is_credit(line), line.line)
-    ):
-        kind = _kind(user, line, policy)
-        if isinstance(kind, NoGrant):
-            continue
-        if line.product and line.product not in products:
-            waiting.add(line.invoice)
-        amount = _worth(line, kind, products, policy)
-        if isinstance(amount, NoGrant):
-            continue
-        overtaken = kind in _PERIODS and _is_overtaken(line, policy, begun, last_granted)
-        if overtaken or _is_granted_already(user, line.paid_at) or _is_over(user, line, kind, policy, now):
-            amount = 0
-        book.grant(
-            line,
-            source_key(line),
-            kind=kind,
-            amount=amount,
-            until=_expiry(user, line, line.paid_at, policy, now),
-            fresh=kind in _PERIODS and line.invoice not in begun,
-            period_start=line.period_start,
+    book = Book(user, now, is_reset=policy.tokens_reset, ttl=policy.token_ttl)
+    periods = dict(user.periods)
+    waiting = {
+        line.invoice
+        for line, why, _ in _each(
+            user,
+            products,
+            policy,
+            periods,
+            lambda line, row, worth: _grant(book, user, line, row, worth, policy, now, periods),
         )
-        if amount > 0 and kind in _PERIODS:
-            subscription = line.subscription or ""
-            begun.add(line.invoice)
-            last_granted[subscription] = max(line.period_start, last_granted.get(subscription, line.period_start))
-    for renewal in _renewals(user, products, policy, now):
-        line, last = renewal.line, last_granted.get(renewal.line.subscription or "")
-        if policy.tokens_reset and last is not None and renewal.begins <= last:
+        if why in _WAITS
+    }
+    for part in _parts(user, products, policy, now):
+        held = periods.get(part.line.owner)
+        if policy.tokens_reset and held is not None and held.newest is not None and part.begins <= held.newest:
             continue
-        book.grant(
-            line,
-            renewal.key,
-            kind="token_period",
-            amount=renewal.amount,
-            until=_expiry(user, line, renewal.begins, policy, now),
-            fresh=True,
-            period_start=renewal.begins,
-        )
-    for clawback in sorted(user.clawbacks, key=lambda clawback: (clawback.kind, clawback.source_key)):
-        if clawback.bill not in waiting:
-            book.claw_back(clawback)
+        lot = _lot(user, part.line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
+        book.begin(_row(part.line, part.key, "token_period", part.amount, part.begins), lot)
+        _remember(periods, part.line.owner, part.begins, part.amount)
+    returned: Counter[str] = Counter()
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
+        returned[restored.bill] += restored.money
+    for bill in sorted(user.bills, key=lambda bill: bill.id):
+        if bill.id not in waiting:
+            book.take_back(replace(bill, accounted=bill.accounted - returned[bill.id]))
     book.extend(_entitled(user, policy, now).keys())
     return book.rows
 
 
-def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> list[tuple[PaidLine, NoGrant]]:
-    """The paid lines that `grants` passes over, each with why, oldest period first."""
-    found = []
-    for line in sorted(user.paid_lines, key=lambda line: (line.period_start, line.invoice, line.line)):
-        kind = _kind(user, line, policy)
-        worth = kind if isinstance(kind, NoGrant) else _worth(line, kind, products, policy)
-        if isinstance(worth, NoGrant):
-            found.append((line, worth))
-    return found
+def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> list[tuple[PaidLine, NoGrant, Row]]:
+    """The paid lines that `grants` passes over, each with the reason and its row of the table, oldest first."""
+    periods = dict(user.periods)
+
+    def remember(line: PaidLine, row: Row, worth: int) -> None:
+        if row.gives in (Gives.PERIOD, Gives.TRIAL):
+            _remember(periods, line.owner, line.period_start, worth)
+
+    return _each(user, products, policy, periods, remember)
 
 
-class _Book:
-    """A balance as rows are written to it. Under reset a fresh period replaces what its own subscription gave before,
-    and what nobody granted; other subscriptions' allowances and packs stay, as far as they are left and not over."""
+def _each(
+    user: User,
+    products: Mapping[str, Product],
+    policy: Policy,
+    periods: Mapping[str, Periods],
+    take: Callable[[PaidLine, Row, int], None],
+) -> list[tuple[PaidLine, NoGrant, Row]]:
+    """Give each line that is worth something to `take`, oldest first; the others, with the reason.
 
-    def __init__(self, user: User, policy: Policy, now: datetime) -> None:
-        self.policy, self.now = policy, now
-        self.balance, self.expires_at = user.tokens, user.tokens_expires_at
-        self.lots = after_spending(user.lots, user.tokens)
-        self.rows: list[Grant] = []
-        if (ended := expire(user, now)) is not None:
-            self.rows.append(ended)
-            self.balance = 0
-        if self.is_over:
-            self.lots = ()
-
-    @property
-    def is_over(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= self.now
-
-    def grant(
-        self,
-        line: PaidLine,
-        key: str,
-        *,
-        kind: str,
-        amount: int,
-        until: datetime,
-        fresh: bool,
-        period_start: datetime,
-    ) -> None:
-        owner = line.subscription or ""
-        before = self.balance
-        if amount < 0:
-            self.balance -= min(-amount, max(before, 0))
-            self.lots = drawn(self.lots, before - self.balance)
-        elif amount:
-            pack = kind == "pack"
-            owner = "" if pack else owner
-            lot = Lot(source=key, owner=owner, bill=line.invoice, granted=amount, left=amount, until=until)
-            lot = replace(lot, pack=pack, ends=None if pack else line.period_end)
-            if fresh and self.policy.tokens_reset:
-                kept = [held for held in self.lots if self.now < held.until and (held.pack or held.owner != owner)]
-                self.lots = (*kept, lot)
-                self.balance = sum(held.left for held in self.lots)
-                self.expires_at = max(held.until for held in self.lots if held.left)
+    Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
+    both count together. A change is looked at again at the end, for its period may begin at the same moment.
+    """
+    rank = {"charge": 0, "credit": 1}
+    ordered = sorted(
+        user.paid_lines,
+        key=lambda line: (
+            line.period_start,
+            line.paid_at,
+            line.invoice,
+            rank.get(row_of(line, user).name, 2),
+            line.line,
+        ),
+    )
+    passed: list[tuple[PaidLine, NoGrant, Row]] = []
+    for again in (False, True):
+        lines, passed = ordered if not again else [line for line, _, _ in passed], []
+        for line in lines:
+            row, worth = _worth(user, line, products, policy, periods)
+            if isinstance(worth, NoGrant):
+                passed.append((line, worth, row))
             else:
-                self._add(lot)
-        self._write(
-            Grant(
-                source_key=key,
-                kind=kind,
-                amount=amount,
-                balance_before=before,
-                balance_after=self.balance,
-                expires_at=self.expires_at,
-                product=line.product,
-                subscription=line.subscription,
-                invoice=line.invoice,
-                period_start=period_start,
-                lots=self.lots,
-            )
-        )
-
-    def claw_back(self, of: Clawback) -> None:
-        """Take back what the money that went back has paid for, in proportion, and no more than there is.
-
-        It counts what of the bill's grants still lives: what was replaced by a reset or expired is gone already, so that
-        a refund before and one after a renewal end in the same balance. What was spent of it is taken from the rest.
-        """
-        granted = sum(lot.granted for lot in self.lots if lot.bill == of.bill)
-        if not granted or of.paid <= 0:
-            return
-        back = sum(lot.taken_back for lot in self.lots if lot.bill == of.bill)
-        worth = min(granted * min(of.amount, of.paid) // of.paid, granted - back)
-        before, taken = self.balance, min(worth, max(self.balance, 0))
-        self.lots = _taken_back(drawn(self.lots, taken, first=[of.bill]), of.bill, worth)
-        self.balance -= taken
-        self._note(of.source_key, of.kind, -worth, before, of.bill)
-
-    def extend(self, entitled: Set[str | None]) -> None:
-        """Let tokens last as long as they would, had their subscription been known to entitle when they were granted."""
-        for lot in self.lots:
-            ends = lot.ends + _GRACE_OF_A_PERIOD if lot.ends is not None and lot.owner in entitled else lot.until
-            if self.now < lot.until < ends:
-                self.lots = tuple(replace(held, until=ends) if held is lot else held for held in self.lots)
-                if lot.left and self.expires_at is not None:
-                    self.expires_at = max(self.expires_at, ends)
-                self._write(
-                    Grant(
-                        source_key=f"extension:{lot.source}",
-                        kind="extension",
-                        amount=0,
-                        balance_before=self.balance,
-                        balance_after=self.balance,
-                        expires_at=self.expires_at,
-                        subscription=lot.owner,
-                        invoice=lot.bill,
-                        lots=self.lots,
-                    )
-                )
-
-    def restore(self, of: Restored) -> None:
-        """Give back exactly what the clawback took: into its grant where that lives, else as tokens of their own."""
-        before = self.balance
-        alive = [lot for lot in self.lots if lot.bill == of.bill]
-        if alive:
-            self.lots = _taken_back(self.lots, of.bill, -of.worth)
-            grown = next(lot for lot in self.lots if lot.source == alive[0].source)
-            grown = replace(grown, left=grown.left + of.taken)
-            self.lots = tuple(grown if lot.source == grown.source else lot for lot in self.lots)
-            self.balance += of.taken
-        elif of.taken:
-            self._add(
-                Lot(
-                    source=of.source_key,
-                    owner="",
-                    bill=of.bill,
-                    granted=of.taken,
-                    left=of.taken,
-                    until=self.now + self.policy.token_ttl,
-                    pack=True,
-                )
-            )
-        self._note(of.source_key, of.kind, of.taken, before, of.bill)
-
-    def _note(self, key: str, kind: str, amount: int, before: int, bill: str) -> None:
-        self._write(
-            Grant(
-                source_key=key,
-                kind=kind,
-                amount=amount,
-                balance_before=before,
-                balance_after=self.balance,
-                expires_at=self.expires_at,
-                invoice=bill,
-                lots=self.lots,
-            )
-        )
-
-    def _add(self, lot: Lot) -> None:
-        self.lots = (*(held for held in self.lots if held.left or self.now < held.until), lot)
-        self.balance += lot.left
-        over = self.expires_at is None or self.is_over
-        self.expires_at = lot.until if self.expires_at is None or over else max(lot.until, self.expires_at)
-
-    def _write(self, row: Grant) -> None:
-        self.rows.append(row)
+                take(line, row, worth)
+    return passed
 
 
-def _taken_back(lots: tuple[Lot, ...], bill: str, worth: int) -> tuple[Lot, ...]:
-    """The lots once clawbacks of the bill are worth so much more, or less; each is worth no more than was granted."""
-    found: list[Lot] = []
-    for lot in lots:
-        change = 0
-        if lot.bill == bill:
-            change = max(-lot.taken_back, min(lot.granted - lot.taken_back, worth))
-            worth -= change
-        found.append(replace(lot, taken_back=lot.taken_back + change))
-    return tuple(found)
+def _grant(
+    book: Book,
+    user: User,
+    line: PaidLine,
+    row: Row,
+    worth: int,
+    policy: Policy,
+    now: datetime,
+    periods: dict[str, Periods],
+) -> None:
+    """Write what one line gives to the book, and remember the period that it begins."""
+    is_period = row.gives in (Gives.PERIOD, Gives.TRIAL)
+    kind = _kind(line, row, periods)
+    if (
+        (policy.tokens_reset and row.gives is not Gives.PACK and _is_overtaken(line, periods))
+        or _is_granted_already(user, line.paid_at)
+        or _is_over(user, line, row, policy, now)
+    ):
+        worth = 0
+    if worth >= 0:
+        write = book.begin if is_period else book.add
+        lot = _lot(user, line, source_key(line), worth, line.paid_at, policy, now, begins=line.period_start)
+        write(_row(line, source_key(line), kind, worth, line.period_start), lot)
+    else:
+        book.reduce(_row(line, source_key(line), kind, worth, line.period_start), -worth, owner=line.owner)
+    if is_period:
+        _remember(periods, line.owner, line.period_start, worth)
+
+
+def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
+    """How the ledger calls it."""
+    if row.gives is Gives.CHANGE:
+        return "update"
+    if row.gives is not Gives.PERIOD:
+        return str(row.gives.value)
+    if row.name == "stub" or not line.is_whole:
+        return "stub"
+    held = periods.get(line.owner)
+    return "renewal" if held is not None and held.first < line.period_start else "start"
+
+
+def _row(line: PaidLine, key: str, kind: str, amount: int, begins: datetime) -> Grant:
+    """A row of the ledger; the book fills in the balance around it."""
+    return Grant(
+        source_key=key,
+        kind=kind,
+        amount=amount,
+        balance_before=0,
+        balance_after=0,
+        expires_at=None,
+        product=line.product,
+        subscription=line.subscription,
+        invoice=line.invoice,
+        owner=line.owner,
+        identity=line.identity,
+        period_start=begins,
+    )
+
+
+def _lot(
+    user: User,
+    line: PaidLine,
+    key: str,
+    amount: int,
+    granted_at: datetime,
+    policy: Policy,
+    now: datetime,
+    *,
+    begins: datetime,
+) -> Lot:
+    is_pack = line.is_checkout or line.price_type == "one_time"
+    return Lot(
+        source=key,
+        owner="" if is_pack else line.owner,
+        bill=line.invoice,
+        granted=amount,
+        left=amount,
+        until=_expiry(user, line, granted_at, policy, now),
+        pack=is_pack,
+        begins=begins,
+        ends=None if is_pack else line.period_end,
+        subscription=line.subscription,
+    )
+
+
+def _remember(periods: dict[str, Periods], owner: str, start: datetime, amount: int) -> None:
+    held = periods.get(owner)
+    first = start if held is None else min(held.first, start)
+    newest = held.newest if held is not None else None
+    if amount > 0:
+        newest = start if newest is None else max(newest, start)
+    periods[owner] = Periods(first, newest)
+
+
+def _worth(
+    user: User, line: PaidLine, products: Mapping[str, Product], policy: Policy, periods: Mapping[str, Periods]
+) -> tuple[Row, int | NoGrant]:
+    """The line's row of the table, and its tokens: with a sign for a change, and why if there are none."""
+    row = row_of(line, user)
+    if row.name in _NO_GRANT:
+        return row, _NO_GRANT[row.name]
+    if row.gives is Gives.TRIAL:
+        return row, policy.trial_tokens or NoGrant.TRIAL
+    product = products.get(line.product or "")
+    if line.tokens is not None:
+        return row, min(line.tokens, MOST_TOKENS)
+    if product is None:
+        return row, NoGrant.WAITS_FOR_PRODUCT if line.product else NoGrant.NO_PRICE
+    full = min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
+    if row.gives is Gives.PACK:
+        return row, full or NoGrant.NO_ALLOWANCE
+    if line.full_period is None and (row.gives is Gives.CHANGE or not line.is_whole):
+        return row, NoGrant.WAITS_FOR_PRICE
+    if row.gives is Gives.PERIOD:
+        return row, _share(full, _part_of_a_period(line)) or NoGrant.NO_ALLOWANCE
+    held = periods.get(line.owner)
+    if held is None or line.period_start < held.first:
+        return row, NoGrant.WAITS_FOR_PERIOD
+    share = _share(full, _part_of_a_change(line))
+    return row, -share if row.name == "credit" else share
+
+
+def _share(full: int, part: tuple[timedelta, timedelta]) -> int:
+    """The tokens for a part of a time, rounded towards 0."""
+    length, whole = part
+    return full * max(min(length, whole) // timedelta(microseconds=1), 0) // (whole // timedelta(microseconds=1))
+
+
+def _part_of_a_period(line: PaidLine) -> tuple[timedelta, timedelta]:
+    """How long the first token period of a line is, and how long a full one would be."""
+    length = line.period_end - line.period_start
+    if line.is_whole or line.full_period is None:
+        return TOKEN_PERIOD, TOKEN_PERIOD
+    return length, min(line.full_period, TOKEN_PERIOD) if line.full_period > A_MONTH else line.full_period
+
+
+def _part_of_a_change(line: PaidLine) -> tuple[timedelta, timedelta]:
+    """How long a change is in force within the token period in which it begins, and how long that is in full."""
+    assert line.full_period is not None
+    if line.full_period <= A_MONTH:
+        return line.period_end - line.period_start, line.full_period
+    begins = first_part(line)
+    end = min(begins + TOKEN_PERIOD * ((line.period_start - begins) // TOKEN_PERIOD + 1), line.period_end)
+    return end - line.period_start, TOKEN_PERIOD
+
+
+def first_part(line: PaidLine) -> datetime:
+    """When the parts of a long line begin to count: with its period, or with the interval that a change joins."""
+    if line.proration and not line.is_whole and line.full_period is not None:
+        return min(line.period_end - line.full_period, line.period_start)
+    return line.period_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Renewal:
+class _Part:
     key: str
     line: PaidLine
     amount: int
     begins: datetime
 
 
-def next_renewal(user: User, policy: Policy, now: datetime) -> datetime | None:
-    """When the next part of what was paid for longer than a month falls due, None where nothing does."""
+def next_part(user: User, policy: Policy, now: datetime) -> datetime | None:
+    """When the next part of what was paid for longer than a month falls due, None if none does."""
     entitled = _entitled(user, policy, now)
-    found = [
+    ahead = [
         begins
         for line in user.running
-        if line.subscription in entitled and _lasts(line, now)
-        for begins in [line.period_start + TOKEN_PERIOD * ((now - line.period_start) // TOKEN_PERIOD + 1)]
+        if _goes_on(user, line, entitled, now)
+        for begins in [first_part(line) + TOKEN_PERIOD * ((now - first_part(line)) // TOKEN_PERIOD + 1)]
         if begins < line.period_end
     ]
-    return min(found, default=None)
+    return min(ahead, default=None)
 
 
-def _renewals(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[_Renewal]:
-    """The parts that are due, oldest first; of those that were missed only the newest where balances are reset.
-
-    A part is what the subscription holds by now of what was paid: an item that was upgraded gives its new product's.
-    """
+def _parts(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[_Part]:
+    """The parts that are due, oldest first; of those that were missed only the newest if balances are reset."""
     entitled = _entitled(user, policy, now)
-    periods: dict[tuple[str, datetime], list[PaidLine]] = {}
-    for line in sorted(user.running, key=lambda line: (line.invoice, line.line)):
-        if line.subscription in entitled and _lasts(line, now) and _kind(user, line, policy) in ("start", "renewal"):
-            periods.setdefault((line.subscription or "", line.period_start), []).append(line)
-    due: list[_Renewal] = []
-    for (subscription, start), lines in periods.items():
-        items = {item.id: item for item in entitled[subscription].items}
-        amount = sum(_part(line, items.get(line.item or ""), products) for line in lines)
+    due: dict[str, _Part] = {}
+    for line in sorted(user.running, key=lambda line: (line.period_start, line.invoice, line.line)):
+        product = products.get(line.product or "")
+        if product is None or not _goes_on(user, line, entitled, now):
+            continue
+        start, amount = first_part(line), min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
         newest = (now - start) // TOKEN_PERIOD
         for number in range(newest if policy.tokens_reset else 1, newest + 1):
-            key = f"subscription:{subscription}:{int(start.timestamp())}:{number}"
-            begins = start + TOKEN_PERIOD * number
-            if number >= 1 and amount and key not in user.renewed and not _is_granted_already(user, begins):
-                due.append(_Renewal(key=key, line=lines[0], amount=amount, begins=begins))
-    return sorted(due, key=lambda renewal: (renewal.begins, renewal.key))
+            key, begins = f"part:{line.owner}:{int(start.timestamp())}:{number}", start + TOKEN_PERIOD * number
+            is_new = key not in user.renewed and begins > line.period_start
+            if number >= 1 and amount and is_new and not _is_granted_already(user, begins):
+                due[key] = _Part(key=key, line=line, amount=amount, begins=begins)
+    return sorted(due.values(), key=lambda part: (part.begins, part.key))
 
 
-def _part(line: PaidLine, item: Item | None, products: Mapping[str, Product]) -> int:
-    product = products.get((item.product if item else line.product) or "")
-    return product.tokens * (item.quantity if item else line.quantity) if product else 0
+def _goes_on(user: User, line: PaidLine, entitled: Mapping[str | None, Subscription], now: datetime) -> bool:
+    """Whether parts of the line are still due: the item is there as it was paid for, and its subscription entitles."""
+    subscription = entitled.get(line.subscription)
+    if subscription is None or not line.period_start <= now < line.period_end:
+        return False
+    if line.period_end - line.period_start <= A_MONTH and (line.full_period or A_MONTH) <= A_MONTH:
+        return False
+    row = row_of(line, user)
+    if row.gives is not Gives.PERIOD and row.name != "charge":
+        return False
+    return any(_is_paid_by(item, line) for item in subscription.items)
+
+
+def _is_paid_by(item: Item, line: PaidLine) -> bool:
+    if line.item is not None and item.id != line.item:
+        return False
+    same = item.price == line.price if item.price and line.price else item.product == line.product
+    return same and item.quantity == line.quantity
 
 
 def _entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subscription]:
-    return {found.id: found for found in user.subscriptions if is_entitled(found, policy, now)}
-
-
-def _lasts(line: PaidLine, now: datetime) -> bool:
-    is_long = line.period_end - line.period_start > _A_MONTH and line.usage_type != "metered"
-    return is_long and _is_periodic(line) and line.period_start <= now < line.period_end
-
-
-def _is_periodic(line: PaidLine) -> bool:
-    return line.billing_reason in _PERIODIC and not line.proration
-
-
-def _kind(user: User, line: PaidLine, policy: Policy) -> str | NoGrant:
-    """What a paid line is: no grant are usage, corrections under reset, things that are no packs, and the empty line of
-    a subscription that has not come yet, which may be a trial's."""
-    if line.billing_reason == CHECKOUT or (line.billing_reason in _BY_HAND and line.price_type == "one_time"):
-        return "pack"
-    if line.usage_type == "metered":
-        return NoGrant.USAGE
-    if line.billing_reason == "subscription_update" and line.proration:
-        return NoGrant.CORRECTION if policy.tokens_reset else "update"
-    if not _is_periodic(line):
-        return NoGrant.NO_PACK
-    if line.amount == 0 and line.total == 0:
-        found = next((found for found in user.subscriptions if found.id == line.subscription), None)
-        if found is None:
-            return NoGrant.WAITS_FOR_SUBSCRIPTION
-        if found.trial_end is not None and line.period_end <= found.trial_end:
-            return "trial" if policy.trial_tokens else NoGrant.TRIAL
-    return "renewal" if line.billing_reason == "subscription_cycle" else "start"
-
-
-def _worth(line: PaidLine, kind: str, products: Mapping[str, Product], policy: Policy) -> int | NoGrant:
-    """The tokens of a line. A change in mid-period counts for its part of the whole interval, towards zero, and a credit
-    against."""
-    product = products.get(line.product or "")
-    if line.tokens is not None:
-        worth = line.tokens
-    elif product is None:
-        return NoGrant.WAITS_FOR_PRODUCT
-    elif kind == "trial":
-        worth = policy.trial_tokens
-    elif kind != "update":
-        worth = product.tokens * line.quantity
-    elif not line.full_period:
-        return NoGrant.WAITS_FOR_PRICE
-    else:
-        part = int(product.tokens * line.quantity * min((line.period_end - line.period_start) / line.full_period, 1.0))
-        worth = -part if _is_credit(line) else part
-    return worth if worth or kind == "update" else NoGrant.NO_ALLOWANCE
-
-
-def _is_credit(line: PaidLine) -> bool:
-    return line.proration and (line.amount or 0) < 0
+    return {each.id: each for each in user.subscriptions if is_entitled(each, policy, now)}
 
 
 def _is_granted_already(user: User, paid_at: datetime) -> bool:
@@ -432,24 +365,23 @@ def _is_granted_already(user: User, paid_at: datetime) -> bool:
     return user.tokens_since is not None and paid_at < user.tokens_since
 
 
-def _is_over(user: User, line: PaidLine, kind: str, policy: Policy, now: datetime) -> bool:
-    """Whether the line's time has passed; what would expire at once must not replace a balance that lives."""
-    if kind == "pack":
+def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime) -> bool:
+    """Whether the line's time has passed: what would expire at once must not replace a balance that is in use."""
+    if row.gives is Gives.PACK:
         return line.paid_at + policy.token_ttl <= now
     over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
     return over or _expiry(user, line, line.paid_at, policy, now) <= now
 
 
-def _is_overtaken(line: PaidLine, policy: Policy, begun: Set[str], last_granted: Mapping[str, datetime]) -> bool:
-    """A further line of an invoice that granted is not, unless a renewal came in between."""
-    last = last_granted.get(line.subscription or "")
-    if not policy.tokens_reset or last is None:
-        return False
-    return line.period_start < last and (line.invoice not in begun or line.period_start + TOKEN_PERIOD <= last)
+def _is_overtaken(line: PaidLine, periods: Mapping[str, Periods]) -> bool:
+    """Whether a newer period of the same allowance was granted already. A change ends with the period it began in."""
+    held = periods.get(line.owner)
+    newest = held.newest if held is not None else None
+    return newest is not None and line.period_start < newest
 
 
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
-    """The time to live from the payment on; while the subscription is entitled, at least its period's end and a day."""
+    """The time to live from the payment on; while the subscription entitles, at least its period's end and a day."""
     ends = granted_at + policy.token_ttl
     entitled = line.subscription in _entitled(user, policy, now)
-    return max(ends, line.period_end + _GRACE_OF_A_PERIOD) if entitled else ends
+    return max(ends, line.period_end + GRACE_OF_A_PERIOD) if entitled else ends

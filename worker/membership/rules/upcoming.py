@@ -32,7 +32,10 @@ def upcoming(
 ) -> tuple[Happening, ...]:
     """What time does by itself, and what Stripe has announced, in the order of their moments; each with what it changes of
     what those before it left."""
-    found = [(at.at, str(at.alarm), at.subscription, wording.alarm(at)) for at in next_change.ahead(user, policy, now)]
+    found = [
+        (at.at, str(at.cause), at.subscription, wording.cause(at))
+        for at in next_change.ahead(user, products, policy, now)
+    ]
     for each in user.every_subscription:
         for what, at in _announced(each, evidence.schedules.get(each.id, Schedule())):
             found.append((at, what, each.id, wording.announced(what, each.id)))

@@ -1,53 +1,58 @@
-"""An explanation's sentences: one for each rule, in the words of a person."""
+"""The sentences of an explanation: one for each rule, in plain words."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from schema.states import UserRole
-from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
+from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
 from worker.membership.rules.evidence import Customer, Entry, Note, Source
-from worker.membership.rules.facts import PaidLine, Product, Subscription, User
-from worker.membership.rules.next_change import Alarm, Moment
+from worker.membership.rules.facts import LIFETIME, PaidLine, Product, Subscription, User
+from worker.membership.rules.lines import Row
+from worker.membership.rules.next_change import Cause, Moment
 from worker.membership.rules.tokens import NoGrant
 
-# In what a subscription is behind the best, by the first word of the preference in which they differ.
+# Why a subscription is not the best one, by the first part of the preference in which the two differ.
 _BEHIND = {
     "role": "its product gives no PREMIUM",
-    "status": "its status is less sound",
+    "status": "its status is worse",
     "tokens": "its allowance is smaller",
     "created": "it is older",
-    "subscription": "it is equal in all else, and its id comes later",
+    "subscription": "the two are equal, and its id comes later",
 }
 _AHEAD = {
-    "role": "the product of that one gives no PREMIUM",
-    "status": "the status of that one is less sound",
-    "tokens": "the allowance of that one is smaller",
+    "role": "that one's product gives no PREMIUM",
+    "status": "that one's status is worse",
+    "tokens": "that one's allowance is smaller",
     "created": "that one is older",
-    "subscription": "that one is equal in all else, and its id comes later",
+    "subscription": "the two are equal, and that one's id comes later",
 }
 _KINDS = {
     "start": "the first period of {subscription}, paid by {invoice}",
     "renewal": "a new period of {subscription}, paid by {invoice}",
+    "stub": "a part of a period of {subscription}, paid by {invoice}",
     "trial": "the trial of {subscription}",
     "update": "a change of {subscription} in mid-period, by {invoice}",
     "token_period": "the next 30 days of what {invoice} paid for {subscription}",
     "pack": "a pack, paid by {invoice}",
     "refund": "a refund of {invoice}",
     "refund_failed": "a refund of {invoice} that failed",
+    "credit_note": "a credit note for {invoice}",
+    "credit_note_void": "a credit note for {invoice} that was voided",
+    "charge": "money of {invoice} that its charge says was refunded",
     "dispute": "a lost dispute about {invoice}",
     "dispute_won": "a dispute about {invoice} that was won after all",
     "expiry": "the time of the balance was over",
     "extension": "the longer life of what {invoice} paid, since {subscription} entitles,",
 }
 _NO_GRANT = {
-    NoGrant.WAITS_FOR_PRODUCT: "waits for product {product}, which Stripe has not told of yet",
-    NoGrant.WAITS_FOR_PRICE: "waits for its price, which says how long the whole period is",
-    NoGrant.WAITS_FOR_SUBSCRIPTION: "is for nothing, and waits for {subscription} to say whether that is a trial",
+    NoGrant.WAITS_FOR_PRODUCT: "waits for product {product}, which is not mirrored yet",
+    NoGrant.WAITS_FOR_PRICE: "waits for price {price}, which is not mirrored yet",
+    NoGrant.WAITS_FOR_SUBSCRIPTION: "waits for {subscription}, which is not mirrored yet",
+    NoGrant.WAITS_FOR_PERIOD: "waits for the invoice of the period that it changes",
     NoGrant.NO_ALLOWANCE: "gives none: product {product} has no `tokens` in its metadata",
     NoGrant.USAGE: "gives none: it bills metered usage",
-    NoGrant.CORRECTION: "gives none: changes in mid-period count under TOKEN_POLICY=add alone",
     NoGrant.TRIAL: "gives none: it is a trial's, and TRIAL_TOKENS is 0",
-    NoGrant.NO_PACK: "gives none: it is neither a subscription's period nor a pack",
+    NoGrant.NO_PRICE: "gives none: it is an amount without a price or product",
 }
 _ANNOUNCED = {
     "ends": "{subscription} is set to end, and Stripe says so when it does",
@@ -72,19 +77,25 @@ def role(
     note: Note | None,
 ) -> str:
     if decided.role is Rule.UNTOUCHED:
-        return f"{user.role} is given by people, and is never touched; what is paid would give {otherwise}."
+        return f"{user.role} is set by people and never changed here; payments alone would give {otherwise}."
     if decided.role is Rule.OVERRIDE:
         assert user.override is not None
         until = f"until {moment(user.override.until)}" if user.override.until else "until it is lifted"
         given = f" on {moment(note.given_at)}" + (f" ({note.text})" if note.text else "") if note else ""
-        return f"An operator gave {user.override.role}{given}, {until}; what is paid would give {otherwise}."
-    said = _by_product(user, decided, products) + _before(behind)
+        return f"An operator gave {user.override.role}{given}, {until}; payments alone would give {otherwise}."
+    if decided.role is Rule.PURCHASED:
+        text = _by_purchase(decided, products)
+    else:
+        text = _by_product(user, decided, products) + _before(behind)
     if user.override is not None and user.override.until is not None:
-        said += f" An operator's {user.override.role} ended on {moment(user.override.until)}."
-    return said
+        text += f" An operator's {user.override.role} ended on {moment(user.override.until)}."
+    return text
 
 
 def product(user: User, decided: Decision, behind: Sequence[tuple[Candidate, str]]) -> str:
+    if decided.stripe_product_id is Rule.PURCHASED:
+        assert decided.purchase is not None
+        return f"No subscription gives service; {decided.purchase.source} bought {decided.purchase.product} once."
     if decided.stripe_product_id is not Rule.ENTITLED:
         return _nothing(user, decided)
     best = _named(user, decided.candidates[0].subscription)
@@ -95,11 +106,27 @@ def _by_product(user: User, decided: Decision, products: Mapping[str, Product]) 
     if not decided.candidates:
         return _nothing(user, decided)
     best = decided.candidates[0]
-    said = f"{_named(user, best.subscription)} is {best.subscription.status}, and product {best.item.product}"
+    text = f"{_named(user, best.subscription)} is {best.subscription.status}, and product {best.item.product}"
     known = products.get(best.item.product or "")
     if known is None:
-        return f"{said}, of which Stripe has not told yet, gives PREMIUM until its metadata says otherwise."
-    return f"{said} gives {known.role}."
+        return f"{text}, which is not mirrored yet, gives PREMIUM until its metadata says otherwise."
+    return f"{text} gives {known.role}{unclear(known)}."
+
+
+def _by_purchase(decided: Decision, products: Mapping[str, Product]) -> str:
+    assert decided.purchase is not None
+    bought = products[decided.purchase.product]
+    until = access_until(decided.purchase, products)
+    lasts = "for life" if bought.access == LIFETIME or until is None else f"until {moment(until)}"
+    return f"{decided.purchase.source} bought product {bought.id} once, which gives {bought.role} {lasts}."
+
+
+def unclear(product: Product) -> str:
+    """The metadata that could not be read, as ` (...)`; empty if all of it is clear."""
+    if not product.unclear:
+        return ""
+    keys = " and ".join(f"`{key}`" for key in product.unclear)
+    return f" (its metadata {keys} cannot be read, so the least is assumed)"
 
 
 def _before(behind: Sequence[tuple[Candidate, str]]) -> str:
@@ -119,7 +146,7 @@ def membership_status(user: User, decided: Decision) -> str:
         return f"The membership by organization {user.member_of} is over{_statuses(user)}."
     best = decided.standing_of
     if best is None:
-        return "There never was a subscription, so it stays as it is."
+        return "The user never had a subscription, so it stays as it is."
     paused = f" for {best.paused_for}" if best.paused_for else ""
     count = len(user.every_subscription)
     among = f", the best of {count}" if count > 1 else ""
@@ -127,7 +154,7 @@ def membership_status(user: User, decided: Decision) -> str:
 
 
 def _unknown(user: User) -> str:
-    return f"Nothing gives service, and a status is none that we know{_statuses(user)}: what was stays."
+    return f"Nothing gives service, and a status is unknown{_statuses(user)}: everything stays as it was."
 
 
 def _statuses(user: User) -> str:
@@ -138,7 +165,7 @@ def _statuses(user: User) -> str:
 
 
 def _named(user: User, subscription: Subscription) -> str:
-    """With the organization, where it is that which makes the subscription count for the user."""
+    """The subscription's id, with the organization through which it counts for the user."""
     is_own = any(own.id == subscription.id for own in user.subscriptions)
     return subscription.id if is_own else f"{subscription.id} of organization {user.organization_id}"
 
@@ -146,64 +173,66 @@ def _named(user: User, subscription: Subscription) -> str:
 def not_computed(customers: Sequence[Customer]) -> str:
     if customers:
         waiting = ", ".join(customer.id for customer in customers)
-        return f"The application linked {waiting}, of whom Stripe has told nothing yet, so nothing is computed."
-    return "No customer is linked, and no organization is paid for: nothing is computed, the row stays as it is."
+        return f"The application linked {waiting}, which Stripe has not sent yet, so nothing is computed."
+    return "No customer is linked and no organization is paid for: nothing is computed, and the row stays as it is."
 
 
 def standing(subscription: Subscription, service: Service, policy: Policy, behind: str | None, best: str | None) -> str:
-    """What a subscription gives, and where it is not the best, in what it is behind."""
+    """The service that a subscription gives, and why it is not the best one if it is not."""
     if service is Service.UNKNOWN_STATUS:
-        return "gives nothing by itself: its status is none that we know"
+        return "gives nothing by itself: its status is unknown"
     if service is Service.NONE:
         return "gives no service"
     if service is Service.GRACE_OVER:
-        assert subscription.period_start is not None
-        assert policy.past_due_grace is not None
-        return f"gives no service: the grace ended on {moment(subscription.period_start + policy.past_due_grace)}"
-    said = "gives service"
+        ended = grace_ends(subscription, policy)
+        assert ended is not None
+        return f"gives no service: the grace ended on {moment(ended)}"
+    text = "gives service"
     if service is Service.PAST_DUE:
-        said += " until Stripe gives it up (PAST_DUE_GRACE_DAYS is not set)"
+        text += " until Stripe gives it up (PAST_DUE_GRACE_DAYS is not set)"
     elif service is Service.IN_GRACE:
-        assert subscription.period_start is not None
-        assert policy.past_due_grace is not None
-        said += f" in its grace, until {moment(subscription.period_start + policy.past_due_grace)}"
+        ends = grace_ends(subscription, policy)
+        assert ends is not None
+        text += f" in its grace, until {moment(ends)}"
     if not any(item.product for item in subscription.items):
-        return f"{said}, but none of its items names a product"
-    return f"{said}, behind {best}: {_BEHIND[behind]}" if behind else said
+        return f"{text}, but none of its items names a product"
+    return f"{text}, behind {best}: {_BEHIND[behind]}" if behind else text
 
 
 def balance(user: User, last: Entry | None, *, is_over: bool) -> str:
     if last is None:
         return "The daemon never changed it." if user.tokens else "Nothing was granted yet."
-    said = f"{entry(last)} left {last.balance_after:,} on {moment(last.created_at)}"
+    text = f"{entry(last)} left {last.balance_after:,} on {moment(last.created_at)}"
     if user.tokens < last.balance_after:
-        said += f"; {last.balance_after - user.tokens:,} were spent since"
+        text += f"; {last.balance_after - user.tokens:,} were spent since"
     elif user.tokens > last.balance_after:
-        said += f"; {user.tokens - last.balance_after:,} were added since by somebody else"
+        text += f"; {user.tokens - last.balance_after:,} were added since by somebody else"
     else:
-        said += "; nothing was spent since"
+        text += "; nothing was spent since"
     if is_over and user.tokens:
-        said += ". Its time is over: it reads as 0, and is about to be set to 0"
-    return f"{said[0].upper()}{said[1:]}."
+        text += ". Its time is over: it reads as 0, and is about to be set to 0"
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def entry(row: Entry) -> str:
-    """What a row of the ledger was for."""
+    """The purpose of a row of the ledger."""
     words = _KINDS.get(row.kind, row.kind)
     return words.format(subscription=row.subscription or "a subscription", invoice=row.invoice or row.source_key)
 
 
-def ungranted(line: PaidLine, why: NoGrant) -> str:
-    words = _NO_GRANT[why].format(product=line.product, subscription=line.subscription)
-    return f"{line.invoice}{' line ' + line.line if line.line else ''} {words}"
+def ungranted(line: PaidLine, why: NoGrant, row: Row) -> str:
+    words = _NO_GRANT[why].format(product=line.product, subscription=line.subscription, price=line.price)
+    return f"{line.invoice}{' line ' + line.line if line.line else ''} ({row.name}) {words}"
 
 
-def alarm(of: Moment) -> str:
-    if of.alarm is Alarm.OVERRIDE_ENDS:
+def cause(of: Moment) -> str:
+    if of.cause is Cause.OVERRIDE_ENDS:
         return "the operator's override ends"
-    if of.alarm is Alarm.GRACE_ENDS:
+    if of.cause is Cause.GRACE_ENDS:
         return f"the grace of {of.subscription} ends, unless it is paid before"
-    return "the next 30 days of what was paid for longer than a month begin, with their tokens"
+    if of.cause is Cause.ACCESS_ENDS:
+        return "the access that was bought once ends"
+    return "the next 30 days of a longer paid period begin, with their tokens"
 
 
 def announced(what: str, subscription: str | None) -> str:
@@ -211,10 +240,11 @@ def announced(what: str, subscription: str | None) -> str:
 
 
 def policy(of: Product | None) -> str:
-    """What a product's metadata says."""
+    """The policy in a product's metadata."""
     if of is None:
-        return "not known yet: PREMIUM, and its tokens wait for it"
-    return f"{of.role}, {of.tokens:,} tokens a period" if of.tokens else f"{of.role}, no tokens"
+        return "not mirrored yet: PREMIUM, and its tokens wait for it"
+    gives = f"{of.role}, {of.tokens:,} tokens a period" if of.tokens else f"{of.role}, no tokens"
+    return gives + unclear(of)
 
 
 def source(of: Source | None) -> str:
@@ -224,10 +254,10 @@ def source(of: Source | None) -> str:
     heard = of.event
     if of.read is not None:
         how = "read from Stripe" if of.read == "get" else "read from Stripe's list"
-        said = f"{how} at {moment(of.observed_at)}"
-        said += f", last told of by {heard.type} {heard.id}" if heard else ""
+        text = f"{how} at {moment(of.observed_at)}"
+        text += f", last event {heard.type} {heard.id}" if heard else ""
     elif heard is not None and heard.created is not None and heard.received_at is not None:
-        said = f"told by {heard.type} {heard.id} of {moment(heard.created)}, received at {moment(heard.received_at)}"
+        text = f"from {heard.type} {heard.id} of {moment(heard.created)}, received at {moment(heard.received_at)}"
     else:
-        said = f"told by {heard.id if heard else 'an event'}, which the inbox does not hold any more"
-    return said + ("; uncertain, Stripe is being asked" if of.uncertain else "")
+        text = f"from {heard.id if heard else 'an event'}, which the inbox no longer holds"
+    return text + ("; uncertain, Stripe is being asked" if of.uncertain else "")

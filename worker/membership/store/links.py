@@ -51,7 +51,37 @@ _BEHIND = {
     "invoice": "select id, customer from mirror.invoices where id = any(%s) and account = ''",
     "refund": _PAID_BACK.format(table="refunds"),
     "dispute": _PAID_BACK.format(table="disputes"),
+    "charge": "select id, customer from mirror.charges where id = any(%s) and account = ''",
+    "credit_note": "select id, customer from mirror.credit_notes where id = any(%s) and account = ''",
 }
+TELLS_OF_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
+
+# A guest's session names its user itself; in a payment link the buyer writes that, so it counts for nothing.
+_GUESTS = """
+    select u.id
+    from mirror.checkout_sessions as s
+    join users as u on u.id = s.client_reference_id
+    where s.customer is null and s.payment_link is null and s.account = '' and s.status = 'complete'
+        and (s.id = any(%(sessions)s) or s.payment_intent in (
+            select payment_intent from mirror.refunds where id = any(%(refund)s) and account = ''
+            union
+            select payment_intent from mirror.disputes where id = any(%(dispute)s) and account = ''
+            union
+            select payment_intent from mirror.charges where id = any(%(charge)s) and account = ''
+        ))
+"""
+
+
+def guests(conn: Connection, sessions: Collection[str], returns: Collection[tuple[str, str]]) -> set[str]:
+    """The users of these Checkout sessions, or of money back of one, who bought as guests: Stripe has no customer of them."""
+    named = {type_: sorted(id_ for object_, id_ in returns if object_ == type_) for type_ in _PAYS_BACK}
+    if not sessions and not any(named.values()):
+        return set()
+    rows = conn.execute(_GUESTS, {"sessions": sorted(sessions), **named})
+    return {user for (user,) in rows}
+
+
+_PAYS_BACK = ("refund", "dispute", "charge")
 
 
 def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:

@@ -14,7 +14,18 @@ Connection = psycopg.Connection
 _FACTS = """
     s.id, coalesce(s.status, 'incomplete') as status,
     coalesce(s.created, s.observed_at) as created, s.current_period_start as period_start,
-    s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for, s.trial_end,
+    s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for, s.trial_start,
+    s.trial_end,
+    case when s.status in ('past_due', 'unpaid') then (
+        select min(i.created)
+        from mirror.invoices as i
+        where i.subscription = s.id and i.account = '' and not i.deleted and i.status in ('open', 'uncollectible')
+            and i.created > coalesce((
+                select max(p.created)
+                from mirror.invoices as p
+                where p.subscription = s.id and p.account = '' and not p.deleted and p.status = 'paid'
+            ), '-infinity')
+    ) end as unpaid_since,
     coalesce(c.deleted, false) as customer_deleted
 """
 
@@ -59,23 +70,31 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
         # Stripe cancels the subscriptions of a customer that is deleted; their own events may still be under way.
         if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
             row["status"] = "canceled"
-        found[row.pop("whose")].append(Subscription(**row, items=tuple(items[row["id"]])))
+        kept, removed = items[row["id"]]
+        found[row.pop("whose")].append(Subscription(**row, items=tuple(kept), removed=tuple(removed)))
     return found
 
 
-def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, list[Item]]:
-    items: dict[str, list[Item]] = defaultdict(list)
+def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, tuple[list[Item], list[Item]]]:
+    """Per subscription the items that it has, and those that were removed.
+
+    An item whose event could not tell the product (plans of 2017 name none) has that of its price.
+    """
+    items: dict[str, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
     if subscriptions:
         with conn.cursor(row_factory=dict_row) as cursor:
             rows: list[dict[str, Any]] = cursor.execute(
                 """
-                select subscription, id, price, product, coalesce(quantity, 1) as quantity
-                from mirror.subscription_items
-                where subscription = any(%s) and account = '' and not deleted
-                order by created, id
+                select t.subscription, t.id, t.price, coalesce(t.product, p.product, o.product) as product,
+                    coalesce(t.quantity, 1) as quantity, t.created, t.deleted
+                from mirror.subscription_items as t
+                left join mirror.prices as p on p.id = t.price and p.account = '' and t.product is null
+                left join mirror.plans as o on o.id = t.price and o.account = '' and t.product is null
+                where t.subscription = any(%s) and t.account = ''
+                order by t.created, t.id
                 """,
                 (subscriptions,),
             ).fetchall()
         for row in rows:
-            items[row.pop("subscription")].append(Item(**row))
+            items[row.pop("subscription")][row.pop("deleted")].append(Item(**row))
     return items

@@ -10,9 +10,9 @@ from psycopg.rows import scalar_row
 
 from schema.states import UserRole
 from worker.membership.rules.access import Access
+from worker.membership.rules.balance import Grant
 from worker.membership.rules.facts import User
 from worker.membership.rules.lots import Lot
-from worker.membership.rules.tokens import Grant
 from worker.membership.store import catalogue
 
 Connection = psycopg.Connection
@@ -64,13 +64,14 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
     conn.execute(
         """
         insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
-            stripe_product_id, stripe_subscription_id, stripe_invoice_id, period_start, lots)
+            stripe_product_id, stripe_subscription_id, stripe_invoice_id, owner, identity, money, period_start, lots)
         select source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
-            invoice, period_start, lots::jsonb
+            invoice, owner, identity, money, period_start, lots::jsonb
         from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
-            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[]
+            %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],
+            %b::timestamptz[], %b::text[]
         ) as n (source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
-            invoice, period_start, lots)
+            invoice, owner, identity, money, period_start, lots)
         """,
         [
             [grant.source_key for _, grant in rows],
@@ -83,6 +84,9 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
             [grant.product for _, grant in rows],
             [grant.subscription for _, grant in rows],
             [grant.invoice for _, grant in rows],
+            [grant.owner for _, grant in rows],
+            [grant.identity for _, grant in rows],
+            [grant.money for _, grant in rows],
             [grant.period_start for _, grant in rows],
             [_said_of(grant.lots) for _, grant in rows],
         ],

@@ -1,0 +1,244 @@
+"""Paid lines as facts: of invoices, and of Checkout sessions that sold something without an invoice."""
+
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from worker.membership.rules.facts import PaidLine, Purchase, number_of
+
+Connection = psycopg.Connection
+Row = dict[str, Any]
+Lines = dict[str, list[PaidLine]]
+
+
+def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
+    """Per user the paid lines that the ledger does not have, and those of more than a month that last."""
+    fresh: Lines = defaultdict(list)
+    running: Lines = defaultdict(list)
+    for row in _rows(conn, _INVOICED, users):
+        user, is_fresh, is_long = row.pop("user_id"), row.pop("is_fresh"), row.pop("is_long")
+        line = PaidLine(**row)
+        if is_fresh:
+            fresh[user].append(line)
+        if is_long:
+            running[user].append(line)
+    for row in _rows(conn, _SOLD_BY_METADATA, users):
+        fresh[row.pop("user_id")].append(_by_metadata(row))
+    for row in _rows(conn, _SOLD, users):
+        fresh[row.pop("user_id")].append(
+            PaidLine(
+                **row,
+                is_checkout=True,
+                subscription=None,
+                proration=False,
+                period_start=row["paid_at"],
+                period_end=row["paid_at"],
+            )
+        )
+    return fresh, running
+
+
+def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
+    """Per user what they bought once of a product with `access` in its metadata, on an invoice or by Checkout."""
+    bought: dict[str, list[Purchase]] = defaultdict(list)
+    for row in _rows(conn, _PURCHASES, users):
+        bought[row.pop("user_id")].append(Purchase(**row))
+    return bought
+
+
+def _by_metadata(row: Row) -> PaidLine:
+    """What a session's own metadata says that it sold: `tokens`, or `product` and `quantity`."""
+    metadata = row.pop("metadata") or {}
+    quantity = number_of(str(metadata.get("quantity", "1")))
+    return PaidLine(
+        **row,
+        line="",
+        is_checkout=True,
+        subscription=None,
+        product=metadata.get("product"),
+        quantity=1 if quantity is None or quantity > 99_999 else quantity,
+        tokens=number_of(str(metadata.get("tokens", ""))),
+        proration=False,
+        period_start=row["paid_at"],
+        period_end=row["paid_at"],
+    )
+
+
+# The price of a line: as it is mirrored, else as the line (old shapes) or the item that it bills embeds it. A plan is
+# always recurring. A line is the same under another id if the invoice, item, price, time, quantity and sign are.
+_INVOICED = """
+    select
+        l.user_id, i.id as invoice, n.line, coalesce(n.product, q.product) as product, n.subscription,
+        coalesce(n.quantity, 1) as quantity, n.proration, n.period_start, n.period_end, n.subscription_item as item,
+        coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at,
+        n.amount, n.is_credit, n.price, q.type as price_type, q.usage_type, n.identity, w.full_period,
+        coalesce(n.period_end >= n.period_start + w.every - interval '1 hour', true)
+            or coalesce(n.period_start <= n.period_end - w.every + interval '1 hour', true) as is_whole,
+        not g.has as is_fresh, r.is_long
+    from sync.customer_links as l
+    join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
+    join lateral (
+        select
+            x.id, coalesce(x.data->>'unique_id', x.id) as line, x.product, x.price, x.quantity, x.amount,
+            x.period_start, x.period_end, x.subscription_item, x.data,
+            coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
+            coalesce(x.proration, false) as proration,
+            coalesce(x.amount < 0, false) or coalesce(
+                jsonb_typeof(coalesce(
+                    x.data->'parent'->'subscription_item_details'->'proration_details'->'credited_items',
+                    x.data->'parent'->'invoice_item_details'->'proration_details'->'credited_items',
+                    x.data->'proration_details'->'credited_items'
+                )) = 'object', false
+            ) as is_credit,
+            concat_ws('|', coalesce(x.subscription_item, x.subscription), x.price, extract(epoch from x.period_start),
+                extract(epoch from x.period_end), x.quantity, sign(x.amount)) as identity
+        from mirror.invoice_line_items as x
+        where x.invoice = i.id and x.account = '' and not x.deleted
+            and x.period_start is not null and x.period_end is not null
+    ) as n on true
+    left join mirror.prices as p on p.id = n.price and p.account = '' and not (p.type is null)
+    left join mirror.plans as o on o.id = n.price and o.account = ''
+    left join mirror.subscription_items as t on t.id = n.subscription_item and t.account = '' and t.price = n.price
+    cross join lateral (
+        select
+            case jsonb_typeof(n.data->'price') when 'object' then n.data->'price' end as own_price,
+            case jsonb_typeof(n.data->'plan') when 'object' then n.data->'plan' end as own_plan,
+            case jsonb_typeof(t.data->'price') when 'object' then t.data->'price' end as item_price,
+            case jsonb_typeof(t.data->'plan') when 'object' then t.data->'plan' end as item_plan
+    ) as e
+    cross join lateral (
+        select
+            coalesce(
+                p.type, e.own_price->>'type', e.item_price->>'type',
+                case when o.id is not null or e.own_plan is not null or e.item_plan is not null then 'recurring' end
+            ) as type,
+            coalesce(
+                p.recurring_usage_type, e.own_price->'recurring'->>'usage_type',
+                e.item_price->'recurring'->>'usage_type', o.usage_type, e.own_plan->>'usage_type',
+                e.item_plan->>'usage_type'
+            ) as usage_type,
+            coalesce(
+                p.recurring_interval, e.own_price->'recurring'->>'interval', e.item_price->'recurring'->>'interval',
+                o.interval, e.own_plan->>'interval', e.item_plan->>'interval'
+            ) as every,
+            least(coalesce(
+                p.recurring_interval_count, (e.own_price->'recurring'->>'interval_count')::bigint,
+                (e.item_price->'recurring'->>'interval_count')::bigint, o.interval_count,
+                (e.own_plan->>'interval_count')::bigint, (e.item_plan->>'interval_count')::bigint, 1
+            ), 1000) as times,
+            coalesce(p.product, o.product, t.product) as product
+    ) as q
+    cross join lateral (
+        select every, n.period_end - (n.period_end - every) as full_period
+        from (
+            select case when q.every in ('day', 'week', 'month', 'year')
+                then (q.times::text || ' ' || q.every)::interval end as every
+        ) as interval_of
+    ) as w
+    cross join lateral (
+        select exists (
+            select from sync.token_grants
+            where source_key = 'invoice:' || i.id || ':line:' || n.line
+        ) or exists (
+            select from sync.token_grants
+            where stripe_invoice_id = i.id and identity = n.identity
+        ) as has
+    ) as g
+    cross join lateral (
+        select n.period_end > now()
+            and (n.period_end - n.period_start > interval '31 days' or coalesce(w.full_period > interval '31 days', false))
+            as is_long
+    ) as r
+    where l.user_id = any(%s) and i.status = 'paid' and not i.deleted and (r.is_long or not g.has)
+"""
+
+# The users of a session: its customer's, or of a guest's session the one that the application named. In a payment link
+# the buyer writes that name, so it counts for nothing.
+_SESSIONS = """
+    select l.user_id, s.*
+    from sync.customer_links as l
+    join mirror.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    where l.user_id = any(%s)
+    union all
+    select s.client_reference_id, s.*
+    from mirror.checkout_sessions as s
+    where s.client_reference_id = any(%s) and s.customer is null and s.payment_link is null and s.account = ''
+"""
+_PAID_SESSIONS = f"""
+    select * from ({_SESSIONS}) as s
+    where s.mode = 'payment' and s.payment_status in ('paid', 'no_payment_required') and s.status = 'complete'
+        and s.invoice is null and not s.deleted
+"""  # noqa: S608 - our own words
+_HAS_METADATA = "coalesce(s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product', false)"
+
+# What Checkout sold without an invoice, by its line items: they were read apart.
+_SOLD = f"""
+    select
+        s.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
+        i.amount_subtotal as amount, coalesce(s.created, s.observed_at) as paid_at
+    from ({_PAID_SESSIONS}) as s
+    join mirror.checkout_session_line_items as i on i.checkout_session = s.id and i.account = '' and not i.deleted
+    where not {_HAS_METADATA} and not exists (
+        select from sync.token_grants as g where g.source_key = 'cs:' || s.id || ':line:' || i.id
+    )
+"""  # noqa: S608 - our own words
+
+# The same by the session's metadata. Paid late (a bank transfer), neither the session nor its payment says when: the time
+# to live counts from when it was opened.
+_SOLD_BY_METADATA = f"""
+    select s.user_id, s.id as invoice, s.data->'metadata' as metadata, coalesce(s.created, s.observed_at) as paid_at
+    from ({_PAID_SESSIONS}) as s
+    where {_HAS_METADATA} and not exists (select from sync.token_grants as g where g.source_key = 'cs:' || s.id)
+"""  # noqa: S608 - our own words
+
+# All of a bill's money has gone back once refunds, lost disputes and credit notes add up to its total.
+_PURCHASES = f"""
+    with bought as (
+        select l.user_id, i.id as source, coalesce(n.product, p.product) as product, i.total, i.payment_intent,
+            coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at
+        from sync.customer_links as l
+        join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
+        join mirror.invoice_line_items as n on n.invoice = i.id and n.account = '' and not n.deleted
+        left join mirror.prices as p on p.id = n.price and p.account = ''
+        where l.user_id = any(%s) and i.status = 'paid' and not i.deleted
+            and coalesce(p.type, n.data->'price'->>'type') = 'one_time'
+        union all
+        select s.user_id, s.id, coalesce(i.product, s.data->'metadata'->>'product'), s.amount_total, s.payment_intent,
+            coalesce(s.created, s.observed_at)
+        from ({_PAID_SESSIONS}) as s
+        left join mirror.checkout_session_line_items as i
+            on i.checkout_session = s.id and i.account = '' and not i.deleted
+    )
+    select distinct b.user_id, b.source, b.product, b.paid_at,
+        b.total > 0 and b.total <= (
+            select coalesce(sum(r.amount), 0) from mirror.refunds as r
+            where r.account = '' and not r.deleted and r.status in ('succeeded', 'pending') and r.payment_intent in (
+                select b.payment_intent
+                union
+                select a.payment_payment_intent from mirror.invoice_payments as a
+                where a.invoice = b.source and a.account = '' and not a.deleted
+            )
+        ) + (
+            select coalesce(sum(d.amount), 0) from mirror.disputes as d
+            where d.account = '' and not d.deleted and d.status = 'lost' and d.payment_intent in (
+                select b.payment_intent
+                union
+                select a.payment_payment_intent from mirror.invoice_payments as a
+                where a.invoice = b.source and a.account = '' and not a.deleted
+            )
+        ) + (
+            select coalesce(sum(c.returned), 0) from mirror.credit_notes as c
+            where c.invoice = b.source and c.account = '' and not c.deleted and c.status = 'issued'
+        ) as is_returned
+    from bought as b
+    join mirror.products as o on o.id = b.product and o.account = '' and o.metadata ? 'access'
+"""  # noqa: S608 - our own words
+
+
+def _rows(conn: Connection, statement: str, users: list[str]) -> list[Row]:
+    if not users:
+        return []
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, (users,) * statement.count("%s")).fetchall()
