@@ -1,6 +1,6 @@
-"""What applications ask of their tables, each in a number of statements that does not grow with the rows.
+"""Ready queries for applications. The number of statements of each does not grow with the rows.
 
-It stands beside the ORM classes, and like them imports SQLAlchemy alone: an application installs this package without the
+Like the ORM classes, this module imports only SQLAlchemy: an application installs this package without the
 daemon's dependencies (`pip install --no-deps stripe-sync`, and SQLAlchemy with a driver of its choice), and imports
 `schema.queries`. The session, its transaction and its engine are the application's. Nothing here writes.
 """
@@ -98,7 +98,7 @@ def active_subscription(session: Session, user_id: str) -> UserSubscription | No
 
 
 def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: int = 0) -> Page[Payment]:
-    """What the user has paid, the newest first, each with its product."""
+    """The user's payments with their products, the newest first."""
     query = (
         select(Payment)
         .where(Payment.user_id == user_id)
@@ -111,10 +111,10 @@ def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: 
 def active_products(
     engine: Engine, *, max_age: timedelta = CATALOGUE_MAX_AGE, now: Callable[[], float] = time.monotonic
 ) -> tuple[Product, ...]:
-    """What is for sale, in the order of names; not older than `max_age`.
+    """The active products, sorted by name, read at most `max_age` ago.
 
-    Kept per engine, and safe to ask for from any thread: while one reads, the others wait for what it finds. What is given
-    out can't be changed, so nobody changes it for the others.
+    They are cached per engine. Any thread may call this: while one reads, the others wait for its result, which is
+    immutable.
     """
     return _shelf_of(engine).products(engine, max_age, now)
 
@@ -209,5 +209,5 @@ def _page(session: Session, query: Select[T], *, limit: int, offset: int) -> Pag
         raise ValueError(f"limit: is between 1 and {MAX_LIMIT}, and not {limit}")
     if offset < 0:
         raise ValueError(f"offset: is 0 or more, and not {offset}")
-    found = session.scalars(query.limit(limit + 1).offset(offset)).all()
-    return Page(found[:limit], limit, offset, has_more=len(found) > limit)
+    rows = session.scalars(query.limit(limit + 1).offset(offset)).all()
+    return Page(rows[:limit], limit, offset, has_more=len(rows) > limit)

@@ -11,9 +11,9 @@ from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
 
-# What an application writes whole: who signs in, and which customer is whose. What is paid for it only reads.
+# Tables that an application writes: sign-in, organizations and links. It only reads the tables about payments.
 WRITTEN_BY_APPLICATIONS = ("accounts", "organizations", "sessions", "stripe_customers", "verification_tokens")
-# Of `users` it leaves these alone: they say what is paid for. `tokens` it spends, by consume_tokens or by itself.
+# Columns of `users` that only the daemon writes. The application spends `tokens`, by consume_tokens or by itself.
 DAEMONS_COLUMNS = frozenset({"role", "membership_status", "stripe_product_id", "tokens_expires_at", "created_at"})
 
 
@@ -138,11 +138,11 @@ _FUNCTIONS = f"""
         where pronamespace::regnamespace::text || '.' || proname in ({", ".join(map(_literal, sorted(FUNCTIONS)))})"""  # noqa: S608
 
 
-def _each(found: str, owner: str, users: str | None = None) -> str:
-    """Each of these becomes the owner's, and may be used by the others."""
+def _each(query: str, owner: str, users: str | None = None) -> str:
+    """Give each object of the query to the owner, and let the others use it."""
     grant = _execute(f"grant execute on %s %s to {_doubled(users)}", "ours.kind", "ours.name") if users else "null;"
     return _block(
-        f"for ours in{found}",
+        f"for ours in{query}",
         "loop",
         "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
         f"    {grant}",

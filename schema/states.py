@@ -6,8 +6,7 @@ import enum
 
 
 class UserRole(enum.StrEnum):
-    """What a user may do. The daemon gives USER and PREMIUM; ADMIN and BANNED are given by people, and so is any role
-    that an application of its own has beside them."""
+    """The role of a user. The daemon sets USER and PREMIUM. People set ADMIN, BANNED and the application's own roles."""
 
     USER = "USER"
     PREMIUM = "PREMIUM"

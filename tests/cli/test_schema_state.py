@@ -9,7 +9,6 @@ from worker.postgres import schema_state
 from worker.postgres.schema_state import SchemaState
 
 COMMANDS = [
-    ("web",),
     ("worker",),
     ("beat",),
     ("status",),

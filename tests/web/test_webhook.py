@@ -292,7 +292,7 @@ def test_events_that_nobody_applies_make_the_process_not_ready(door: Daemon) -> 
     assert "worker" in json.loads(answer)["checks"]["inbox"]
 
 
-def test_a_database_that_was_never_migrated_is_said_to_be(
+def test_without_tables_web_answers_503_and_says_to_migrate(
     backend: Backend, empty_database: str, tmp_path: Path
 ) -> None:
     daemon = Daemon(empty_database, backend.redis_url, tmp_path)
@@ -305,6 +305,7 @@ def test_a_database_that_was_never_migrated_is_said_to_be(
 
     assert (status, refused) == (503, 503)
     assert "db migrate" in json.loads(answer)["checks"]["database"]
+    assert "schema.not_current" in daemon.logs()
 
 
 @pytest.mark.parametrize("secret", ["", "  ", "whsec_good,", "sk_test_wrong"])

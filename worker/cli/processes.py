@@ -20,7 +20,8 @@ def web() -> None:
 
     loaded = settings.load(needs_webhook_secret=True)
     log.configure(loaded)
-    _look_at_schema(loaded)
+    # Without tables it answers 503, and GET /readyz says why: a load balancer and Stripe wait for the migration.
+    _look_at_schema(loaded, needs_tables=False)
     server.serve(loaded)
 
 
@@ -36,7 +37,7 @@ def worker(
 
     loaded = settings.load()
     log.configure(loaded)
-    _look_at_schema(loaded)
+    _look_at_schema(loaded, needs_tables=True)
     celery = celery_app.make(loaded)
     tasks.register(celery, loaded)
     _share_memory_with_children()
@@ -63,13 +64,13 @@ def beat() -> None:
 
     loaded = settings.load()
     log.configure(loaded)
-    _look_at_schema(loaded)
+    _look_at_schema(loaded, needs_tables=True)
     log.get("beat").info("beat.started")
     celery_app.make(loaded).start(["--quiet", "beat", "--loglevel=WARNING"])
 
 
-def _look_at_schema(settings: "Settings") -> None:
-    """Raise SchemaNotReady where the database has no tables of ours; warn where they are of another release.
+def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:
+    """Warn if the tables are missing or of another release; raise SchemaNotReady if they are missing but needed.
 
     Another release is no reason to stop: a migration may be under way, and events wait for it. A database that can't be
     reached is none either: every process waits for it.
@@ -77,13 +78,15 @@ def _look_at_schema(settings: "Settings") -> None:
     from worker.observe import log
     from worker.postgres import schema_state
     from worker.postgres.pool import UNAVAILABLE, connect
+    from worker.postgres.schema_state import SchemaState
 
     try:
         with connect(settings, application="start") as conn:
             state, advice = schema_state.look(conn)
     except UNAVAILABLE:
         return
-    if state in (schema_state.SchemaState.EMPTY, schema_state.SchemaState.FOREIGN):
+    missing = state in (SchemaState.EMPTY, SchemaState.FOREIGN, SchemaState.PRERELEASE)
+    if missing and needs_tables:
         raise schema_state.SchemaNotReady(advice, state)
     if advice:
         log.get("start").warning("schema.not_current", state=state.value, advice=advice)

@@ -1,28 +1,28 @@
-"""What is kept no longer: old events that are done, and the daemon's bookkeeping of long ago."""
+"""Remove old events that are done, and the daemon's old bookkeeping."""
 
 from datetime import timedelta
 
 import psycopg
 
-BLOCKS = 1000  # of 8 KiB; the bodies lie elsewhere
+BLOCKS = 1000  # of 8 KiB; large bodies are stored elsewhere (TOAST)
 RUNS_KEPT_DAYS = 90
 DRIFT_KEPT_DAYS = 90
 HEARTBEATS_KEPT_DAYS = 1
 
 
 def blocks(conn: psycopg.Connection) -> int:
-    """How many blocks the inbox fills."""
+    """The size of the inbox in blocks."""
     row = conn.execute("select pg_relation_size('sync.events') / current_setting('block_size')::int").fetchone()
     return int(row[0]) if row else 0
 
 
 def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int) -> tuple[int, str | None]:
-    """Remove up to so many events of this stretch of the inbox that arrived, and were done, longer ago than `keep`.
+    """Remove up to `limit` events from this range of blocks that arrived, and were done, longer ago than `keep`.
 
-    Returns how many those were, and when the oldest arrived of those that are left. What somebody holds is left.
+    Returns their number, and the arrival of the oldest event left. Rows that another session has locked are left.
     """
     stretch = (f"({block},0)", f"({block + BLOCKS},0)")
-    # A replayed event is done anew: nobody who looks at what became of it finds it gone.
+    # A replayed event counts from its new `done_at`, so its result can still be looked at.
     gone = conn.execute(
         """
         with old as materialized (
@@ -48,7 +48,7 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
 
 
 def bookkeeping(conn: psycopg.Connection) -> dict[str, int]:
-    """Remove finished runs but each job's newest (their shards go with them), drift and heartbeats of long ago."""
+    """Remove old runs with their shards, except each job's newest, old drift and old heartbeats; returns counts by table."""
     removed = {
         "runs": """
             delete from sync.runs as r

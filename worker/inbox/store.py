@@ -15,7 +15,7 @@ SUSPICIOUS_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """An event that is ours until its lease runs out."""
+    """An event that this worker owns until the lease ends."""
 
     id: str
     attempts: int
@@ -23,7 +23,7 @@ class Leased:
     body: str
 
 
-# Sorted by id in here, so that two doors that store the same events at once can't deadlock.
+# Sorted by id, so that two processes that store the same events at once can't deadlock.
 INSERT = """
     insert into sync.events (id, account, type, object_type, object_id, livemode, created, body)
     select id, account, type, object_type, object_id, livemode, to_timestamp(created), body
@@ -42,7 +42,7 @@ def insert_parameters(envelopes: Iterable[Envelope]) -> list[list[Any]]:
 
 
 def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:
-    """The ids that were new; the others were stored before, and stay as they are."""
+    """Store the events; returns the new ids. Events stored before stay unchanged."""
     if not envelopes:
         return set()
     with conn.cursor(row_factory=scalar_row) as cursor:
@@ -50,13 +50,12 @@ def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:
 
 
 def lease(conn: psycopg.Connection, *, limit: int, seconds: float) -> list[Leased]:
-    """Up to `limit` due events, the longest due first; the attempt is counted before the work.
+    """Lease up to `limit` due events, the longest due first; the attempt is counted before the work.
 
-    An event that was tried a few times and never finished is leased alone: should it kill its worker, it kills nobody
-    else's batch.
+    An event with several unfinished attempts is leased alone, so that an event that kills its worker stops no others.
     """
-    found = _lease(conn, "attempts < %(suspicious)s", limit, seconds)
-    return found or _lease(conn, "attempts >= %(suspicious)s", 1, seconds)
+    leased = _lease(conn, "attempts < %(suspicious)s", limit, seconds)
+    return leased or _lease(conn, "attempts >= %(suspicious)s", 1, seconds)
 
 
 def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> list[Leased]:
@@ -80,18 +79,18 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
 
 
 def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
-    """Whether the event came by itself."""
+    """Whether the inbox has the event."""
     return conn.execute("select from sync.events where id = %s", (event_id,)).fetchone() is not None
 
 
 def listening_since(conn: psycopg.Connection) -> int | None:
-    """When the oldest event came that is kept, in unix seconds; None where none ever came."""
+    """The arrival of the oldest stored event in unix seconds; None if the inbox is empty."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select floor(extract(epoch from min(received_at)))::bigint from sync.events").fetchone()
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
-    """Those of the events that never came."""
+    """The ids among these that the inbox does not have."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         rows = cursor.execute(
             """
@@ -106,12 +105,12 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
 def newest_bursts(
     conn: psycopg.Connection, objects: Sequence[tuple[str, str, str]], *, livemode: bool, pause_seconds: int, most: int
 ) -> list[list[str]]:
-    """The bodies of each object's newest events, back to the first pause that is longer than so many seconds.
+    """The bodies of each object's newest events, back to the first pause longer than `pause_seconds`.
 
-    An object is its type, its id and its account. None are returned of one whose newest `most` events know no pause:
-    bodies are large, and read only where they are wanted.
+    An object is its type, id and account. The list is empty if the newest `most` events have no such pause, because bodies
+    are large.
     """
-    found: list[list[str]] = [[] for _ in objects]
+    bursts: list[list[str]] = [[] for _ in objects]
     rows = conn.execute(
         """
         select w.number, burst.body
@@ -144,18 +143,18 @@ def newest_bursts(
             "ids": [id_ for _, id_, _ in objects],
             "accounts": [account for _, _, account in objects],
             "livemode": livemode,
-            # Thin events have milliseconds, which the rule leaves out: a second more, and it is cut exactly there.
+            # Thin events have milliseconds, which the rule ignores; one more second makes the cut exact.
             "pause": pause_seconds + 1,
             "most": most,
         },
     )
     for number, body in rows:
-        found[number - 1].append(body)
-    return found
+        bursts[number - 1].append(body)
+    return bursts
 
 
 def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
-    """Each event is done with its outcome; part of the transaction that did its work."""
+    """Mark the events done, each with its outcome, in the transaction that did the work."""
     conn.execute(
         """
         update sync.events as e
@@ -168,7 +167,7 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
 
 
 def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
-    """The events have these bodies; of an error that one had, the kind alone is left, for it may quote the body."""
+    """Replace the bodies of the events. Their errors are cut to the kind, because an error may quote the body."""
     conn.execute(
         """
         update sync.events as e
@@ -181,7 +180,7 @@ def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
 
 
 def retry(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
-    """The event is due again after `pause`."""
+    """Make the event due again after `pause`."""
     conn.execute(
         "update sync.events set next_attempt_at = now() + %s, last_error = %s where id = %s and status = 'pending'",
         (pause, error, event_id),
@@ -189,7 +188,7 @@ def retry(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedel
 
 
 def release(conn: psycopg.Connection, event_id: str, *, error: str, pause: timedelta) -> None:
-    """The event is due again after `pause`, and this attempt does not count."""
+    """Make the event due again after `pause`, without counting this attempt."""
     conn.execute(
         """
         update sync.events
@@ -201,7 +200,7 @@ def release(conn: psycopg.Connection, event_id: str, *, error: str, pause: timed
 
 
 def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = "parked") -> None:
-    """The event waits for a person; it blocks nobody."""
+    """Set the event aside for a person to look at."""
     conn.execute(
         "update sync.events set status = 'parked', outcome = %s, last_error = %s where id = %s and status = 'pending'",
         (outcome, error, event_id),
@@ -209,7 +208,7 @@ def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = 
 
 
 def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
-    """Park the events whose every lease ran out: whoever took them did not live to say why."""
+    """Park the events whose leases all ran out, because their workers died; returns their ids."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -224,7 +223,7 @@ def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
 
 
 def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
-    """How many events were made due again, as if they had just come."""
+    """Make the events due again, as if they had just arrived; returns their number."""
     return conn.execute(
         """
         update sync.events
@@ -236,13 +235,13 @@ def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
 
 
 def parked_ids(conn: psycopg.Connection) -> list[str]:
-    """The events that wait for a person, the oldest first."""
+    """The ids of parked events, the oldest first."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select id from sync.events where status = 'parked' order by created").fetchall()
 
 
 def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
-    """How many parked events were given up."""
+    """Mark parked events done with the outcome `discarded`; returns their number."""
     return conn.execute(
         """
         update sync.events
@@ -254,7 +253,7 @@ def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
 
 
 def count_due(conn: psycopg.Connection, *, limit: int) -> int:
-    """How many events are due, counted no further than `limit`."""
+    """The number of due events, at most `limit`."""
     row = conn.execute(
         """
         select count(*) from (
@@ -267,9 +266,9 @@ def count_due(conn: psycopg.Connection, *, limit: int) -> int:
 
 
 def backlog(conn: psycopg.Connection) -> dict[str, Any]:
-    """pending, parked, and the age of the oldest pending event in seconds (0 where there is none)."""
+    """pending, parked, and the age of the oldest pending event in seconds (0 if there is none)."""
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(
+        numbers = cursor.execute(
             """
             select
                 (select count(*) from sync.events where status = 'pending') as pending,
@@ -280,4 +279,4 @@ def backlog(conn: psycopg.Connection) -> dict[str, Any]:
                 ) as oldest_pending_seconds
             """
         ).fetchone()
-    return dict(found or {})
+    return dict(numbers or {})

@@ -17,7 +17,7 @@ GAP_SECONDS = 0.02
 
 
 def queue_client(url: str) -> redis.Redis:
-    """A client that looks at the broker's queues; it gives up soon, for nobody's answer waits on it."""
+    """A client for looking at the broker's queues, with short time-outs."""
     return redis.Redis.from_url(
         url.replace("redis+socket://", "unix://"), socket_timeout=2, socket_connect_timeout=2, health_check_interval=15
     )

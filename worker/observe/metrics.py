@@ -1,6 +1,6 @@
-"""What is counted, for Prometheus: each process counts for itself, and workers leave their counts in the database.
+"""Metrics for Prometheus. Each process counts for itself, and workers save their counts in the database.
 
-The web process shows its own at GET /metrics, and the workers', which have no door, from `sync.counters`.
+GET /metrics shows the web process's own counts, and those of the workers, which serve no HTTP, from `sync.counters`.
 """
 
 import json
@@ -26,20 +26,20 @@ ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for wh
 
 
 class Unsaved:
-    """What this process has counted since it was last asked: whole numbers, by name and labels."""
+    """The counts of this process that are not saved yet: whole numbers, by name and labels."""
 
     def __init__(self) -> None:
         self._saved: dict[str, int] = {}
 
     def take(self) -> dict[str, int]:
-        """What came since the last time, by `name {labels as JSON}`. What is taken counts as saved."""
+        """The counts since the last call, by `name {labels as JSON}`. They count as saved from now on."""
         now = dict(_counted())
         fresh = {name: value - self._saved.get(name, 0) for name, value in now.items()}
         self._saved = now
         return {name: value for name, value in fresh.items() if value}
 
     def put_back(self, counts: dict[str, int]) -> None:
-        """These were taken and could not be saved: the next `take` gives them again."""
+        """Return counts that could not be saved; the next `take` includes them."""
         for name, value in counts.items():
             self._saved[name] = self._saved.get(name, 0) - value
 

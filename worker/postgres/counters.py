@@ -1,4 +1,4 @@
-"""What the workers count, in `sync.counters`: the web process shows it at GET /metrics."""
+"""The counts of the workers, in `sync.counters`. The web process shows them at GET /metrics."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ FETCHED = "objects_fetched"
 
 
 def add(conn: psycopg.Connection, name: str, number: int) -> None:
-    """Count so many more."""
+    """Add `number` to one count."""
     if number:
         add_all(conn, {name: number})
 
 
 def add_all(conn: psycopg.Connection, numbers: Mapping[str, int]) -> None:
-    """Count so many more of each."""
+    """Add to several counts."""
     if numbers:
         names = sorted(numbers)
         conn.execute(
@@ -29,5 +29,5 @@ def add_all(conn: psycopg.Connection, numbers: Mapping[str, int]) -> None:
 
 
 def read(conn: psycopg.Connection) -> dict[str, int]:
-    """All that was counted since the database was made."""
+    """All counts since the database was created."""
     return dict(conn.execute("select name, value from sync.counters").fetchall())

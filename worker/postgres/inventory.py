@@ -1,4 +1,4 @@
-"""What Postgres' own catalog says of our tables: half-made indexes, what reset removes, and what hangs on it."""
+"""Read Postgres' catalog about our tables: invalid indexes, row counts, and the objects that a reset drops."""
 
 from collections.abc import Collection
 

@@ -34,7 +34,7 @@ OTHER_SCHEMA = (
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """What every session of ours is run with, as Postgres spells it; times are in milliseconds."""
+    """The settings of every session of ours, as Postgres spells them; times are in milliseconds."""
     return {
         "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
         "lock_timeout": str(int(settings.database_lock_timeout * 1000)),
@@ -49,16 +49,16 @@ def session_settings(settings: Settings) -> dict[str, str]:
 
 
 def connection_arguments(settings: Settings, *, application: str) -> dict[str, Any]:
-    """What every connection is opened with: time-outs, keepalives, and a name that pg_stat_activity shows.
+    """The arguments of every connection: time-outs, keepalives, and a name that pg_stat_activity shows.
 
-    A pooler that hands sessions out by the transaction lets no session settings through: there they are the role's
-    (`stripe-sync db roles` prints them, `doctor` looks), and no statement is prepared, as the next may run elsewhere.
+    A pooler in transaction mode drops session settings, so there the role has them (`stripe-sync db roles` prints them, and
+    `doctor` checks them). No statement is prepared there, because the next one may run in another session.
     """
     arguments: dict[str, Any] = _network(settings, settings.database_url, application=application)
     if settings.database_pooler is Pooler.TRANSACTION:
         return arguments | {"prepare_threshold": None}
-    said = session_settings(settings)
-    return arguments | {"options": " ".join(f"-c {name}={value}" for name, value in said.items())}
+    options = session_settings(settings)
+    return arguments | {"options": " ".join(f"-c {name}={value}" for name, value in options.items())}
 
 
 def owner_conninfo(settings: Settings) -> str:
@@ -85,13 +85,13 @@ def _network(settings: Settings, url: str, *, application: str) -> dict[str, Any
 
 
 def hint(error: psycopg.Error) -> str:
-    """What the error can't know of our settings, as ` (...)`; empty where it says enough."""
-    said = str(error)
-    if "unsupported startup parameter" in said:
+    """The setting to change after this error, as ` (...)`; empty if the error itself says enough."""
+    message = str(error)
+    if "unsupported startup parameter" in message:
         return " (a pooler stands there: set DATABASE_POOLER=transaction)"
-    if "session is read-only" in said:
+    if "session is read-only" in message:
         return " (a replica: name the primary, or all of its hosts with commas, in DATABASE_URL)"
-    if "root certificate file" in said:
+    if "root certificate file" in message:
         return " (name the authority's certificate with sslrootcert=FILE in DATABASE_URL)"
     return ""
 

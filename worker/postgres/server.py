@@ -1,4 +1,4 @@
-"""What the server lets us have: connections and time-outs."""
+"""The server's limits for us: connections and time-outs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Room:
 def room(conn: psycopg.Connection) -> Room:
     """Limits of the database and of the role count where they are lower; `reserved_connections` is new in PostgreSQL 16."""
     with conn.cursor(row_factory=class_row(Room)) as cursor:
-        found = cursor.execute(
+        limits = cursor.execute(
             """
             select
                 least(
@@ -42,8 +42,8 @@ def room(conn: psycopg.Connection) -> Room:
                 ) as others
             """
         ).fetchone()
-    assert found is not None
-    return found
+    assert limits is not None
+    return limits
 
 
 def session(conn: psycopg.Connection, names: Sequence[str]) -> dict[str, str]:

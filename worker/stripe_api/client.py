@@ -245,7 +245,7 @@ class Stripe:
         return ActingFor(self, account)
 
     def check(self, paths: Iterable[str] = ()) -> KeyCheck:
-        """What the key may read, for `doctor`: tries each of these lists. Raises BadKey if the key is refused."""
+        """The rights of the key, found by reading each of these lists, for `doctor`. Raises BadKey if the key is refused."""
         try:
             account = str(_decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
         except MissingPermission:

@@ -1,4 +1,4 @@
-"""What the inbox keeps of an event, read with as little parsing as will do; nothing of Stripe's objects is known here."""
+"""The envelope of an event: the few fields that the inbox stores beside the body, read with little parsing."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Envelope:
 
 
 class NotAnEvent(ValueError):
-    """The text is no event of Stripe's; the message says why."""
+    """The text is not a Stripe event; the message says why."""
 
 
 class _Named(msgspec.Struct):
@@ -43,7 +43,7 @@ class _Data(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """What the door reads of a body; the rest is skipped unparsed."""
+    """The fields that the webhook endpoint reads; the rest of the body is skipped unparsed."""
 
     id: str
     object: str
@@ -62,7 +62,7 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def read_envelope(text: str) -> Envelope:
-    """The event as the inbox keeps it; raises NotAnEvent where it is none."""
+    """The envelope of the event in this body; raises NotAnEvent if there is none."""
     try:
         body = _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -25,9 +25,9 @@ class NotAnEvent(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What an event says. `object_id` is None where nothing can be kept under an id.
+    """A parsed event. `object_id` is None if the object has no id to store it under.
 
-    A thin event has no `object`, but says where it is (`url`) and which event shows it (`snapshot_event`).
+    A thin event has no `object`; it names the object's address (`url`) and the event that shows it (`snapshot_event`).
     """
 
     id: str
@@ -46,14 +46,14 @@ class Event:
 
     @property
     def rank(self) -> int:
-        """Where the event stands among those of one second: made, changed, removed."""
+        """The order among events of one second: created, updated, deleted."""
         if self.type.endswith(".created"):
             return CREATED
         return DELETED if self.type.endswith(".deleted") else UPDATED
 
     @property
     def deletes(self) -> bool:
-        """Whether the object is gone after it."""
+        """Whether the event deletes the object."""
         if self.object is not None and self.object.get("deleted") is True:
             return True
         return self.type.endswith(".deleted") and self.type not in _NOT_A_DELETION

@@ -38,14 +38,14 @@ def at(*paths: str) -> Read:
 
 def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
     """The objects of an embedded list, and whether Stripe holds more of them than it sent (`has_more`)."""
-    found = obj.get(field)
-    if not isinstance(found, dict):
+    embedded_list = obj.get(field)
+    if not isinstance(embedded_list, dict):
         return [], True
-    data = found.get("data")
+    data = embedded_list.get("data")
     if not isinstance(data, list):
         return [], True
     children = [child for child in data if isinstance(child, dict) and reference(child)]
-    return children, bool(found.get("has_more"))
+    return children, bool(embedded_list.get("has_more"))
 
 
 def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], Any]) -> Read:

@@ -32,7 +32,7 @@ _log = log.get("rate_limit")
 
 ACCOUNT = "account"
 OPERATION_PER_SECOND = 25.0
-# What background work may use of each rate: while there is on-access work, and while there was none for some seconds.
+# The share of each rate for background work: while there is on-access work, and after some seconds without any.
 BACKGROUND_SHARE, UNDISTURBED_SHARE, ON_ACCESS_SECONDS = 0.8, 0.96, 10.0
 LOCAL_SHARE = 0.1
 

@@ -83,15 +83,15 @@ def _told(answer: Answer) -> Response:
 
 
 def _max_age(request: Request) -> float:
-    said = request.query_params.get("max_age")
-    if said is None:
+    text = request.query_params.get("max_age")
+    if text is None:
         return MAX_AGE_SECONDS
     try:
-        seconds = float(said)
+        seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise HTTPException(400, f"max_age: {said!r} is not a number of seconds, 0 or more.")
+        raise HTTPException(400, f"max_age: {text!r} is not a number of seconds, 0 or more.")
     return seconds
 
 
@@ -109,14 +109,14 @@ def _checkout_session(body: bytes) -> str | None:
     if not body.strip():
         return None
     try:
-        said: Any = msgspec.json.decode(body)
+        content: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HTTPException(400, "The body is not JSON.") from error
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise HTTPException(400, 'The body is not a JSON object such as {"checkout_session": "cs_..."}.')
-    if unknown := sorted(set(said) - {"checkout_session"}):
+    if unknown := sorted(set(content) - {"checkout_session"}):
         raise HTTPException(400, f"{unknown[0]}: there is no such field; the body may name a checkout_session.")
-    session = said.get("checkout_session")
+    session = content.get("checkout_session")
     if session is None:
         return None
     if not isinstance(session, str) or not re.fullmatch(r"cs_\w{1,250}", session, re.ASCII):

@@ -1,4 +1,4 @@
-"""The web process: the door, health, metrics and the operators' routes on one port."""
+"""The web process: webhook endpoint, health, metrics and operators' routes on one port."""
 
 import contextlib
 import hmac
@@ -33,7 +33,7 @@ from worker.postgres import counters, inventory
 from worker.postgres.pool import READ_ONLY, UNAVAILABLE, async_pool, pool
 from worker.stripe_api.envelope import Envelope
 from worker.web.access_routes import AccessRoutes
-from worker.web.webhook import Door, Writer
+from worker.web.webhook import WebhookEndpoint, Writer
 
 _log = log.get("web")
 
@@ -55,13 +55,13 @@ def application() -> ASGI:
 
 
 def build(settings: Settings) -> ASGI:
-    """The ASGI application: the door by itself, everything else Starlette's."""
+    """The ASGI application: the webhook endpoint by itself, and Starlette for all other routes."""
     connections = async_pool(settings, application="web", size=WRITERS)
     app = celery_app.make(settings)
     waker = Waker(lambda: publish_drain(app, queue))
     queue = queue_client(settings.redis_url)
     writer = Writer(lambda envelopes: _insert(connections, envelopes), stored=waker.wake)
-    door = Door(writer, secrets=settings.webhook_secrets, clock=time.time)
+    webhook = WebhookEndpoint(writer, secrets=settings.webhook_secrets, clock=time.time)
     routes, desk = _Routes(settings, queue), Desk(settings)
 
     @contextlib.asynccontextmanager
@@ -94,7 +94,7 @@ def build(settings: Settings) -> ASGI:
 
     async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
-            await door(scope, receive, send)
+            await webhook(scope, receive, send)
         else:
             await others(scope, receive, send)
 
@@ -121,7 +121,7 @@ async def _insert(connections: AsyncConnectionPool, envelopes: Sequence[Envelope
 
 
 class _Routes:
-    """What people and machines ask the web process, the webhook aside."""
+    """The routes other than the webhook endpoint."""
 
     def __init__(self, settings: Settings, queue: redis.Redis) -> None:
         self._settings, self._queue = settings, queue
@@ -182,7 +182,7 @@ class _Routes:
 
 
 class _Shared(Collector):
-    """What all processes share and the database knows: the same from whichever web process it is asked."""
+    """Metrics from the database, which are equal in every web process."""
 
     def __init__(self, known: tuple[dict[str, float], dict[str, int]]) -> None:
         self._gauges, self._counters = known
@@ -191,8 +191,8 @@ class _Shared(Collector):
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
         families: dict[str, CounterMetricFamily] = {}
-        for said, value in sorted(self._counters.items()):
-            name, _, labels = said.partition(" ")
+        for key, value in sorted(self._counters.items()):
+            name, _, labels = key.partition(" ")
             if not labels:
                 yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
                 continue

@@ -1,8 +1,8 @@
-"""The door: `POST /webhooks/stripe`, from bytes to a committed inbox row, and 2xx only then.
+"""The webhook endpoint `POST /webhooks/stripe`: it answers 2xx only after the event is committed to the inbox.
 
-It knows no registry and builds no Stripe objects: the signature is checked on the raw bytes, a few fields are read, and
-all requests that arrive together are stored by one insert (group commit). After a commit the workers are woken, off the
-request's path.
+It knows no registry and builds no Stripe objects. It verifies the signature on the raw bytes, reads a few fields, and stores
+all requests that arrive together with one insert (group commit). After a commit it wakes the workers, off the request's
+path.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-MAX_HEARD_BYTES = 16 * MAX_BODY_BYTES
+MAX_READ_BYTES = 16 * MAX_BODY_BYTES
 TOLERANCE_SECONDS = 300
 
 Scope = dict[str, Any]
@@ -29,7 +29,7 @@ Insert = Callable[[Sequence[Envelope]], Awaitable[set[str]]]
 
 
 class Refused(Exception):
-    """A request that is not stored. `code` is for programs and the counter, the message for people."""
+    """A request that is not stored. `code` is for programs and the metric, the message for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code, self.message = status, code, message
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 
 def read(body: bytes, signature: str, secrets: Sequence[str], *, now: float) -> Envelope:
-    """The event in a signed body; raises Refused where it is not signed, too old, or not an event."""
+    """The event in a signed body; raises Refused if it is not signed, too old, or not an event."""
     text = _text(body)
     _verify(text, signature, secrets, now=now)
     try:
@@ -54,7 +54,7 @@ def _text(body: bytes) -> str:
 
 
 def _verify(text: str, signature: str, secrets: Sequence[str], *, now: float) -> None:
-    """One of the secrets signed the body, not long ago and not in the future (stripe's own check allows the future)."""
+    """Raise Refused unless one of the secrets signed the body within the tolerance (the SDK's check allows the future)."""
     timestamp = re.search(r"(?:^|,)\s*t=(\d{1,12})(?:,|$)", signature)
     if timestamp is None:
         raise Refused(400, "bad_signature", "The Stripe-Signature header is missing or has no timestamp.")
@@ -70,7 +70,7 @@ def _verify(text: str, signature: str, secrets: Sequence[str], *, now: float) ->
 
 
 class Writer:
-    """Group commit: what arrives while an insert is under way is stored by the next one, together."""
+    """Group commit: all events that arrive during an insert are stored by the next one."""
 
     def __init__(self, insert: Insert, *, stored: Callable[[], None], most: int = 500) -> None:
         self._insert, self._stored, self._most = insert, stored, most
@@ -80,17 +80,17 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, *, writers: int) -> None:
-        """Begin to write, with as many inserts at once as `writers`."""
+        """Start, with up to `writers` concurrent inserts."""
         self._tasks = [asyncio.create_task(self._run()) for _ in range(writers)]
 
     async def stop(self) -> None:
-        """Store what is waiting, then end."""
+        """Store the waiting events, then end."""
         self._stopping = True
         self._arrived.set()
         await asyncio.gather(*self._tasks)
 
     async def store(self, envelope: Envelope) -> bool:
-        """True once the event is durable and was new, False where it was there before; raises what the insert raises."""
+        """True once a new event is durable, False if it was stored before; raises the error of the insert."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((envelope, future))
         self._arrived.set()
@@ -108,13 +108,13 @@ class Writer:
                 self._arrived.clear()
 
     async def _write(self, batch: list[tuple[Envelope, asyncio.Future[bool]]]) -> None:
-        # One request twice in a batch is one row, and both requests get their answer.
+        # A duplicate within a batch is one row, and both requests get their answer.
         unique = {envelope.id: envelope for envelope, _ in batch}
         try:
             new = await self._insert(list(unique.values()))
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - each request gets it, and answers for itself
+        except Exception as error:  # noqa: BLE001 - raised in each request
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -127,7 +127,7 @@ class Writer:
                 new.discard(envelope.id)
 
 
-class Door:
+class WebhookEndpoint:
     """The ASGI endpoint of `POST /webhooks/stripe`."""
 
     def __init__(self, writer: Writer, *, secrets: Sequence[str], clock: Callable[[], float]) -> None:
@@ -146,7 +146,7 @@ class Door:
             return
         try:
             new = await self._writer.store(envelope)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is we who are broken: Stripe comes again
+        except Exception as error:  # noqa: BLE001 - the fault is ours, and Stripe delivers again
             metrics.EVENTS_REFUSED.labels("unavailable").inc()
             _log.error(
                 "event.refused", code="unavailable", status=503, event_id=envelope.id, error=type(error).__name__
@@ -174,11 +174,11 @@ class Door:
 
 
 class _Disconnected(Exception):
-    """The client went away before its body was here."""
+    """The client disconnected before the end of its body."""
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole body. One that is too large is heard out, as far as is decent, but not kept: who sends is not listening yet."""
+    """The whole body. A body that is too large is read on, within limits, and dropped: its sender reads no answer before."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -189,7 +189,7 @@ async def _body(receive: Receive) -> bytes:
         size += len(chunk)
         if size <= MAX_BODY_BYTES:
             chunks.append(chunk)
-        if not message.get("more_body") or size > MAX_HEARD_BYTES:
+        if not message.get("more_body") or size > MAX_READ_BYTES:
             break
     if size > MAX_BODY_BYTES:
         raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
