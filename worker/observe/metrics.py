@@ -7,6 +7,9 @@ import json
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+# From the fastest commit to the time-outs, in seconds.
+LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 30, 60, 300)
+
 EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered 200, by what they were", ["outcome"])
 EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Requests not stored, by the error's code", ["code"])
 EVENTS_APPLIED = Counter("stripe_sync_events_applied", "Events done, by what became of them", ["outcome"])
@@ -17,6 +20,19 @@ STRIPE_REQUESTS = Counter(
 )
 STRIPE_RATE_WAIT_SECONDS = Histogram(
     "stripe_sync_stripe_rate_wait_seconds", "How long requests waited for the rate limit"
+)
+DOOR_SECONDS = Histogram("stripe_sync_door_seconds", "From a request's first byte to its 200", buckets=LATENCIES)
+EVENT_LATENCY_SECONDS = Histogram(
+    "stripe_sync_event_latency_seconds",
+    "From the request that delivered an event to its committed row",
+    buckets=LATENCIES,
+)
+BATCH_SECONDS = Histogram("stripe_sync_batch_seconds", "One transaction of the drain", buckets=LATENCIES)
+STRIPE_REQUEST_SECONDS = Histogram(
+    "stripe_sync_stripe_request_seconds",
+    "Requests to Stripe, by operation and outcome",
+    ["operation", "outcome"],
+    buckets=LATENCIES,
 )
 FETCHES = Counter(
     "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]

@@ -1,7 +1,6 @@
-"""The web process: webhook endpoint, health, metrics and operators' routes on one port."""
+"""The web process: the webhook endpoint, health, metrics and the operators' routes on one port."""
 
 import contextlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -33,12 +33,12 @@ from worker.postgres import counters, inventory
 from worker.postgres.pool import READ_ONLY, UNAVAILABLE, async_pool, pool
 from worker.stripe_api.envelope import Envelope
 from worker.web.access_routes import AccessRoutes
+from worker.web.authorization import Authorization
 from worker.web.webhook import WebhookEndpoint, Writer
 
 _log = log.get("web")
 
 WEBHOOK_PATH = "/webhooks/stripe"
-OPEN_PATHS = frozenset({WEBHOOK_PATH, "/healthz", "/readyz"})
 # Two inserts at once: one gathers requests while the other waits for the disk.
 WRITERS = 2
 # Events that wait longer than this mean that no worker is keeping up.
@@ -55,7 +55,7 @@ def application() -> ASGI:
 
 
 def build(settings: Settings) -> ASGI:
-    """The ASGI application: the webhook endpoint by itself, and Starlette for all other routes."""
+    """The ASGI application: the webhook endpoint is plain ASGI, everything else Starlette's."""
     connections = async_pool(settings, application="web", size=WRITERS)
     app = celery_app.make(settings)
     waker = Waker(lambda: publish_drain(app, queue))
@@ -86,8 +86,9 @@ def build(settings: Settings) -> ASGI:
             Route("/readyz", routes.readyz),
             Route("/metrics", routes.metrics),
             Route("/v1/status", routes.status),
-            *AccessRoutes(desk, routes.authorise).routes,
+            *AccessRoutes(desk).routes,
         ],
+        middleware=[Middleware(Authorization, token=settings.api_token)],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
         lifespan=lifespan,
     )
@@ -135,24 +136,13 @@ class _Routes:
         ready = all(check == "ok" for check in checks.values())
         return JSONResponse({"status": "ok" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
 
-    async def metrics(self, request: Request) -> Response:
-        self.authorise(request)
+    async def metrics(self, _: Request) -> Response:
         registry = CollectorRegistry()
         registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
         return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def status(self, request: Request) -> Response:
-        self.authorise(request)
+    async def status(self, _: Request) -> Response:
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
-
-    def authorise(self, request: Request) -> None:
-        """Let nobody in without API_TOKEN; where none is set, nobody at all."""
-        if self._settings.api_token is None:
-            raise HTTPException(403, "API_TOKEN is not set: set it, and send it as a bearer token.")
-        sent = request.headers.get("authorization", "")
-        expected = f"Bearer {self._settings.api_token.get_secret_value()}"
-        if not hmac.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPException(401, "Send API_TOKEN as a bearer token.", {"www-authenticate": "Bearer"})
 
     def _checks(self) -> dict[str, str]:
         checks = {"database": "ok", "broker": "ok", "inbox": "ok"}

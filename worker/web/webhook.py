@@ -1,12 +1,16 @@
-"""The webhook endpoint `POST /webhooks/stripe`: it answers 2xx only after the event is committed to the inbox.
+"""The webhook endpoint: `POST /webhooks/stripe`, from bytes to a committed inbox row, and 2xx only then.
 
-It knows no registry and builds no Stripe objects. It verifies the signature on the raw bytes, reads a few fields, and stores
-all requests that arrive together with one insert (group commit). After a commit it wakes the workers, off the request's
-path.
+It knows no registry and builds no Stripe objects: the signature is checked on the raw bytes, a few fields are read, and
+all requests that arrive together are stored by one insert (group commit). After a commit the workers are woken, off the
+request's path.
+
+A stranger costs little: a request without a recent signature is refused before its body is read, a body has a deadline,
+and all bodies under way share a budget of memory.
 """
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -19,8 +23,16 @@ from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# A body that is too large is read to this point, and not kept: a client that is still sending does not read the answer.
 MAX_READ_BYTES = 16 * MAX_BODY_BYTES
 TOLERANCE_SECONDS = 300
+BODY_SECONDS = 10
+# Of all bodies that a process is reading or has not stored yet. Large ones may take three quarters of it, so that strangers
+# who fill it with large bodies leave room for Stripe's events, which are small.
+MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024
+LARGE_BYTES = 256 * 1024
+# Stripe gives up after some seconds; the answer must come before, whatever Postgres does.
+STORE_SECONDS = 9
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -36,30 +48,30 @@ class Refused(Exception):
         super().__init__(message)
 
 
+def check_signature(signature: str, *, now: float) -> None:
+    """Refuse a Stripe-Signature header without a recent timestamp; stripe's own check allows the future."""
+    timestamp = re.search(r"(?:^|,)\s*t=(\d{1,12})(?:,|$)", signature)
+    if timestamp is None:
+        raise Refused(400, "bad_signature", "The Stripe-Signature header is missing or has no timestamp.")
+    if abs(now - int(timestamp.group(1))) > TOLERANCE_SECONDS:
+        raise Refused(400, "bad_timestamp", "The signature's timestamp is too far from our clock.")
+
+
 def read(body: bytes, signature: str, secrets: Sequence[str], *, now: float) -> Envelope:
-    """The event in a signed body; raises Refused if it is not signed, too old, or not an event."""
-    text = _text(body)
-    _verify(text, signature, secrets, now=now)
+    """The event in a signed body. Raises Refused if it is not signed, too old, or not an event."""
+    check_signature(signature, now=now)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(400, "not_utf8", "The body is not UTF-8.") from error
+    _verify(text, signature, secrets)
     try:
         return read_envelope(text)
     except NotAnEvent as error:
         raise Refused(400, "not_an_event", str(error)) from error
 
 
-def _text(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Refused(400, "not_utf8", "The body is not UTF-8.") from error
-
-
-def _verify(text: str, signature: str, secrets: Sequence[str], *, now: float) -> None:
-    """Raise Refused unless one of the secrets signed the body within the tolerance (the SDK's check allows the future)."""
-    timestamp = re.search(r"(?:^|,)\s*t=(\d{1,12})(?:,|$)", signature)
-    if timestamp is None:
-        raise Refused(400, "bad_signature", "The Stripe-Signature header is missing or has no timestamp.")
-    if abs(now - int(timestamp.group(1))) > TOLERANCE_SECONDS:
-        raise Refused(400, "bad_timestamp", "The signature's timestamp is too far from our clock.")
+def _verify(text: str, signature: str, secrets: Sequence[str]) -> None:
     for secret in secrets:
         try:
             stripe.WebhookSignature.verify_header(text, signature, secret)
@@ -67,6 +79,23 @@ def _verify(text: str, signature: str, secrets: Sequence[str], *, now: float) ->
             continue
         return
     raise Refused(400, "bad_signature", "None of the secrets in STRIPE_WEBHOOK_SECRET made this signature.")
+
+
+class Budget:
+    """The bytes of all bodies that this process holds: being read, or waiting to be stored."""
+
+    def __init__(self, most: int = MAX_BYTES_UNDER_WAY) -> None:
+        self._most, self.held = most, 0
+
+    def take(self, size: int, *, is_large: bool) -> None:
+        """Raise Refused if there is no room for this many bytes more."""
+        most = self._most * 3 // 4 if is_large else self._most
+        if self.held + size > most:
+            raise Refused(503, "busy", "Too many bodies are under way. Send it again.")
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
 
 
 class Writer:
@@ -80,7 +109,7 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, *, writers: int) -> None:
-        """Start, with up to `writers` concurrent inserts."""
+        """Begin to write, with this many inserts at once."""
         self._tasks = [asyncio.create_task(self._run()) for _ in range(writers)]
 
     async def stop(self) -> None:
@@ -90,7 +119,7 @@ class Writer:
         await asyncio.gather(*self._tasks)
 
     async def store(self, envelope: Envelope) -> bool:
-        """True once a new event is durable, False if it was stored before; raises the error of the insert."""
+        """True once the event is durable and was new, False if it was there before. Raises what the insert raises."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((envelope, future))
         self._arrived.set()
@@ -100,6 +129,8 @@ class Writer:
         while True:
             await self._arrived.wait()
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            # A request that was answered 503 meanwhile is not stored: Stripe sends it again.
+            batch = [(envelope, future) for envelope, future in batch if not future.done()]
             if batch:
                 await self._write(batch)
             elif self._stopping:
@@ -132,73 +163,103 @@ class WebhookEndpoint:
 
     def __init__(self, writer: Writer, *, secrets: Sequence[str], clock: Callable[[], float]) -> None:
         self._writer, self._secrets, self._clock = writer, secrets, clock
+        self._budget = Budget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = _Body(self._budget)
         try:
-            envelope = await self._read(scope, receive)
-        except Refused as refused:
-            metrics.EVENTS_REFUSED.labels(refused.code).inc()
-            _log.warning("event.refused", code=refused.code, status=refused.status)
-            await _answer(send, refused.status, {"code": refused.code, "message": refused.message})
-            return
+            status, answer = await self._answer(scope, receive, body)
         except _Disconnected:
             metrics.EVENTS_REFUSED.labels("disconnected").inc()
             return
+        finally:
+            body.release()
+        await _send(send, status, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive, body: "_Body") -> tuple[int, dict[str, str]]:
+        started = time.monotonic()
         try:
-            new = await self._writer.store(envelope)
-        except Exception as error:  # noqa: BLE001 - the fault is ours, and Stripe delivers again
+            envelope = await self._read(scope, receive, body)
+        except Refused as refused:
+            metrics.EVENTS_REFUSED.labels(refused.code).inc()
+            _log.warning("event.refused", code=refused.code, status=refused.status)
+            return refused.status, {"code": refused.code, "message": refused.message}
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                new = await self._writer.store(envelope)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the fault is ours: Stripe sends it again
             metrics.EVENTS_REFUSED.labels("unavailable").inc()
             _log.error(
                 "event.refused", code="unavailable", status=503, event_id=envelope.id, error=type(error).__name__
             )
-            await _answer(
-                send, 503, {"code": "unavailable", "message": "The event could not be stored. Send it again."}
-            )
-            return
+            return 503, {"code": "unavailable", "message": "The event could not be stored. Send it again."}
         metrics.EVENTS_RECEIVED.labels("new" if new else "duplicate").inc()
-        await _answer(send, 200, {"code": "stored" if new else "duplicate"})
+        metrics.DOOR_SECONDS.observe(time.monotonic() - started)
+        return 200, {"code": "stored" if new else "duplicate"}
 
-    async def _read(self, scope: Scope, receive: Receive) -> Envelope:
+    async def _read(self, scope: Scope, receive: Receive, body: "_Body") -> Envelope:
         if scope["method"] != "POST":
             raise Refused(405, "method_not_allowed", "Stripe delivers events with POST.")
         headers = dict(scope["headers"])
         media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if media_type != b"application/json":
             raise Refused(415, "unsupported_media_type", "Stripe delivers events as application/json.")
-        length = headers.get(b"content-length", b"")
-        body = await _body(receive)
-        if length.isdigit() and len(body) < int(length):
-            raise Refused(400, "truncated", "The body is shorter than its Content-Length.")
         signature = headers.get(b"stripe-signature", b"").decode("latin-1")
-        return read(body, signature, self._secrets, now=self._clock())
+        now = self._clock()
+        check_signature(signature, now=now)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                whole = await body.read(receive)
+        except TimeoutError:
+            raise Refused(408, "too_slow", f"The body did not arrive within {BODY_SECONDS} s.") from None
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and len(whole) < int(length):
+            raise Refused(400, "truncated", "The body is shorter than its Content-Length.")
+        return read(whole, signature, self._secrets, now=now)
 
 
 class _Disconnected(Exception):
     """The client disconnected before the end of its body."""
 
 
-async def _body(receive: Receive) -> bytes:
-    """The whole body. A body that is too large is read on, within limits, and dropped: its sender reads no answer before."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= MAX_BODY_BYTES:
-            chunks.append(chunk)
-        if not message.get("more_body") or size > MAX_READ_BYTES:
-            break
-    if size > MAX_BODY_BYTES:
-        raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
-    return b"".join(chunks)
+class _Body:
+    """A body as it arrives, counted against the budget until it is released."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._chunks, self._held = budget, list[bytes](), 0
+
+    async def read(self, receive: Receive) -> bytes:
+        """The whole body. Raises Refused if it is too large, or if the budget has no room for it."""
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Disconnected
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= MAX_BODY_BYTES:
+                self._budget.take(len(chunk), is_large=size > LARGE_BYTES)
+                self._held += len(chunk)
+                self._chunks.append(chunk)
+            elif self._held:
+                self.release()
+            if not message.get("more_body") or size > MAX_READ_BYTES:
+                break
+        if size > MAX_BODY_BYTES:
+            raise Refused(413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        return b"".join(self._chunks)
+
+    def release(self) -> None:
+        self._chunks.clear()
+        self._budget.give_back(self._held)
+        self._held = 0
 
 
-async def _answer(send: Send, status: int, body: dict[str, str]) -> None:
+async def _send(send: Send, status: int, body: dict[str, str]) -> None:
     headers = [(b"content-type", b"application/json")]
     if status == 405:
         headers.append((b"allow", b"POST"))
+    if status == 408:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": msgspec.json.encode(body)})

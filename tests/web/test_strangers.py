@@ -1,0 +1,149 @@
+"""Strangers who hold connections open cannot make Stripe's events wait: the real web process, and many half-sent requests."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import factories
+from tests.backends import Backend
+from tests.processes import Daemon, deliver, eventually
+from worker.web.webhook import Budget, Refused
+
+pytestmark = pytest.mark.system
+
+BODY_SECONDS = 10
+
+
+@pytest.fixture
+def web(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    database = backend.create_database("strangers", template=template)
+    daemon = Daemon(database, backend.redis_url, tmp_path_factory.mktemp("logs"))
+    daemon.start_web()
+    yield daemon
+    daemon.stop()
+    backend.drop_database("strangers")
+
+
+@contextlib.contextmanager
+def connections(web: Daemon, number: int, send: Callable[[int], bytes]) -> Iterator[list[socket.socket]]:
+    """So many connections, each of which has sent these bytes and goes no further."""
+    opened: list[socket.socket] = []
+    try:
+        for n in range(number):
+            opened.append(socket.create_connection(("127.0.0.1", web.port), timeout=30))
+            opened[-1].sendall(send(n))
+        yield opened
+    finally:
+        for each in opened:
+            each.close()
+
+
+def headers(*, length: int, signature: str | None) -> bytes:
+    signed = f"stripe-signature: {signature}\r\n" if signature else ""
+    return (
+        f"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{signed}"
+        f"content-length: {length}\r\n\r\n"
+    ).encode()
+
+
+def fresh() -> str:
+    """A signature that nobody made, of now: all that a stranger can know."""
+    return f"t={int(time.time())},v1={'0' * 64}"
+
+
+def status_of(connection: socket.socket) -> int:
+    connection.settimeout(30)
+    return int(connection.recv(64).split()[1])
+
+
+def deliver_one(web: Daemon, number: int) -> int:
+    body = factories.encoded(factories.event("customer.created", factories.customer(), id=f"evt_signed_{number}"))
+    with web.connection() as connection:
+        return deliver(connection, body)[0]
+
+
+def memory(web: Daemon) -> int:
+    """Bytes of all the web's processes."""
+    total = 0
+    for pid in _family(web.processes[0].pid):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/statm") as statm:
+            total += int(statm.read().split()[1]) * 4096
+    return total
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as children:
+            return [pid, *(each for child in children.read().split() for each in _family(int(child)))]
+    except FileNotFoundError:
+        return [pid]
+
+
+@pytest.mark.parametrize("signature", [None, "t=1,v1=00"])
+def test_a_body_without_a_recent_signature_is_refused_before_it_arrives(web: Daemon, signature: str | None) -> None:
+    with connections(web, 1, lambda _: headers(length=4_000_000, signature=signature)) as (only,):
+        assert status_of(only) == 400
+
+
+def test_stalled_bodies_are_ended_and_signed_events_are_stored_meanwhile(web: Daemon) -> None:
+    half = b"x" * 1_000_000
+    before = memory(web)
+
+    with connections(web, 100, lambda _: headers(length=4_000_000, signature=fresh()) + half) as stalled:
+        answers = [deliver_one(web, number) for number in range(20)]
+        grown = memory(web) - before
+        ended = [status_of(each) for each in stalled]
+
+    assert answers == [200] * 20
+    assert grown < 250_000_000
+    assert set(ended) <= {408, 503}
+    assert 408 in ended
+
+
+def test_two_thousand_half_sent_headers_keep_no_signed_event_waiting(web: Daemon) -> None:
+    with connections(web, 2000, lambda _: b"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\n") as stalled:
+        answers = [deliver_one(web, number) for number in range(20)]
+
+        assert answers == [200] * 20
+        stalled[0].settimeout(40)
+        assert stalled[0].recv(64) == b"" or status_of(stalled[0]) == 408
+
+
+def test_bodies_that_trickle_are_ended(web: Daemon) -> None:
+    with connections(web, 50, lambda _: headers(length=4_000_000, signature=fresh())) as slow:
+        started = time.monotonic()
+        answered: dict[int, int] = {}
+
+        def trickle() -> bool:
+            for n, each in enumerate(slow):
+                if n in answered:
+                    continue
+                each.setblocking(False)
+                with contextlib.suppress(OSError):
+                    each.send(b"x")
+                with contextlib.suppress(BlockingIOError, IndexError):
+                    answered[n] = int(each.recv(64).split()[1])
+            return len(answered) == len(slow)
+
+        eventually(trickle, within=40)
+
+        assert set(answered.values()) == {408}
+        assert time.monotonic() - started >= BODY_SECONDS - 1
+    assert deliver_one(web, 1) == 200
+
+
+def test_the_budget_leaves_room_for_small_bodies_beside_large_ones() -> None:
+    budget = Budget(most=100)
+    budget.take(75, is_large=True)
+
+    with pytest.raises(Refused):
+        budget.take(1, is_large=True)
+    budget.take(25, is_large=False)
+    with pytest.raises(Refused):
+        budget.take(1, is_large=False)
+    budget.give_back(25)
+
+    assert budget.held == 75
