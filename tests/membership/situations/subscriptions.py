@@ -1,0 +1,499 @@
+"""Situations of subscriptions: starts, trials, renewals and changes in mid-period.
+
+The numbers are computed by hand: a plan `basic` of 1,000 tokens and a plan `pro` of 5,000, per 30 days or per year.
+"""
+
+from datetime import timedelta
+
+from tests.factories import OLD, Json
+from tests.membership.situations.life import (
+    ADD,
+    BOTH,
+    Situation,
+    at,
+    catalogue,
+    invoiced,
+    item,
+    jenny,
+    line,
+    one_time,
+    subscribed,
+)
+from worker.membership.rules.access import Policy
+
+YEAR = 365
+
+
+def basic(*, since: float = -15) -> list[Json]:
+    """A month of the plan `basic` that was paid on its first day: 1,000 tokens."""
+    return [
+        jenny(),
+        *catalogue("basic", "pro"),
+        subscribed(item("basic", created=since), when=since),
+        invoiced("in_1", line("basic", (since, since + 30), id="il_1"), when=since, reason="subscription_create"),
+    ]
+
+
+def switch_to_year() -> Situation:
+    """The credit for half a month is gone with the allowance that the year's first part replaces."""
+    credit = line("basic", (0, 15), id="il_2", amount=-1000, proration=True)
+    year = line("basic_year", (0, YEAR), id="il_3")
+    return Situation(
+        name="1 monthly to yearly resets to the allowance now and every 30 days",
+        phases=[
+            basic(),
+            300,
+            [
+                *catalogue("basic_year"),
+                subscribed(item("basic_year", created=-15), when=0, begun=-15, period=(0, YEAR)),
+                invoiced("in_2", credit, year, when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000, "next_change": 30},
+    )
+
+
+def free_to_paid(*, is_flagged: bool) -> Situation:
+    credit = line("free", (0, 15), id="il_2", amount=0, proration=True)
+    month = line("basic", (0, 30), id="il_3", proration=is_flagged)
+    return Situation(
+        name=f"2 free to paid with a new anchor gives the role and the allowance, flagged {is_flagged}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("free"),
+                subscribed(item("free", created=-15), when=-15),
+                invoiced("in_1", line("free", (-15, 15), id="il_1"), when=-15, reason="subscription_create"),
+            ],
+            20,
+            [
+                *catalogue("basic"),
+                subscribed(item("basic", created=-15), when=0, begun=-15, period=(0, 30)),
+                invoiced("in_2", credit, month, when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000, "role": "PREMIUM", "stripe_product_id": "prod_basic"},
+    )
+
+
+def year_to_month(*, is_paid: bool) -> Situation:
+    """The year began 45 days ago: its second part of 1,000 was due 15 days ago."""
+    changed = [
+        *catalogue("basic"),
+        subscribed(item("basic", created=-45), when=0, begun=-45, period=(0, 30)),
+    ]
+    paid = invoiced("in_2", line("basic", (0, 30), id="il_2"), when=0)
+    return Situation(
+        name=f"3 yearly to monthly ends the year's parts, the month paid: {is_paid}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic_year"),
+                subscribed(item("basic_year", created=-45), when=-45, period=(-45, YEAR - 45)),
+                invoiced("in_1", line("basic_year", (-45, YEAR - 45), id="il_1"), when=-45),
+            ],
+            400,
+            [*changed, paid] if is_paid else changed,
+        ],
+        expected={"tokens": 1000 if is_paid else 600, "next_change": None},
+    )
+
+
+def upgrade_charged_at_once(policy: str) -> Situation:
+    """Half of the month is left: 5,000 / 2 more, 1,000 / 2 less."""
+    credit = line("basic", (0, 15), id="il_2", amount=-1000, proration=True)
+    charge = line("pro", (0, 15), id="il_3", amount=5000, proration=True)
+    return Situation(
+        name=f"4 an upgrade charged at once gives the difference by time, {policy}",
+        phases=[
+            basic(),
+            300,
+            [
+                subscribed(item("pro", created=-15), when=0, begun=-15, period=(-15, 15)),
+                invoiced("in_2", credit, charge, when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000 - 300 + 2500 - 500},
+        policy=BOTH[policy],
+    )
+
+
+def more_seats(policy: str) -> Situation:
+    credit = line("basic", (0, 15), id="il_2", amount=-1000, proration=True)
+    charge = line("basic", (0, 15), id="il_3", amount=5000, quantity=5, proration=True)
+    return Situation(
+        name=f"4 seats from 1 to 5 give the difference by time, {policy}",
+        phases=[
+            basic(),
+            300,
+            [
+                subscribed(item("basic", quantity=5, created=-15), when=0, begun=-15, period=(-15, 15)),
+                invoiced("in_2", credit, charge, when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000 - 300 + 2500 - 500},
+        policy=BOTH[policy],
+    )
+
+
+def upgrade_charged_with_the_next_cycle(policy: str) -> Situation:
+    """Under reset the new period replaces the changed one; under add all three lines count."""
+    credit = line("basic", (-15, 0), id="il_2", amount=-1000, proration=True)
+    charge = line("pro", (-15, 0), id="il_3", amount=5000, proration=True)
+    cycle = line("pro", (0, 30), id="il_4")
+    return Situation(
+        name=f"5 an upgrade on the next cycle's invoice counts beside the cycle, {policy}",
+        phases=[
+            basic(since=-30),
+            [
+                subscribed(item("pro", created=-30), when=-15, begun=-30, period=(-30, 0)),
+                subscribed(item("pro", created=-30), when=0, begun=-30, period=(0, 30)),
+                invoiced("in_2", credit, charge, cycle, when=0),
+            ],
+        ],
+        expected={"tokens": 5000 if policy == "reset" else 1000 - 500 + 2500 + 5000},
+        policy=BOTH[policy],
+    )
+
+
+def stub(policy: str, *, is_flagged: bool) -> Situation:
+    """20 of 30 days: two thirds of 1,000, rounded down."""
+    first = line("basic", (-1, 19), id="il_1", amount=1333, proration=is_flagged)
+    return Situation(
+        name=f"6 a first line before a later anchor gives its share, flagged {is_flagged}, {policy}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic"),
+                subscribed(item("basic", created=-1), when=-1, period=(-1, 19)),
+                invoiced("in_1", first, when=-1, reason="subscription_create"),
+            ]
+        ],
+        expected={"tokens": 666},
+        policy=BOTH[policy],
+    )
+
+
+def trial_with_a_setup_fee() -> Situation:
+    return Situation(
+        name="7 a trial with a paid set-up fee on the same invoice gives nothing",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic", "setup"),
+                subscribed(
+                    item("basic", created=-1), when=-1, period=(-1, 13), status="trialing",
+                    trial_start=at(-1), trial_end=at(13),
+                ),
+                invoiced(
+                    "in_1",
+                    line("basic", (-1, 13), id="il_1", amount=0),
+                    one_time("setup", id="il_2", when=-1, subscription="sub_1"),
+                    when=-1,
+                    reason="subscription_create",
+                ),
+            ]
+        ],
+        expected={"tokens": 0, "role": "PREMIUM"},
+    )  # fmt: skip
+
+
+def trial_ended_early(*, is_paid: bool) -> Situation:
+    month = line("basic", (0, 30), id="il_2")
+    status = "active" if is_paid else "past_due"
+    return Situation(
+        name=f"8 a trial that ends early gives nothing until it is paid, paid: {is_paid}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic"),
+                subscribed(
+                    item("basic", created=-5), when=-5, period=(-5, 9), status="trialing",
+                    trial_start=at(-5), trial_end=at(9),
+                ),
+                invoiced("in_1", line("basic", (-5, 9), id="il_1", amount=0), when=-5, reason="subscription_create"),
+            ],
+            [
+                subscribed(
+                    item("basic", created=-5), when=0, begun=-5, status=status, trial_start=at(-5), trial_end=at(0)
+                ),
+                invoiced("in_2", month, when=0, status="paid" if is_paid else "open", reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000 if is_paid else 0},
+    )  # fmt: skip
+
+
+def metered(*, is_price_known: bool) -> Situation:
+    known = catalogue("usage") if is_price_known else catalogue("usage")[:-1]
+    return Situation(
+        name=f"9 metered usage gives nothing, its price known: {is_price_known}",
+        phases=[
+            [
+                jenny(),
+                invoiced("in_1", line("usage", (-30, 0), id="il_1", quantity=900), when=0),
+                *([subscribed(item("usage", created=-30), when=-30)] if is_price_known else []),
+                *known,
+            ]
+        ],
+        expected={"tokens": 0},
+    )
+
+
+def yearly_add_on_removed(*, is_swapped: bool) -> Situation:
+    """After 15 days the add-on's 100 lose the half of their part that is left: 50.
+
+    In its place comes an add-on of 200 for the rest of the year: its first 30 days at once, the next 30 days later.
+    """
+    swapped = [item("addon_big_year", id="si_3", created=0)] if is_swapped else []
+    credit = line("addon_year", (0, YEAR - 15), id="il_3", amount=-4795, proration=True, item="si_2")
+    charge = line("addon_big_year", (0, YEAR - 15), id="il_4", amount=8630, proration=True, item="si_3")
+    return Situation(
+        name=f"14 a yearly add-on that is removed ends its parts, swapped: {is_swapped}",
+        phases=[
+            [
+                *basic(),
+                *catalogue("addon_year"),
+                subscribed(
+                    item("basic", created=-15), item("addon_year", id="si_2", created=-15), when=-15 + 0.01, begun=-15,
+                    period=(-15, 15),
+                ),
+                invoiced("in_2", line("addon_year", (-15, YEAR - 15), id="il_2", item="si_2"), when=-15),
+            ],
+            [
+                *catalogue("addon_big_year"),
+                subscribed(item("basic", created=-15), *swapped, when=0, begun=-15, period=(-15, 15)),
+                invoiced("in_3", credit, *([charge] if is_swapped else []), when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1250 if is_swapped else 1050, "next_change": 30 if is_swapped else None},
+    )  # fmt: skip
+
+
+def yearly_plan_with_a_renewed_add_on(spent: int) -> Situation:
+    """What was spent came from the add-on's 100, which lapse first; its renewal brings them back."""
+    plan, add_on = item("pro_year", created=-10), item("addon_10", id="si_2", created=-10)
+    return Situation(
+        name=f"15 an add-on's renewal does not touch the yearly plan's part, {spent} spent",
+        phases=[
+            [
+                jenny(),
+                *catalogue("pro_year", "addon_10"),
+                subscribed(plan, add_on, when=-10, period=(-10, 0)),
+                invoiced(
+                    "in_1",
+                    line("pro_year", (-10, YEAR - 10), id="il_1"),
+                    line("addon_10", (-10, 0), id="il_2", item="si_2"),
+                    when=-10,
+                    reason="subscription_create",
+                ),
+            ],
+            *([spent] if spent else []),
+            [
+                subscribed(plan, add_on, when=0, begun=-10, period=(0, 10)),
+                invoiced("in_2", line("addon_10", (0, 10), id="il_3", item="si_2"), when=0),
+            ],
+        ],
+        expected={"tokens": 5100},
+        policy=Policy(token_ttl=timedelta(days=30)),
+    )
+
+
+def the_same_line_under_another_id(*, has_unique_id: bool) -> Situation:
+    more = {"unique_id": "il_1"} if has_unique_id else {}
+    old = line("basic", (-15, 15), id="sli_1" if has_unique_id else "sub_1", shape=OLD, **more)
+    return Situation(
+        name=f"16 the same line under an old and a new id gives once, unique_id: {has_unique_id}",
+        phases=[
+            [
+                *basic(),
+                invoiced("in_1", old, when=-15, seen=-14, shape=OLD, version="2018-11-08", reason="subscription_create"),
+            ]
+        ],
+        expected={"tokens": 1000},
+        policy=ADD,
+    )
+
+
+def line_ids_that_repeat() -> Situation:
+    first, second = (line("basic", period, id="sub_1", shape=OLD) for period in ((-30, 0), (0, 30)))
+    return Situation(
+        name="17 lines of two invoices with the same id give once for each invoice",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic"),
+                subscribed(item("basic", created=-30), when=-30),
+                invoiced("in_1", first, when=-30, shape=OLD, version="2018-05-01"),
+                invoiced("in_2", second, when=0, shape=OLD, version="2018-05-01"),
+            ]
+        ],
+        expected={"tokens": 2000},
+        policy=ADD,
+    )
+
+
+def first_invoice_with_reason(reason: str | None) -> Situation:
+    first = line("basic", (-15, 15), id="il_1", shape=OLD)
+    return Situation(
+        name=f"18 a first invoice whose billing_reason is {reason} begins a period",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic"),
+                subscribed(item("basic", created=-15), when=-15),
+                invoiced("in_1", first, when=-15, shape=OLD, version="2018-05-21", reason=reason),
+            ]
+        ],
+        expected={"tokens": 1000, "role": "PREMIUM"},
+    )
+
+
+def a_plan_without_a_product() -> Situation:
+    plan = {"id": "price_basic", "object": "plan", "amount": 2000, "interval": "month", "interval_count": 1}
+    old = {name: value for name, value in item("basic", created=-15).items() if name != "price"} | {"plan": plan}
+    return Situation(
+        name="19 an event whose plan names no product takes no knowledge away",
+        phases=[[*basic(), subscribed(old, when=0, begun=-15, period=(-15, 15), version="2017-08-15")]],
+        expected={"tokens": 1000, "role": "PREMIUM", "stripe_product_id": "prod_basic"},
+    )
+
+
+def unpaid_for_two_cycles(*, is_first_paid: bool) -> Situation:
+    """The first cycle is unpaid since day -10, the second since day -3; the grace is 7 days."""
+    cycles = [
+        invoiced("in_2", line("addon_10", (-10, 0), id="il_2"), when=-10, status="open"),
+        invoiced("in_3", line("addon_10", (0, 10), id="il_3"), when=-3, status="open"),
+    ]
+    late = [invoiced("in_2", line("addon_10", (-10, 0), id="il_2"), when=-10, seen=-1)] if is_first_paid else []
+    return Situation(
+        name=f"20 the grace counts from the first unpaid invoice of the streak, first paid late: {is_first_paid}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("addon_10"),
+                subscribed(item("addon_10", created=-20), when=-20, period=(-20, -10)),
+                invoiced("in_1", line("addon_10", (-20, -10), id="il_1"), when=-20),
+                subscribed(
+                    item("addon_10", created=-20), when=-3, begun=-20, period=(-3, 7), status="past_due"
+                ),
+                *cycles,
+                *late,
+            ]
+        ],
+        expected={
+            "role": "PREMIUM" if is_first_paid else "USER",
+            "membership_status": "PAST_DUE",
+            "next_change": 4 if is_first_paid else None,
+        },
+        policy=Policy(past_due_grace=timedelta(days=7)),
+    )  # fmt: skip
+
+
+def huge(quantity: int, tokens: int) -> Situation:
+    month = line("huge", (-15, 15), id="il_1", amount=2000, quantity=quantity)
+    return Situation(
+        name=f"21 100,000,000 tokens times {quantity} fit",
+        phases=[
+            [
+                jenny(),
+                *catalogue("huge"),
+                subscribed(item("huge", quantity=quantity, created=-15), when=-15),
+                invoiced("in_1", month, when=-15),
+            ]
+        ],
+        expected={"tokens": tokens, "role": "PREMIUM"},
+    )
+
+
+def upgrade_reversed(policy: str) -> Situation:
+    """Up at day -10 for 20 of 30 days, and down again at day 0 for 10 of 30: 1000 + 2666 - 1333 = 2333, less roundings."""
+    up = [
+        line("basic", (-10, 10), id="il_2", amount=-1333, proration=True),
+        line("pro", (-10, 10), id="il_3", amount=6667, proration=True),
+    ]
+    down = [
+        line("pro", (0, 10), id="il_4", amount=-3333, proration=True),
+        line("basic", (0, 10), id="il_5", amount=667, proration=True),
+    ]
+    return Situation(
+        name=f"an upgrade that is reversed counts for the days between, {policy}",
+        phases=[
+            basic(since=-20),
+            [
+                subscribed(item("pro", created=-20), when=-10, begun=-20, period=(-20, 10)),
+                invoiced("in_2", *up, when=-10, reason="subscription_update"),
+            ],
+            [
+                subscribed(item("basic", created=-20), when=0, begun=-20, period=(-20, 10)),
+                invoiced("in_3", *down, when=0, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 1000 - 666 + 3333 - 1666 + 333},
+        policy=BOTH[policy],
+    )
+
+
+def upgraded_trial() -> Situation:
+    """Within the trial all lines cost nothing; the first paid period is the new plan's."""
+    return Situation(
+        name="a trial that is upgraded gives the new plan's allowance once paid",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic", "pro"),
+                subscribed(
+                    item("basic", created=-14), when=-14, period=(-14, 0), status="trialing",
+                    trial_start=at(-14), trial_end=at(0),
+                ),
+                invoiced("in_1", line("basic", (-14, 0), id="il_1", amount=0), when=-14, reason="subscription_create"),
+                subscribed(
+                    item("pro", created=-14), when=-7, begun=-14, period=(-14, 0), status="trialing",
+                    trial_start=at(-14), trial_end=at(0),
+                ),
+                invoiced(
+                    "in_2", line("pro", (-7, 0), id="il_2", amount=0, proration=True), when=-7,
+                    reason="subscription_update",
+                ),
+                subscribed(
+                    item("pro", created=-14), when=0, begun=-14, trial_start=at(-14), trial_end=at(0)
+                ),
+                invoiced("in_3", line("pro", (0, 30), id="il_3"), when=0),
+            ]
+        ],
+        expected={"tokens": 5000, "stripe_product_id": "prod_pro"},
+    )  # fmt: skip
+
+
+def price_known_only_from_the_item() -> Situation:
+    """No price event ever comes: the item embeds the price, and that is enough."""
+    known = [made for made in basic() if made["type"] != "price.created"]
+    return Situation(
+        name="a price that only the item embeds is known", phases=[known], expected={"tokens": 1000, "role": "PREMIUM"}
+    )
+
+
+SITUATIONS = [
+    switch_to_year(),
+    *(free_to_paid(is_flagged=is_flagged) for is_flagged in (False, True)),
+    *(year_to_month(is_paid=is_paid) for is_paid in (False, True)),
+    *(make(policy) for make in (upgrade_charged_at_once, more_seats) for policy in BOTH),
+    *(upgrade_charged_with_the_next_cycle(policy) for policy in BOTH),
+    *(stub(policy, is_flagged=is_flagged) for policy in BOTH for is_flagged in (False, True)),
+    trial_with_a_setup_fee(),
+    *(trial_ended_early(is_paid=is_paid) for is_paid in (False, True)),
+    *(metered(is_price_known=is_known) for is_known in (False, True)),
+    *(yearly_add_on_removed(is_swapped=is_swapped) for is_swapped in (False, True)),
+    *(yearly_plan_with_a_renewed_add_on(spent) for spent in (0, 50)),
+    *(the_same_line_under_another_id(has_unique_id=has) for has in (False, True)),
+    line_ids_that_repeat(),
+    *(first_invoice_with_reason(reason) for reason in ("subscription_update", None, "invented_later")),
+    a_plan_without_a_product(),
+    *(unpaid_for_two_cycles(is_first_paid=is_paid) for is_paid in (False, True)),
+    huge(30, 3_000_000_000),
+    huge(10**18, 2**53 - 1),
+    huge(13_580_246_790, 2**53 - 1),
+    *(upgrade_reversed(policy) for policy in BOTH),
+    upgraded_trial(),
+    price_known_only_from_the_item(),
+]
