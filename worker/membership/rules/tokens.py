@@ -119,7 +119,8 @@ def _each(
     """Give each line that is worth something to `take`, oldest first; the others, with the reason.
 
     Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
-    both count together. A change is looked at again at the end, for its period may begin at the same moment.
+    both count together; for the same reason a credit waits while a charge of its invoice does. A change is looked at again
+    at the end, for its period may begin at the same moment.
     """
     rank = {"charge": 0, "credit": 1}
     ordered = sorted(
@@ -135,8 +136,16 @@ def _each(
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
     for again in (False, True):
         lines, passed = ordered if not again else [line for line, _, _ in passed], []
+        worths = [_worth(user, line, products, policy, periods) for line in lines]
+        incomplete = {
+            line.invoice: why
+            for line, (row, why) in zip(lines, worths, strict=True)
+            if row.name != "credit" and isinstance(why, NoGrant) and why in _WAITS - {NoGrant.WAITS_FOR_PERIOD}
+        }
         for line in lines:
             row, worth = _worth(user, line, products, policy, periods)
+            if row.name == "credit" and line.invoice in incomplete:
+                worth = incomplete[line.invoice]
             if isinstance(worth, NoGrant):
                 passed.append((line, worth, row))
             else:
@@ -285,16 +294,19 @@ def _part_of_a_change(line: PaidLine) -> tuple[timedelta, timedelta]:
     assert line.full_period is not None
     if line.full_period <= A_MONTH:
         return line.period_end - line.period_start, line.full_period
-    begins = first_part(line)
+    begins = _joined_interval(line)
     end = min(begins + TOKEN_PERIOD * ((line.period_start - begins) // TOKEN_PERIOD + 1), line.period_end)
     return end - line.period_start, TOKEN_PERIOD
 
 
-def first_part(line: PaidLine) -> datetime:
+def _parts_begin(user: User, line: PaidLine) -> datetime:
     """When the parts of a long line begin to count: with its period, or with the interval that a change joins."""
-    if line.proration and not line.is_whole and line.full_period is not None:
-        return min(line.period_end - line.full_period, line.period_start)
-    return line.period_start
+    return line.period_start if row_of(line, user).gives is Gives.PERIOD else _joined_interval(line)
+
+
+def _joined_interval(line: PaidLine) -> datetime:
+    """The start of the interval in which a change begins: the price's whole interval that ends with the line."""
+    return min(line.period_end - (line.full_period or timedelta()), line.period_start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +324,8 @@ def next_part(user: User, policy: Policy, now: datetime) -> datetime | None:
         begins
         for line in user.running
         if _goes_on(user, line, entitled, now)
-        for begins in [first_part(line) + TOKEN_PERIOD * ((now - first_part(line)) // TOKEN_PERIOD + 1)]
+        for start in [_parts_begin(user, line)]
+        for begins in [start + TOKEN_PERIOD * ((now - start) // TOKEN_PERIOD + 1)]
         if begins < line.period_end
     ]
     return min(ahead, default=None)
@@ -326,7 +339,7 @@ def _parts(user: User, products: Mapping[str, Product], policy: Policy, now: dat
         product = products.get(line.product or "")
         if product is None or not _goes_on(user, line, entitled, now):
             continue
-        start, amount = first_part(line), min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
+        start, amount = _parts_begin(user, line), min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
         newest = (now - start) // TOKEN_PERIOD
         for number in range(newest if policy.tokens_reset else 1, newest + 1):
             key, begins = f"part:{line.owner}:{int(start.timestamp())}:{number}", start + TOKEN_PERIOD * number
