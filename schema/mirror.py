@@ -182,8 +182,8 @@ tables: dict[str, Table] = {
             "checkout_sessions",
             _text("customer", "customer_details_email", "client_reference_id", "mode", "status", "payment_status"),
             _text("subscription", "invoice", "payment_intent", "setup_intent", "payment_link"), _int("amount_total"),
-            _text("currency", "metadata_user_id"), _time("expires_at"),
-            indexes=("customer", "payment_intent"),
+            _text("currency", "metadata_user_id", "metadata_product"), _time("expires_at"),
+            indexes=("customer", "payment_intent"), sparse=("client_reference_id", "metadata_product"),
         ),
         _table(
             "checkout_session_line_items",

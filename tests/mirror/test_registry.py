@@ -80,6 +80,7 @@ ELSEWHERE = [
     ("checkout.session", "customer_details.email", "customer_details_email"),
     ("checkout.session", "metadata.user_id", "metadata_user_id"),
     ("checkout.session", "metadata.userId", "metadata_user_id"),
+    ("checkout.session", "metadata.product", "metadata_product"),
 ]
 _SAID = {(type_, column) for type_, _, column in ELSEWHERE}
 ITS_OWN = [

@@ -336,7 +336,11 @@ TYPES: dict[str, ObjectType] = {
             "checkout_sessions",
             url="/v1/checkout/sessions/{id}",
             final=("complete", "expired"),
-            columns={"customer_details_email": "customer_details.email", "metadata_user_id": _USER_ID},
+            columns={
+                "customer_details_email": "customer_details.email",
+                "metadata_user_id": _USER_ID,
+                "metadata_product": "metadata.product",
+            },
             children=(
                 Children(
                     field="line_items",

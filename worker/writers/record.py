@@ -122,8 +122,8 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:
         by_type.setdefault(outcome.key.object, []).append(outcome)
-    _request_for_catalogue(conn, ours, by_type, offered)
-    missed = _compute_concerned(conn, written, ours, by_type, policy)
+    guests = _request_for_catalogue(conn, ours, by_type, offered)
+    missed = guests | _compute_concerned(conn, written, ours, by_type, policy)
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
     catalogue.project(
         conn,
@@ -138,8 +138,11 @@ def _request_for_catalogue(
     ours: Sequence[Outcome],
     by_type: Mapping[str, Sequence[Outcome]],
     offered: Mapping[str, Offer],
-) -> None:
-    """Ask for users who waited for a product or price that is new, and for the users of organizations."""
+) -> set[tuple[str, str]]:
+    """Ask for users who waited for a product or price that is new, and for the users of organizations.
+
+    Returns the users to look at again: guests, whom no customer stands for.
+    """
     products = [outcome.key.id for outcome in by_type.get("product", []) if outcome.before is None]
     organizations.request(conn, ours, offered, fresh_products=products)
     prices = [
@@ -147,6 +150,7 @@ def _request_for_catalogue(
     ]
     if products or prices:
         recompute_queue.request(conn, catalogue.waiting_customers(conn, products=products, prices=prices))
+    return {(rechecks.USER, user) for user in catalogue.waiting_guests(conn, products)} if products else set()
 
 
 def _compute_concerned(

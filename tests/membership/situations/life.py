@@ -83,9 +83,7 @@ def product(name: str, **metadata: str) -> Json:
     """Return the event that creates the product, with its metadata or with this."""
     tokens, own = _PRODUCTS[name]
     made = factories.product(f"prod_{name}", created=at(-400))
-    return event(
-        "product.created", made | {"metadata": metadata or {"tokens": str(tokens), **own}}, created=at(-400)
-    )
+    return event("product.created", made | {"metadata": metadata or {"tokens": str(tokens), **own}}, created=at(-400))
 
 
 def jenny(**more: Any) -> Json:
@@ -216,7 +214,13 @@ def payment_of(invoice: str, *, when: float, amount: int) -> list[Json]:
 
 
 def refunded(
-    payment: str, amount: int, *, id: str = "re_1", when: float = 0, status: str = "succeeded", type: str = "refund.created"
+    payment: str,
+    amount: int,
+    *,
+    id: str = "re_1",
+    when: float = 0,
+    status: str = "succeeded",
+    type: str = "refund.created",
 ) -> Json:
     """Return the event of a refund of the payment's charge, in minor units."""
     made = factories.refund(

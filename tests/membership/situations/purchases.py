@@ -1,5 +1,7 @@
 """Situations of what is bought once, of money that goes back, and of metadata that is unclear."""
 
+from typing import Any
+
 from tests import factories
 from tests.factories import Json, event
 from tests.membership.situations.life import (
@@ -20,7 +22,7 @@ from tests.membership.situations.life import (
 )
 
 
-def basic(*extra: Json, total: int | None = None, **more: object) -> list[Json]:
+def basic(*extra: Json, total: int | None = None, **more: Any) -> list[Json]:
     """A month of 1,000 tokens for 20.00 that was paid 15 days ago, and these lines on the same invoice."""
     paid = line("basic", (-15, 15), id="il_1")
     return [
@@ -96,11 +98,13 @@ def guest_of_a_payment_link() -> Situation:
 
 
 def no_cost(*, has_invoice: bool) -> Situation:
-    free = {"payment_status": "no_payment_required", "amount": 0, "payment_intent": None}
+    free: Json = {"payment_status": "no_payment_required", "amount": 0, "payment_intent": None}
     pack = one_time("pack", id="il_1", when=-1)
     paid = invoiced("in_1", pack, when=-1, reason="manual", total=0, subscription=None, payment_intent=None)
     sold = (
-        [checkout(**free, invoice="in_1"), paid] if has_invoice else [checkout(**free, metadata={"product": "prod_pack"})]
+        [checkout(**free, invoice="in_1"), paid]
+        if has_invoice
+        else [checkout(**free, metadata={"product": "prod_pack"})]
     )
     return Situation(
         name=f"12 a Checkout that costs nothing counts as paid, with an invoice: {has_invoice}",
@@ -136,7 +140,11 @@ def access_for_a_month(bought: float) -> Situation:
     return Situation(
         name=f"13 access for 30 days that was bought on day {bought}",
         phases=[
-            [jenny(), *catalogue("month_pass"), checkout(metadata={"product": "prod_month_pass"}, when=bought, amount=3000)]
+            [
+                jenny(),
+                *catalogue("month_pass"),
+                checkout(metadata={"product": "prod_month_pass"}, when=bought, amount=3000),
+            ]
         ],
         expected={"role": "PREMIUM" if is_live else "USER", "next_change": bought + 30 if is_live else None},
     )
@@ -208,7 +216,7 @@ def refund_of_an_invoice_paid_by_credit() -> Situation:
 
 
 def _note(
-    amount: int, *, status: str = "issued", when: float = -2, created: float = -2, id: str = "cn_1", **more: object
+    amount: int, *, status: str = "issued", when: float = -2, created: float = -2, id: str = "cn_1", **more: Any
 ) -> Json:
     made: Json = {
         "id": id,

@@ -10,12 +10,12 @@ import pytest
 
 from tests.backends import Backend
 from tests.factories import DAY, Json
-from tests.membership.situations import purchases, subscriptions
+from tests.membership.situations import changes, purchases, starts
 from tests.membership.situations.life import T0, Situation
 
 Apply = Callable[..., None]
 SITUATIONS = pytest.mark.parametrize(
-    "situation", [*subscriptions.SITUATIONS, *purchases.SITUATIONS], ids=lambda situation: situation.name
+    "situation", [*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS], ids=lambda situation: situation.name
 )
 
 
@@ -62,7 +62,9 @@ def faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def play(conn: psycopg.Connection, apply: Apply, situation: Situation, batches: Callable[[Sequence[Json]], Any]) -> None:
+def play(
+    conn: psycopg.Connection, apply: Apply, situation: Situation, batches: Callable[[Sequence[Json]], Any]
+) -> None:
     conn.execute("insert into users (id) values ('jenny')")
     for phase in situation.phases:
         if isinstance(phase, int):

@@ -125,6 +125,10 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
             join mirror.checkout_sessions as v on v.id = i.checkout_session and v.account = i.account
             where i.product = any(%(products)s) and i.account = '' and v.customer is not null
             union
+            select customer
+            from mirror.checkout_sessions
+            where metadata_product = any(%(products)s) and account = '' and customer is not null
+            union
             select v.customer
             from mirror.prices as p
             join mirror.invoice_line_items as i on i.product = p.product and i.price = p.id and i.account = p.account
@@ -132,4 +136,25 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
             where p.id = any(%(prices)s) and p.account = '' and v.customer is not null
             """,
             {"products": sorted(products), "prices": sorted(prices)},
+        ).fetchall()
+
+
+def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[str]:
+    """The users whose Checkout sessions as guests, without a customer, have sold one of these products."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            with sold as (
+                select id from mirror.checkout_sessions where metadata_product = any(%(products)s) and account = ''
+                union
+                select checkout_session from mirror.checkout_session_line_items
+                where product = any(%(products)s) and account = ''
+            )
+            select u.id
+            from sold
+            join mirror.checkout_sessions as s on s.id = sold.id and s.account = ''
+            join users as u on u.id = s.client_reference_id
+            where s.customer is null and s.payment_link is null
+            """,
+            {"products": sorted(products)},
         ).fetchall()

@@ -205,7 +205,7 @@ _PURCHASES = f"""
         where l.user_id = any(%s) and i.status = 'paid' and not i.deleted
             and coalesce(p.type, n.data->'price'->>'type') = 'one_time'
         union all
-        select s.user_id, s.id, coalesce(i.product, s.data->'metadata'->>'product'), s.amount_total, s.payment_intent,
+        select s.user_id, s.id, coalesce(i.product, s.metadata_product), s.amount_total, s.payment_intent,
             coalesce(s.created, s.observed_at)
         from ({_PAID_SESSIONS}) as s
         left join mirror.checkout_session_line_items as i
