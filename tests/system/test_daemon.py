@@ -117,7 +117,7 @@ def test_what_workers_count_is_shown_by_the_door(daemon: Daemon) -> None:
 
     def counted() -> int:
         _, metrics = daemon.get("/metrics", authorization="Bearer token")
-        found = re.findall(r'^stripe_sync_worker_events_applied_total\{outcome="\w+"\} (\d+)', metrics, re.MULTILINE)
+        found = re.findall(r'^stripe_sync_events_applied_total\{outcome="\w+"\} (\d+)', metrics, re.MULTILINE)
         return sum(int(number) for number in found)
 
     eventually(lambda: counted() == 12)

@@ -1,11 +1,15 @@
-"""Metrics for Prometheus. Each process counts for itself, and workers save their counts in the database.
+"""Metrics for Prometheus. Each process counts for itself and saves its counts in the database within seconds.
 
-GET /metrics shows the web process's own counts, and those of the workers, which serve no HTTP, from `sync.counters`.
+GET /metrics shows the sums from `sync.counters`: every scrape sees all processes, and no count falls when the next scrape
+reaches another one, or when a process ends.
 """
 
 import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 # From the fastest commit to the time-outs, in seconds.
 LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 30, 60, 300)
@@ -41,6 +45,11 @@ ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by wh
 ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
 
 
+_PREFIX = "stripe_sync_"
+# Sums of seconds are kept as whole microseconds.
+_SUM = "_sum_us"
+
+
 class Unsaved:
     """The counts of this process that are not saved yet: whole numbers, by name and labels."""
 
@@ -60,14 +69,57 @@ class Unsaved:
             self._saved[name] = self._saved.get(name, 0) - value
 
 
-def _counted() -> list[tuple[str, int]]:
-    return [
-        (
-            f"{sample.name.removeprefix('stripe_sync_').removesuffix('_total')} {json.dumps(sample.labels, sort_keys=True)}",
-            int(sample.value),
+def families(saved: Mapping[str, int]) -> Iterator[Metric]:
+    """The saved counts of all processes as Prometheus shows them, and the gauges of this process."""
+    counters: dict[str, CounterMetricFamily] = {}
+    histograms: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for key, value in sorted(saved.items()):
+        name, _, encoded = key.partition(" ")
+        labels: dict[str, str] = json.loads(encoded) if encoded else {}
+        if name.endswith("_bucket"):
+            bound = labels.pop("le")
+            histograms[name.removesuffix("_bucket"), json.dumps(labels, sort_keys=True)][bound] = value
+        elif name.endswith(_SUM):
+            histograms[name.removesuffix(_SUM), encoded]["sum"] = value
+        else:
+            if name not in counters:
+                counters[name] = CounterMetricFamily(_PREFIX + name, _text(name), labels=sorted(labels))
+            counters[name].add_metric([labels[label] for label in sorted(labels)], value)
+    yield from counters.values()
+    yield from _histograms(histograms)
+    yield from ACCESS_QUESTIONS.collect()
+
+
+def _histograms(found: Mapping[tuple[str, str], Mapping[str, int]]) -> Iterator[Metric]:
+    made: dict[str, HistogramMetricFamily] = {}
+    for (name, encoded), values in found.items():
+        labels: dict[str, str] = json.loads(encoded)
+        bounds = sorted((bound for bound in values if bound != "sum"), key=float)
+        if name not in made:
+            made[name] = HistogramMetricFamily(_PREFIX + name, _text(name), labels=sorted(labels))
+        made[name].add_metric(
+            [labels[label] for label in sorted(labels)],
+            [(bound, values[bound]) for bound in bounds],
+            values.get("sum", 0) / 1e6,
         )
-        for family in REGISTRY.collect()
-        if family.type == "counter" and family.name.startswith("stripe_sync_")
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    ]
+    yield from made.values()
+
+
+def _text(name: str) -> str:
+    """The documentation that the metric was declared with."""
+    declared = {family.name: family.documentation for family in REGISTRY.collect()}
+    return declared.get(_PREFIX + name, name.replace("_", " "))
+
+
+def _counted() -> Iterator[tuple[str, int]]:
+    for family in REGISTRY.collect():
+        if not family.name.startswith(_PREFIX):
+            continue
+        for sample in family.samples:
+            name, labels = sample.name.removeprefix(_PREFIX), json.dumps(sample.labels, sort_keys=True)
+            if family.type == "counter" and name.endswith("_total"):
+                yield f"{name.removesuffix('_total')} {labels}", int(sample.value)
+            elif family.type == "histogram" and name.endswith("_bucket"):
+                yield f"{name} {labels}", int(sample.value)
+            elif family.type == "histogram" and name.endswith("_sum"):
+                yield f"{name.removesuffix('_sum')}{_SUM} {labels}", int(sample.value * 1e6)

@@ -288,9 +288,8 @@ class Stripe:
     def _attempt(
         self, operation: str, url: str, account: str, timeout: float, makes_sense: Callable[[bytes], bool]
     ) -> _Reply:
-        outcome = "unreachable"
+        outcome, began = "unreachable", self._clock()
         try:
-            began = self._clock()
             status, headers, body = self._send(url, account, timeout)
             elapsed = self._clock() - began
             outcome = str(status)
@@ -315,6 +314,7 @@ class Stripe:
             raise StripeFailed(f"Stripe's answer has no proper {error}", operation=operation) from error
         finally:
             metrics.STRIPE_REQUESTS.labels(operation, outcome).inc()
+            metrics.STRIPE_REQUEST_SECONDS.labels(operation, outcome).observe(self._clock() - began)
 
     def _send(self, url: str, account: str, timeout: float) -> tuple[int, Mapping[str, str], bytes]:
         headers = {

@@ -1,7 +1,8 @@
 """The web process: the webhook endpoint, health, metrics and the operators' routes on one port."""
 
+import asyncio
 import contextlib
-import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import anyio.to_thread
 import psycopg
 import redis
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool
@@ -27,10 +28,10 @@ from worker.config.settings import Settings
 from worker.inbox import store as inbox
 from worker.jobs import celery_app, status
 from worker.jobs.wake import Waker, publish_drain, queue_client
-from worker.observe import log
+from worker.observe import log, metrics
 from worker.on_access.answer import Desk
 from worker.postgres import counters, inventory
-from worker.postgres.pool import READ_ONLY, UNAVAILABLE, async_pool, pool
+from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE, async_pool, pool
 from worker.stripe_api.envelope import Envelope
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
@@ -43,6 +44,7 @@ WEBHOOK_PATH = "/webhooks/stripe"
 WRITERS = 2
 # Events that wait longer than this mean that no worker is keeping up.
 READY_LAG_SECONDS = 300
+COUNTS_SAVED_SECONDS = 5
 
 ASGI = Callable[..., Any]
 
@@ -71,11 +73,15 @@ def build(settings: Settings) -> ASGI:
         desk.open()
         waker.start()
         writer.start(writers=WRITERS)
+        saving = asyncio.create_task(routes.save_counts_regularly())
         _log.info("web.started", port=settings.port)
         yield
+        saving.cancel()
         await writer.stop()
         waker.stop()
         desk.close()
+        with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
+            await anyio.to_thread.run_sync(routes.save_counts)
         routes.pool.close()
         await connections.close()
         _log.info("web.stopped")
@@ -127,6 +133,7 @@ class _Routes:
     def __init__(self, settings: Settings, queue: redis.Redis) -> None:
         self._settings, self._queue = settings, queue
         self.pool = pool(settings, application="web", size=settings.database_pool_size - WRITERS)
+        self._unsaved, self._saving = metrics.Unsaved(), threading.Lock()
 
     async def healthz(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -139,7 +146,7 @@ class _Routes:
     async def metrics(self, _: Request) -> Response:
         registry = CollectorRegistry()
         registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
-        return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, _: Request) -> Response:
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
@@ -162,7 +169,29 @@ class _Routes:
             checks["broker"] = f"unreachable ({type(error).__name__}): see REDIS_URL"
         return checks
 
+    async def save_counts_regularly(self) -> None:
+        """Save this process's counts every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(COUNTS_SAVED_SECONDS)
+            with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
+                await anyio.to_thread.run_sync(self.save_counts)
+
+    def save_counts(self) -> None:
+        """Add this process's counts to those in the database. Raises what the database raises; nothing is lost then."""
+        with self._saving:
+            counts = self._unsaved.take()
+            if not counts:
+                return
+            try:
+                with self.pool.connection() as conn:
+                    counters.add_all(conn, counts)
+            except BaseException:
+                self._unsaved.put_back(counts)
+                raise
+
     def _shared(self) -> tuple[dict[str, float], dict[str, int]]:
+        # The own counts are saved first, so that the sums hold them, and none falls at the next process's scrape.
+        self.save_counts()
         with self.pool.connection() as conn:
             return status.gauges(conn), counters.read(conn)
 
@@ -180,20 +209,10 @@ class _Shared(Collector):
     def collect(self) -> Iterator[Metric]:
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
-        families: dict[str, CounterMetricFamily] = {}
-        for key, value in sorted(self._counters.items()):
-            name, _, labels = key.partition(" ")
-            if not labels:
-                yield CounterMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
-                continue
-            # The web process counts some of the same by itself: the workers' sums have names of their own.
-            named: dict[str, str] = json.loads(labels)
-            family = families.setdefault(
-                name,
-                CounterMetricFamily(f"stripe_sync_worker_{name}", name.replace("_", " "), labels=sorted(named)),
-            )
-            family.add_metric([named[label] for label in sorted(named)], value)
-        yield from families.values()
+        age = GaugeMetricFamily("stripe_sync_queue_age_seconds", "Age of the oldest work by lane", labels=["lane"])
+        age.add_metric(["events"], self._gauges.get("oldest_pending_seconds", 0))
+        yield age
+        yield from metrics.families(self._counters)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -1,0 +1,64 @@
+"""GET /metrics with several processes: every scrape sees the sums of all of them, and no count ever falls."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests import factories
+from tests.backends import Backend
+from tests.processes import Daemon, deliver, eventually
+
+pytestmark = pytest.mark.system
+
+EVENTS = 300
+
+
+@pytest.fixture
+def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
+    running = Daemon(database, backend.redis_url, tmp_path, WEB_CONCURRENCY="4")
+    yield running
+    running.stop()
+
+
+def scrape(daemon: Daemon) -> Counter[str]:
+    """The sums of the counters by name, over their labels; of a histogram the number of observations."""
+    status, text = daemon.get("/metrics", authorization="Bearer token")
+    assert status == 200
+    sums: Counter[str] = Counter()
+    for name, value in re.findall(
+        r"^(stripe_sync_\w+(?:_total|_count))(?:\{[^}]*\})? ([0-9.e+]+)$", text, re.MULTILINE
+    ):
+        sums[name] += int(float(value))
+    return sums
+
+
+def test_four_web_processes_and_two_workers_show_the_same_sums_and_none_falls(daemon: Daemon) -> None:
+    daemon.start_web()
+    for _ in range(2):
+        daemon.start("worker")
+    seen: list[Counter[str]] = []
+
+    for number in range(EVENTS):
+        event = factories.event("customer.created", factories.customer(f"cus_{number}"), id=f"evt_{number}")
+        with daemon.connection() as connection:
+            assert deliver(connection, factories.encoded(event))[0] == 200
+        if number % 10 == 0:
+            seen.append(scrape(daemon))
+    daemon.wait_until_applied()
+
+    def whole() -> bool:
+        seen.append(scrape(daemon))
+        last = seen[-1]
+        return (
+            last["stripe_sync_events_received_total"] == EVENTS
+            and last["stripe_sync_events_applied_total"] == EVENTS
+            and last["stripe_sync_door_seconds_count"] == EVENTS
+        )
+
+    eventually(whole)
+    fallen = {name for before, after in pairwise(seen) for name in before if after[name] < before[name]}
+    assert fallen == set()
