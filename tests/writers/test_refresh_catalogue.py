@@ -29,7 +29,7 @@ def refreshed(conn: psycopg.Connection, stripe: Any) -> dict[str, int]:
 
 def written_at(conn: psycopg.Connection) -> list[Any]:
     """The transactions that wrote each row of the catalogue: the same before and after, and nothing was written."""
-    tables = ("stripe.products", "stripe.prices", "stripe_products", "stripe_prices", "users")
+    tables = ("mirror.products", "mirror.prices", "stripe_products", "stripe_prices", "users")
     return [row for table in tables for row in conn.execute(f"select id, xmin::text from {table} order by id")]
 
 
