@@ -262,9 +262,12 @@ heartbeats = Table(
     "heartbeats",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("lane", Text, nullable=False, server_default=""),
+    Column("task", Text, comment="the present one; null: waiting"),
+    Column("since", DateTime(timezone=True), comment="when the present task began"),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
-    comment="Worker processes; each writes its own row while it works.",
+    comment="Child processes of workers; each writes its own row.",
 )
 
 adoption = Table(

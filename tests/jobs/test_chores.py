@@ -5,7 +5,7 @@ import pytest
 from celery import Celery
 
 from worker.config.settings import Settings
-from worker.jobs import celery_app, chores, tasks
+from worker.jobs import celery_app, chores, lanes, tasks
 from worker.jobs.process import Process
 
 
@@ -53,7 +53,7 @@ def test_every_chore_runs_on_an_empty_database(conn: psycopg.Connection, process
     for chore in chores.CHORES:
         chore(conn, process)
 
-    assert conn.execute("select count(*) from sync.heartbeats").fetchone() == (1,)
+    assert conn.execute("select count(*) from sync.runs").fetchone() == (0,)
 
 
 def test_each_job_has_a_task_and_each_tick_a_queue(settings: Settings) -> None:
@@ -64,5 +64,5 @@ def test_each_job_has_a_task_and_each_tick_a_queue(settings: Settings) -> None:
     schedule = celery_app.schedule(with_key)
 
     assert {entry["task"] for entry in schedule.values()} <= set(app.tasks)
-    assert {entry["options"]["queue"] for entry in schedule.values()} <= {"events", "periodic", "backfill"}
+    assert {entry["options"]["queue"] for entry in schedule.values()} <= set(lanes.QUEUES)
     assert set(celery_app.schedule(settings)) == {"wake", "retention"}

@@ -145,7 +145,7 @@ def test_a_refused_write_is_tried_again_as_an_outage_is() -> None:
 def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> None:
     said = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
-    assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * 4 + 3
+    assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * (4 + 1 + 2) * 2 + 3
     assert "WEB_CONCURRENCY" in Budget(settings=said, webs=2, workers=3).fix
     assert "WORKER_CONCURRENCY" in Budget(settings=said, webs=2, workers=30).fix
     one = said.model_copy(update={"web_concurrency": 1})
@@ -164,7 +164,7 @@ def test_doctor_compares_what_all_may_open_with_what_is_free(settings: Settings)
     assert few[0]
     assert not many[0]
     assert "lower WORKER_CONCURRENCY" in many[1]
-    assert "1000 of worker (500 x WORKER_CONCURRENCY 2)" in many[1]
+    assert "5000 of worker (500 x 5 child processes x 2)" in many[1]
 
 
 def test_limits_of_the_database_count(settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """`stripe-sync web`, `worker` and `beat`: the three processes of the daemon."""
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,32 +26,25 @@ def web() -> None:
 
 @app.command()
 def worker(
-    concurrency: Annotated[int | None, typer.Option(help="Processes; WORKER_CONCURRENCY by default.")] = None,
-    queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = "events,periodic,backfill",
+    concurrency: Annotated[
+        int | None, typer.Option(help="Child processes of the first lane; WORKER_CONCURRENCY by default.")
+    ] = None,
+    queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = "",
 ) -> None:
-    """Apply events and do periodic work. Start as many as you like, on as many machines as you like."""
+    """Apply events and do periodic work. Start as many as you like, on as many machines as you like.
+
+    Live events, requests on access and periodic work have child processes of their own (lanes): none waits for another.
+    """
     from worker.config import settings
-    from worker.jobs import celery_app, tasks
+    from worker.jobs import lanes, process_group
     from worker.observe import log
 
     loaded = settings.load()
+    chosen = [queue.strip() for queue in queues.split(",")] if queues else lanes.QUEUES
+    served = lanes.lanes(loaded, queues=chosen, concurrency=concurrency)
     log.configure(loaded)
     _look_at_schema(loaded, needs_tables=True)
-    celery = celery_app.make(loaded)
-    tasks.register(celery, loaded)
-    _share_memory_with_children()
-    celery.worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--concurrency={concurrency or loaded.worker_concurrency}",
-            f"--queues={queues}",
-            "--without-gossip",
-            "--without-mingle",
-            f"--hostname=stripe-sync-{os.getpid()}@%h",
-            "--loglevel=WARNING",
-        ]
-    )
+    raise typer.Exit(process_group.run(loaded, served))
 
 
 @app.command()
@@ -90,16 +82,3 @@ def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:
         raise schema_state.SchemaNotReady(advice, state)
     if advice:
         log.get("start").warning("schema.not_current", state=state.value, advice=advice)
-
-
-def _share_memory_with_children() -> None:
-    """Keep the garbage collector from writing to objects that exist before the fork: children then share their pages."""
-    import gc
-
-    from celery import signals
-
-    def freeze(**_: object) -> None:
-        gc.collect()
-        gc.freeze()
-
-    signals.worker_init.connect(freeze, weak=False)

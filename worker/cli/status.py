@@ -19,7 +19,9 @@ def status(as_json: Json = False) -> None:
     if as_json:
         say_json(values)
     else:
+        workers = values.pop("workers")
         say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in values.items()))
+        say_table(("worker", "lane", "task", "since"), [worker | {"worker": worker["name"]} for worker in workers])
 
 
 def _brief(value: object) -> object:

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     # == Worker
 
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
-    """Processes of one `worker`."""
+    """Child processes of one `worker` that apply live events. Other work has three more of its own."""
     event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     """The most events in one transaction."""
     event_lease: Seconds = 45

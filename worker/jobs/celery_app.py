@@ -28,6 +28,7 @@ def make(settings: Settings) -> Celery:
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            "queue_order_strategy": "worker.jobs.lanes:QueueOrder",
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

@@ -11,7 +11,7 @@ import psycopg
 
 from worker.backup import scheduled
 from worker.inbox import store as inbox
-from worker.jobs import periodic, status
+from worker.jobs import periodic
 from worker.jobs.periodic import BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
@@ -44,11 +44,6 @@ def run(conn: psycopg.Connection, process: Process) -> None:
 def _until() -> Callable[[], bool]:
     ends = time.monotonic() + BUDGET_SECONDS
     return lambda: time.monotonic() < ends
-
-
-def heartbeat(conn: psycopg.Connection, process: Process) -> None:
-    """Give a sign of life."""
-    status.beat(conn, process.name)
 
 
 def late_links(conn: psycopg.Connection, process: Process) -> None:
@@ -114,7 +109,6 @@ def erasure(conn: psycopg.Connection, process: Process) -> None:
 
 
 CHORES: tuple[Chore, ...] = (
-    heartbeat,
     forgotten_work,
     lost_ticks,
     forgotten_reads,

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from worker.config.settings import Settings
 
-# The queues. Each child of a worker takes from the queues that its worker serves.
-EVENTS, PERIODIC, BACKFILL = "events", "periodic", "backfill"
+# The queues. `lanes` has which child processes serve them.
+EVENTS, ACCESS, PERIODIC, BACKFILL = "events", "access", "periodic", "backfill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -15,11 +14,11 @@ from kombu.exceptions import OperationalError
 
 from worker.config.settings import Settings
 from worker.jobs import periodic
+from worker.jobs.reporter import Reporter
 from worker.jobs.wake import publish_drain, queue_client
 from worker.membership.compute import policy_of
 from worker.membership.rules.access import Policy
-from worker.observe import log, metrics
-from worker.postgres import counters
+from worker.observe import log
 from worker.postgres.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api.client import Stripe
 from worker.writers.apply import Applier
@@ -29,7 +28,6 @@ T = TypeVar("T")
 _log = log.get("worker")
 
 OUTAGE_SECONDS = 60
-COUNTS_SAVED_SECONDS = 5
 
 
 class Process:
@@ -40,13 +38,15 @@ class Process:
         self._conn: psycopg.Connection | None = None
         self._stripe: Stripe | None = None
         self._soon_again: dict[str, float] = {}
-        self._unsaved = metrics.Unsaved()
-        self._saving: threading.Timer | None = None
-        self._saving_lock = threading.Lock()
+        self.lane = ""
 
     @property
     def name(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}"
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        return Reporter(self.settings, name=self.name, lane=self.lane)
 
     @cached_property
     def applier(self) -> Applier:
@@ -69,38 +69,12 @@ class Process:
             if self._conn is None or self._conn.closed:
                 self._conn = connect(self.settings, application="worker")
             try:
-                result = work(self._conn)
+                return work(self._conn)
             except UNAVAILABLE:
                 self._conn.close()
                 raise
-            self._save_counts_soon()
-            return result
 
         return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
-
-    def _save_counts_soon(self) -> None:
-        """Leave the counts in the database within seconds, also if this process has nothing more to do.
-
-        On a connection of its own: the process may be in a transaction then. Counts of a process that is killed before
-        are lost.
-        """
-        with self._saving_lock:
-            if self._saving is None:
-                self._saving = threading.Timer(COUNTS_SAVED_SECONDS, self._save_counts)
-                self._saving.daemon = True
-                self._saving.start()
-
-    def _save_counts(self) -> None:
-        with self._saving_lock:
-            self._saving = None
-            counts = self._unsaved.take()
-            if counts:
-                try:
-                    with connect(self.settings, application="worker counts") as conn:
-                        counters.add_all(conn, counts)
-                except UNAVAILABLE as error:
-                    self._unsaved.put_back(counts)
-                    _log.warning("counts.not_saved", error=type(error).__name__)
 
     def recruit(self) -> None:
         """Ask other processes to help with the inbox."""

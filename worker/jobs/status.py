@@ -1,5 +1,6 @@
-"""What an operator asks of the database: is it at head, who is alive, how far behind are we."""
+"""The numbers of `stripe-sync status`: how far behind the daemon is, and what each of its workers does."""
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -13,31 +14,40 @@ from worker.postgres import cursors
 ALIVE_SECONDS = 90
 
 
-def beat(conn: psycopg.Connection, name: str) -> None:
-    """Say that this worker process is alive; forget those that have not been for a day."""
+def beat(conn: psycopg.Connection, name: str, *, lane: str, task: tuple[str, datetime] | None) -> None:
+    """Write that this child process of a worker is alive, and its present task with when that began."""
     conn.execute(
         """
-        insert into sync.heartbeats (name, seen_at) values (%s, now())
-        on conflict (name) do update set seen_at = excluded.seen_at
+        insert into sync.heartbeats (name, lane, task, since, seen_at) values (%s, %s, %s, %s, now())
+        on conflict (name) do update
+        set lane = excluded.lane, task = excluded.task, since = excluded.since, seen_at = excluded.seen_at
         """,
-        (name,),
+        (name, lane, *(task or (None, None))),
     )
-    conn.execute("delete from sync.heartbeats where seen_at < now() - interval '1 day'")
 
 
-def alive(conn: psycopg.Connection) -> int:
-    """How many worker processes there are: each child says so by itself."""
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        found = cursor.execute(
-            "select count(*) from sync.heartbeats where seen_at > now() - make_interval(secs => %s)", (ALIVE_SECONDS,)
-        ).fetchone()
-    return found or 0
+def leave(conn: psycopg.Connection, name: str) -> None:
+    """Forget a child process that has stopped."""
+    conn.execute("delete from sync.heartbeats where name = %s", (name,))
+
+
+def workers(conn: psycopg.Connection) -> list[dict[str, Any]]:
+    """The child processes that are alive: name, lane, present task (None: waiting) and since when, as JSON takes it."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select name, lane, task, to_json(since) as since
+            from sync.heartbeats
+            where seen_at > now() - make_interval(secs => %s)
+            order by lane, name
+            """,
+            (ALIVE_SECONDS,),
+        ).fetchall()
 
 
 def gauges(conn: psycopg.Connection) -> dict[str, float]:
     """The numbers of `status` that a graph is drawn of."""
-    found = status(conn)
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in status(conn).items() if isinstance(value, int | float)}
 
 
 def status(conn: psycopg.Connection) -> dict[str, Any]:
@@ -53,13 +63,15 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         ).fetchall()
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
-    walked = cursors.read(conn, "retention") or {}
+    retention = cursors.read(conn, "retention") or {}
+    alive = workers(conn)
     last = {run.pop("job"): run for run in runs}
     return {
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
-        "workers_alive": alive(conn),
-        "oldest_event_kept": walked.get("oldest_kept"),
+        "workers_alive": len(alive),
+        "oldest_event_kept": retention.get("oldest_kept"),
         **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), "backup")},
+        "workers": alive,
     }

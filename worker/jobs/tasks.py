@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from celery import Celery, signals
+from celery import Celery
 from structlog.contextvars import bound_contextvars
 
 from worker.backup import scheduled
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
-from worker.jobs import chores, periodic, status
+from worker.jobs import chores, periodic
 from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
 from worker.membership import organizations
@@ -68,20 +68,13 @@ def register(app: Celery, settings: Settings) -> Process:
             _body(task, process), name=periodic.task_name(task.name), bind=True, shared=False, **task.options(settings)
         )
 
-    @signals.worker_ready.connect(weak=False)
-    def ready(**_: Any) -> None:
-        _log.info("worker.started", concurrency=settings.worker_concurrency)
-
-    @signals.worker_shutdown.connect(weak=False)
-    def stopped(**_: Any) -> None:
-        _log.info("worker.stopped")
-
     return process
 
 
 def _body(task: _Task, process: Process) -> Callable[..., None]:
     def body(celery_task: Any, *arguments: Any) -> None:
-        with bound_contextvars(task=task.name, task_id=celery_task.request.id):
+        bound = bound_contextvars(task=task.name, task_id=celery_task.request.id)
+        with bound, process.reporter.doing(task.name):
             task.run(process, *arguments)
 
     return body
@@ -103,7 +96,6 @@ def drain(process: Process) -> None:
         in_time = _until(ORGANIZATIONS_SECONDS)
         if not process.policy.off and not organizations.compute_waiting(conn, process.policy, go_on=in_time):
             process.recruit()
-        status.beat(conn, process.name)
         if process.applier.has_key and refetch_queue.any_wanted(conn):
             process.soon("fetch", seconds=refetch_queue.PAUSE_SECONDS + 1)
 
@@ -134,7 +126,7 @@ def fetch(process: Process) -> None:
 
 @_task("sync_user")
 def sync_user(process: Process, user: str, checkout_session: str | None = None) -> None:
-    """Read one user's subscriptions from Stripe now. Other services send this task by name to the queue `periodic`."""
+    """Read one user's subscriptions from Stripe now. Other services send this task by name to the queue `access`."""
 
     def work(conn: psycopg.Connection) -> None:
         on_access.force(

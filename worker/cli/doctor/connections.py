@@ -9,12 +9,14 @@ from psycopg import sql
 
 from worker.config import address
 from worker.config.settings import AppEnv, Pooler, Settings
-from worker.jobs import status
+from worker.jobs import lanes, status
 from worker.postgres import server
 from worker.postgres.pool import session_settings
 
 # Connections that a release and an operator's command hold while they run.
 COMMANDS = 3
+# A child process of a worker holds one, and opens another for a moment to report.
+WORKER_EACH = 2
 # A web process keeps one pool for the webhook endpoint and operators, and one for access requests.
 WEB_POOLS = 2
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -37,7 +39,12 @@ class Budget:
 
     @property
     def worker(self) -> int:
-        return self.workers * self.settings.worker_concurrency
+        return self.workers * self.children * WORKER_EACH
+
+    @property
+    def children(self) -> int:
+        """Child processes of one worker, in all its lanes."""
+        return sum(lane.children for lane in lanes.lanes(self.settings))
 
     @property
     def total(self) -> int:
@@ -56,7 +63,7 @@ class Budget:
         return (
             f"at most {self.total}: {self.web} of web ({self.webs} x WEB_CONCURRENCY {self.settings.web_concurrency}"
             f" x {WEB_POOLS} x DATABASE_POOL_SIZE {self.settings.database_pool_size}), {self.worker} of worker"
-            f" ({self.workers} x WORKER_CONCURRENCY {self.settings.worker_concurrency}), {COMMANDS} of commands"
+            f" ({self.workers} x {self.children} child processes x {WORKER_EACH}), {COMMANDS} of commands"
         )
 
 
@@ -65,7 +72,8 @@ def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, 
     yield "encryption", *_encryption(conn, settings)
     yield "time-outs", *_timeouts(conn, settings)
     if workers is None:
-        workers = max(1, math.ceil(status.alive(conn) / settings.worker_concurrency))
+        live = sum(worker["lane"] == "events" for worker in status.workers(conn))
+        workers = max(1, math.ceil(live / settings.worker_concurrency))
     yield (
         "connections",
         *_room(server.room(conn), Budget(settings=settings, webs=1 if webs is None else webs, workers=workers)),

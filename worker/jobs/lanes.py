@@ -1,0 +1,59 @@
+"""Lanes: a worker keeps child processes for live events that nothing else can occupy, and others for everything else.
+
+Each lane is a Celery worker of its own, forked from one process that has imported everything, so that they share memory.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kombu.utils.scheduling import priority_cycle
+
+from worker.config.errors import Permanent
+from worker.config.settings import Settings
+from worker.jobs.periodic import ACCESS, BACKFILL, EVENTS, PERIODIC
+
+# A backup may take hours. The other child goes on with the passes.
+BACKGROUND_CHILDREN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Some queues, and how many child processes serve them. An earlier queue is served first."""
+
+    name: str
+    queues: tuple[str, ...]
+    children: int
+
+
+# The children of a lane, from the settings.
+_LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
+    ("events", (EVENTS,), lambda settings: settings.worker_concurrency),
+    ("access", (ACCESS,), lambda _: 1),
+    ("background", (PERIODIC, BACKFILL), lambda _: BACKGROUND_CHILDREN),
+)
+QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
+
+
+def lanes(settings: Settings, *, queues: Sequence[str] = QUEUES, concurrency: int | None = None) -> list[Lane]:
+    """The lanes that serve these queues. `concurrency` replaces the number of children of the first of them.
+
+    Raises Permanent for a queue that does not exist.
+    """
+    unknown = [queue for queue in queues if queue not in QUEUES]
+    if unknown or not queues:
+        raise Permanent(f"--queues: {', '.join(unknown) or 'none'} is not a queue: choose of {', '.join(QUEUES)}")
+    chosen = [
+        Lane(name, served, children(settings))
+        for name, all_of_it, children in _LANES
+        if (served := tuple(queue for queue in all_of_it if queue in queues))
+    ]
+    if concurrency is not None:
+        chosen[0] = Lane(chosen[0].name, chosen[0].queues, concurrency)
+    return chosen
+
+
+class QueueOrder(priority_cycle):
+    """Serve an earlier queue first. Kombu's own `priority` order is that of a set of strings, so it is any order."""
+
+    def consume(self, n: int) -> list[str]:
+        return sorted(self.items[:n], key=lambda queue: QUEUES.index(queue) if queue in QUEUES else len(QUEUES))

@@ -1,0 +1,77 @@
+"""One `stripe-sync worker`: a Celery worker for each lane, forked once everything is imported."""
+
+import gc
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+# These are imported before the fork, so that the lanes share their memory.
+from celery.apps import worker as _worker  # noqa: F401
+from celery.bin import celery as _celery  # noqa: F401
+from celery.concurrency import asynpool as _asynpool  # noqa: F401
+from celery.concurrency import prefork as _prefork  # noqa: F401
+from celery.worker import consumer as _consumer  # noqa: F401
+from kombu.transport import redis as _redis  # noqa: F401
+
+from worker.config.settings import Settings
+from worker.jobs import celery_app, supervisor, tasks
+from worker.jobs.lanes import Lane
+from worker.jobs.process import Process
+from worker.observe import log
+
+_log = log.get("worker")
+
+
+def run(settings: Settings, lanes: Sequence[Lane]) -> int:
+    """Serve the lanes until a signal asks to stop; returns the exit code."""
+    app = celery_app.make(settings)
+    process = tasks.register(app, settings)
+    _freeze()
+    return supervisor.run(lanes, lambda lane: _serve(app, process, lane))
+
+
+def _serve(app: Celery, process: Process, lane: Lane) -> int:
+    """Serve one lane, in a process of its own."""
+    process.lane = lane.name
+    structlog.contextvars.bind_contextvars(lane=lane.name)
+
+    def started(**_: Any) -> None:
+        _log.info("worker.started", queues=lane.queues, children=lane.children)
+
+    def stopped(**_: Any) -> None:
+        _log.info("worker.stopped")
+
+    def begin_child(**_: Any) -> None:
+        supervisor.die_with_parent()
+        process.reporter.start()
+
+    def end_child(**_: Any) -> None:
+        process.reporter.stop()
+
+    signals.worker_init.connect(_freeze, weak=False)
+    signals.worker_ready.connect(started, weak=False)
+    signals.worker_shutdown.connect(stopped, weak=False)
+    signals.worker_process_init.connect(begin_child, weak=False)
+    signals.worker_process_shutdown.connect(end_child, weak=False)
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            f"--concurrency={lane.children}",
+            f"--queues={','.join(lane.queues)}",
+            "--without-gossip",
+            "--without-mingle",
+            f"--hostname=stripe-sync-{lane.name}-{os.getpid()}@%h",
+            "--loglevel=WARNING",
+        ]
+    )
+    return 0
+
+
+def _freeze(**_: Any) -> None:
+    """Keep the garbage collector from writing to objects that exist before the fork: children then share their pages."""
+    gc.collect()
+    gc.freeze()

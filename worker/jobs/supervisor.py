@@ -1,0 +1,135 @@
+"""The process that starts a worker's lanes, starts one again that ends by itself, and stops them all on a signal."""
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from worker.jobs.lanes import Lane
+from worker.observe import log
+
+_log = log.get("worker")
+
+_PR_SET_PDEATHSIG = 1
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+
+
+@dataclass(slots=True)
+class _Place:
+    """A lane, its process while it runs, and when to start it (on the monotonic clock) while it does not."""
+
+    lane: Lane
+    pid: int | None = None
+    start_at: float = 0.0
+    pause: float = 0.0
+
+
+def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
+    """Fork a process for each lane that calls `serve`, until SIGTERM, SIGINT or SIGQUIT; returns the exit code.
+
+    It is the highest code of a lane that was asked to stop. A lane that ends without being asked is started again, with
+    pauses that double up to LONGEST_PAUSE_SECONDS.
+    """
+    places = [_Place(lane, pause=FIRST_PAUSE_SECONDS) for lane in lanes]
+    stopping, code = False, 0
+    with _Signals(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT) as signals:
+        while True:
+            for place in places:
+                if place.pid is None and not stopping and place.start_at <= time.monotonic():
+                    place.pid = _fork(place.lane, serve, signals)
+            waiting = [place.start_at - time.monotonic() for place in places if place.pid is None]
+            for number in signals.wait(timeout=max(0.0, min(waiting)) if waiting and not stopping else None):
+                if number != signal.SIGCHLD:
+                    stopping = True
+                    _forward(places, signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
+            for place, ended in _reap(places):
+                if stopping:
+                    code = max(code, ended)
+                else:
+                    _log.error("lane.ended", lane=place.lane.name, code=ended, restart_in_seconds=place.pause)
+                    place.start_at = time.monotonic() + place.pause
+                    place.pause = min(place.pause * 2, LONGEST_PAUSE_SECONDS)
+            if stopping and all(place.pid is None for place in places):
+                return code
+
+
+def die_with_parent() -> None:
+    """End this process when its parent does, even by SIGKILL. On Linux alone; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+class _Signals:
+    """Signals that wake a wait. Each is remembered until somebody waits, so none is missed."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = (*numbers, signal.SIGCHLD)
+
+    def __enter__(self) -> "_Signals":
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self._numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._wake.close()
+        self._woken.close()
+
+    def wait(self, *, timeout: float | None) -> bytes:
+        """The numbers of the signals that came, when one has come or after `timeout` seconds."""
+        select.select([self._woken], [], [], timeout)
+        try:
+            return self._woken.recv(4096)
+        except BlockingIOError:
+            return b""
+
+
+def _fork(lane: Lane, serve: Callable[[Lane], int], signals: _Signals) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signals.__exit__()
+        die_with_parent()
+        if os.getppid() == parent:
+            code = serve(lane)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the supervisor's
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _forward(places: Sequence[_Place], number: signal.Signals) -> None:
+    for place in places:
+        if place.pid is not None:
+            os.kill(place.pid, number)
+
+
+def _reap(places: Sequence[_Place]) -> list[tuple[_Place, int]]:
+    """The lanes whose process has ended, with its exit code: 128 and the number of the signal that killed it."""
+    ended = []
+    for place in places:
+        if place.pid is not None:
+            pid, status = os.waitpid(place.pid, os.WNOHANG)
+            if pid:
+                place.pid = None
+                code = os.waitstatus_to_exitcode(status)
+                ended.append((place, code if code >= 0 else 128 - code))
+    return ended
