@@ -283,3 +283,26 @@ adoption = Table(
     schema=SCHEMA,
     comment="How an application's existing tables were adopted; empty where the daemon made them.",
 )
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+    schema=SCHEMA,
+    comment="Actions of people in the console.",
+)
+
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("received", BigInteger, nullable=False, comment="since the first event"),
+    Column("applied", BigInteger, nullable=False, comment="since the first event"),
+    schema=SCHEMA,
+    comment="Totals of events received and applied at each minute of the last days, for charts.",
+)

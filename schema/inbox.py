@@ -28,6 +28,7 @@ events = Table(
     Index("ix_events_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     Index("ix_events_parked", "created", postgresql_where=text("status = 'parked'")),
     Index("ix_events_object", "object_id", "created"),
+    Index("ix_events_created", "created", "id"),
     schema="sync",
     comment="The inbox: events as Stripe sent them. A pending event is due once next_attempt_at has passed.",
 )

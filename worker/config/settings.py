@@ -84,6 +84,12 @@ class Settings(BaseSettings):
 
     api_token: SecretStr | None = None
     """The bearer token for `/metrics` and `/v1`. Without one these refuse every request."""
+    console_password: Annotated[SecretStr, AfterValidator(values.long_enough)] | None = None
+    """The password of the console at `/console`, at least 12 characters. Without it or a hash the console is off."""
+    console_password_hash: Annotated[SecretStr, AfterValidator(values.scrypt_hash)] | None = None
+    """The password's hash instead of the password: `stripe-sync console hash` prints it."""
+    console_write: bool = False
+    """Whether the console may act: replay events, override roles, link customers. It is read-only otherwise."""
     host: str = "0.0.0.0"  # noqa: S104 - in a container the published port decides who reaches it
     """The address that `web` listens on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

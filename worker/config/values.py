@@ -1,5 +1,7 @@
 """Parse and check single settings. Each function returns the value, or raises ValueError with what is wrong with it."""
 
+import re
+
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
@@ -77,3 +79,15 @@ def application_names(path: object) -> object:
     from worker.config import names_file  # imports the tables, which most processes never need
 
     return names_file.read(path)
+
+
+def long_enough(password: SecretStr) -> SecretStr:
+    if len(password.get_secret_value()) < 12:
+        raise ValueError("is shorter than 12 characters; choose a longer one (openssl rand -base64 18)")
+    return password
+
+
+def scrypt_hash(hashed: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"scrypt:\d+:\d+:\d+\$[0-9a-f]+\$[0-9a-f]{64}", hashed.get_secret_value()):
+        raise ValueError("is not a hash that `stripe-sync console hash` printed")
+    return hashed

@@ -28,6 +28,7 @@ def main() -> None:
     _say(
         "",
         "Everything runs. Ctrl-C stops it.",
+        f"  console        {address}/console/sign-in?link={_sign_in_link()}",
         f"  webhooks       POST {address}/webhooks/stripe",
         f"  health         {address}/healthz   {address}/readyz",
         f"  status         curl -H 'Authorization: Bearer {env['API_TOKEN']}' {address}/v1/status",
@@ -51,6 +52,14 @@ def main() -> None:
         )
     else:
         _say("", f"Let Stripe deliver here: stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe")
+
+
+def _sign_in_link() -> str:
+    """A token that signs the developer's browser in."""
+    from worker.config import settings
+    from worker.web.console.session import Sessions
+
+    return Sessions(settings.load()).link()
 
 
 def _play_once(sandbox: str, database_url: str) -> None:

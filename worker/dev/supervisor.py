@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def setup(*, home: Path, port: int) -> Iterator[Setup]:
     }
     env.setdefault("HOST", LOOPBACK)
     env.setdefault("API_TOKEN", "dev")
+    if not env.get("CONSOLE_PASSWORD_HASH"):
+        # `show` prints a link that signs in, so no one needs to know it.
+        env.setdefault("CONSOLE_PASSWORD", secrets.token_urlsafe(16))
+    env.setdefault("CONSOLE_WRITE", "on")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
     with contextlib.ExitStack() as stack:
         if not env.get("DATABASE_URL"):

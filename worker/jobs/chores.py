@@ -108,7 +108,23 @@ def erasure(conn: psycopg.Connection, process: Process) -> None:
     erase.sweep(conn, should_continue=_until())
 
 
+def totals_of_the_minute(conn: psycopg.Connection, _: Process) -> None:
+    """Write down how many events were received and applied so far, once a minute, for the console's charts."""
+    conn.execute(
+        """
+        insert into sync.minutes (minute, received, applied)
+        select date_trunc('minute', now()),
+            coalesce(sum(value) filter (where name like 'events_received %'), 0),
+            coalesce(sum(value) filter (where name like 'events_applied %'), 0)
+        from sync.counters
+        on conflict (minute) do nothing
+        """
+    )
+    conn.execute("delete from sync.minutes where minute < now() - interval '2 days'")
+
+
 CHORES: tuple[Chore, ...] = (
+    totals_of_the_minute,
     forgotten_work,
     lost_ticks,
     forgotten_reads,

@@ -17,10 +17,11 @@ from worker.config.settings import Settings
 from worker.jobs import chores, periodic
 from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
-from worker.membership import organizations
+from worker.membership import organizations, recompute_all
 from worker.mirror import refetch_queue
 from worker.observe import log
 from worker.on_access import sync_user as on_access
+from worker.postgres.pool import connect
 from worker.writers import audit, catch_up, reconcile, refetch, refresh_catalogue, retention
 from worker.writers.apply import compute_waiting
 
@@ -142,6 +143,19 @@ def sync_user(process: Process, user: str, checkout_session: str | None = None) 
         process.with_connection(work)
     except (Temporary, Permanent) as error:
         _log.warning("user.not_synced", error=str(error), **{"user_id": user, **error.ids})
+
+
+@_task("membership_apply")
+def apply_membership(process: Process) -> None:
+    """Compute all users, in slices: the next one is another task, and goes on from the place that is kept."""
+    in_time = _until(SLICE_SECONDS)
+    try:
+        for _ in recompute_all.apply(lambda: connect(process.settings, application="apply"), process.policy):
+            if not in_time():
+                process.send("membership_apply", queue=BACKFILL)
+                return
+    except recompute_all.SomebodyElse:
+        _log.info("membership.applied_elsewhere")
 
 
 @_task("product_refresh")

@@ -35,6 +35,7 @@ from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE, async_poo
 from worker.stripe_api.envelope import Envelope
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
+from worker.web.console.app import Console, has_console, sender
 from worker.web.webhook import WebhookEndpoint, Writer
 
 _log = log.get("web")
@@ -65,12 +66,15 @@ def build(settings: Settings) -> ASGI:
     writer = Writer(lambda envelopes: _insert(connections, envelopes), stored=waker.wake)
     webhook = WebhookEndpoint(writer, secrets=settings.webhook_secrets, clock=time.time)
     routes, desk = _Routes(settings, queue), Desk(settings)
+    console = Console(settings, sender(app)) if has_console(settings) else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await connections.open()
         routes.pool.open()
         desk.open()
+        if console is not None:
+            console.pool.open()
         waker.start()
         writer.start(writers=WRITERS)
         saving = asyncio.create_task(routes.save_counts_regularly())
@@ -80,6 +84,8 @@ def build(settings: Settings) -> ASGI:
         await writer.stop()
         waker.stop()
         desk.close()
+        if console is not None:
+            console.pool.close()
         with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
             await anyio.to_thread.run_sync(routes.save_counts)
         routes.pool.close()
@@ -93,6 +99,7 @@ def build(settings: Settings) -> ASGI:
             Route("/metrics", routes.metrics),
             Route("/v1/status", routes.status),
             *AccessRoutes(desk).routes,
+            *([console.routes] if console is not None else []),
         ],
         middleware=[Middleware(Authorization, token=settings.api_token)],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},

@@ -14,11 +14,11 @@ HEADER_MILLISECONDS = 10_000
 CONNECTIONS = 16_384
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, application: str = "worker.web.app:application") -> None:
     """Serve until told to stop."""
     _allow_open_files()
     Granian(
-        "worker.web.app:application",
+        application,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,

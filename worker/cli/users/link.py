@@ -6,9 +6,9 @@ from worker.cli import database
 from worker.cli.output import fail, say, say_json, say_table
 from worker.cli.users.find import find
 from worker.config.settings import Settings
-from worker.membership import compute
+from worker.membership import by_hand
 from worker.membership.compute import policy_of
-from worker.membership.store import links, load_facts
+from worker.membership.store import links
 
 
 def run(customer: str | None, user: str | None, *, force: bool, list_: bool, limit: int, as_json: bool) -> None:
@@ -31,23 +31,7 @@ def run(customer: str | None, user: str | None, *, force: bool, list_: bool, lim
 
 
 def _link(conn: psycopg.Connection, settings: Settings, customer: str, user: str, *, force: bool) -> None:
-    if not links.is_mirrored(conn, customer):
-        fail(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
-    before = links.stored_links(conn, [customer]).get(customer) or links.application_link(conn, customer)
-    if before == user:
+    if not by_hand.link(conn, customer, user, policy_of(settings), force=force):
         say(f"{customer} is already linked to {user}.")
         return
-    if before is not None and not force:
-        fail(
-            f"{customer} is linked to {before}; --force moves it. Its subscriptions then count for {user} and no longer "
-            f"for {before}. Tokens already granted stay with {before}"
-        )
-    # Both users are locked, in the order of their ids, before either is written.
-    load_facts.lock_users(conn, [user, *([before] if before else [])])
-    links.link_by_hand(conn, customer, user)
-    policy = policy_of(settings)
-    compute.recompute(conn, [customer], policy)
-    if before is not None:
-        compute.compute(conn, [before], policy)
-    moved = f", and no longer to {before}" if before else ""
-    say(f"{customer} is now linked to {user}{moved}; the role of {user} is {find(conn, user)['role']}.")
+    say(f"{customer} is now linked to {user}; the role of {user} is {find(conn, user)['role']}.")

@@ -1,0 +1,117 @@
+"""What operators and support staff do in the console, in a real browser."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import sign_in
+from tests.processes import Daemon, eventually
+
+pytestmark = pytest.mark.system
+
+PAGES = {
+    "health": "/console/",
+    "inbox": "/console/inbox",
+    "event": "/console/inbox/evt_parked_1",
+    "users": "/console/users",
+    "user": "/console/users/ann",
+    "objects": "/console/objects",
+    "object": "/console/objects/sub_ann",
+    "catalogue": "/console/catalogue",
+    "plan": "/console/catalogue/plan",
+    "settings": "/console/settings",
+}
+LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
+# A folder for screenshots of every page, to be looked at one by one.
+SCREENSHOTS = os.environ.get("TEST_SCREENSHOTS")
+
+
+def test_support_finds_out_why_a_user_lost_access(page: Any) -> None:
+    sign_in(page)
+
+    page.get_by_role("link", name="Users").click()
+    page.get_by_label("E-mail, user id or Stripe customer").fill("ben@example.com")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="ben").click()
+
+    text = page.get_by_role("main").inner_text()
+    assert "CANCELED" in text
+    assert "sub_ben" in text
+
+
+def test_an_operator_replays_a_group_of_parked_events(page: Any, console: Daemon) -> None:
+    sign_in(page)
+
+    page.get_by_role("link", name="Inbox").click()
+    page.get_by_role("button", name="Replay all of customer.updated").click()
+    page.get_by_role("button", name="Yes, replay events").click()
+
+    assert "2 events are due again." in page.get_by_role("status").inner_text()
+    eventually(
+        lambda: console.count("select count(*) from sync.events where id like 'evt_parked%' and status = 'done'") == 2
+    )
+
+
+def test_a_wrong_password_says_so(page: Any) -> None:
+    page.goto("/console/sign-in")
+
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+
+    assert page.get_by_role("alert").inner_text() == "This is not the password."
+
+
+def test_a_session_that_expired_leads_back_to_the_page_after_signing_in(page: Any) -> None:
+    sign_in(page)
+    page.context.clear_cookies()
+
+    page.goto("/console/users/ann")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/console/users/ann")
+
+    assert page.get_by_role("heading", level=1).inner_text() == "ann@example.com"
+
+
+def test_the_keyboard_is_enough(page: Any) -> None:
+    page.goto("/console/sign-in")
+    page.keyboard.type("correct horse battery")
+    page.keyboard.press("Enter")
+    page.get_by_role("navigation").wait_for()
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_health_page_refreshes_itself(page: Any, console: Daemon) -> None:
+    sign_in(page)
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
+        page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
+
+    assert page.get_by_role("heading", name="Health").count() == 1
+
+
+@pytest.mark.parametrize("page", LOOKS, indirect=True, ids=lambda look: f"{look[0]}-{look[1]}")
+def test_every_page_fits_and_is_accessible(page: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    sign_in(page)
+    width = page.viewport_size["width"]
+    problems: dict[str, Any] = {}
+
+    for name, address in PAGES.items():
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            problems[name] = "is wider than the window"
+        violations = axe.run(page).response["violations"]
+        if violations:
+            problems[name] = [(found["id"], [node["target"] for node in found["nodes"]]) for found in violations]
+        if SCREENSHOTS:
+            scheme = (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") and "dark") or "light"
+            page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
+
+    assert problems == {}

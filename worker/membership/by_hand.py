@@ -1,0 +1,75 @@
+"""Decisions of an operator about a user: a role that overrides Stripe, and the customers that are theirs.
+
+The CLI and the console call these; each runs in the caller's transaction and computes the users concerned at once.
+"""
+
+from datetime import UTC, datetime
+
+import psycopg
+
+from schema.states import UserRole
+from worker.config.errors import Permanent
+from worker.membership import compute
+from worker.membership.rules.access import Policy
+from worker.membership.store import links, load_facts, save
+
+
+class Refused(Permanent):
+    """The request cannot be carried out; the message says what to do instead."""
+
+
+def override(
+    conn: psycopg.Connection, user: str, role: str, policy: Policy, *, until: datetime | None, note: str | None
+) -> None:
+    """Give the user this role whatever Stripe says. Raises Refused for a role that no override may give."""
+    if role not in (UserRole.USER, UserRole.PREMIUM):
+        raise Refused(
+            f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
+        )
+    save.save_override(conn, user, UserRole(role), until=until, note=note)
+    compute.compute(conn, [user], policy)
+
+
+def lift_override(conn: psycopg.Connection, user: str, policy: Policy) -> None:
+    """Take the user's override away. Raises Refused if there is none."""
+    if not save.lift_override(conn, user):
+        raise Refused(f"{user} has no override")
+    compute.compute(conn, [user], policy)
+
+
+def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, force: bool = False) -> bool:
+    """Link the customer to the user; False if it is linked to them already.
+
+    Raises Refused for a customer that is not mirrored, or that is linked to another user, unless `force` is given.
+    """
+    if not links.is_mirrored(conn, customer):
+        raise Refused(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
+    before = links.stored_links(conn, [customer]).get(customer) or links.application_link(conn, customer)
+    if before == user:
+        return False
+    if before is not None and not force:
+        raise Refused(
+            f"{customer} is linked to {before}; --force moves it. Its subscriptions then count for {user} and no longer "
+            f"for {before}. Tokens already granted stay with {before}"
+        )
+    # Both users are locked, in the order of their ids, before either is written.
+    load_facts.lock_users(conn, [user, *([before] if before else [])])
+    links.link_by_hand(conn, customer, user)
+    compute.recompute(conn, [customer], policy)
+    if before is not None:
+        compute.compute(conn, [before], policy)
+    return True
+
+
+def until_when(text: str | None) -> datetime | None:
+    """The end of an override: a date or a time in ISO 8601, in the future. Raises Refused otherwise."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refused(f"{text} is neither a date such as 2027-01-31 nor a time in ISO 8601") from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= datetime.now(UTC):
+        raise Refused(f"{text} is in the past")
+    return moment

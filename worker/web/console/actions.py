@@ -1,0 +1,164 @@
+"""The console's actions, which the CLI has too. Each is confirmed first and leaves a row in `sync.audit_log`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from worker.config.settings import Settings
+from worker.inbox import store as inbox
+from worker.jobs.periodic import ACCESS, BACKFILL, EVENTS
+from worker.membership import by_hand
+from worker.membership.by_hand import Refused
+from worker.membership.compute import policy_of
+from worker.web.console import read_inbox
+
+Values = Mapping[str, str]
+Ids = Sequence[str]
+Send = Callable[..., None]
+Sentence = Callable[[Values, Ids, Values], str]
+Run = Callable[[psycopg.Connection, Settings, Values, Ids, Values, Send], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`sentence` says what will happen, before it does; `run` does it and says what happened."""
+
+    name: str
+    title: str
+    sentence: Sentence
+    run: Run
+
+
+def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, detail: Mapping[str, Any]) -> None:
+    """Keep a row of who did what, in the transaction that does it."""
+    conn.execute(
+        "insert into sync.audit_log (actor, action, target, detail) values (%s, %s, %s, %s)",
+        (actor, action, target, Jsonb(dict(detail))),
+    )
+
+
+def _chosen(conn: psycopg.Connection, values: Values, ids: Ids) -> list[str]:
+    """The events of the ticked boxes, or of one group of parked events."""
+    if values.get("group_type"):
+        return read_inbox.parked_with_error(conn, values["group_type"], values.get("group_error", ""))
+    if not ids:
+        raise Refused("No event is selected: tick at least one.")
+    return list(ids)
+
+
+def _number(values: Values, ids: Ids) -> str:
+    if values.get("group_type"):
+        return f"all parked events of type {values['group_type']} with the error “{values.get('group_error', '')}”"
+    return f"{len(ids)} event" + ("" if len(ids) == 1 else "s")
+
+
+def _replay(conn: psycopg.Connection, _: Settings, values: Values, ids: Ids, __: Values, send: Send) -> str:
+    number = inbox.replay(conn, _chosen(conn, values, ids))
+    send("drain", queue=EVENTS)
+    return f"{number} events are due again."
+
+
+def _discard(conn: psycopg.Connection, _: Settings, values: Values, ids: Ids, __: Values, ___: Send) -> str:
+    return f"{inbox.discard(conn, _chosen(conn, values, ids))} parked events are discarded."
+
+
+def _sync_user(_: psycopg.Connection, settings: Settings, __: Values, ___: Ids, path: Values, send: Send) -> str:
+    _needs_key(settings)
+    send("sync_user", path["id"], queue=ACCESS)
+    return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
+
+
+def _sync_object(_: psycopg.Connection, settings: Settings, __: Values, ___: Ids, path: Values, send: Send) -> str:
+    _needs_key(settings)
+    send("sync_object", path["id"], queue=ACCESS)
+    return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
+
+
+def _needs_key(settings: Settings) -> None:
+    if settings.stripe_secret_key is None:
+        raise Refused("Stripe cannot be read: STRIPE_SECRET_KEY is not set.")
+
+
+def _override(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
+    until = by_hand.until_when(values.get("until"))
+    note = values.get("note") or None
+    by_hand.override(conn, path["id"], values.get("role", ""), policy_of(settings), until=until, note=note)
+    return f"{path['id']} is {values['role']} " + (
+        f"until {until:%Y-%m-%d %H:%M UTC}." if until else "until the override is lifted."
+    )
+
+
+def _lift(conn: psycopg.Connection, settings: Settings, _: Values, __: Ids, path: Values, ___: Send) -> str:
+    by_hand.lift_override(conn, path["id"], policy_of(settings))
+    return f"The override of {path['id']} is lifted."
+
+
+def _link(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
+    customer = values.get("customer", "").strip()
+    is_new = by_hand.link(conn, customer, path["id"], policy_of(settings), force=values.get("force") == "yes")
+    return f"{customer} is {'now' if is_new else 'already'} linked to {path['id']}."
+
+
+def _apply(_: psycopg.Connection, __: Settings, ___: Values, ____: Ids, _____: Values, send: Send) -> str:
+    send("membership_apply", queue=BACKFILL)
+    return "A worker computes all users now. This page shows how far it is."
+
+
+ACTIONS: Mapping[str, Action] = {
+    "/inbox/replay": Action(
+        "events.replay",
+        "Replay events",
+        lambda values, ids, _: f"Make {_number(values, ids)} due again. Applying an event twice changes nothing.",
+        _replay,
+    ),
+    "/inbox/discard": Action(
+        "events.discard",
+        "Discard events",
+        lambda values, ids, _: f"Give up {_number(values, ids)}. A discarded event can still be replayed.",
+        _discard,
+    ),
+    "/users/{id}/sync": Action(
+        "user.sync",
+        "Read from Stripe",
+        lambda _, __, path: f"Read all subscriptions of {path['id']} from Stripe now.",
+        _sync_user,
+    ),
+    "/users/{id}/override": Action(
+        "user.override",
+        "Override the role",
+        lambda values, _, path: (
+            f"Give {path['id']} the role {values.get('role', '')} whatever Stripe says"
+            + (f", until {values['until']}." if values.get("until") else ", until the override is lifted.")
+        ),
+        _override,
+    ),
+    "/users/{id}/lift": Action(
+        "user.lift_override",
+        "Lift the override",
+        lambda _, __, path: f"Let Stripe decide the role of {path['id']} again.",
+        _lift,
+    ),
+    "/users/{id}/link": Action(
+        "customer.link",
+        "Link a customer",
+        lambda values, _, path: (
+            f"Link the customer {values.get('customer', '')} to {path['id']}, for good."
+            + (" Take it from the user it is linked to." if values.get("force") == "yes" else "")
+        ),
+        _link,
+    ),
+    "/objects/{id}/sync": Action(
+        "object.sync", "Read from Stripe", lambda _, __, path: f"Read {path['id']} from Stripe now.", _sync_object
+    ),
+    "/catalogue/apply": Action(
+        "membership.apply",
+        "Apply to all users",
+        lambda _, __, ___: (
+            "Compute every user by the products' metadata as it is now. Users whom nothing concerns stay as they are."
+        ),
+        _apply,
+    ),
+}

@@ -1,0 +1,197 @@
+"""The pages: each reads what its template shows. Nothing is written or locked here."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+
+from worker.config.settings import Settings
+from worker.jobs import status
+from worker.membership import recompute_all
+from worker.membership.compute import policy_of
+from worker.membership.store import links
+from worker.membership.why import why
+from worker.postgres.pool import snapshot
+from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_objects, read_users
+from worker.web.console.read_inbox import Filters
+
+STATUSES = ("pending", "parked", "done")
+PLAN_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page may use: a connection in autocommit, the settings, the query string and the path's parts."""
+
+    conn: psycopg.Connection
+    settings: Settings
+    query: Mapping[str, str]
+    path: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A template and its values."""
+
+    template: str
+    values: Mapping[str, Any]
+
+
+Build = Callable[[Asked], View | None]
+
+
+def health(asked: Asked) -> View:
+    minutes = read_health.minutes(asked.conn)
+    labels = [f"{row['minute']:%H:%M}" for row in minutes]
+    return View(
+        "health.html",
+        {
+            "status": status.status(asked.conn),
+            "has_key": asked.settings.stripe_secret_key is not None,
+            "workers": read_health.workers(asked.conn),
+            "runs": read_health.runs(asked.conn),
+            "drift": read_health.drift(asked.conn),
+            "latency": read_health.latency(asked.conn),
+            "received": charts.line(labels, [row["received"] for row in minutes], " events"),
+            "applied": charts.line(labels, [row["applied"] for row in minutes], " events"),
+        },
+    )
+
+
+def inbox(asked: Asked) -> View:
+    query = asked.query
+    filters = Filters(
+        status=query.get("status") if query.get("status") in STATUSES else None,
+        type=query.get("type") or None,
+        object=query.get("object") or None,
+        account=query.get("account") or None,
+        error=query.get("error") or None,
+        until=_moment(query.get("until")),
+        before=_moment(query.get("before")),
+        before_id=query.get("before_id"),
+    )
+    page = read_inbox.events(asked.conn, filters)
+    first = not query.get("before")
+    groups = read_inbox.parked_groups(asked.conn) if first and filters.status in (None, "parked") else []
+    return View("inbox.html", {"page": page, "groups": groups, "statuses": STATUSES, "searched": read_inbox.SEARCHED})
+
+
+def event(asked: Asked) -> View | None:
+    row = read_inbox.event(asked.conn, asked.path["id"])
+    return View("event.html", {"event": row}) if row is not None else None
+
+
+def users(asked: Asked) -> View:
+    text = asked.query.get("q", "").strip()
+    rows = read_users.search(asked.conn, text, after=asked.query.get("after", ""))
+    more = len(rows) > read_users.PAGE and not text
+    unlinked = links.unlinked(asked.conn, limit=20) if not text else []
+    return View("users.html", {"rows": rows[: read_users.PAGE], "more": more, "unlinked": unlinked})
+
+
+def user(asked: Asked) -> View | None:
+    id_ = asked.path["id"]
+    with snapshot(asked.conn):
+        explained = why(asked.conn, id_, policy_of(asked.settings), entries=50)
+        if explained is None:
+            return None
+        timeline, balances = read_users.timeline(asked.conn, id_), read_users.balance(asked.conn, id_)
+    labels = [f"{row['created_at']:%Y-%m-%d}" for row in balances]
+    chart = charts.line(labels, [row["balance_after"] for row in balances], " tokens")
+    return View("user.html", {"why": explained, "timeline": timeline, "balance": chart, "balances": balances})
+
+
+def object_(asked: Asked) -> View | None:
+    id_ = asked.path["id"]
+    rows = read_objects.find(asked.conn, id_)
+    events = read_objects.events_of(asked.conn, id_)
+    if not rows and not events:
+        return None
+    return View(
+        "object.html",
+        {
+            "id": id_,
+            "rows": rows,
+            "history": _differences(events),
+            "drift": read_objects.drift(asked.conn, id_),
+            "has_key": asked.settings.stripe_secret_key is not None,
+        },
+    )
+
+
+def object_search(asked: Asked) -> View | None:
+    """The form, or what it asks for: an event's id leads to the event."""
+    id_ = asked.query.get("id", "").strip()
+    if not id_:
+        return View("objects.html", {})
+    return (event if id_.startswith("evt_") else object_)(replace(asked, path={"id": id_}))
+
+
+def catalogue(asked: Asked) -> View:
+    return View("catalogue.html", {"products": read_catalogue.products(asked.conn)})
+
+
+def plan(asked: Asked) -> View:
+    """The first users that `membership apply` would change. It looks at a bounded number of users."""
+    changing, looked = [], 0
+    for piece in recompute_all.plan(asked.conn, policy_of(asked.settings)):
+        looked += piece.users
+        changing += [(user, outcome) for user, outcome in piece.changing.items()]
+        if len(changing) >= PLAN_SHOWN or looked >= 20_000:
+            break
+    return View(
+        "plan.html",
+        {"changing": changing[:PLAN_SHOWN], "looked": looked, "progress": read_catalogue.progress(asked.conn)},
+    )
+
+
+def settings(asked: Asked) -> View:
+    return View("settings.html", {"rows": read_health.settings(asked.settings)})
+
+
+def _differences(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events, newest first, each with the top-level fields that differ from the event before it."""
+    shown = [_shown(event) for event in events]
+    for (event, obj), (_, older) in pairwise([*zip(events, shown, strict=True), ({}, {})]):
+        names = sorted(set(obj) | set(older)) if older else []
+        event["changes"] = [
+            (name, older.get(name), obj.get(name)) for name in names if older.get(name) != obj.get(name)
+        ]
+        del event["body"]
+    return events
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    try:
+        obj = json.loads(event["body"])["data"]["object"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return obj if isinstance(obj, dict) else {}
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+PAGES: Mapping[str, Build] = {
+    "/": health,
+    "/inbox": inbox,
+    "/inbox/{id}": event,
+    "/users": users,
+    "/users/{id}": user,
+    "/objects": object_search,
+    "/objects/{id}": object_,
+    "/catalogue": catalogue,
+    "/catalogue/plan": plan,
+    "/settings": settings,
+}

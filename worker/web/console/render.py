@@ -1,0 +1,115 @@
+"""Render pages: the Jinja environment, the filters that templates use, and the headers of every answer."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse, Response
+
+from worker.membership.rules import wording
+from worker.web.console import charts
+
+# Everything comes from this host and from files: no inline script or style can run, whatever a customer's name holds.
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_UNITS = ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_STATIC = {
+    "icon.svg": "image/svg+xml",
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+}
+
+
+def page(template: str, values: Mapping[str, Any], *, status: int = 200) -> Response:
+    """The template as HTML, with the security headers of every page."""
+    return HTMLResponse(_environment.get_template(template).render(values), status, headers=HEADERS)
+
+
+def static(name: str) -> Response | None:
+    """A file that the pages use; None if there is no such file. It may be kept by browsers, its address has its hash."""
+    if name not in _STATIC:
+        return None
+    body = files("worker.web.console").joinpath("static", name).read_bytes()
+    headers = HEADERS | {"cache-control": "public, max-age=86400"}
+    return Response(body, media_type=_STATIC[name], headers=headers)
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, or from now, in the largest unit: `5 min ago`, `in 3 d`; empty for None."""
+    if moment is None:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    size, unit = next(((size, unit) for size, unit in _UNITS if abs(seconds) >= size), (1, "s"))
+    number = int(abs(seconds) // size)
+    if number == 0:
+        return "now"
+    return f"{number} {unit} ago" if seconds > 0 else f"in {number} {unit}"
+
+
+def exact(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
+
+
+def visible(text: object) -> str:
+    """Text as it is, with control and direction marks shown as escapes: a name cannot reorder the line it stands in."""
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") and char not in "\n\t" else char
+        for char in str(text)
+    )
+
+
+def short(text: object, length: int = 120) -> str:
+    shown = visible(text)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def pretty(value: object) -> str:
+    """JSON, indented."""
+    return visible(json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=True))
+
+
+def money(amount: int | None, currency: str | None) -> str:
+    """Minor units as an amount: `20.00 usd`. Stripe's zero-decimal currencies have no decimals."""
+    if amount is None:
+        return ""
+    code = (currency or "").lower()
+    if code in _ZERO_DECIMAL:
+        return f"{amount:,} {code}"
+    return f"{amount / 100:,.2f} {code}".strip()
+
+
+# docs.stripe.com/currencies: zero-decimal currencies.
+_ZERO_DECIMAL = frozenset(
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
+)
+
+_environment = Environment(
+    loader=PackageLoader("worker.web.console"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "ago": ago,
+    "exact": exact,
+    "visible": visible,
+    "short": short,
+    "pretty": pretty,
+    "money": money,
+    "source": wording.source,
+    "number": lambda value: f"{value:,}" if isinstance(value, int) else str(value),
+}
+_environment.globals |= {"line_chart": charts.line, "bar_chart": charts.bars}
