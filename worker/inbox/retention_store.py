@@ -4,10 +4,13 @@ from datetime import timedelta
 
 import psycopg
 
+from worker.postgres import runs
+
 BLOCKS = 1000  # of 8 KiB; large bodies are stored elsewhere (TOAST)
 RUNS_KEPT_DAYS = 90
 DRIFT_KEPT_DAYS = 90
 HEARTBEATS_KEPT_DAYS = 1
+BATCH = 5000
 
 
 def blocks(conn: psycopg.Connection) -> int:
@@ -48,14 +51,26 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
 
 
 def bookkeeping(conn: psycopg.Connection) -> dict[str, int]:
-    """Remove old runs with their shards, except each job's newest, old drift and old heartbeats; returns counts by table."""
+    """Remove old runs with their shards, except each job's newest, old drift and old heartbeats; returns counts by table.
+
+    It looks at no more than the BATCH oldest runs of each job, and rows of drift, so the tables' keys serve it.
+    """
     removed = {
-        "runs": """
+        "runs": f"""
             delete from sync.runs as r
-            where finished_at < now() - make_interval(days => %s)
+            where r.id in (
+                select o.id
+                from ({runs.JOBS}) as jobs
+                cross join lateral (select id from sync.runs where job = jobs.job order by slot limit {BATCH}) as o
+            )
+                and finished_at < now() - make_interval(days => %s)
                 and exists (select from sync.runs as n where n.job = r.job and n.slot > r.slot)
-        """,
-        "drift": "delete from sync.drift where found_at < now() - make_interval(days => %s)",
+        """,  # noqa: S608 - constants
+        "drift": f"""
+            delete from sync.drift
+            where id in (select id from sync.drift order by id limit {BATCH})
+                and found_at < now() - make_interval(days => %s)
+        """,  # noqa: S608
         "heartbeats": "delete from sync.heartbeats where seen_at < now() - make_interval(days => %s)",
     }
     days = {"runs": RUNS_KEPT_DAYS, "drift": DRIFT_KEPT_DAYS, "heartbeats": HEARTBEATS_KEPT_DAYS}

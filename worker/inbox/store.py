@@ -11,6 +11,9 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from worker.stripe_api.envelope import Envelope
 
 SUSPICIOUS_ATTEMPTS = 3
+# Events are counted, or searched without an index, no further than this.
+MOST_COUNTED = 100_000
+LONG_AGO = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,19 @@ def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
 
 
 def listening_since(conn: psycopg.Connection) -> int | None:
-    """The arrival of the oldest stored event in unix seconds; None if the inbox is empty."""
-    with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute("select floor(extract(epoch from min(received_at)))::bigint from sync.events").fetchone()
+    """The arrival of the oldest stored event in unix seconds; None if the inbox is empty.
+
+    LONG_AGO if it holds more than MOST_COUNTED events, because no index has their arrivals.
+    """
+    row = conn.execute(
+        """
+        select count(*), floor(extract(epoch from min(received_at)))::bigint
+        from (select received_at from sync.events limit %s) as first
+        """,
+        (MOST_COUNTED + 1,),
+    ).fetchone()
+    number, oldest = row or (0, None)
+    return LONG_AGO if number > MOST_COUNTED else oldest
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:

@@ -57,7 +57,7 @@ def late_links(conn: psycopg.Connection, process: Process) -> None:
 
 def forgotten_work(conn: psycopg.Connection, process: Process) -> None:
     """Recruit workers for due events and for users that wait to be computed."""
-    late = recompute_queue.count(conn) or rechecks.any_waiting(conn) or organization_queue.any_waiting(conn)
+    late = recompute_queue.any_waiting(conn) or rechecks.any_waiting(conn) or organization_queue.any_waiting(conn)
     if (late and not process.policy.off) or inbox.count_due(conn, limit=1):
         process.recruit()
 

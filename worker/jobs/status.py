@@ -9,7 +9,7 @@ from psycopg.rows import dict_row, scalar_row
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
 from worker.mirror import store as mirror
-from worker.postgres import cursors
+from worker.postgres import cursors, runs
 
 ALIVE_SECONDS = 90
 
@@ -52,20 +52,11 @@ def gauges(conn: psycopg.Connection) -> dict[str, float]:
 
 def status(conn: psycopg.Connection) -> dict[str, Any]:
     """The numbers of `stripe-sync status` and `GET /v1/status`, as JSON takes them."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        runs = cursor.execute(
-            """
-            select distinct on (job) job, to_json(started_at) as started_at, to_json(finished_at) as finished_at,
-                outcome, result, error
-            from sync.runs
-            order by job, slot desc
-            """
-        ).fetchall()
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
     retention = cursors.read(conn, "retention") or {}
     alive = workers(conn)
-    last = {run.pop("job"): run for run in runs}
+    last = runs.newest(conn)
     return {
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),

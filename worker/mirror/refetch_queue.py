@@ -124,7 +124,7 @@ def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
 def count_due(conn: psycopg.Connection) -> int:
     """How many asks are due, counted no further than one."""
     row = conn.execute(
-        "select count(*) from (select from sync.refetch_queue where due_at <= now() limit 1) as due"
+        "select count(*) from (select from sync.refetch_queue where due_at <= now() order by due_at limit 1) as due"
     ).fetchone()
     return int(row[0]) if row else 0
 
@@ -133,7 +133,7 @@ def any_wanted(conn: psycopg.Connection) -> bool:
     """Whether anything is to be asked for within the next seconds."""
     return (
         conn.execute(
-            "select from sync.refetch_queue where due_at <= now() + make_interval(secs => %s) limit 1",
+            "select from sync.refetch_queue where due_at <= now() + make_interval(secs => %s) order by due_at limit 1",
             (2 * PAUSE_SECONDS,),
         ).fetchone()
         is not None

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import scalar_row
+from psycopg.rows import dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from worker.config.errors import SyncError
@@ -17,7 +17,18 @@ _log = log.get("runs")
 
 # Who gives no sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
-_KEPT_PER_JOB = 500
+
+# Every job that has a run, each found by one look into the index: `distinct` would read the table whole.
+JOBS = """
+    with recursive jobs as (
+        (select job from sync.runs order by job limit 1)
+        union all
+        select (select r.job from sync.runs as r where r.job > jobs.job order by r.job limit 1)
+        from jobs
+        where jobs.job is not null
+    )
+    select job from jobs where job is not null
+"""
 
 
 def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: float = LOST_SECONDS) -> int | None:
@@ -110,6 +121,25 @@ def latest(conn: psycopg.Connection, job: str) -> tuple[datetime | None, str | N
     return row
 
 
+def newest(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
+    """The newest run of each job: when it started and finished, its outcome, result and error, as JSON takes them."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            f"""
+            select newest.*
+            from ({JOBS}) as jobs
+            cross join lateral (
+                select job, to_json(started_at) as started_at, to_json(finished_at) as finished_at, outcome, result, error
+                from sync.runs
+                where job = jobs.job
+                order by slot desc
+                limit 1
+            ) as newest
+            """  # noqa: S608 - a constant
+        ).fetchall()
+    return {row.pop("job"): row for row in rows}
+
+
 def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
     """Give a sign of life, with what is done so far."""
     conn.execute("update sync.runs set seen_at = now(), result = %s where id = %s", (Jsonb(result), run))
@@ -144,14 +174,4 @@ def _end(conn: psycopg.Connection, run: int, outcome: str, result: dict[str, Any
         where id = %s and finished_at is null
         """,
         (outcome, Jsonb(result), error, run),
-    )
-    conn.execute(
-        """
-        delete from sync.runs
-        where job = (select job from sync.runs where id = %(run)s) and finished_at is not null and id not in (
-            select id from sync.runs where job = (select job from sync.runs where id = %(run)s)
-            order by id desc limit %(kept)s
-        )
-        """,
-        {"run": run, "kept": _KEPT_PER_JOB},
     )

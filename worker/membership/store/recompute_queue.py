@@ -43,7 +43,6 @@ def take(conn: Connection, *, limit: int) -> list[str]:
         ).fetchall()
 
 
-def count(conn: Connection) -> int:
-    """How many customers wait for their users to be computed again."""
-    row = conn.execute("select count(*) from sync.recompute_queue").fetchone()
-    return int(row[0]) if row else 0
+def any_waiting(conn: Connection) -> bool:
+    """Whether a customer waits for its users to be computed again."""
+    return conn.execute("select from sync.recompute_queue limit 1").fetchone() is not None
