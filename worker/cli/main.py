@@ -1,6 +1,9 @@
 """The entry point of `stripe-sync`, and the list of its command groups."""
 
 import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -16,7 +19,7 @@ app = typer.Typer(
     help="Keep a PostgreSQL database, and the users of an application, equal to a Stripe account.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 # To add a command, write it in the file of its group; to add a group, name its file here.
 # A Typer with a name becomes a group, and one without adds its commands to the root.
@@ -24,9 +27,25 @@ for group in (processes, console, dev, status, doctor, users, db, events, sync, 
     app.add_typer(group.app)
 
 
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"stripe-sync {metadata.version('stripe-sync')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line. A known error is printed in one line; any other keeps its traceback."""
     try:
+        _refuse_other_packages()
         app()
     except Exception as error:
         from worker.cli.faults import explain
@@ -36,3 +55,17 @@ def main() -> None:
             raise
         sys.stderr.write(f"stripe-sync: {explanation}\n")
         sys.exit(1)
+
+
+def _refuse_other_packages() -> None:
+    """Our packages have common names: where another distribution's are found first, nothing of ours would work."""
+    home = Path(__file__).parents[2]
+    for name in ("schema", "migrations"):
+        spec = util.find_spec(name)
+        place = Path(spec.origin).parents[1] if spec is not None and spec.origin else None
+        if place != home:
+            sys.stderr.write(
+                f"stripe-sync: the package `{name}` is found in {place}, not in {home}: another distribution, or a folder "
+                "on the Python path, has the same name. Install stripe-sync in an environment of its own\n"
+            )
+            sys.exit(1)

@@ -19,11 +19,19 @@ class Language(enum.StrEnum):
 def migrate(
     to: Annotated[str, typer.Option(help="The revision to migrate to.")] = "head",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Migrate nothing: exit code 1 unless the database is at the newest revision."),
+    ] = False,
+    wait: Annotated[int, typer.Option(min=0, help="With --check: wait so many seconds for a migration.")] = 0,
     yes: Yes = False,
 ) -> None:
     """Migrate the database to the newest revision. Two migrations at once do no harm."""
     from worker.cli.db import migrate
 
+    if check:
+        migrate.check(wait_seconds=wait)
+        return
     migrate.up(to, sql=sql, yes=yes)
 
 

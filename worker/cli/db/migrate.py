@@ -1,6 +1,7 @@
 """`stripe-sync db migrate` and `rollback`: along the revisions, and what to do where one fails."""
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import psycopg
@@ -12,8 +13,10 @@ from worker.cli.db import adopt, target
 from worker.cli.output import fail, say
 from worker.config import settings as config
 from worker.config.settings import Settings
-from worker.postgres import inventory
-from worker.postgres.pool import owner_conninfo
+from worker.postgres import inventory, schema_state
+from worker.postgres.pool import UNAVAILABLE, connect, owner_conninfo
+
+WAIT_PAUSE_SECONDS = 1
 
 
 def up(to: str, *, sql: bool, yes: bool) -> None:
@@ -39,6 +42,21 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
         else:
             _move(settings, conn, lambda url: migrations.migrate(url, to), pending)
         say(f"The database ({settings.app_env}) is at {inventory.revision(conn)}, from {before or 'nothing'}.")
+
+
+def check(*, wait_seconds: float) -> None:
+    """Raise SchemaNotReady unless the database is at the newest revision; wait for it, and for Postgres, this long."""
+    settings, deadline = config.load(), time.monotonic() + wait_seconds
+    while True:
+        try:
+            with connect(settings, application="migrate check") as conn:
+                schema_state.require(conn)
+            say("The database is at the newest revision.")
+            return
+        except (schema_state.SchemaNotReady, *UNAVAILABLE):
+            if time.monotonic() + WAIT_PAUSE_SECONDS > deadline:
+                raise
+        time.sleep(WAIT_PAUSE_SECONDS)
 
 
 def down(to: str | None, *, steps: int | None, yes: bool) -> None:
