@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.processes import eventually
+from worker.config.backoff import Backoff
 from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.jobs import status, supervisor
@@ -59,13 +60,13 @@ def run_in_fork(lanes: list[Lane], serve: object) -> int:
 
 
 def test_a_lane_that_ends_by_itself_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "RESTARTS", Backoff(first=0.01, longest=0.01))
 
     def serve(lane: Lane) -> int:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         (tmp_path / f"{lane.name}-{os.getpid()}").touch()
         if lane.name == "ends" and len(list(tmp_path.glob("ends-*"))) < 3:
             return 0
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         while True:
             signal.pause()
 

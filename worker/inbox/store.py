@@ -81,11 +81,6 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
         ).fetchall()
 
 
-def is_stored(conn: psycopg.Connection, event_id: str) -> bool:
-    """Whether the inbox has the event."""
-    return conn.execute("select from sync.events where id = %s", (event_id,)).fetchone() is not None
-
-
 def listening_since(conn: psycopg.Connection) -> int | None:
     """The arrival of the oldest stored event in unix seconds; None if the inbox is empty.
 

@@ -11,13 +11,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from worker.config.backoff import Backoff
 from worker.jobs.lanes import Lane
 from worker.observe import log
 
 _log = log.get("worker")
 
 _PR_SET_PDEATHSIG = 1
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+RESTARTS = Backoff(first=1, longest=30)
+# A lane that lived for so long was well: its next pause is the first again.
+STABLE_SECONDS = 60
 
 
 @dataclass(slots=True)
@@ -27,21 +30,23 @@ class _Place:
     lane: Lane
     pid: int | None = None
     start_at: float = 0.0
-    pause: float = 0.0
+    started_at: float = 0.0
+    ended: int = 0
 
 
 def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
     """Fork a process for each lane that calls `serve`, until SIGTERM, SIGINT or SIGQUIT; returns the exit code.
 
     It is the highest code of a lane that was asked to stop. A lane that ends without being asked is started again, with
-    pauses that double up to LONGEST_PAUSE_SECONDS.
+    the pauses of RESTARTS.
     """
-    places = [_Place(lane, pause=FIRST_PAUSE_SECONDS) for lane in lanes]
+    places = [_Place(lane) for lane in lanes]
     stopping, code = False, 0
     with _Signals(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT) as signals:
         while True:
             for place in places:
                 if place.pid is None and not stopping and place.start_at <= time.monotonic():
+                    place.started_at = time.monotonic()
                     place.pid = _fork(place.lane, serve, signals)
             waiting = [place.start_at - time.monotonic() for place in places if place.pid is None]
             for number in signals.wait(timeout=max(0.0, min(waiting)) if waiting and not stopping else None):
@@ -50,11 +55,14 @@ def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
                     _forward(places, signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
             for place, ended in _reap(places):
                 if stopping:
-                    code = max(code, ended)
+                    # A lane that had only begun has no handler yet: the signal itself ends it, as it was asked to.
+                    code = max(code, 0 if ended == 128 + signal.SIGTERM else ended)
                 else:
-                    _log.error("lane.ended", lane=place.lane.name, code=ended, restart_in_seconds=place.pause)
-                    place.start_at = time.monotonic() + place.pause
-                    place.pause = min(place.pause * 2, LONGEST_PAUSE_SECONDS)
+                    lived = time.monotonic() - place.started_at
+                    place.ended = 1 if lived > STABLE_SECONDS else place.ended + 1
+                    pause = RESTARTS.pause(place.ended)
+                    _log.error("lane.ended", lane=place.lane.name, code=ended, restart_in_seconds=pause)
+                    place.start_at = time.monotonic() + pause
             if stopping and all(place.pid is None for place in places):
                 return code
 

@@ -142,20 +142,21 @@ def standing(conn: Connection, key: Key) -> tuple[int, bool]:
     return (row[0], row[1]) if row else (0, False)
 
 
-def doubt(conn: Connection, key: Key, *, event_at: int) -> bool:
-    """Mark a row as uncertain because an event named its object without showing it; False where there is no row."""
-    of_type = " and object = %s" if key.table == "objects" else ""
-    return (
-        conn.execute(
-            f"""
-            update mirror.{key.table}
-            set unsettled = true, rev = rev + 1, observed_at = greatest(observed_at, to_timestamp(%s))
-            where id = %s and account = %s{of_type}
-            """,  # noqa: S608 - a name from the schema
-            (event_at, key.id, key.account, *([key.object] if of_type else [])),
-        ).rowcount
-        > 0
-    )
+def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
+    """Mark rows as uncertain because events named their objects without showing them; each with the event's second.
+
+    A row that is not there is left out.
+    """
+    newest: dict[Key, tuple[int, int]] = {}
+    for key, event_at in named:
+        number, latest = newest.get(key, (0, event_at))
+        newest[key] = (number + 1, max(latest, event_at))
+    by_table: dict[str, list[Key]] = defaultdict(list)
+    for key in lock(conn, newest):
+        by_table[key.table].append(key)
+    for table, keys in by_table.items():
+        rows = [(key.object, key.id, key.account, *newest[key]) for key in keys]
+        conn.execute(_doubt_statement(table), _columns(rows))
 
 
 def expected(
@@ -399,6 +400,16 @@ def _update_statement(table: str) -> str:
         from {_unnested(columns)}
         where {_matches(table)}
     """  # noqa: S608
+
+
+@cache
+def _doubt_statement(table: str) -> str:
+    return f"""
+        update mirror.{table} as t
+        set unsettled = true, rev = t.rev + v.number, observed_at = greatest(t.observed_at, to_timestamp(v.event_at))
+        from {_unnested([("number", "bigint"), ("event_at", "bigint")])}
+        where {_matches(table)}
+    """  # noqa: S608 - names from the schema
 
 
 @cache

@@ -11,10 +11,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from schema import NAMES_SCHEMA
+from worker.config.backoff import Backoff
 from worker.config.settings import Pooler, Settings
 from worker.postgres.plans import KEPT, AsyncCursor, Cursor
 
 T = TypeVar("T")
+
+RECONNECTS = Backoff(first=0.1, longest=5)
 
 # The server that we were connected to is a replica since a failover: it answers, and will never take a write.
 READ_ONLY = errors.ReadOnlySqlTransaction
@@ -174,13 +177,14 @@ def outlive(
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """The result of `work`, tried again with growing pauses while Postgres is away; after `seconds` its error."""
-    deadline, pause = time.monotonic() + seconds, 0.1
+    deadline, attempt = time.monotonic() + seconds, 0
     while True:
         try:
             return work()
         except UNAVAILABLE as error:
+            attempt += 1
+            pause = RECONNECTS.pause(attempt)
             if time.monotonic() + pause > deadline:
                 raise
             waiting(error, pause)
             sleep(pause)
-            pause = min(pause * 2, 5)

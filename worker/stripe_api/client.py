@@ -25,6 +25,7 @@ import certifi
 import msgspec
 import urllib3
 
+from worker.config.backoff import Backoff
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import ConfigError, Settings
 from worker.observe import metrics
@@ -35,7 +36,7 @@ SHAPE = API_VERSION.partition(".")[2]
 
 LIVE_PER_SECOND, TEST_PER_SECOND = 100.0, 25.0
 CONNECT_SECONDS = 3.0
-ATTEMPTS, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 4, 0.5, 8.0
+ATTEMPTS, BACKOFF = 4, Backoff(first=0.5, longest=8)
 CHUNK_BYTES = 1 << 18
 # Kept-alive connections: as many as a process ever reads through at once.
 CONNECTIONS = 48
@@ -278,7 +279,7 @@ class Stripe:
                 return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
                 # Full jitter, so that many that failed at once do not all come back at once.
-                pause = self._jitter() * min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2**attempt)
+                pause = self._jitter() * BACKOFF.pause(attempt + 1)
                 hopeless = error.ids.get("should_retry") == "false"
                 if hopeless or attempt + 1 == ATTEMPTS or self._clock() + pause >= ends:
                     raise

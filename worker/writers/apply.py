@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -22,19 +21,21 @@ from worker.mirror.fold import Key, Observation, observe
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.registry import object_type
 from worker.observe import log, metrics
-from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE
+from worker.postgres.pool import READ_ONLY
 from worker.privacy import guard
 from worker.privacy.blanking import blank_text
 from worker.stripe_api.event import Event, NotAnEvent, read_event
 from worker.stripe_api.json_paths import Json
 from worker.writers import settle_by_events
+from worker.writers.failure import Park, Release, Retry, plan_failure
 from worker.writers.record import record
 
 _log = log.get("apply")
 
 OTHER_MODE, NOT_KEPT, NEEDS_KEY, TWIN, ASKED, PING = "other_mode", "not_kept", "needs_key", "twin", "asked", "ping"
-BUSY_SECONDS = 10
 PING_TYPE = "v2.core.event_destination.ping"
+# The outcome in `metrics.EVENTS_PUT_OFF`.
+_PUT_OFF = {Release: "released", Retry: "retried", Park: "parked"}
 NEVER_MADE_TYPE = "v2.core.health.event_generation_failure.resolved"
 
 
@@ -117,42 +118,52 @@ class Applier:
                 metrics.EVENTS_APPLIED.labels(outcome).inc(number)
 
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
-        """Try the event again later, with growing pauses; park it where that is no use, or was tried often enough."""
-        said = f"{type(error).__name__}: {error}".strip()
-        if isinstance(error, UNAVAILABLE + OTHER_SCHEMA):
-            # Somebody holds a lock, the server is short of something, or a migration is due: no fault of the event's, so
-            # nothing is counted.
-            inbox.release(conn, event.id, error=said, pause=timedelta(seconds=BUSY_SECONDS))
-            metrics.EVENTS_PUT_OFF.labels("released").inc()
-            _log.warning("event.released", event_id=event.id, error=type(error).__name__)
-        elif isinstance(error, Permanent) or event.attempts >= self.max_attempts:
-            inbox.park(conn, event.id, error=said)
-            metrics.EVENTS_PUT_OFF.labels("parked").inc()
-            _log.error("event.parked", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
-        else:
-            inbox.retry(conn, event.id, error=said, pause=timedelta(seconds=min(2**event.attempts, 600)))
-            metrics.EVENTS_PUT_OFF.labels("retried").inc()
-            _log.warning("event.retried", event_id=event.id, attempt=event.attempts, error=type(error).__name__)
+        """Carry out what `plan_failure` decides for an event that failed."""
+        message = f"{type(error).__name__}: {error}".strip()
+        facts = {"event_id": event.id, "attempt": event.attempts, "error": type(error).__name__}
+        plan = plan_failure(error, attempts=event.attempts, max_attempts=self.max_attempts)
+        match plan:
+            case Release(pause):
+                inbox.release(conn, event.id, error=message, pause=pause)
+                _log.warning("event.released", **facts)
+            case Retry(pause):
+                inbox.retry(conn, event.id, error=message, pause=pause)
+                _log.warning("event.retried", **facts)
+            case Park():
+                inbox.park(conn, event.id, error=message)
+                _log.error("event.parked", **facts)
+        metrics.EVENTS_PUT_OFF.labels(_PUT_OFF[type(plan)]).inc()
 
-    def _apply_thin(self, conn: psycopg.Connection, event: Event) -> dict[str, str]:
-        """A thin event names its object, and shows nothing of it: Stripe is asked. Its outcome, unless it has to wait."""
-        if event.type == PING_TYPE:
-            return {event.id: PING}
-        if event.type == NEVER_MADE_TYPE:
-            # Stripe failed to make an event at all: it is delivered and listed by nobody. The audit comes by.
-            _log.error("events.never_made", event_id=event.id, mend="run `stripe-sync sync all`, or wait for the audit")
-        if event.snapshot_event is not None and inbox.is_stored(conn, event.snapshot_event):
-            return {event.id: TWIN}
-        wanted = _thin_target(event)
-        if wanted is None:
-            return {event.id: NOT_KEPT}
-        if not self.has_key:
-            inbox.park(conn, event.id, error="set STRIPE_SECRET_KEY, and replay: it shows nothing", outcome=NEEDS_KEY)
-            return {}
-        if wanted.key.object != "event":
-            mirror.doubt(conn, wanted.key, event_at=event.created)
-        refetch_queue.want(conn, [wanted])
-        return {event.id: ASKED}
+    def _apply_thin(self, conn: psycopg.Connection, events: Sequence[Event]) -> dict[str, str]:
+        """Ask Stripe for the objects of thin events, which show nothing of them; returns the outcome of each that is done.
+
+        The others wait, parked, for a key.
+        """
+        outcomes: dict[str, str] = {}
+        wanted: list[tuple[Event, Wanted]] = []
+        twins = [event.snapshot_event for event in events if event.snapshot_event is not None]
+        stored = set(twins) - inbox.missing(conn, twins) if twins else set()
+        for event in events:
+            if event.type == NEVER_MADE_TYPE:
+                # Stripe failed to make an event at all: no delivery and no list has it. The audit comes by.
+                _log.error(
+                    "events.never_made", event_id=event.id, fix="run `stripe-sync sync all`, or wait for the audit"
+                )
+            if event.type == PING_TYPE:
+                outcomes[event.id] = PING
+            elif event.snapshot_event in stored:
+                outcomes[event.id] = TWIN
+            elif (target := _thin_target(event)) is None:
+                outcomes[event.id] = NOT_KEPT
+            elif not self.has_key:
+                message = "set STRIPE_SECRET_KEY, and replay: a thin event does not contain its object"
+                inbox.park(conn, event.id, error=message, outcome=NEEDS_KEY)
+            else:
+                outcomes[event.id] = ASKED
+                wanted.append((event, target))
+        mirror.doubt(conn, [(target.key, event.created) for event, target in wanted if target.key.object != "event"])
+        refetch_queue.want(conn, [target for _, target in wanted])
+        return outcomes
 
     def _apply(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> Counter[str]:
         """Write what the events show, compute the users concerned, and mark each event with what became of it; returns how
@@ -160,17 +171,20 @@ class Applier:
         outcomes: dict[str, str] = {}
         observations: list[Observation] = []
         aside: list[Event] = []
+        thin: list[Event] = []
         for event in (work.event for work in batch):
             if event.livemode != self.livemode:
                 outcomes[event.id] = OTHER_MODE
                 aside.append(event)
             elif event.thin:
-                outcomes |= self._apply_thin(conn, event)
+                thin.append(event)
             elif (observation := observe(event)) is None:
                 outcomes[event.id] = NOT_KEPT
                 aside.append(event)
             else:
                 observations.append(observation)
+        if thin:
+            outcomes |= self._apply_thin(conn, thin)
         settle = partial(settle_by_events.settle, conn, livemode=self.livemode)
         results = record(conn, observations, self.policy, settle=settle)
         for result in results:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 import psycopg
 
+from worker.config.backoff import Backoff
 from worker.config.errors import Permanent, Temporary
 from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
@@ -26,7 +27,8 @@ _log = log.get("fetch")
 BATCH = 20
 # A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
-REFUSED_SECONDS, LONGEST_PAUSE_SECONDS = 300, 300
+REFUSED_SECONDS = 300
+BACKOFF = Backoff(first=2, longest=300)
 
 _said: set[str] = set()
 
@@ -60,13 +62,13 @@ def drain(conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Ca
                 refetch_queue.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
                 _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=str(error))
             except Temporary as error:
-                refetch_queue.put_off(conn, ask, seconds=min(2**ask.attempts, LONGEST_PAUSE_SECONDS), error=str(error))
+                refetch_queue.put_off(conn, ask, seconds=BACKOFF.pause(ask.attempts), error=str(error))
                 metrics.FETCHES.labels("failed").inc()
             except Exception as error:  # whatever an answer can cause must not stop the others
                 if conn.closed:
                     raise
                 said = f"{type(error).__name__}: {error}".strip()
-                refetch_queue.put_off(conn, ask, seconds=min(2**ask.attempts, LONGEST_PAUSE_SECONDS), error=said)
+                refetch_queue.put_off(conn, ask, seconds=BACKOFF.pause(ask.attempts), error=said)
                 metrics.FETCHES.labels("failed").inc()
                 _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
     counters.add(conn, counters.FETCHED, asked)

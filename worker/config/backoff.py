@@ -1,0 +1,16 @@
+"""Pauses that double with each attempt, up to a longest one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses in seconds: `first` after the first attempt, at most `longest`."""
+
+    first: float
+    longest: float
+
+    def pause(self, attempt: int) -> float:
+        """The pause after this attempt; the first is 1."""
+        # The exponent has a bound: 2.0 to the power of some thousands is an OverflowError.
+        return float(min(self.first * 2.0 ** min(max(attempt, 1) - 1, 64), self.longest))
