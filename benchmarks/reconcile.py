@@ -9,14 +9,10 @@ import psycopg
 from benchmarks import objects, passes
 from benchmarks.stack import Stack
 from worker.writers import reconcile
-from worker.writers.list_pass import Listing, Tally, read_whole
 
 SUBSCRIPTIONS = 100_000
 # Away from the numbers of everything that was sent as an event.
 FIRST = 500_000_000
-
-
-EVERY = Listing(object="subscription", path="/v1/subscriptions", params={"status": "all"})
 
 
 def measure(stack: Stack, *, count: int = SUBSCRIPTIONS) -> dict[str, Any]:
@@ -33,9 +29,8 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
         # Rows of the other benchmarks are not in this list, and would each be read from Stripe.
         conn.execute("delete from mirror.subscriptions")
         source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 3600)
-        tally = Tally()
-        fill = partial(read_whole, conn, source, [EVERY], passes.POLICY, tally)
-        result["all_new"] = passes.timed(fill, source, objects=count) | {"tally": tally.as_dict()}
+        fill = partial(passes.read_lists, conn, source, ["subscriptions"], reconcile.OPTIONS)
+        result["all_new"] = passes.timed(fill, source, objects=count)
         conn.execute("analyze mirror.subscriptions")  # as autovacuum does within a minute
         source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 7200)
         result["nothing_changed"] = passes.timed(partial(_hourly, conn, source), source, objects=count)
@@ -52,10 +47,8 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _hourly(conn: psycopg.Connection[Any], source: passes.PagesOf) -> None:
-    for shard in reconcile.plan(conn, datetime.now(UTC)):
-        done = reconcile.work(conn, source, passes.POLICY, shard, go_on=lambda: True)
-        assert done is not None
-        assert done.shard_done
+    slot = datetime.now(UTC)
+    assert reconcile.tick(conn, lambda: source, passes.POLICY, slot, should_continue=lambda: True) is not None
 
 
 def _subscription(number: int) -> dict[str, Any]:

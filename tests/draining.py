@@ -1,7 +1,9 @@
 """Fixtures for tests of the jobs: apply events through the inbox, and the sandbox as Stripe."""
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,13 +17,42 @@ from tests.sandboxes import Sandbox
 from worker.inbox import store as inbox
 from worker.membership import organizations
 from worker.membership.rules.access import Policy
+from worker.mirror import shards
 from worker.mirror.fold import observe
+from worker.postgres import runs
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.event import read_event
 from worker.stripe_api.rate_limit import RateLimiter
 from worker.web.webhook import read
 from worker.writers.apply import Applier, compute_waiting
+from worker.writers.list_pass import Source, Tally
+from worker.writers.passes import run as passes
+from worker.writers.passes.plan import Options, every_shape
 from worker.writers.record import record
+
+READING = Options(threads=4, threads_per_list=4, failures=1)
+_numbers = itertools.count()
+
+
+def read_lists(
+    conn: psycopg.Connection,
+    stripe: Source,
+    lists: Iterable[str],
+    policy: Policy | None = None,
+    *,
+    options: Options = READING,
+) -> dict[str, Any]:
+    """Read these of Stripe's lists from their beginning to their end, as a pass does; returns what was done."""
+    number = next(_numbers)
+    run, _ = shards.begin(conn, f"test {number}", Tally().as_dict())
+    shards.add(conn, run, [(name, None, None) for name in lists])
+    finished = passes.carry_out(
+        conn, stripe, policy or Policy(), run, every_shape(), options, should_continue=lambda: True
+    )
+    assert finished
+    result = runs.result(conn, run)
+    assert result is not None
+    return result
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests import sandboxes
 from tests.backends import Backend
 from tests.sandboxes import KEY, Sandbox
 from worker.postgres import runs
+from worker.stripe_api.lists import LISTS
 
 pytestmark = pytest.mark.system
 
@@ -77,15 +78,53 @@ def test_sync_products_writes_the_catalogue_and_reports_it(run: Run, sandbox: Sa
     assert output.returncode == 0, output.stderr
     assert "listed" in output.stdout
     assert "marked deleted" in output.stdout
-    tally = json.loads(counted.stdout)["product_refresh"]
+    tally = {each["list"]: each for each in json.loads(counted.stdout)["lists"]}["products"]
     assert tally["unchanged"] == tally["listed"] > 0
     with psycopg.connect(database) as conn:
         assert conn.execute("select name from stripe_products").fetchall() == [("Pro",)]
 
 
-def test_sync_all_and_subscriptions_run(run: Run) -> None:
-    assert run("sync", "subscriptions").returncode == 0
-    assert run("sync", "all", "--json").returncode == 0
+def test_sync_all_reads_every_list_and_names_those_that_the_account_does_not_have(run: Run, sandbox: Sandbox) -> None:
+    sandbox.post("/v1/customers", name="Jenny")
+
+    done = run("sync", "all", "--json")
+
+    assert done.returncode == 0, done.stderr
+    progress = json.loads(done.stdout)
+    states = {each["list"]: each["state"] for each in progress["lists"]}
+    assert (progress["state"], progress["seconds_left"]) == ("done", None)
+    assert (states["customers"], states["users"], states["issuing_cards"]) == ("done", "done", "not available")
+    assert set(states) == {*LISTS, "users"}
+
+
+def test_several_lists_are_read_by_one_command(run: Run, sandbox: Sandbox) -> None:
+    done = run("sync", "customers", "checkout.session", "--since", "2026-01-01", "--json")
+
+    assert done.returncode == 0, done.stderr
+    progress = json.loads(done.stdout)
+    assert [each["list"] for each in progress["lists"]] == ["customers", "checkout_sessions", "users"]
+    assert progress["since"] == "2026-01-01T00:00:00+00:00"
+
+
+def test_a_list_that_stripe_does_not_have_is_refused_with_the_names_of_those_it_has(run: Run) -> None:
+    done = run("sync", "custmers")
+
+    assert done.returncode == 1
+    assert "custmers" in done.stderr
+    assert "customers, subscriptions" in done.stderr
+
+
+def test_a_job_goes_on_without_the_command_until_it_is_stopped(run: Run, sandbox: Sandbox) -> None:
+    started = run("sync", "all", "--no-wait")
+    joined = run("sync", "all", "--no-wait", "--json")
+    other = run("sync", "all", "--no-wait", "--account", "acct_1")
+    stopped = run("sync", "stop")
+    again = run("sync", "stop")
+
+    assert [each.returncode for each in (started, joined, other, stopped, again)] == [0, 0, 1, 0, 0]
+    assert json.loads(joined.stdout)["state"] == "running"
+    assert "sync stop" in other.stderr
+    assert "No backfill" in again.stdout
 
 
 def test_a_missing_permission_is_named_without_the_key(run: Run, sandbox: Sandbox) -> None:
@@ -95,8 +134,8 @@ def test_a_missing_permission_is_named_without_the_key(run: Run, sandbox: Sandbo
     done = run("sync", "products", STRIPE_SECRET_KEY=restricted)
 
     assert done.returncode == 1
-    assert "product" in done.stderr
-    assert restricted not in done.stderr
+    assert "rak_product_read" in done.stdout
+    assert restricted not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.draining import read_lists
 from tests.factories import (
     DAY,
     Json,
@@ -27,9 +28,8 @@ from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import read_envelope
-from worker.writers import list_pass, refetch
+from worker.writers import refetch
 from worker.writers.apply import Applier, compute_waiting
-from worker.writers.list_pass import Listing, Tally
 
 Apply = Callable[..., None]
 
@@ -59,12 +59,8 @@ def ask(conn: psycopg.Connection, stripe: Stripe) -> int:
     return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
 
 
-def read_again(conn: psycopg.Connection, stripe: Stripe) -> Tally:
-    tally = Tally()
-    list_pass.read_whole(
-        conn, stripe, [Listing(object="checkout.session", path="/v1/checkout/sessions")], Policy(), tally
-    )
-    return tally
+def read_again(conn: psycopg.Connection, stripe: Stripe) -> dict[str, int]:
+    return read_lists(conn, stripe, ["checkout_sessions"])
 
 
 ONCE = price("price_pack", product="prod_pack", type="one_time", recurring=None)
@@ -147,7 +143,7 @@ def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
     assert re.fullmatch(r"cs:cs_test_\w+:line:li_\w+", key)
     assert (kind, amount, balance) == ("pack", 1500, 1500)
     assert ledger(conn) == after
-    assert with_a_list.repaired == 0
+    assert with_a_list["repaired"] == 0
     history = conn.execute("select amount, stripe_product_id is not null from payment_history").fetchall()
     assert history == [(1500, True)]
 

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.draining import read_lists
 from tests.factories import Json, customer, event, subscription
 from tests.processes import eventually
 from tests.sandboxes import Sandbox
@@ -21,7 +22,7 @@ from worker.on_access.freshness import Stored
 from worker.on_access.sync_user import NoSuchUser, NotTheirs
 from worker.stripe_api.client import Stripe
 from worker.writers import refresh_catalogue
-from worker.writers.list_pass import Tally, read_whole
+from worker.writers.list_pass import Tally
 
 Apply = Callable[..., None]
 LIST = "GET /v1/subscriptions"
@@ -49,7 +50,7 @@ def ask(database: str, stripe: Stripe, since: datetime, *, seconds: float = 30) 
 
 
 def refreshed(conn: psycopg.Connection, stripe: Stripe) -> None:
-    read_whole(conn, stripe, refresh_catalogue.CATALOGUE, Policy(), Tally())
+    read_lists(conn, stripe, refresh_catalogue.CATALOGUE)
 
 
 def signed_up(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, **more: Any) -> Json:

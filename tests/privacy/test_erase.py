@@ -400,9 +400,11 @@ def subscribed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> St
 
 def read_all(conn: psycopg.Connection, stripe: Stripe, *, hour: int) -> dict[str, int]:
     slot = datetime(2026, 11, 22, 12, tzinfo=UTC) + timedelta(hours=hour)
-    tally = audit.tick(conn, lambda: stripe, Policy(), slot, go_on=lambda: True)
+    conn.execute("delete from sync.runs")
+    audit.begin_anew(conn)
+    tally = audit.tick(conn, lambda: stripe, Policy(), slot, should_continue=lambda: True)
     assert tally is not None
-    return tally.as_dict()
+    return tally
 
 
 def test_audit_and_catch_up_restore_nothing(
@@ -414,7 +416,14 @@ def test_audit_and_catch_up_restore_nothing(
     erase(conn)
 
     first = read_all(conn, subscribed, hour=1)
-    caught = catch_up.catch_up(conn, subscribed, now=int(time.time()) + catch_up.DELAY_SECONDS + 1, seen=lambda _: True)
+    caught = catch_up.tick(
+        conn,
+        lambda: subscribed,
+        datetime.now(UTC),
+        now=int(time.time()) + catch_up.DELAY_SECONDS + 1,
+        should_continue=lambda: True,
+    )
+    assert caught is not None
     apply()
     second = read_all(conn, subscribed, hour=2)
 

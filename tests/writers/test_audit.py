@@ -1,24 +1,28 @@
-"""The rolling audit: everything that is mirrored and listed is read again, and what differed is repaired and kept."""
+"""The rolling audit: everything that Stripe lists is read again, and every difference is repaired and kept."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+import pytest
 
+from tests.draining import read_lists
 from tests.factories import event
 from tests.sandboxes import Sandbox
 from worker.membership.rules.access import Policy
 from worker.stripe_api.client import Stripe
+from worker.stripe_api.lists import LISTS
 from worker.writers import audit
-from worker.writers.list_pass import Tally, read_whole
 
 SLOT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def ticks(conn: psycopg.Connection, stripe: Any, number: int) -> list[Tally]:
+def ticks(conn: psycopg.Connection, stripe: Any, number: int) -> list[dict[str, int]]:
     made = [
-        audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(minutes=minute), go_on=lambda: True)
+        audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(minutes=minute), should_continue=lambda: True)
         for minute in range(number)
     ]
     return [tally for tally in made if tally is not None]
@@ -30,13 +34,13 @@ def test_a_round_mirrors_everything_that_the_sandbox_holds(
     conn.execute("insert into users (id) values ('u')")
     sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
 
-    (tally,) = ticks(conn, stripe, 1)
+    ticks(conn, stripe, 2)
 
-    assert tally.written == tally.listed
     for type_, table in (
         ("product", "products"),
         ("price", "prices"),
         ("customer", "customers"),
+        ("payment_method", "payment_methods"),
         ("subscription", "subscriptions"),
         ("invoice", "invoices"),
         ("charge", "charges"),
@@ -49,21 +53,47 @@ def test_a_round_mirrors_everything_that_the_sandbox_holds(
 
 
 def test_an_audit_goes_on_from_where_the_last_tick_ended(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.tell("populate", customers=2500)
+    monkeypatch.setattr(audit, "PAGES_PER_TICK", 12)
 
-    first, second = ticks(conn, stripe, 2)
+    made = ticks(conn, stripe, 4)
 
-    assert first.listed < 2500
+    assert made[0]["listed"] < 2500
     assert conn.execute("select count(*) from stripe.customers").fetchone() == (2500,)
-    assert first.listed + second.listed >= 2500
+    assert sandbox.ask("stats")["requests"]["GET /v1/customers"] <= 25 + len(made)
+
+
+def test_a_round_goes_on_where_more_than_a_page_of_objects_share_one_second(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    """An import creates thousands of objects in a second. The place between two of its pages holds the ids of that second."""
+    sandbox.tell("clock", now=int(time.time()) - 5000, frozen=True)
+    ids = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(320)]
+    sandbox.tell("clock", real=True)
+    one_page = replace(audit.OPTIONS, threads=1)
+
+    for minute in range(12):
+        pages = [0]
+
+        def one(pages: list[int] = pages) -> bool:
+            pages[0] += 1
+            return pages[0] <= 3
+
+        slot = SLOT + timedelta(minutes=minute)
+        assert audit.tick(conn, lambda: stripe, Policy(), slot, options=one_page, should_continue=one) is not None
+
+    held = {row[0] for row in conn.execute("select id from stripe.products where not deleted")}
+    assert held == set(ids)
+    assert conn.execute("select count(*) from sync.absences").fetchone() == (0,)
 
 
 def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sandbox.tell("populate", customers=2500, subscriptions=30, products=3)
+    sandbox.tell("populate", customers=1200, subscriptions=30, products=3)
+    monkeypatch.setattr(audit, "PAGES_PER_TICK", 5)
     audit.begin_anew(conn)
     hurried = audit.is_hurried(conn)
 
@@ -71,7 +101,7 @@ def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
 
     assert hurried
     assert not audit.is_hurried(conn)
-    assert tally.listed > 2500
+    assert tally["listed"] > 1200
     assert conn.execute("select count(*) from stripe.subscriptions").fetchone() == (30,)
 
 
@@ -81,51 +111,66 @@ def test_a_hurried_round_that_was_stopped_goes_on_hurried(
     sandbox.tell("populate", customers=300)
     audit.begin_anew(conn)
 
-    audit.tick(conn, lambda: stripe, Policy(), SLOT, go_on=lambda: False)
+    audit.tick(conn, lambda: stripe, Policy(), SLOT, should_continue=lambda: False)
     stopped = audit.is_hurried(conn)
-    audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(minutes=1), go_on=lambda: True)
+    audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(minutes=1), should_continue=lambda: True)
 
     assert stopped
     assert not audit.is_hurried(conn)
     assert conn.execute("select count(*) from stripe.customers").fetchone() == (300,)
 
 
-def test_what_was_repaired_is_kept_with_the_fields_that_differed(
+def test_a_repair_is_kept_with_the_fields_that_differed(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Old", email="a@example.com")
-    ticks(conn, stripe, 1)
+    read_lists(conn, stripe, ["customers"])
     conn.execute("update mirror.customers set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/customers/{made['id']}", name="New")
 
-    audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(hours=1), go_on=lambda: True)
+    ticks(conn, stripe, 1)
 
     rows = conn.execute("select object_id, fields, behind > interval '59 minutes', found_by from sync.drift").fetchall()
     assert rows == [(made["id"], ["name"], True, "list of /v1/customers")]
     assert conn.execute("select name from stripe.customers").fetchall() == [("New",)]
 
 
-def test_a_customer_that_was_deleted_unseen_is_found_by_its_absence(
+def test_a_customer_whose_deletion_no_event_told_of_is_found_by_its_absence(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Callable[..., None]
 ) -> None:
     made = sandbox.post("/v1/customers", name="Gone")
     apply(event("customer.created", made, created=made["created"] - 100))
     sandbox.delete(f"/v1/customers/{made['id']}")
 
-    (tally,) = ticks(conn, stripe, 1)
+    ticks(conn, stripe, 2)
 
-    assert tally.marked_deleted == 1
     assert conn.execute("select deleted from stripe.customers").fetchall() == [(True,)]
+    done = conn.execute("select result ->> 'marked_deleted' from sync.runs where job = 'audit_round'").fetchone()
+    assert done == ("1",)
 
 
-def test_everything_at_once_changes_nothing_the_second_time(
+def test_a_payment_method_that_no_event_told_of_is_found_in_its_customers_list(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
+    sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
+    ticks(conn, stripe, 2)
+    (method,) = conn.execute("select id from stripe.payment_methods").fetchone() or ("",)
+    conn.execute("update mirror.payment_methods set customer = null, observed_at = observed_at - interval '1 hour'")
+    conn.execute("update mirror.payment_methods set content_hash = 'another'")
+
+    audit.begin_anew(conn)
+    audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(hours=1), should_continue=lambda: True)
+
+    held = conn.execute("select customer is not null from stripe.payment_methods where id = %s", (method,)).fetchone()
+    assert held == (True,)
+
+
+def test_a_second_round_changes_nothing(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     sandbox.tell("populate", products=5, customers=20, subscriptions=40, invoices=True)
-    once, again = Tally(), Tally()
+    tables = [name for name, each in LISTS.items() if each.parent is None][:13]
 
-    read_whole(conn, stripe, audit.LISTS, Policy(), once)
-    read_whole(conn, stripe, audit.LISTS, Policy(), again)
+    once = read_lists(conn, stripe, tables)
+    again = read_lists(conn, stripe, tables)
 
-    assert once.written == once.listed
-    assert (again.unchanged, again.written, again.repaired) == (again.listed, 0, 0)
+    assert once["written"] == once["listed"]
+    assert (again["unchanged"], again["written"], again["repaired"]) == (again["listed"], 0, 0)

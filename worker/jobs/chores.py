@@ -20,7 +20,7 @@ from worker.mirror import refetch_queue, shards
 from worker.observe import log
 from worker.postgres import runs
 from worker.privacy import erase
-from worker.writers import audit
+from worker.writers import audit, backfill, reconcile
 
 _log = log.get("worker")
 
@@ -86,10 +86,15 @@ def due_backup(conn: psycopg.Connection, process: Process) -> None:
         process.send("backup", queue=BACKFILL, expires=process.settings.wake_interval)
 
 
-def abandoned_shards(conn: psycopg.Connection, process: Process) -> None:
-    """Send for the shards whose worker died."""
-    for shard in shards.abandoned(conn):
-        process.send("reconcile_shard", shard, queue=BACKFILL, expires=process.settings.wake_interval)
+def forgotten_passes(conn: psycopg.Connection, process: Process) -> None:
+    """Send for a reconcile and a backfill that are under way: their last task may have died."""
+    if not process.applier.has_key:
+        return
+    wait = process.settings.wake_interval
+    if shards.is_idle(conn, reconcile.JOB):
+        process.send("reconcile", queue=PERIODIC, expires=wait)
+    if shards.is_idle(conn, backfill.JOB) or recompute_queue.any_deferred(conn):
+        process.send("backfill", queue=BACKFILL, expires=wait)
 
 
 def passing_time(conn: psycopg.Connection, process: Process) -> None:
@@ -129,7 +134,7 @@ CHORES: tuple[Chore, ...] = (
     lost_ticks,
     forgotten_reads,
     due_backup,
-    abandoned_shards,
+    forgotten_passes,
     late_links,
     passing_time,
     expired_tokens,

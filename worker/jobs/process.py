@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from worker.observe import log
 from worker.postgres.pool import UNAVAILABLE, connect, outlive
 from worker.stripe_api.client import Stripe
 from worker.writers.apply import Applier
+from worker.writers.passes.plan import Options
 
 T = TypeVar("T")
 
@@ -62,6 +64,14 @@ class Process:
             self._stripe = Stripe.from_settings(self.settings)
         return self._stripe
 
+    def connect(self) -> psycopg.Connection:
+        """A further connection, for work that writes one page while it decodes another. The caller closes it."""
+        return connect(self.settings, application="worker backfill")
+
+    def options(self, options: Options) -> Options:
+        """How a pass is carried out, with what the settings say of it."""
+        return replace(options, max_deleted_share=self.settings.max_deleted_share)
+
     def with_connection(self, work: Callable[[psycopg.Connection], T]) -> T:
         """`work` on this process's connection; while Postgres is away it waits and tries again for a minute."""
 
@@ -80,11 +90,11 @@ class Process:
         """Ask other processes to help with the inbox."""
         self._publish(lambda: publish_drain(self._app, self._queue))
 
-    def soon(self, name: str, *, seconds: float) -> None:
+    def soon(self, name: str, *, seconds: float, queue: str = periodic.PERIODIC) -> None:
         """Send the task after a while, unless this process did so a moment ago: many events want one task."""
         if time.monotonic() >= self._soon_again.get(name, float("-inf")):
             self._soon_again[name] = time.monotonic() + seconds
-            self.send(name, queue=periodic.PERIODIC, expires=60, countdown=seconds)
+            self.send(name, queue=queue, expires=60, countdown=seconds)
 
     def send(
         self, name: str, *arguments: int | str, queue: str, expires: float | None = None, countdown: float | None = None

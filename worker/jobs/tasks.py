@@ -18,11 +18,11 @@ from worker.jobs import chores, periodic
 from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
 from worker.membership import organizations, recompute_all
-from worker.mirror import refetch_queue
+from worker.mirror import refetch_queue, shards
 from worker.observe import log
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
-from worker.writers import audit, catch_up, reconcile, refetch, refresh_catalogue, retention
+from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention
 from worker.writers.apply import compute_waiting
 
 _log = log.get("worker")
@@ -30,6 +30,8 @@ _log = log.get("worker")
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
+# A pass whose slice has ended goes on after so long.
+AGAIN_SECONDS = 0.1
 ON_ACCESS_SECONDS = 30
 # Most transactions that were open a moment ago have ended by then.
 RECHECK_SECONDS = 1
@@ -161,8 +163,13 @@ def apply_membership(process: Process) -> None:
 @_task("product_refresh")
 def product_refresh(process: Process) -> None:
     """Refresh the catalogue, once for this slot of the clock."""
-    slot = periodic.slot_of(process.settings.product_refresh_interval)
-    process.with_connection(lambda conn: refresh_catalogue.tick(conn, process.stripe, process.policy, slot))
+    slot, in_time = periodic.slot_of(process.settings.product_refresh_interval), _until(SLICE_SECONDS)
+    options = process.options(refresh_catalogue.OPTIONS)
+    process.with_connection(
+        lambda conn: refresh_catalogue.tick(
+            conn, process.stripe, process.policy, slot, options=options, should_continue=in_time
+        )
+    )
 
 
 @_task("catch_up")
@@ -171,7 +178,7 @@ def find_missed_events(process: Process) -> None:
     slot, in_time = periodic.slot_of(process.settings.catch_up_interval), _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> catch_up.Caught | None:
-        return catch_up.tick(conn, process.stripe, slot, now=int(time.time()), go_on=in_time)
+        return catch_up.tick(conn, process.stripe, slot, now=int(time.time()), should_continue=in_time)
 
     caught = process.with_connection(work)
     if caught is not None and caught.found:
@@ -190,35 +197,43 @@ def audit_tick(process: Process) -> None:
         # A hurried round goes on at once: each of its slices is a slot of its own.
         hurried = audit.is_hurried(conn)
         slot = datetime.now(UTC) if hurried else periodic.slot_of(process.settings.audit_interval)
-        audit.tick(conn, process.stripe, process.policy, slot, go_on=in_time)
+        options = process.options(audit.OPTIONS)
+        audit.tick(conn, process.stripe, process.policy, slot, options=options, should_continue=in_time)
 
     process.with_connection(work)
 
 
 @_task("reconcile")
-def plan_reconcile(process: Process) -> None:
-    """Begin to reconcile the subscriptions, once for this slot of the clock."""
-    slot = periodic.slot_of(process.settings.reconcile_interval)
-    for shard in process.with_connection(lambda conn: reconcile.plan(conn, slot)):
-        process.send("reconcile_shard", shard, queue=BACKFILL)
+def reconcile_tick(process: Process) -> None:
+    """Reconcile the subscriptions, once for this slot of the clock; a pass that takes longer goes on in another task."""
+    slot, in_time = periodic.slot_of(process.settings.reconcile_interval), _until(SLICE_SECONDS)
+    options = process.options(reconcile.OPTIONS)
+
+    def work(conn: psycopg.Connection) -> bool:
+        reconcile.tick(conn, process.stripe, process.policy, slot, options=options, should_continue=in_time)
+        return shards.under_way(conn, reconcile.JOB) is not None
+
+    if process.with_connection(work):
+        process.soon("reconcile", seconds=AGAIN_SECONDS)
 
 
-@_task("reconcile_shard")
-def reconcile_shard(process: Process, shard: int) -> None:
-    """Work on a slice of a shard; the next slice is another task, so that nothing else waits for long."""
+@_task("backfill")
+def backfill_slice(process: Process) -> None:
+    """Carry the backfill on for a slice, if one is under way; the next slice is another task."""
     in_time = _until(SLICE_SECONDS)
 
-    def work(conn: psycopg.Connection) -> reconcile.Slice | None:
-        return reconcile.work(conn, process.stripe(), process.policy, shard, go_on=in_time)
+    def work(conn: psycopg.Connection) -> bool:
+        return backfill.carry_on(
+            conn,
+            process.stripe,
+            process.policy,
+            options=process.options(backfill.OPTIONS),
+            should_continue=in_time,
+            connect=process.connect,
+        )
 
-    try:
-        done = process.with_connection(work)
-    except Temporary as error:
-        # The lease runs out, and `wake` sends another task that goes on from the last page.
-        _log.warning("reconcile.interrupted", shard=shard, error=str(error), **error.ids)
-        return
-    if done is not None and not done.shard_done:
-        process.send("reconcile_shard", shard, queue=BACKFILL)
+    if process.with_connection(work):
+        process.soon("backfill", seconds=AGAIN_SECONDS, queue=BACKFILL)
 
 
 # A dump takes as long as it takes. It is acknowledged at once: a message that waits for its end would be delivered again

@@ -81,6 +81,11 @@ class ObjectType:
     def fetchable(self) -> bool:
         return self.url is not None
 
+    @property
+    def decides_users(self) -> bool:
+        """Whether users are computed from objects of this type."""
+        return self.name in TYPES and self.name not in ("payment_method", "plan", "coupon")
+
 
 def _type(
     name: str,

@@ -1,102 +1,351 @@
-"""Long work cut into shards: who works on which, and how far each has come, in `sync.shards`."""
+"""Long passes over lists, cut into shards: which worker reads which, and how far each has come, in `sync.shards`.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A shard is a span of `created` of one list. It is leased by a worker; a worker that dies loses its lease, and another goes on
+from the last page that was written.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
-# Each page is a sign of life; who gives none for so long has died, and somebody else takes the shard.
+# A worker renews its leases while it lives. After so long without that it is taken for dead.
 LEASE_SECONDS = 60
+# Stripe opened in 2011: no object is older. Only estimates and splits use it; the last shard of a list has no lower end.
+OLDEST = 1_293_840_000
+# A shard with fewer pages left than this many for each part is not worth a split.
+PAGES_WORTH_A_SPLIT = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A span of `created`, [gte, lt) in unix seconds, open where None; `place` is where its pass stands."""
+    """A span of `created`, [gte, lt) in unix seconds, open where None. `place` is what the pass saved, as JSON."""
 
     id: int
     run_id: int
+    list: str
     gte: int | None
     lt: int | None
-    place: dict[str, Any] | None
+    place: Any
     tally: dict[str, int]
+    failures: int
 
 
-def add(conn: psycopg.Connection, run: int, spans: Sequence[tuple[int | None, int | None]]) -> list[int]:
-    """The ids of new shards of the run, one for each span."""
+@dataclass(slots=True)
+class Standing:
+    """How far the shards of one list have come."""
+
+    list: str
+    shards: int = 0
+    unfinished: int = 0
+    leased: int = 0
+    error: str | None = None
+    tally: dict[str, int] = field(default_factory=dict)
+    remaining: int | None = 0
+
+
+def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tuple[int, bool]:
+    """The id of the job's run that is under way, and whether it was begun just now. `result` is what a new run knows."""
     with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(
+        begun = cursor.execute(
             """
-            insert into sync.shards (run_id, gte, lt)
-            select %s, gte, lt from unnest(%b::bigint[], %b::bigint[]) as spans (gte, lt)
+            insert into sync.runs (job, slot, result) values (%s, clock_timestamp(), %s)
+            on conflict (job) where finished_at is null do nothing
             returning id
             """,
-            (run, [gte for gte, _ in spans], [lt for _, lt in spans]),
-        ).fetchall()
-
-
-def take(conn: psycopg.Connection, shard: int) -> Shard | None:
-    """The shard, ours until its lease runs out; None where it is done, or somebody else's."""
-    with conn.cursor(row_factory=class_row(Shard)) as cursor:
-        return cursor.execute(
-            """
-            update sync.shards as s
-            set leased_until = now() + make_interval(secs => %s)
-            from sync.runs as r
-            where s.id = %s and r.id = s.run_id and r.finished_at is null and not s.done
-                and (s.leased_until is null or s.leased_until < now())
-            returning s.id, s.run_id, s.gte, s.lt, s.place, s.tally
-            """,
-            (LEASE_SECONDS, shard),
+            (job, Jsonb(dict(result))),
         ).fetchone()
+        if begun is not None:
+            return begun, True
+    current = under_way(conn, job)
+    return (current, False) if current is not None else begin(conn, job, result)
 
 
-def save(conn: psycopg.Connection, shard: int, place: dict[str, Any] | None, tally: dict[str, int]) -> None:
-    """Where the pass stands; the lease and the run live on."""
-    conn.execute(
-        """
-        with saved as (
-            update sync.shards
-            set place = %s, tally = %s, leased_until = now() + make_interval(secs => %s)
-            where id = %s
-            returning run_id
-        )
-        update sync.runs set seen_at = now() where id = (select run_id from saved)
-        """,
-        (None if place is None else Jsonb(place), Jsonb(tally), LEASE_SECONDS, shard),
+def under_way(conn: psycopg.Connection, job: str) -> int | None:
+    """The id of the job's run that is not finished."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute("select id from sync.runs where job = %s and finished_at is null", (job,)).fetchone()
+
+
+def is_idle(conn: psycopg.Connection, job: str) -> bool:
+    """Whether a run of the job is under way that no worker carries on."""
+    return (
+        conn.execute(
+            """
+            select from sync.runs as r
+            where r.job = %s and r.finished_at is null
+                and not exists (select from sync.shards as s where s.run_id = r.id and s.leased_until > now())
+            """,
+            (job,),
+        ).fetchone()
+        is not None
     )
 
 
-def release(conn: psycopg.Connection, shard: int) -> None:
-    """The slice is over; whoever comes next goes on."""
-    conn.execute("update sync.shards set leased_until = null where id = %s", (shard,))
+def add(conn: psycopg.Connection, run: int, spans: Sequence[tuple[str, int | None, int | None]]) -> None:
+    """Add shards to the run: a list, and the span of `created`, [gte, lt). Those that were added before stay as they are."""
+    conn.execute(
+        """
+        insert into sync.shards (run_id, list, gte, lt)
+        select %(run)s, list, gte, lt
+        from unnest(%(lists)b::text[], %(gte)b::bigint[], %(lt)b::bigint[]) with ordinality as s (list, gte, lt, n)
+        order by n
+        """,
+        {
+            "run": run,
+            "lists": [list_ for list_, _, _ in spans],
+            "gte": [gte for _, gte, _ in spans],
+            "lt": [lt for _, _, lt in spans],
+        },
+    )
 
 
-def finish(conn: psycopg.Connection, shard: int) -> dict[str, int] | None:
-    """The shard is done. The last one of its run gets the run's whole tally, the others None."""
-    row = conn.execute("update sync.shards set done = true where id = %s returning run_id", (shard,)).fetchone()
-    assert row is not None
-    conn.execute("select from sync.runs where id = %s for update", (row[0],))  # one at a time looks who is the last
-    left = conn.execute("select count(*) from sync.shards where run_id = %s and not done", (row[0],)).fetchone()
-    if left != (0,):
-        return None
-    total: dict[str, int] = {}
-    for (tally,) in conn.execute("select tally from sync.shards where run_id = %s", (row[0],)):
-        for name, number in tally.items():
-            total[name] = total.get(name, 0) + number
-    return total
+def lists_of(conn: psycopg.Connection, run: int) -> set[str]:
+    """The lists that the run reads."""
+    return {row[0] for row in conn.execute("select distinct list from sync.shards where run_id = %s", (run,))}
 
 
-def abandoned(conn: psycopg.Connection) -> list[int]:
-    """The shards of running runs that nobody works on."""
-    with conn.cursor(row_factory=scalar_row) as cursor:
+def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner: str, limit: int) -> list[Shard]:
+    """Shards that nobody works on, ours until the lease runs out: at most `room` of each list, and `limit` in all."""
+    with conn.cursor(row_factory=class_row(Shard)) as cursor:
         return cursor.execute(
             """
-            select s.id
-            from sync.shards as s
-            join sync.runs as r on r.id = s.run_id
-            where r.finished_at is null and not s.done and (s.leased_until is null or s.leased_until < now())
-            """
+            with ready as (
+                select s.id, row_number() over (partition by s.list order by s.id) as nth, room.most
+                from sync.shards as s
+                join unnest(%(lists)b::text[], %(most)b::bigint[]) as room (list, most) on room.list = s.list
+                where s.run_id = %(run)s and not s.done and (s.leased_until is null or s.leased_until < now())
+                    and (s.retry_at is null or s.retry_at <= now())
+            ), chosen as (
+                select s.id from sync.shards as s join ready on ready.id = s.id
+                where ready.nth <= ready.most and not s.done and (s.leased_until is null or s.leased_until < now())
+                order by ready.nth, s.id limit %(limit)s
+                for update of s skip locked
+            )
+            update sync.shards as s
+            set leased_until = now() + make_interval(secs => %(seconds)s), leased_by = %(owner)s
+            from chosen where s.id = chosen.id
+            returning s.id, s.run_id, s.list, s.gte, s.lt, s.place, s.tally, s.failures
+            """,
+            {
+                "run": run,
+                "lists": list(room),
+                "most": list(room.values()),
+                "owner": owner,
+                "limit": limit,
+                "seconds": LEASE_SECONDS,
+            },
         ).fetchall()
+
+
+def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
+    """Keep what we have leased, and say that the run lives; False where the run is finished, or was stopped."""
+    conn.execute(
+        """
+        update sync.shards set leased_until = now() + make_interval(secs => %s)
+        where run_id = %s and leased_by = %s and not done
+        """,
+        (LEASE_SECONDS, run, owner),
+    )
+    return (
+        conn.execute(
+            "update sync.runs set seen_at = now() where id = %s and finished_at is null returning id", (run,)
+        ).fetchone()
+        is not None
+    )
+
+
+def save(
+    conn: psycopg.Connection, shard: int, place: Any, tally: Mapping[str, int], *, owner: str
+) -> tuple[int | None] | None:
+    """Save where the shard's pass stands, in the transaction of what it wrote; returns where the span begins by now: another
+    worker may have taken a part of it. None where the shard is no longer ours, and nothing is to be written."""
+    return conn.execute(
+        """
+        update sync.shards set place = %s, tally = %s, failures = 0, retry_at = null
+        where id = %s and leased_by = %s and not done
+        returning gte
+        """,
+        (Jsonb(place), Jsonb(dict(tally)), shard, owner),
+    ).fetchone()
+
+
+def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit: int) -> int:
+    """Cut the shards with the most left to read, for workers that have nothing to do; returns how many shards were added.
+
+    A shard is cut where its pass has not been yet, into spans of one length. Whoever reads it learns of that from `save`.
+    """
+    added = 0
+    for list_, most in room.items():
+        most = min(most, limit - added)
+        if most <= 0:
+            continue
+        with conn.transaction():
+            row = conn.execute(
+                """
+                select id, gte, (place ->> 'down_to')::bigint, greatest((place ->> 'span')::bigint, 1)
+                from sync.shards
+                where run_id = %s and list = %s and not done and place ->> 'down_to' is not null
+                order by ((place ->> 'down_to')::bigint - coalesce(gte, %s)) / greatest((place ->> 'span')::bigint, 1) desc
+                limit 1
+                for update skip locked
+                """,
+                (run, list_, OLDEST),
+            ).fetchone()
+            if row is None:
+                continue
+            id_, gte, down_to, span = row
+            low = OLDEST if gte is None else gte
+            parts = min(most + 1, (down_to - low) // span // PAGES_WORTH_A_SPLIT)
+            cuts = sorted({low + (down_to - low) * part // parts for part in range(1, parts)} - {low, down_to})
+            if not cuts:
+                continue
+            conn.execute("update sync.shards set gte = %s where id = %s", (cuts[-1], id_))
+            bounds = [gte, *cuts]
+            add(conn, run, [(list_, bounds[n], bounds[n + 1]) for n in range(len(bounds) - 1)])
+            added += len(cuts)
+    return added
+
+
+def release(conn: psycopg.Connection, shards: Collection[int], *, owner: str) -> None:
+    """Give shards back, for whoever comes next."""
+    conn.execute(
+        "update sync.shards set leased_until = null, leased_by = null where id = any(%b::bigint[]) and leased_by = %s",
+        (list(shards), owner),
+    )
+
+
+def finish(conn: psycopg.Connection, shard: int, *, owner: str) -> None:
+    """The shard is read to its end."""
+    conn.execute(
+        "update sync.shards set done = true, leased_until = null where id = %s and leased_by = %s", (shard, owner)
+    )
+
+
+def put_off(conn: psycopg.Connection, shard: int, *, seconds: float, owner: str) -> None:
+    """Try the shard again later, because Stripe failed to answer for it."""
+    conn.execute(
+        """
+        update sync.shards
+        set failures = failures + 1, retry_at = now() + make_interval(secs => %s), leased_until = null, leased_by = null
+        where id = %s and leased_by = %s
+        """,
+        (seconds, shard, owner),
+    )
+
+
+def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused: bool = False) -> None:
+    """End a list in this run: none of its shards is read any more, and `error` says why. `refused`: Stripe does not offer the
+    list to this key, or to this account."""
+    conn.execute(
+        """
+        update sync.shards
+        set done = true, error = %s, leased_until = null,
+            besides = case when %s then besides || '{"refused_lists": 1}' else besides end
+        where run_id = %s and list = %s and (not done or id = (
+            select max(id) from sync.shards where run_id = %s and list = %s
+        ))
+        """,
+        (error, refused, run, list_, run, list_),
+    )
+
+
+def count(conn: psycopg.Connection, run: int, list_: str, numbers: Mapping[str, int]) -> None:
+    """Add to what the pass found out beside the pages of a list: its shards' own tallies are written by who reads them."""
+    conn.execute(
+        """
+        update sync.shards
+        set besides = besides || (
+            select jsonb_object_agg(name, coalesce((besides ->> name)::bigint, 0) + number)
+            from unnest(%s::text[], %s::bigint[]) as n (name, number)
+        )
+        where id = (select min(id) from sync.shards where run_id = %s and list = %s)
+        """,
+        (list(numbers), list(numbers.values()), run, list_),
+    )
+
+
+def any_put_off(conn: psycopg.Connection, run: int) -> bool:
+    """Whether a shard waits until it is tried again."""
+    return (
+        conn.execute(
+            "select from sync.shards where run_id = %s and not done and retry_at > now() limit 1", (run,)
+        ).fetchone()
+        is not None
+    )
+
+
+def standings(conn: psycopg.Connection, run: int) -> dict[str, Standing]:
+    """How far each list of the run has come, in the order in which they were added."""
+    with conn.cursor(row_factory=class_row(_Row)) as cursor:
+        rows = cursor.execute(
+            """
+            select list, gte, lt, (place ->> 'down_to')::bigint as down_to, done, error, tally, besides,
+                not done and leased_until > now() as leased, extract(epoch from now())::bigint as now
+            from sync.shards where run_id = %s order by id
+            """,
+            (run,),
+        ).fetchall()
+    by_list: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_list.setdefault(row.list, []).append(row)
+    return {name: _standing(name, each) for name, each in by_list.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    list: str
+    gte: int | None
+    lt: int | None
+    down_to: int | None
+    done: bool
+    error: str | None
+    tally: dict[str, int]
+    besides: dict[str, int]
+    leased: bool | None
+    now: int
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        return (OLDEST if self.gte is None else self.gte, self.now if self.lt is None else self.lt)
+
+    @property
+    def unread(self) -> int:
+        """How many seconds of `created` are left; a shard that has not begun is all left."""
+        low, high = self._span
+        return 0 if self.done else max(0, (high if self.down_to is None else self.down_to) - low)
+
+    @property
+    def read(self) -> int:
+        low, high = self._span
+        return max(0, high - low - self.unread)
+
+
+def _standing(name: str, rows: Sequence[_Row]) -> Standing:
+    standing = Standing(name, shards=len(rows), unfinished=sum(not row.done for row in rows))
+    standing.leased = sum(bool(row.leased) for row in rows)
+    standing.error = next((row.error for row in rows if row.error), None)
+    for row in rows:
+        for what, number in (*row.tally.items(), *row.besides.items()):
+            standing.tally[what] = standing.tally.get(what, 0) + number
+    standing.remaining = _remaining(standing, rows)
+    return standing
+
+
+def _remaining(standing: Standing, rows: Sequence[_Row]) -> int | None:
+    """About how many objects are left, None where nothing tells. Stripe's lists say no total: what was read so far gives so
+    many objects a second of `created`, and each shard that has begun its own."""
+    if not standing.unfinished:
+        return 0
+    listed, read = standing.tally.get("listed", 0), sum(row.read for row in rows if row.tally.get("listed"))
+    if not listed or not read:
+        return None
+    return sum(
+        row.unread
+        * (row.tally["listed"] if row.tally.get("listed") and row.read else listed)
+        // (row.read if row.tally.get("listed") and row.read else read)
+        for row in rows
+    )

@@ -145,6 +145,14 @@ def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
     conn.execute("update sync.runs set seen_at = now(), result = %s where id = %s", (Jsonb(result), run))
 
 
+def result(conn: psycopg.Connection, run: int) -> dict[str, Any] | None:
+    """What the run has done so far, or in all; None where it failed, or does not exist."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "select result from sync.runs where id = %s and outcome is distinct from 'failed'", (run,)
+        ).fetchone()
+
+
 def note(conn: psycopg.Connection, job: str, started_at: datetime, result: dict[str, Any]) -> None:
     """Keep a run that a person made by hand, from its end."""
     conn.execute(

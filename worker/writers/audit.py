@@ -1,103 +1,97 @@
-"""The rolling audit: all that is mirrored and that Stripe lists is read again, a few pages a tick, round and round.
+"""The rolling audit: everything that Stripe lists is read again, some pages a tick, round after round.
 
-It finds what nothing else told of. Each page goes through the guarded write; what it repaired is in `sync.drift`.
+It finds what no event and no other pass told of, lists under a parent included. Each page goes through the guarded write; a
+repair is kept in `sync.drift`. A round is a run of its own, which every tick carries on.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
 from worker.config.errors import Permanent, Temporary
 from worker.membership.rules.access import Policy
+from worker.mirror import shards
 from worker.observe import log
-from worker.postgres import cursors, runs
-from worker.stripe_api.client import MissingPermission
-from worker.writers.list_pass import Listing, Place, Source, Tally, pass_over
+from worker.postgres import runs
+from worker.stripe_api.lists import LISTS
+from worker.writers.list_pass import Source, Tally
+from worker.writers.passes import run as passes
+from worker.writers.passes.plan import Options, every_shape
 
 _log = log.get("audit")
 
-JOB = "audit"
-CURSOR = "audit"
-PAGES_PER_TICK = 20
-
-# Parents before children, so that a first pass finds what it refers to. Payment methods can't be listed in whole.
-LISTS = (
-    Listing(object="product", path="/v1/products"),
-    Listing(object="price", path="/v1/prices"),
-    Listing(object="plan", path="/v1/plans"),
-    Listing(object="coupon", path="/v1/coupons"),
-    Listing(object="customer", path="/v1/customers"),
-    Listing(object="subscription", path="/v1/subscriptions", params={"status": "all"}),
-    Listing(object="invoice", path="/v1/invoices"),
-    Listing(object="invoice_payment", path="/v1/invoice_payments"),
-    Listing(object="payment_intent", path="/v1/payment_intents"),
-    Listing(object="charge", path="/v1/charges"),
-    Listing(object="refund", path="/v1/refunds"),
-    Listing(object="dispute", path="/v1/disputes"),
-    Listing(object="checkout.session", path="/v1/checkout/sessions"),
-)
+JOB, ROUND = "audit", "audit_round"
+PAGES_PER_TICK = 120
+OPTIONS = Options(threads=8, threads_per_list=4, splits=False)
 
 
 def tick(
-    conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy, slot: datetime, *, go_on: Callable[[], bool]
-) -> Tally | None:
-    """A few pages more, from where the last tick ended; None where somebody else has the slot, or where it failed."""
+    conn: psycopg.Connection,
+    stripe: Callable[[], Source],
+    policy: Policy,
+    slot: datetime,
+    *,
+    options: Options = OPTIONS,
+    should_continue: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """Read some pages more, from where the last tick ended; a round that is hurried goes on while `should_continue` says so.
+
+    Returns what this tick did; None if another worker has the slot, or if the tick failed.
+    """
     run = runs.claim(conn, JOB, slot)
     if run is None:
         return None
-    tally = Tally()
+    round_ = _round(conn)
+    before = _done(conn, round_)
+    if not is_hurried(conn):
+        options = replace(options, pages=PAGES_PER_TICK)
     try:
-        _read_on(conn, stripe(), policy, tally, run, go_on=go_on)
+        passes.carry_out(conn, stripe(), policy, round_, every_shape(), options, should_continue=should_continue)
     except (Temporary, Permanent) as error:
-        runs.fail(conn, run, tally.as_dict(), str(error))
+        runs.fail(conn, run, dict(_done(conn, round_) - before), str(error))
         _log.warning("audit.interrupted", error=str(error), **error.ids)
         return None
     except Exception as error:
-        runs.fail(conn, run, tally.as_dict(), type(error).__name__)
+        runs.fail(conn, run, dict(_done(conn, round_) - before), type(error).__name__)
         raise
-    runs.finish(conn, run, tally.as_dict())
-    _log.info("audit.went_on", **tally.as_dict())
-    return tally
+    result = {**Tally().as_dict(), **(_done(conn, round_) - before)}
+    runs.finish(conn, run, result)
+    _log.info("audit.went_on", **result)
+    return result
 
 
 def begin_anew(conn: psycopg.Connection) -> None:
     """Read everything from the beginning, and without a pause until the round is done: something was lost for good."""
-    cursors.save(conn, CURSOR, {"list": 0, "place": None, "hurried": len(LISTS)})
+    with conn.transaction():
+        current = shards.under_way(conn, ROUND)
+        if current is not None:
+            runs.fail(conn, current, {}, "a new round was begun, because events were lost")
+        _round(conn, hurried=True)
 
 
 def is_hurried(conn: psycopg.Connection) -> bool:
-    """Whether a round is under way that is not to wait for the clock."""
-    stands = cursors.read(conn, CURSOR)
-    return stands is not None and stands.get("hurried", 0) > 0
+    """Whether a round is under way that does not wait for the clock."""
+    row = conn.execute(
+        "select result ->> 'hurried' from sync.runs where job = %s and finished_at is null", (ROUND,)
+    ).fetchone()
+    return row is not None and row[0] == "true"
 
 
-def _read_on(
-    conn: psycopg.Connection, stripe: Source, policy: Policy, tally: Tally, run: int, *, go_on: Callable[[], bool]
-) -> None:
-    pages = 0
+def _round(conn: psycopg.Connection, *, hurried: bool = False) -> int:
+    """The round that is under way, begun now where there is none."""
+    with conn.transaction():
+        run, is_new = shards.begin(conn, ROUND, {"hurried": hurried})
+        if is_new:
+            shards.add(conn, run, [(name, None, None) for name in LISTS])
+    return run
 
-    def after_page(place: Place) -> bool:
-        nonlocal pages
-        pages += 1
-        cursors.save(conn, CURSOR, {"list": number, "place": asdict(place), "hurried": hurried})
-        runs.seen(conn, run, tally.as_dict())
-        return go_on() and (hurried > 0 or pages < PAGES_PER_TICK)
 
-    stands = cursors.read(conn, CURSOR) or {"list": 0, "place": None}
-    hurried = stands.get("hurried", 0)
-    for _ in LISTS:
-        number = stands["list"] % len(LISTS)
-        place = Place(**stands["place"]) if stands["place"] else None
-        try:
-            if pass_over(conn, stripe, LISTS[number], policy, tally, place=place, after_page=after_page) is not None:
-                return
-        except MissingPermission as error:
-            _log.error("permission.missing", error=str(error), **error.ids)
-        pages += 1
-        hurried = max(hurried - 1, 0)
-        stands = {"list": number + 1, "place": None, "hurried": hurried}
-        cursors.save(conn, CURSOR, stands)
-        if not go_on() or (hurried == 0 and pages >= PAGES_PER_TICK):
-            return
+def _done(conn: psycopg.Connection, run: int) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for standing in shards.standings(conn, run).values():
+        total.update(standing.tally)
+    return total

@@ -1,20 +1,21 @@
-"""One pass over one of Stripe's lists: each page is recorded, and what a page should have shown and did not is asked for.
+"""What a page of one of Stripe's lists says: each object is recorded, and objects that it should have shown are found.
 
 A page is true of the second in which it was requested. Lists come newest first, so two pages in a row bound a span of
 `created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+import msgspec
 import psycopg
 
 from worker.membership.rules.access import Policy
-from worker.mirror import drift
+from worker.mirror import absences, drift
 from worker.mirror import store as mirror
 from worker.mirror.drift import Drift
-from worker.mirror.fold import Key, listed, retrieved
+from worker.mirror.fold import Key, Observation, listed, retrieved
 from worker.mirror.registry import object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 from worker.observe import log
@@ -22,11 +23,14 @@ from worker.stripe_api.client import Answer, Page
 from worker.stripe_api.json_paths import Json
 from worker.writers.record import record, record_answer
 
-_log = log.get("listing")
+_log = log.get("list_pass")
+
+# Of one second at most so many ids are kept. An import can create more in a second: absence is not looked for there.
+MOST_OF_A_SECOND = 5_000
 
 
 class Source(Protocol):
-    """What a pass wants of `stripe_api.Stripe`."""
+    """The reads that a pass needs of `stripe_api.client.Stripe`; several threads call them at once."""
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
 
@@ -37,9 +41,10 @@ class Source(Protocol):
 class Listing:
     """A list, or the part of it created in [gte, lt) (unix seconds). Objects in a `final` status need not be in it."""
 
-    object: str
+    object: str | None
     path: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    account: str = ""
     final: tuple[str, ...] = ()
     gte: int | None = None
     lt: int | None = None
@@ -49,14 +54,66 @@ class Listing:
         bounds = {"created[gte]": self.gte, "created[lt]": self.lt}
         return {**self.params, **{name: value for name, value in bounds.items() if value is not None}}
 
+    def narrowed(self, *, gte: int | None, lt: int | None) -> "Listing":
+        """The part of the list that was created in [gte, lt)."""
+        return replace(self, gte=gte, lt=lt)
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a pass stands: after which object, down to which second everything was seen, and who was seen of that second."""
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a pass over one shard stands. This one type goes through JSON and back for every pass.
+
+    `after`: the object that the next page begins after. `down_to`: everything created after that second was seen, and
+    `of_that_second` are the ids that were seen of it (None: too many to keep). `span`: how many seconds of `created` the
+    last page covered. `parent`: of a list under parents, all parents up to this id are done, those in `ahead` too, and
+    `open` holds where others stand.
+    """
 
     after: str | None = None
     down_to: int | None = None
-    of_that_second: tuple[str, ...] = ()
+    of_that_second: tuple[str, ...] | None = ()
+    span: int | None = None
+    parent: str = ""
+    ahead: tuple[str, ...] = ()
+    open: dict[str, str] = {}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Place":
+        """The place that `as_json` gave; the beginning where it is None, or another release's."""
+        try:
+            return cls() if value is None else msgspec.convert(value, cls)
+        except msgspec.ValidationError:
+            return cls()
+
+    def as_json(self) -> dict[str, Any]:
+        """What Postgres keeps."""
+        value: dict[str, Any] = msgspec.to_builtins(self)
+        return value
+
+    def query(self, listing: Listing) -> dict[str, Any]:
+        """The parameters of the page that comes next."""
+        if self.after is not None:
+            return {**listing.query, "starting_after": self.after}
+        if self.down_to is not None:
+            return listing.narrowed(gte=listing.gte, lt=self.down_to + 1).query
+        return listing.query
+
+    def without_cursor(self, *, by_created: bool) -> "Place":
+        """The place from which to go on where Stripe has deleted the object `after`: the same second, from its beginning."""
+        return msgspec.structs.replace(self, after=None) if by_created else Place()
+
+    def following(self, page: Page, *, by_created: bool) -> "Place":
+        """The place after the page. Objects of its last second may go on in the next one."""
+        if not page.data:
+            return self
+        if not by_created:
+            return Place(after=page.data[-1]["id"])
+        first, second = _created(page.data[0]), _created(page.data[-1])
+        same: tuple[str, ...] | None = tuple(obj["id"] for obj in page.data if _created(obj) == second)
+        if second == self.down_to and same is not None:
+            same = None if self.of_that_second is None else self.of_that_second + same
+        if same is not None and len(same) > MOST_OF_A_SECOND:
+            same = None
+        return Place(page.data[-1]["id"], second, same, max(first - second, 1))
 
 
 @dataclass(slots=True)
@@ -74,85 +131,51 @@ class Tally:
 
     def add(self, other: Mapping[str, int]) -> None:
         for name, number in other.items():
-            setattr(self, name, getattr(self, name) + number)
+            if hasattr(self, name):
+                setattr(self, name, getattr(self, name) + number)
 
 
-def pass_over(
-    conn: psycopg.Connection,
-    stripe: Source,
-    listing: Listing,
-    policy: Policy,
-    tally: Tally,
-    *,
-    place: Place | None = None,
-    after_page: Callable[[Place], bool] = lambda _: True,
-) -> Place | None:
-    """Read the list from `place` on, page by page; returns None once it is complete, else where to go on.
-
-    Each page is a transaction of its own, so whatever stops a pass leaves whole pages. `after_page` says whether to go on.
-    Stripe is never called while one is open.
-    """
-    place = place or Place()
-    while True:
-        query = listing.query if place.after is None else {**listing.query, "starting_after": place.after}
-        page = stripe.page(listing.path, query)
-        record_page(conn, listing, page, policy, tally)
-        following = _advance(page, place)
-        _ask_for_absent(conn, stripe, listing, page, place, following, policy, tally)
-        if not page.has_more:
-            return None
-        place = following
-        if not after_page(place):
-            return place
-
-
-def read_whole(
-    conn: psycopg.Connection,
-    stripe: Source,
-    listings: Iterable[Listing],
-    policy: Policy,
-    tally: Tally,
-    *,
-    seen: Callable[[], None] = lambda: None,
+def record_page(
+    conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally, *, users_later: bool = False
 ) -> None:
-    """Each of the lists from its beginning to its end; `tally` says how far it is whenever `seen` is called."""
-
-    def after_page(_: Place) -> bool:
-        seen()
-        return True
-
-    for listing in listings:
-        pass_over(conn, stripe, listing, policy, tally, after_page=after_page)
-        seen()
-
-
-def record_page(conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally) -> None:
-    """Write what a page shows, in a transaction of its own; what it repaired is kept as drift."""
-    observations = [
-        seen for obj in page.data if (seen := listed(obj, read_at=page.read_at, shape=page.shape)) is not None
+    """Write what a page shows, in one transaction; what it repaired is kept as drift. `users_later`: see `record`."""
+    seen = [
+        each
+        for obj in page.data
+        if (each := listed(obj, read_at=page.read_at, shape=page.shape, account=listing.account)) is not None
     ]
-    found: list[Drift] = []
+    repaired: list[Drift] = []
     with conn.transaction():
-        held = mirror.differing(
-            conn,
-            object_type(listing.object).table.name,
-            {seen.key.id: seen.snapshot.content_hash for seen in observations},
-        )
-        outcomes = record(conn, observations, policy)
-        for outcome in outcomes:
+        held = _differing(conn, seen)
+        for outcome in record(conn, seen, policy, users_later=users_later):
             if outcome.object is None:
                 tally.unchanged += 1
             elif outcome.before is None:
                 tally.written += 1
             else:
                 tally.repaired += 1
-                found.append(
-                    _drift(outcome.key, *held.get(outcome.key.id, ({}, page.read_at)), outcome.object, page.read_at)
+                repaired.append(
+                    _drift(outcome.key, *held.get(outcome.key, ({}, page.read_at)), outcome.object, page.read_at)
                 )
-        drift.keep(conn, found, by=f"list of {listing.path}")
+        drift.keep(conn, repaired, by=f"list of {listing.path}")
     tally.listed += len(page.data)
-    for one in found:
-        _log.info(f"{one.object}.corrected", object_id=one.object_id, object_type=one.object, fields=one.fields)
+    for one in repaired:
+        _log.info("object.corrected", object_id=one.object_id, object_type=one.object, fields=one.fields)
+
+
+def _differing(conn: psycopg.Connection, seen: Iterable[Observation]) -> dict[Key, tuple[Json, int]]:
+    """What the mirror holds of those objects that it holds with another content."""
+    by_table: dict[str, dict[str, Observation]] = {}
+    for each in seen:
+        if each.key.account == "":
+            by_table.setdefault(each.key.table, {})[each.key.id] = each
+    return {
+        by_id[id_].key: held
+        for table, by_id in by_table.items()
+        for id_, held in mirror.differing(
+            conn, table, {id_: each.snapshot.content_hash for id_, each in by_id.items()}
+        ).items()
+    }
 
 
 def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> Drift:
@@ -160,45 +183,37 @@ def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> D
     return Drift(key.object, key.id, tuple(differing), read_at - observed_at)
 
 
-def _advance(page: Page, place: Place) -> Place:
-    """The place after the page. Objects of its last second may go on in the next one."""
-    if not page.data:
-        return place
-    last = page.data[-1]
-    second = _created(last)
-    same = tuple(obj["id"] for obj in page.data if _created(obj) == second)
-    if second == place.down_to:
-        same = place.of_that_second + same
-    return Place(last["id"], second, same)
+def absent_of(
+    conn: psycopg.Connection, listing: Listing, page: Page, place: Place, following: Place
+) -> list[tuple[str, int]]:
+    """The ids and revs of mirrored objects that this page's span should have shown, and did not.
 
-
-def _ask_for_absent(
-    conn: psycopg.Connection,
-    stripe: Source,
-    listing: Listing,
-    page: Page,
-    place: Place,
-    following: Place,
-    policy: Policy,
-    tally: Tally,
-) -> None:
-    """Ask for the mirrored objects that this page's span should have shown; what Stripe has no more is marked deleted."""
-    table = object_type(listing.object).table.name
+    An object that was observed around the time of the page may have been created, or deleted, just then: it is left out.
+    """
+    if listing.object is None:
+        return []
     above = following.down_to if page.has_more else None if listing.gte is None else listing.gte - 1
-    upto = place.down_to if place.down_to is not None else None if listing.lt is None else listing.lt - 1
-    seen = {obj["id"] for obj in page.data} | set(place.of_that_second)
-    # Who was heard of around the time of the page may have come, or gone, just then.
-    before = page.read_at - AMBIGUITY_SECONDS
-    wanted = mirror.expected(conn, table, above=above, upto=upto, before=before, final=listing.final)
-    for key, rev in wanted:
-        if key.id not in seen:
-            _ask(conn, stripe, key, rev, policy, tally)
+    upto = None if listing.lt is None else listing.lt - 1
+    if place.down_to is not None:
+        upto = place.down_to - (place.of_that_second is None)
+    shown = {obj["id"] for obj in page.data} | set(place.of_that_second or ())
+    expected = absences.expected(
+        conn,
+        listing.object,
+        account=listing.account,
+        above=above,
+        upto=upto,
+        before=page.read_at - AMBIGUITY_SECONDS,
+        final=listing.final,
+    )
+    return [(id_, rev) for id_, rev in expected if id_ not in shown]
 
 
-def _ask(conn: psycopg.Connection, stripe: Source, key: Key, rev: int, policy: Policy, tally: Tally) -> None:
+def read_absent(stripe: Source, key: Key) -> Answer:
+    """Ask Stripe for an object that a list did not show."""
     url = object_type(key.object).url
     assert url is not None
-    record_absent(conn, key, stripe.retrieve(url.format(id=key.id)), policy, tally, rev=rev)
+    return stripe.retrieve(url.format(id=key.id))
 
 
 def record_absent(
@@ -218,14 +233,9 @@ def record_absent(
             tally.marked_deleted += 1
         else:
             tally.repaired += 1
-        _log.info(f"{key.object}.corrected", object_id=key.id, object_type=key.object, deleted=answer.deleted)
+        _log.info("object.corrected", object_id=key.id, object_type=key.object, deleted=answer.deleted)
 
 
 def _created(obj: Mapping[str, Any]) -> int:
-    created = obj.get("created")
+    created = obj.get("created", obj.get("date"))
     return created if isinstance(created, int) else 0
-
-
-def narrowed(listing: Listing, *, gte: int | None, lt: int | None) -> Listing:
-    """The part of a list that was created in [gte, lt)."""
-    return replace(listing, gte=gte, lt=lt)

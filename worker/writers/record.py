@@ -26,11 +26,14 @@ def record(
     policy: Policy,
     *,
     settle: Callable[[Sequence[Outcome]], None] = lambda _: None,
+    users_later: bool = False,
 ) -> list[Outcome]:
     """Write what the observations show, as the rule decides, and compute the users concerned.
 
     Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
     unsettled, before it is written. What belongs to somebody who was erased is blanked before anything is decided.
+    `users_later`: the users are not computed but asked for, as deferred: a backfill computes each of them once, when all
+    their objects are there.
     """
     if not observations:
         return []
@@ -46,7 +49,7 @@ def record(
             if outcome.touched and _is_uncertain(outcome)
         ),
     )
-    _follow(conn, written, policy, offered)
+    _follow(conn, written, policy, offered, users_later=users_later)
     return written
 
 
@@ -111,7 +114,14 @@ def _write(
     raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
 
 
-def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy, offered: Mapping[str, Offer]) -> None:
+def _follow(
+    conn: psycopg.Connection,
+    written: Sequence[Outcome],
+    policy: Policy,
+    offered: Mapping[str, Offer],
+    *,
+    users_later: bool = False,
+) -> None:
     """Bring the application's tables in step with what was written of our own account; not of connected accounts.
 
     Requests are locked before links, links before users, users before the catalogue.
@@ -122,8 +132,8 @@ def _follow(conn: psycopg.Connection, written: Sequence[Outcome], policy: Policy
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:
         by_type.setdefault(outcome.key.object, []).append(outcome)
-    guests = _request_for_catalogue(conn, ours, by_type, offered)
-    missed = guests | _compute_concerned(conn, written, ours, by_type, policy)
+    guests = _request_for_catalogue(conn, ours, by_type, offered, users_later=users_later)
+    missed = guests | _compute_concerned(conn, written, ours, by_type, policy, users_later=users_later)
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
     catalogue.project(
         conn,
@@ -138,6 +148,8 @@ def _request_for_catalogue(
     ours: Sequence[Outcome],
     by_type: Mapping[str, Sequence[Outcome]],
     offered: Mapping[str, Offer],
+    *,
+    users_later: bool,
 ) -> set[tuple[str, str]]:
     """Ask for users who waited for a product or price that is new, and for the users of organizations.
 
@@ -149,7 +161,8 @@ def _request_for_catalogue(
         outcome.key.id for type_ in ("price", "plan") for outcome in by_type.get(type_, []) if outcome.before is None
     ]
     if products or prices:
-        recompute_queue.request(conn, catalogue.waiting_customers(conn, products=products, prices=prices))
+        waiting = catalogue.waiting_customers(conn, products=products, prices=prices)
+        recompute_queue.request(conn, waiting, deferred=users_later)
     return {(rechecks.USER, user) for user in catalogue.waiting_guests(conn, products)} if products else set()
 
 
@@ -159,8 +172,13 @@ def _compute_concerned(
     ours: Sequence[Outcome],
     by_type: Mapping[str, Sequence[Outcome]],
     policy: Policy,
+    *,
+    users_later: bool,
 ) -> set[tuple[str, str]]:
-    """Compute the users whom the objects concern; returns the objects that name something not mirrored yet."""
+    """Compute the users whom the objects concern; returns the objects that name something not mirrored yet.
+
+    `users_later`: ask for them instead, as deferred. A guest is computed at once, for no customer stands for them.
+    """
     customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
     # Tokens are taken back only for what is settled: becoming so matters, also if the content was guessed right.
     news = [
@@ -172,6 +190,10 @@ def _compute_concerned(
     invoices = {("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")}
     behind, missed = links.customers_behind(conn, invoices | returns)
     guests = links.guests(conn, [key.id for key in news if key.object == "checkout.session"], returns)
+    if users_later:
+        deciding = {each for outcome in ours if outcome.type.decides_users and (each := _customer(outcome)) is not None}
+        recompute_queue.request(conn, deciding | behind, deferred=True)
+        customers = behind = set()
     users = set(compute.users_behind(conn, customers | behind)) if customers | behind else set()
     if users | guests:
         compute.compute(conn, sorted(users | guests), policy)

@@ -2,38 +2,47 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
-from worker.config.errors import Permanent, Temporary
 from worker.membership.rules.access import Policy
 from worker.observe import log
-from worker.postgres import runs
-from worker.writers.list_pass import Listing, Source, Tally, read_whole
+from worker.writers.list_pass import Source
+from worker.writers.passes import run as passes
+from worker.writers.passes.plan import Options
 
 _log = log.get("refresh")
 
 JOB = "product_refresh"
 # Without `active` Stripe lists both states. Products first: prices refer to them.
-CATALOGUE = (Listing(object="product", path="/v1/products"), Listing(object="price", path="/v1/prices"))
+CATALOGUE = ("products", "prices")
+OPTIONS = Options(threads=8, threads_per_list=6, failures=1)
 
 
-def tick(conn: psycopg.Connection, stripe: Callable[[], Source], policy: Policy, slot: datetime) -> Tally | None:
-    """The refresh of one slot of the clock; None where somebody else has it. What fails is tried again by the next slot."""
-    run = runs.claim(conn, JOB, slot)
-    if run is None:
-        return None
-    tally = Tally()
-    try:
-        read_whole(conn, stripe(), CATALOGUE, policy, tally, seen=lambda: runs.seen(conn, run, tally.as_dict()))
-    except (Temporary, Permanent) as error:
-        runs.fail(conn, run, tally.as_dict(), str(error))
-        _log.warning("products.not_refreshed", error=str(error), **error.ids)
-        return None
-    except Exception as error:
-        # The run is given up at once, not when it is found dead: the next slot need not wait for that.
-        runs.fail(conn, run, tally.as_dict(), type(error).__name__)
-        raise
-    runs.finish(conn, run, tally.as_dict())
-    _log.info("products.refreshed", **tally.as_dict())
-    return tally
+def tick(
+    conn: psycopg.Connection,
+    stripe: Callable[[], Source],
+    policy: Policy,
+    slot: datetime,
+    *,
+    options: Options = OPTIONS,
+    should_continue: Callable[[], bool] = lambda: True,
+) -> dict[str, Any] | None:
+    """Refresh the catalogue for one slot of the clock, or go on with a refresh that was interrupted.
+
+    Returns what was done; None if another worker has the slot, or if it failed or is not finished: the next slot goes on.
+    """
+    result = passes.tick(
+        conn,
+        stripe,
+        policy,
+        JOB,
+        slot,
+        spans=[(name, None, None) for name in CATALOGUE],
+        options=options,
+        should_continue=should_continue,
+    )
+    if result is not None:
+        _log.info("products.refreshed", **result)
+    return result

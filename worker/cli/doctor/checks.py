@@ -16,12 +16,13 @@ from worker.config.errors import SyncError
 from worker.config.settings import Settings
 from worker.jobs.wake import queue_client
 from worker.mirror import refetch_queue
+from worker.mirror.registry import TYPES
 from worker.observe import log
 from worker.postgres import runs, schema_state
 from worker.postgres.pool import connect, hint
 from worker.postgres.schema_state import SchemaState
 from worker.stripe_api.client import Stripe
-from worker.writers import audit
+from worker.stripe_api.lists import LISTS
 
 # The daemon reads this list too, beside the lists that it mirrors.
 _EVENTS = "/v1/events"
@@ -129,7 +130,9 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
         )
         return
     try:
-        key = Stripe.from_settings(settings).check([_EVENTS, *(listing.path for listing in audit.LISTS)])
+        key = Stripe.from_settings(settings).check(
+            [_EVENTS, *(row.path for row in LISTS.values() if row.object in TYPES and row.parent is None)]
+        )
     except SyncError as error:
         yield Finding("stripe", ok=False, detail=str(error))
         return

@@ -1,28 +1,67 @@
 """The commands of `stripe-sync sync`: read from Stripe now, by hand."""
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from worker.cli.options import Json, User
 
-app = typer.Typer(name="sync", help="Read from Stripe now, and write what differs.", no_args_is_help=True)
+_Since = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+        help="Only objects created from this time (UTC) on, where Stripe can tell.",
+    ),
+]
+_Account = Annotated[str, typer.Option(help="A connected account, acct_..., instead of your own.")]
+_Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until the job has ended.")]
+
+
+class _Lists(TyperGroup):
+    """A word that is no command is the name of a list, and so are those after it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer keeps the types of its click to itself
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            return "lists", self.commands["lists"], args
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="sync",
+    cls=_Lists,
+    help="Read from Stripe now, and write what differs.\n\n"
+    "stripe-sync sync customers invoices reads the lists of these names, and sync all every list that Stripe has. The "
+    "workers do it; Ctrl-C detaches, and the job goes on.",
+    no_args_is_help=True,
+)
+
+
+@app.command("all")
+def all_(since: _Since = None, account: _Account = "", wait: _Wait = True, as_json: Json = False) -> None:
+    """Read everything that Stripe lists. Joins the job that is under way, if there is one."""
+    _backfill(["all"], since=since, account=account, wait=wait, as_json=as_json)
+
+
+@app.command("lists", hidden=True)
+def lists(
+    names: Annotated[list[str], typer.Argument(help="Names of lists: customers, checkout_sessions ...")],
+    since: _Since = None,
+    account: _Account = "",
+    wait: _Wait = True,
+    as_json: Json = False,
+) -> None:
+    """Read these lists of Stripe's: customers, invoices, checkout_sessions ..."""
+    _backfill(names, since=since, account=account, wait=wait, as_json=as_json)
 
 
 @app.command()
-def products(as_json: Json = False) -> None:
-    """Read the catalogue: all products and prices, inactive ones too."""
+def stop() -> None:
+    """End the job that `sync all` or `sync LIST` has started. Everything that was written stays."""
     from worker.cli.sync import run
 
-    run.products(as_json=as_json)
-
-
-@app.command()
-def subscriptions(as_json: Json = False) -> None:
-    """Read all subscriptions, ended ones too."""
-    from worker.cli.sync import run
-
-    run.subscriptions(as_json=as_json)
+    run.stop()
 
 
 @app.command()
@@ -34,14 +73,12 @@ def user(
     as_json: Json = False,
 ) -> None:
     """Read all subscriptions of one user, and show the access that follows."""
+    from worker.cli.sync import user as user_
+
+    user_.run(user, checkout_session=checkout_session, as_json=as_json)
+
+
+def _backfill(names: list[str], *, since: datetime | None, **options: Any) -> None:
     from worker.cli.sync import run
 
-    run.user(user, checkout_session=checkout_session, as_json=as_json)
-
-
-@app.command("all")
-def all_(as_json: Json = False) -> None:
-    """Read every type that is mirrored and that Stripe can list."""
-    from worker.cli.sync import run
-
-    run.everything(as_json=as_json)
+    run.backfill(names, since=since.replace(tzinfo=UTC) if since is not None else None, **options)

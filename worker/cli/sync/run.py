@@ -1,135 +1,213 @@
-"""The work of `stripe-sync sync`. It is safe beside the daemon: every page goes through the guarded write."""
+"""The work of `stripe-sync sync all` and `sync LIST`: start or join the backfill, and show how far it is."""
 
-import contextlib
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from worker.cli import database
-from worker.cli.output import say, say_json
-from worker.cli.users.find import find
+from worker.cli.output import say, say_json, visible
+from worker.config.settings import Settings
+from worker.jobs import celery_app, periodic
+from worker.jobs.periodic import BACKFILL
 from worker.membership.compute import policy_of
-from worker.on_access import store as access_store
-from worker.on_access import sync_user
-from worker.on_access.freshness import Answer
-from worker.postgres import runs
+from worker.mirror import shards
+from worker.postgres.pool import connect
 from worker.stripe_api.client import Stripe
-from worker.writers import audit, reconcile, refresh_catalogue
-from worker.writers.list_pass import Listing, Tally, read_whole
+from worker.writers import backfill as job
 
-# A person waits longer than a page does.
-USER_SECONDS = 30.0
-
-
-def products(*, as_json: bool) -> None:
-    """The catalogue: all products and prices, in all states."""
-    _run({refresh_catalogue.JOB: refresh_catalogue.CATALOGUE}, as_json=as_json)
+LOOK_SECONDS = 0.5
+# Where no worker takes the job up within this time, the command carries it on itself.
+PATIENCE_SECONDS = 5.0
+MOST_ROWS = 30
 
 
-def subscriptions(*, as_json: bool) -> None:
-    """All subscriptions, those that have ended too."""
-    _run({reconcile.JOB: [listing for listing in audit.LISTS if listing.object == "subscription"]}, as_json=as_json)
-
-
-def user(user: str, *, checkout_session: str | None, as_json: bool) -> None:
-    """One user: all subscriptions of all their customers, and what they may do then."""
-    settings = database.load_with_membership()
-    policy = policy_of(settings)
-    with database.connect(settings, application="sync") as conn:
-
-        def connections() -> contextlib.AbstractContextManager[psycopg.Connection]:
-            return contextlib.nullcontext(conn)
-
-        found = find(conn, user)["id"]
-        before = access_store.customers(conn, found)[1]
-        if not as_json:
-            say(f"Asking Stripe for {found}: the subscriptions of {', '.join(before) or 'no customer yet'}.")
-        tally = sync_user.force(
-            connections,
-            lambda: Stripe.from_settings(settings),
-            policy,
-            found,
-            seconds=USER_SECONDS,
-            checkout_session=checkout_session,
-        )
-        stored, customers = sync_user.stored(connections, found, policy), access_store.customers(conn, found)[1]
-    answer = Answer(stored, stale=not stored.is_fresh(stored.since(USER_SECONDS)))
-    if as_json:
-        say_json({"user": found, "customers": list(customers), **answer.as_dict(), **(tally or Tally()).as_dict()})
-        return
-    say(_said_of(answer, list(customers)))
-    said = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in (tally or Tally()).as_dict().items())
-    say(f"{said}.")
-
-
-def everything(*, as_json: bool) -> None:
-    """Everything that is mirrored and that Stripe lists."""
-    _run({listing.object: [listing] for listing in audit.LISTS}, as_json=as_json)
-
-
-def _said_of(answer: Answer, customers: Sequence[str]) -> str:
-    """What a user may do, in a person's words."""
-    stored = answer.stored
-    if not customers:
-        return (
-            f"No customer is linked to {stored.id}, so there is nothing to ask for: name a Checkout session of theirs "
-            f"(--checkout-session cs_...), or link a customer by hand (stripe-sync link CUSTOMER {stored.id})."
-        )
-    product = f", by {stored.product['name']} ({stored.product['id']})" if stored.product else ""
-    subscription = (
-        f", subscription {stored.subscription['id']} is {stored.subscription['status']}" if stored.subscription else ""
-    )
-    until = f" until {stored.tokens_expires_at:%Y-%m-%d %H:%M %Z}" if stored.tokens and stored.tokens_expires_at else ""
-    return (
-        f"{stored.id} is {stored.role} and {stored.membership_status}{product}{subscription}; "
-        f"{stored.tokens:,} tokens{until}."
-        + (" An event of these seconds says otherwise: Stripe is asked again shortly." if answer.stale else "")
-    )
-
-
-def _run(jobs: Mapping[str, Sequence[Listing]], *, as_json: bool) -> None:
-    """Each job with its progress and its summary. Ctrl-C leaves whole pages written."""
+def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait: bool, as_json: bool) -> None:
+    """Start or join the job and, with `wait`, show its progress until it has ended; exit code 1 if a list failed."""
     settings = database.load()
-    stripe, summary = Stripe.from_settings(settings), dict[str, Any]()
+    Stripe.from_settings(settings).close()  # says now what is wrong with the key or the address
     with database.connect(settings, application="sync") as conn:
-        for name, listings in jobs.items():
-            began, tally = datetime.now(UTC), Tally()
-            interrupted = False
-            with _progress(quiet=as_json) as progress:
-                task = progress.add_task(name.replace("_", " "), total=None, detail="")
-                started = time.monotonic()
-
-                def seen(task: Any = task, tally: Tally = tally, progress: Progress = progress) -> None:
-                    progress.update(task, detail=f"{tally.listed:,} listed")
-
-                try:
-                    read_whole(conn, stripe, listings, policy_of(settings), tally, seen=seen)
-                except KeyboardInterrupt:
-                    interrupted = True
-            summary[name] = tally.as_dict() | {"seconds": round(time.monotonic() - started, 1)}
-            if not interrupted:
-                runs.note(conn, name, began, tally.as_dict())
-            if not as_json:
-                said = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in tally.as_dict().items())
-                say(
-                    f"{name.replace('_', ' ')}: {said}{' (interrupted: what is written is whole)' if interrupted else ''}"
-                )
-            if interrupted:
-                raise typer.Exit(130)
+        run, is_new = job.start(conn, job.lists_named(names), since=since, account=account)
+        _wake_a_worker(settings)
+        if not as_json:
+            say(f"Backfill {run} was {'started' if is_new else 'joined: it is under way'}.")
+        if wait:
+            _wait(settings, conn, run, show=not as_json)
+        progress = job.progress(conn, run)
+        assert progress is not None
     if as_json:
-        say_json(summary)
+        say_json(progress)
+    elif wait:
+        _say_end(progress)
+    if progress["state"] != "running" and _has_failed(progress, names):
+        raise typer.Exit(1)
 
 
-def _progress(*, quiet: bool) -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(),
+def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
+    """Whether something that was asked for is missing: with `all`, lists that this account does not have are not."""
+    named = set(() if "all" in names else job.lists_named(names))
+    states = {each["list"]: each["state"] for each in progress["lists"]}
+    return bool(progress["error"]) or any(
+        state == "failed" or (state == "not available" and name in named) for name, state in states.items()
     )
-    return Progress(*columns, transient=True, disable=quiet)
+
+
+def stop() -> None:
+    """End the job that is under way."""
+    with database.connect(application="sync") as conn:
+        stopped = job.stop(conn)
+    say(
+        "The backfill has ended. Everything that it wrote stays, and the users concerned are computed."
+        if stopped
+        else "No backfill is under way."
+    )
+
+
+def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool) -> None:
+    """Show the progress until the job has ended, or Ctrl-C detaches. Carry the job on if nobody else does."""
+    is_terminal = show and sys.stdout.isatty()
+    console, helper, idle_since = Console(), _Helper(settings), time.monotonic()
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) if is_terminal else _Silent() as live:
+            while shards.under_way(conn, job.JOB) == run:
+                if is_terminal and (progress := job.progress(conn, run)) is not None:
+                    live.update(table(progress), refresh=True)
+                if helper.is_working or not shards.is_idle(conn, job.JOB):
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > PATIENCE_SECONDS:
+                    helper.start()
+                helper.raise_error()
+                time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        say(f"Detached: backfill {run} goes on in the workers. `stripe-sync sync all` shows it, `sync stop` ends it.")
+        raise typer.Exit(130) from None
+    finally:
+        helper.stop()
+
+
+class _Silent:
+    """In place of a live display."""
+
+    def __enter__(self) -> "_Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, *_: object, **__: object) -> None:
+        pass
+
+
+class _Helper:
+    """Carries the job on in this process, in a thread with connections of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._thread, self._stopping = settings, None, threading.Event()
+        self._error: BaseException | None = None
+
+    _thread: threading.Thread | None
+
+    @property
+    def is_working(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        made = Stripe.from_settings(self._settings)
+        try:
+            with connect(self._settings, application="sync") as conn:
+                while not self._stopping.is_set() and job.carry_on(
+                    conn,
+                    lambda: made,
+                    policy_of(self._settings),
+                    should_continue=lambda: not self._stopping.is_set(),
+                    connect=lambda: connect(self._settings, application="sync"),
+                ):
+                    self._stopping.wait(LOOK_SECONDS)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            self._error = error
+        finally:
+            made.close()
+
+
+def table(progress: dict[str, Any]) -> Group:
+    """The job as a table: a bar, rate, estimate and error of each list that has begun, the longest first."""
+    shown = [each for each in progress["lists"] if each["state"] != "waiting"]
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("list", "", "objects", "of about", "per second", "new", "repaired", "state"):
+        made.add_column(name, justify="left" if name in ("list", "", "state") else "right", overflow="fold")
+    states = ("failed", "reading", "done", "not available")
+    for each in sorted(shown, key=lambda each: (states.index(each["state"]), -each["listed"]))[:MOST_ROWS]:
+        total = None if each["remaining"] is None else each["listed"] + each["remaining"]
+        made.add_row(
+            each["list"],
+            ProgressBar(total=max(total, 1), completed=each["listed"] if total else 1, width=20)
+            if total is not None
+            else Text("..."),
+            f"{each['listed']:,}",
+            "" if total is None else f"{total:,}",
+            f"{each['objects_per_second']:,.0f}",
+            f"{each['written']:,}",
+            f"{each['repaired'] + each['marked_deleted']:,}",
+            Text(visible(each["error"] or each["state"])),
+        )
+    waiting = len(progress["lists"]) - len(shown)
+    left = progress["seconds_left"]
+    return Group(
+        made,
+        Text(
+            f"{progress['listed']:,} objects in {progress['seconds']:,.0f} s, {progress['objects_per_second']:,.0f} a second"
+            + (f", about {left:,} s left" if left is not None else "")
+            + (f"; {waiting} lists wait" if waiting else "")
+            + ". Ctrl-C detaches."
+        ),
+    )
+
+
+def _say_end(progress: dict[str, Any]) -> None:
+    for each in progress["lists"]:
+        if each["listed"] and not each["error"]:
+            say(
+                f"{each['list']}: {each['listed']:,} listed, {each['written']:,} written, {each['unchanged']:,} unchanged, "
+                f"{each['repaired']:,} repaired, {each['marked_deleted']:,} marked deleted"
+            )
+    for each in progress["lists"]:
+        if each["error"]:
+            say(f"{each['list']}: not read to its end. {each['error']}")
+    say(
+        f"{progress['listed']:,} objects in {progress['seconds']:,.0f} s."
+        + (f" {progress['error']}" if progress["error"] else "")
+    )
+
+
+def _wake_a_worker(settings: Settings) -> None:
+    """Send the task. If the broker is away, the beat's `wake` sends it, or this command does the work."""
+    from kombu.exceptions import OperationalError
+
+    app = celery_app.make(settings)
+    try:
+        app.send_task(periodic.task_name(job.JOB), queue=BACKFILL, retry=False)
+    except (OSError, OperationalError) as error:
+        say(f"The broker of REDIS_URL can't be reached ({type(error).__name__}): the job waits, or is done here.")

@@ -11,38 +11,51 @@ from psycopg.rows import scalar_row
 Connection = psycopg.Connection
 
 
-def request(conn: Connection, customers: Collection[str]) -> None:
+def request(conn: Connection, customers: Collection[str], *, deferred: bool = False) -> None:
     """Ask for the users of these customers to be computed again.
 
-    Until we commit nobody begins: a request that is there already is locked, for who took it now would not see what we
-    wrote.
+    Until we commit nobody begins: a request that is there already is locked, because whoever took it now would not see what
+    we wrote. `deferred`: only a backfill that ends takes the request, unless somebody else asks for it too.
     """
     if customers:
         conn.execute(
             """
-            insert into sync.recompute_queue as r (stripe_customer_id)
-            select id from unnest(%b::text[]) as wanted (id) order by id
-            on conflict (stripe_customer_id) do update set requested_at = r.requested_at
+            insert into sync.recompute_queue as r (stripe_customer_id, deferred)
+            select id, %s from unnest(%b::text[]) as wanted (id) order by id
+            on conflict (stripe_customer_id) do update
+            set requested_at = r.requested_at, deferred = r.deferred and excluded.deferred
             """,
-            (sorted(customers),),
+            (deferred, sorted(customers)),
         )
 
 
-def take(conn: Connection, *, limit: int) -> list[str]:
-    """Customers whose users were asked to be computed again; the requests are gone once the transaction commits."""
+def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
+    """Customers whose users are to be computed again; the requests are gone once the transaction commits."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
-            """
+            f"""
             delete from sync.recompute_queue
             where stripe_customer_id in (
-                select stripe_customer_id from sync.recompute_queue order by requested_at limit %s for update skip locked
+                select stripe_customer_id from sync.recompute_queue where {"deferred" if deferred else "not deferred"}
+                order by {"stripe_customer_id" if deferred else "requested_at"} limit %s for update skip locked
             )
             returning stripe_customer_id
-            """,
+            """,  # noqa: S608 - words of ours
             (limit,),
         ).fetchall()
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether a customer waits for its users to be computed again."""
-    return conn.execute("select from sync.recompute_queue limit 1").fetchone() is not None
+    """Whether a customer waits for its users to be computed again, deferred ones left out."""
+    return conn.execute("select from sync.recompute_queue where not deferred limit 1").fetchone() is not None
+
+
+def count_deferred(conn: Connection) -> int:
+    """How many customers wait until a backfill has read their objects."""
+    row = conn.execute("select count(*) from sync.recompute_queue where deferred").fetchone()
+    return int(row[0]) if row else 0
+
+
+def any_deferred(conn: Connection) -> bool:
+    """Whether a customer waits until a backfill has read its objects."""
+    return conn.execute("select from sync.recompute_queue where deferred limit 1").fetchone() is not None

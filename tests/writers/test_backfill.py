@@ -1,0 +1,406 @@
+"""The backfill against the sandbox: every list is read, by many threads, whatever is killed, missing, slow or broken."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sandboxes import Sandbox
+from worker.membership.rules.access import Policy
+from worker.mirror import shards
+from worker.stripe_api.client import Answer, MissingPermission, Page, Stripe, TimedOut
+from worker.stripe_api.lists import LISTS
+from worker.writers import audit, backfill, reconcile, refresh_catalogue
+from worker.writers.list_pass import Place, Source
+
+CORE = ["products", "prices", "customers", "subscriptions", "invoices", "payment_intents", "charges"]
+
+
+class Killed(BaseException):
+    """In place of kill -9: nothing that the process would still have done is done."""
+
+
+class Through:
+    """The way to the sandbox, as a test wants it: counted, failing, hanging or dying."""
+
+    def __init__(self, stripe: Stripe, *, before: Callable[[str, Mapping[str, Any]], None] | None = None) -> None:
+        self._stripe, self._before = stripe, before
+        self.asked: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
+        self._lock = threading.Lock()
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        if self._before is not None:
+            self._before(path, params or {})
+        with self._lock:
+            self.asked.append((path, tuple(sorted((params or {}).items()))))
+        return self._stripe.page(path, params)
+
+    def retrieve(self, path: str) -> Answer:
+        return self._stripe.retrieve(path)
+
+    def acting_for(self, account: str) -> Source:
+        return self._stripe.acting_for(account)
+
+
+def carried_on(conn: psycopg.Connection, stripe: Any, **changes: Any) -> bool:
+    options = replace(backfill.OPTIONS, **{"threads": 6, "threads_per_list": 6, **changes})
+    return backfill.carry_on(conn, lambda: stripe, Policy(), options=options, should_continue=lambda: True)
+
+
+def states(conn: psycopg.Connection) -> dict[str, str]:
+    progress = backfill.progress(conn)
+    assert progress is not None
+    return {each["list"]: each["state"] for each in progress["lists"]}
+
+
+def held(conn: psycopg.Connection, table: str) -> set[str]:
+    return {row[0] for row in conn.execute(f"select id from stripe.{table} where not deleted")}
+
+
+def at_stripe(sandbox: Sandbox, type_: str) -> set[str]:
+    return {obj["id"] for obj in sandbox.ask(f"state?type={type_}")["objects"]}
+
+
+def assert_equal_to_stripe(conn: psycopg.Connection, sandbox: Sandbox) -> None:
+    for name in CORE:
+        assert held(conn, name) == at_stripe(sandbox, str(LISTS[name].object)), name
+
+
+def test_an_empty_mirror_becomes_equal_to_stripe_and_users_are_computed_once(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    conn.execute("insert into users (id) values ('u')")
+    sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
+    sandbox.tell("populate", customers=120, subscriptions=260, invoices=True)
+    backfill.start(conn, list(LISTS))
+
+    more = carried_on(conn, stripe)
+
+    assert not more
+    assert_equal_to_stripe(conn, sandbox)
+    assert held(conn, "payment_methods") == at_stripe(sandbox, "payment_method") != set()
+    assert conn.execute("select role::text, tokens > 0 from users").fetchone() == ("PREMIUM", True)
+    assert conn.execute("select count(*) from sync.recompute_queue").fetchone() == (0,)
+
+
+def test_a_second_backfill_writes_nothing(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+    sandbox.tell("populate", products=4, customers=60, subscriptions=150, invoices=True)
+    backfill.start(conn, CORE)
+    carried_on(conn, stripe)
+
+    def written() -> list[Any]:
+        return [row for name in CORE for row in conn.execute(f"select id, xmin::text from mirror.{name} order by id")]
+
+    before = written()
+    backfill.start(conn, CORE)
+    carried_on(conn, stripe)
+
+    progress = backfill.progress(conn)
+    assert progress is not None
+    assert written() == before
+    assert sum(each["unchanged"] for each in progress["lists"]) == progress["listed"] > 300
+
+
+def test_a_list_is_cut_while_it_is_read_so_that_many_threads_share_it(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=3000)
+    backfill.start(conn, ["customers"])
+    busy, most = Counter[str](), [0]
+    lock = threading.Lock()
+
+    class Watched(Through):
+        def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+            with lock:
+                busy["now"] += 1
+                most[0] = max(most[0], busy["now"])
+            try:
+                return super().page(path, params)
+            finally:
+                with lock:
+                    busy["now"] -= 1
+
+    source = Watched(stripe)
+    carried_on(conn, source, threads=8, threads_per_list=8)
+
+    assert len(held(conn, "customers")) == 3000
+    assert most[0] >= 4
+    # 30 pages of 100; each cut costs a page that is not full.
+    assert len(source.asked) <= 30 + 25
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
+) -> None:
+    """Each process dies at its fourth request. The place is read back from the database as JSON every time."""
+    sandbox.tell("populate", products=3, customers=350, subscriptions=450, invoices=True)
+    backfill.start(conn, ["products", "customers", "subscriptions", "invoices"])
+    asked: Counter[Any] = Counter()
+    kills, deleted, more = 0, "", True
+    while more:
+        pages = [0]
+
+        def die(path: str, params: Mapping[str, Any], pages: list[int] = pages) -> None:
+            pages[0] += 1
+            if pages[0] > 3:
+                raise Killed
+
+        source = Through(stripe, before=die)
+        try:
+            more = carried_on(conn, source, threads=threads, threads_per_list=threads)
+        except Killed:
+            kills += 1
+            conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
+        asked.update(source.asked)
+        if not deleted:
+            # An object that a cursor stands on is deleted.
+            rows = conn.execute("select place ->> 'after' from sync.shards where list = 'customers' and not done")
+            deleted = next((row[0] for row in rows if row[0]), "")
+            if deleted:
+                sandbox.delete(f"/v1/customers/{deleted}")
+        assert kills < 60
+
+    assert kills >= 3
+    assert deleted
+    conn.execute("update mirror.customers set observed_at = observed_at - interval '1 hour'")
+    backfill.start(conn, ["customers"])
+    assert not carried_on(conn, stripe)
+    assert held(conn, "customers") == at_stripe(sandbox, "customer") - {deleted}
+    assert held(conn, "subscriptions") == at_stripe(sandbox, "subscription")
+    assert held(conn, "invoices") == at_stripe(sandbox, "invoice")
+    again = sum(number - 1 for number in asked.values())
+    assert again <= kills * threads
+
+
+@pytest.mark.parametrize("job", ["refresh", "reconcile", "audit"])
+def test_a_pass_that_is_killed_at_every_page_still_ends_with_everything(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, job: str
+) -> None:
+    sandbox.tell("populate", products=230, customers=150, subscriptions=330)
+    slot, kills, done = datetime(2026, 11, 22, 12, tzinfo=UTC), 0, False
+    while not done:
+        pages = [0]
+
+        def die(path: str, params: Mapping[str, Any], pages: list[int] = pages) -> None:
+            pages[0] += 1
+            if pages[0] > (25 if job == "audit" else 2):
+                raise Killed
+
+        def source(die: Callable[[str, Mapping[str, Any]], None] = die) -> Through:
+            return Through(stripe, before=die)
+
+        slot += timedelta(hours=1)
+        try:
+            if job == "refresh":
+                done = refresh_catalogue.tick(conn, source, Policy(), slot) is not None
+            elif job == "reconcile":
+                done = reconcile.tick(conn, source, Policy(), slot, should_continue=lambda: True) is not None
+            else:
+                audit.tick(conn, source, Policy(), slot, should_continue=lambda: True)
+                done = shards.under_way(conn, audit.ROUND) is None
+        except Killed:
+            kills += 1
+            conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
+            conn.execute("update sync.runs set seen_at = now() - interval '1 hour' where job = 'audit'")
+        assert kills < 100
+
+    assert kills >= 2
+    if job != "reconcile":
+        assert held(conn, "products") == at_stripe(sandbox, "product")
+        assert held(conn, "prices") == at_stripe(sandbox, "price")
+    if job != "refresh":
+        living = {row[0] for row in conn.execute("select id from stripe.subscriptions")}
+        ended = {s["id"] for s in sandbox.ask("state?type=subscription")["objects"] if s["status"] == "canceled"}
+        assert at_stripe(sandbox, "subscription") - ended <= living
+
+
+def test_a_missing_permission_a_404_and_a_failing_list_end_alone_and_are_named(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", products=5, customers=40, subscriptions=50, invoices=True)
+
+    def trouble(path: str, params: Mapping[str, Any]) -> None:
+        if path == "/v1/invoices":
+            raise TimedOut("Stripe did not answer in time")
+        if path == "/v1/prices":
+            raise MissingPermission("the key lacks rak_price_read")
+
+    backfill.start(conn, ["products", "prices", "customers", "subscriptions", "invoices", "issuing_cards"])
+    more = carried_on(conn, Through(stripe, before=trouble), failures=2)
+
+    progress = backfill.progress(conn)
+    assert progress is not None
+    errors = {each["list"]: each["error"] for each in progress["lists"] if each["error"]}
+    assert not more
+    assert states(conn) == {
+        "products": "done",
+        "prices": "not available",
+        "customers": "done",
+        "subscriptions": "done",
+        "invoices": "failed",
+        "issuing_cards": "not available",
+        "users": "done",
+    }
+    assert "rak_price_read" in errors["prices"]
+    assert "404" in errors["issuing_cards"]
+    assert errors["invoices"] == "Stripe did not answer in time"
+    assert held(conn, "subscriptions") == at_stripe(sandbox, "subscription")
+
+
+def test_a_list_that_hangs_delays_no_other(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+    sandbox.tell("populate", customers=250, subscriptions=250)
+    others_are_read, hanging = threading.Event(), threading.Event()
+
+    def hang(path: str, params: Mapping[str, Any]) -> None:
+        if path == "/v1/customers":
+            hanging.set()
+            assert others_are_read.wait(60)
+
+    def watch() -> None:
+        with psycopg.connect(conn.info.dsn, autocommit=True, password=conn.info.password) as other:
+            while held(other, "subscriptions") != at_stripe(sandbox, "subscription"):
+                time.sleep(0.05)
+        others_are_read.set()
+
+    backfill.start(conn, ["customers", "subscriptions"])
+    watching = threading.Thread(target=watch)
+    watching.start()
+    carried_on(conn, Through(stripe, before=hang), threads=4, threads_per_list=2)
+    watching.join()
+
+    assert hanging.is_set()
+    assert held(conn, "customers") == at_stripe(sandbox, "customer")
+
+
+def test_a_pass_that_would_mark_most_of_a_table_deleted_marks_nothing(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=220)
+    backfill.start(conn, ["customers"])
+    carried_on(conn, stripe)
+    conn.execute("update mirror.customers set observed_at = observed_at - interval '1 hour'")
+    mirrored = held(conn, "customers")
+    sandbox.tell("reset")
+    sandbox.post("/v1/customers", name="Of another account")
+
+    backfill.start(conn, ["customers"])
+    carried_on(conn, stripe)
+
+    progress = backfill.progress(conn)
+    assert progress is not None
+    assert mirrored < held(conn, "customers")
+    assert "MAX_DELETED_SHARE" in str(progress["lists"][0]["error"])
+    # It is recognised from a sample: not each of the 220 was asked for.
+    assert sandbox.ask("stats")["requests"]["GET /v1/customers/{id}"] < 150
+
+    backfill.start(conn, ["customers"])
+    carried_on(conn, stripe, max_deleted_share=1)
+
+    assert held(conn, "customers") == at_stripe(sandbox, "customer")
+
+
+def test_a_few_deletions_that_no_event_told_of_are_marked_when_the_list_is_complete(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=230)
+    backfill.start(conn, ["customers"])
+    carried_on(conn, stripe)
+    conn.execute("update mirror.customers set observed_at = observed_at - interval '1 hour'")
+    gone = sorted(held(conn, "customers"))[:5]
+    for id_ in gone:
+        sandbox.delete(f"/v1/customers/{id_}")
+
+    backfill.start(conn, ["customers"])
+    carried_on(conn, stripe)
+
+    assert held(conn, "customers") == at_stripe(sandbox, "customer") - set(gone)
+    assert states(conn)["customers"] == "done"
+
+
+def test_users_wait_until_their_objects_are_there_unless_an_event_asks_for_them(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    conn.execute("insert into users (id) values ('u')")
+    sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
+    backfill.start(conn, CORE)
+
+    def only_once(path: str, params: Mapping[str, Any]) -> None:
+        if path == "/v1/invoices":
+            raise TimedOut("Stripe did not answer in time")
+
+    carried_on(conn, Through(stripe, before=only_once), failures=1)
+    first = conn.execute("select tokens from users").fetchone()
+    backfill.start(conn, ["invoices"])
+    carried_on(conn, stripe)
+
+    assert first == (0,)
+    assert conn.execute("select tokens > 0 from users").fetchone() == (True,)
+
+
+def test_a_job_that_is_stopped_keeps_what_it_wrote_and_computes_the_users(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    conn.execute("insert into users (id) values ('u')")
+    sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
+    backfill.start(conn, ["customers", "subscriptions", "products", "prices"])
+    carried_on(conn, stripe, pages=0)
+    turns = iter([True, True, False])
+    backfill.carry_on(conn, lambda: stripe, Policy(), should_continue=lambda: next(turns, False))
+    stopped = backfill.stop(conn)
+
+    while carried_on(conn, stripe):
+        pass
+
+    assert stopped
+    assert not backfill.stop(conn)
+    assert conn.execute("select count(*) from sync.recompute_queue").fetchone() == (0,)
+    assert conn.execute("select outcome, error from sync.runs where job = 'backfill'").fetchone() == (
+        "failed",
+        backfill.STOPPED,
+    )
+
+
+def test_since_reads_only_objects_created_from_then_on(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=120)
+    since = datetime.now(UTC) - timedelta(days=90)
+    backfill.start(conn, ["customers"], since=since)
+
+    carried_on(conn, stripe)
+
+    later = {c["id"] for c in sandbox.ask("state?type=customer")["objects"] if c["created"] >= since.timestamp()}
+    assert held(conn, "customers") == later != at_stripe(sandbox, "customer")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place(),
+        Place(after="cus_1", down_to=1_790_000_000, of_that_second=("cus_1", "cus_2"), span=40),
+        Place(after="cus_1", down_to=1_790_000_000, of_that_second=None, span=1),
+        Place(parent="cus_1", ahead=("cus_3",), open={"cus_2": "pm_1"}),
+    ],
+    ids=str,
+)
+def test_a_place_comes_back_from_postgres_as_it_was(conn: psycopg.Connection, place: Place) -> None:
+    run, _ = shards.begin(conn, "test", {})
+    shards.add(conn, run, [("customers", None, None)])
+    (shard,) = shards.lease(conn, run, {"customers": 1}, owner="me", limit=1)
+
+    shards.save(conn, shard.id, place.as_json(), {}, owner="me")
+    shards.release(conn, [shard.id], owner="me")
+    (again,) = shards.lease(conn, run, {"customers": 1}, owner="you", limit=1)
+
+    assert Place.from_json(again.place) == place
+
+
+def test_a_place_of_another_release_is_the_beginning() -> None:
+    assert Place.from_json({"after": 7, "down_to": "soon"}) == Place()

@@ -1,0 +1,192 @@
+"""Objects that a list should have shown and did not, in `sync.absences`: each is asked for, and marked only at the end.
+
+Nothing is marked deleted before the whole list was read: a list that was cut short, or another account's key, would make
+most of a table look deleted.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+from worker.mirror.fold import Key
+from worker.mirror.registry import object_type
+
+LEASE_SECONDS = 60
+# An object that can't be read so often is left to the next pass.
+MOST_ATTEMPTS = 3
+# Counts up to here are exact where the planner knows nothing of a table yet.
+MOST_COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A mirrored object that a list did not show, its row then standing at `rev`. `read_at`: when Stripe said that it has no
+    such object (Stripe's clock, unix seconds)."""
+
+    list: str
+    object: str
+    id: str
+    account: str
+    rev: int
+    read_at: int | None
+
+    @property
+    def key(self) -> Key:
+        return Key(object_type(self.object).table.name, self.object, self.id, self.account)
+
+
+def expected(
+    conn: psycopg.Connection,
+    object_: str,
+    *,
+    account: str,
+    before: int,
+    final: Sequence[str] = (),
+    above: int | None = None,
+    upto: int | None = None,
+    parent: tuple[str, str] | None = None,
+) -> list[tuple[str, int]]:
+    """The ids and revs of rows that a list is expected to show between two seconds of `created`, (above, upto]; of one
+    parent, (column, id), where given.
+
+    They are not deleted, in none of the `final` statuses, and were not observed since `before`. Times in unix seconds.
+    """
+    table = object_type(object_).table
+    bounds = ["account = %(account)s", "not deleted", "observed_at < to_timestamp(%(before)s)"]
+    bounds += ["object = %(object)s"] if "object" in table.columns else []
+    # Each bound is a condition of its own where it is given, so that the index on `created` serves it on every server.
+    bounds += ["created > to_timestamp(%(above)s)"] if above is not None else []
+    bounds += ["created <= to_timestamp(%(upto)s)"] if upto is not None else []
+    status = "status" if "status" in table.columns else "data ->> 'status'"
+    bounds += [f"{status} <> all (%(final)s::text[])"] if final else []
+    bounds += [f'"{parent[0]}" = %(parent)s'] if parent is not None else []
+    values = {
+        "object": object_,
+        "account": account,
+        "before": before,
+        "above": above,
+        "upto": upto,
+        "final": list(final),
+    }
+    return conn.execute(
+        f"select id, rev from mirror.{table.name} where {' and '.join(bounds)}",  # noqa: S608
+        values | {"parent": parent[1] if parent is not None else None},
+    ).fetchall()
+
+
+def add(
+    conn: psycopg.Connection, run: int, list_: str, object_: str, account: str, absent: Collection[tuple[str, int]]
+) -> None:
+    """Keep these for the run: they are to be asked for."""
+    if absent:
+        conn.execute(
+            """
+            insert into sync.absences (run_id, list, object, id, account, rev)
+            select %s, %s, %s, id, %s, rev from unnest(%b::text[], %b::bigint[]) as a (id, rev)
+            on conflict (run_id, object, id, account) do update set rev = excluded.rev, read_at = null
+            """,
+            (run, list_, object_, account, [id_ for id_, _ in absent], [rev for _, rev in absent]),
+        )
+
+
+def lease(conn: psycopg.Connection, run: int, *, limit: int) -> list[Absence]:
+    """Absent objects that nobody has asked for, ours to ask for until the lease runs out."""
+    with conn.cursor(row_factory=class_row(Absence)) as cursor:
+        return cursor.execute(
+            """
+            update sync.absences as a set leased_until = now() + make_interval(secs => %s), attempts = attempts + 1
+            from (
+                select run_id, object, id, account from sync.absences
+                where run_id = %s and read_at is null and (leased_until is null or leased_until < now())
+                    and attempts < %s
+                limit %s
+                for update skip locked
+            ) as l
+            where a.run_id = l.run_id and a.object = l.object and a.id = l.id and a.account = l.account
+            returning a.list, a.object, a.id, a.account, a.rev, a.read_at
+            """,
+            (LEASE_SECONDS, run, MOST_ATTEMPTS, limit),
+        ).fetchall()
+
+
+def any_put_off(conn: psycopg.Connection, run: int) -> bool:
+    """Whether an absent object is being asked for, or waits until it is asked for again."""
+    return (
+        conn.execute(
+            """
+            select from sync.absences
+            where run_id = %s and read_at is null and (leased_until > now() or attempts < %s)
+            limit 1
+            """,
+            (run, MOST_ATTEMPTS),
+        ).fetchone()
+        is not None
+    )
+
+
+def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: int) -> None:
+    """Stripe has no such object: to be marked deleted once the list is complete."""
+    conn.execute(
+        "update sync.absences set read_at = %s where run_id = %s and object = %s and id = %s and account = %s",
+        (read_at, run, absence.object, absence.id, absence.account),
+    )
+
+
+def drop(conn: psycopg.Connection, run: int, absence: Absence) -> None:
+    """The object is dealt with."""
+    conn.execute(
+        "delete from sync.absences where run_id = %s and object = %s and id = %s and account = %s",
+        (run, absence.object, absence.id, absence.account),
+    )
+
+
+def drop_list(conn: psycopg.Connection, run: int, list_: str) -> None:
+    """Forget what this list did not show."""
+    conn.execute("delete from sync.absences where run_id = %s and list = %s", (run, list_))
+
+
+def counts(conn: psycopg.Connection, run: int) -> dict[str, tuple[int, int]]:
+    """Of each list of the run: how many absent objects are still to be asked for, and how many Stripe has no more."""
+    return {
+        list_: (unasked, gone)
+        for list_, unasked, gone in conn.execute(
+            """
+            select list,
+                count(*) filter (where read_at is null and (attempts < %s or leased_until > now())),
+                count(*) filter (where read_at is not null)
+            from sync.absences where run_id = %s group by list
+            """,
+            (MOST_ATTEMPTS, run),
+        )
+    }
+
+
+def gone(conn: psycopg.Connection, run: int, list_: str, *, limit: int) -> list[Absence]:
+    """Absent objects that Stripe has no more, not yet marked."""
+    with conn.cursor(row_factory=class_row(Absence)) as cursor:
+        return cursor.execute(
+            """
+            select list, object, id, account, rev, read_at from sync.absences
+            where run_id = %s and list = %s and read_at is not null order by object, id limit %s
+            """,
+            (run, list_, limit),
+        ).fetchall()
+
+
+def rows_of(conn: psycopg.Connection, object_: str) -> int:
+    """About how many objects of a type are mirrored: the planner's figure, or a count of the first ones where it has none."""
+    table = object_type(object_).table
+    if "object" not in table.columns:
+        row = conn.execute(
+            "select reltuples::bigint from pg_class where oid = %s::regclass", (f"mirror.{table.name}",)
+        ).fetchone()
+        if row is not None and row[0] >= 0:
+            return int(row[0])
+    of_type = " where object = %(object)s" if "object" in table.columns else ""
+    row = conn.execute(
+        f"select count(*) from (select from mirror.{table.name}{of_type} limit %(most)s) as counted",  # noqa: S608
+        {"object": object_, "most": MOST_COUNTED},
+    ).fetchone()
+    return int(row[0]) if row else 0

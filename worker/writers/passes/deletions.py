@@ -1,0 +1,75 @@
+"""Which absent objects are marked deleted, and when a pass refuses to: nothing is marked before a list was read to its end.
+
+A list that was cut short, or the key of another account, would make most of a table look deleted. So a pass that would mark
+more than MAX_DELETED_SHARE of a table marks nothing of it, and says so.
+"""
+
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.membership.rules.access import Policy
+from worker.mirror import absences, shards
+from worker.mirror.shards import Standing
+from worker.observe import log
+from worker.stripe_api.client import Answer
+from worker.writers.list_pass import Tally, record_absent
+from worker.writers.passes.plan import Options, Shape
+
+_log = log.get("pass")
+
+# So few deletions are believed whatever the share: most of a small table may really be gone.
+ALWAYS_BELIEVED = 10
+# From so many answers on they tell how many of the objects that are not asked for yet will be missing too.
+SAMPLE = 50
+
+
+class TooManyDeleted(Permanent):
+    """A pass would mark more of a table deleted than MAX_DELETED_SHARE allows."""
+
+
+def guard(
+    conn: psycopg.Connection,
+    run: int,
+    standings: Mapping[str, Standing],
+    shapes: Mapping[str, Shape],
+    options: Options,
+) -> None:
+    """Give up each list that shows so few of the mirrored objects that something else must be wrong."""
+    for list_, (unasked, gone) in absences.counts(conn, run).items():
+        standing, shape = standings.get(list_), shapes.get(list_)
+        if standing is None or standing.error is not None or shape is None or shape.listing.object is None:
+            continue
+        rows, answered = absences.rows_of(conn, shape.listing.object), gone + standing.tally.get("found", 0)
+        allowed = max(ALWAYS_BELIEVED, int(rows * options.max_deleted_share))
+        likely = gone + (unasked * gone // answered if answered >= SAMPLE else 0)
+        if likely > allowed:
+            error = _too_many(list_, likely, rows, options.max_deleted_share)
+            shards.fail(conn, run, list_, str(error))
+            absences.drop_list(conn, run, list_)
+            _log.error("list.given_up", run=run, error=str(error), **error.ids)
+
+
+def mark(conn: psycopg.Connection, run: int, list_: str, policy: Policy, *, alive: Callable[[], object]) -> None:
+    """Mark the objects of a list deleted that Stripe has no more. `alive` is called after each."""
+    while gone := absences.gone(conn, run, list_, limit=100):
+        for absence in gone:
+            assert absence.read_at is not None
+            tally = Tally()
+            answer = Answer(None, deleted=True, missing=True, read_at=absence.read_at)
+            with conn.transaction():
+                record_absent(conn, absence.key, answer, policy, tally, rev=absence.rev)
+                shards.count(conn, run, list_, {"marked_deleted": tally.marked_deleted})
+                absences.drop(conn, run, absence)
+            alive()
+
+
+def _too_many(list_: str, likely: int, rows: int, share: float) -> TooManyDeleted:
+    return TooManyDeleted(
+        f"{list_}: Stripe no longer has {likely:,} or more of about {rows:,} mirrored objects, which is more than "
+        f"MAX_DELETED_SHARE ({share:g}) allows in one pass. Nothing was marked deleted. Check that STRIPE_SECRET_KEY is "
+        "the key of the mirrored account; if they were really deleted, set MAX_DELETED_SHARE=1 for one pass",
+        list=list_,
+        deleted=likely,
+    )

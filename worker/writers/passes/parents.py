@@ -1,0 +1,159 @@
+"""Lists under a parent: which parent's list is read next, shared by the threads of one pass.
+
+The parents come from the mirror, in the order of their ids. A parent is done when the last page of its list is written; the
+place says up to which id all of them are, and which beyond it.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+
+from schema import mirror as schema
+from worker.mirror import absences
+from worker.mirror.registry import object_type
+from worker.mirror.version import AMBIGUITY_SECONDS
+from worker.stripe_api.client import Page
+from worker.stripe_api.lists import LISTS, StripeList
+from worker.writers.list_pass import Place
+
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """The parents of a list, those of one account. Their children's list is `row`."""
+
+    row: StripeList
+    account: str = ""
+
+    def walk(self, place: Place, tally: dict[str, int]) -> "Walk":
+        return Walk(self, place, tally)
+
+    def after(self, conn: psycopg.Connection, id_: str) -> list[str]:
+        """The next parents after an id."""
+        assert self.row.parent is not None
+        object_ = LISTS[self.row.parent].object
+        assert object_ is not None
+        table = object_type(object_).table.name
+        conditions = ["account = %(account)s", "not deleted", "id > %(after)s"]
+        if "object" in schema.tables[table].columns:
+            conditions.append("object = %(object)s")
+        if self.row.parent_having is not None:
+            conditions.append("data ->> %(having)s is not null")
+        values = {"account": self.account, "after": id_, "object": object_, "having": self.row.parent_having}
+        rows = conn.execute(
+            f"select id from mirror.{table} where {' and '.join(conditions)} order by id limit {BATCH}",  # noqa: S608
+            values,
+        )
+        return [row[0] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next page to read: of which parent, and how."""
+
+    parent: str
+    request: tuple[str, dict[str, Any]]
+
+
+class Walk:
+    """The parents of one shard. A thread holds `lock` from before it writes a page until the page is accepted.
+
+    Whoever has a connection may wait for the inner lock, never the other way round.
+    """
+
+    def __init__(self, parents: Parents, place: Place, tally: dict[str, int]) -> None:
+        self._parents, self._place, self.tally = parents, place, dict(tally)
+        self.lock = threading.Lock()
+        self._inner = threading.RLock()
+        self._known: deque[str] = deque()
+        self._last = place.parent
+        # Parents that were begun, in order, and whether each is done.
+        self._begun: OrderedDict[str, bool] = OrderedDict()
+        self._again: deque[Step] = deque()
+        self._exhausted = self._ended = False
+
+    @property
+    def is_complete(self) -> bool:
+        with self._inner:
+            return self._exhausted and not self._ended and all(self._begun.values())
+
+    def next(self, conn: psycopg.Connection) -> Step | None:
+        """The next page that no other thread reads; None where there is none."""
+        with self._inner:
+            if self._ended:
+                return None
+            if self._again:
+                return self._again.popleft()
+            while not self._exhausted:
+                if not self._known:
+                    found = self._parents.after(conn, self._last)
+                    self._known.extend(found)
+                    self._exhausted = not found
+                    continue
+                parent = self._last = self._known.popleft()
+                self._begun[parent] = parent in self._place.ahead
+                if self._begun[parent]:
+                    continue
+                return self._step(parent, self._place.open.get(parent))
+            return None
+
+    def _step(self, parent: str, after: str | None) -> Step:
+        path, params = self._parents.row.request(parent)
+        return Step(parent, (path, {**params, **({} if after is None else {"starting_after": after})}))
+
+    def begin_again(self, step: Step) -> None:
+        """Read the parent's list from its beginning: the object that the page began after is gone."""
+        with self._inner:
+            self._again.append(self._step(step.parent, None))
+
+    def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
+        """Mirrored children of the parent that its list did not show; only a list of one page is sure to be whole."""
+        row = self._parents.row
+        if row.parent_field is None or row.object is None or page.has_more or "starting_after" in step.request[1]:
+            return []
+        shown = {obj["id"] for obj in page.data}
+        expected = absences.expected(
+            conn,
+            row.object,
+            account=self._parents.account,
+            before=page.read_at - AMBIGUITY_SECONDS,
+            parent=(row.parent_field, step.parent),
+        )
+        return [(id_, rev) for id_, rev in expected if id_ not in shown]
+
+    def after(self, step: Step, page: Page | None) -> Place:
+        """The place once the page is written."""
+        opened = {parent: after for parent, after in self._place.open.items() if parent != step.parent}
+        if page is not None and page.has_more:
+            return msgspec.structs.replace(self._place, open={**opened, step.parent: page.data[-1]["id"]})
+        parent, ahead, is_leading = self._place.parent, [], True
+        with self._inner:
+            for id_, is_done in self._begun.items():
+                is_done = is_done or id_ == step.parent
+                is_leading = is_leading and is_done
+                if is_leading:
+                    parent = id_
+                elif is_done:
+                    ahead.append(id_)
+        return Place(parent=parent, ahead=tuple(ahead), open=opened)
+
+    def accept(self, step: Step, page: Page | None, tally: dict[str, int]) -> None:
+        """The page is written: go on from there."""
+        self._place, self.tally = self.after(step, page), tally
+        if page is not None and page.has_more:
+            self._again.append(self._step(step.parent, page.data[-1]["id"]))
+            return
+        self.tally["parents"] = self.tally.get("parents", 0) + 1
+        with self._inner:
+            self._begun[step.parent] = True
+            while self._begun and self._begun[next(iter(self._begun))]:
+                self._begun.popitem(last=False)
+
+    def end(self) -> None:
+        """No thread reads on: the list fails."""
+        self._ended = True

@@ -1,0 +1,458 @@
+"""The threads of one process that carry a pass on: each reads one shard, page by page, and writes each page.
+
+Waiting for Stripe needs no process, so a pass is limited by Stripe's rate limit and not by its latency. Threads share one or
+two connections to Postgres, and Stripe is never called while one is held. A list that hangs holds only the threads it was
+given.
+"""
+
+import itertools
+import os
+import queue
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from worker.config.errors import Permanent, Temporary
+from worker.membership.rules.access import Policy
+from worker.mirror import absences, shards
+from worker.mirror.absences import Absence
+from worker.mirror.shards import Shard, Standing
+from worker.observe import log
+from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
+from worker.stripe_api.client import BadKey, CursorGone, InvalidRequest, MissingPermission, Page
+from worker.writers.list_pass import Listing, Place, Source, Tally, absent_of, read_absent, record_absent, record_page
+from worker.writers.passes import deletions
+from worker.writers.passes.parents import Step, Walk
+from worker.writers.passes.plan import Options, Shape
+
+_log = log.get("pass")
+_numbers = itertools.count()
+
+RENEW_SECONDS, LOOK_SECONDS, ENDING_SECONDS = 10.0, 0.2, 5.0
+WRITE_ATTEMPTS = 5
+# A pause before a list that failed is read again doubles up to this.
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class _Ended(Exception):
+    """This reading is closed: what a thread has read too late is not written."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What the threads of a pass share, under one lock."""
+
+    active: Counter[str] = field(default_factory=Counter)
+    held: set[int] = field(default_factory=set)
+    threads: int = 0
+    pages: int = 0
+    error: BaseException | None = None
+    stopping: bool = False
+
+
+class Reading:
+    """One process's part in a run. Call `work`, and always `close`."""
+
+    def __init__(
+        self,
+        conn: psycopg.Connection,
+        stripe: Source,
+        policy: Policy,
+        run: int,
+        shapes: Mapping[str, Shape],
+        options: Options,
+        should_continue: Callable[[], bool],
+        connect: Callable[[], psycopg.Connection] | None,
+    ) -> None:
+        self._stripe, self._policy, self._run, self._shapes, self._options = stripe, policy, run, shapes, options
+        self._should_continue = should_continue
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{next(_numbers)}"
+        self._conn, self._extra = conn, connect() if connect is not None else None
+        self._connections: queue.LifoQueue[psycopg.Connection | None] = queue.LifoQueue()
+        for each in (conn, self._extra):
+            if each is not None:
+                self._connections.put(each)
+        self._state, self._changed = _State(), threading.Condition()
+        self._renewed_at = float("-inf")
+
+    @property
+    def pages_read(self) -> int:
+        return self._state.pages
+
+    def work(self) -> None:
+        """Start threads while there is something to read for them; wait for what they do."""
+        while True:
+            self._raise_what_a_thread_met()
+            if not self._renewed():
+                self._stop()
+            started = False if self._is_stopping() else self._start()
+            if not started and self._state.threads == 0 and (self._state.stopping or not self._waits()):
+                break
+            if not started:
+                with self._changed:
+                    self._changed.wait(LOOK_SECONDS)
+        self._raise_what_a_thread_met()
+
+    def _waits(self) -> bool:
+        """Whether a list that failed, or an object that was not shown, is to be asked for again soon."""
+        with self._connection() as conn:
+            return shards.any_put_off(conn, self._run) or absences.any_put_off(conn, self._run)
+
+    def _is_stopping(self) -> bool:
+        budget = self._options.pages
+        if not self._state.stopping and (
+            not self._should_continue() or (budget is not None and self._state.pages >= budget)
+        ):
+            self._stop()
+        return self._state.stopping
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._state.stopping = True
+
+    def close(self) -> None:
+        """Take the connections back, and give back what is leased. A thread that still waits for Stripe is left to itself:
+        what it reads is not written any more."""
+        with self._changed:
+            self._state.stopping = True
+            self._changed.wait_for(lambda: self._state.threads == 0, timeout=ENDING_SECONDS)
+        for _ in range(1 if self._extra is None else 2):
+            self._connections.get()
+        self._connections.put(None)
+        try:
+            if not self._conn.closed:
+                shards.release(self._conn, self._state.held, owner=self._owner)
+        except UNAVAILABLE:
+            _log.warning("pass.leases_kept", run=self._run)  # they run out by themselves
+        finally:
+            if self._extra is not None:
+                self._extra.close()
+
+    def _start(self) -> bool:
+        """Start threads for shards that nobody reads and for objects that a list did not show; returns whether any was."""
+        idle = self._options.threads - self._state.threads
+        if idle <= 0:
+            return False
+        with self._connection() as conn:
+            standings = shards.standings(conn, self._run)
+            deletions.guard(conn, self._run, standings, self._shapes, self._options)
+            absent = absences.lease(conn, self._run, limit=max(idle // 2, 1))
+            idle -= len(absent)
+            room = self._room(standings)
+            leased = shards.lease(conn, self._run, room, owner=self._owner, limit=idle) if idle > 0 and room else []
+            idle -= len(leased)
+            added = self._split(conn, room, idle) if self._options.splits and idle > 0 else 0
+        for absence in absent:
+            self._spawn("", self._ask_for, absence)
+        for shard in leased:
+            self._read_shard(shard, idle)
+        return bool(leased or absent or added)
+
+    def _split(self, conn: psycopg.Connection, room: Mapping[str, int], idle: int) -> int:
+        """Cut what is left of the longest shards, so that idle threads have something to read."""
+        splittable = {name: most for name, most in room.items() if self._shapes[name].by_created}
+        fair = max(1, self._options.threads // max(len(splittable), 1))
+        return shards.split(conn, self._run, {name: min(most, fair) for name, most in splittable.items()}, limit=idle)
+
+    def _room(self, standings: Mapping[str, Standing]) -> dict[str, int]:
+        """How many more threads each list may have now: none whose predecessors are not read to their end."""
+        open_lists = {name for name, standing in standings.items() if standing.unfinished}
+        return {
+            name: self._options.threads_per_list - self._state.active[name]
+            for name in standings
+            if name in open_lists
+            and name in self._shapes
+            and self._state.active[name] < self._options.threads_per_list
+            and not open_lists.intersection(self._shapes[name].after)
+        }
+
+    def _read_shard(self, shard: Shard, idle: int) -> None:
+        shape = self._shapes[shard.list]
+        with self._changed:
+            self._state.held.add(shard.id)
+        if shape.parents is None:
+            self._spawn(shard.list, self._read_pages if shape.step is None else self._take_steps, shard, shape)
+            return
+        walk = shape.parents.walk(Place.from_json(shard.place), shard.tally)
+        number = max(1, min(self._options.threads_per_list, idle + 1))
+        left = [number]
+        for _ in range(number):
+            self._spawn(shard.list, self._read_parents, shard, shape, walk, left)
+
+    def _spawn(self, list_: str, work: Callable[..., None], *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                work(*arguments)
+            except _Ended:
+                pass
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever carries the pass out
+                with self._changed:
+                    self._state.error = self._state.error or error
+            finally:
+                with self._changed:
+                    self._state.threads -= 1
+                    self._state.active[list_] -= 1
+                    self._changed.notify_all()
+
+        with self._changed:
+            self._state.threads += 1
+            self._state.active[list_] += 1
+        threading.Thread(target=run, name=f"pass {list_}", daemon=True).start()
+
+    def _read_pages(self, shard: Shard, shape: Shape) -> None:
+        """Read a shard from its place on, to its end or until the pass stops."""
+        place, gte, tally = Place.from_json(shard.place), shard.gte, dict(shard.tally)
+        try:
+            while not self._state.stopping:
+                listing = shape.listing.narrowed(gte=gte, lt=shard.lt)
+                try:
+                    page = self._stripe.page(listing.path, place.query(listing))
+                except CursorGone:
+                    place = place.without_cursor(by_created=shape.by_created)
+                    continue
+                following = place.following(page, by_created=shape.by_created)
+
+                def write(
+                    conn: psycopg.Connection,
+                    listing: Listing = listing,
+                    page: Page = page,
+                    place: Place = place,
+                    following: Place = following,
+                    before: dict[str, int] = tally,
+                ) -> tuple[tuple[int | None], dict[str, int]]:
+                    done = self._record(conn, shape, listing, page, before)
+                    if listing.object is not None and shape.by_created:
+                        absent = absent_of(conn, listing, page, place, following)
+                        absences.add(conn, self._run, shard.list, listing.object, listing.account, absent)
+                    span = shards.save(conn, shard.id, following.as_json(), done, owner=self._owner)
+                    if span is None:
+                        raise psycopg.Rollback
+                    if not page.has_more:
+                        shards.finish(conn, shard.id, owner=self._owner)
+                    return span, done
+
+                written = self._write(write)
+                self._count_page()
+                page.forget()
+                if written is None or not page.has_more:
+                    self._forget(shard)
+                    return
+                span, tally = written
+                (gte,), place = span, following
+        except (Temporary, Permanent) as error:
+            self._trouble(shard, error)
+            return
+        self._give_back(shard)
+
+    def _take_steps(self, shard: Shard, shape: Shape) -> None:
+        """Do work that reads nothing from Stripe, a transaction at a time, until nothing is left."""
+        tally = dict(shard.tally)
+        while not self._state.stopping:
+
+            def write(conn: psycopg.Connection, before: dict[str, int] = tally) -> dict[str, int]:
+                assert shape.step is not None
+                number = shape.step(conn)
+                done = {**before, shard.list: before.get(shard.list, 0) + number}
+                if shards.save(conn, shard.id, {}, done, owner=self._owner) is None:
+                    raise psycopg.Rollback
+                if not number:
+                    shards.finish(conn, shard.id, owner=self._owner)
+                return done
+
+            done = self._write(write)
+            if done is None or done == tally:
+                self._forget(shard)
+                return
+            tally = done
+        self._give_back(shard)
+
+    def _read_parents(self, shard: Shard, shape: Shape, walk: Walk, left: list[int]) -> None:
+        """Read the lists of one parent after the other; several threads share the walk."""
+        try:
+            while not self._state.stopping:
+                with self._connection() as conn:
+                    step = walk.next(conn)
+                if step is None:
+                    break
+                path, params = step.request
+                try:
+                    page: Page | None = self._stripe.page(path, params)
+                except CursorGone:
+                    walk.begin_again(step)
+                    continue
+                except Permanent as error:
+                    if error.ids.get("code") != "resource_missing":
+                        raise
+                    page = None  # the parent was deleted meanwhile, and its children with it
+
+                def write(conn: psycopg.Connection, step: Step = step, page: Page | None = page) -> dict[str, int]:
+                    done = dict(walk.tally)
+                    if page is not None:
+                        done = self._record(conn, shape, shape.listing, page, done)
+                        if shape.listing.object is not None:
+                            absent = walk.absent(conn, step, page)
+                            absences.add(
+                                conn, self._run, shard.list, shape.listing.object, shape.listing.account, absent
+                            )
+                    place = walk.after(step, page)
+                    if shards.save(conn, shard.id, place.as_json(), done, owner=self._owner) is None:
+                        raise psycopg.Rollback
+                    return done
+
+                with walk.lock:
+                    done = self._write(write)
+                    if done is None:
+                        return
+                    walk.accept(step, page, done)
+                self._count_page()
+        except (Temporary, Permanent) as error:
+            self._trouble(shard, error)
+            walk.end()
+            return
+        finally:
+            with walk.lock:
+                left[0] -= 1
+                is_last = left[0] == 0
+        if is_last and walk.is_complete:
+            with self._connection() as conn:
+                shards.finish(conn, shard.id, owner=self._owner)
+            self._forget(shard)
+        elif is_last:
+            self._give_back(shard)
+
+    def _record(
+        self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page, before: Mapping[str, int]
+    ) -> dict[str, int]:
+        """Record a page; returns the tally with it. Where an object can't be recorded the others still are."""
+        total = Counter(before)
+        total["pages"] += 1
+        try:
+            with conn.transaction():
+                total.update(self._recorded(conn, shape, listing, page))
+            return dict(total)
+        except (*UNAVAILABLE, *OTHER_SCHEMA):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one object can cause must not stop the others
+            _log.warning("page.divided", list=listing.path, error=type(error).__name__)
+        for obj in page.data:
+            try:
+                with conn.transaction():
+                    alone = Page([obj], False, page.read_at, page.shape)
+                    total.update(self._recorded(conn, shape, listing, alone))
+            except (*UNAVAILABLE, *OTHER_SCHEMA):
+                raise
+            except Exception as error:  # noqa: BLE001
+                total["refused"] += 1
+                id_, what = obj.get("id"), f"{type(error).__name__}: {error}".strip()
+                _log.error("object.not_recorded", object_id=id_, list=listing.path, error=what)
+        return dict(total)
+
+    def _recorded(self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page) -> dict[str, int]:
+        if shape.record is not None:
+            return shape.record(conn, page)
+        tally = Tally()
+        record_page(conn, listing, page, self._policy, tally, users_later=self._options.users_later)
+        return tally.as_dict()
+
+    def _ask_for(self, absence: Absence) -> None:
+        """Ask Stripe for an object that a list did not show. One that exists is written at once; one that does not is kept,
+        to be marked deleted when the whole list was read."""
+        try:
+            answer = read_absent(self._stripe, absence.key)
+        except Temporary as error:
+            # Its lease runs out, and it is asked for again.
+            _log.warning("object.not_read", object_id=absence.id, object_type=absence.object, error=str(error))
+            return
+        except BadKey:
+            raise
+        except Permanent as error:
+            self._fail(absence.list, error)
+            return
+
+        def write(conn: psycopg.Connection) -> None:
+            if answer.deleted:
+                absences.missing(conn, self._run, absence, read_at=answer.read_at)
+                return
+            tally = Tally()
+            record_absent(conn, absence.key, answer, self._policy, tally, rev=absence.rev)
+            shards.count(conn, self._run, absence.list, {"repaired": tally.repaired, "found": 1})
+            absences.drop(conn, self._run, absence)
+
+        self._write(write)
+
+    def _trouble(self, shard: Shard, error: Temporary | Permanent) -> None:
+        """Try the shard again later, or give its list up."""
+        if isinstance(error, BadKey):
+            raise error
+        if isinstance(error, Permanent) or shard.failures + 1 >= self._options.failures:
+            self._fail(shard.list, error)
+        else:
+            pause = min(2.0**shard.failures, LONGEST_PAUSE_SECONDS)
+            with self._connection() as conn:
+                shards.put_off(conn, shard.id, seconds=pause, owner=self._owner)
+            _log.warning("list.put_off", list=shard.list, error=str(error), retry_in_seconds=pause, **error.ids)
+        self._forget(shard)
+
+    def _fail(self, list_: str, error: Temporary | Permanent) -> None:
+        with self._connection() as conn:
+            refused = isinstance(error, MissingPermission | InvalidRequest)
+            shards.fail(conn, self._run, list_, str(error), refused=refused)
+        _log.warning("list.given_up", list=list_, run=self._run, error=str(error), **error.ids)
+
+    def _renewed(self) -> bool:
+        """Say that we live, now and then; False where the run is over."""
+        if time.monotonic() - self._renewed_at < RENEW_SECONDS:
+            return True
+        self._renewed_at = time.monotonic()
+        with self._connection() as conn:
+            return shards.renew(conn, self._run, owner=self._owner)
+
+    def _count_page(self) -> None:
+        with self._changed:
+            self._state.pages += 1
+
+    def _give_back(self, shard: Shard) -> None:
+        with self._connection() as conn:
+            shards.release(conn, [shard.id], owner=self._owner)
+        self._forget(shard)
+
+    def _forget(self, shard: Shard) -> None:
+        with self._changed:
+            self._state.held.discard(shard.id)
+
+    def _write(self, work: Callable[[psycopg.Connection], Any]) -> Any:
+        """What `work` returns, done in a transaction; tried again where another transaction was in its way."""
+        for attempt in range(WRITE_ATTEMPTS):
+            with self._connection() as conn:
+                try:
+                    result = None
+                    with conn.transaction():
+                        result = work(conn)
+                    return result  # noqa: RET504 - a work that raises Rollback gives None
+                except UNAVAILABLE:
+                    if conn.closed or attempt + 1 == WRITE_ATTEMPTS:
+                        raise
+            time.sleep(0.05 * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        """One of the pass's connections, for as long as the block; raises _Ended once the pass is closed."""
+        conn = self._connections.get()
+        try:
+            if conn is None:
+                raise _Ended
+            yield conn
+        finally:
+            self._connections.put(conn)
+
+    def _raise_what_a_thread_met(self) -> None:
+        if self._state.error is not None:
+            raise self._state.error

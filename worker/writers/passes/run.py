@@ -1,0 +1,126 @@
+"""A pass over lists as a run in Postgres: begun once, carried on by any process, finished by whoever reads its last page.
+
+A page, with what follows from it and the place after it, is one transaction: a kill costs at most one page of each shard. A
+list that fails is tried again later, and then given up alone.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from worker.config.errors import Permanent, Temporary
+from worker.membership.rules.access import Policy
+from worker.mirror import absences, shards
+from worker.observe import log
+from worker.postgres import runs
+from worker.writers.list_pass import Source
+from worker.writers.passes import deletions
+from worker.writers.passes.plan import Options, Shape, every_shape
+from worker.writers.passes.reading import Reading
+
+_log = log.get("pass")
+
+
+def tick(
+    conn: psycopg.Connection,
+    stripe: Callable[[], Source],
+    policy: Policy,
+    job: str,
+    slot: datetime,
+    *,
+    spans: Sequence[tuple[str, int | None, int | None]],
+    options: Options,
+    should_continue: Callable[[], bool],
+    shapes: Mapping[str, Shape] | None = None,
+    knows: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """Carry on the job's run that is under way, or begin the one of this slot of the clock, with these spans of lists.
+
+    Returns the run's result once it is finished; None if another worker has the slot, or if it is not finished or failed.
+    `knows` is kept with the run, and is part of its result.
+    """
+    run = shards.under_way(conn, job)
+    if run is None:
+        with conn.transaction():
+            run = runs.claim(conn, job, slot)
+            if run is None:
+                return None
+            runs.seen(conn, run, dict(knows or {}))
+            shards.add(conn, run, spans)
+        _log.info("pass.began", job=job, run=run)
+    try:
+        if not carry_out(
+            conn, stripe(), policy, run, shapes or every_shape(), options, should_continue=should_continue
+        ):
+            return None
+    except (Temporary, Permanent) as error:
+        runs.fail(conn, run, {}, str(error))
+        _log.warning("pass.failed", job=job, run=run, error=str(error), **error.ids)
+        return None
+    result = runs.result(conn, run)
+    _log.info("pass.ended", job=job, run=run, **{name: n for name, n in (result or {}).items() if name != "errors"})
+    return result
+
+
+def carry_out(
+    conn: psycopg.Connection,
+    stripe: Source,
+    policy: Policy,
+    run: int,
+    shapes: Mapping[str, Shape],
+    options: Options,
+    *,
+    should_continue: Callable[[], bool],
+    connect: Callable[[], psycopg.Connection] | None = None,
+) -> bool:
+    """Carry the run on until nothing is left for this process, or `should_continue` says no; returns whether it is finished.
+
+    The run is finished by whoever reads its last page. A list that fails ends alone, and its error is in the run's result;
+    if all of them fail, so does the run. `connect` opens a second connection, so that one page is written while another is
+    decoded. Raises BadKey, and what `UNAVAILABLE` names while Postgres is away.
+    """
+    reading = Reading(conn, stripe, policy, run, shapes, options, should_continue, connect)
+    began = time.monotonic()
+    try:
+        reading.work()
+    finally:
+        reading.close()
+        duration_ms = round((time.monotonic() - began) * 1000)
+        _log.info("pass.slice_ended", run=run, pages=reading.pages_read, duration_ms=duration_ms)
+    return _conclude(conn, run, policy, shapes, options)
+
+
+def _conclude(
+    conn: psycopg.Connection, run: int, policy: Policy, shapes: Mapping[str, Shape], options: Options
+) -> bool:
+    """Mark what is gone of each list that was read to its end, and finish the run, if nothing is left to read."""
+    standings, counts = shards.standings(conn, run), absences.counts(conn, run)
+    if any(each.unfinished for each in standings.values()) or any(unasked for unasked, _ in counts.values()):
+        return False
+    deletions.guard(conn, run, standings, shapes, options)
+    for list_, standing in shards.standings(conn, run).items():
+        if standing.error is None:
+            deletions.mark(conn, run, list_, policy, alive=lambda: shards.renew(conn, run, owner=""))
+        else:
+            absences.drop_list(conn, run, list_)
+    finish(conn, run)
+    return True
+
+
+def finish(conn: psycopg.Connection, run: int) -> dict[str, Any]:
+    """Finish the run with the sum of its shards; returns the result. It failed if every list did."""
+    standings = shards.standings(conn, run)
+    total: Counter[str] = Counter()
+    for standing in standings.values():
+        total.update(standing.tally)
+    errors = {name: standing.error for name, standing in standings.items() if standing.error is not None}
+    result: dict[str, Any] = {**(runs.result(conn, run) or {}), **total, **({"errors": errors} if errors else {})}
+    if errors and len(errors) == len(standings):
+        runs.fail(conn, run, result, "; ".join(sorted(set(errors.values()))))
+    else:
+        runs.finish(conn, run, result)
+    return result
