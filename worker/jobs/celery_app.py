@@ -9,15 +9,23 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.schedules import crontab
+from kombu.transport import TRANSPORT_ALIASES
 
 from worker.config.settings import Settings
 from worker.jobs.periodic import BACKFILL, EVENTS, WAKE, jobs, task_name
+
+_TRANSPORTS = {
+    "redis": "worker.jobs.broker:Transport",
+    "rediss": "worker.jobs.broker:Transport",
+    "sentinel": "worker.jobs.broker:SentinelTransport",
+}
 
 
 def make(settings: Settings) -> Celery:
     """The Celery app of this process. Nothing is connected yet."""
     # Celery sets logging up by itself unless somebody says that they did.
     signals.setup_logging.connect(_logging_is_set_up, weak=False)
+    TRANSPORT_ALIASES.update(_TRANSPORTS)
     app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True)
     app.conf.update(
         broker_transport_options={
@@ -46,7 +54,11 @@ def make(settings: Settings) -> Celery:
         worker_max_tasks_per_child=50_000,
         worker_soft_shutdown_timeout=30,
         worker_enable_soft_shutdown_on_idle=False,
-        worker_cancel_long_running_tasks_on_connection_loss=True,
+        # A task goes on without the broker: if its message comes again, it finds nothing left to do. A task that is cancelled
+        # costs its child, and a consumer that connects while a child ends fails (docs/decisions/0017).
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # While the broker is away no child can report that it has begun; Celery's four seconds would kill each of them.
+        worker_proc_alive_timeout=3600.0,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

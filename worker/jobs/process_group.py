@@ -34,15 +34,18 @@ def run(settings: Settings, lanes: Sequence[Lane]) -> int:
 
 
 def _serve(app: Celery, process: Process, lane: Lane) -> int:
-    """Serve one lane, in a process of its own."""
-    process.lane = lane.name
+    """Serve one lane, in a process of its own; returns its exit code."""
+    process.lane, code = lane.name, 0
     structlog.contextvars.bind_contextvars(lane=lane.name)
 
     def started(**_: Any) -> None:
         _log.info("worker.started", queues=lane.queues, children=lane.children)
 
-    def stopped(**_: Any) -> None:
-        _log.info("worker.stopped")
+    def stopped(sender: Any, **_: Any) -> None:
+        # `worker_main` returns no code, not even after an error that ended the consumer.
+        nonlocal code
+        code = sender.exitcode or 0
+        _log.info("worker.stopped", code=code)
 
     def begin_child(**_: Any) -> None:
         supervisor.die_with_parent()
@@ -68,7 +71,7 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
             "--loglevel=WARNING",
         ]
     )
-    return 0
+    return code
 
 
 def _freeze(**_: Any) -> None:

@@ -1,0 +1,61 @@
+"""A message whose broker went away: its acknowledgement fails as a connection does, so the consumer reconnects and goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from kombu.connection import Connection
+from kombu.message import Message
+
+from worker.config.settings import Settings
+from worker.dev.servers import Valkey, start_valkey
+from worker.jobs import broker, celery_app
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = start_valkey(tmp_path / "valkey")
+    yield server
+    server.close()
+
+
+def connection_of(settings: Settings, url: str) -> Connection:
+    connection: Connection = celery_app.make(settings.model_copy(update={"redis_url": url})).connection_for_read()
+    return connection
+
+
+def receive_and_lose_the_connection(connection: Connection) -> Message:
+    """A message that is not acknowledged yet, of a connection that the consumer has lost and collected."""
+    queue = connection.SimpleQueue("late")  # type: ignore[no-untyped-call]  # kombu has no types
+    queue.put({})
+    message: Message = queue.get(timeout=5)
+    connection.collect()  # type: ignore[no-untyped-call]
+    # A collected channel loses its pools where the broker refuses it.
+    message.channel._disconnect_pools()
+    return message
+
+
+def test_acknowledging_while_the_broker_is_away_is_a_connection_error(settings: Settings, valkey: Valkey) -> None:
+    connection = connection_of(settings, valkey.url)
+    message = receive_and_lose_the_connection(connection)
+    valkey.stop()
+
+    with pytest.raises(connection.connection_errors):
+        message.ack()  # type: ignore[no-untyped-call]
+
+
+def test_a_message_is_acknowledged_after_its_connection_was_lost(settings: Settings, valkey: Valkey) -> None:
+    message = receive_and_lose_the_connection(connection_of(settings, valkey.url))
+
+    message.ack()  # type: ignore[no-untyped-call]
+
+    with redis.Redis.from_url(valkey.url) as client:
+        assert client.hlen("unacked") == 0
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "sentinel"])
+def test_every_kind_of_broker_has_channels_of_ours(settings: Settings, scheme: str) -> None:
+    transport = connection_of(settings, f"{scheme}://127.0.0.1:1/0").transport
+
+    assert transport.Channel is (broker.SentinelChannel if scheme == "sentinel" else broker.Channel)
