@@ -1,4 +1,4 @@
-"""What operators and support staff do in the console, in a real browser."""
+"""Operators and support staff use the console in a real browser."""
 
 import os
 from pathlib import Path
@@ -109,7 +109,9 @@ def test_every_page_fits_and_is_accessible(page: Any) -> None:
             problems[name] = "is wider than the window"
         violations = axe.run(page).response["violations"]
         if violations:
-            problems[name] = [(found["id"], [node["target"] for node in found["nodes"]]) for found in violations]
+            problems[name] = [
+                (violation["id"], [node["target"] for node in violation["nodes"]]) for violation in violations
+            ]
         if SCREENSHOTS:
             scheme = (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") and "dark") or "light"
             page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)

@@ -90,9 +90,9 @@ def families(saved: Mapping[str, int]) -> Iterator[Metric]:
     yield from ACCESS_QUESTIONS.collect()
 
 
-def _histograms(found: Mapping[tuple[str, str], Mapping[str, int]]) -> Iterator[Metric]:
+def _histograms(saved: Mapping[tuple[str, str], Mapping[str, int]]) -> Iterator[Metric]:
     made: dict[str, HistogramMetricFamily] = {}
-    for (name, encoded), values in found.items():
+    for (name, encoded), values in saved.items():
         labels: dict[str, str] = json.loads(encoded)
         bounds = sorted((bound for bound in values if bound != "sum"), key=float)
         if name not in made:

@@ -1,4 +1,4 @@
-"""Who may use the HTTP API. Every path is closed unless it stands in this list: a new route cannot be open by mistake."""
+"""Authorization of the HTTP API. Every path is closed unless it stands in this list: a new route cannot be open by mistake."""
 
 import hmac
 

@@ -249,7 +249,7 @@ def has_console(settings: Settings) -> bool:
 
 
 def sender(app: Celery) -> Callable[..., None]:
-    """What sends a task by its name; raises Refused if the broker is away, for a person waits for it."""
+    """A function that sends a task by its name. It raises Refused if the broker is away, for a person waits for it."""
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:

@@ -25,7 +25,7 @@ PLAN_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a page may use: a connection in autocommit, the settings, the query string and the path's parts."""
+    """The input of a page: a connection in autocommit, the settings, the query string and the path's parts."""
 
     conn: psycopg.Connection
     settings: Settings

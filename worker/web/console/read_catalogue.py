@@ -1,4 +1,4 @@
-"""What the catalogue pages show."""
+"""Queries of the catalogue pages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the health and settings pages show."""
+"""Queries of the health and settings pages."""
 
 from typing import Any
 

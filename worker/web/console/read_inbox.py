@@ -1,4 +1,4 @@
-"""What the inbox pages show. Each statement reads a bounded number of rows, whatever the filters and the table's size."""
+"""Queries of the inbox pages. Each statement reads a bounded number of rows, whatever the filters and the table's size."""
 
 import json
 from dataclasses import dataclass

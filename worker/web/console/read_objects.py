@@ -1,4 +1,4 @@
-"""What the object page shows: the mirrored row of any Stripe id, its events and what was repaired."""
+"""Queries of the object page: the mirrored row of any Stripe id, its events and what was repaired."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def events_of(conn: psycopg.Connection, id_: str, *, limit: int = 50) -> list[Ro
 
 
 def drift(conn: psycopg.Connection, id_: str) -> list[Row]:
-    """What reading Stripe repaired of this object, newest first."""
+    """The repairs of this object by reads of Stripe, newest first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

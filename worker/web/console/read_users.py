@@ -1,4 +1,4 @@
-"""What the user pages show besides `why`: the search, and what happened to one user over time."""
+"""Queries of the user pages besides `why`: the search, and what happened to one user over time."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ _MATCHING = """
 
 
 def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[Row]:
-    """What happened to the user, newest first: subscriptions, payments and rows of the ledger."""
+    """The history of the user, newest first: subscriptions, payments and rows of the ledger."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""Who may use the console: one password, a signed cookie that expires, and a token on every form.
+"""Sessions of the console: one password, a signed cookie that expires, and a token on every form.
 
 The key that signs is derived from the password, so a new password signs everybody out, in every process at once.
 """
@@ -21,7 +21,7 @@ LINK_SECONDS = 600
 LINK_SECONDS_IN_DEVELOPMENT = 24 * 3600
 # Sign-in attempts that fail, of one address and of all, before the next one has to wait.
 MAX_FAILURES, MAX_FAILURES_OF_ALL, FAILURE_SECONDS = 5, 50, 300
-# What hashing costs, as OWASP recommends for scrypt: 32 MiB and about 0.1 s.
+# The cost of hashing, as OWASP recommends for scrypt: 32 MiB and about 0.1 s.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 1
 
 
