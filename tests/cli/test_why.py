@@ -1,6 +1,7 @@
 """`stripe-sync why`, compared with the sandbox and the tables."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,70 @@ def test_the_explanation_of_the_demo_user_agrees_with_the_sandbox(
     assert explanation["subscriptions"][0]["source"]["event"]["id"] in ids
     assert {each["what"] for each in explanation["next"]} == {"renews", "tokens_expire"}
     assert (explanation["differs"], explanation["mend"]) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("verified", "others", "sentence"),
+    [
+        (
+            False,
+            0,
+            "cus_3 has the same e-mail, and the user has not verified it: `stripe-sync link cus_3 jenny` links it",
+        ),
+        (True, 1, "cus_3 has the same e-mail, and 2 users have verified it: `stripe-sync link cus_3 jenny` links it"),
+    ],
+)
+def test_a_customer_with_the_same_email_and_no_user_is_named(
+    run: Run, conn: psycopg.Connection, verified: bool, others: int, sentence: str
+) -> None:
+    if verified:
+        conn.execute("update users set email_verified = now() where id = 'jenny'")
+    for number in range(others):
+        conn.execute(
+            "insert into users (id, email, email_verified) values (%s, 'JENNY@example.com', now())", (f"twin_{number}",)
+        )
+    apply_events(conn, factories.event("customer.created", factories.customer("cus_3", email="jenny@example.com")))
+
+    text = run("why", "jenny").stdout
+    listed = json.loads(run("link", "--list", "--json").stdout)
+
+    assert sentence in text
+    assert [(row["customer"], row["same_email"]) for row in listed] == [
+        ("cus_3", ["jenny", *(f"twin_{number}" for number in range(others))])
+    ]
+
+
+def test_unclear_metadata_is_named(run: Run, conn: psycopg.Connection) -> None:
+    unclear = factories.product("prod_max", tokens="10k", role="free")
+    apply_events(conn, factories.event("product.updated", unclear, created=factories.NOW + 60))
+
+    text = run("why", "jenny").stdout
+    planned = run("membership", "plan").stdout
+    checked = run("doctor").stdout
+
+    cannot = (
+        "metadata `role` cannot be read: write USER or PREMIUM; metadata `tokens` cannot be read: write a whole number"
+    )
+    assert "prod_max USER, no tokens (its metadata `role` and `tokens` cannot be read" in text
+    assert f"Product prod_max: {cannot}." in planned
+    assert f"product prod_max       {cannot}" in checked
+
+
+def test_a_line_without_tokens_names_the_unclear_metadata(run: Run, conn: psycopg.Connection) -> None:
+    unclear = factories.product(tokens="unlimited")
+    start = int(time.time()) - 3600
+    line = factories.line_item("il_9", invoice="in_9", period_start=start, period_end=start + 30 * factories.DAY)
+    apply_events(
+        conn,
+        factories.event("product.updated", unclear, created=factories.NOW + 60),
+        factories.event("invoice.paid", factories.invoice("in_9", customer="cus_1", lines=[line]), created=start),
+    )
+
+    (passed,) = [
+        each for each in why(run, "jenny")["tokens"]["ungranted"] if each["source_key"].startswith("invoice:in_9")
+    ]
+
+    assert (passed["why"], passed["row"]) == ("no_allowance", "period")
+    assert passed["because"] == (
+        "in_9 line il_9 (period) gives none: product prod_pro: metadata `tokens` cannot be read: write a whole number"
+    )

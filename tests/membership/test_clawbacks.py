@@ -14,6 +14,7 @@ from tests.factories import (
     charge,
     customer,
     dispute,
+    encoded,
     event,
     invoice,
     invoice_payment,
@@ -24,6 +25,13 @@ from tests.factories import (
     refund,
     subscription,
 )
+from tests.sandboxes import Sandbox
+from worker.inbox import store as inbox
+from worker.membership.rules.access import Policy
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.envelope import read_envelope
+from worker.writers import refetch
+from worker.writers.apply import Applier
 
 Apply = Callable[..., None]
 
@@ -147,3 +155,28 @@ def test_a_refund_waits_for_the_lines_that_stripe_cut_off(conn: psycopg.Connecti
     assert before == [("invoice:in_1:line:il_0", 1000), ("invoice:in_1:line:il_1", 1000)]
     assert [row[:2] for row in ledger(conn)[2:]] == [("invoice:in_1:line:il_2", 1000), ("refund:re_1", -3000)]
     assert rows(conn, "select tokens from users") == [(0,)]
+
+
+def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("stories/sign_up", user_id="jenny")
+    paid = {made["id"] for made in sandbox.get("/v1/events?limit=100")["data"]}
+    sandbox.tell("stories/refund", user_id="jenny", amount=500)
+    sandbox.tell("clock", advance=20)
+    events = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    delivered = [made for made in events if made["id"] in paid or made["type"] == "charge.refunded"]
+    inbox.store(conn, [read_envelope(encoded(made).decode()) for made in delivered])
+
+    Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
+    before = rows(conn, "select tokens from users")
+    conn.execute("update sync.refetch_queue set due_at = now()")
+    refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+    after = rows(conn, "select tokens from users")
+    late = [made for made in events if made["type"].startswith("refund.")]
+    inbox.store(conn, [read_envelope(encoded(made).decode()) for made in late])
+    Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
+
+    # 5.00 of 20.00 that paid for 5,000 tokens: a quarter of these, once.
+    assert (before, after) == ([(5000,)], [(3750,)])
+    assert rows(conn, "select tokens from users") == [(3750,)]

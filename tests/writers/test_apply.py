@@ -252,9 +252,10 @@ def test_a_reference_of_a_payment_link_is_not_trusted(conn: psycopg.Connection, 
     assert column(conn, "select user_id from sync.customer_links") == [None]
 
 
-def test_an_email_links_only_where_it_is_verified_and_alone(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
-    arrived = event("customer.created", customer("cus_jenny", email="JENNY@example.com"))
-    apply(arrived)
+def test_an_email_links_every_customer_of_the_one_user_who_has_verified_it(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    apply(event("customer.created", customer("cus_jenny", email="JENNY@example.com")))
     before = column(conn, "select user_id from sync.customer_links")
     conn.execute("update users set email_verified = now()")
 
@@ -262,7 +263,18 @@ def test_an_email_links_only_where_it_is_verified_and_alone(conn: psycopg.Connec
     apply(event("customer.created", customer("cus_again", email="jenny@example.com")))
 
     assert before == [None]
-    assert column(conn, "select user_id from sync.customer_links order by stripe_customer_id") == [None, "jenny"]
+    assert column(conn, "select user_id from sync.customer_links order by stripe_customer_id") == ["jenny", "jenny"]
+
+
+def test_an_email_that_two_users_have_verified_links_neither(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
+    conn.execute("update users set email_verified = now()")
+    conn.execute("insert into users (id, email, email_verified) values ('twin', 'JENNY@example.com', now())")
+
+    apply(event("customer.created", customer("cus_jenny")))
+
+    assert column(conn, "select user_id from sync.customer_links") == [None]
 
 
 def test_several_customers_of_one_user_all_count(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:

@@ -162,16 +162,7 @@ def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str
         return linked
     linked |= links.hold_links(conn, set(customers) - linked.keys())
     unlinked = set(customers) - linked.keys()
-    chosen: list[link.Link] = []
-    taken: set[str] = set()
-    for found in links.candidates(conn, unlinked):
-        choice = link.choose(found)
-        if choice is None or (choice.source is link.LinkSource.EMAIL and choice.user in taken):
-            continue
-        taken.add(choice.user)
-        chosen.append(choice)
+    chosen = [made for each in links.candidates(conn, unlinked) if (made := link.choose(each)) is not None]
     if chosen:
-        # Locked before the link is stored: two customers must not both find the same user unlinked.
-        load_facts.lock_users(conn, {choice.user for choice in chosen})
         linked |= links.save_links(conn, chosen)
     return linked

@@ -6,6 +6,7 @@ import psycopg
 
 from worker.membership import compute, organizations
 from worker.membership.rules.access import Policy
+from worker.membership.rules.facts import product_of
 from worker.membership.store import catalogue, links, rechecks, recompute_queue
 from worker.membership.store.organization_queue import Offer
 from worker.mirror import refetch_queue
@@ -13,8 +14,11 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_refunds
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.version import Version, settle
+from worker.observe import log
 from worker.privacy import guard
 from worker.stripe_api.json_paths import reference
+
+_log = log.get("record")
 
 # A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
 _ROUNDS = 10
@@ -135,6 +139,8 @@ def _follow(
     guests = _request_for_catalogue(conn, ours, by_type, offered, users_later=users_later)
     missed = guests | _compute_concerned(conn, written, ours, by_type, policy, users_later=users_later)
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
+    for outcome in by_type.get("product", []):
+        _warn_of_unclear_metadata(outcome)
     catalogue.project(
         conn,
         products=[outcome.key.id for outcome in by_type.get("product", [])],
@@ -198,6 +204,14 @@ def _compute_concerned(
     if users | guests:
         compute.compute(conn, sorted(users | guests), policy)
     return missed
+
+
+def _warn_of_unclear_metadata(outcome: Outcome) -> None:
+    assert outcome.object is not None
+    metadata = outcome.object.get("metadata")
+    product = product_of(outcome.key.id, metadata if isinstance(metadata, dict) else None)
+    if product.unclear:
+        _log.warning("product.metadata_unclear", object_id=product.id, keys=list(product.unclear))
 
 
 def _is_settled_now(outcome: Outcome) -> bool:

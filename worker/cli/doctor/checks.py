@@ -15,6 +15,8 @@ from worker.cli.output import say, say_json
 from worker.config.errors import SyncError
 from worker.config.settings import Settings
 from worker.jobs.wake import queue_client
+from worker.membership.rules import wording
+from worker.membership.store import catalogue
 from worker.mirror import refetch_queue
 from worker.mirror.registry import TYPES
 from worker.observe import log
@@ -87,6 +89,9 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
             detail="this connection does not see the application's tables under our names, because a pooler drops the "
             "search_path: run `alter role ... set search_path = sync_names, public` for the role of DATABASE_URL",
         )
+    else:
+        for product in catalogue.unclear_products(conn):
+            yield Finding(f"product {product.id}", ok=False, detail=wording.unreadable(product))
 
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:

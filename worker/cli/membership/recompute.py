@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,10 @@ from worker.cli.users.find import find
 from worker.config.settings import Settings
 from worker.membership import compute, recompute_all
 from worker.membership.compute import policy_of
+from worker.membership.rules import wording
+from worker.membership.rules.facts import Product
 from worker.membership.rules.outcome import COLUMNS, Outcome
+from worker.membership.store import catalogue
 from worker.postgres import pool
 
 # The exit code of a command that Ctrl-C ended.
@@ -48,10 +51,13 @@ def plan(users: list[str] | None, *, limit: int, as_json: bool) -> None:
     tally = _Tally()
     with database.connect(settings, application="plan") as conn:
         changes = _planned(conn, settings, _chosen(conn, users), tally)
+        unclear = catalogue.unclear_products(conn)
         if as_json:
-            _print_json(settings, changes, tally, limit=limit)
+            _print_json(settings, unclear, changes, tally, limit=limit)
             return
         say(f"Using the products' metadata in the mirror, and {_policy_text(settings)}. Nothing is written.")
+        for product in unclear:
+            say(f"Product {product.id}: {wording.unreadable(product)}.")
         printed = 0
         for user, outcome in changes:
             if printed < limit:
@@ -143,10 +149,19 @@ def _say_tally(tally: _Tally, printed: int) -> None:
     say(f"{text}. `stripe-sync membership apply` applies this." if tally.changing or tally.grants else f"{text}.")
 
 
-def _print_json(settings: Settings, changes: Iterator[tuple[str, Outcome]], tally: _Tally, *, limit: int) -> None:
+def _print_json(
+    settings: Settings,
+    unclear: Sequence[Product],
+    changes: Iterator[tuple[str, Outcome]],
+    tally: _Tally,
+    *,
+    limit: int,
+) -> None:
     """Write one document while the plan is computed, so that no change is held in memory."""
     out = sys.stdout
-    out.write('{\n  "settings": ' + json.dumps(_policy_settings(settings)) + ',\n  "changes": [')
+    products = {product.id: list(product.unclear) for product in unclear}
+    out.write('{\n  "settings": ' + json.dumps(_policy_settings(settings)))
+    out.write(',\n  "unclear_products": ' + json.dumps(products) + ',\n  "changes": [')
     printed = 0
     for user, outcome in changes:
         if printed < limit:

@@ -22,7 +22,7 @@ def run(customer: str | None, user: str | None, *, force: bool, list_: bool, lim
         if as_json:
             say_json(rows)
         else:
-            say_table(("customer", "email", "created", "subscriptions", "seen_at"), rows)
+            say_table(("customer", "email", "created", "subscriptions", "seen_at", "same_email"), rows)
         return
     if customer is None or user is None:
         fail("name a customer and a user, or use --list")

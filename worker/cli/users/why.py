@@ -57,7 +57,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from ("", "Subscriptions, those that give access first:")
         for each in explanation.subscriptions:
             yield from _subscription(each)
-    products = sorted({product for each in explanation.subscriptions for product in each.products})
+    products = sorted(
+        {product for each in explanation.subscriptions for product in each.products} | {*explanation.products}
+    )
     if products:
         yield from ("", "Products, by their metadata:")
         for id_ in products:
@@ -66,6 +68,10 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     if explanation.customers:
         yield from ("", "Customers:")
         yield from (_customer(customer, explanation.sources.get(customer.id)) for customer in explanation.customers)
+    if explanation.unlinked:
+        yield from ("", "Customers without a user:")
+        for customer in explanation.unlinked:
+            yield f"  {customer.id} {wording.unlinked(customer, explanation.user)}"
     yield from _ledger(explanation)
     yield from ("", "Next:" if explanation.next else "Next: nothing is known to change.")
     for change in explanation.next:

@@ -38,6 +38,14 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unlinked:
+    """A customer without a user that has the user's e-mail. `verified` is how many users with that e-mail have verified it."""
+
+    id: str
+    verified: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """What Stripe says of a subscription's future, and whose it is: nothing that decides today."""
 
@@ -81,6 +89,7 @@ class Evidence:
     email: str | None = None
     is_waiting: bool = False
     customers: tuple[Customer, ...] = ()
+    unlinked: tuple[Unlinked, ...] = ()
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
     note: Note | None = None

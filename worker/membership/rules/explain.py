@@ -11,7 +11,7 @@ from schema.states import UserRole
 from worker.membership.rules import access, outcome, tokens, wording
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
 from worker.membership.rules.balance import Grant
-from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import Override, Product, User
 from worker.membership.rules.lots import Lot, after_spending
 from worker.membership.rules.outcome import Change
@@ -94,6 +94,7 @@ class Explanation:
     override: Override | None
     override_note: Note | None
     customers: tuple[Customer, ...]
+    unlinked: tuple[Unlinked, ...]
     subscriptions: tuple[Standing, ...]
     products: Mapping[str, Product]
     sources: Mapping[str, Source]
@@ -124,6 +125,7 @@ def explain(
         override=user.override,
         override_note=evidence.note,
         customers=evidence.customers,
+        unlinked=evidence.unlinked,
         subscriptions=_standings(user, policy, now, decided, evidence),
         products=products,
         sources=evidence.sources,
@@ -239,7 +241,10 @@ def _balance(
         due=due,
         ungranted=tuple(
             Ungranted(
-                source_key=tokens.source_key(line), why=why, row=row.name, because=wording.ungranted(line, why, row)
+                source_key=tokens.source_key(line),
+                why=why,
+                row=row.name,
+                because=wording.ungranted(line, why, row, products.get(line.product or "")),
             )
             for line, why, row in passed
         ),

@@ -18,8 +18,8 @@ class LinkSource(enum.StrEnum):
 class Candidates:
     """The users that exist and that each rule names for a customer that has no stored link.
 
-    `by_client_reference` is never of a payment link's session: there the buyer writes it. `by_email` are the unlinked
-    users with that address, verified.
+    `by_client_reference` is never of a payment link's session: there the buyer writes it. `by_email` are the users with
+    that address, verified; they may have other customers.
     """
 
     customer: str

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from schema.states import UserRole
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
-from worker.membership.rules.evidence import Customer, Entry, Note, Source
+from worker.membership.rules.evidence import Customer, Entry, Note, Source, Unlinked
 from worker.membership.rules.facts import LIFETIME, PaidLine, Product, Subscription, User
 from worker.membership.rules.lines import Row
 from worker.membership.rules.next_change import Cause, Moment
@@ -121,6 +121,14 @@ def _by_purchase(decided: Decision, products: Mapping[str, Product]) -> str:
     return f"{decided.purchase.source} bought product {bought.id} once, which gives {bought.role} {lasts}."
 
 
+_READABLE = {"role": "USER or PREMIUM", "tokens": "a whole number", "access": "`lifetime` or a number of days"}
+
+
+def unreadable(product: Product) -> str:
+    """What of the product's metadata cannot be read, and how to write it."""
+    return "; ".join(f"metadata `{key}` cannot be read: write {_READABLE[key]}" for key in product.unclear)
+
+
 def unclear(product: Product) -> str:
     """The metadata that could not be read, as ` (...)`; empty if all of it is clear."""
     if not product.unclear:
@@ -177,6 +185,16 @@ def not_computed(customers: Sequence[Customer]) -> str:
     return "No customer is linked and no organization is paid for: nothing is computed, and the row stays as it is."
 
 
+def unlinked(customer: Unlinked, user: str) -> str:
+    """Why a customer that has the user's e-mail is not the user."""
+    command = f"`stripe-sync link {customer.id} {user}` links it"
+    if customer.verified == 1:
+        return "has the same e-mail and is about to be linked to the user who has verified it"
+    if customer.verified:
+        return f"has the same e-mail, and {customer.verified} users have verified it: {command}"
+    return f"has the same e-mail, and the user has not verified it: {command}"
+
+
 def standing(subscription: Subscription, service: Service, policy: Policy, behind: str | None, best: str | None) -> str:
     """The service that a subscription gives, and why it is not the best one if it is not."""
     if service is Service.UNKNOWN_STATUS:
@@ -220,8 +238,10 @@ def entry(row: Entry) -> str:
     return words.format(subscription=row.subscription or "a subscription", invoice=row.invoice or row.source_key)
 
 
-def ungranted(line: PaidLine, why: NoGrant, row: Row) -> str:
+def ungranted(line: PaidLine, why: NoGrant, row: Row, product: Product | None) -> str:
     words = _NO_GRANT[why].format(product=line.product, subscription=line.subscription, price=line.price)
+    if why is NoGrant.NO_ALLOWANCE and product is not None and "tokens" in product.unclear:
+        words = f"gives none: product {product.id}: {unreadable(product)}"
     return f"{line.invoice}{' line ' + line.line if line.line else ''} ({row.name}) {words}"
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection
 import psycopg
 from psycopg.rows import scalar_row
 
+from worker.membership.rules.facts import Product, product_of
+
 
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
     """`stripe_products` and `stripe_prices` say what the mirror says of these; equal rows are not written.
@@ -158,3 +160,16 @@ def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[
             """,
             {"products": sorted(products)},
         ).fetchall()
+
+
+def unclear_products(conn: psycopg.Connection) -> list[Product]:
+    """The active products whose metadata holds a role, an allowance or an access that cannot be read, by their ids."""
+    rows = conn.execute(
+        """
+        select id, metadata
+        from mirror.products
+        where account = '' and active and not deleted and metadata ?| array['role', 'tokens', 'access']
+        order by id
+        """
+    )
+    return [product for id_, metadata in rows if (product := product_of(id_, metadata)).unclear]

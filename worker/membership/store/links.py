@@ -122,8 +122,6 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
                     select u.id
                     from users as u
                     where lower(u.email) = lower(m.email) and u.email_verified is not null
-                        and not exists (select from sync.customer_links as l where l.user_id = u.id)
-                        and not exists (select from stripe_customers as a where a.user_id = u.id)
                     order by u.id
                     limit 2
                 ) as by_email
@@ -142,7 +140,6 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
         insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
         select customer, user_id, source, now()
         from unnest(%b::text[], %b::text[], %b::text[]) as wanted (customer, user_id, source)
-        where source <> 'email' or not exists (select from sync.customer_links as o where o.user_id = wanted.user_id)
         order by customer
         on conflict (stripe_customer_id) do update
         set user_id = excluded.user_id, source = excluded.source, linked_at = now(), checked_at = now()
@@ -262,13 +259,14 @@ def link_by_hand(conn: Connection, customer: str, user: str) -> None:
 
 
 def unlinked(conn: Connection, *, limit: int) -> list[Row]:
-    """Customers that are linked to nobody, those with the most live subscriptions first."""
+    """Customers without a user, those with the most live subscriptions first; `same_email` are the users who share the e-mail."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
             select
                 l.stripe_customer_id as customer, c.email, c.created, s.live as subscriptions,
-                l.checked_at as seen_at, coalesce(c.deleted, false) as deleted
+                l.checked_at as seen_at, coalesce(c.deleted, false) as deleted,
+                array(select id from users where lower(users.email) = lower(c.email) order by id) as same_email
             from sync.customer_links as l
             left join mirror.customers as c on c.id = l.stripe_customer_id and c.account = ''
             cross join lateral (

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import User
 
 Connection = psycopg.Connection
@@ -40,6 +40,7 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
         email=row["email"] if row else None,
         is_waiting=bool(row and row["is_waiting"]),
         customers=tuple(customers),
+        unlinked=tuple(_unlinked(conn, user.id)),
         schedules=schedules,
         sources=_sources(conn, named, products),
         note=Note(**note) if note else None,
@@ -83,6 +84,24 @@ def _customers(conn: Connection, user: str) -> list[Customer]:
             order by linked_at, id
             """,
             {"user": user},
+        ).fetchall()
+
+
+def _unlinked(conn: Connection, user: str) -> list[Unlinked]:
+    """The customers without a user that have the user's e-mail."""
+    with conn.cursor(row_factory=class_row(Unlinked)) as cursor:
+        return cursor.execute(
+            """
+            select c.id, (
+                select count(*) from users as o where lower(o.email) = lower(u.email) and o.email_verified is not null
+            ) as verified
+            from users as u
+            join sync.customer_links as l on l.user_id is null
+            join mirror.customers as c on c.id = l.stripe_customer_id and c.account = '' and not c.deleted
+            where u.id = %s and lower(c.email) = lower(u.email)
+            order by c.id
+            """,
+            (user,),
         ).fetchall()
 
 
