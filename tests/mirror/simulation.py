@@ -150,7 +150,7 @@ class Mirror:
         rows = {} if self.row is None else {self.key: self.row}
         (outcome,) = fold(observations, rows)
         if self.walks and not is_page and outcome.version is not None and outcome.version.unsettled:
-            event_chain.settle(outcome, self.inbox.values())
+            outcome = event_chain.settle(outcome, self.inbox.values()) or outcome
         if outcome.object is not None:
             self.state = outcome.object["state"]
         self.row = outcome.version

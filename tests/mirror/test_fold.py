@@ -1,6 +1,7 @@
 """All that a batch says of one object, folded into one outcome."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -55,8 +56,12 @@ def one_by_one(observations: Iterable[Observation], rows: Mapping[Key, Version])
         assert outcome.version is not None
         held[seen.key] = outcome.version
         before = ends.setdefault(seen.key, Outcome(seen.key, rows.get(seen.key)))
-        before.version, before.object = outcome.version, outcome.object or before.object
-        before.verdicts |= outcome.verdicts
+        ends[seen.key] = replace(
+            before,
+            version=outcome.version,
+            object=outcome.object or before.object,
+            verdicts=before.verdicts | outcome.verdicts,
+        )
     return ends
 
 

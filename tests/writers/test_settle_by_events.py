@@ -200,6 +200,6 @@ def test_where_nothing_is_in_doubt_nothing_is_read(conn: psycopg.Connection) -> 
     outcomes = fold([seen], {})
     conn.close()
 
-    settle(conn, outcomes, livemode=False)
+    settled = settle(conn, outcomes, livemode=False)
 
-    assert [outcome.object for outcome in outcomes] == [customer("cus_1", name="a")]
+    assert [outcome.object for outcome in settled] == [customer("cus_1", name="a")]

@@ -44,8 +44,9 @@ def end(events: Sequence[Observation]) -> Observation | None:
     return max(last, key=lambda event: (event.snapshot.rank != CREATED, *_position(event)), default=None)
 
 
-def settle(outcome: Outcome, events: Iterable[Observation]) -> bool:
-    """Settle what the rule left unsettled, where the object's events tell the end; returns whether they did.
+def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
+    """Settle what the rule left unsettled, where the object's events tell the end; returns None
+    where they do not.
 
     `events` are all that are known of the object. Nothing is said where somebody read the object near the cluster or
     after it: what was read may be newer than every event that came. Nor of a cluster so long that a step of it, coming
@@ -54,15 +55,15 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> bool:
     """
     near, row = cluster(events), outcome.version
     if not near or row is None or _was_read(outcome, near):
-        return False
+        return None
     first, newest = near[0].snapshot.created, near[-1].snapshot.created
     if newest - first > LONGEST_SECONDS or (row.deleted and all(seen.snapshot.rank != CREATED for seen in near)):
-        return False
+        return None
     last = end(near)
     if last is None:
-        return False
+        return None
     seen = last.snapshot
-    outcome.version = replace(
+    version = replace(
         row,
         observed_at=max(row.observed_at, newest),
         rank=seen.rank,
@@ -73,9 +74,8 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> bool:
         unsettled=False,
         final=seen.final,
     )
-    if (row.content_hash, row.shape) != (seen.content_hash, seen.shape):
-        outcome.object = last.object
-    return True
+    is_other = (row.content_hash, row.shape) != (seen.content_hash, seen.shape)
+    return replace(outcome, version=version, object=last.object if is_other else outcome.object)
 
 
 def _ends(events: Sequence[Observation]) -> set[str]:

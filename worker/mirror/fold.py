@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from worker.mirror.registry import ObjectType, is_preview, object_type
@@ -51,7 +52,7 @@ class Observation:
         return object_type(self.key.object)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a batch makes of one object. `object` is None where the row's content stays as it is; `erased` as observed."""
 
@@ -145,22 +146,21 @@ def _is_cut(type_: ObjectType, obj: Json) -> bool:
 
 def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:
     """One outcome per object, in the order of the keys: its observations through the rule, from the locked row on."""
-    outcomes: dict[Key, Outcome] = {}
     ordered = sorted(
         observations, key=lambda seen: (seen.key, seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)
     )
-    for seen in ordered:
-        before = rows.get(seen.key)
-        outcome = outcomes.setdefault(seen.key, Outcome(seen.key, before, version=before))
-        traits = traits_of(seen.key)
-        current = outcome.version
-        verdict = decide(current, seen.snapshot, traits)
-        outcome.verdicts[seen.snapshot.source] = verdict
-        outcome.erased = outcome.erased or seen.erased
-        if takes_content(current, seen.snapshot, verdict):
-            outcome.object = seen.object
-        outcome.version = take(current, seen.snapshot, verdict, traits) or current
-    return list(outcomes.values())
+    return [_fold_one(key, rows.get(key), list(of_one)) for key, of_one in groupby(ordered, key=lambda seen: seen.key)]
+
+
+def _fold_one(key: Key, before: Version | None, observations: Sequence[Observation]) -> Outcome:
+    traits, version, written = traits_of(key), before, None
+    verdicts: dict[str, Verdict] = {}
+    for seen in observations:
+        verdict = verdicts[seen.snapshot.source] = decide(version, seen.snapshot, traits)
+        if takes_content(version, seen.snapshot, verdict):
+            written = seen.object
+        version = take(version, seen.snapshot, verdict, traits) or version
+    return Outcome(key, before, version, written, verdicts, erased=any(seen.erased for seen in observations))
 
 
 def traits_of(key: Key) -> Traits:

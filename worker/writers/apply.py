@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 import psycopg
@@ -26,7 +25,6 @@ from worker.privacy import guard
 from worker.privacy.blanking import blank_text
 from worker.stripe_api.event import Event, NotAnEvent, read_event
 from worker.stripe_api.json_paths import Json
-from worker.writers import settle_by_events
 from worker.writers.failure import Park, Release, Retry, plan_failure
 from worker.writers.record import record
 
@@ -185,8 +183,7 @@ class Applier:
                 observations.append(observation)
         if thin:
             outcomes |= self._apply_thin(conn, thin)
-        settle = partial(settle_by_events.settle, conn, livemode=self.livemode)
-        results = record(conn, observations, self.policy, settle=settle)
+        results = record(conn, observations, self.policy, events_of=self.livemode)
         for result in results:
             outcomes |= {source: verdict.value for source, verdict in result.verdicts.items()}
         inbox.mark_done(conn, outcomes)

@@ -1,6 +1,6 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 
@@ -17,6 +17,7 @@ from worker.mirror.version import Version, settle
 from worker.observe import log
 from worker.privacy import guard
 from worker.stripe_api.json_paths import reference
+from worker.writers import settle_by_events
 
 _log = log.get("record")
 
@@ -29,21 +30,20 @@ def record(
     observations: Sequence[Observation],
     policy: Policy,
     *,
-    settle: Callable[[Sequence[Outcome]], None] = lambda _: None,
+    events_of: bool | None = None,
     users_later: bool = False,
 ) -> list[Outcome]:
     """Write what the observations show, as the rule decides, and compute the users concerned.
 
-    Runs inside the caller's transaction; returns what became of each object. `settle` may settle what the rule left
-    unsettled, before it is written. What belongs to somebody who was erased is blanked before anything is decided.
-    `users_later`: the users are not computed but asked for, as deferred: a backfill computes each of them once, when all
-    their objects are there.
+    Runs inside the caller's transaction; returns what became of each object. `events_of`: the observations are events of
+    this mode, so other events of the inbox may settle what the rule leaves unsettled. What belongs to somebody who was erased
+    is blanked before anything is decided. `users_later`: the users are not computed but asked for, as deferred: a backfill
+    computes each of them once, when all their objects are there.
     """
     if not observations:
         return []
     observations = guard.honour(conn, with_refunds(observations))
-    offered: dict[str, Offer] = {}
-    written = _write(conn, observations, settle, offered)
+    written, offered = _write(conn, observations, events_of)
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
     refetch_queue.want(
         conn,
@@ -98,23 +98,26 @@ def _is_same(before: Version, after: Version) -> bool:
 def _write(
     conn: psycopg.Connection,
     observations: Sequence[Observation],
-    settle: Callable[[Sequence[Outcome]], None],
-    offered: dict[str, Offer],
-) -> list[Outcome]:
-    """Lock, fold and write; what another worker inserted meanwhile is locked and folded again. `offered` then holds what
-    the subscriptions offered to organizations before."""
+    events_of: bool | None,
+) -> tuple[list[Outcome], dict[str, Offer]]:
+    """Lock, fold, settle and write; what another worker inserted meanwhile is locked and folded again.
+
+    Returns the outcomes, and what the subscriptions among them offered to organizations before.
+    """
     done: dict[Key, Outcome] = {}
+    offered: dict[str, Offer] = {}
     waiting = list(observations)
     for _ in range(_ROUNDS):
         rows = mirror.lock(conn, (seen.key for seen in waiting))
         offered |= organizations.offered_before(conn, rows)
         outcomes = fold(waiting, rows)
-        settle(outcomes)
+        if events_of is not None:
+            outcomes = settle_by_events.settle(conn, outcomes, livemode=events_of)
         lost = mirror.write(conn, outcomes)
         done |= {outcome.key: outcome for outcome in outcomes if outcome.key not in lost}
         waiting = [seen for seen in waiting if seen.key in lost]
         if not waiting:
-            return list(done.values())
+            return list(done.values()), offered
     raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
 
 

@@ -1,4 +1,4 @@
-"""What a batch leaves unsettled is looked up in the inbox, where the object's other events may tell how it ended."""
+"""Settle what a batch leaves uncertain: the object's other events in the inbox may tell how it ended."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,33 +8,36 @@ import psycopg
 
 from worker.inbox import store as inbox
 from worker.mirror import event_chain, refetch_queue
-from worker.mirror.fold import Observation, Outcome, observe
+from worker.mirror.fold import Key, Observation, Outcome, observe
 from worker.mirror.refetch_queue import Ask
 from worker.privacy.blanking import blanked
 from worker.stripe_api.event import NotAnEvent, read_event
 
 
-def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> None:
-    """Settle those of the outcomes that are unsettled and whose events tell the end; their rows are locked, and unwritten.
+def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> list[Outcome]:
+    """The outcomes, those that are unsettled and whose events tell the end settled. Their rows are locked, and unwritten.
 
-    Before they are written: so each row is written once, nobody is asked for what is known, and users are computed once.
+    This is before they are written: so each row is written once, nothing known is asked for, and users are computed once.
     """
-    doubtful = [outcome for outcome in outcomes if outcome.version is not None and outcome.version.unsettled]
-    if not doubtful:
-        return
+    uncertain = [outcome for outcome in outcomes if outcome.version is not None and outcome.version.unsettled]
+    if not uncertain:
+        return list(outcomes)
     bursts = inbox.newest_bursts(
         conn,
-        [(outcome.key.object, outcome.key.id, outcome.key.account) for outcome in doubtful],
+        [(outcome.key.object, outcome.key.id, outcome.key.account) for outcome in uncertain],
         livemode=livemode,
         pause_seconds=event_chain.PAUSE_SECONDS,
         most=event_chain.MOST_EVENTS,
     )
-    for outcome, bodies in zip(doubtful, bursts, strict=True):
+    settled: dict[Key, Outcome] = {}
+    for outcome, bodies in zip(uncertain, bursts, strict=True):
         events = _observations(bodies)
         if events and outcome.erased:
             events = [blanked(seen) for seen in events]
-        if events and event_chain.settle(outcome, events):
+        if events and (end := event_chain.settle(outcome, events)) is not None:
             _withdraw(conn, outcome)
+            settled[outcome.key] = end
+    return [settled.get(outcome.key, outcome) for outcome in outcomes]
 
 
 def _observations(bodies: Sequence[str]) -> list[Observation] | None:
