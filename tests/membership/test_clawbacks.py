@@ -162,7 +162,7 @@ def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
 ) -> None:
     sandbox.tell("stories/sign_up", user_id="jenny")
     paid = {made["id"] for made in sandbox.get("/v1/events?limit=100")["data"]}
-    sandbox.tell("stories/refund", user_id="jenny", amount=500)
+    sandbox.tell("stories/refund", user_id="jenny", amount=1450)
     sandbox.tell("clock", advance=20)
     events = sandbox.get("/v1/events?limit=100")["data"][::-1]
     delivered = [made for made in events if made["id"] in paid or made["type"] == "charge.refunded"]
@@ -177,6 +177,6 @@ def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
     inbox.store(conn, [read_envelope(encoded(made).decode()) for made in late])
     Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
 
-    # 5.00 of 20.00 that paid for 5,000 tokens: a quarter of these, once.
-    assert (before, after) == ([(5000,)], [(3750,)])
-    assert rows(conn, "select tokens from users") == [(3750,)]
+    # 14.50 of 29.00 that paid for 5,000 tokens: half of these, once.
+    assert (before, after) == ([(5000,)], [(2500,)])
+    assert rows(conn, "select tokens from users") == [(2500,)]

@@ -64,7 +64,8 @@ class ObjectType:
 
     `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
     `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
-    `lacks` tells whether an event's object cannot say something that a read would.
+    `lacks` tells whether an event's object cannot say something that a read would. `lists` are the embedded lists of objects
+    that are mirrored by themselves, and where they are read ({id}) if the object lacks some.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ObjectType:
     children: tuple[Children, ...]
     columns: tuple[Column, ...]
     lacks: Callable[[Json], bool] = lambda _: False
+    lists: tuple[tuple[str, str], ...] = ()
 
     @property
     def fetchable(self) -> bool:
@@ -98,6 +100,7 @@ def _type(
     customer: str = "customer",
     children: tuple[Children, ...] = (),
     lacks: Callable[[Json], bool] = lambda _: False,
+    lists: tuple[tuple[str, str], ...] = (),
 ) -> ObjectType:
     said = dict(columns or {})
     declared = mirror.tables[table]
@@ -122,6 +125,7 @@ def _type(
         children=children,
         columns=typed,
         lacks=lacks,
+        lists=lists,
     )
 
 
@@ -317,9 +321,10 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "charge",
             "charges",
-            url="/v1/charges/{id}?expand[]=refunds",
+            url="/v1/charges/{id}",
             final=("failed",),
             lacks=_hides_refunds,
+            lists=(("refunds", "/v1/charges/{id}/refunds"),),
         ),
         _type(
             "credit_note",

@@ -115,20 +115,29 @@ def observation(stripe: Source, key: Key, answer: Answer) -> Observation:
 def _completed(stripe: Source, key: Key, obj: Json) -> Json:
     whole = obj
     for children in object_type(key.object).children:
-        members, more = embedded(obj, children.field)
+        members, _ = embedded(obj, children.field)
         shown = obj.get(children.field) or {}
         url = children.path.format(id=key.id) if children.path else shown.get("url")
         if not children.is_cut(obj) or not isinstance(url, str):
             continue
-        path, _, query = url.partition("?")
-        params: dict[str, Any] = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
-        while more:
-            if members:
-                params["starting_after"] = members[-1]["id"]
-            page = stripe.page(path, params, account=key.account)
-            members, more = members + page.data, page.has_more
-        whole = {**whole, children.field: {**shown, "data": members, "has_more": False}}
+        whole = {**whole, children.field: {**shown, **_read_on(stripe, key, url, members)}}
+    type_ = object_type(key.object)
+    for field, path in type_.lists if type_.lacks(obj) else ():
+        whole = {**whole, field: {"object": "list", **_read_on(stripe, key, path.format(id=key.id), [])}}
     return whole
+
+
+def _read_on(stripe: Source, key: Key, url: str, members: list[Json]) -> Json:
+    """The list from its known members to its end."""
+    path, _, query = url.partition("?")
+    params: dict[str, Any] = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
+    more = True
+    while more:
+        if members:
+            params["starting_after"] = members[-1]["id"]
+        page = stripe.page(path, params, account=key.account)
+        members, more = members + page.data, page.has_more
+    return {"data": members, "has_more": False}
 
 
 def _receive(conn: psycopg.Connection, ask: Ask, answer: Answer) -> None:
