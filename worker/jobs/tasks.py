@@ -75,10 +75,10 @@ def register(app: Celery, settings: Settings) -> Process:
 
 
 def _body(task: _Task, process: Process) -> Callable[..., None]:
-    def body(celery_task: Any, *arguments: Any) -> None:
+    def body(celery_task: Any, *arguments: Any, **options: Any) -> None:
         bound = bound_contextvars(task=task.name, task_id=celery_task.request.id)
         with bound, process.reporter.doing(task.name):
-            task.run(process, *arguments)
+            task.run(process, *arguments, **options)
 
     return body
 

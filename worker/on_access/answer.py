@@ -25,6 +25,8 @@ from worker.membership import compute
 from worker.observe import log, metrics
 from worker.on_access import sync_user
 from worker.on_access.freshness import Answer, Stored
+from worker.on_access.sync_user import NoSuchUser as NoSuchUser  # callers of `access` and `sync` catch these
+from worker.on_access.sync_user import NotTheirs as NotTheirs
 from worker.postgres.pool import pool
 from worker.stripe_api.client import Stripe
 
