@@ -71,12 +71,6 @@ def _sync_user(_: psycopg.Connection, settings: Settings, __: Values, ___: Ids, 
     return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
 
 
-def _sync_object(_: psycopg.Connection, settings: Settings, __: Values, ___: Ids, path: Values, send: Send) -> str:
-    _needs_key(settings)
-    send("sync_object", path["id"], queue=ACCESS)
-    return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
-
-
 def _needs_key(settings: Settings) -> None:
     if settings.stripe_secret_key is None:
         raise Refused("Stripe cannot be read: STRIPE_SECRET_KEY is not set.")
@@ -149,9 +143,6 @@ ACTIONS: Mapping[str, Action] = {
             + (" Take it from the user it is linked to." if values.get("force") == "yes" else "")
         ),
         _link,
-    ),
-    "/objects/{id}/sync": Action(
-        "object.sync", "Read from Stripe", lambda _, __, path: f"Read {path['id']} from Stripe now.", _sync_object
     ),
     "/catalogue/apply": Action(
         "membership.apply",

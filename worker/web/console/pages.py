@@ -118,7 +118,6 @@ def object_(asked: Asked) -> View | None:
             "rows": rows,
             "history": _differences(events),
             "drift": read_objects.drift(asked.conn, id_),
-            "has_key": asked.settings.stripe_secret_key is not None,
         },
     )
 
