@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.add_column("checkout_sessions", sa.Column("metadata_product", sa.Text(), nullable=True), schema="mirror")
     # In place, with the new column last, so that what was granted on the view stays granted.
     op.execute(
-        f"create or replace view stripe.checkout_sessions as select {VIEW_COLUMNS}, metadata_product"
+        f"create or replace view stripe.checkout_sessions as select {VIEW_COLUMNS}, metadata_product"  # noqa: S608
         " from mirror.checkout_sessions"
     )
     op.create_index(
@@ -56,4 +56,4 @@ def downgrade() -> None:
         postgresql_where=sa.text("client_reference_id is not null"),
     )
     op.drop_column("checkout_sessions", "metadata_product", schema="mirror")
-    op.execute(f"create view stripe.checkout_sessions as select {VIEW_COLUMNS} from mirror.checkout_sessions")
+    op.execute(f"create view stripe.checkout_sessions as select {VIEW_COLUMNS} from mirror.checkout_sessions")  # noqa: S608
