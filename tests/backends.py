@@ -18,7 +18,7 @@ from worker.dev import installs
 from worker.dev.servers import start_postgres, start_valkey
 
 # Tests make and drop a database each, and none of them is worth a disk's flush.
-_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import typer.main
 
 from worker.cli.main import app
 
-# Typer, and what it imports to draw help and to read arguments.
+# Typer, and what it imports to draw help and to read arguments; rich imports attrs where it is installed.
 LIGHT = {
-    "annotated_doc", "annotated_types", "markdown_it", "mdurl", "pydantic", "pydantic_core", "pygments", "rich",
+    "annotated_doc", "annotated_types", "attr", "attrs", "markdown_it", "mdurl", "pydantic", "pydantic_core", "pygments", "rich",
     "shellingham", "typer", "typing_extensions", "typing_inspection", "worker",
 }  # fmt: skip
 

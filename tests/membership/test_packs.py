@@ -89,6 +89,49 @@ def test_a_pack_on_an_invoice_grants_once_its_price_is_known(
     assert ledger(conn) == [("invoice:in_1:line:il_1", "pack", 1000, 1000)]
 
 
+def an_invoice_of_packs(ids: list[str], *, has_more: bool = False) -> Json:
+    """An invoice of equal lines for one pack each: with `has_more`, a page that Stripe cut."""
+    lines = [
+        line_item(
+            id_, price="price_pack", product="prod_pack", period_start=BEGUN, period_end=BEGUN, subscription="",
+            subscription_item="",
+        )
+        for id_ in ids
+    ]  # fmt: skip
+    paid = {"finalized_at": BEGUN, "paid_at": BEGUN, "voided_at": None, "marked_uncollectible_at": None}
+    return invoice(
+        lines=lines, has_more=has_more, status_transitions=paid, billing_reason="manual", subscription=None,
+        payment_intent=None,
+    )  # fmt: skip
+
+
+BEGUN = int(time.time()) - 60
+EQUAL = [f"il_{number:02}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "packs"),
+    [
+        ([(EQUAL, False)], 12),
+        ([(EQUAL[:10], True), (EQUAL, False)], 12),
+        ([(["sli_1", "sli_2"], True), (EQUAL[:3], False)], 3),
+        ([(EQUAL[:3], False), (["sli_1", "sli_2", "sli_3"], False), (EQUAL[:3], False)], 3),
+    ],
+    ids=["at once", "the first ten, then all", "two under old ids, then all under new ones", "under old ids again"],
+)
+def test_equal_lines_of_an_invoice_grant_once_each(
+    conn: psycopg.Connection, apply: Apply, shown: list[tuple[list[str], bool]], packs: int
+) -> None:
+    apply(event("price.created", ONCE))
+
+    for ids, has_more in shown:
+        apply(event("invoice.paid", an_invoice_of_packs(ids, has_more=has_more)))
+        apply(event("customer.updated", customer("cus_jenny", user_id="jenny", name=str(has_more))))
+
+    assert len(ledger(conn)) == packs
+    assert conn.execute("select tokens from users where id = 'jenny'").fetchone() == (500 * packs,)
+
+
 @pytest.mark.parametrize(
     ("metadata", "granted"),
     [({"tokens": "300"}, 300), ({"product": "prod_pack", "quantity": "3"}, 1500), ({"product": "prod_pack"}, 500)],

@@ -446,4 +446,5 @@ def test_the_next_payment_of_an_erased_customer_grants_and_is_blanked(
     read_all(conn, subscribed, hour=1)
 
     assert marked_rows(conn) == {}
-    assert conn.execute("select count(*) from sync.token_grants").fetchone() == (2,)
+    # A row of 0 tells of an expiry that was put off, which depends on the hour.
+    assert conn.execute("select count(*) from sync.token_grants where amount > 0").fetchone() == (2,)

@@ -67,7 +67,9 @@ def _by_metadata(row: Row) -> PaidLine:
 
 
 # The price of a line: as it is mirrored, else as the line (old shapes) or the item that it bills embeds it. A plan is
-# always recurring. A line is the same under another id if the invoice, item, price, time, quantity and sign are.
+# always recurring. API versions before 2019 show a line under another id (`sli_...`, or the subscription's). A ledger row
+# under one kind of id covers one line under the other kind, if invoice, item, price, time, quantity and sign are equal;
+# equal lines under ids of the same kind are different lines, and each grants.
 _INVOICED = """
     select
         l.user_id, i.id as invoice, n.line, coalesce(n.product, q.product) as product, n.subscription,
@@ -80,23 +82,30 @@ _INVOICED = """
     from sync.customer_links as l
     join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
     join lateral (
-        select
-            x.id, coalesce(x.data->>'unique_id', x.id) as line, x.product, x.price, x.quantity, x.amount,
-            x.period_start, x.period_end, x.subscription_item, x.data,
-            coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
-            coalesce(x.proration, false) as proration,
-            coalesce(x.amount < 0, false) or coalesce(
-                jsonb_typeof(coalesce(
-                    x.data->'parent'->'subscription_item_details'->'proration_details'->'credited_items',
-                    x.data->'parent'->'invoice_item_details'->'proration_details'->'credited_items',
-                    x.data->'proration_details'->'credited_items'
-                )) = 'object', false
-            ) as is_credit,
-            concat_ws('|', coalesce(x.subscription_item, x.subscription), x.price, extract(epoch from x.period_start),
-                extract(epoch from x.period_end), x.quantity, sign(x.amount)) as identity
-        from mirror.invoice_line_items as x
-        where x.invoice = i.id and x.account = '' and not x.deleted
-            and x.period_start is not null and x.period_end is not null
+        select m.*, row_number() over (partition by m.identity, m.has_new_id, m.is_granted order by m.line) as number
+        from (
+            select
+                x.id, a.line, starts_with(a.line, 'il_') as has_new_id, x.product, x.price, x.quantity, x.amount,
+                x.period_start, x.period_end, x.subscription_item, x.data,
+                coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
+                coalesce(x.proration, false) as proration,
+                coalesce(x.amount < 0, false) or coalesce(
+                    jsonb_typeof(coalesce(
+                        x.data->'parent'->'subscription_item_details'->'proration_details'->'credited_items',
+                        x.data->'parent'->'invoice_item_details'->'proration_details'->'credited_items',
+                        x.data->'proration_details'->'credited_items'
+                    )) = 'object', false
+                ) as is_credit,
+                concat_ws('|', coalesce(x.subscription_item, x.subscription), x.price, extract(epoch from x.period_start),
+                    extract(epoch from x.period_end), x.quantity, sign(x.amount)) as identity,
+                exists (
+                    select from sync.token_grants where source_key = 'invoice:' || i.id || ':line:' || a.line
+                ) as is_granted
+            from mirror.invoice_line_items as x
+            cross join lateral (select coalesce(x.data->>'unique_id', x.id) as line) as a
+            where x.invoice = i.id and x.account = '' and not x.deleted
+                and x.period_start is not null and x.period_end is not null
+        ) as m
     ) as n on true
     left join mirror.prices as p on p.id = n.price and p.account = '' and not (p.type is null)
     left join mirror.plans as o on o.id = n.price and o.account = ''
@@ -138,12 +147,10 @@ _INVOICED = """
         ) as interval_of
     ) as w
     cross join lateral (
-        select exists (
-            select from sync.token_grants
-            where source_key = 'invoice:' || i.id || ':line:' || n.line
-        ) or exists (
-            select from sync.token_grants
-            where stripe_invoice_id = i.id and identity = n.identity
+        select n.is_granted or n.number <= (
+            select count(*) from sync.token_grants
+            where stripe_invoice_id = i.id and identity = n.identity and starts_with(source_key, 'invoice:')
+                and (position(':line:il_' in source_key) > 0) <> n.has_new_id
         ) as has
     ) as g
     cross join lateral (
