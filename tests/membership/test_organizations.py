@@ -29,7 +29,7 @@ from worker.membership.compute import compute, compute_due
 from worker.membership.rules.access import Policy
 from worker.membership.store import organization_queue
 from worker.mirror.fold import Key, listed, retrieved
-from worker.writers.record import record, record_answer
+from worker.writers.record import Answered, record, record_answers
 
 Apply = Callable[..., None]
 Rows = list[tuple[Any, ...]]
@@ -238,7 +238,7 @@ def test_a_subscription_that_stripe_has_no_more_entitles_nobody(conn: psycopg.Co
     key = Key("subscriptions", "subscription", "sub_team", "")
     gone = retrieved(key, None, read_at=LATER, shape="endive")
     with conn.transaction():
-        record_answer(conn, gone, Policy(), rev=rows(conn, "select rev from stripe.subscriptions")[0][0])
+        record_answers(conn, [Answered(gone, rows(conn, "select rev from stripe.subscriptions")[0][0])], Policy())
     settle(conn)
 
     assert access(conn)["ann"] == LEFT

@@ -134,11 +134,14 @@ def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: in
     )
 
 
-def drop(conn: psycopg.Connection, run: int, absence: Absence) -> None:
-    """The object is dealt with."""
+def drop(conn: psycopg.Connection, run: int, absences: Collection[Absence]) -> None:
+    """The objects are dealt with."""
     conn.execute(
-        "delete from sync.absences where run_id = %s and object = %s and id = %s and account = %s",
-        (run, absence.object, absence.id, absence.account),
+        """
+        delete from sync.absences as a using unnest(%b::text[], %b::text[], %b::text[]) as d (object, id, account)
+        where a.run_id = %s and a.object = d.object and a.id = d.id and a.account = d.account
+        """,
+        ([a.object for a in absences], [a.id for a in absences], [a.account for a in absences], run),
     )
 
 

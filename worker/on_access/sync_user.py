@@ -27,7 +27,7 @@ from worker.stripe_api.client import Answer, InvalidRequest, Page, Stripe, Timed
 from worker.stripe_api.json_paths import reference
 from worker.writers import refetch
 from worker.writers.list_pass import Listing, Tally, record_absent, record_page
-from worker.writers.record import record_answer
+from worker.writers.record import Answered, record_answers
 
 _log = log.get("user_sync")
 
@@ -274,7 +274,7 @@ class _Reading:
         rev = version.rev if version is not None else 0
         if gone:
             with self._connections() as conn:
-                record_absent(conn, key, answer, self._policy, self._tally, rev=rev)
+                record_absent(conn, [(key, answer, rev)], self._policy, self._tally)
         elif answer.object is not None:
             customer = reference(type_.customer(answer.object))
             if name != "customer" and customer is not None:
@@ -283,7 +283,7 @@ class _Reading:
             seen = refetch.observation(self._stripe, key, answer)
             with self._connections() as conn, conn.transaction():
                 # Where the row has moved meanwhile an event has shown the object, or shows that it is to be asked for.
-                record_answer(conn, seen, self._policy, rev=rev)
+                record_answers(conn, [Answered(seen, rev)], self._policy)
 
 
 def _why_not(id_: str, found: access_store.Session | None) -> str:

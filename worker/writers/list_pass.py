@@ -4,7 +4,7 @@ A page is true of the second in which it was requested. Lists come newest first,
 `created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,13 +15,13 @@ from worker.membership.rules.access import Policy
 from worker.mirror import absences, drift
 from worker.mirror import store as mirror
 from worker.mirror.drift import Drift
-from worker.mirror.fold import Key, Observation, listed, retrieved
+from worker.mirror.fold import Key, Observation, Outcome, listed, retrieved
 from worker.mirror.registry import object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 from worker.observe import log
 from worker.stripe_api.client import Answer, Page
 from worker.stripe_api.json_paths import Json
-from worker.writers.record import record, record_answer
+from worker.writers.record import Answered, record, record_answers
 
 _log = log.get("list_pass")
 
@@ -217,22 +217,38 @@ def read_absent(stripe: Source, key: Key) -> Answer:
 
 
 def record_absent(
-    conn: psycopg.Connection, key: Key, answer: Answer, policy: Policy, tally: Tally, *, rev: int
+    conn: psycopg.Connection, answers: Sequence[tuple[Key, Answer, int]], policy: Policy, tally: Tally
 ) -> None:
-    """Write what Stripe answered of an object that a complete list did not show, its row then standing at `rev`."""
+    """Write, in one transaction, what Stripe answered of objects that a complete list did not show; each with the rev that its
+    row stood at."""
     # Not listed by a complete pass, and then not found: two witnesses that it is gone.
-    seen = retrieved(key, None if answer.deleted else answer.object, read_at=answer.read_at, shape=answer.shape)
+    asked = [
+        Answered(retrieved(key, None if a.deleted else a.object, read_at=a.read_at, shape=a.shape), rev)
+        for key, a, rev in answers
+    ]
+    changed: list[tuple[Outcome, Answer]] = []
     with conn.transaction():
-        outcome = record_answer(conn, seen, policy, rev=rev)
-        if outcome is not None and outcome.object is not None and outcome.before is not None:
-            behind = answer.read_at - outcome.before.observed_at
-            gone = Drift(key.object, key.id, ("deleted",) if answer.deleted else ("left the list",), behind)
-            drift.keep(conn, [gone], by="absence")
-    if outcome is not None and outcome.object is not None:
+        outcomes = record_answers(conn, asked, policy)
+        for (_, answer, _), outcome in zip(answers, outcomes, strict=True):
+            if outcome is not None and outcome.object is not None:
+                changed.append((outcome, answer))
+        repaired = [
+            Drift(
+                outcome.key.object,
+                outcome.key.id,
+                ("deleted",) if answer.deleted else ("left the list",),
+                answer.read_at - outcome.before.observed_at,
+            )
+            for outcome, answer in changed
+            if outcome.before is not None
+        ]
+        drift.keep(conn, repaired, by="absence")
+    for outcome, answer in changed:
         if answer.deleted:
             tally.marked_deleted += 1
         else:
             tally.repaired += 1
+        key = outcome.key
         _log.info("object.corrected", object_id=key.id, object_type=key.object, deleted=answer.deleted)
 
 

@@ -1,6 +1,7 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psycopg
 
@@ -57,26 +58,38 @@ def record(
     return written
 
 
-def record_answer(
-    conn: psycopg.Connection, seen: Observation, policy: Policy, *, rev: int, event_at: int | None = None
-) -> Outcome | None:
-    """Write what Stripe answered when it was asked for one object while its row stood at `rev`; see `core.version.settle`.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One object as Stripe showed it when it was read on its own, while its row stood at `rev`. `event_at`: when its newest
+    event was, in unix seconds."""
 
-    None where the row has moved since: nothing is written, and the object is to be asked for again.
+    seen: Observation
+    rev: int
+    event_at: int | None = None
+
+
+def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy: Policy) -> list[Outcome | None]:
+    """Write what Stripe answered of single objects, each of them another one; see `mirror.version.settle`.
+
+    Runs inside the caller's transaction. Returns the outcomes in the order of the answers; None where the row has moved since
+    the object was read: nothing is written of it, and it is to be read again.
     """
-    (seen,) = guard.honour(conn, [seen])
-    before = mirror.lock(conn, [seen.key]).get(seen.key)
-    offered = organizations.offered_before(conn, [seen.key])
-    version = settle(before, seen.snapshot, rev=rev, traits=traits_of(seen.key), event_at=event_at)
-    if version is None:
-        return None
-    same = before is not None and not seen.completed and _is_same(before, version)
-    outcome = Outcome(seen.key, before, version, None if same else seen.object)
-    if mirror.write(conn, [outcome]):
-        return None
-    _follow(conn, [outcome], policy, offered)
-    record(conn, with_refunds([seen])[1:], policy)
-    return outcome
+    shown = guard.honour(conn, [answer.seen for answer in answers])
+    rows = mirror.lock(conn, [seen.key for seen in shown])
+    offered = organizations.offered_before(conn, rows)
+    outcomes: dict[Key, Outcome] = {}
+    for answer, seen in zip(answers, shown, strict=True):
+        before = rows.get(seen.key)
+        version = settle(before, seen.snapshot, rev=answer.rev, traits=traits_of(seen.key), event_at=answer.event_at)
+        if version is not None:
+            same = before is not None and not seen.completed and _is_same(before, version)
+            outcomes[seen.key] = Outcome(seen.key, before, version, None if same else seen.object)
+    for lost in mirror.write(conn, list(outcomes.values())):
+        del outcomes[lost]
+    _follow(conn, list(outcomes.values()), policy, offered)
+    written = [seen for seen in shown if seen.key in outcomes]
+    record(conn, with_refunds(written)[len(written) :], policy)
+    return [outcomes.get(seen.key) for seen in shown]
 
 
 def _is_uncertain(outcome: Outcome) -> bool:

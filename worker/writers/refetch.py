@@ -1,6 +1,9 @@
 """Asking Stripe for what events left uncertain: one read an object, applied only if no event was taken meanwhile."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -12,7 +15,7 @@ from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
 from worker.mirror import refetch_queue
 from worker.mirror import store as mirror
-from worker.mirror.fold import Key, Observation, retrieved
+from worker.mirror.fold import Key, Observation, Outcome, retrieved
 from worker.mirror.refetch_queue import Ask
 from worker.mirror.registry import object_type
 from worker.observe import log, metrics
@@ -20,14 +23,14 @@ from worker.postgres import counters
 from worker.stripe_api.client import Answer, BadKey, MissingPermission, Page
 from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.json_paths import Json, embedded
-from worker.writers.record import record_answer
+from worker.writers.record import Answered, record_answers
 
 _log = log.get("fetch")
 
-BATCH = 20
+THREADS = 16
 # A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
-REFUSED_SECONDS = 300
+KEY_SECONDS, REFUSED_SECONDS = 60, 300
 BACKOFF = Backoff(first=2, longest=300)
 
 _said: set[str] = set()
@@ -41,68 +44,139 @@ class Source(Protocol):
     def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page: ...
 
 
-def drain(conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Callable[[], bool]) -> int:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a thread brought of one ask: the object to write, or `twin`, the snapshot of a thin event. Neither where a later event
+    has answered the ask, and none but `is_missing` where Stripe has no such object, for the first time."""
+
+    answered: Answered | None = None
+    twin: Json | None = None
+    is_missing: bool = False
+
+
+def drain(
+    conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Callable[[], bool], threads: int = THREADS
+) -> int:
     """Ask for what is due until nothing is, or time is up; returns how many objects were asked for.
 
-    No failure loses the mark: an object stays unsettled, and asked for, until an answer settles it.
+    So many `threads` ask at once; what has come meanwhile is written in one transaction. An answer that is slow to come holds
+    up no other. No failure loses the mark: an object stays unsettled, and asked for, until an answer settles it. Raises
+    BadKey.
     """
-    asked = 0
-    while go_on() and (batch := refetch_queue.lease(conn, limit=BATCH)):
-        for ask in batch:
-            asked += 1
-            try:
-                _settle(conn, stripe, policy, ask)
-            except BadKey as error:
-                refetch_queue.put_off(conn, ask, seconds=60, error=str(error))
-                raise
-            except MissingPermission as error:
-                refetch_queue.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
-                _say_once(str(error), object_type=ask.object, **error.ids)
-            except Permanent as error:
-                refetch_queue.put_off(conn, ask, seconds=REFUSED_SECONDS, error=str(error))
-                _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=str(error))
-            except Temporary as error:
-                refetch_queue.put_off(conn, ask, seconds=BACKOFF.pause(ask.attempts), error=str(error))
-                metrics.FETCHES.labels("failed").inc()
-            except Exception as error:  # whatever an answer can cause must not stop the others
-                if conn.closed:
-                    raise
-                said = f"{type(error).__name__}: {error}".strip()
-                refetch_queue.put_off(conn, ask, seconds=BACKOFF.pause(ask.attempts), error=said)
-                metrics.FETCHES.labels("failed").inc()
-                _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
+    asked, refusal = 0, None
+    under_way: dict[Future[_Read], Ask] = {}
+    using = threading.Lock()  # the threads look at rows through the same connection
+    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
+        while True:
+            if refusal is None and go_on() and len(under_way) < threads:
+                with using:
+                    leased = refetch_queue.lease(conn, limit=threads - len(under_way))
+                for ask in leased:
+                    under_way[pool.submit(_read, conn, using, stripe, ask)] = ask
+                asked += len(leased)
+            if not under_way:
+                break
+            come, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            brought: list[tuple[Ask, Answered]] = []
+            with using:
+                for future in come:
+                    ask = under_way.pop(future)
+                    try:
+                        if (answered := _received(conn, ask, future.result())) is not None:
+                            brought.append((ask, answered))
+                    except Exception as error:  # whatever an answer can cause must not stop the others
+                        refusal = error if isinstance(error, BadKey) else refusal
+                        _put_off(conn, ask, error)
+                _write(conn, brought, policy)
     counters.add(conn, counters.FETCHED, asked)
+    if refusal is not None:
+        raise refusal
     return asked
 
 
-def _settle(conn: psycopg.Connection, stripe: Source, policy: Policy, ask: Ask) -> None:
-    """Ask for one object, and write what Stripe answers. No transaction is open while Stripe is asked."""
-    if refetch_queue.is_answered(conn, ask):
-        refetch_queue.done(conn, ask)
-        return
-    rev, deleted = mirror.standing(conn, ask.key)
+def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: Ask) -> _Read:
+    """Ask Stripe for one object. The connection is not held meanwhile."""
+    with using:
+        if refetch_queue.is_answered(conn, ask):
+            return _Read()
+        rev, deleted = mirror.standing(conn, ask.key)
     answer = stripe.retrieve(ask.path, account=ask.account)
     if answer.missing and not deleted and ask.missing_at is None:
+        return _Read(is_missing=True)
+    if ask.object == "event":
+        return _Read(twin=answer.object)
+    return _Read(Answered(observation(stripe, ask.key, answer), rev, int(ask.event_at.timestamp())))
+
+
+def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | None:
+    """The answer that is to be written; None where all is said with what the thread brought."""
+    if read.is_missing:
         # A replica may not have it yet; what a second look does not find either is gone.
         refetch_queue.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
+    elif read.answered is None:
+        if read.twin is not None:  # it goes into the inbox as if it had been delivered
+            inbox.store(conn, [read_envelope(msgspec.json.encode(read.twin).decode())])
+        refetch_queue.done(conn, ask)
+    return read.answered
+
+
+def _write(conn: psycopg.Connection, brought: Sequence[tuple[Ask, Answered]], policy: Policy) -> None:
+    """Write what Stripe answered, in one transaction; where that fails, each answer in its own."""
+    if not brought:
         return
-    if ask.object == "event":
-        _receive(conn, ask, answer)
-        return
-    seen = observation(stripe, ask.key, answer)
-    with conn.transaction():
-        outcome = record_answer(conn, seen, policy, rev=rev, event_at=int(ask.event_at.timestamp()))
-        if outcome is None:
-            refetch_queue.put_off(conn, ask, seconds=MOVED_SECONDS)
-            result = "moved"
-        elif outcome.version is not None and outcome.version.unsettled:
-            refetch_queue.put_off(conn, ask, seconds=AGAIN_SECONDS)
-            result = "too_early"
+    results: list[str] = []
+    try:
+        with conn.transaction():
+            outcomes = record_answers(conn, [answered for _, answered in brought], policy)
+            for (ask, _), outcome in zip(brought, outcomes, strict=True):
+                results.append(_settled(conn, ask, outcome))
+    except Exception as error:
+        if conn.closed:
+            raise
+        if len(brought) == 1:
+            _put_off(conn, brought[0][0], error)
         else:
-            refetch_queue.done(conn, ask)
-            result = "corrected" if outcome.object is not None else "confirmed"
-    metrics.FETCHES.labels(result).inc()
-    _log.info("object.fetched", object_id=ask.id, object_type=ask.object, outcome=result)
+            for each in brought:
+                _write(conn, [each], policy)
+        return
+    for (ask, _), result in zip(brought, results, strict=True):
+        metrics.FETCHES.labels(result).inc()
+        _log.info("object.fetched", object_id=ask.id, object_type=ask.object, outcome=result)
+
+
+def _settled(conn: psycopg.Connection, ask: Ask, outcome: Outcome | None) -> str:
+    """The ask is done, or is asked again later; returns what became of it."""
+    if outcome is None:
+        refetch_queue.put_off(conn, ask, seconds=MOVED_SECONDS)
+        return "moved"
+    if outcome.version is not None and outcome.version.unsettled:
+        refetch_queue.put_off(conn, ask, seconds=AGAIN_SECONDS)
+        return "too_early"
+    refetch_queue.done(conn, ask)
+    return "corrected" if outcome.object is not None else "confirmed"
+
+
+def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
+    """Ask again after a pause that fits the error."""
+    if conn.closed:
+        raise error
+    said = str(error)
+    match error:
+        case BadKey():
+            seconds = KEY_SECONDS
+        case MissingPermission():
+            seconds = REFUSED_SECONDS
+            _say_once(said, object_type=ask.object, **error.ids)
+        case Permanent():
+            seconds = REFUSED_SECONDS
+            _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=said)
+        case _:
+            seconds = BACKOFF.pause(ask.attempts)
+            metrics.FETCHES.labels("failed").inc()
+            if not isinstance(error, Temporary):
+                said = f"{type(error).__name__}: {error}".strip()
+                _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
+    refetch_queue.put_off(conn, ask, seconds=seconds, error=said)
 
 
 def observation(stripe: Source, key: Key, answer: Answer) -> Observation:
@@ -138,13 +212,6 @@ def _read_on(stripe: Source, key: Key, url: str, members: list[Json]) -> Json:
         page = stripe.page(path, params, account=key.account)
         members, more = members + page.data, page.has_more
     return {"data": members, "has_more": False}
-
-
-def _receive(conn: psycopg.Connection, ask: Ask, answer: Answer) -> None:
-    """The snapshot twin of a thin event: it goes into the inbox as if it had been delivered."""
-    if answer.object is not None:
-        inbox.store(conn, [read_envelope(msgspec.json.encode(answer.object).decode())])
-    refetch_queue.done(conn, ask)
 
 
 def _say_once(sentence: str, **facts: object) -> None:

@@ -23,6 +23,8 @@ _log = log.get("pass")
 ALWAYS_BELIEVED = 10
 # From so many answers on they tell how many of the objects that are not asked for yet will be missing too.
 SAMPLE = 50
+# So many objects are marked in one transaction.
+AT_ONCE = 100
 
 
 class TooManyDeleted(Permanent):
@@ -52,17 +54,17 @@ def guard(
 
 
 def mark(conn: psycopg.Connection, run: int, list_: str, policy: Policy, *, alive: Callable[[], object]) -> None:
-    """Mark the objects of a list deleted that Stripe has no more. `alive` is called after each."""
-    while gone := absences.gone(conn, run, list_, limit=100):
-        for absence in gone:
-            assert absence.read_at is not None
-            tally = Tally()
-            answer = Answer(None, deleted=True, missing=True, read_at=absence.read_at)
-            with conn.transaction():
-                record_absent(conn, absence.key, answer, policy, tally, rev=absence.rev)
-                shards.count(conn, run, list_, {"marked_deleted": tally.marked_deleted})
-                absences.drop(conn, run, absence)
-            alive()
+    """Mark the objects of a list deleted that Stripe has no more. `alive` is called after each batch."""
+    while gone := absences.gone(conn, run, list_, limit=AT_ONCE):
+        tally = Tally()
+        answers = [
+            (each.key, Answer(None, deleted=True, missing=True, read_at=each.read_at or 0), each.rev) for each in gone
+        ]
+        with conn.transaction():
+            record_absent(conn, answers, policy, tally)
+            shards.count(conn, run, list_, {"marked_deleted": tally.marked_deleted})
+            absences.drop(conn, run, gone)
+        alive()
 
 
 def _too_many(list_: str, likely: int, rows: int, share: float) -> TooManyDeleted:

@@ -381,9 +381,9 @@ class Reading:
                 absences.missing(conn, self._run, absence, read_at=answer.read_at)
                 return
             tally = Tally()
-            record_absent(conn, absence.key, answer, self._policy, tally, rev=absence.rev)
+            record_absent(conn, [(absence.key, answer, absence.rev)], self._policy, tally)
             shards.count(conn, self._run, absence.list, {"repaired": tally.repaired, "found": 1})
-            absences.drop(conn, self._run, absence)
+            absences.drop(conn, self._run, [absence])
 
         self._write(write)
 
