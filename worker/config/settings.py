@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     """The mode whose events are applied. By default the key's mode; without a key, live in production only."""
     stripe_api_base: str = "https://api.stripe.com"
     """The address of Stripe's API, or of a sandbox."""
+    stripe_concurrency: Annotated[int, Field(ge=1, le=256)] = 32
+    """The most requests to Stripe that one process has under way at once."""
+    stripe_rate: Annotated[float, Field(gt=0)] | None = None
+    """The most requests to Stripe a second, of all processes together. By default Stripe's limit: 100 live, 25 in test mode."""
+    stripe_operation_rate: Annotated[float, Field(gt=0)] = 25
+    """The most requests a second of one operation, such as listing invoices."""
 
     # == Web
 

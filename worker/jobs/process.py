@@ -70,7 +70,13 @@ class Process:
 
     def options(self, options: Options) -> Options:
         """How a pass is carried out, with what the settings say of it."""
-        return replace(options, max_deleted_share=self.settings.max_deleted_share)
+        most = self.settings.stripe_concurrency
+        return replace(
+            options,
+            threads=min(options.threads, most),
+            threads_per_list=min(options.threads_per_list, most),
+            max_deleted_share=self.settings.max_deleted_share,
+        )
 
     def with_connection(self, work: Callable[[psycopg.Connection], T]) -> T:
         """`work` on this process's connection; while Postgres is away it waits and tries again for a minute."""

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,7 +117,8 @@ def fetch(process: Process) -> None:
     in_time = _until(FETCH_SECONDS)
 
     def work(conn: psycopg.Connection) -> None:
-        refetch.drain(conn, process.stripe(), process.policy, go_on=in_time)
+        threads = min(refetch.THREADS, process.settings.stripe_concurrency)
+        refetch.drain(conn, process.stripe(), process.policy, go_on=in_time, threads=threads)
         if refetch_queue.any_wanted(conn):
             process.soon("fetch", seconds=refetch_queue.PAUSE_SECONDS if not refetch_queue.count_due(conn) else 0)
 
@@ -178,7 +179,8 @@ def find_missed_events(process: Process) -> None:
     slot, in_time = periodic.slot_of(process.settings.catch_up_interval), _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> catch_up.Caught | None:
-        return catch_up.tick(conn, process.stripe, slot, now=int(time.time()), should_continue=in_time)
+        options = process.options(catch_up.OPTIONS)
+        return catch_up.tick(conn, process.stripe, slot, now=int(time.time()), options=options, should_continue=in_time)
 
     caught = process.with_connection(work)
     if caught is not None and caught.found:
@@ -227,7 +229,7 @@ def backfill_slice(process: Process) -> None:
             conn,
             process.stripe,
             process.policy,
-            options=process.options(backfill.OPTIONS),
+            options=replace(process.options(backfill.OPTIONS), threads=process.settings.stripe_concurrency),
             should_continue=in_time,
             connect=process.connect,
         )

@@ -38,8 +38,8 @@ LIVE_PER_SECOND, TEST_PER_SECOND = 100.0, 25.0
 CONNECT_SECONDS = 3.0
 ATTEMPTS, BACKOFF = 4, Backoff(first=0.5, longest=8)
 CHUNK_BYTES = 1 << 18
-# Kept-alive connections: as many as a process ever reads through at once.
-CONNECTIONS = 48
+# Kept-alive connections beyond STRIPE_CONCURRENCY: a thread that hangs outlives its pass.
+SPARE_CONNECTIONS = 16
 DASHBOARD = "https://dashboard.stripe.com/apikeys"
 
 # Words of a path that are neither a collection nor an id. Custom ids look like anything, so ids are known by position.
@@ -176,13 +176,14 @@ class Stripe:
         key: str,
         base: str,
         limiter: RateLimiter,
+        connections: int = 48,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._key, self._base, self._limiter = key, base.rstrip("/"), limiter
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._http = _connections(self._base)
+        self._http = _connections(self._base, connections)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Stripe":
@@ -192,9 +193,14 @@ class Stripe:
                 f"STRIPE_SECRET_KEY is not set: make a key at {DASHBOARD} (a restricted one that reads is enough)"
             )
         key = settings.stripe_secret_key.get_secret_value()
-        per_second = LIVE_PER_SECOND if _is_live(key) else TEST_PER_SECOND
-        limiter = RateLimiter(shared_client(settings.redis_url), key=key, account_per_second=per_second)
-        return cls(key=key, base=settings.stripe_api_base, limiter=limiter)
+        limiter = RateLimiter(
+            shared_client(settings.redis_url),
+            key=key,
+            account_per_second=settings.stripe_rate or (LIVE_PER_SECOND if _is_live(key) else TEST_PER_SECOND),
+            operation_per_second=settings.stripe_operation_rate,
+        )
+        connections = settings.stripe_concurrency + SPARE_CONNECTIONS
+        return cls(key=key, base=settings.stripe_api_base, limiter=limiter, connections=connections)
 
     @property
     def livemode(self) -> bool:
@@ -492,12 +498,12 @@ def _is_live(key: str) -> bool:
     return "_live_" in key
 
 
-def _connections(base: str) -> urllib3.PoolManager:
+def _connections(base: str, number: int) -> urllib3.PoolManager:
     """Kept-alive connections. Plain HTTP is allowed to this machine alone, where the sandbox runs."""
     address = urlsplit(base)
     host = address.hostname or ""
     if address.scheme == "http" and _is_loopback(host):
-        return urllib3.PoolManager(maxsize=CONNECTIONS)
+        return urllib3.PoolManager(maxsize=number)
     if address.scheme != "https" or not host:
         raise ConfigError(
             "settings are missing or wrong:\n  STRIPE_API_BASE: is not an https:// address (http:// only to loopback)"
@@ -507,8 +513,8 @@ def _connections(base: str) -> urllib3.PoolManager:
     context.load_verify_locations(certifi.where())
     proxy = getproxies_environment().get("https")
     if proxy and not proxy_bypass(host):
-        return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS, ssl_context=context)
-    return urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=context)
+        return urllib3.ProxyManager(proxy, maxsize=number, ssl_context=context)
+    return urllib3.PoolManager(maxsize=number, ssl_context=context)
 
 
 def _is_loopback(host: str) -> bool:

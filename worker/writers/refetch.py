@@ -84,7 +84,7 @@ def drain(
                     try:
                         if (answered := _received(conn, ask, future.result())) is not None:
                             brought.append((ask, answered))
-                    except Exception as error:  # whatever an answer can cause must not stop the others
+                    except Exception as error:  # noqa: BLE001 - whatever an answer can cause must not stop the others
                         refusal = error if isinstance(error, BadKey) else refusal
                         _put_off(conn, ask, error)
                 _write(conn, brought, policy)
@@ -163,7 +163,7 @@ def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
     said = str(error)
     match error:
         case BadKey():
-            seconds = KEY_SECONDS
+            seconds: float = KEY_SECONDS
         case MissingPermission():
             seconds = REFUSED_SECONDS
             _say_once(said, object_type=ask.object, **error.ids)
