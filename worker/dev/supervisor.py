@@ -1,12 +1,14 @@
 """`stripe-sync dev`: servers, sandbox, release, web, worker and beat, with one command; Ctrl-C stops it all."""
 
 import contextlib
-import json
 import os
 import secrets
+import shlex
+import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,20 +17,19 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 
 from worker.config.errors import Permanent
+from worker.dev import tether
 from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
 
 _ROOT = Path(__file__).parent.parent.parent
 _DATABASE = "stripe_sync"
-# The preferred ports of the embedded servers: a stable address suits other tools.
-_POSTGRES_PORT, _VALKEY_PORT, _SANDBOX_PORT = 54329, 63799, 12111
 _SANDBOX_KEY, _SANDBOX_SECRET = "sk_test_sandbox", "whsec_sandbox"
 
 
 class Setup:
     """The environment of every process, and which of its parts are embedded."""
 
-    def __init__(self, env: dict[str, str], *, sandbox: str | None, home: Path) -> None:
-        self.env, self.sandbox, self.home = env, sandbox, home
+    def __init__(self, env: dict[str, str], *, sandbox: str | None, home: Path, lock: str) -> None:
+        self.env, self.sandbox, self.home, self.lock = env, sandbox, home, lock
 
 
 def run(*, home: Path, port: int) -> int:
@@ -37,15 +38,18 @@ def run(*, home: Path, port: int) -> int:
         subprocess.run([*_command("db", "migrate", "--yes")], env=made.env, check=True, stdout=subprocess.DEVNULL)
         manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
         if made.sandbox is not None:
-            manager.add_process("sandbox", _sandbox_command(made, port), env=made.env | {"PYTHONPATH": str(_ROOT)})
+            command = _tethered(made, _sandbox_command(made, port))
+            manager.add_process("sandbox", command, env=made.env | {"PYTHONPATH": str(_ROOT)})
         for name, command in parse_procfile((_ROOT / "Procfile").read_text()).processes.items():
             if name != "release":
-                manager.add_process(name, f"exec {command}", env=made.env)
-        show = subprocess.Popen([sys.executable, "-m", "worker.dev.show"], env=made.env)
+                manager.add_process(name, _tethered(made, command), env=made.env)
+        words = tether.command(made.lock, sys.executable, "-m", "worker.dev.show")
+        show = subprocess.Popen(words, env=made.env, start_new_session=True)
         try:
             manager.loop()
         finally:
-            show.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(show.pid, signal.SIGTERM)
             show.wait()
         interrupted = manager.returncode in (130, 143)
         return 0 if interrupted else int(manager.returncode or 0)
@@ -69,23 +73,27 @@ def setup(*, home: Path, port: int) -> Iterator[Setup]:
         env.setdefault("CONSOLE_PASSWORD", secrets.token_urlsafe(16))
     env.setdefault("CONSOLE_WRITE", "on")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+    postgres_port, valkey_port, sandbox_port = preferred_ports(home)
     with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(tether.held(home))
         if not env.get("DATABASE_URL"):
-            postgres = start_postgres(home / "postgres", port=free_port(_POSTGRES_PORT))
+            postgres = start_postgres(home / "postgres", port=free_port(postgres_port))
             stack.callback(postgres.close)
+            _end_with_us(lock, postgres.pid, signal.SIGINT)
             env["DATABASE_URL"] = postgres.create_database(_DATABASE)
         if not env.get("REDIS_URL"):
-            valkey = start_valkey(home / "valkey", port=free_port(_VALKEY_PORT))
+            valkey = start_valkey(home / "valkey", port=free_port(valkey_port))
             stack.callback(valkey.close)
+            _end_with_us(lock, valkey.pid, signal.SIGTERM)
             env["REDIS_URL"] = valkey.url
         sandbox = None
         if not env.get("STRIPE_SECRET_KEY"):
-            sandbox = f"http://{LOOPBACK}:{free_port(_SANDBOX_PORT)}"
+            sandbox = f"http://{LOOPBACK}:{free_port(sandbox_port)}"
             env |= {"STRIPE_SECRET_KEY": _SANDBOX_KEY, "STRIPE_API_BASE": sandbox, "STRIPE_SYNC_SANDBOX": sandbox}
             env["STRIPE_WEBHOOK_SECRET"] = env.get("STRIPE_WEBHOOK_SECRET") or _SANDBOX_SECRET
         if chosen := os.environ.get("LOG_FORMAT") or ("console" if sys.stdout.isatty() else None):
             env["LOG_FORMAT"] = chosen
-        yield Setup(env, sandbox=sandbox, home=home)
+        yield Setup(env, sandbox=sandbox, home=home, lock=lock)
 
 
 def _sandbox_command(made: Setup, port: int) -> str:
@@ -98,7 +106,25 @@ def _sandbox_command(made: Setup, port: int) -> str:
         "--state": str(made.home / "sandbox.jsonl"),
     }
     words = [sys.executable, "-m", "sandbox", *(word for option in options.items() for word in option)]
-    return "exec " + " ".join(json.dumps(word) for word in words)
+    return shlex.join(words)
+
+
+def _tethered(made: Setup, command: str) -> str:
+    """The command for a shell. It ends when this process does, also by kill -9."""
+    return f"exec {shlex.join(tether.command(made.lock))} {command}"
+
+
+def _end_with_us(lock: str, pid: int, death: signal.Signals) -> None:
+    """Only Linux ends an embedded server by itself when this process is killed."""
+    if sys.platform != "linux":
+        subprocess.Popen(tether.command(lock, "--signal", str(int(death)), str(pid)), start_new_session=True)
+
+
+def preferred_ports(home: Path) -> tuple[int, int, int]:
+    """The preferred ports of Postgres, Valkey and the sandbox: those of one folder stay the same, as other tools like it, and
+    no other folder has them, so that nobody reaches another's database by mistake."""
+    first = 20_000 + zlib.crc32(bytes(home.resolve())) % 4_000 * 3
+    return first, first + 1, first + 2
 
 
 def _command(*words: str) -> list[str]:

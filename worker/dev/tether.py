@@ -1,0 +1,65 @@
+"""Run a command that ends with the supervisor, however that ends: `python tether.py LOCK COMMAND...`.
+
+The supervisor holds a lock on a file. The kernel lets it go when the process ends, by kill -9 too, and does not give it to
+what the process forked. A tether that gets the lock ends its own process group. This works on Linux and macOS alike, and
+needs nothing of the command.
+
+`python tether.py LOCK --signal NUMBER PID` signals a process instead; it is for servers on systems other than Linux.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def held(home: Path) -> Iterator[str]:
+    """The path of a new lock file that this process holds. Each supervisor has one of its own."""
+    with tempfile.NamedTemporaryFile(dir=home, prefix="supervisor-") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield lock.name
+
+
+def command(lock: str, *words: str) -> list[str]:
+    """The command line that runs these words tethered. It has to lead a process group of its own."""
+    return [sys.executable, "-IS", __file__, lock, *words]
+
+
+def main(lock: str, *words: str) -> int:
+    """Run the words; returns their exit code."""
+    if words[0] == "--signal":
+        _wait(lock)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(words[2]), int(words[1]))
+        return 0
+    # Signals go to the whole group: the command answers them, and this waits for it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    process = subprocess.Popen(words)
+    threading.Thread(target=_end_with, args=[lock], daemon=True).start()
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _end_with(lock: str) -> None:
+    _wait(lock)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _wait(lock: str) -> None:
+    """Return when no process holds the lock any more. The file of a supervisor that was killed is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        with open(lock, "r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        os.unlink(lock)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
