@@ -57,6 +57,8 @@ def test_four_web_processes_and_two_workers_show_the_same_sums_and_none_falls(da
             last["stripe_sync_events_received_total"] == EVENTS
             and last["stripe_sync_events_applied_total"] == EVENTS
             and last["stripe_sync_door_seconds_count"] == EVENTS
+            and last["stripe_sync_event_latency_seconds_count"] == EVENTS
+            and 0 < last["stripe_sync_batch_seconds_count"] <= EVENTS
         )
 
     eventually(whole)

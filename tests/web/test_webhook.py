@@ -276,6 +276,23 @@ def test_ready_means_database_at_head_broker_and_inbox(door: Daemon) -> None:
     assert json.loads(answer)["checks"] == {"database": "ok", "broker": "ok", "inbox": "ok"}
 
 
+def test_ready_tells_a_newer_schema_from_an_older_one(door: Daemon) -> None:
+    with psycopg.connect(door.database_url, autocommit=True) as conn:
+        (head,) = conn.execute("select version_num from sync.alembic_version").fetchone() or ("",)
+        try:
+            conn.execute("update sync.alembic_version set version_num = '9999'")
+            newer, of_newer = door.get("/readyz")
+            conn.execute("update sync.alembic_version set version_num = '0001'")
+            older, of_older = door.get("/readyz")
+        finally:
+            conn.execute("update sync.alembic_version set version_num = %s", (head,))
+
+    assert (newer, json.loads(of_newer)["status"]) == (200, "ok")
+    assert "a newer release migrated it" in json.loads(of_newer)["notes"]["schema"]
+    assert (older, json.loads(of_older)["status"]) == (503, "not_ready")
+    assert "run `stripe-sync db migrate`" in json.loads(of_older)["checks"]["database"]
+
+
 def test_events_that_nobody_applies_make_the_process_not_ready(door: Daemon) -> None:
     with psycopg.connect(door.database_url, autocommit=True) as conn:
         conn.execute(

@@ -24,6 +24,8 @@ class Leased:
     attempts: int
     livemode: bool
     body: str
+    age_seconds: float
+    """Since it was stored, or since an operator had it replayed, at the time of the lease."""
 
 
 # Sorted by id, so that two processes that store the same events at once can't deadlock.
@@ -63,17 +65,21 @@ def lease(conn: psycopg.Connection, *, limit: int, seconds: float) -> list[Lease
 
 def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> list[Leased]:
     statement = f"""
-        update sync.events
-        set attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
-        where id in (
-            select id
+        with due as (
+            select id, next_attempt_at, last_error
             from sync.events
             where status = 'pending' and next_attempt_at <= now() and {which}
             order by next_attempt_at
             limit %(limit)s
             for update skip locked
         )
-        returning id, attempts, livemode, body
+        update sync.events as e
+        set attempts = e.attempts + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
+        from due
+        where e.id = due.id
+        returning e.id, e.attempts, e.livemode, e.body, extract(epoch from clock_timestamp() - case
+            when e.attempts = 1 and due.last_error is null then due.next_attempt_at else e.received_at
+        end)::float8 as age_seconds
     """  # noqa: S608 - `which` is one of the two literals above
     with conn.cursor(row_factory=class_row(Leased)) as cursor:
         return cursor.execute(

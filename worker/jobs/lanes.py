@@ -31,6 +31,7 @@ _LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
     ("access", (ACCESS,), lambda _: 1),
     ("background", (PERIODIC, BACKFILL), lambda _: BACKGROUND_CHILDREN),
 )
+NAMES = tuple(name for name, _, _ in _LANES)
 QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
 
 

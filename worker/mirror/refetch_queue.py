@@ -129,6 +129,19 @@ def count_due(conn: psycopg.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def backlog(conn: psycopg.Connection) -> tuple[int, float]:
+    """How many objects wait, counted to 10,000, and how many seconds the one that is due longest has waited."""
+    row = conn.execute(
+        """
+        select
+            (select count(*) from (select from sync.refetch_queue limit 10000) as counted),
+            coalesce((select greatest(extract(epoch from now() - min(due_at)), 0)::float8 from sync.refetch_queue), 0)
+        """
+    ).fetchone()
+    assert row is not None
+    return row
+
+
 def any_wanted(conn: psycopg.Connection) -> bool:
     """Whether anything is to be asked for within the next seconds."""
     return (

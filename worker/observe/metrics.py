@@ -22,16 +22,21 @@ WAKE_UPS = Counter("stripe_sync_wake_ups", "Wake-ups for the workers, by what be
 STRIPE_REQUESTS = Counter(
     "stripe_sync_stripe_requests", "Requests to Stripe, by what came of them", ["operation", "outcome"]
 )
+STRIPE_REFUSED = Counter(
+    "stripe_sync_stripe_refused",
+    "Requests that Stripe refused for their key (401) or its permissions (403)",
+    ["status"],
+)
 STRIPE_RATE_WAIT_SECONDS = Histogram(
     "stripe_sync_stripe_rate_wait_seconds", "How long requests waited for the rate limit"
 )
 DOOR_SECONDS = Histogram("stripe_sync_door_seconds", "From a request's first byte to its 200", buckets=LATENCIES)
 EVENT_LATENCY_SECONDS = Histogram(
     "stripe_sync_event_latency_seconds",
-    "From the request that delivered an event to its committed row",
+    "From the commit of an event's delivery to the commit of its rows",
     buckets=LATENCIES,
 )
-BATCH_SECONDS = Histogram("stripe_sync_batch_seconds", "One transaction of the drain", buckets=LATENCIES)
+BATCH_SECONDS = Histogram("stripe_sync_batch_seconds", "A batch of events, until its commit", buckets=LATENCIES)
 STRIPE_REQUEST_SECONDS = Histogram(
     "stripe_sync_stripe_request_seconds",
     "Requests to Stripe, by operation and outcome",
@@ -43,7 +48,16 @@ FETCHES = Counter(
 )
 ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by whether they were fresh", ["outcome"])
 ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
-
+# Series that alerts look for begin at 0: `increase` does not see one that begins at 1.
+for _counter, _labels in (
+    (EVENTS_RECEIVED, ("new", "duplicate")),
+    (EVENTS_PUT_OFF, ("released", "retried", "parked")),
+    (WAKE_UPS, ("sent", "already_queued", "failed")),
+    (STRIPE_REFUSED, ("401", "403")),
+    (FETCHES, ("confirmed", "corrected", "moved", "too_early", "failed")),
+):
+    for _label in _labels:
+        _counter.labels(_label)
 
 _PREFIX = "stripe_sync_"
 # Sums of seconds are kept as whole microseconds.
@@ -73,7 +87,8 @@ def families(saved: Mapping[str, int]) -> Iterator[Metric]:
     """The saved counts of all processes as Prometheus shows them, and the gauges of this process."""
     counters: dict[str, CounterMetricFamily] = {}
     histograms: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for key, value in sorted(saved.items()):
+    begun = {key: 0 for key, _ in _counted()}
+    for key, value in sorted((begun | dict(saved)).items()):
         name, _, encoded = key.partition(" ")
         labels: dict[str, str] = json.loads(encoded) if encoded else {}
         if name.endswith("_bucket"):

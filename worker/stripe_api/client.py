@@ -321,6 +321,8 @@ class Stripe:
             raise StripeFailed(f"Stripe's answer has no proper {error}", operation=operation) from error
         finally:
             metrics.STRIPE_REQUESTS.labels(operation, outcome).inc()
+            if outcome in ("401", "403"):
+                metrics.STRIPE_REFUSED.labels(outcome).inc()
             metrics.STRIPE_REQUEST_SECONDS.labels(operation, outcome).observe(self._clock() - began)
 
     def _send(self, url: str, account: str, timeout: float) -> tuple[int, Mapping[str, str], bytes]:

@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio.to_thread
 import psycopg
 import redis
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
@@ -22,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-import migrations
 from worker.config import settings as config
 from worker.config.settings import Settings
 from worker.inbox import store as inbox
@@ -30,9 +27,11 @@ from worker.jobs import celery_app, status
 from worker.jobs.wake import Waker, publish_drain, queue_client
 from worker.observe import log, metrics
 from worker.on_access.answer import Desk
-from worker.postgres import counters, inventory
+from worker.postgres import counters, schema_state
 from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE, async_pool, pool
+from worker.postgres.schema_state import SchemaState
 from worker.stripe_api.envelope import Envelope
+from worker.web import shared_metrics
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
 from worker.web.console.app import Console, has_console, sender
@@ -146,26 +145,32 @@ class _Routes:
         return JSONResponse({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        checks = await anyio.to_thread.run_sync(self._checks)
+        checks, notes = await anyio.to_thread.run_sync(self._checks)
         ready = all(check == "ok" for check in checks.values())
-        return JSONResponse({"status": "ok" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
+        body = {"status": "ok" if ready else "not_ready", "checks": checks, **({"notes": notes} if notes else {})}
+        return JSONResponse(body, 200 if ready else 503)
 
     async def metrics(self, _: Request) -> Response:
         registry = CollectorRegistry()
-        registry.register(_Shared(await anyio.to_thread.run_sync(self._shared)))
+        registry.register(shared_metrics.Shared(await anyio.to_thread.run_sync(self._shared)))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, _: Request) -> Response:
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
 
-    def _checks(self) -> dict[str, str]:
-        checks = {"database": "ok", "broker": "ok", "inbox": "ok"}
+    def _checks(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The checks that must be ok for this process to serve, and notes for operators."""
+        checks, notes = {"database": "ok", "broker": "ok", "inbox": "ok"}, dict[str, str]()
         try:
             with self.pool.connection() as conn:
-                at = inventory.revision(conn)
-                if at != migrations.head():
-                    checks["database"] = f"at revision {at}, not {migrations.head()}: run `stripe-sync db migrate`"
-                lag = inbox.backlog(conn)["oldest_pending_seconds"] if at else 0
+                state, advice = schema_state.look(conn)
+                if state is SchemaState.NEWER:
+                    # A release is under way: this process serves until the newer one replaces it.
+                    notes["schema"] = advice
+                elif state is not SchemaState.CURRENT:
+                    checks["database"] = advice
+                usable = state in (SchemaState.CURRENT, SchemaState.NEWER)
+                lag = inbox.backlog(conn)["oldest_pending_seconds"] if usable else 0
                 if lag > READY_LAG_SECONDS:
                     checks["inbox"] = f"the oldest event waits for {lag:.0f} s: is a worker running?"
         except UNAVAILABLE as error:
@@ -174,7 +179,7 @@ class _Routes:
             self._queue.ping()
         except (OSError, redis.RedisError) as error:
             checks["broker"] = f"unreachable ({type(error).__name__}): see REDIS_URL"
-        return checks
+        return checks, notes
 
     async def save_counts_regularly(self) -> None:
         """Save this process's counts every few seconds, until cancelled."""
@@ -196,30 +201,15 @@ class _Routes:
                 self._unsaved.put_back(counts)
                 raise
 
-    def _shared(self) -> tuple[dict[str, float], dict[str, int]]:
+    def _shared(self) -> shared_metrics.Known:
         # The own counts are saved first, so that the sums hold them, and none falls at the next process's scrape.
         self.save_counts()
         with self.pool.connection() as conn:
-            return status.gauges(conn), counters.read(conn)
+            return shared_metrics.read(conn, self._queue, self._settings)
 
     def _status(self) -> dict[str, Any]:
         with self.pool.connection() as conn:
             return status.status(conn)
-
-
-class _Shared(Collector):
-    """Metrics from the database, which are equal in every web process."""
-
-    def __init__(self, known: tuple[dict[str, float], dict[str, int]]) -> None:
-        self._gauges, self._counters = known
-
-    def collect(self) -> Iterator[Metric]:
-        for name, value in self._gauges.items():
-            yield GaugeMetricFamily(f"stripe_sync_{name}", name.replace("_", " "), value=value)
-        age = GaugeMetricFamily("stripe_sync_queue_age_seconds", "Age of the oldest work by lane", labels=["lane"])
-        age.add_metric(["events"], self._gauges.get("oldest_pending_seconds", 0))
-        yield age
-        yield from metrics.families(self._counters)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

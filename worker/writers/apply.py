@@ -47,8 +47,11 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
+    """An event, and when it was stored, on this process's monotonic clock."""
+
     leased: Leased
     event: Event
+    stored_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +92,17 @@ class Applier:
     def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
         """The events of the batch; a body that is none is parked at once, and costs the others nothing."""
         work: list[_Work] = []
+        now = time.monotonic()
         for leased in batch:
             try:
-                work.append(_Work(leased, read_event(msgspec.json.decode(leased.body))))
+                work.append(_Work(leased, read_event(msgspec.json.decode(leased.body)), now - leased.age_seconds))
             except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError) as error:
                 self._put_off(conn, leased, Permanent(f"{type(error).__name__}: {error}"))
         return work
 
     def _apply_or_halve(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> None:
         """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
+        started = time.monotonic()
         try:
             with conn.transaction():
                 outcomes = self._apply(conn, batch)
@@ -114,6 +119,10 @@ class Applier:
         else:
             for outcome, number in outcomes.items():
                 metrics.EVENTS_APPLIED.labels(outcome).inc(number)
+            now = time.monotonic()
+            metrics.BATCH_SECONDS.observe(now - started)
+            for work in batch:
+                metrics.EVENT_LATENCY_SECONDS.observe(now - work.stored_at)
 
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
         """Carry out what `plan_failure` decides for an event that failed."""

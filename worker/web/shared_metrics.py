@@ -1,0 +1,149 @@
+"""The values of GET /metrics: gauges read from the database and the broker, and the counts that all processes have saved.
+
+Every web process shows the same, so that a scrape of any one of them is a scrape of the whole daemon.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import redis
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from psycopg.rows import dict_row
+
+from worker.backup import scheduled
+from worker.config.settings import Settings
+from worker.jobs import lanes, periodic, status
+from worker.mirror import refetch_queue
+from worker.observe import metrics
+from worker.postgres import counters
+from worker.writers import catch_up
+
+# Name without the prefix, documentation and label.
+_GAUGES: dict[str, tuple[str, str | None]] = {
+    "pending": ("Events in the inbox that are not applied yet", None),
+    "parked": ("Events set aside for a person", None),
+    "oldest_pending_seconds": ("Age of the oldest event that is not applied yet", None),
+    "unsettled": ("Mirrored rows whose latest state is uncertain", None),
+    "unlinked_customers": ("Stripe customers without a user", None),
+    "workers_alive": ("Child processes of workers that gave a sign of life within 90 s", None),
+    "lane_processes": ("The same, by lane", "lane"),
+    "queue_age_seconds": ("How long the work of a lane that is due longest has waited", "lane"),
+    "queue_length": ("Messages in a queue of the broker", "queue"),
+    "broker_up": ("Whether the broker answers", None),
+    "fetch_queue": ("Objects that wait to be read from Stripe, counted to 10,000", None),
+    "fetch_queue_age_seconds": ("How long the object that is due longest has waited to be read from Stripe", None),
+    "catch_up_lag_seconds": ("Seconds that Stripe's list of events was not read up to", None),
+    "job_age_seconds": ("Seconds since a periodic job was done last", "name"),
+    "job_interval_seconds": ("How often a periodic job is due", "name"),
+    "backup_missed": ("Whether the last scheduled backup is missing an hour after its time", None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The values of one scrape: gauges by name and label, and counts by name."""
+
+    gauges: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, int]
+
+
+class Shared(Collector):
+    """One scrape, as Prometheus' library wants it."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def collect(self) -> Iterator[Metric]:
+        for name, values in self._known.gauges.items():
+            documentation, label = _GAUGES[name]
+            family = GaugeMetricFamily(f"stripe_sync_{name}", documentation, labels=[label] if label else [])
+            for of, value in values.items():
+                family.add_metric([of] if label else [], value)
+            yield family
+        yield from metrics.families(self._known.counts)
+
+
+def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Known:
+    """The values of now. Raises what the database raises; a broker that is away is a value."""
+    lengths = _queue_lengths(queue)
+    plain = {name: {"": value} for name, value in (status.gauges(conn) | _ages(conn)).items() if name in _GAUGES}
+    of_jobs = _jobs(conn, settings)
+    return Known(
+        plain
+        | of_jobs
+        | {
+            "lane_processes": _lane_processes(conn),
+            "queue_age_seconds": _queue_ages(conn, of_jobs),
+            "queue_length": lengths,
+            "broker_up": {"": float(bool(lengths))},
+            "backup_missed": {"": float(scheduled.missed(conn, settings, datetime.now(UTC)) is not None)},
+        },
+        counters.read(conn),
+    )
+
+
+def _ages(conn: psycopg.Connection) -> dict[str, float]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row: dict[str, Any] | None = cursor.execute(
+            """
+            select
+                greatest(extract(epoch from now()) - (value #>> '{}')::float8, 0) as catch_up_lag_seconds
+            from sync.cursors where name = %s
+            """,
+            (catch_up.CURSOR,),
+        ).fetchone()
+    number, age = refetch_queue.backlog(conn)
+    return (row or {}) | {"fetch_queue": number, "fetch_queue_age_seconds": age}
+
+
+def _lane_processes(conn: psycopg.Connection) -> dict[str, float]:
+    alive = [worker["lane"] for worker in status.workers(conn)]
+    return {name: float(alive.count(name)) for name in lanes.NAMES}
+
+
+def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The age of what is due in the inbox, and of the periodic job that is late longest."""
+    row = conn.execute(
+        """
+        select coalesce(extract(epoch from now() - min(next_attempt_at)), 0)::float8
+        from sync.events where status = 'pending' and next_attempt_at <= now()
+        """
+    ).fetchone()
+    late = (age - jobs["job_interval_seconds"].get(job, age) for job, age in jobs["job_age_seconds"].items())
+    return {"events": row[0] if row else 0.0, "background": max(0.0, *late, 0.0)}
+
+
+def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, float]]:
+    ages: dict[str, float] = dict(
+        conn.execute(
+            """
+            select job, extract(epoch from now() - done.at)::float8
+            from unnest(%s::text[]) as jobs (job)
+            cross join lateral (
+                select finished_at as at from sync.runs as r
+                where r.job = jobs.job and r.outcome = 'done'
+                order by r.slot desc
+                limit 1
+            ) as done
+            """,
+            ([*(job.name for job in periodic.JOBS), scheduled.JOB],),
+        ).fetchall()
+    )
+    intervals = {job.name: job.interval(settings) for job in periodic.jobs(settings)}
+    return {"job_age_seconds": ages, "job_interval_seconds": intervals}
+
+
+def _queue_lengths(queue: redis.Redis) -> dict[str, float]:
+    """The messages in each queue; empty while the broker does not answer."""
+    try:
+        with queue.pipeline(transaction=False) as pipeline:
+            for name in lanes.QUEUES:
+                pipeline.llen(name)
+            return dict(zip(lanes.QUEUES, map(float, pipeline.execute()), strict=True))
+    except (OSError, redis.RedisError):
+        return {}
