@@ -92,11 +92,13 @@ ITS_OWN = [
 # One value of each kind: as Stripe sends it, and as it is stored.
 VALUES: dict[str, tuple[Any, Any]] = {
     "text": ("said", "said"),
+    "id": ("id_1", "id_1"),
     "bigint": (42, 42),
     "timestamptz": (NOW, NOW),
     "boolean": (False, False),
     "numeric": ("12.5", "12.5"),
     "jsonb": ({"b": "2", "a": "1"}, '{"a":"1","b":"2"}'),
+    "object": ({"b": "2"}, '{"b":"2"}'),
 }
 
 

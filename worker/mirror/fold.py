@@ -19,7 +19,7 @@ from worker.mirror.version import (
     takes_content,
 )
 from worker.stripe_api.event import DELETED, UPDATED, Event
-from worker.stripe_api.json_paths import Json, embedded
+from worker.stripe_api.json_paths import Json, embedded, reference
 
 
 class Key(NamedTuple):
@@ -95,8 +95,8 @@ def observe(event: Event) -> Observation | None:
 
 def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
     """What a page of a list shows of one object; None where the object has no id."""
-    name, id_ = obj.get("object"), obj.get("id")
-    if not isinstance(name, str) or not isinstance(id_, str):
+    name, id_ = obj.get("object"), reference(obj)
+    if not isinstance(name, str) or id_ is None:
         return None
     type_ = object_type(name)
     snapshot = Snapshot(

@@ -5,11 +5,13 @@ migration. A column is read from the field of its own name unless `columns` says
 here is kept whole in `mirror.objects`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, Table, Text
+from sqlalchemy import Column as SchemaColumn
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schema import mirror
@@ -23,6 +25,8 @@ _KINDS = {
     Numeric: "numeric",
     JSONB: "jsonb",
 }
+# Columns that name another object, besides those that an index finds.
+_REFERENCES = {"product", "price", "subscription_item", "latest_charge", "charge", "payment_charge"}
 _COMMON = {
     "object", "id", "account", "created", "deleted", "data", "observed_at", "observed_rank", "observed_in",
     "content_hash", "shape", "rev", "unsettled", "synced_at",
@@ -104,13 +108,14 @@ def _type(
 ) -> ObjectType:
     said = dict(columns or {})
     declared = mirror.tables[table]
+    indexed = {column.name for index in declared.indexes for column in index.columns}
 
     def read(column: str) -> Read:
         where = said.pop(column, column)
         return at(where) if isinstance(where, str) else where
 
     typed = tuple(
-        Column(column.name, _KINDS[type(column.type)], read(column.name))
+        Column(column.name, _kind(column, indexed), read(column.name))
         for column in declared.columns
         if column.name not in _COMMON
     )
@@ -127,6 +132,14 @@ def _type(
         lacks=lacks,
         lists=lists,
     )
+
+
+def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
+    """What a column takes: an id where it refers to an object or is searched, an object and nothing else as metadata."""
+    kind = _KINDS[type(column.type)]
+    if kind == "text" and (column.name in indexed or column.name in _REFERENCES):
+        return "id"
+    return "object" if column.name == "metadata" else kind
 
 
 _USER_ID = at("metadata.user_id", "metadata.userId")

@@ -13,18 +13,20 @@ from worker.mirror.fold import Key, Outcome
 from worker.mirror.registry import TYPES, ObjectType, object_type
 from worker.mirror.rows import Family, families, values
 from worker.mirror.version import DELETED_HASH, Version, content_hash
-from worker.stripe_api.json_paths import Json, canonical
+from worker.stripe_api.json_paths import Json, canonical, fit
 
 Connection = psycopg.Connection
 
 # How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.
 _TRAVELS = {
     "text": ("text", "v.{0}"),
+    "id": ("text", "v.{0}"),
     "bigint": ("bigint", "v.{0}"),
     "boolean": ("boolean", "v.{0}"),
     "timestamptz": ("bigint", "to_timestamp(v.{0})"),
     "numeric": ("text", "v.{0}::numeric"),
     "jsonb": ("text", "v.{0}::jsonb"),
+    "object": ("text", "v.{0}::jsonb"),
 }
 _BOOKKEEPING = (
     ("created", "timestamptz"),
@@ -268,13 +270,12 @@ def _child_row(type_: ObjectType, parent: Outcome, id_: str, member: Json) -> tu
 
 
 def _row(type_: ObjectType, id_: str, account: str, obj: Json, version: Version) -> tuple[Any, ...]:
-    created = obj.get("created")
     return (
         type_.name,
         id_,
         account,
         *values(type_, obj),
-        created if isinstance(created, int) else None,
+        fit("timestamptz", obj.get("created")),
         version.deleted,
         canonical(obj),
         version.observed_at,

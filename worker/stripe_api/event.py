@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from worker.stripe_api.json_paths import Json
+from worker.stripe_api.json_paths import Json, reference
 
 CREATED, UPDATED, DELETED = 0, 1, 2
 
@@ -117,10 +117,10 @@ def _account(value: Any) -> str:
 
 
 def _object_id(obj: Json) -> str | None:
-    if isinstance(obj.get("id"), str) and obj["id"]:
-        return str(obj["id"])
-    if obj["object"] in _KEYED_BY_CUSTOMER and isinstance(obj.get("customer"), str):
-        return str(obj["customer"])
+    if isinstance(obj.get("id"), str) and (id_ := reference(obj["id"])) is not None:
+        return id_
+    if obj["object"] in _KEYED_BY_CUSTOMER and (customer := reference(obj.get("customer"))) is not None:
+        return customer
     return str(obj["object"]) if obj["object"] in _SINGLETONS else None
 
 
@@ -133,8 +133,8 @@ def _string(body: Json, field: str) -> str:
 
 def _seconds(created: Any) -> int:
     """Whole unix seconds of either form: a number in snapshot events, RFC 3339 with milliseconds in thin ones."""
-    if isinstance(created, int) and not isinstance(created, bool):
-        return created
+    if isinstance(created, int | float) and not isinstance(created, bool):
+        return int(created)
     try:
         return int(msgspec.convert(created, _Aware).timestamp())
     except (msgspec.ValidationError, OverflowError) as error:

@@ -9,6 +9,9 @@ import msgspec
 Json = dict[str, Any]
 Read = Callable[[Json], Any]
 
+# Far more than Stripe's ids have. An index row holds 2,700 bytes, and a key of the ledger names two ids.
+MOST_ID_BYTES = 500
+
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -60,10 +63,15 @@ def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], A
 
 
 def reference(value: Any) -> str | None:
-    """The id that a reference holds: Stripe sends it bare, or as the whole object where it was expanded."""
+    """The id that a reference holds: Stripe sends it bare, or as the whole object where it was expanded.
+
+    None for anything that is no id, or longer than an index can hold.
+    """
     if isinstance(value, dict):
         value = value.get("id")
-    return value if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value or len(value) > MOST_ID_BYTES:
+        return None
+    return value if value.isascii() or len(value.encode()) <= MOST_ID_BYTES else None
 
 
 def fit(kind: str, value: Any) -> Any:
@@ -90,9 +98,9 @@ def _integer(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> int | None:
-    """Unix seconds within the years that timestamptz holds."""
+    """Unix seconds of the years 1653 to 5138: Python's times end at 9999, and spans of time are added to these."""
     number = _integer(value)
-    return number if number is not None and abs(number) < 10**11 else None
+    return number if number is not None and -(10**10) < number < 10**11 else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -114,11 +122,17 @@ def _json(value: Any) -> str | None:
     return None if value is None else canonical(value)
 
 
+def _object(value: Any) -> str | None:
+    return canonical(value) if isinstance(value, dict) else None
+
+
 _FIT: dict[str, Callable[[Any], Any]] = {
     "text": _text,
+    "id": reference,
     "bigint": _integer,
     "timestamptz": _seconds,
     "boolean": _boolean,
     "numeric": _decimal,
     "jsonb": _json,
+    "object": _object,
 }

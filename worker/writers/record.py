@@ -224,8 +224,7 @@ def _compute_concerned(
 
 def _warn_of_unclear_metadata(outcome: Outcome) -> None:
     assert outcome.object is not None
-    metadata = outcome.object.get("metadata")
-    product = product_of(outcome.key.id, metadata if isinstance(metadata, dict) else None)
+    product = product_of(outcome.key.id, outcome.object.get("metadata"))
     if product.unclear:
         _log.warning("product.metadata_unclear", object_id=product.id, keys=list(product.unclear))
 

@@ -143,9 +143,7 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
     for grant in granted:
         if grant.kind in PERIODS and grant.owner is not None and grant.period_start is not None:
             held = periods.get(grant.owner, Periods(grant.period_start, None))
-            newest = held.newest
-            if grant.amount > 0:
-                newest = grant.period_start if newest is None else max(newest, grant.period_start)
+            newest = grant.period_start if held.newest is None else max(held.newest, grant.period_start)
             periods[grant.owner] = Periods(min(held.first, grant.period_start), newest)
     return replace(
         of,

@@ -629,10 +629,7 @@ def billed(of: User, *sources: MoneyBack, bill: str = "in_1", accounted: int = 0
 
 def failed(row: Grant) -> Restored:
     key = row.source_key.replace("refund:", "refund_failed:")
-    taken = row.balance_before - row.balance_after
-    return Restored(
-        source_key=key, kind="refund_failed", bill=row.invoice or "", worth=-row.amount, taken=taken, money=row.money
-    )
+    return Restored(source_key=key, kind="refund_failed", bill=row.invoice or "", money=row.money)
 
 
 def paid_up(spent: int = 0, *more: PaidLine) -> User:
@@ -732,8 +729,8 @@ def test_a_refund_that_replaces_a_failed_one_is_taken_in_full() -> None:
     assert [(grant.kind, grant.balance_after) for grant in made] == [("refund_failed", 1000), ("refund", 750)]
 
 
-@BOTH
-def test_what_a_failed_refund_took_of_a_period_that_is_over_comes_back_too(policy: Policy) -> None:
+@pytest.mark.parametrize(("policy", "back_again"), [(RESET, 0), (ADD, 250)])
+def test_a_failed_refund_gives_back_what_the_renewal_has_not_replaced(policy: Policy, back_again: int) -> None:
     held = billed(paid_up(), refund(500))
     (row,) = granted(held, policy)
     held = holding_lines(replace(holding(held, [row]), bills=()), line("il_2", invoice="in_2", period_start=day(-1)))
@@ -741,7 +738,39 @@ def test_what_a_failed_refund_took_of_a_period_that_is_over_comes_back_too(polic
 
     (back,) = granted(replace(renewed, restored=(failed(row),)), policy)
 
-    assert back.balance_after - back.balance_before == 250
+    assert back.balance_after - back.balance_before == back_again
+
+
+def test_a_refund_takes_each_grant_s_own_share() -> None:
+    both = user(subscribed(), lines=[line(), line("il_2", item="si_2", product="prod_max")])
+    held = holding(both, granted(both))
+
+    taken = holding(held, granted(billed(held, refund(1000))))
+    renewed = granted(holding_lines(taken, line("il_3", invoice="in_2", period_start=day(0))))
+
+    assert {lot.owner: lot.left for lot in taken.lots} == {"si_sub_1": 500, "si_2": 2500}
+    assert renewed[-1].balance_after == 1000 + 2500
+
+
+def test_a_share_that_was_spent_is_taken_from_the_others() -> None:
+    both = user(subscribed(), lines=[line(), line("il_2", item="si_2", product="prod_max")])
+    held = holding(both, granted(both))
+    spent = replace(held, tokens=held.tokens - 1000)
+
+    (row,) = granted(billed(spent, refund(1000)))
+
+    assert (row.amount, row.balance_before, row.balance_after) == (-3000, 5000, 2000)
+    assert sum(lot.left for lot in row.lots) == 2000
+
+
+@pytest.mark.parametrize(("policy", "left"), [(RESET, 0), (ADD, 1000)])
+def test_a_period_of_no_seats_ends_the_allowance_before_it(policy: Policy, left: int) -> None:
+    held = paid_up()
+
+    emptied = holding_lines(held, line("il_2", invoice="in_2", period_start=day(0), quantity=0))
+
+    assert balance(emptied, policy)[0] == left
+    assert balance(user(subscribed(), lines=[*emptied.paid_lines, line()]), policy)[0] == left
 
 
 # Laws

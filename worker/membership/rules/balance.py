@@ -57,10 +57,12 @@ def expire(user: User, now: datetime) -> Grant | None:
 class Book:
     """A balance, as rows are written to it. `rows` are the rows so far."""
 
-    def __init__(self, user: User, now: datetime, *, is_reset: bool, ttl: timedelta) -> None:
-        self._now, self._is_reset, self._ttl = now, is_reset, ttl
+    def __init__(self, user: User, now: datetime, *, is_reset: bool) -> None:
+        self._now, self._is_reset = now, is_reset
         self._balance, self._expires_at = user.tokens, user.tokens_expires_at
         self._lots = after_spending(user.lots, user.tokens)
+        self._bills = {bill.id: bill for bill in user.bills}
+        self._accounted = {bill.id: bill.accounted for bill in user.bills}
         self.rows: list[Grant] = []
         if (ended := expire(user, now)) is not None:
             self.rows.append(ended)
@@ -70,22 +72,39 @@ class Book:
 
     def add(self, row: Grant, lot: Lot) -> None:
         """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves a row alone."""
-        before = self._balance
+        before, lot = self._balance, self._without_returned(lot)
+        row = replace(row, amount=row.amount - lot.taken_back)
         if lot.granted:
             self._add(lot)
         self._write(row, before)
 
     def begin(self, row: Grant, lot: Lot) -> None:
-        """An allowance for a period. Under reset it replaces what its owner's earlier periods left, and what nobody granted."""
-        before = self._balance
-        if lot.granted and self._is_reset:
-            kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
-            self._lots = (*kept, lot)
-            self._balance = min(sum(held.left for held in self._lots), MOST_TOKENS)
-            self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
-        elif lot.granted:
+        """An allowance for a period. Under reset it replaces what its owner's earlier periods left, and what nobody granted.
+
+        One that comes too late to give anything ends those periods all the same.
+        """
+        before, lot = self._balance, self._without_returned(lot)
+        row = replace(row, amount=row.amount - lot.taken_back)
+        if lot.granted and not self._is_reset:
             self._add(lot)
+        elif lot.granted:
+            kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
+            room = MOST_TOKENS - sum(held.left for held in kept)
+            lot = replace(lot, left=min(lot.left, room))
+            self._lots = (*kept, lot)
+            self._balance = sum(held.left for held in self._lots)
+            self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
+        elif lot.begins is not None:
+            self._end(lot.owner, lot.begins)
         self._write(row, before)
+
+    def end(self, row: Grant, *, owner: str, begins: datetime) -> bool:
+        """A period that gives nothing: under reset it ends what its owner's earlier periods left. Whether there was any."""
+        before, ended = self._balance, self._end(owner, begins)
+        if ended:
+            key = f"ended:{ended[0].source}"
+            self._write(replace(row, source_key=key, amount=self._balance - before), before)
+        return bool(ended)
 
     def reduce(self, row: Grant, amount: int, *, owner: str) -> None:
         """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
@@ -106,46 +125,69 @@ class Book:
         self._write(row, before)
 
     def take_back(self, bill: Bill) -> None:
-        """Take back the share of the bill's grants that its returned money has paid for, and no more than there is.
+        """Take back each grant's share of the bill's money that went back, and no more than there is.
 
         A source whose money another source told of already gets a row that takes nothing. What was replaced by a reset or
         has expired is gone already, so a refund before a renewal and one after it end in the same balance.
         """
-        alive = [lot for lot in self._lots if lot.bill == bill.id]
-        if not alive or bill.total <= 0:
+        if bill.total <= 0 or not any(lot.bill == bill.id for lot in self._lots):
             return
-        accounted = bill.accounted
         for source in bill.sources:
+            accounted = self._accounted[bill.id]
             money = max(min(source.amount, bill.returned - accounted), 0)
-            accounted += money
-            self._take_back(bill, source, money, min(accounted, bill.total))
+            self._accounted[bill.id] = accounted + money
+            self._take_back(bill, source, money)
 
-    def _take_back(self, bill: Bill, source: MoneyBack, money: int, accounted: int) -> None:
-        lots = [lot for lot in self._lots if lot.bill == bill.id]
-        granted, back = sum(lot.granted for lot in lots), sum(lot.taken_back for lot in lots)
-        worth = max(granted * accounted // bill.total - back, 0)
-        before, taken = self._balance, min(worth, max(self._balance, 0))
-        self._lots = _taken_back(drawn(self._lots, taken, bills=[bill.id]), bill.id, worth)
-        self._balance -= taken
+    def _take_back(self, bill: Bill, source: MoneyBack, money: int) -> None:
+        """Each lot gives its own share. What it has not got any more comes from the others, its bill's first."""
+        before, worth = self._balance, 0
+        for lot in self._lots:
+            due = max(self._returned_share(lot) - lot.taken_back, 0) if lot.bill == bill.id else 0
+            worth += due
+            own = min(due, lot.left)
+            self._change(lot, left=-own, taken=own, taken_back=due)
+        for lot in self._lots:
+            short = lot.taken_back - lot.taken if lot.bill == bill.id else 0
+            short = min(short, worth - (before - self._balance), max(self._balance, 0))
+            if short > 0:
+                self._change(lot, taken=short)
+                self._lots, self._balance = drawn(self._lots, short, bills=[bill.id]), self._balance - short
         self._note(source.source_key, source.kind, -worth, before, bill.id, money)
 
     def restore(self, of: Restored) -> None:
-        """Give back exactly what was taken: into its grant if that is still there, else as tokens of their own."""
+        """Give back to the bill's grants what was taken of each, but for the share of money that stays returned.
+
+        A grant that has been replaced or is over gets nothing: what was taken of it would have lapsed with it.
+        """
         before = self._balance
-        alive = [lot for lot in self._lots if lot.bill == of.bill]
-        if alive:
-            self._lots = _taken_back(self._lots, of.bill, -of.worth)
-            grown = next(lot for lot in self._lots if lot.source == alive[0].source)
-            grown = replace(grown, left=grown.left + of.taken)
-            self._lots = tuple(grown if lot.source == grown.source else lot for lot in self._lots)
-            self._balance += of.taken
-        elif of.taken:
-            until = self._now + self._ttl
-            lot = Lot(
-                source=of.source_key, owner="", bill=of.bill, granted=of.taken, left=of.taken, until=until, pack=True
-            )
-            self._add(lot)
-        self._note(of.source_key, of.kind, of.taken, before, of.bill, -of.money)
+        self._accounted[of.bill] = max(self._accounted.get(of.bill, 0) - of.money, 0)
+        for lot in self._lots:
+            stays = min(self._returned_share(lot), lot.taken_back) if lot.bill == of.bill else lot.taken_back
+            back = max(lot.taken - stays, 0) if lot.bill == of.bill else 0
+            self._change(lot, left=back, taken=-back, taken_back=stays - lot.taken_back)
+        self._note(of.source_key, of.kind, self._balance - before, before, of.bill, -of.money)
+
+    def _returned_share(self, lot: Lot) -> int:
+        """The tokens of a grant that the money which went back has paid for."""
+        bill = self._bills.get(lot.bill)
+        if bill is None or bill.total <= 0:
+            return 0
+        return lot.granted * min(self._accounted[bill.id], bill.total) // bill.total
+
+    def _without_returned(self, lot: Lot) -> Lot:
+        """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
+        share = self._returned_share(lot)
+        return replace(lot, left=lot.left - share, taken=share, taken_back=share)
+
+    def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
+        """Change one lot by so much, and the balance with it."""
+        self._lots = tuple(
+            replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
+            if lot.source == of.source
+            else lot
+            for lot in self._lots
+        )
+        self._balance += left
 
     def extend(self, entitled: Set[str | None]) -> None:
         """Let tokens last as long as they would if their subscription had been known to entitle when they were granted."""
@@ -170,6 +212,14 @@ class Book:
                 ),
                 self._balance,
             )
+
+    def _end(self, owner: str, begins: datetime) -> list[Lot]:
+        """Under reset, end the owner's allowances that began earlier; returns them."""
+        held = [lot for lot in self._lots if lot.owner == owner and not lot.pack and lot.begins and lot.begins < begins]
+        ended = held if self._is_reset else []
+        self._lots = tuple(lot for lot in self._lots if lot not in ended)
+        self._balance -= sum(lot.left for lot in ended)
+        return ended
 
     @property
     def _is_over(self) -> bool:
@@ -217,15 +267,3 @@ def _is_replaced(held: Lot, *, by: Lot) -> bool:
     if held.pack or held.owner != by.owner:
         return False
     return held.begins is None or by.begins is None or held.begins <= by.begins
-
-
-def _taken_back(lots: tuple[Lot, ...], bill: str, worth: int) -> tuple[Lot, ...]:
-    """The lots once the bill's money back is worth so much more, or less; each gives back no more than was granted."""
-    changed: list[Lot] = []
-    for lot in lots:
-        change = 0
-        if lot.bill == bill:
-            change = max(-lot.taken_back, min(lot.granted - lot.taken_back, worth))
-            worth -= change
-        changed.append(replace(lot, taken_back=lot.taken_back + change))
-    return tuple(changed)

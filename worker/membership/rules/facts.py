@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.lots import Lot
@@ -32,9 +31,13 @@ class Product:
     unclear: tuple[str, ...] = ()
 
 
-def product_of(id_: str, metadata: Mapping[str, Any] | None) -> Product:
-    """The policy in a product's metadata. An unclear value gives the least: the role USER, no tokens, no access."""
-    values = {key: str(metadata[key]).strip() for key in ("role", "tokens", "access") if metadata and key in metadata}
+def product_of(id_: str, metadata: object) -> Product:
+    """The policy in a product's metadata. An unclear value gives the least: the role USER, no tokens, no access.
+
+    Metadata that is not an object says nothing.
+    """
+    stated = metadata if isinstance(metadata, dict) else {}
+    values = {key: str(stated[key]).strip() for key in ("role", "tokens", "access") if key in stated}
     role, tokens, access = values.get("role", ""), values.get("tokens", ""), values.get("access", "")
     return Product(
         id=id_,
@@ -184,19 +187,17 @@ class Bill:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """A row of the ledger that took tokens back for money that did not go back after all: a failed refund, a dispute that was
-    won, a voided credit note. `worth` and `taken` are in tokens, `money` in minor units."""
+    won, a voided credit note. `money` is in minor units."""
 
     source_key: str
     kind: str
     bill: str
-    worth: int
-    taken: int
-    money: int = 0
+    money: int
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """What the ledger has of an allowance: the start of the first period, and of the newest that gave something."""
+    """What is known of an allowance: the start of the first period, and of the newest that the ledger has."""
 
     first: datetime
     newest: datetime | None

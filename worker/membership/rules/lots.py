@@ -14,7 +14,8 @@ class Lot:
     """Tokens of one grant.
 
     `owner` is the allowance that they belong to (`PaidLine.owner`), empty for packs, and `subscription` its subscription.
-    `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far.
+    `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far,
+    and `taken` those of them that were still there to be taken.
     They are of the time from `begins` to `ends`, and lapse at `until`.
     """
 
@@ -26,6 +27,7 @@ class Lot:
     until: datetime
     pack: bool = False
     taken_back: int = 0
+    taken: int = 0
     begins: datetime | None = None
     ends: datetime | None = None
     subscription: str | None = None

@@ -5,9 +5,8 @@ itself is its key in the ledger. `lines.TABLE` says what a line is, `balance.Boo
 """
 
 import enum
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.membership.rules.access import Policy, is_entitled
@@ -20,7 +19,7 @@ from worker.membership.rules.lots import Lot
 TOKEN_PERIOD = timedelta(days=30)
 A_MONTH = timedelta(days=31)
 # The kinds of rows that begin a period of an allowance.
-PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period"})
+PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period", "ended"})
 
 
 class NoGrant(enum.StrEnum):
@@ -31,6 +30,7 @@ class NoGrant(enum.StrEnum):
     WAITS_FOR_SUBSCRIPTION = "waits_for_subscription"
     WAITS_FOR_PERIOD = "waits_for_period"
     NO_ALLOWANCE = "no_allowance"
+    NO_QUANTITY = "no_quantity"
     NO_PRICE = "no_price"
     USAGE = "usage"
     TRIAL = "trial"
@@ -67,7 +67,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
     nothing is handed out twice, and the order in which invoices are seen does not matter.
     """
-    book = Book(user, now, is_reset=policy.tokens_reset, ttl=policy.token_ttl)
+    book = Book(user, now, is_reset=policy.tokens_reset)
     periods = dict(user.periods)
     waiting = {
         line.invoice
@@ -86,14 +86,12 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             continue
         lot = _lot(user, part.line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
         book.begin(_row(part.line, part.key, "token_period", part.amount, part.begins), lot)
-        _remember(periods, part.line.owner, part.begins, part.amount)
-    returned: Counter[str] = Counter()
+        _remember(periods, part.line.owner, part.begins)
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
-        returned[restored.bill] += restored.money
     for bill in sorted(user.bills, key=lambda bill: bill.id):
         if bill.id not in waiting:
-            book.take_back(replace(bill, accounted=bill.accounted - returned[bill.id]))
+            book.take_back(bill)
     book.extend(_entitled(user, policy, now).keys())
     return book.rows
 
@@ -102,9 +100,9 @@ def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> li
     """The paid lines that `grants` passes over, each with the reason and its row of the table, oldest first."""
     periods = dict(user.periods)
 
-    def remember(line: PaidLine, row: Row, worth: int) -> None:
-        if row.gives in (Gives.PERIOD, Gives.TRIAL):
-            _remember(periods, line.owner, line.period_start, worth)
+    def remember(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
+        if row.gives is Gives.PERIOD or (row.gives is Gives.TRIAL and isinstance(worth, int)):
+            _remember(periods, line.owner, line.period_start, is_newest=isinstance(worth, int))
 
     return _each(user, products, policy, periods, remember)
 
@@ -114,9 +112,9 @@ def _each(
     products: Mapping[str, Product],
     policy: Policy,
     periods: Mapping[str, Periods],
-    take: Callable[[PaidLine, Row, int], None],
+    take: Callable[[PaidLine, Row, int | NoGrant], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """Give each line that is worth something to `take`, oldest first; the others, with the reason.
+    """Give each line that waits for nothing to `take`, oldest first; returns those without a grant, with the reason.
 
     Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
     both count together; for the same reason a credit waits while a charge of its invoice does. A change is looked at again
@@ -148,7 +146,7 @@ def _each(
                 worth = incomplete[line.invoice]
             if isinstance(worth, NoGrant):
                 passed.append((line, worth, row))
-            else:
+            if worth not in _WAITS:
                 take(line, row, worth)
     return passed
 
@@ -158,12 +156,18 @@ def _grant(
     user: User,
     line: PaidLine,
     row: Row,
-    worth: int,
+    worth: int | NoGrant,
     policy: Policy,
     now: datetime,
     periods: dict[str, Periods],
 ) -> None:
     """Write what one line gives to the book, and remember the period that it begins."""
+    if isinstance(worth, NoGrant):
+        if row.gives is Gives.PERIOD:
+            key = source_key(line)
+            ended = book.end(_row(line, key, "ended", 0, line.period_start), owner=line.owner, begins=line.period_start)
+            _remember(periods, line.owner, line.period_start, is_newest=ended)
+        return
     is_period = row.gives in (Gives.PERIOD, Gives.TRIAL)
     kind = _kind(line, row, periods)
     if (
@@ -179,7 +183,7 @@ def _grant(
     else:
         book.reduce(_row(line, source_key(line), kind, worth, line.period_start), -worth, owner=line.owner)
     if is_period:
-        _remember(periods, line.owner, line.period_start, worth)
+        _remember(periods, line.owner, line.period_start)
 
 
 def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
@@ -238,13 +242,13 @@ def _lot(
     )
 
 
-def _remember(periods: dict[str, Periods], owner: str, start: datetime, amount: int) -> None:
+def _remember(periods: dict[str, Periods], owner: str, start: datetime, *, is_newest: bool = True) -> None:
+    """Note a period of an allowance. One that gave nothing and ended nothing does not keep an older one from giving."""
     held = periods.get(owner)
-    first = start if held is None else min(held.first, start)
     newest = held.newest if held is not None else None
-    if amount > 0:
+    if is_newest:
         newest = start if newest is None else max(newest, start)
-    periods[owner] = Periods(first, newest)
+    periods[owner] = Periods(start if held is None else min(held.first, start), newest)
 
 
 def _worth(
@@ -261,7 +265,9 @@ def _worth(
         return row, min(line.tokens, MOST_TOKENS)
     if product is None:
         return row, NoGrant.WAITS_FOR_PRODUCT if line.product else NoGrant.NO_PRICE
-    full = min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
+    if line.quantity <= 0 and row.gives in (Gives.PACK, Gives.PERIOD):
+        return row, NoGrant.NO_QUANTITY
+    full = min(product.tokens * line.quantity, MOST_TOKENS)
     if row.gives is Gives.PACK:
         return row, full or NoGrant.NO_ALLOWANCE
     if line.full_period is None and (row.gives is Gives.CHANGE or not line.is_whole):

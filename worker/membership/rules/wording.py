@@ -6,7 +6,7 @@ from datetime import datetime
 from schema.states import UserRole
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
 from worker.membership.rules.evidence import Customer, Entry, Note, Source, Unlinked
-from worker.membership.rules.facts import LIFETIME, PaidLine, Product, Subscription, User
+from worker.membership.rules.facts import LIFETIME, MOST_TOKENS, PaidLine, Product, Subscription, User
 from worker.membership.rules.lines import Row
 from worker.membership.rules.next_change import Cause, Moment
 from worker.membership.rules.tokens import NoGrant
@@ -41,6 +41,7 @@ _KINDS = {
     "charge": "money of {invoice} that its charge says was refunded",
     "dispute": "a lost dispute about {invoice}",
     "dispute_won": "a dispute about {invoice} that was won after all",
+    "ended": "{invoice}, whose period gives no tokens and so ends the allowance before it,",
     "expiry": "the time of the balance was over",
     "extension": "the longer life of what {invoice} paid, since {subscription} entitles,",
 }
@@ -50,6 +51,7 @@ _NO_GRANT = {
     NoGrant.WAITS_FOR_SUBSCRIPTION: "waits for {subscription}, which is not mirrored yet",
     NoGrant.WAITS_FOR_PERIOD: "waits for the invoice of the period that it changes",
     NoGrant.NO_ALLOWANCE: "gives none: product {product} has no `tokens` in its metadata",
+    NoGrant.NO_QUANTITY: "gives none: its quantity is 0",
     NoGrant.USAGE: "gives none: it bills metered usage",
     NoGrant.TRIAL: "gives none: it is a trial's, and TRIAL_TOKENS is 0",
     NoGrant.NO_PRICE: "gives none: it is an amount without a price or product",
@@ -227,6 +229,8 @@ def balance(user: User, last: Entry | None, *, is_over: bool) -> str:
         text += f"; {user.tokens - last.balance_after:,} were added since by somebody else"
     else:
         text += "; nothing was spent since"
+    if user.tokens == MOST_TOKENS:
+        text += "; no balance is larger than that"
     if is_over and user.tokens:
         text += ". Its time is over: it reads as 0, and is about to be set to 0"
     return f"{text[0].upper()}{text[1:]}."

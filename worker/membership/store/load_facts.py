@@ -161,14 +161,14 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
 
 
 def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]]:
-    """Per user and allowance: the first period that the ledger has, and the newest that gave something."""
+    """Per user and allowance: the first and the newest period that the ledger has."""
     periods: dict[str, dict[str, Periods]] = defaultdict(dict)
     for row in _rows(
         conn,
         """
-        select user_id, owner, min(period_start) as first, max(period_start) filter (where amount > 0) as newest
+        select user_id, owner, min(period_start) as first, max(period_start) as newest
         from sync.token_grants
-        where user_id = any(%s) and kind in ('start', 'renewal', 'stub', 'trial', 'token_period')
+        where user_id = any(%s) and kind in ('start', 'renewal', 'stub', 'trial', 'token_period', 'ended')
             and owner is not null and period_start is not null
         group by user_id, owner
         """,

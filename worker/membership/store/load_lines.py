@@ -50,14 +50,14 @@ def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
 
 def _by_metadata(row: Row) -> PaidLine:
     """What a session's own metadata says that it sold: `tokens`, or `product` and `quantity`."""
-    metadata = row.pop("metadata") or {}
+    metadata = row.pop("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     quantity = number_of(str(metadata.get("quantity", "1")))
     return PaidLine(
         **row,
         line="",
         is_checkout=True,
         subscription=None,
-        product=metadata.get("product"),
         quantity=1 if quantity is None or quantity > 99_999 else quantity,
         tokens=number_of(str(metadata.get("tokens", ""))),
         proration=False,
@@ -132,18 +132,18 @@ _INVOICED = """
                 p.recurring_interval, e.own_price->'recurring'->>'interval', e.item_price->'recurring'->>'interval',
                 o.interval, e.own_plan->>'interval', e.item_plan->>'interval'
             ) as every,
-            least(coalesce(
-                p.recurring_interval_count, (e.own_price->'recurring'->>'interval_count')::bigint,
-                (e.item_price->'recurring'->>'interval_count')::bigint, o.interval_count,
-                (e.own_plan->>'interval_count')::bigint, (e.item_plan->>'interval_count')::bigint, 1
-            ), 1000) as times,
+            coalesce(
+                p.recurring_interval_count::text, e.own_price->'recurring'->>'interval_count',
+                e.item_price->'recurring'->>'interval_count', o.interval_count::text,
+                e.own_plan->>'interval_count', e.item_plan->>'interval_count', '1'
+            ) as times,
             coalesce(p.product, o.product, t.product) as product
     ) as q
     cross join lateral (
         select every, n.period_end - (n.period_end - every) as full_period
         from (
-            select case when q.every in ('day', 'week', 'month', 'year')
-                then (q.times::text || ' ' || q.every)::interval end as every
+            select case when q.every in ('day', 'week', 'month', 'year') and q.times ~ '^[1-9][0-9]{0,2}$'
+                then (q.times || ' ' || q.every)::interval end as every
         ) as interval_of
     ) as w
     cross join lateral (
@@ -178,7 +178,10 @@ _PAID_SESSIONS = f"""
     where s.mode = 'payment' and s.payment_status in ('paid', 'no_payment_required') and s.status = 'complete'
         and s.invoice is null and not s.deleted
 """  # noqa: S608 - our own words
-_HAS_METADATA = "coalesce(s.data->'metadata' ? 'tokens' or s.data->'metadata' ? 'product', false)"
+_HAS_METADATA = """(
+    s.metadata_product is not null
+    or coalesce(jsonb_typeof(s.data->'metadata') = 'object' and s.data->'metadata' ? 'tokens', false)
+)"""
 
 # What Checkout sold without an invoice, by its line items: they were read apart.
 _SOLD = f"""
@@ -195,7 +198,8 @@ _SOLD = f"""
 # The same by the session's metadata. Paid late (a bank transfer), neither the session nor its payment says when: the time
 # to live counts from when it was opened.
 _SOLD_BY_METADATA = f"""
-    select s.user_id, s.id as invoice, s.data->'metadata' as metadata, coalesce(s.created, s.observed_at) as paid_at
+    select s.user_id, s.id as invoice, s.metadata_product as product, s.data->'metadata' as metadata,
+        coalesce(s.created, s.observed_at) as paid_at
     from ({_PAID_SESSIONS}) as s
     where {_HAS_METADATA} and not exists (select from sync.token_grants as g where g.source_key = 'cs:' || s.id)
 """  # noqa: S608 - our own words

@@ -5,6 +5,7 @@ it granted is not known whole.
 """
 
 from collections import defaultdict
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -13,10 +14,11 @@ from psycopg.rows import dict_row
 from worker.membership.rules.facts import Bill, MoneyBack, Restored
 
 Connection = psycopg.Connection
+_MOST = 2**63 - 1
 
 
 def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
-    """The bills whose money went back, in part or whole, as far as the ledger does not account for it yet.
+    """The bills whose money went back, in part or whole, by what is mirrored or by the ledger.
 
     A refund of a payment that paid several invoices counts for the first of them alone.
     """
@@ -27,23 +29,22 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     counted: set[str] = set()
     for row in rows:
-        if row["source_key"] not in counted:
+        if row["source_key"] is None or row["source_key"] not in counted:
             counted.add(row["source_key"])
             told[row["bill"]].append(row)
     return {
         id_: Bill(
             id=id_,
             total=sources[0]["total"],
-            returned=sum(source["amount"] for source in sources),
-            accounted=sources[0]["accounted"],
+            returned=_money(sum(source["amount"] for source in sources)),
+            accounted=_money(sources[0]["accounted"]),
             sources=tuple(
-                MoneyBack(source_key=source["source_key"], kind=source["kind"], amount=source["amount"])
+                MoneyBack(source_key=source["source_key"], kind=source["kind"], amount=_money(source["amount"]))
                 for source in sources
-                if not source["is_known"]
+                if source["source_key"] is not None and not source["is_known"]
             ),
         )
         for id_, sources in told.items()
-        if not all(source["is_known"] for source in sources)
     }
 
 
@@ -57,31 +58,36 @@ def restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
     return rows
 
 
+def _money(amount: Decimal | int) -> int:
+    """A sum in minor units, capped at the largest amount that a column of the mirror or the ledger holds."""
+    return int(max(-_MOST, min(_MOST, amount)))
+
+
 # A bill's payments are those that say so themselves, else (in old shapes) the one that the invoice names. A charge may say
 # that more was refunded than its refunds do, failed ones included: then it is a source too, for the difference.
 _SOURCES = """
-    with payments as (
-        select b.id as bill, coalesce(i.total, i.amount_paid) as total,
-            p.payment_payment_intent as intent, p.payment_charge as charge
+    with bills as (
+        select b.id as bill, coalesce(i.total, i.amount_paid) as total, i.payment_intent,
+            case jsonb_typeof(i.data->'charge') when 'string' then i.data->>'charge' end as charge
         from unnest(%(bills)s::text[]) as b (id)
         join mirror.invoices as i on i.id = b.id and i.account = ''
-            and not (i.unsettled and coalesce((i.data->'lines'->>'has_more')::boolean, false))
-        cross join lateral (
-            select payment_payment_intent, payment_charge
-            from mirror.invoice_payments
-            where invoice = i.id and account = '' and not deleted
-            union
-            select i.payment_intent, null where i.payment_intent is not null
-            union
-            select null, i.data->>'charge' where i.payment_intent is null and jsonb_typeof(i.data->'charge') = 'string'
-        ) as p
+            and not (i.unsettled and coalesce(i.data->'lines'->'has_more' = 'true', false))
         union all
         select b.id, s.amount_total, s.payment_intent, null
         from unnest(%(bills)s::text[]) as b (id)
         join mirror.checkout_sessions as s on s.id = b.id and s.account = ''
     ),
+    payments as (
+        select b.bill, p.payment_payment_intent as intent, p.payment_charge as charge
+        from bills as b
+        join mirror.invoice_payments as p on p.invoice = b.bill and p.account = '' and not p.deleted
+        union
+        select bill, payment_intent, null from bills where payment_intent is not null
+        union
+        select bill, null, charge from bills where payment_intent is null and charge is not null
+    ),
     refunds as (
-        select distinct p.bill, p.total, r.id, r.amount, r.status, r.unsettled,
+        select distinct p.bill, r.id, r.amount, r.status, r.unsettled,
             coalesce(r.charge, c.id) as charge
         from payments as p
         join mirror.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
@@ -89,43 +95,44 @@ _SOURCES = """
         where r.account = '' and not r.deleted and r.amount is not null
     ),
     sources as (
-        select 'refund:' || id as source_key, 'refund' as kind, bill, total, amount
+        select 'refund:' || id as source_key, 'refund' as kind, bill, amount
         from refunds
         where not unsettled and status in ('succeeded', 'pending')
         union all
-        select 'charge:' || c.id || ':' || c.amount_refunded, 'charge', p.bill, p.total,
-            c.amount_refunded - coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)::bigint
-        from (select distinct bill, total, intent, charge from payments) as p
+        select 'charge:' || c.id || ':' || c.amount_refunded, 'charge', p.bill,
+            c.amount_refunded - coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)
+        from payments as p
         join mirror.charges as c on c.payment_intent = p.intent or c.id = p.charge
         where c.account = '' and not c.deleted and not c.unsettled and c.amount_refunded is not null
             and c.amount_refunded > coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)
         union all
-        select 'dispute:' || d.id, 'dispute', p.bill, p.total, d.amount
+        select 'dispute:' || d.id, 'dispute', p.bill, d.amount
         from payments as p
         join mirror.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
         where d.account = '' and not d.deleted and not d.unsettled and d.status = 'lost' and d.amount is not null
         union all
-        select 'credit_note:' || n.id, 'credit_note', b.id, coalesce(i.total, i.amount_paid), n.returned
-        from unnest(%(bills)s::text[]) as b (id)
-        join mirror.invoices as i on i.id = b.id and i.account = ''
-            and not (i.unsettled and coalesce((i.data->'lines'->>'has_more')::boolean, false))
-        join mirror.credit_notes as n on n.invoice = i.id and n.account = ''
+        select 'credit_note:' || n.id, 'credit_note', b.bill, n.returned
+        from bills as b
+        join mirror.credit_notes as n on n.invoice = b.bill and n.account = ''
         where not n.deleted and not n.unsettled and n.status = 'issued' and n.returned > 0
     )
-    select s.source_key, s.kind, s.bill, s.total, s.amount, g.source_key is not null as is_known,
-        coalesce((
-            select sum(money) from sync.token_grants where stripe_invoice_id = s.bill and money <> 0
-        ), 0)::bigint as accounted
-    from sources as s
+    select s.source_key, s.kind, b.bill, b.total, coalesce(s.amount, 0) as amount, g.source_key is not null as is_known,
+        m.accounted
+    from bills as b
+    left join sources as s on s.bill = b.bill
     left join sync.token_grants as g on g.source_key = s.source_key
-    where s.total is not null
-    order by s.bill, array_position(array['refund', 'dispute', 'credit_note', 'charge'], s.kind), s.source_key
+    cross join lateral (
+        select coalesce(sum(money), 0) as accounted
+        from sync.token_grants
+        where stripe_invoice_id = b.bill and money <> 0
+    ) as m
+    where b.total is not null and (s.source_key is not null or m.accounted <> 0)
+    order by b.bill, array_position(array['refund', 'dispute', 'credit_note', 'charge'], s.kind), s.source_key
 """
 
 _RESTORED = """
     select
-        g.user_id, n.source_key, n.kind, g.stripe_invoice_id as bill, -g.amount as worth,
-        g.balance_before - g.balance_after as taken, g.money
+        g.user_id, n.source_key, n.kind, g.stripe_invoice_id as bill, g.money
     from sync.token_grants as g
     join lateral (
         select 'refund_failed:' || id as source_key, 'refund_failed' as kind

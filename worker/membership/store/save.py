@@ -211,7 +211,9 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
         insert into payment_history as o (id, user_id, stripe_payment_intent_id, amount, currency, status,
             stripe_product_id, description, metadata, created_at)
         select i.id, l.user_id, i.id, coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
-            i.status, p.id, i.description, coalesce(i.data->'metadata', '{}'), coalesce(i.created, i.observed_at)
+            i.status, p.id, i.description,
+            case jsonb_typeof(i.data->'metadata') when 'object' then i.data->'metadata' else '{}' end,
+            coalesce(i.created, i.observed_at)
         from sync.customer_links as l
         join mirror.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
         left join lateral (
