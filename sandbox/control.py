@@ -49,6 +49,7 @@ class Control:
             ("POST", "clock"): self.set_clock,
             ("POST", "deliveries"): self.deliveries,
             ("POST", "endpoints"): self.add_endpoint,
+            ("POST", "roll_secret"): self.roll_secret,
             ("POST", "faults"): self.faults,
             ("POST", "keys"): self.change_keys,
             ("POST", "populate"): self.populate,
@@ -231,6 +232,15 @@ class Control:
         shape_of(endpoint.api_version)
         self.delivery.add(endpoint)
         shown: JSON = msgspec.to_builtins(endpoint)
+        return shown
+
+    async def roll_secret(self, given: JSON) -> JSON:
+        """{"id": ENDPOINT} makes a new secret and signs with both, as the dashboard does; {"id", "expire": true} ends the old
+        ones."""
+        if given.get("id") not in self.delivery.endpoints:
+            raise missing("webhook_endpoint", str(given.get("id")), param="id", status=400)
+        secret = None if given.get("expire") else self.account.ids.plain("whsec_", 32)
+        shown: JSON = msgspec.to_builtins(self.delivery.roll(given["id"], secret))
         return shown
 
     async def faults(self, given: JSON) -> JSON:

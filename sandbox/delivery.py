@@ -31,7 +31,10 @@ class Endpoint(msgspec.Struct):
     enabled_events: list[str] = msgspec.field(default_factory=lambda: ["*"])
     payload: str = "snapshot"
     disabled: bool = False
-    described_version: str | None = None
+    is_pinned: bool = True
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    connect: bool = False
 
     def wants(self, type: str) -> bool:
         """Whether events of this type go here."""
@@ -127,6 +130,13 @@ class Delivery:
         del self.endpoints[id]
         if self.on_endpoint is not None:
             self.on_endpoint(id, None)
+
+    def roll(self, id: str, secret: str | None) -> Endpoint:
+        """Sign with this secret too, as while a secret is rolled in the dashboard; without one, with the newest alone."""
+        endpoint = self.endpoints[id]
+        endpoint.secrets = [*endpoint.secrets, secret] if secret is not None else endpoint.secrets[-1:]
+        self.add(endpoint)
+        return endpoint
 
     def announce(self, event: Event) -> None:
         """Queue an event for every endpoint that wants it."""

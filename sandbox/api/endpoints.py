@@ -16,6 +16,7 @@ def add_to(routes: Routes, delivery: Delivery) -> None:
         ("POST", path, _creating(delivery)),
         ("GET", path, _listing(delivery)),
         ("GET", f"{path}/{{id}}", _retrieving(delivery)),
+        ("POST", f"{path}/{{id}}", _updating(delivery)),
         ("DELETE", f"{path}/{{id}}", _deleting(delivery)),
     ):
         routes.add(method, pattern, handler, resource="webhook")
@@ -25,9 +26,8 @@ def _creating(delivery: Delivery) -> Handler:
     def create(call: Call) -> dict[str, Any]:
         params = call.params
         url, types = params.required("url"), params.strings("enabled_events")
-        version = params.text("api_version")
-        params.text("description")
-        params.metadata()
+        version, connect = params.text("api_version"), params.flag("connect")
+        description, metadata = params.text("description"), params.metadata()
         params.refuse_rest()
         shape_of(version)
         endpoint = Endpoint(
@@ -37,7 +37,10 @@ def _creating(delivery: Delivery) -> Handler:
             created=call.account.now,
             api_version=version or CURRENT,
             enabled_events=types or ["*"],
-            described_version=version,
+            is_pinned=version is not None,
+            description=description,
+            metadata=metadata or {},
+            connect=bool(connect),
         )
         delivery.add(endpoint)
         return {**_shown(endpoint), "secret": endpoint.secrets[0]}
@@ -64,6 +67,23 @@ def _retrieving(delivery: Delivery) -> Handler:
     return retrieve
 
 
+def _updating(delivery: Delivery) -> Handler:
+    def update(call: Call) -> dict[str, Any]:
+        params, endpoint = call.params, _existing(delivery, call.id)
+        endpoint.url = params.text("url") or endpoint.url
+        endpoint.enabled_events = params.strings("enabled_events") or endpoint.enabled_events
+        disabled = params.flag("disabled")
+        endpoint.disabled = endpoint.disabled if disabled is None else disabled
+        endpoint.description = params.text("description") or endpoint.description
+        metadata = params.metadata(endpoint.metadata)
+        endpoint.metadata = endpoint.metadata if metadata is None else metadata
+        params.refuse_rest()
+        delivery.add(endpoint)
+        return _shown(endpoint)
+
+    return update
+
+
 def _deleting(delivery: Delivery) -> Handler:
     def delete(call: Call) -> dict[str, Any]:
         delivery.remove(_existing(delivery, call.id).id)
@@ -83,13 +103,13 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "id": endpoint.id,
         "object": "webhook_endpoint",
-        "api_version": endpoint.described_version,
+        "api_version": endpoint.api_version if endpoint.is_pinned else None,
         "application": None,
         "created": endpoint.created,
-        "description": None,
+        "description": endpoint.description,
         "enabled_events": endpoint.enabled_events,
         "livemode": False,
-        "metadata": {},
+        "metadata": endpoint.metadata,
         "status": "disabled" if endpoint.disabled else "enabled",
         "url": endpoint.url,
     }

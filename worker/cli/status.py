@@ -19,8 +19,9 @@ def status(as_json: Json = False) -> None:
     if as_json:
         say_json(values)
     else:
-        workers = values.pop("workers")
+        workers, problems = values.pop("workers"), values.pop("endpoint")
         say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in values.items()))
+        say_table(("endpoint", "problem", "fix"), [each | {"problem": each["detail"]} for each in problems])
         say_table(("worker", "lane", "task", "since"), [worker | {"worker": worker["name"]} for worker in workers])
 
 

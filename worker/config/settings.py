@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         AfterValidator(values.webhook_secrets),
     ] = ()
     """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation."""
+    webhook_url: str | None = None
+    """The public address of the webhook endpoint, for `stripe-sync endpoint` and its checks. By default every endpoint at Stripe
+    whose path is `/webhooks/stripe` counts as ours."""
     stripe_livemode: bool | None = None
     """The mode whose events are applied. By default the key's mode; without a key, live in production only."""
     stripe_api_base: str = "https://api.stripe.com"

@@ -116,6 +116,16 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
         return set(rows)
 
 
+def arrivals(conn: psycopg.Connection, event_ids: Sequence[str]) -> dict[str, float]:
+    """When each of these events arrived (unix seconds); those that the inbox does not have are left out."""
+    return dict(
+        conn.execute(
+            "select id, extract(epoch from received_at)::float8 from sync.events where id = any(%b::text[])",
+            (list(event_ids),),
+        ).fetchall()
+    )
+
+
 def newest_bursts(
     conn: psycopg.Connection, objects: Sequence[tuple[str, str, str]], *, livemode: bool, pause_seconds: int, most: int
 ) -> list[list[str]]:

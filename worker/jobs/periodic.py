@@ -37,13 +37,14 @@ def task_name(name: str) -> str:
     return f"stripe_sync.{name}"
 
 
-RETENTION_SECONDS = 900.0
+RETENTION_SECONDS, ENDPOINT_CHECK_SECONDS = 900.0, 300.0
 
 JOBS = (
     Job(name="product_refresh", queue=PERIODIC, interval=lambda settings: settings.product_refresh_interval),
     Job(name="catch_up", queue=PERIODIC, interval=lambda settings: settings.catch_up_interval),
     Job(name="reconcile", queue=PERIODIC, interval=lambda settings: settings.reconcile_interval),
     Job(name="audit", queue=BACKFILL, interval=lambda settings: settings.audit_interval),
+    Job(name="endpoint_check", queue=PERIODIC, interval=lambda _: ENDPOINT_CHECK_SECONDS),
     Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
 )
 # Not a job of its own: it looks for work that was forgotten, lost ticks of the jobs above included.

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
+from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
 from worker.mirror import store as mirror
@@ -57,11 +58,14 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
     retention = cursors.read(conn, "retention") or {}
     alive = workers(conn)
     last = runs.newest(conn)
+    problems = sentinel.problems(conn)
     return {
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
         "workers_alive": len(alive),
+        "endpoint_problems": len(problems),
+        "endpoint": problems,
         "oldest_event_kept": retention.get("oldest_kept"),
         **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), "backup")},
         "workers": alive,

@@ -14,6 +14,7 @@ from structlog.contextvars import bound_contextvars
 from worker.backup import scheduled
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
+from worker.endpoints import sentinel
 from worker.jobs import chores, periodic
 from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
@@ -203,6 +204,13 @@ def audit_tick(process: Process) -> None:
         audit.tick(conn, process.stripe, process.policy, slot, options=options, should_continue=in_time)
 
     process.with_connection(work)
+
+
+@_task("endpoint_check")
+def check_endpoint(process: Process) -> None:
+    """Look at our webhook endpoint as Stripe knows it, once for this slot of the clock."""
+    slot = periodic.slot_of(periodic.ENDPOINT_CHECK_SECONDS)
+    process.with_connection(lambda conn: sentinel.tick(conn, process.stripe, process.settings, slot))
 
 
 @_task("reconcile")

@@ -1,4 +1,6 @@
-"""The only file that calls Stripe. It sends GETs alone, and returns plain dicts with the second they are true of.
+"""The only file that calls Stripe. It returns plain dicts with the second they are true of.
+
+The daemon only reads. `write` is for `stripe-sync endpoint`, which an operator runs.
 
 urllib3, which the SDK is built on, is used directly. The SDK's objects cost 16 times a plain decode and its retries leave
 out 429; `requests` lets a netrc file replace the key. Make a Stripe after the fork: connections can't be shared.
@@ -8,14 +10,16 @@ Many threads may read through one Stripe at once. Threads were chosen by a measu
 An event loop would save a tenth of a millisecond a page of 100 objects, and make everything around it async.
 """
 
+import hashlib
 import ipaddress
 import math
 import random
 import re
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -167,6 +171,13 @@ class _Reply:
     read_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    method: str
+    form: bytes | None
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
 class Stripe:
     """Reads from one Stripe account, within the rate that all processes share. Times are in seconds. Thread-safe."""
 
@@ -247,6 +258,11 @@ class Stripe:
         page = _decode_list(reply.body)
         return Page(page.data, page.has_more, reply.read_at, encoded=True)
 
+    def write(self, method: str, path: str, params: Params | None = None, *, deadline: float = 30.0) -> dict[str, Any]:
+        """Carry out a POST or DELETE; returns the object in the answer. It is retried safely: each has an idempotency key."""
+        form = _query(params or {})[1:].encode() if method == "POST" else None
+        return _decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, form)).body)
+
     def acting_for(self, account: str) -> "ActingFor":
         """The same reads for a connected account; for our own if `account` is empty."""
         return ActingFor(self, account)
@@ -274,15 +290,16 @@ class Stripe:
         deadline: float,
         reserved: bool,
         makes_sense: Callable[[bytes], bool] | None = None,
+        write: "_Write | None" = None,
     ) -> _Reply:
-        """The reply to a GET, retried while that may help and the deadline is not near."""
-        operation, ends = operation_of(path), self._clock() + deadline
+        """The reply to a request, retried while that may help and the deadline is not near."""
+        operation, ends = operation_of(path, write.method if write else "GET"), self._clock() + deadline
         url = self._base + quote(path, safe="/") + _query(params or {})
         for attempt in range(ATTEMPTS):
             self._limiter.acquire(operation, within=ends - self._clock(), reserved=reserved)
             try:
                 left = max(ends - self._clock(), 0.001)
-                return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object)
+                return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
                 # Full jitter, so that many that failed at once do not all come back at once.
                 pause = self._jitter() * BACKOFF.pause(attempt + 1)
@@ -293,11 +310,17 @@ class Stripe:
         raise AssertionError("the last attempt returns or raises")
 
     def _attempt(
-        self, operation: str, url: str, account: str, timeout: float, makes_sense: Callable[[bytes], bool]
+        self,
+        operation: str,
+        url: str,
+        account: str,
+        timeout: float,
+        makes_sense: Callable[[bytes], bool],
+        write: "_Write | None",
     ) -> _Reply:
         outcome, began = "unreachable", self._clock()
         try:
-            status, headers, body = self._send(url, account, timeout)
+            status, headers, body = self._send(url, account, timeout, write)
             elapsed = self._clock() - began
             outcome = str(status)
             if status == 200:
@@ -325,7 +348,9 @@ class Stripe:
                 metrics.STRIPE_REFUSED.labels(outcome).inc()
             metrics.STRIPE_REQUEST_SECONDS.labels(operation, outcome).observe(self._clock() - began)
 
-    def _send(self, url: str, account: str, timeout: float) -> tuple[int, Mapping[str, str], bytes]:
+    def _send(
+        self, url: str, account: str, timeout: float, write: "_Write | None"
+    ) -> tuple[int, Mapping[str, str], bytes]:
         headers = {
             "Authorization": f"Bearer {self._key}",
             "Stripe-Version": API_VERSION,
@@ -334,10 +359,14 @@ class Stripe:
         }
         if account:
             headers["Stripe-Account"] = account
+        if write is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers["Idempotency-Key"] = write.key
         ends = self._clock() + timeout
         response = self._http.request(
-            "GET",
+            write.method if write else "GET",
             url,
+            body=write.form if write else None,
             headers=headers,
             timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, timeout), read=timeout),
             retries=False,
@@ -407,7 +436,12 @@ class Stripe:
         return InvalidRequest(f"{operation}: Stripe answered {status}" + (f" ({about})" if about else ""), **ids)
 
 
-def operation_of(path: str) -> str:
+def fingerprint(secret: str) -> str:
+    """What names a webhook secret without telling it."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:12]
+
+
+def operation_of(path: str, method: str = "GET") -> str:
     """The name under which Stripe limits a path: `GET /v1/subscriptions/{id}` for every subscription."""
     version, *parts = path.strip("/").split("/")
     first = 1 if parts and _NAMESPACES.fullmatch(parts[0]) else 0
@@ -415,7 +449,7 @@ def operation_of(path: str) -> str:
         "{id}" if place > first and (place - first) % 2 == 1 and part != "search" else part
         for place, part in enumerate(parts)
     ]
-    return "GET /" + "/".join([version, *named])
+    return f"{method} /" + "/".join([version, *named])
 
 
 def _missing_permission(operation: str, message: str, ids: dict[str, Any]) -> MissingPermission:

@@ -13,7 +13,8 @@ MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more th
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An event as received. `created` is in unix seconds, by Stripe's clock."""
+    """An event as received. `created` is in unix seconds, by Stripe's clock; `signed_by` is the fingerprint of the secret that
+    signed the delivery, empty for an event that was read."""
 
     id: str
     account: str
@@ -23,6 +24,7 @@ class Envelope:
     livemode: bool
     created: float
     body: str
+    signed_by: str = ""
 
 
 class NotAnEvent(ValueError):
@@ -61,7 +63,7 @@ _decoder = msgspec.json.Decoder(_Body)
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-def read_envelope(text: str) -> Envelope:
+def read_envelope(text: str, *, signed_by: str = "") -> Envelope:
     """The envelope of the event in this body; raises NotAnEvent if there is none."""
     try:
         body = _decoder.decode(text)
@@ -84,6 +86,7 @@ def read_envelope(text: str) -> Envelope:
         livemode=body.livemode,
         created=_seconds(body.created),
         body=text,
+        signed_by=signed_by,
     )
 
 

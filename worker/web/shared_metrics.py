@@ -3,6 +3,7 @@
 Every web process shows the same, so that a scrape of any one of them is a scrape of the whole daemon.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from psycopg.rows import dict_row
 
 from worker.backup import scheduled
 from worker.config.settings import Settings
+from worker.endpoints import sentinel
 from worker.jobs import lanes, periodic, status
 from worker.mirror import refetch_queue
 from worker.observe import metrics
@@ -40,6 +42,7 @@ _GAUGES: dict[str, tuple[str, str | None]] = {
     "catch_up_lag_seconds": ("Seconds that Stripe's list of events was not read up to", None),
     "job_age_seconds": ("Seconds since a periodic job was done last", "name"),
     "job_interval_seconds": ("How often a periodic job is due", "name"),
+    "endpoint_problem": ("Problems of the webhook endpoint at Stripe, by kind", "kind"),
     "backup_missed": ("Whether the last scheduled backup is missing an hour after its time", None),
 }
 
@@ -80,6 +83,8 @@ def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Kn
             "lane_processes": _lane_processes(conn),
             "queue_age_seconds": _queue_ages(conn, of_jobs),
             "queue_length": lengths,
+            "endpoint_problem": dict.fromkeys(sentinel.KINDS, 0.0)
+            | Counter(each["kind"] for each in sentinel.problems(conn)),
             "broker_up": {"": float(bool(lengths))},
             "backup_missed": {"": float(scheduled.missed(conn, settings, datetime.now(UTC)) is not None)},
         },

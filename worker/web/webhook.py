@@ -18,6 +18,7 @@ import msgspec
 import stripe
 
 from worker.observe import log, metrics
+from worker.stripe_api.client import fingerprint
 from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 
 _log = log.get("ingress")
@@ -64,20 +65,20 @@ def read(body: bytes, signature: str, secrets: Sequence[str], *, now: float) -> 
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused(400, "not_utf8", "The body is not UTF-8.") from error
-    _verify(text, signature, secrets)
+    secret = _verify(text, signature, secrets)
     try:
-        return read_envelope(text)
+        return read_envelope(text, signed_by=fingerprint(secret))
     except NotAnEvent as error:
         raise Refused(400, "not_an_event", str(error)) from error
 
 
-def _verify(text: str, signature: str, secrets: Sequence[str]) -> None:
+def _verify(text: str, signature: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         try:
             stripe.WebhookSignature.verify_header(text, signature, secret)
         except stripe.SignatureVerificationError:
             continue
-        return
+        return secret
     raise Refused(400, "bad_signature", "None of the secrets in STRIPE_WEBHOOK_SECRET made this signature.")
 
 
@@ -194,6 +195,7 @@ class WebhookEndpoint:
             )
             return 503, {"code": "unavailable", "message": "The event could not be stored. Send it again."}
         metrics.EVENTS_RECEIVED.labels("new" if new else "duplicate").inc()
+        metrics.EVENTS_SIGNED.labels(envelope.signed_by).inc()
         metrics.DOOR_SECONDS.observe(time.monotonic() - started)
         return 200, {"code": "stored" if new else "duplicate"}
 

@@ -14,6 +14,7 @@ from worker.cli.doctor import connections
 from worker.cli.output import say, say_json
 from worker.config.errors import SyncError
 from worker.config.settings import Settings
+from worker.endpoints import sentinel
 from worker.jobs.wake import queue_client
 from worker.membership.rules import wording
 from worker.membership.store import catalogue
@@ -145,6 +146,25 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
     yield Finding("stripe", ok=True, detail=f"the key works, in {'live' if key.livemode else 'test'} mode{account}")
     for lacking in key.lacks:
         yield Finding("permission", ok=False, detail=str(lacking))
+    yield from _endpoint(settings)
+
+
+def _endpoint(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with our webhook endpoint at Stripe. A database that can't be used is a finding of its own."""
+    try:
+        with connect(settings, application="doctor") as conn:
+            if schema_state.look(conn)[0] is not SchemaState.CURRENT:
+                return
+            problems = sentinel.look(conn, Stripe.from_settings(settings), settings)
+    except psycopg.OperationalError:
+        return
+    except SyncError as error:
+        yield Finding("endpoint", ok=False, detail=str(error))
+        return
+    for problem in problems:
+        detail = f"{problem.endpoint} {problem.detail}: {problem.fix}".strip()
+        # The daemon works without an endpoint, by catch-up; developers forward deliveries with Stripe's CLI.
+        yield Finding(f"endpoint {problem.kind}", ok=problem.kind == "missing", detail=detail)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,124 @@
+"""The sentinel against the sandbox: each thing that can be wrong with the endpoint is named within one look."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sandboxes import Sandbox
+from worker.config.settings import Settings
+from worker.endpoints import sentinel
+from worker.endpoints.rules import Endpoint, lacking
+from worker.jobs import status
+from worker.postgres import counters
+from worker.stripe_api.client import API_VERSION, Stripe
+
+URL = "http://127.0.0.1:1/webhooks/stripe"
+Look = Callable[[], list[str]]
+
+_slots = itertools.count()
+
+
+@pytest.fixture
+def endpoint(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+    made = sandbox.post("/v1/webhook_endpoints", **{"url": URL, "enabled_events[]": "*", "api_version": API_VERSION})
+    yield made
+    sandbox.delete(f"/v1/webhook_endpoints/{made['id']}")
+
+
+@pytest.fixture
+def look(conn: psycopg.Connection, stripe: Stripe, settings: Settings) -> Look:
+    """One tick; returns the kinds of the problems that `status` shows after it."""
+
+    def tick() -> list[str]:
+        slot = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(minutes=next(_slots))
+        sentinel.tick(conn, lambda: stripe, settings, slot)
+        shown = status.status(conn)
+        assert shown["endpoint_problems"] == len(shown["endpoint"])
+        assert all(each["detail"] and each["fix"] for each in shown["endpoint"])
+        return [each["kind"] for each in shown["endpoint"]]
+
+    return tick
+
+
+def changed(sandbox: Sandbox, endpoint: dict[str, Any], **form: str) -> None:
+    sandbox.post(f"/v1/webhook_endpoints/{endpoint['id']}", **form)
+
+
+def test_an_endpoint_in_order_has_no_problem_and_a_repaired_one_has_none_left(
+    sandbox: Sandbox, endpoint: dict[str, Any], look: Look
+) -> None:
+    assert look() == []
+
+    changed(sandbox, endpoint, disabled="true")
+    assert look() == ["disabled"]
+
+    changed(sandbox, endpoint, disabled="false")
+    assert look() == []
+
+
+def test_a_missing_endpoint_is_named(sandbox: Sandbox, look: Look) -> None:
+    assert look() == ["missing"]
+
+
+def test_event_types_that_are_not_selected_are_named(sandbox: Sandbox, endpoint: dict[str, Any], look: Look) -> None:
+    every = [type_ for type_ in sentinel.required_types() if type_ not in ("*", "customer.subscription.updated")]
+    changed(sandbox, endpoint, **{f"enabled_events[{number}]": type_ for number, type_ in enumerate(every)})
+
+    assert look() == ["types"]
+
+
+def test_another_version_is_named(sandbox: Sandbox, look: Look) -> None:
+    old = sandbox.tell("endpoints", url=URL, api_version="2024-06-20")
+
+    kinds = look()
+
+    sandbox.delete(f"/v1/webhook_endpoints/{old['id']}")
+    assert kinds == ["version"]
+
+
+def test_deliveries_of_the_other_mode_are_named(conn: psycopg.Connection, endpoint: dict[str, Any], look: Look) -> None:
+    look()
+    counters.add(conn, 'events_applied {"outcome": "other_mode"}', 3)
+
+    assert look() == ["mode"]
+
+
+def test_deliveries_that_stop_while_events_go_on_are_named(
+    conn: psycopg.Connection, endpoint: dict[str, Any], look: Look
+) -> None:
+    look()
+    counters.add(conn, counters.CAUGHT_UP, 2)
+    assert look() == ["stopped"]
+
+    counters.add_all(conn, {counters.CAUGHT_UP: 2, 'events_received {"outcome": "new"}': 5})
+    assert look() == []
+
+
+def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
+    conn: psycopg.Connection, sandbox: Sandbox, endpoint: dict[str, Any], look: Look
+) -> None:
+    sandbox.tell("deliveries", drop=1.0)
+    sandbox.tell("clock", now=time.time() - 1200)
+    sandbox.post("/v1/customers", name="Never told")
+    sandbox.tell("clock", real=True)
+    assert look() == ["failing"]
+
+    for event in sandbox.get("/v1/events?delivery_success=false")["data"]:
+        # Somebody else's endpoint may fail; ours had the event in time.
+        conn.execute(
+            "insert into sync.events (id, type, livemode, created, received_at, body) "
+            "values (%s, 'customer.created', false, to_timestamp(%s), to_timestamp(%s), '{}')",
+            (event["id"], event["created"], event["created"] + 1),
+        )
+    assert look() == []
+
+
+def test_all_events_cover_every_type_but_the_one_that_answers_authorizations() -> None:
+    selected = Endpoint(id="we_1", url=URL, enabled=True, types=frozenset(), version=None, livemode=False, metadata={})
+    assert "issuing_authorization.request" not in lacking([selected], sentinel.required_types())
+    assert len(lacking([selected], sentinel.required_types())) > 200

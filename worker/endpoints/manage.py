@@ -1,0 +1,218 @@
+"""Make, change and roll our webhook endpoint at Stripe: what `stripe-sync endpoint` does, on an operator's word.
+
+Stripe has no API that rolls a signing secret. So a second endpoint with the same URL takes over: it is made quiet, turned on
+once `web` accepts its secret, and the old one is deleted when an event signed with the new secret has been stored. In between
+both deliver, and each event is stored once.
+"""
+
+import hashlib
+import hmac
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from worker.config.errors import Permanent
+from worker.endpoints import rules
+from worker.endpoints.rules import Endpoint
+from worker.stripe_api.client import API_VERSION, Page, fingerprint
+
+LIST = "/v1/webhook_endpoints"
+ALL = ("*",)
+# An endpoint that is made to take over hears of this alone, which is next to never, until it is turned on.
+QUIET = ("test_helpers.test_clock.internal_failure",)
+PROBES = 5
+
+
+class NotPossible(Permanent):
+    """The endpoint can't be changed that way; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a roll: its name, what was done and what comes next, and the fingerprint of the new secret."""
+
+    name: Literal["begun", "turned on", "waits", "done"]
+    lines: Sequence[str]
+    mark: str
+
+
+class Source(Protocol):
+    """What this needs of `stripe_api.client.Stripe`."""
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
+
+    def write(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
+
+
+def by_hand(url: str | None) -> str:
+    """The steps for a person whose key may not write webhook endpoints."""
+    return (
+        "By hand, in Stripe's dashboard (Developers, Webhooks, Add destination):\n"
+        f"  URL          {url or 'https://YOUR-HOST' + rules.PATH}\n"
+        f"  API version  {API_VERSION}\n"
+        "  events       all events, of your account; with CONNECT=on another destination for connected accounts\n"
+        "Then set STRIPE_WEBHOOK_SECRET to its signing secret (several, comma-separated) and restart `web`."
+    )
+
+
+def create(stripe: Source, url: str, *, connect: bool) -> tuple[str, str]:
+    """Make an endpoint of all events; returns its id and secret. Raises NotPossible if this URL has one."""
+    there = [each for each in _endpoints(stripe, url) if _is_connect(each) == connect]
+    if there:
+        raise NotPossible(
+            f"{there[0].id} delivers to {url} already: `stripe-sync endpoint update` puts it right, and `endpoint roll` "
+            "gives it a new secret or API version"
+        )
+    made = _make(stripe, url, ALL, {"stripe_sync": "connect" if connect else "own"}, connect=connect)
+    return str(made["id"]), str(made["secret"])
+
+
+def update(stripe: Source, url: str | None, *, required: Sequence[str]) -> list[str]:
+    """Turn our endpoints on, with all event types; returns a sentence for each change."""
+    changes: list[str] = []
+    for each in _endpoints(stripe, url):
+        if each.is_quiet:
+            continue
+        params: dict[str, Any] = {}
+        if rules.lacking([each], required):
+            params["enabled_events[]"] = ALL
+            changes.append(f"{each.id} is told of all events now")
+        if not each.enabled:
+            params["disabled"] = False
+            changes.append(f"{each.id} is enabled")
+        if params:
+            stripe.write("POST", f"{LIST}/{each.id}", params)
+        if each.version != API_VERSION:
+            changes.append(
+                f"{each.id} keeps API version {each.version}: run `stripe-sync endpoint roll` to change that"
+            )
+    return changes
+
+
+def roll(
+    stripe: Source,
+    url: str | None,
+    *,
+    secrets: Sequence[str],
+    id_: str | None = None,
+    signed: Callable[[str], bool],
+    accepts: Callable[[str, str], bool],
+    connect: bool | None = None,
+) -> Step:
+    """Take the next step of a roll.
+
+    `secrets`: those of STRIPE_WEBHOOK_SECRET. `signed`: whether an event was stored that the secret of this fingerprint has
+    signed. `accepts`: whether the endpoint at a URL knows a secret.
+    """
+    mine = _endpoints(stripe, url)
+    new = next((each for each in mine if each.metadata.get("replaces")), None)
+    if new is None:
+        return _begin(stripe, _chosen(mine, id_), connect)
+    known = {fingerprint(secret): secret for secret in secrets}
+    mark, replaced = new.metadata.get("secret", ""), new.metadata["replaces"]
+    if new.is_quiet:
+        if mark not in known:
+            raise NotPossible(
+                f"{new.id} waits to take over. Add its secret to STRIPE_WEBHOOK_SECRET, here and for `web`, and restart "
+                "`web`; then run this again. If the secret is lost, delete the endpoint in Stripe's dashboard and begin anew"
+            )
+        if not accepts(new.url, known[mark]):
+            raise NotPossible(f"`web` at {new.url} refuses the new secret: restart every web process with it first")
+        kind = new.metadata.get("kind", "own")
+        stripe.write("POST", f"{LIST}/{new.id}", {"enabled_events[]": ALL, "metadata[stripe_sync]": kind})
+        return Step("turned on", [f"{new.id} delivers now, beside {replaced}: each event is stored once"], mark)
+    if not signed(mark):
+        waits = f"No event signed with the new secret has come yet; {replaced} still delivers. Run this again later"
+        return Step("waits", [waits], mark)
+    if any(each.id == replaced for each in mine):
+        stripe.write("DELETE", f"{LIST}/{replaced}")
+    stripe.write("POST", f"{LIST}/{new.id}", {f"metadata[{name}]": "" for name in ("replaces", "secret", "kind")})
+    lines = [
+        f"{replaced} is deleted: nothing is signed with the old secret any more",
+        "Remove the old secret from STRIPE_WEBHOOK_SECRET when you restart `web` the next time",
+    ]
+    return Step("done", lines, mark)
+
+
+def accepts(url: str, secret: str) -> bool:
+    """Whether every one of some requests to the endpoint finds a process that knows the secret. They hold no event, so nothing
+    is stored. Raises NotPossible if the URL does not answer as our endpoint does."""
+    for _ in range(PROBES):
+        body = b"{}"
+        second = int(time.time())
+        mac = hmac.new(secret.encode(), f"{second}.".encode() + body, hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "Stripe-Signature": f"t={second},v1={mac}"}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - an address of the operator's own
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                code = str(answer.status)
+        except urllib.error.HTTPError as error:
+            code = _code(error.read())
+        except OSError as error:
+            raise NotPossible(f"{url} can't be reached from here ({error}): run this where it can") from error
+        if code == "bad_signature":
+            return False
+        if code != "not_an_event":
+            raise NotPossible(f"{url} does not answer as our webhook endpoint does ({code}): see WEBHOOK_URL")
+    return True
+
+
+def _begin(stripe: Source, old: Endpoint, connect: bool | None) -> Step:
+    is_connect = _is_connect(old) if connect is None else connect
+    metadata = {"stripe_sync": "rolling", "replaces": old.id, "kind": "connect" if is_connect else "own"}
+    made = _make(stripe, old.url, QUIET, metadata, connect=is_connect)
+    mark = fingerprint(made["secret"])
+    stripe.write("POST", f"{LIST}/{made['id']}", {"metadata[secret]": mark})
+    lines = [
+        f"{made['id']} will take over from {old.id}. Its secret, which Stripe shows only once:",
+        str(made["secret"]),
+        "Add it to STRIPE_WEBHOOK_SECRET, comma-separated, restart `web`, and run `stripe-sync endpoint roll` again",
+    ]
+    return Step("begun", lines, mark)
+
+
+def _make(
+    stripe: Source, url: str, events: Sequence[str], metadata: Mapping[str, str], *, connect: bool
+) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "url": url,
+        "enabled_events[]": list(events),
+        "api_version": API_VERSION,
+        "description": "stripe-sync",
+        **{f"metadata[{name}]": value for name, value in metadata.items()},
+    }
+    return stripe.write("POST", LIST, {**params, "connect": True} if connect else params)
+
+
+def _chosen(mine: Sequence[Endpoint], id_: str | None) -> Endpoint:
+    chosen = [each for each in mine if id_ in (None, each.id)]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not chosen:
+        raise NotPossible("Stripe has no webhook endpoint of ours: run `stripe-sync endpoint create URL`")
+    raise NotPossible(f"several endpoints deliver here: name one of {', '.join(each.id for each in chosen)}")
+
+
+def _endpoints(stripe: Source, url: str | None) -> list[Endpoint]:
+    """Our endpoints of /v1/webhook_endpoints; event destinations are managed in Stripe's dashboard."""
+    objects: list[dict[str, Any]] = []
+    while True:
+        page = stripe.page(LIST, {"starting_after": objects[-1]["id"]} if objects else {})
+        objects += page.data
+        if not page.has_more:
+            return rules.ours((each for obj in objects if (each := rules.read_endpoint(obj)) is not None), url)
+
+
+def _is_connect(endpoint: Endpoint) -> bool:
+    return endpoint.metadata.get("stripe_sync") == "connect"
+
+
+def _code(body: bytes) -> str:
+    try:
+        return str(json.loads(body).get("code"))
+    except (ValueError, AttributeError):
+        return "no JSON"

@@ -1,0 +1,184 @@
+"""The sentinel: reads our webhook endpoints and the latest undelivered events from Stripe, and keeps what is wrong.
+
+It runs every few minutes. `status`, the metrics and the console show what the last run found; a problem that begins or ends
+is logged once.
+"""
+
+import json
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.config.settings import Settings
+from worker.endpoints import rules
+from worker.endpoints.rules import Endpoint, Flow, Problem
+from worker.inbox import store as inbox
+from worker.observe import log
+from worker.postgres import counters, cursors, runs
+from worker.stripe_api.client import API_VERSION, Answer, MissingPermission, Page
+
+_log = log.get("endpoint")
+
+KINDS = ("missing", "disabled", "types", "version", "mode", "stopped", "failing")
+JOB, CURSOR = "endpoint_check", "endpoint"
+# Undelivered events of this span are looked at: younger ones may still be on their way, older ones are a past outage.
+FROM_SECONDS, TO_SECONDS = 3 * 3600, 600
+# An event that arrived so long after it was made was not delivered at the first attempt.
+LATE_SECONDS = 20
+COUNTED = {
+    "delivered": "events_received ",
+    "caught_up": counters.CAUGHT_UP,
+    "other_mode": 'events_applied {"outcome": "other_mode"}',
+    "bad_signatures": 'events_refused {"code": "bad_signature"}',
+}
+
+
+class Source(Protocol):
+    """The reads that the sentinel needs of `stripe_api.client.Stripe`."""
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
+
+    def retrieve(self, path: str, *, params: Mapping[str, Any] | None = None) -> Answer: ...
+
+
+def tick(conn: psycopg.Connection, stripe: Callable[[], Source], settings: Settings, slot: datetime) -> None:
+    """Look once for this slot of the clock, and keep what is wrong."""
+    with runs.slot(conn, JOB, slot) as run:
+        if run is None:
+            return
+        before = cursors.read(conn, CURSOR) or {}
+        now = _counts(conn)
+        wrong = look(conn, stripe(), settings, since=before.get("counts"), counts=now)
+        run.result = {"problems": [_as_json(problem) for problem in wrong]}
+        cursors.save(conn, CURSOR, {"counts": now, **run.result})
+        _say(before.get("problems", []), run.result["problems"])
+
+
+def look(
+    conn: psycopg.Connection,
+    stripe: Source,
+    settings: Settings,
+    *,
+    since: Mapping[str, int] | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> list[Problem]:
+    """Everything that is wrong with our endpoints now. `since` and `counts` are the counts of two looks: without them the
+    last run's stand for what arrived."""
+    if counts is None:
+        saved = cursors.read(conn, CURSOR) or {}
+        since, counts = saved.get("counts"), _counts(conn)
+    flow = {name: number - since.get(name, number) for name, number in counts.items()} if since else {}
+    endpoints = read(stripe)
+    return rules.problems(
+        endpoints,
+        url=settings.webhook_url,
+        version=API_VERSION,
+        livemode=settings.livemode,
+        required=() if _all_wanted(endpoints) else required_types(),
+        flow=Flow(**flow, failed=_failed(conn, stripe)),
+    )
+
+
+def problems(conn: psycopg.Connection) -> list[dict[str, str]]:
+    """The problems of the last run: `kind`, `endpoint`, `detail` and `fix` of each."""
+    return list((cursors.read(conn, CURSOR) or {}).get("problems", []))
+
+
+def has_signed(conn: psycopg.Connection, mark: str) -> bool:
+    """Whether an event was stored that the secret of this fingerprint has signed."""
+    return any(
+        key.startswith("events_signed ") and json.loads(key.partition(" ")[2]).get("secret") == mark
+        for key in counters.read(conn)
+    )
+
+
+def read(stripe: Source) -> list[Endpoint] | None:
+    """All webhook endpoints of the account, and the event destinations that are some; None if the key may not read them."""
+    try:
+        objects = _webhook_endpoints(stripe)
+    except MissingPermission:
+        return None
+    known = {obj["id"] for obj in objects}
+    objects += [obj for obj in _destinations(stripe) if obj.get("id") not in known]
+    return [endpoint for obj in objects if (endpoint := rules.read_endpoint(obj)) is not None]
+
+
+def required_types() -> list[str]:
+    """Every event type that an endpoint of the pinned API version can be told of."""
+    from stripe.params import WebhookEndpointCreateParams  # slow to import, and seldom wanted
+
+    return list(typing.get_args(typing.get_args(WebhookEndpointCreateParams.__annotations__["enabled_events"])[0]))
+
+
+def _all_wanted(endpoints: Sequence[Endpoint] | None) -> bool:
+    return all("*" in endpoint.types for endpoint in endpoints or ())
+
+
+def _webhook_endpoints(stripe: Source) -> list[dict[str, Any]]:
+    objects: list[dict[str, Any]] = []
+    while True:
+        page = stripe.page("/v1/webhook_endpoints", {"starting_after": objects[-1]["id"]} if objects else {})
+        objects += page.data
+        if not page.has_more:
+            return objects
+
+
+def _destinations(stripe: Source) -> list[dict[str, Any]]:
+    """Event destinations (v2), as far as this key reads them: a restricted key may not, and a sandbox has none."""
+    try:
+        answer = stripe.retrieve(
+            "/v2/core/event_destinations", params={"include[0]": "webhook_endpoint.url", "limit": 100}
+        )
+    except Permanent:
+        return []
+    return list((answer.object or {}).get("data") or [])
+
+
+def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:
+    """The ages in seconds of events that Stripe could not deliver here. Others may have endpoints too, and fail: an event
+    that arrived here in time is not counted."""
+    now = int(time.time())
+    try:
+        page = stripe.page(
+            "/v1/events",
+            {"delivery_success": False, "created[gte]": now - FROM_SECONDS, "created[lt]": now - TO_SECONDS},
+        )
+    except MissingPermission:
+        return ()
+    arrived = inbox.arrivals(conn, [event["id"] for event in page.data])
+    return tuple(
+        now - event["created"]
+        for event in page.data
+        if event["id"] not in arrived or arrived[event["id"]] > event["created"] + LATE_SECONDS
+    )
+
+
+def _counts(conn: psycopg.Connection) -> dict[str, int]:
+    """The counts of all processes since the database was made."""
+    known = counters.read(conn)
+    return {
+        name: sum(value for key, value in known.items() if key.startswith(prefix)) for name, prefix in COUNTED.items()
+    }
+
+
+def _say(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> None:
+    had, has = ({(each["kind"], each["endpoint"]) for each in some} for some in (before, now))
+    for each in now:
+        if (each["kind"], each["endpoint"]) not in had:
+            _log.error("endpoint.problem_began", **each)
+    for kind, endpoint in sorted(had - has):
+        _log.info("endpoint.problem_ended", kind=kind, endpoint=endpoint)
+
+
+def _as_json(problem: Problem) -> dict[str, str]:
+    return {
+        "kind": problem.kind,
+        "endpoint": problem.endpoint,
+        "detail": problem.detail,
+        "fix": problem.fix,
+    }
