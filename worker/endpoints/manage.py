@@ -41,7 +41,7 @@ class Step:
 
 
 class Source(Protocol):
-    """What this needs of `stripe_api.client.Stripe`."""
+    """The requests that this module needs of `stripe_api.client.Stripe`."""
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
 

@@ -1,4 +1,4 @@
-"""What is wrong with our webhook endpoints at Stripe, decided from what was read of them. Pure."""
+"""Find what is wrong with our webhook endpoints at Stripe, from what was read of them. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
