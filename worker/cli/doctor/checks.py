@@ -150,7 +150,7 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
 
 
 def _endpoint(settings: Settings) -> Iterator[Finding]:
-    """What is wrong with our webhook endpoint at Stripe. A database that can't be used is a finding of its own."""
+    """The problems of our webhook endpoint at Stripe. A database that can't be used is a finding of its own."""
     try:
         with connect(settings, application="doctor") as conn:
             if schema_state.look(conn)[0] is not SchemaState.CURRENT:
