@@ -1,4 +1,4 @@
-"""The door: every request is authenticated, limited, perhaps failed, and then answered as Stripe would."""
+"""Every request is authenticated, limited, perhaps failed, and then answered as Stripe would."""
 
 import asyncio
 import traceback

@@ -1,4 +1,4 @@
-"""What is sold: products, prices (with their older twins, the plans) and coupons."""
+"""The catalogue: products, prices (with plans, their older form) and coupons."""
 
 from typing import Any
 

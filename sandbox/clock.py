@@ -1,4 +1,4 @@
-"""What time it is in the sandbox: the real time, a time that runs beside it, or a time that stands still."""
+"""The sandbox's clock: the real time, an offset from it, or a time that stands still."""
 
 import time
 from collections.abc import Callable

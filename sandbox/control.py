@@ -171,7 +171,7 @@ class Control:
         return {"reset": True, "seed": seed}
 
     async def show_clock(self, given: JSON) -> JSON:
-        """What time it is in the sandbox, and whether its clock is real, running beside the real one, or frozen."""
+        """The sandbox's time, and whether its clock is real, offset from the real one, or frozen."""
         clock: Clock = self.account.clock
         return {"now": clock.now(), "mode": clock.mode}
 

@@ -1,4 +1,4 @@
-"""Who pays: customers, and the cards they pay with."""
+"""Customers, and the cards they pay with."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint(msgspec.Struct):
-    """Who is told: of which events, in which shape, with or without the object."""
+    """A webhook endpoint: its events, their shape, and whether they carry the object."""
 
     id: str
     url: str
@@ -67,7 +67,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Counts:
-    """What has been sent so far."""
+    """The deliveries so far."""
 
     attempted: int = 0
     ok: int = 0

@@ -135,7 +135,7 @@ def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -
 
 
 def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What an update replaced: objects by their changed fields, arrays whole."""
+    """The values that an update replaced: objects by their changed fields, arrays whole."""
     previous: dict[str, Any] = {}
     for name in (*new, *(name for name in old if name not in new)):
         before, after = old.get(name), new.get(name)

@@ -1,4 +1,4 @@
-"""What goes wrong on the API's side: limits, errors, slowness, replicas that lag, a clock that is off."""
+"""Faults of the API: limits, errors, slow answers, replicas that lag, a clock that is off."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the sandbox has been asked so far."""
+"""The requests that the sandbox has received so far."""
 
 import time
 from collections import Counter

@@ -193,7 +193,7 @@ class View:
 
 
 def values_of(kind: Kind, record: Record) -> tuple[Any, ...]:
-    """What a record answers to its kind's filters."""
+    """The values of a record that its kind's filters compare."""
     return tuple(_read(record, field.split(".")) for _, field in kind.filters)
 
 

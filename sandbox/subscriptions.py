@@ -13,7 +13,7 @@ DRAFT_SECONDS = 3600
 RETRY_SECONDS = 3 * 24 * 3600
 
 Payment = Literal["succeeds", "fails"]
-"""What becomes of the next payment: the story knows, the sandbox doesn't."""
+"""The outcome of the next payment: the story decides it."""
 
 
 def create(
@@ -331,7 +331,7 @@ def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first
 
 
 def _hold(account: Account, invoice: str, behavior: str) -> None:
-    """What becomes of an invoice while collection is paused."""
+    """How an invoice is treated while collection is paused."""
     if behavior == "keep_as_draft":
         account.update("invoice.updated", "invoice", invoice, auto_advance=False)
         return

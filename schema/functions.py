@@ -1,4 +1,4 @@
-"""What the database does by itself: functions and triggers, in the words they are created with.
+"""The functions and triggers of the database, as SQL.
 
 `migrations` carries its own copies, as every revision does; a test holds the database against these.
 """
@@ -15,7 +15,7 @@ end
 $$
 """
 
-# Whoever updates a row, `updated_at` tells when; a writer that sets it by hand (an import, say) is believed.
+# `updated_at` is the time of the last update, by any writer; a writer that sets it by hand (an import, say) is believed.
 TOUCH_UPDATED_AT = """
 create or replace function sync.touch_updated_at() returns trigger
 language plpgsql as $$
@@ -76,7 +76,8 @@ $$
 """
 
 # A user whom the application puts into an organization, or takes out of one, is due to be computed. The application's role
-# needs no rights in `sync`: the function has its owner's, and nobody calls it but the triggers. Who computes the user
+# needs no rights in `sync`: the function has its owner's, and nobody calls it but the triggers. The transaction that
+# computes the user
 # holds their row, as this does, so no computation takes the alarm away that has not seen the new organization.
 FOLLOW_ORGANIZATION = """
 create or replace function sync.follow_organization() returns trigger

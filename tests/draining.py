@@ -89,7 +89,7 @@ def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., N
                 eventually(lambda: not draining.is_alive() or look.execute(waiting).fetchone() == (1,))
             draining.join()
         eventually(lambda: compute_waiting(conn, policy or Policy()))
-        organizations.compute_waiting(conn, policy or Policy(), go_on=lambda: True)
+        organizations.compute_waiting(conn, policy or Policy(), should_continue=lambda: True)
         eventually(lambda: compute_waiting(conn, policy or Policy()))
 
     return run

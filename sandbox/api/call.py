@@ -13,7 +13,9 @@ from sandbox.store import Record, View
 
 @dataclass(slots=True)
 class Call:
-    """A request that has passed the door: who asks for what, in which shape, and as of when."""
+    """A request that was authenticated and not limited: its account, path and parameters, the shape of the answer,
+    and the time it reads at.
+    """
 
     account: Account
     view: View

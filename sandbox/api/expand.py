@@ -45,7 +45,7 @@ def apply(shown: dict[str, Any], paths: list[list[str]], call: Call) -> dict[str
 
 
 def line_items(session: Record, call: Call) -> list[dict[str, Any]]:
-    """What a checkout session sells, as objects."""
+    """The objects that a checkout session sells."""
     shown = []
     for index, (id, quantity) in enumerate(session["_prices"]):
         price = call.view.get("price", id)

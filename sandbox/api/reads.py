@@ -167,7 +167,7 @@ def list_lines(call: Call) -> dict[str, Any]:
 
 
 def list_line_items(call: Call) -> dict[str, Any]:
-    """What a checkout session sells."""
+    """The line items of a checkout session."""
     cursor = lists.read_cursor(call.params, with_created=False)
     call.params.refuse_rest()
     session = call.view.find("checkout.session", call.id)

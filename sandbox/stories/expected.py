@@ -1,4 +1,4 @@
-"""What must be true of a user, from the account alone and independent of the product under test.
+"""The state that a user must end in, from the account alone and independent of the product under test.
 
 The policy is the product's in its default settings: a subscription gives what its product's metadata promises while it is
 entitled, and each paid line gives its tokens once. The sandbox knows what a line is for, because the code that bills the
@@ -61,7 +61,7 @@ def of_members(account: Account, organization_id: str) -> dict[str, Any]:
 
 
 def _access(account: Account, subscriptions: list[Record], *, otherwise: str) -> dict[str, Any]:
-    """What the subscriptions give together; `otherwise` is the status where there are none."""
+    """The access that the subscriptions give together; `otherwise` is the status where there are none."""
     entitled = [record for record in subscriptions if record["status"] in _ENTITLED]
     statuses = [_status(record) for record in subscriptions]
     chosen = min(entitled, key=lambda record: (_BEST_FIRST.index(_status(record)), -record["created"]), default=None)

@@ -148,16 +148,16 @@ def _open(account: Account, user_id: str, link: str, organization_id: str | None
     if link not in ("metadata", "session", "subscription", "email"):
         raise invalid("link: metadata, session, subscription or email", "link")
     named = link in ("metadata", "session")
-    told = {"user_id": user_id} if link in ("metadata", "subscription") else {}
+    user_metadata = {"user_id": user_id} if link in ("metadata", "subscription") else {}
     if organization_id is not None:
-        told["organization_id"] = organization_id
+        user_metadata["organization_id"] = organization_id
     return checkout.open_session(
         account,
         success_url="https://app.example.com/welcome",
         cancel_url="https://app.example.com/pricing",
         client_reference_id=user_id if named else None,
         metadata={"user_id": user_id} if named else {},
-        _subscription_metadata=told,
+        _subscription_metadata=user_metadata,
         **described,
     )
 

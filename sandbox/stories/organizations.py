@@ -11,7 +11,7 @@ from sandbox.stories.playing import story
 def team(
     account: Account, *, user_id: str, organization_id: str, price: str = "pro_monthly", quantity: int = 5
 ) -> dict[str, Any]:
-    """A user subscribes for an organization. Who they are is told by their customer."""
+    """A user subscribes for an organization. Their customer identifies them."""
     made = membership.sign_up(account, user_id=user_id, price=price, quantity=quantity, organization_id=organization_id)
     return {**made, "organization_id": organization_id}
 

@@ -48,7 +48,7 @@ def play(account: Account, name: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What a story tells, and its parameters with their defaults."""
+    """A story's description, and its parameters with their defaults."""
     signature = inspect.signature(STORIES[name])
     params = {
         param.name: "required" if param.default is param.empty else param.default

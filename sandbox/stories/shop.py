@@ -62,7 +62,7 @@ def customer_of(account: Account, user_id: str, email: str | None = None, name: 
 
 
 def live_subscription(account: Account, user_id: str | None, subscription: str | None) -> Record:
-    """The subscription a story goes on with: the one named, or the user's newest that has not ended."""
+    """The subscription that a story continues: the one named, or the user's newest that has not ended."""
     if subscription is not None:
         return account.require("subscription", subscription, param="subscription")
     if user_id is None:

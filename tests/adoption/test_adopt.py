@@ -139,7 +139,7 @@ def test_a_whole_life_is_led_on_tables_of_other_names(application: New) -> None:
     app.apply(event("customer.subscription.deleted", subscription(status="canceled"), created=NOW + 60))
     ended = app.sql(row)
     app.sql("""update "User" set "tokensExpiresAt" = now() - interval '1 hour'""")
-    swept = compute.sweep_expired(app.daemon(), go_on=lambda: True)
+    swept = compute.sweep_expired(app.daemon(), should_continue=lambda: True)
 
     assert subscribed == [("PREMIUM", "ACTIVE", "prod_pro", 1000)]
     assert ended == [("USER", "CANCELED", None, 700)]

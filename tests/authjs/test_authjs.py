@@ -42,7 +42,7 @@ def npm() -> str:
 
 @pytest.fixture(scope="module")
 def modules(npm: str) -> Path:
-    """What the lock names, installed; a second run finds it there."""
+    """Install the packages of the lock; a second run finds it there."""
     stamp = MODULES / ".stamp"
     wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:

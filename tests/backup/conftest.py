@@ -1,4 +1,4 @@
-"""What tests of backups share: a place for them, and what a database holds."""
+"""Fixtures for tests of backups: a folder, and the content of a database."""
 
 from pathlib import Path
 

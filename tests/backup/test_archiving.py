@@ -54,7 +54,7 @@ def test_a_segment_that_is_archived_twice_is_fine_and_another_of_its_name_is_ref
         assert file.read() == b"wal" * 1000
 
 
-def test_what_a_crash_left_half_written_is_written_anew(archive: Path, pg_wal: Path) -> None:
+def test_a_file_half_written_by_a_crash_is_written_again(archive: Path, pg_wal: Path) -> None:
     (archive / f"{SEGMENT}.part").write_bytes(b"half")
     assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
 
@@ -85,7 +85,7 @@ def ordinary(conn: psycopg.Connection, database: str) -> Iterator[psycopg.Connec
     conn.execute("drop role ordinary")
 
 
-def test_what_has_to_be_set_is_said_line_by_line(conn: psycopg.Connection, archive: Path) -> None:
+def test_missing_settings_are_listed_line_by_line(conn: psycopg.Connection, archive: Path) -> None:
     lines = archiving.lacking(conn, archive)
 
     assert [line.split(" ")[0] for line in lines] == ["archive_mode", "archive_command", "archive_timeout"]

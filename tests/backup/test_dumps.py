@@ -47,16 +47,16 @@ def test_a_backup_is_for_its_owner_alone(kept_in: Settings, filled: list[tuple[s
 
 
 def test_no_password_is_on_a_command_line(kept_in: Settings, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+    answer = tmp_path / "said"
     program = fake(
-        tmp_path, "pg_dump", f'echo "$@" > {said}; echo "$PGPASSWORD/$PGDATABASE/$PGSSLMODE" >> {said}; exit 1'
+        tmp_path, "pg_dump", f'echo "$@" > {answer}; echo "$PGPASSWORD/$PGDATABASE/$PGSSLMODE" >> {answer}; exit 1'
     )
     url = psycopg.conninfo.make_conninfo(kept_in.database_url, password="pa ss'word", sslmode="prefer")
 
     with pytest.raises(ToolFailed):
         take.logical(into(kept_in, url).model_copy(update={"backup_pg_bin": program.parent}))
 
-    arguments, environment = said.read_text().splitlines()
+    arguments, environment = answer.read_text().splitlines()
     assert "pa ss'word" not in arguments
     assert environment.startswith("pa ss'word/test_")
     assert environment.endswith("/prefer")
@@ -77,15 +77,15 @@ def test_a_half_made_backup_is_not_listed_and_removed_by_the_next_one(kept_in: S
     (root / f".making-{name}").mkdir(parents=True)
     (root / f".making-{name}" / "database.dump").write_bytes(b"half")
     (root / str(name)).mkdir()  # without a manifest it is none, either
-    assert place.found(root) == []
+    assert place.list_backups(root) == []
 
     made = take.logical(kept_in)
 
-    assert [backup.name for backup in place.found(root)] == [made.name]
+    assert [backup.name for backup in place.list_backups(root)] == [made.name]
     assert sorted(path.name for path in root.iterdir()) == [str(name), str(made.name)]
 
 
-def test_what_another_process_makes_is_left_alone(kept_in: Settings) -> None:
+def test_a_backup_under_way_in_another_process_is_left_alone(kept_in: Settings) -> None:
     root = place.folder(kept_in)
     name = Name(place.now().replace(year=2020), "test", Kind.LOGICAL)
 
@@ -129,7 +129,9 @@ def test_a_database_that_is_not_empty_is_left_as_it_is(kept_in: Settings, conn: 
         ("create view v as select 1", "public.v"),
     ],
 )
-def test_whatever_a_database_holds_is_named(kept_in: Settings, empty_database: str, made: str, named: str) -> None:
+def test_a_database_that_is_not_empty_is_refused_by_its_content(
+    kept_in: Settings, empty_database: str, made: str, named: str
+) -> None:
     dump = take.logical(kept_in)
     with psycopg.connect(empty_database, autocommit=True) as conn:
         assert restore.contents(conn) == []
@@ -193,7 +195,7 @@ def test_the_newest_of_the_environment_is_chosen_and_any_by_its_name(kept_in: Se
         restore.choose(kept_in, "nightly", Kind.LOGICAL)
 
 
-def test_a_tool_that_is_too_old_is_named_with_its_mend(kept_in: Settings, tmp_path: Path) -> None:
+def test_a_tool_that_is_too_old_is_named_with_its_fix(kept_in: Settings, tmp_path: Path) -> None:
     fake(tmp_path, "pg_dump", "echo 'pg_dump (PostgreSQL) 12.3 (Debian 12.3-1)'")
     settings = kept_in.model_copy(update={"backup_pg_bin": tmp_path})
 
@@ -217,7 +219,7 @@ def test_old_backups_go_and_other_environments_stay(kept_in: Settings) -> None:
     removed = take.thin_out(settings)
 
     assert removed.backups == (old[1], old[2])
-    assert {backup.name for backup in place.found(root)} == {held.name, old[0], theirs}
+    assert {backup.name for backup in place.list_backups(root)} == {held.name, old[0], theirs}
     assert take.thin_out(settings) == take.Removed()
 
 
@@ -228,7 +230,7 @@ def test_nothing_goes_where_the_newest_is_damaged(kept_in: Settings) -> None:
     settings = kept_in.model_copy(update={"backup_keep_daily": 1, "backup_keep_weekly": 0, "backup_keep_monthly": 0})
 
     assert take.thin_out(settings) == take.Removed()
-    assert len(place.found(root)) == 2
+    assert len(place.list_backups(root)) == 2
 
 
 def copied(backup: place.Backup, days: int, *, environment: str = "test") -> Name:

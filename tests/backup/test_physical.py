@@ -95,7 +95,7 @@ def test_a_base_is_good_as_far_as_its_wal_reaches(settings: Settings, base: Back
 
     assert check.check(settings, base) == check.Checked((), last)
     assert base.path.stat().st_mode & 0o777 == 0o700
-    assert base in place.found(place.folder(settings))
+    assert base in place.list_backups(place.folder(settings))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_damaged_base_is_found_out(
     checked = check.check(settings, damaged)
 
     assert checked.reaches is None
-    assert [said for said in checked.faults if fault in said]
+    assert [each for each in checked.faults if fault in each]
     with pytest.raises(BackupError, match="can't be used"):
         recover.prepare(settings, damaged, None, tmp_path / "new", owner=owner())
     assert not (tmp_path / "new").exists()
@@ -148,7 +148,7 @@ def test_a_server_that_archives_elsewhere_has_no_backup(settings: Settings, base
     with closing(take.connect(settings)) as conn, pytest.raises(BackupError, match="archive_command is set already"):
         archiving.set_up(conn, tmp_path / "wal")
 
-    assert [backup.name for backup in place.found(place.folder(settings))] == [base.name]
+    assert [backup.name for backup in place.list_backups(place.folder(settings))] == [base.name]
 
 
 def test_the_base_before_a_time_is_chosen_and_no_time_that_cannot_be_had(settings: Settings, base: Backup) -> None:
@@ -252,7 +252,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
             assert not archiving.set_up(conn, place.wal_folder(real))
         eventually(lambda: "00000002.history.gz" in archived(settings))
 
-        # What is newest was taken of the life that was left: nothing leads from it to now.
+        # The newest backup belongs to the timeline that was left: nothing leads from it to now.
         assert abandoned.name > base.name
         assert recover.choose(settings, None).name == base.name
     finally:
@@ -292,7 +292,7 @@ def test_the_last_minute_comes_from_the_dead_servers_data(
 
 def _another(settings: Settings) -> Backup | None:
     """A second base; names have whole seconds."""
-    newest = place.found(place.folder(settings))[0]
+    newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)
         return None

@@ -38,7 +38,7 @@ def test_a_name_is_read_as_it_was_written() -> None:
         "production-20261123T030405Z-other",
     ],
 )
-def test_what_is_no_name_is_none(text: str) -> None:
+def test_text_that_is_no_backup_name_is_rejected(text: str) -> None:
     assert Name.read(text) is None
 
 

@@ -69,7 +69,9 @@ def test_two_workers_take_it_once(conn: psycopg.Connection, clocked: Settings) -
     assert scheduled.tick(conn, clocked, DUE, kinds={"logical": meanwhile})
 
 
-def test_what_failed_is_tried_again_each_hour_until_it_is_done(conn: psycopg.Connection, clocked: Settings) -> None:
+def test_a_failed_backup_is_tried_again_each_hour_until_it_succeeds(
+    conn: psycopg.Connection, clocked: Settings
+) -> None:
     assert not scheduled.tick(conn, clocked, DUE, kinds={"logical": failing})
     assert scheduled.wanted(conn, clocked, DUE + 59 * MINUTE) is None
     assert scheduled.wanted(conn, clocked, DUE + HOUR + MINUTE) == DUE + HOUR
@@ -108,25 +110,25 @@ def test_beat_sends_it_to_the_queue_of_long_work(clocked: Settings) -> None:
     assert (entry["task"], entry["options"]["queue"]) == (periodic.task_name("backup"), periodic.BACKFILL)
 
 
-@pytest.mark.parametrize(("said", "line"), [("03:15", "15 3 * * *"), ("0  3 * * 1-5", "0 3 * * 1-5")])
+@pytest.mark.parametrize(("expected", "line"), [("03:15", "15 3 * * *"), ("0  3 * * 1-5", "0 3 * * 1-5")])
 def test_a_schedule_is_a_cron_line_or_a_time(
-    settings: Settings, said: str, line: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, expected: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in _environment(settings).items():
         monkeypatch.setenv(name, value)
 
-    assert config.load(backup_schedule=said, backup_dir="/backups").backup_schedule == line
+    assert config.load(backup_schedule=expected, backup_dir="/backups").backup_schedule == line
 
 
-@pytest.mark.parametrize("said", ["daily", "25:00", "0 3 * *", "0 0 31 2 *"])
+@pytest.mark.parametrize("expected", ["daily", "25:00", "0 3 * *", "0 0 31 2 *"])
 def test_another_schedule_stops_the_process_and_names_the_setting(
-    settings: Settings, said: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in _environment(settings).items():
         monkeypatch.setenv(name, value)
 
     with pytest.raises(config.ConfigError, match="BACKUP_SCHEDULE: is neither a cron line"):
-        config.load(backup_schedule=said, backup_dir="/backups")
+        config.load(backup_schedule=expected, backup_dir="/backups")
     with pytest.raises(config.ConfigError, match="BACKUP_DIR: is not set"):
         config.load(backup_schedule="03:00")
 
@@ -135,7 +137,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
 
 
-def test_what_the_clock_should_have_made_is_missed_an_hour_later(conn: psycopg.Connection, clocked: Settings) -> None:
+def test_a_scheduled_backup_counts_as_missed_after_an_hour(conn: psycopg.Connection, clocked: Settings) -> None:
     late = DUE + timedelta(days=1)
     runs.note(conn, scheduled.JOB, DUE, {})
     in_time = scheduled.missed(conn, clocked, late + HOUR - MINUTE)

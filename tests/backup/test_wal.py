@@ -34,7 +34,7 @@ def test_a_position_lies_in_a_segment(lsn: str, size: int, named: str) -> None:
     assert wal.segment(1, wal.position(lsn), size) == named
 
 
-def test_what_is_older_than_the_oldest_base_goes_on_every_timeline_but_histories_stay() -> None:
+def test_wal_older_than_the_oldest_base_is_removed_on_every_timeline_but_histories_stay() -> None:
     old = [*archived(1, 2), *archived(2, timeline=2), f"{segment(2)}.00000028.backup.gz", f"{segment(2)}.partial.gz"]
     young = [*archived(3, 4), *archived(3, timeline=2), "00000002.history.gz", "README", f"{segment(1)}.part"]
 

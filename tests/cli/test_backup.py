@@ -77,7 +77,7 @@ def test_a_damaged_backup_is_told_by_the_exit_code(run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "changes", "said"),
+    ("words", "changes", "expected"),
     [
         (["backup"], {"BACKUP_DIR": ""}, "BACKUP_DIR is not set"),
         (["backup"], {"BACKUP_DIR": "/proc/backups"}, "/proc/backups can't be written to"),
@@ -91,11 +91,11 @@ def test_a_damaged_backup_is_told_by_the_exit_code(run: Run, tmp_path: Path) -> 
         (["backups"], {"BACKUP_KEEP_DAILY": "-1"}, "BACKUP_KEEP_DAILY"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_mend(run: Run, words: list[str], changes: dict[str, str], said: str) -> None:
+def test_a_fault_is_reported_with_its_fix(run: Run, words: list[str], changes: dict[str, str], expected: str) -> None:
     done = run(*words, **changes)
 
     assert done.returncode == 1
-    assert said in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -126,10 +126,10 @@ def test_a_person_at_a_terminal_is_asked(env: dict[str, str], database: str, ans
     )
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
-    said, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     os.close(ours)
 
-    assert "Take it back?" in said
+    assert "Take it back?" in output
     assert process.returncode == code
     assert (revision_of(database) == migrations.head()) is (answer == "n")
 
@@ -269,10 +269,10 @@ def test_an_index_left_half_made_is_named_with_the_command_that_drops_it(
 
     failed = run_there("migrate")
     again = run_there("migrate")
-    mend = re.search(r"drop index concurrently ix_names;", failed.stderr)
-    assert mend is not None, failed.stderr
+    fix = re.search(r"drop index concurrently ix_names;", failed.stderr)
+    assert fix is not None, failed.stderr
     with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute(mend[0].encode())
+        conn.execute(fix[0].encode())
         conn.execute("delete from users")
     mended = run_there("migrate")
 

@@ -188,7 +188,7 @@ def test_members_of_an_organization_are_planned_and_computed(run: Command, conn:
     conn.execute("insert into users (id, organization_id) values ('member', 'org')")
     team = factories.subscription("sub_team", customer="cus_team", metadata={"organization_id": "org"})
     apply_events(conn, factories.event("customer.subscription.created", team))
-    organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+    organizations.compute_waiting(conn, Policy(), should_continue=lambda: True)
     before = rows(conn)["member"][0]
     change_the_product(conn, role="USER", tokens="1000")
 

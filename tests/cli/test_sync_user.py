@@ -44,7 +44,7 @@ def run(backend: Backend, database: str, sandbox: Sandbox) -> Run:
     return command
 
 
-def test_what_was_lost_is_read_and_said(run: Run, conn: psycopg.Connection, sandbox: Sandbox) -> None:
+def test_a_lost_change_is_read_and_reported(run: Run, conn: psycopg.Connection, sandbox: Sandbox) -> None:
     conn.execute("insert into users (id, email) values ('jenny', 'Jenny@example.com')")
     ids = sandbox.tell("stories/sign_up", user_id="jenny", link="session")["ids"]
 
@@ -58,17 +58,17 @@ def test_what_was_lost_is_read_and_said(run: Run, conn: psycopg.Connection, sand
     assert f"jenny is PREMIUM and ACTIVE, by Pro ({ids['product']})" in named.stdout
     assert "5,000 tokens until" in named.stdout
     assert "1 listed, 1 written" in named.stdout
-    said = json.loads(again.stdout)
-    assert (said["user"], said["customers"], said["has_access"], said["stale"]) == (
+    answer = json.loads(again.stdout)
+    assert (answer["user"], answer["customers"], answer["has_access"], answer["stale"]) == (
         "jenny",
         [ids["customer"]],
         True,
         False,
     )
-    assert (said["listed"], said["unchanged"]) == (1, 1)
+    assert (answer["listed"], answer["unchanged"]) == (1, 1)
 
 
-def test_what_can_t_be_asked_is_said_in_a_line(run: Run, conn: psycopg.Connection) -> None:
+def test_a_user_who_cannot_be_read_is_reported_in_one_line(run: Run, conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('john')")
 
     for words, changes, says in (

@@ -116,12 +116,12 @@ def test_a_row_edited_by_hand_is_reported_with_the_command_that_fixes_it(run: Ru
     conn.execute("update users set role = 'USER' where id = 'jenny'")
 
     explanation, output = why(run, "jenny"), run("why", "jenny").stdout
-    fixed = run(*explanation["mend"].split()[1:])
+    fixed = run(*explanation["fix"].split()[1:])
 
     assert explanation["differs"] == {"role": {"old": "USER", "new": "PREMIUM"}}
     assert "The stored row differs from what the facts give: role USER -> PREMIUM" in output
     assert fixed.returncode == 0, fixed.stderr
-    assert (why(run, "jenny")["differs"], why(run, "jenny")["mend"]) == ({}, None)
+    assert (why(run, "jenny")["differs"], why(run, "jenny")["fix"]) == ({}, None)
 
 
 def test_a_user_without_a_customer_is_explained(run: Run) -> None:
@@ -246,7 +246,7 @@ def test_the_explanation_of_the_demo_user_agrees_with_the_sandbox(
     assert explanation["tokens"]["spendable"] == expected["tokens_granted"]
     assert explanation["subscriptions"][0]["source"]["event"]["id"] in ids
     assert {each["what"] for each in explanation["next"]} == {"renews", "tokens_expire"}
-    assert (explanation["differs"], explanation["mend"]) == ({}, None)
+    assert (explanation["differs"], explanation["fix"]) == ({}, None)
 
 
 @pytest.mark.parametrize(

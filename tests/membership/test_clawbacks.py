@@ -41,7 +41,7 @@ def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
 
 
 def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """What was granted, taken and given back; not that some of it lasts longer than was known at first."""
+    """The tokens granted, taken and given back; not that some of it lasts longer than was known at first."""
     return rows(
         conn,
         """
@@ -116,7 +116,7 @@ def test_a_dispute_takes_only_once_it_is_lost_and_gives_back_when_it_is_won(
     assert ledger(conn)[1:] == [("dispute:du_1", -1000, 1000, 0), ("dispute_won:du_1", 1000, 0, 1000)]
 
 
-def test_what_is_uncertain_takes_nothing_until_it_is_settled(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_unsettled_refund_takes_nothing_until_it_is_settled(conn: psycopg.Connection, apply: Apply) -> None:
     at = refund()["created"]
     apply(*bought())
     apply(event("refund.created", refund(status="pending"), created=at))
@@ -171,7 +171,7 @@ def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
     Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
     before = rows(conn, "select tokens from users")
     conn.execute("update sync.refetch_queue set due_at = now()")
-    refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+    refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
     after = rows(conn, "select tokens from users")
     late = [made for made in events if made["type"].startswith("refund.")]
     inbox.store(conn, [read_envelope(encoded(made).decode()) for made in late])

@@ -70,18 +70,18 @@ def _mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[
 
     One time in four every field of that name gets the value, for sums of what is near the limit are beyond it.
     """
-    mutated, said = copy.deepcopy(list(events)), []
+    mutated, changes = copy.deepcopy(list(events)), []
     for _ in range(count):
         event = chosen.choice(mutated)
         path, values = chosen.choice(_places_of(event))
         value, everywhere = chosen.choice(values), chosen.random() < 0.25
         for each in mutated if everywhere else [event]:
-            same = [found for found, _ in _places_of(each) if found[-1] == path[-1]] if everywhere else [path]
+            same = [other for other, _ in _places_of(each) if other[-1] == path[-1]] if everywhere else [path]
             for place in same:
                 _put(each["data"]["object"], place, value)
         event["id"] = f"{event['id'].removesuffix('_')}_"
-        said.append(f"{event['type']} {path}{' everywhere' if everywhere else ''} = {str(value)[:60]}")
-    return mutated, said
+        changes.append(f"{event['type']} {path}{' everywhere' if everywhere else ''} = {str(value)[:60]}")
+    return mutated, changes
 
 
 def _places_of(event: Json) -> list[tuple[tuple[Any, ...], Sequence[Any]]]:
@@ -135,7 +135,7 @@ def _live(
 ) -> list[str]:
     """Play the life with mutations, in random order and batches; return what was mutated."""
     events = [event for phase in situation.phases if not isinstance(phase, int) for event in phase]
-    mutated, said = _mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
+    mutated, changes = _mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
     # Half of the lives see the true objects as well, before or after.
     everything = [*mutated, *(events if chosen.random() < 0.3 else [])]
     if chosen.random() < 0.5:
@@ -144,7 +144,7 @@ def _live(
     conn.execute("insert into users (id) values ('jenny')")
     for start in range(0, len(everything), size):
         apply(*everything[start : start + size], policy=situation.policy)
-    return said
+    return changes
 
 
 @pytest.mark.parametrize("seed", range(LIVES // 20))
@@ -156,6 +156,6 @@ def test_no_number_id_or_metadata_keeps_a_user_from_being_computed(
         with conn.transaction(force_rollback=True):
             situation = chosen.choice(SITUATIONS)
 
-            said = _live(conn, apply, situation, chosen)
+            changes = _live(conn, apply, situation, chosen)
 
-            assert _faults(conn) == [], (situation.name, said)
+            assert _faults(conn) == [], (situation.name, changes)

@@ -163,7 +163,7 @@ def test_an_unfinished_checkout_links_nobody(conn: psycopg.Connection, apply: Ap
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
-def test_what_is_paid_while_somebody_else_links_the_customer_counts(
+def test_a_payment_counts_while_another_transaction_links_the_customer(
     conn: psycopg.Connection, side_by_side: Callable[..., None], seen_before: bool
 ) -> None:
     """Neither sees what the other has written: who comes second has to wait, and then to compute."""

@@ -56,13 +56,13 @@ def changed(after: Json, *, seconds: int = 100) -> Json:
 
 def settle(conn: psycopg.Connection, policy: Policy | None = None) -> None:
     """All that a worker does about users once events were applied, and a wake-up came."""
-    assert organizations.compute_waiting(conn, policy or Policy(), go_on=lambda: True)
-    compute_due(conn, policy or Policy(), go_on=lambda: True)
+    assert organizations.compute_waiting(conn, policy or Policy(), should_continue=lambda: True)
+    compute_due(conn, policy or Policy(), should_continue=lambda: True)
 
 
 def access(conn: psycopg.Connection) -> dict[str, tuple[str, str, str | None]]:
-    found = rows(conn, "select id, role::text, membership_status::text, stripe_product_id from users")
-    return {id_: (role, status, product_id) for id_, role, status, product_id in found}
+    actual = rows(conn, "select id, role::text, membership_status::text, stripe_product_id from users")
+    return {id_: (role, status, product_id) for id_, role, status, product_id in actual}
 
 
 MEMBER = ("PREMIUM", "ACTIVE", "prod_pro")
@@ -150,9 +150,11 @@ def test_tokens_are_the_buyers_alone(conn: psycopg.Connection, apply: Apply) -> 
         ("update users set organization_id = 'org' where id = 'boss'", {"boss": MEMBER}),
     ],
 )
-def test_who_moves_is_followed(conn: psycopg.Connection, move: str, then: dict[str, tuple[str, ...]]) -> None:
+def test_a_user_who_changes_organization_is_computed_again(
+    conn: psycopg.Connection, move: str, then: dict[str, tuple[str, ...]]
+) -> None:
     conn.execute(move)
-    compute_due(conn, Policy(), go_on=lambda: True)
+    compute_due(conn, Policy(), should_continue=lambda: True)
 
     now = access(conn)
 
@@ -169,7 +171,7 @@ def test_an_organization_that_appears_after_its_subscription_counts_then(
 
     conn.execute("insert into organizations (id, name) values ('late', 'Late')")
     conn.execute("update users set organization_id = 'late' where id = 'sue'")
-    compute_due(conn, Policy(), go_on=lambda: True)
+    compute_due(conn, Policy(), should_continue=lambda: True)
 
     assert access(conn)["sue"] == MEMBER
 
@@ -180,7 +182,7 @@ def test_a_user_whom_the_application_made_premium_is_left_alone_where_nothing_is
 ) -> None:
     conn.execute("insert into users (id, organization_id, role) values ('vip', 'other', 'PREMIUM')")
     conn.execute("update users set organization_id = null where id = 'vip'")
-    compute_due(conn, Policy(), go_on=lambda: True)
+    compute_due(conn, Policy(), should_continue=lambda: True)
 
     assert access(conn)["vip"] == ("PREMIUM", "ACTIVE", None)
 
@@ -200,7 +202,7 @@ def test_a_user_whom_the_application_made_premium_is_left_alone_where_nothing_is
         ),
     ],
 )
-def test_what_becomes_of_the_subscription_becomes_of_its_users(
+def test_members_follow_the_organizations_subscription(
     conn: psycopg.Connection, apply: Apply, after: Json, members: tuple[str, ...]
 ) -> None:
     apply(changed(after))
@@ -312,7 +314,7 @@ def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: 
     # Four days go by: all that Stripe said is so much older.
     conn.execute("update mirror.subscriptions set current_period_start = current_period_start - interval '4 days'")
     conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
-    compute_due(conn, policy, go_on=lambda: True)
+    compute_due(conn, policy, should_continue=lambda: True)
 
     now = access(conn)
     assert within == ("PREMIUM", "PAST_DUE", "prod_pro")
@@ -344,7 +346,7 @@ def test_a_change_of_policy_is_planned_and_applied_for_members_too(conn: psycopg
 
 
 @pytest.mark.usefixtures("people")
-def test_what_nobody_asked_for_is_found_when_everyone_is_computed(
+def test_recomputing_all_users_finds_changes_that_no_request_named(
     conn: psycopg.Connection, database: str, apply: Apply
 ) -> None:
     """A worker of the release before applied it, which asks for no organization."""
@@ -371,10 +373,10 @@ def test_two_thousand_users_are_computed_in_batches_and_by_whoever_has_time(
 ) -> None:
     answers = iter([True, True, True, False])
 
-    in_time = organizations.compute_waiting(conn, Policy(), go_on=lambda: next(answers), batch=100)
+    in_time = organizations.compute_waiting(conn, Policy(), should_continue=lambda: next(answers), batch=100)
     so_far = rows(conn, "select count(*) from users where role = 'PREMIUM'")
     place = rows(conn, "select place from sync.organization_queue")
-    done = organizations.compute_waiting(conn, Policy(), go_on=lambda: True, batch=100)
+    done = organizations.compute_waiting(conn, Policy(), should_continue=lambda: True, batch=100)
 
     assert (in_time, so_far, done) == (False, [(300,)], True)
     assert place == rows(conn, "select id from users where organization_id = 'org' order by id offset 299 limit 1")
@@ -384,7 +386,7 @@ def test_two_thousand_users_are_computed_in_batches_and_by_whoever_has_time(
 
 def test_a_change_while_they_are_computed_begins_anew(conn: psycopg.Connection, apply: Apply, crowd: int) -> None:
     answers = iter([True, True, False])
-    organizations.compute_waiting(conn, Policy(), go_on=lambda: next(answers), batch=500)
+    organizations.compute_waiting(conn, Policy(), should_continue=lambda: next(answers), batch=500)
 
     apply(changed(team("canceled")))
     settle(conn)
@@ -400,7 +402,7 @@ def test_four_workers_compute_them_once_and_wait_for_nobody(
 
     def work() -> None:
         with psycopg.connect(database, autocommit=True) as own:
-            finished.append(organizations.compute_waiting(own, Policy(), go_on=lambda: True, batch=100))
+            finished.append(organizations.compute_waiting(own, Policy(), should_continue=lambda: True, batch=100))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -412,7 +414,7 @@ def test_four_workers_compute_them_once_and_wait_for_nobody(
     assert rows(conn, "select count(*) from users where role = 'PREMIUM'") == [(crowd,)]
 
 
-def test_whose_users_somebody_else_computes_is_passed_over(
+def test_an_organization_that_another_worker_computes_is_skipped(
     conn: psycopg.Connection, database: str, apply: Apply, crowd: int
 ) -> None:
     apply(changed(team(id="sub_other", organization="other")))
@@ -420,7 +422,7 @@ def test_whose_users_somebody_else_computes_is_passed_over(
     with psycopg.connect(database) as busy:
         organization_queue.take(busy, limit=100)
 
-        done = organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+        done = organizations.compute_waiting(conn, Policy(), should_continue=lambda: True)
 
     assert done
     assert access(conn)["eve"] == MEMBER
@@ -437,8 +439,8 @@ def test_an_application_that_keeps_a_user_locked_is_not_waited_for(
     with psycopg.connect(database) as application:
         application.execute("update users set name = 'Bob' where id = 'bob'")
 
-        in_time = organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
-        computed = compute_due(conn, Policy(), go_on=lambda: True)
+        in_time = organizations.compute_waiting(conn, Policy(), should_continue=lambda: True)
+        computed = compute_due(conn, Policy(), should_continue=lambda: True)
         meanwhile = access(conn)
     settle(conn)
 
@@ -456,7 +458,7 @@ def test_where_an_application_locks_users_the_other_way_round_it_is_we_who_give_
     with closing(psycopg.connect(database, autocommit=True)) as own, psycopg.connect(database) as application:
         application.execute("update users set organization_id = null where id = 'bob'")
         worker = threading.Thread(
-            target=organizations.compute_waiting, args=(own, Policy()), kwargs={"go_on": lambda: True}
+            target=organizations.compute_waiting, args=(own, Policy()), kwargs={"should_continue": lambda: True}
         )
         worker.start()
         eventually(lambda: is_waiting(conn, own.info.backend_pid))
@@ -479,7 +481,7 @@ def test_a_user_who_cannot_be_computed_holds_nobody_up(conn: psycopg.Connection,
         "create trigger refuse before update on users for each row when (old.id = 'u7') execute function refuse()"
     )
 
-    organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+    organizations.compute_waiting(conn, Policy(), should_continue=lambda: True)
 
     assert rows(conn, "select id from users where organization_id = 'org' and role = 'USER'") == [("u7",)]
 
@@ -543,7 +545,7 @@ def test_an_end_that_commits_after_a_move_ends_the_access_of_who_moved(
     conn: psycopg.Connection, moving: psycopg.Connection, ending: psycopg.Connection
 ) -> None:
     moving.commit()
-    compute_due(conn, Policy(), go_on=lambda: True)
+    compute_due(conn, Policy(), should_continue=lambda: True)
     between = access(conn)["sue"]
     ending.commit()
     settle(conn)
@@ -601,8 +603,8 @@ def test_members_who_come_and_go_while_the_subscription_comes_and_goes_end_as_th
 
     def work(own: psycopg.Connection) -> None:
         while not stop.is_set():
-            organizations.compute_waiting(own, Policy(), go_on=lambda: not stop.is_set(), batch=5)
-            compute_due(own, Policy(), go_on=lambda: not stop.is_set(), batch=5)
+            organizations.compute_waiting(own, Policy(), should_continue=lambda: not stop.is_set(), batch=5)
+            compute_due(own, Policy(), should_continue=lambda: not stop.is_set(), batch=5)
 
     movers = [threading.Thread(target=guarded(each)) for each in (move, move, move, move, change)]
     workers = [threading.Thread(target=guarded(work)) for _ in range(2)]

@@ -49,14 +49,14 @@ def _jenny(conn: psycopg.Connection, apply: Apply) -> None:
 
 
 def deliver(conn: psycopg.Connection, events: list[Json]) -> None:
-    """Store the events as the door does, and drain the inbox; this daemon can ask Stripe."""
+    """Store the events as the webhook endpoint does, and drain the inbox; this daemon can ask Stripe."""
     inbox.store(conn, [read_envelope(encoded(event).decode()) for event in events])
     Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
 
 
 def ask(conn: psycopg.Connection, stripe: Stripe) -> int:
     conn.execute("update sync.refetch_queue set due_at = now()")
-    return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+    return refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
 
 
 def read_again(conn: psycopg.Connection, stripe: Stripe) -> dict[str, int]:
@@ -157,9 +157,9 @@ def test_a_session_without_an_invoice_grants_what_its_metadata_says(
 def test_a_session_that_says_nothing_or_is_not_paid_or_has_an_invoice_grants_nothing(
     conn: psycopg.Connection, apply: Apply, more: Json
 ) -> None:
-    told: Json = {"mode": "payment", "subscription": None, "invoice": None, "metadata": {"tokens": "9"}}
+    delivered: Json = {"mode": "payment", "subscription": None, "invoice": None, "metadata": {"tokens": "9"}}
 
-    apply(event("checkout.session.completed", checkout_session("cs_1", **(told | more))))
+    apply(event("checkout.session.completed", checkout_session("cs_1", **(delivered | more))))
 
     assert ledger(conn) == []
 
@@ -169,8 +169,8 @@ def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
 ) -> None:
     conn.execute("insert into users (id) values ('jack')")
     sandbox.tell("stories/token_pack", user_id="jack", quantity=3)
-    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
-    deliver(conn, told)
+    delivered = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    deliver(conn, delivered)
     before = ledger(conn)
     sandbox.tell("clock", advance=20)
 
@@ -191,12 +191,12 @@ def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
     assert history == [(1500, True)]
 
 
-def test_what_was_sold_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_sale_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     conn.execute("insert into users (id) values ('jack')")
     sandbox.tell("stories/token_pack", user_id="jack")
-    told = sandbox.get("/v1/events?limit=100")["data"][::-1]
-    products = [one for one in told if one["type"].startswith(("product.", "price."))]
-    deliver(conn, [one for one in told if one not in products])
+    delivered = sandbox.get("/v1/events?limit=100")["data"][::-1]
+    products = [one for one in delivered if one["type"].startswith(("product.", "price."))]
+    deliver(conn, [one for one in delivered if one not in products])
     sandbox.tell("clock", advance=20)
     ask(conn, stripe)
     before = ledger(conn)

@@ -1,4 +1,4 @@
-"""What was missed is looked at until nobody can be writing it any more, and no longer."""
+"""A missed object is looked for until no transaction can still be writing it, and no longer."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def test_the_last_look_waits_for_whoever_writes_meanwhile(conn: psycopg.Connecti
     assert waiting(conn) == []
 
 
-def test_what_is_noted_again_begins_anew(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+def test_a_recheck_that_is_noted_again_starts_over(conn: psycopg.Connection, other: psycopg.Connection) -> None:
     with other.transaction():
         other.execute("insert into users (id) values ('somebody')")
         rechecks.note(conn, MISSED[:1])

@@ -1,4 +1,4 @@
-"""What time alone does to users: tokens are renewed and expire, overrides end."""
+"""Changes by time alone: tokens are renewed and expire, overrides end."""
 
 import threading
 import time
@@ -37,8 +37,8 @@ def many(conn: psycopg.Connection) -> int:
 
 
 def test_balances_whose_time_is_over_are_swept_with_a_row_each(conn: psycopg.Connection, many: int) -> None:
-    swept = sweep_expired(conn, go_on=lambda: True)
-    again = sweep_expired(conn, go_on=lambda: True)
+    swept = sweep_expired(conn, should_continue=lambda: True)
+    again = sweep_expired(conn, should_continue=lambda: True)
 
     assert (swept, again) == (many, 0)
     assert rows(conn, "select id, tokens from users where tokens <> 0") == [("fresh", 5)]
@@ -57,7 +57,7 @@ def test_balances_whose_time_is_over_are_swept_with_a_row_each(conn: psycopg.Con
 def test_a_sweep_goes_on_only_while_it_may(conn: psycopg.Connection, many: int) -> None:
     answers = iter([True, False])
 
-    swept = sweep_expired(conn, go_on=lambda: next(answers), batch=100)
+    swept = sweep_expired(conn, should_continue=lambda: next(answers), batch=100)
 
     assert swept == 100
 
@@ -69,27 +69,27 @@ def test_two_sweeps_at_once_do_not_wait_for_each_other_and_sweep_once(
 
     def sweep() -> None:
         with psycopg.connect(database, autocommit=True) as own:
-            swept.append(sweep_expired(own, go_on=lambda: True, batch=50))
+            swept.append(sweep_expired(own, should_continue=lambda: True, batch=50))
 
     threads = [threading.Thread(target=sweep) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    swept.append(sweep_expired(conn, go_on=lambda: True))
+    swept.append(sweep_expired(conn, should_continue=lambda: True))
 
     assert sum(swept) == many
     assert rows(conn, "select count(*) from sync.token_grants") == [(many,)]
 
 
-def test_what_somebody_adds_to_a_swept_balance_without_moving_its_expiry_is_swept_too(
+def test_tokens_added_to_a_swept_balance_without_a_new_expiry_are_swept_too(
     conn: psycopg.Connection,
 ) -> None:
     conn.execute("insert into users (id, tokens, tokens_expires_at) values ('u', 7, now() - interval '1 day')")
-    sweep_expired(conn, go_on=lambda: True)
+    sweep_expired(conn, should_continue=lambda: True)
     conn.execute("update users set tokens = tokens + 3")
 
-    sweep_expired(conn, go_on=lambda: True)
+    sweep_expired(conn, should_continue=lambda: True)
 
     assert rows(conn, "select tokens from users") == [(0,)]
     assert rows(conn, "select balance_before from sync.token_grants order by id") == [(7,), (3,)]
@@ -108,7 +108,7 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
     )
     first = rows(conn, "select source_key, amount from sync.token_grants")
     ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.next_changes")
-    idle = compute_due(conn, Policy(), go_on=lambda: True)
+    idle = compute_due(conn, Policy(), should_continue=lambda: True)
 
     # A day goes by: all that Stripe said is two days older.
     conn.execute("update users set tokens = 1")
@@ -118,8 +118,8 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
         ("sync.next_changes", "due_at"),
     ):
         conn.execute(f"update {table} set {column} = {column} - interval '2 days'")
-    computed = compute_due(conn, Policy(), go_on=lambda: True)
-    again = compute_due(conn, Policy(), go_on=lambda: True)
+    computed = compute_due(conn, Policy(), should_continue=lambda: True)
+    again = compute_due(conn, Policy(), should_continue=lambda: True)
 
     assert first == [("invoice:in_1:line:il_1", 1000)]
     assert ahead == [(True,)]
@@ -139,15 +139,15 @@ def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
 
     conn.execute("update sync.overrides set until = now() - interval '1 second'")
     conn.execute("update sync.next_changes set due_at = now() - interval '1 second'")
-    computed = compute_due(conn, Policy(), go_on=lambda: True)
+    computed = compute_due(conn, Policy(), should_continue=lambda: True)
 
     assert (before, computed) == ([("PREMIUM",)], 1)
     assert rows(conn, "select role::text from users") == [("USER",)]
     assert rows(conn, "select * from sync.next_changes") == []
 
 
-@pytest.mark.parametrize("asked_by", ["an alarm", "a request", "a second look"])
-def test_who_cannot_be_computed_holds_nobody_up_and_is_tried_again_in_an_hour(
+@pytest.mark.parametrize("asked_by", ["an alarm", "a request", "a recheck"])
+def test_a_user_that_fails_to_compute_blocks_no_other_and_is_tried_again_in_an_hour(
     conn: psycopg.Connection, asked_by: str
 ) -> None:
     conn.execute("insert into users (id) values ('ann'), ('bad'), ('cid')")
@@ -166,7 +166,7 @@ def test_who_cannot_be_computed_holds_nobody_up_and_is_tried_again_in_an_hour(
     )
 
     def go() -> list[tuple[Any, ...]]:
-        compute_due(conn, Policy(), go_on=lambda: True)
+        compute_due(conn, Policy(), should_continue=lambda: True)
         eventually(lambda: compute_waiting(conn, Policy()))
         return rows(conn, "select id from users where role = 'PREMIUM' order by id")
 
@@ -203,8 +203,8 @@ def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.
     conn.execute("alter table sync.overrides rename to overrides_of_tomorrow")
     jobs: list[Callable[[], object]] = [
         lambda: compute_waiting(conn, Policy()),
-        lambda: compute_due(conn, Policy(), go_on=lambda: True),
-        lambda: organizations.compute_waiting(conn, Policy(), go_on=lambda: True),
+        lambda: compute_due(conn, Policy(), should_continue=lambda: True),
+        lambda: organizations.compute_waiting(conn, Policy(), should_continue=lambda: True),
     ]
 
     for job in jobs:

@@ -30,7 +30,7 @@ def row(
     unsettled: bool = False,
     final: bool = False,
 ) -> Version:
-    """What the mirror holds."""
+    """The mirror's row."""
     return Version(
         observed_at=at,
         rank=rank,
@@ -54,7 +54,7 @@ def seen(
     incomplete: bool = False,
     before: str | None = None,
 ) -> Snapshot:
-    """What an event shows; `before` is the content that its previous_attributes put back."""
+    """The snapshot of an event; `before` is the content that its previous_attributes put back."""
     return Snapshot(
         created=at,
         rank=rank,

@@ -19,7 +19,7 @@ from worker.stripe_api.event import CREATED, DELETED, UPDATED
 MADE_ONCE = Key("customers", "customer", "cus_1", "")
 REBORN = Key("products", "product", "prod_1", "")
 
-# What the daemon does: when an object is asked for, and how long it waits where the answer did not settle it.
+# The daemon's timing: when an object is read, and how long it waits where the answer did not settle it.
 PAUSE, MOVED, TOO_EARLY, SECOND_MISS = 6, 1, 5, 10
 # When what was lost is found in Stripe's list of events: after everything else.
 CATCH_UP = 20_000.0
@@ -118,7 +118,7 @@ def shown(
 
 
 def answered(key: Key, state: str | None, read_at: int, *, listed: bool = False) -> Observation:
-    """What Stripe answers, or shows in a list, of an object in that state; None where it has no such object."""
+    """Stripe's answer, or list entry, for an object in that state; None where it has no such object."""
     gone = state is None or state == DELETED_HASH
     source = f"{'list' if listed else 'get'}:{read_at}"
     seen = shown(
@@ -129,7 +129,7 @@ def answered(key: Key, state: str | None, read_at: int, *, listed: bool = False)
 
 @dataclass
 class Mirror:
-    """What the daemon holds of the object: its row, the inbox, and whether Stripe is to be asked."""
+    """The daemon's state of the object: its row, the inbox, and whether it is to be read from Stripe."""
 
     key: Key
     walks: bool = True
@@ -174,7 +174,7 @@ class Mirror:
         return not version.unsettled
 
     def _check(self) -> None:
-        """What is written is what the row's version says."""
+        """The content written is the one that the row's version names."""
         assert self.row is None or self.state == self.row.content_hash
 
 

@@ -121,9 +121,9 @@ def test_any_walk_that_is_whole_ends_where_it_ended_or_is_open(states: str, data
     born = data.draw(st.booleans())
     steps = data.draw(st.permutations(path(states, born=born)))
 
-    told = state(end(steps))
+    final = state(end(steps))
 
-    assert told == states[-1] or (not born and told is None and states[0] == states[-1])
+    assert final == states[-1] or (not born and final is None and states[0] == states[-1])
 
 
 def _stepping(text: str) -> str:
@@ -147,7 +147,7 @@ def test_no_events_are_no_cluster() -> None:
     assert cluster([]) == []
 
 
-# What the row becomes
+# The row afterwards
 
 
 def test_the_row_takes_the_object_of_the_end_and_is_settled() -> None:
@@ -171,7 +171,7 @@ def test_a_row_that_was_guessed_right_keeps_its_object() -> None:
     assert (settled.version.unsettled, settled.version.rev) == (False, 4)
 
 
-def test_what_is_older_than_the_pause_does_not_matter() -> None:
+def test_events_older_than_the_pause_do_not_matter() -> None:
     older = [shown("x", 90, source="evt_x"), shown("y", 93, source="evt_y")]
     outcome = guessed()
 
@@ -220,8 +220,8 @@ def test_a_tombstone_is_lifted_by_a_creation_alone(born: bool, settled: bool) ->
 
 
 def _seen(*bodies: Json) -> list[Observation]:
-    found = [observe(read_event(body)) for body in bodies]
-    return [seen for seen in found if seen is not None]
+    observations = [observe(read_event(body)) for body in bodies]
+    return [seen for seen in observations if seen is not None]
 
 
 def test_previous_attributes_of_events_are_the_edges() -> None:

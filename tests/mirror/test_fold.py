@@ -30,9 +30,9 @@ from worker.stripe_api.event import read_event
 
 
 def observed(body: Json) -> Observation:
-    found = observe(read_event(body))
-    assert found is not None
-    return found
+    observation = observe(read_event(body))
+    assert observation is not None
+    return observation
 
 
 def folded(*bodies: Json, rows: Mapping[Key, Version] | None = None) -> Outcome:
@@ -125,7 +125,7 @@ def test_an_object_of_no_table_of_its_own_is_kept_whole() -> None:
 # Touched and untouched
 
 
-def test_what_is_superseded_leaves_the_outcome_untouched() -> None:
+def test_a_superseded_event_leaves_the_outcome_untouched() -> None:
     key, held = settled_at(event("customer.updated", customer(name="new"), created=NOW + 60))
 
     outcome = folded(event("customer.updated", customer(name="old"), id="evt_old", created=NOW), rows={key: held})
@@ -157,7 +157,7 @@ def test_an_ambiguous_pair_in_one_batch_is_unsettled() -> None:
     assert (outcome.object, outcome.verdicts["evt_2"]) == (last, Verdict.GUESSED_NEWER)
 
 
-def test_what_is_made_and_changed_within_one_second_is_settled_at_the_change() -> None:
+def test_an_object_created_and_updated_within_one_second_is_settled_at_the_update() -> None:
     made, active = subscription(status="incomplete"), subscription(status="active")
 
     outcome = folded(
@@ -244,7 +244,7 @@ def test_a_cancelled_subscription_is_no_deletion() -> None:
 
 
 @pytest.mark.parametrize("kind", ["customer", "invoice"])
-def test_what_comes_after_a_deletion_does_not_bring_it_back(kind: str) -> None:
+def test_an_event_after_a_deletion_does_not_restore_the_object(kind: str) -> None:
     obj = {"customer": customer, "invoice": invoice}[kind]()
 
     outcome = folded(
@@ -267,7 +267,7 @@ def test_a_product_made_anew_under_its_id_is_there_again() -> None:
     assert outcome.object == product(name="Pro II")
 
 
-# What came can't settle
+# Snapshots that cannot settle
 
 
 @pytest.mark.parametrize(
@@ -360,11 +360,11 @@ def test_an_answer_without_the_object_is_a_deletion(answer: Json | None) -> None
 
 
 def test_an_event_and_an_answer_with_the_same_object_say_the_same() -> None:
-    told = observed(event("customer.updated", customer()))
+    newest = observed(event("customer.updated", customer()))
 
-    answer = retrieved(told.key, customer(), read_at=NOW, shape="endive")
+    answer = retrieved(newest.key, customer(), read_at=NOW, shape="endive")
 
-    assert answer.snapshot.content_hash == told.snapshot.content_hash
+    assert answer.snapshot.content_hash == newest.snapshot.content_hash
 
 
 # Laws
@@ -373,7 +373,7 @@ _names = st.sampled_from(["a", "b", "c"])
 
 
 @st.composite
-def told(draw: st.DrawFn) -> list[Json]:
+def newest(draw: st.DrawFn) -> list[Json]:
     """Events of a few objects of several kinds, close in time, in any order; each has its own id."""
     bodies: list[Json] = []
     for number in draw(st.permutations(range(draw(st.integers(1, 8))))):
@@ -393,7 +393,7 @@ def told(draw: st.DrawFn) -> list[Json]:
 
 
 @LAW
-@given(told(), told())
+@given(newest(), newest())
 def test_folding_at_once_is_folding_one_by_one_in_the_rules_order(earlier: list[Json], bodies: list[Json]) -> None:
     rows = {outcome.key: outcome.version for outcome in fold(map(observed, earlier), {}) if outcome.version}
     observations = [observed(body) for body in bodies]
@@ -407,7 +407,7 @@ def test_folding_at_once_is_folding_one_by_one_in_the_rules_order(earlier: list[
 
 
 @LAW
-@given(told())
+@given(newest())
 def test_the_order_within_a_batch_does_not_matter(bodies: list[Json]) -> None:
     backwards = fold(map(observed, bodies[::-1]), {})
 
@@ -415,7 +415,7 @@ def test_the_order_within_a_batch_does_not_matter(bodies: list[Json]) -> None:
 
 
 @LAW
-@given(told())
+@given(newest())
 def test_every_event_of_a_batch_gets_a_verdict(bodies: list[Json]) -> None:
     outcomes = fold(map(observed, bodies), {})
 

@@ -141,10 +141,10 @@ def test_a_column_is_read_where_stripe_sends_it(type_: str, path: str, column: s
     kind = next(known.kind for known in MIRRORED[type_].columns if known.name == column)
     sent, stored = VALUES[kind]
 
-    found = columns(MIRRORED[type_], {"id": "x_1", "object": type_} | holding(path, sent))
+    row = columns(MIRRORED[type_], {"id": "x_1", "object": type_} | holding(path, sent))
 
     named_whole = {"metadata"} - {path}  # metadata has a column of its own beside those of its keys
-    assert {name: value for name, value in found.items() if value is not None and name not in named_whole} == {
+    assert {name: value for name, value in row.items() if value is not None and name not in named_whole} == {
         column: stored
     }
 
@@ -166,18 +166,18 @@ def test_a_line_of_a_price_that_was_expanded_has_its_id_and_product() -> None:
     line = factories.line_item()
     line["pricing"]["price_details"]["price"] = factories.price("price_7")
 
-    found = columns(CHILDREN["line_item"], line)
+    row = columns(CHILDREN["line_item"], line)
 
-    assert (found["price"], found["product"]) == ("price_7", "prod_pro")
+    assert (row["price"], row["product"]) == ("price_7", "prod_pro")
 
 
 def test_the_period_of_a_subscription_is_its_smallest_items() -> None:
     month = factories.subscription_item("si_1", period_start=NOW, period_end=NOW + 31)
     year = factories.subscription_item("si_2", period_start=NOW - 5, period_end=NOW + 365)
 
-    found = columns(TYPES["subscription"], factories.subscription(items=[year, month]))
+    row = columns(TYPES["subscription"], factories.subscription(items=[year, month]))
 
-    assert (found["current_period_start"], found["current_period_end"]) == (NOW - 5, NOW + 31)
+    assert (row["current_period_start"], row["current_period_end"]) == (NOW - 5, NOW + 31)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_the_customer_that_an_object_concerns_is_read(obj: Json, kept: str) -> N
 # Both shapes of one object
 
 
-def both(make: Any, **said: Any) -> tuple[Json, Json]:
-    return make(shape=OLD, **said), make(shape=NEW, **said)
+def both(make: Any, **fields: Any) -> tuple[Json, Json]:
+    return make(shape=OLD, **fields), make(shape=NEW, **fields)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an object becomes in the mirror: typed values, and the children it carries."""
+"""Objects as rows of the mirror: typed values, and the children they carry."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ _TYPES = {children.type.name: children.type for type_ in TYPES.values() for chil
 
 
 def family(obj: Json, *, deleted: bool = False) -> Family:
-    (found,) = families(object_type(obj["object"]), obj, deleted=deleted)
-    return found
+    (actual,) = families(object_type(obj["object"]), obj, deleted=deleted)
+    return actual
 
 
 # Values
@@ -97,45 +97,45 @@ def test_a_reference_is_an_id_bare_or_expanded(value: Any, id_: str | None) -> N
 def test_a_list_that_came_whole_is_complete() -> None:
     items = [subscription_item("si_1"), subscription_item("si_2")]
 
-    found = family(subscription(items=items))
+    actual = family(subscription(items=items))
 
-    assert found.complete
-    assert list(found.members) == ["si_1", "si_2"]
+    assert actual.complete
+    assert list(actual.members) == ["si_1", "si_2"]
 
 
 def test_a_list_that_was_cut_is_not_complete() -> None:
-    found = family(invoice(has_more=True))
+    actual = family(invoice(has_more=True))
 
-    assert not found.complete
-    assert len(found.members) == 1
+    assert not actual.complete
+    assert len(actual.members) == 1
 
 
 def test_a_list_that_did_not_come_says_nothing_of_what_is_absent() -> None:
-    found = family({"object": "invoice", "id": "in_1"})
+    actual = family({"object": "invoice", "id": "in_1"})
 
-    assert (found.members, found.complete) == ({}, False)
+    assert (actual.members, actual.complete) == ({}, False)
 
 
 def test_the_children_of_a_deleted_parent_are_all_gone() -> None:
-    found = family(invoice(), deleted=True)
+    actual = family(invoice(), deleted=True)
 
-    assert (found.members, found.complete) == ({}, True)
+    assert (actual.members, actual.complete) == ({}, True)
 
 
 def test_the_lines_of_a_preview_are_nobodys_yet() -> None:
     assert not list(families(object_type("invoice"), invoice("upcoming_in_1"), deleted=False))
 
 
-@pytest.mark.parametrize("said", ["absent", None])
-def test_a_child_that_does_not_name_its_parent_is_given_it(said: str | None) -> None:
+@pytest.mark.parametrize("named", ["absent", None])
+def test_a_child_that_does_not_name_its_parent_is_given_it(named: str | None) -> None:
     line = line_item()
     line["invoice"] = None
-    if said == "absent":
+    if named == "absent":
         del line["invoice"]
 
-    found = family(invoice("in_7", lines=[line]))
+    actual = family(invoice("in_7", lines=[line]))
 
-    assert [line["invoice"] for line in found.members.values()] == ["in_7"]
+    assert [line["invoice"] for line in actual.members.values()] == ["in_7"]
 
 
 def test_an_object_without_lists_has_no_family() -> None:
@@ -147,13 +147,13 @@ def test_a_list_of_another_kind_is_as_if_it_did_not_come(data: Any) -> None:
     assert embedded({"lines": {"object": "list", "data": data, "has_more": False}}, "lines") == ([], True)
 
 
-def test_what_has_no_id_is_no_child() -> None:
+def test_an_object_without_an_id_is_no_child() -> None:
     children, _ = embedded({"lines": {"data": [{"id": "il_1"}, {"id": 7}, {"id": None}, {}, "il_2", None]}}, "lines")
 
     assert children == [{"id": "il_1"}]
 
 
-# Whatever Stripe may send
+# Anything that Stripe may send
 
 _WORDS = st.sampled_from(
     [
@@ -192,9 +192,9 @@ def test_the_earliest_period_is_chosen_among_what_are_times() -> None:
     strange = [subscription_item("si_1", period_end=9), subscription_item("si_2") | {"current_period_end": "soon"}]
     type_ = object_type("subscription")
 
-    found = values(type_, subscription(items=strange))
+    actual = values(type_, subscription(items=strange))
 
-    assert found[[column.name for column in type_.columns].index("current_period_end")] == 9
+    assert actual[[column.name for column in type_.columns].index("current_period_end")] == 9
 
 
 def test_a_line_with_its_subscriptions_id_has_a_key_of_its_own_on_each_invoice() -> None:
@@ -208,9 +208,9 @@ def test_a_line_with_its_subscriptions_id_has_a_key_of_its_own_on_each_invoice()
 def test_no_object_is_too_strange_for_values_and_families(name: str, obj: Json) -> None:
     type_ = _TYPES[name]
 
-    found = values(type_, obj)
+    actual = values(type_, obj)
 
-    assert len(found) == len(type_.columns)
+    assert len(actual) == len(type_.columns)
     for each in families(type_, obj, deleted=False):
         assert all(isinstance(id_, str) for id_ in each.members)
         assert all(len(values(each.children.type, member)) for member in each.members.values())

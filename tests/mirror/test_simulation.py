@@ -100,7 +100,7 @@ def test_the_walk_saves_a_third_of_the_fetches_at_least() -> None:
 @given(
     ANY_CHANCE, st.sampled_from([weather for weather in WEATHERS.values() if weather.has_key and weather.catches_up])
 )
-def test_who_can_ask_ends_settled_at_the_last_version(chance: Random, weather: Weather) -> None:
+def test_with_a_key_every_object_ends_settled_at_its_last_version(chance: Random, weather: Weather) -> None:
     end = live(tell(chance, weather), weather, chance)
 
     assert (end.right, end.marked) == (True, False)
@@ -108,7 +108,7 @@ def test_who_can_ask_ends_settled_at_the_last_version(chance: Random, weather: W
 
 @FEWER
 @given(ANY_CHANCE, st.sampled_from([weather for weather in WEATHERS.values() if not weather.has_key]))
-def test_who_cannot_ask_is_never_wrong_and_unmarked(chance: Random, weather: Weather) -> None:
+def test_without_a_key_no_wrong_object_is_unmarked(chance: Random, weather: Weather) -> None:
     end = live(tell(chance, weather), weather, chance)
 
     assert end.right or end.marked
@@ -222,15 +222,15 @@ def test_an_answer_in_flight_is_thrown_away_though_the_event_that_came_meanwhile
 def test_a_deletion_that_carries_the_whole_object_is_a_deletion_in_any_order(
     order: tuple[int, ...], seconds: int
 ) -> None:
-    """What it carries is the very object that the update showed; whoever compared contents would call it the same."""
+    """It carries the very object that the update showed; a comparison of contents would call it the same."""
     first, last = product(name="a"), product(name="b")
     bodies: list[Json] = [
         event("product.created", first, created=NOW),
         update("product.updated", first, last, created=NOW + seconds),
         event("product.deleted", last, created=NOW + 2 * seconds),
     ]
-    seen = [found for body in bodies if (found := observe(read_event(body))) is not None]
-    named = [Observation(REBORN, found.snapshot, {"state": found.snapshot.content_hash}) for found in seen]
+    seen = [each for body in bodies if (each := observe(read_event(body))) is not None]
+    named = [Observation(REBORN, each.snapshot, {"state": each.snapshot.content_hash}) for each in seen]
     mirror = Mirror(REBORN)
 
     deliver(mirror, *([named[number]] for number in order))
@@ -239,7 +239,7 @@ def test_a_deletion_that_carries_the_whole_object_is_a_deletion_in_any_order(
     assert mirror.row.deleted or mirror.row.unsettled
 
 
-def test_what_has_come_back_to_how_it_was_made_is_no_longer_just_made() -> None:
+def test_an_object_back_in_its_first_state_is_not_new() -> None:
     """The clock of X.created runs ahead; b is older than the a that came back, and must not pass for surely newer."""
     mirror = Mirror(MADE_ONCE, walks=False)
 

@@ -72,7 +72,7 @@ def test_the_later_second_is_sure_only_outside_the_window(seconds_later: int, ve
     assert decide(row("a", 100), seen("b", 100 + seconds_later), GONE_FOR_GOOD) is verdict
 
 
-def test_what_is_surely_newer_settles_the_row() -> None:
+def test_a_surely_newer_snapshot_settles_the_row() -> None:
     version = after(row("a", 100, unsettled=True, rev=4), [seen("b", 108, source="evt_b")])
 
     assert version == row("b", 108, source="evt_b", rev=5)
@@ -102,7 +102,7 @@ def test_same_content_from_long_ago_is_the_same_and_not_superseded() -> None:
     assert decide(row("a", 100), seen("a", 10), GONE_FOR_GOOD) is Verdict.SAME
 
 
-def test_what_is_superseded_leaves_the_row_untouched() -> None:
+def test_a_superseded_snapshot_leaves_the_row_untouched() -> None:
     snapshot = seen("b", 92)
 
     assert take(row("a", 100), snapshot, decide(row("a", 100), snapshot, REBORN), REBORN) is None
@@ -167,7 +167,7 @@ def test_a_creation_that_comes_late_is_superseded_and_marks_nothing() -> None:
     assert after(held, [seen("a", 100, rank=CREATED)]) == held
 
 
-def test_whatever_follows_a_creation_within_its_second_is_surely_newer() -> None:
+def test_any_event_after_the_creation_within_its_second_is_surely_newer() -> None:
     version = after(None, [seen("a", 100, rank=CREATED, source="evt_2"), seen("b", 100, source="evt_1")])
 
     assert version == row("b", 100, source="evt_1", rev=2)
@@ -262,7 +262,7 @@ def test_a_bare_deletion_takes_nothing_from_a_whole_one() -> None:
     assert version.shape == "endive"
 
 
-# What came can't settle
+# Snapshots that cannot settle
 
 
 def test_a_cut_list_leaves_the_row_unsettled_though_it_is_surely_newer() -> None:
@@ -479,7 +479,7 @@ def test_without_a_way_to_ask_nothing_is_marked(history: History) -> None:
 # Content
 
 
-def test_what_changes_between_two_reads_is_no_content() -> None:
+def test_fields_that_change_between_reads_are_no_content() -> None:
     read = invoice()
     again = read | {"hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/test_y?s=ap", "invoice_pdf": "https://x"}
 

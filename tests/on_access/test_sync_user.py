@@ -107,7 +107,7 @@ def test_a_lost_cancellation_is_found_and_kept_as_drift(
     ]
 
 
-def test_what_is_mirrored_as_paid_is_not_asked_for_again(
+def test_an_invoice_mirrored_as_paid_is_not_read_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -138,7 +138,7 @@ def test_all_customers_of_a_user_are_asked_for(conn: psycopg.Connection, sandbox
     assert stored(conn).has_access
 
 
-def test_who_pays_for_the_user_s_organization_is_asked_as_well(
+def test_the_customer_that_pays_for_the_users_organization_is_read_as_well(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     conn.execute("insert into organizations (id, name) values ('acme', 'Acme')")
@@ -153,9 +153,9 @@ def test_who_pays_for_the_user_s_organization_is_asked_as_well(
 
     force(conn, stripe)
 
-    found = stored(conn)
+    current = stored(conn)
     assert (paid.has_access, paid.is_fresh(paid.since(3600))) == (True, False)
-    assert (found.has_access, found.membership_status, found.is_fresh(paid.now)) == (False, "CANCELED", True)
+    assert (current.has_access, current.membership_status, current.is_fresh(paid.now)) == (False, "CANCELED", True)
 
 
 def test_a_user_whom_nobody_linked_keeps_the_role_that_the_application_gave(
@@ -209,13 +209,13 @@ def test_a_user_without_a_customer_is_fresh_and_nothing_is_asked(
 ) -> None:
     force(conn, stripe)
 
-    found = stored(conn)
-    assert found.is_fresh(found.now)
-    assert found.synced_at is not None
+    current = stored(conn)
+    assert current.is_fresh(current.now)
+    assert current.synced_at is not None
     assert requests(sandbox) == {}
 
 
-def test_who_is_sought_by_a_verified_address_is_found_and_linked(
+def test_a_customer_with_the_users_verified_address_is_linked(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("update users set email_verified = now()")
@@ -247,12 +247,12 @@ def test_a_checkout_session_links_a_new_customer_and_brings_what_was_paid(
 
     force(conn, stripe, checkout_session=ids["checkout_session"])
 
-    found = stored(conn)
-    assert found.has_access
-    assert found.tokens == 5000
+    current = stored(conn)
+    assert current.has_access
+    assert current.tokens == 5000
     # The subscription was read before its invoice: its tokens outlive the period by a day.
-    assert found.subscription is not None
-    assert found.tokens_expires_at == found.subscription["current_period_end"] + timedelta(days=1)
+    assert current.subscription is not None
+    assert current.tokens_expires_at == current.subscription["current_period_end"] + timedelta(days=1)
     assert conn.execute("select stripe_customer_id, user_id, source from sync.customer_links").fetchall() == [
         (ids["customer"], "jenny", "client_reference_id")
     ]
@@ -329,7 +329,7 @@ def test_two_askers_cause_one_request(
     assert stored(conn).has_access
 
 
-def test_who_forces_it_is_not_answered_by_a_question_that_began_before(
+def test_a_forced_sync_does_not_share_a_read_that_began_before(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -368,12 +368,12 @@ def test_a_failure_leaves_the_tables_old_and_the_lease_free(
     with pytest.raises(Temporary):
         force(conn, stripe)
 
-    found = stored(conn)
-    assert found.synced_at is None
+    current = stored(conn)
+    assert current.synced_at is None
     assert conn.execute("select leased_until from sync.user_syncs").fetchall() == [(None,)]
 
 
-def test_what_an_event_of_the_same_second_says_otherwise_is_not_called_equal(
+def test_a_differing_event_of_the_same_second_is_not_called_equal(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -383,8 +383,8 @@ def test_what_an_event_of_the_same_second_says_otherwise_is_not_called_equal(
 
     force(conn, stripe)
 
-    found = stored(conn)
-    assert not found.is_fresh(found.since(3600))
+    current = stored(conn)
+    assert not current.is_fresh(current.since(3600))
     assert conn.execute("select unsettled from stripe.subscriptions").fetchall() == [(True,)]
 
 
@@ -412,10 +412,10 @@ def test_a_product_that_has_not_come_yet_is_read_with_what_it_gives(
 
     force(conn, stripe)
 
-    found = stored(conn)
-    assert (found.has_access, found.tokens) == (False, 12)
-    assert found.product is not None
-    assert found.product["name"] == "Pro"
+    current = stored(conn)
+    assert (current.has_access, current.tokens) == (False, 12)
+    assert current.product is not None
+    assert current.product["name"] == "Pro"
 
 
 def test_a_long_list_of_items_is_read_to_its_end(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
@@ -442,9 +442,9 @@ def test_time_that_has_changed_a_user_counts_before_anybody_has_computed_it(conn
 def test_expired_tokens_read_as_none_and_the_banned_have_no_access(conn: psycopg.Connection) -> None:
     conn.execute("update users set tokens = 9, tokens_expires_at = now() - interval '1 hour', role = 'BANNED'")
 
-    found = stored(conn)
+    current = stored(conn)
 
-    assert (found.tokens, found.has_access) == (0, False)
+    assert (current.tokens, current.has_access) == (0, False)
 
 
 def test_age_is_counted_from_when_stripe_was_asked(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
@@ -453,8 +453,8 @@ def test_age_is_counted_from_when_stripe_was_asked(conn: psycopg.Connection, san
     conn.execute("update sync.user_syncs set synced_at = synced_at - interval '1 minute'")
     conn.execute("update sync.customer_links set linked_at = linked_at - interval '1 hour'")
 
-    found = stored(conn)
+    current = stored(conn)
 
-    assert found.is_fresh(found.since(90))
-    assert not found.is_fresh(found.since(30))
-    assert found.is_fresh(found.since(1e300))
+    assert current.is_fresh(current.since(90))
+    assert not current.is_fresh(current.since(30))
+    assert current.is_fresh(current.since(1e300))

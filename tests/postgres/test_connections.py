@@ -45,7 +45,7 @@ def test_only_loopback_and_sockets_are_this_machine(url: str, local: bool) -> No
     assert address.is_local(url) is local
 
 
-def test_what_libpqs_environment_says_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libpq_environment_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
 
@@ -53,21 +53,21 @@ def test_what_libpqs_environment_says_counts(monkeypatch: pytest.MonkeyPatch) ->
     assert address.sslmode("postgresql:///app") == "verify-full"
 
 
-def load(**said: Any) -> Settings:
-    return config.load(redis_url="redis://127.0.0.1", **said)
+def load(**changes: Any) -> Settings:
+    return config.load(redis_url="redis://127.0.0.1", **changes)
 
 
 @pytest.mark.parametrize("mode", [None, "disable", "allow", "prefer"])
 def test_plain_connections_to_another_host_are_refused_in_production(mode: str | None) -> None:
-    for said in ({"database_sslmode": mode}, {"database_url": f"{REMOTE}?sslmode={mode}" if mode else REMOTE}):
+    for changes in ({"database_sslmode": mode}, {"database_url": f"{REMOTE}?sslmode={mode}" if mode else REMOTE}):
         with pytest.raises(ConfigError, match=r"DATABASE_SSLMODE: .*verify-full .*DATABASE_ALLOW_PLAIN=true"):
-            load(**{"database_url": REMOTE} | said)
+            load(**{"database_url": REMOTE} | changes)
     with pytest.raises(ConfigError, match="DATABASE_OWNER_URL"):
         load(database_url="postgresql://localhost/app", database_owner_url=REMOTE, database_sslmode=mode)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "changes",
     [
         {"database_sslmode": "verify-full"},
         {"database_sslmode": "require"},
@@ -77,19 +77,19 @@ def test_plain_connections_to_another_host_are_refused_in_production(mode: str |
         {"database_url": "postgresql://127.0.0.1/app"},
     ],
 )
-def test_what_is_encrypted_local_or_allowed_is_taken(said: dict[str, str]) -> None:
-    load(**{"database_url": REMOTE} | said)
+def test_a_connection_that_is_encrypted_local_or_allowed_is_accepted(changes: dict[str, str]) -> None:
+    load(**{"database_url": REMOTE} | changes)
 
 
 def test_every_session_keeps_to_the_settings(settings: Settings) -> None:
-    said = settings.model_copy(update={"database_statement_timeout": 7, "database_idle_in_transaction_timeout": 9})
+    limited = settings.model_copy(update={"database_statement_timeout": 7, "database_idle_in_transaction_timeout": 9})
 
-    with connect(said, application="test") as conn:
-        found = server.session(
+    with connect(limited, application="test") as conn:
+        session = server.session(
             conn, ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone")
         )
 
-    assert found == {
+    assert session == {
         "statement_timeout": "7000",
         "lock_timeout": "20000",
         "idle_in_transaction_session_timeout": "9000",
@@ -104,14 +104,14 @@ def test_behind_a_pooler_no_session_setting_is_sent_and_nothing_is_prepared(sett
 
         assert conn.execute("select count(*) from pg_prepared_statements").fetchone() == (0,)
         assert server.session(conn, ("statement_timeout",)) == {"statement_timeout": "0"}
-        time_outs = {what: (ok, said) for what, ok, said in findings(conn, settings, webs=None, workers=None)}[
+        time_outs = {what: (ok, detail) for what, ok, detail in findings(conn, settings, webs=None, workers=None)}[
             "time-outs"
         ]
     assert not time_outs[0]
     assert "DATABASE_POOLER=transaction" in time_outs[1]
 
 
-def test_whoever_migrates_may_connect_elsewhere(settings: Settings) -> None:
+def test_migrations_may_use_another_connection(settings: Settings) -> None:
     assert "dbname=app" in owner_conninfo(
         settings.model_copy(update={"database_owner_url": "postgresql://127.0.0.1/app"})
     )
@@ -143,12 +143,12 @@ def test_a_refused_write_is_tried_again_as_an_outage_is() -> None:
 
 
 def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> None:
-    said = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
+    sized = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
-    assert Budget(settings=said, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * (4 + 1 + 2) * 2 + 3
-    assert "WEB_CONCURRENCY" in Budget(settings=said, webs=2, workers=3).fix
-    assert "WORKER_CONCURRENCY" in Budget(settings=said, webs=2, workers=30).fix
-    one = said.model_copy(update={"web_concurrency": 1})
+    assert Budget(settings=sized, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * (4 + 1 + 2) * 2 + 3
+    assert "WEB_CONCURRENCY" in Budget(settings=sized, webs=2, workers=3).fix
+    assert "WORKER_CONCURRENCY" in Budget(settings=sized, webs=2, workers=30).fix
+    one = sized.model_copy(update={"web_concurrency": 1})
     assert "DATABASE_POOL_SIZE" in Budget(settings=one, webs=2, workers=1).fix
 
 
@@ -156,8 +156,8 @@ def test_doctor_compares_what_all_may_open_with_what_is_free(settings: Settings)
     with connect(settings, application="test") as conn:
         free = server.room(conn).free
         others = psycopg.connect(settings.database_url, application_name="somebody else's")
-        few = {what: (ok, said) for what, ok, said in findings(conn, settings, webs=1, workers=1)}["connections"]
-        many = {what: (ok, said) for what, ok, said in findings(conn, settings, webs=1, workers=500)}["connections"]
+        few = {what: (ok, detail) for what, ok, detail in findings(conn, settings, webs=1, workers=1)}["connections"]
+        many = {what: (ok, detail) for what, ok, detail in findings(conn, settings, webs=1, workers=500)}["connections"]
 
         assert server.room(conn).free < free
         others.close()
@@ -203,8 +203,8 @@ def _speaks_tls(version: str) -> bool:
         program = installs.find(version).binaries / "pg_config"
     except installs.ServerError:
         return False
-    said = subprocess.run([str(program), "--configure"], capture_output=True, text=True, check=False)
-    return any(word in said.stdout for word in ("with-openssl", "with-ssl=openssl"))
+    built = subprocess.run([str(program), "--configure"], capture_output=True, text=True, check=False)
+    return any(word in built.stdout for word in ("with-openssl", "with-ssl=openssl"))
 
 
 def _openssl(*words: str) -> None:
@@ -235,10 +235,10 @@ def _accepts_tls(running: Postgres) -> bool:
 def test_verify_full_knows_the_server_and_refuses_a_stranger(settings: Settings, tls: tuple[str, Path]) -> None:
     url, home = tls
 
-    def encryption(**said: Any) -> tuple[bool, str]:
-        with connect(settings.model_copy(update=said), application="test") as conn:
-            found = findings(conn, settings.model_copy(update=said), webs=1, workers=1)
-            return next((ok, told) for what, ok, told in found if what == "encryption")
+    def encryption(**changes: Any) -> tuple[bool, str]:
+        with connect(settings.model_copy(update=changes), application="test") as conn:
+            checks = findings(conn, settings.model_copy(update=changes), webs=1, workers=1)
+            return next((ok, detail) for what, ok, detail in checks if what == "encryption")
 
     good, bad = (f"{url}?sslrootcert={home}/{name}.crt" for name in ("authority", "stranger"))
     assert "identity is verified" in encryption(database_url=good, database_sslmode="verify-full")[1]

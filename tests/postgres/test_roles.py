@@ -75,14 +75,14 @@ def roles(database: str) -> Iterator[Roles]:
 
 def refused(conn: psycopg.Connection, *queries: str) -> list[str]:
     """Those of the queries that the role may not."""
-    told = []
+    refusals = []
     for query in queries:
         try:
             with conn.transaction(force_rollback=True):
                 conn.execute(query)
         except errors.InsufficientPrivilege:
-            told.append(query)
-    return told
+            refusals.append(query)
+    return refusals
 
 
 def test_an_empty_database_is_prepared_migrated_by_its_owner_and_used(empty_database: str) -> None:
@@ -107,7 +107,7 @@ def test_the_worker_writes_every_row_and_changes_no_table(roles: Roles) -> None:
 
         assert (
             len(
-                told := refused(
+                refusals := refused(
                     conn,
                     "truncate sync.events",
                     "drop table users",
@@ -122,7 +122,7 @@ def test_the_worker_writes_every_row_and_changes_no_table(roles: Roles) -> None:
                 )
             )
             == 10
-        ), told
+        ), refusals
         assert conn.execute("show statement_timeout").fetchone() == ("1min",)
 
 
@@ -140,7 +140,7 @@ def test_the_application_writes_what_is_its_own_and_reads_the_rest(roles: Roles)
         assert not refused(
             conn, "select from user_subscriptions", "select from payment_history", "select from stripe.subscriptions"
         )
-        told = refused(
+        refusals = refused(
             conn,
             "insert into stripe.customers (id, account) values ('x', '')",
             "delete from stripe.subscriptions",
@@ -152,7 +152,7 @@ def test_the_application_writes_what_is_its_own_and_reads_the_rest(roles: Roles)
             "delete from sync.token_grants",
             *(f"update users set {column} = {column}" for column in sorted(DAEMONS_COLUMNS)),
         )
-        assert len(told) == 8 + len(DAEMONS_COLUMNS), told
+        assert len(refusals) == 8 + len(DAEMONS_COLUMNS), refusals
 
         conn.execute("delete from users")
         assert conn.execute("select from sessions union all select from stripe_customers").fetchall() == []
@@ -164,7 +164,7 @@ def test_a_reader_reads_and_writes_nothing(roles: Roles) -> None:
     with roles.connect(roles.reader) as conn:
         assert conn.execute("select token_balance('u')").fetchone() == (5,)
         assert not refused(conn, "select from users", "select from stripe.invoices")
-        told = refused(
+        refusals = refused(
             conn,
             "select consume_tokens('u', 1)",
             "update users set name = 'x'",
@@ -172,10 +172,10 @@ def test_a_reader_reads_and_writes_nothing(roles: Roles) -> None:
             "delete from stripe.invoices",
             "select from sync.events",
         )
-        assert len(told) == 5, told
+        assert len(refusals) == 5, refusals
 
 
-def test_what_a_later_revision_makes_is_granted_with_it(roles: Roles) -> None:
+def test_tables_of_a_later_revision_are_granted_with_it(roles: Roles) -> None:
     with roles.connect(roles.owner) as conn:
         for table in ("public.later", "mirror.later", "sync.later"):
             conn.execute(f"create table {table} (id bigint generated always as identity, x int)")
@@ -184,8 +184,8 @@ def test_what_a_later_revision_makes_is_granted_with_it(roles: Roles) -> None:
             conn.execute(f"insert into {table} (x) values (1)")
     for role in (roles.application, roles.reader):
         with roles.connect(role) as conn:
-            told = refused(conn, *(f"select from {schema}.later" for schema in ("public", "mirror", "sync")))
-            assert told == ["select from mirror.later", "select from sync.later"]
+            refusals = refused(conn, *(f"select from {schema}.later" for schema in ("public", "mirror", "sync")))
+            assert refusals == ["select from mirror.later", "select from sync.later"]
 
 
 def test_a_table_that_the_application_made_stays_its_own(roles: Roles) -> None:
@@ -211,8 +211,8 @@ def test_the_worker_uses_our_names_for_an_adopted_application_s_tables(roles: Ro
 
     with roles.connect(roles.worker) as conn:
         conn.execute("insert into sync_names.users (id) values ('jenny')")
-        found = conn.execute("select id from sync_names.users").fetchall()
+        rows = conn.execute("select id from sync_names.users").fetchall()
 
-    assert found == [("jenny",)]
+    assert rows == [("jenny",)]
     with roles.connect(roles.application) as conn, pytest.raises(errors.InsufficientPrivilege):
         conn.execute("select from sync_names.users")

@@ -1,4 +1,4 @@
-"""The door of the API: keys, errors, limits, and everything that goes wrong on demand."""
+"""The API's entrance: keys, errors, limits, and everything that goes wrong on demand."""
 
 import base64
 import contextlib
@@ -207,11 +207,11 @@ def test_state_is_paged_and_whole(sandbox: Sandbox) -> None:
 
 
 def test_the_help_names_every_story_and_control(sandbox: Sandbox) -> None:
-    told = sandbox.look("")
+    listing = sandbox.look("")
 
-    assert {"sign_up", "renewal", "dispute"} <= {story["story"] for story in told["stories"]}
-    assert all(story["about"] for story in told["stories"])
-    assert "POST /_sandbox/clock" in told["controls"]
+    assert {"sign_up", "renewal", "dispute"} <= {story["story"] for story in listing["stories"]}
+    assert all(story["about"] for story in listing["stories"])
+    assert "POST /_sandbox/clock" in listing["controls"]
 
 
 def test_it_stops_at_once_even_while_a_request_hangs(launch: Callable[..., Sandbox]) -> None:

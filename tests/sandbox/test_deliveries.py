@@ -84,14 +84,14 @@ def test_dropped_deliveries_are_found_in_the_list_of_failed_ones(sandbox: Sandbo
 
 def test_paused_deliveries_come_when_flushed_in_any_order(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.control("deliveries", paused=True, concurrency=1)
-    told = [event["id"] for event in sandbox.story("sign_up", user_id="ada")["events"]]
+    delivered = [event["id"] for event in sandbox.story("sign_up", user_id="ada")["events"]]
     assert endpoint.all() == []
 
     sandbox.control("deliveries", flush=True, shuffle=True)
 
     heard = [delivery.event["id"] for delivery in endpoint.all()]
-    assert sorted(heard) == sorted(told)
-    assert heard != told
+    assert sorted(heard) == sorted(delivered)
+    assert heard != delivered
 
 
 def test_duplicates_are_the_same_event_again(sandbox: Sandbox, endpoint: Receiver) -> None:
@@ -157,9 +157,9 @@ def test_a_deletion_shows_the_last_object_or_a_stub(sandbox: Sandbox, endpoint: 
     sandbox.api("DELETE", f"/v1/customers/{customer}")
     sandbox.control("deliveries", drain=10)
 
-    (told,) = [delivery.event for delivery in endpoint.all() if delivery.event["type"] == "customer.deleted"]
+    (delivered,) = [delivery.event for delivery in endpoint.all() if delivery.event["type"] == "customer.deleted"]
 
     stub = {"id": customer, "object": "customer", "deleted": True}
-    assert (told["data"]["object"] == stub) is stubs
-    assert told["data"]["object"]["id"] == customer
+    assert (delivered["data"]["object"] == stub) is stubs
+    assert delivered["data"]["object"]["id"] == customer
     sandbox.control("deliveries", deletion_stubs=False)

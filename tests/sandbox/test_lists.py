@@ -139,16 +139,16 @@ def test_lists_find_what_belongs_to_an_owner(sandbox: Sandbox) -> None:
 
 def test_events_are_listed_by_type_and_can_be_fetched(sandbox: Sandbox) -> None:
     story = sandbox.story("sign_up", user_id="ada")
-    told = [event["id"] for event in story["events"]]
+    event_ids = [event["id"] for event in story["events"]]
 
     listed = [event.id for event in sandbox.client().v1.events.list({"limit": 100}).auto_paging_iter()]
 
-    assert listed == told[::-1]
+    assert listed == event_ids[::-1]
     paid = sandbox.api("GET", "/v1/events?types[]=invoice.paid&types[]=charge.succeeded")[2]["data"]
     assert [event["type"] for event in paid] == ["invoice.paid", "charge.succeeded"]
     assert sandbox.api("GET", f"/v1/events/{paid[0]['id']}")[2] == paid[0]
-    missed = sandbox.api("GET", f"/v1/events?ending_before={told[-3]}")
-    assert ids(missed) == [told[-1], told[-2]]
+    missed = sandbox.api("GET", f"/v1/events?ending_before={event_ids[-3]}")
+    assert ids(missed) == [event_ids[-1], event_ids[-2]]
 
 
 def test_events_are_forgotten_after_thirty_days(sandbox: Sandbox) -> None:

@@ -224,14 +224,14 @@ def test_the_api_can_tell_the_story_itself(sandbox: Sandbox) -> None:
 
 
 def test_the_same_seed_and_clock_tell_the_same_story(launch: Callable[..., Sandbox]) -> None:
-    told = []
+    latest = []
     for _ in range(2):
         mine = launch("--seed", "42")
         mine.control("clock", now=THEN, frozen=True)
-        told.append([mine.story("sign_up", user_id="ada"), mine.story("past_due", user_id="ada")])
-        told[-1].append(mine.api("GET", "/v1/events?limit=100")[2])
+        latest.append([mine.story("sign_up", user_id="ada"), mine.story("past_due", user_id="ada")])
+        latest[-1].append(mine.api("GET", "/v1/events?limit=100")[2])
 
-    assert told[0] == told[1]
+    assert latest[0] == latest[1]
 
 
 @pytest.mark.parametrize(("params", "param"), [({}, "user_id"), ({"user_id": "ada", "colour": 1}, "colour")])
@@ -274,11 +274,11 @@ def test_nothing_changes_in_silence(sandbox: Sandbox) -> None:
     for kind in sandbox.look("state"):
         for version in ("2024-06-20", "2026-10-28.endive"):
             for current in sandbox.look(f"state?type={kind}&version={version}")["objects"]:
-                told = newest.get((kind, current["id"]))
-                if told is None:  # Stripe tells nothing of open sessions and unpaid invoice payments either.
+                latest = newest.get((kind, current["id"]))
+                if latest is None:  # Stripe tells nothing of open sessions and unpaid invoice payments either.
                     assert kind in ("checkout.session", "invoice_payment"), kind
                     continue
-                event_shown = sandbox.api("GET", f"/v1/events/{told}", Stripe_Version=version)[2]["data"]["object"]
+                event_shown = sandbox.api("GET", f"/v1/events/{latest}", Stripe_Version=version)[2]["data"]["object"]
                 assert event_shown == current
                 compared += 1
     assert compared > 150

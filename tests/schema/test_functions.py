@@ -1,4 +1,4 @@
-"""What the application calls to spend tokens: yes or no, exact to the token, whoever else writes the balance."""
+"""The function with which the application spends tokens: yes or no, exact to the token, whoever else writes the balance."""
 
 import random
 import threading

@@ -123,23 +123,23 @@ def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goe
     with psycopg.connect(database, autocommit=True) as conn:
         for change in DRIFT:
             conn.execute(change.encode())
-    found = drift.differences(database)
+    reported = drift.differences(database)
 
-    made = generate(database, "mend it", versions=versions, sql=tmp_path / "sql")
+    made = generate(database, "fix it", versions=versions, sql=tmp_path / "sql")
     migrations.migrate(database, versions=versions)
     mended = drift.differences(database)
     migrations.downgrade(database, "-1", versions=versions)
 
-    assert [said for said in DRIFT.values() if not any(said in each for each in found)] == []
-    assert len(found) == len(DRIFT)
-    assert made.brings == found
+    assert [expected for expected in DRIFT.values() if not any(expected in each for each in reported)] == []
+    assert len(reported) == len(DRIFT)
+    assert made.brings == reported
     assert mended == []
-    assert sorted(drift.differences(database)) == sorted(found)
+    assert sorted(drift.differences(database)) == sorted(reported)
     assert {file.name for file in made.sql} >= {f"{made.revision.stem}.up.sql", f"{made.revision.stem}.down.sql"}
     assert made.revision.name == f"{len(revisions()) + 1:04}_mend_it.py"
 
 
-def test_what_the_application_has_in_public_is_its_own_affair(database: str) -> None:
+def test_the_applications_own_tables_in_public_are_no_drift(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("create table todos (id int)")
         conn.execute("create type mood as enum ('good')")
@@ -178,7 +178,7 @@ def test_releases_at_once_are_harmless_where_an_index_is_made_concurrently(
         )
 
 
-def test_who_migrates_waits_for_whoever_does_without_holding_up_a_concurrent_index(database: str) -> None:
+def test_a_second_migration_waits_without_blocking_a_concurrent_index(database: str) -> None:
     """A wait inside of Postgres would be waited for by CREATE INDEX CONCURRENTLY, whose owner it waits for."""
     with psycopg.connect(database, autocommit=True) as first:
         first.execute("select pg_advisory_lock(7390412285)")

@@ -31,7 +31,7 @@ def organizations(conn: psycopg.Connection) -> None:
 
 
 def due(conn: psycopg.Connection) -> list[str]:
-    """Who is due by now; nobody is, afterwards."""
+    """The users that are due by now; none is, afterwards."""
     return sorted(
         row[0] for row in conn.execute("delete from sync.next_changes where due_at <= now() returning user_id")
     )

@@ -1,4 +1,4 @@
-"""What an application asks, and in how many statements: as many for fifty users as for one."""
+"""The application's queries, and how many statements each takes: as many for fifty users as for one."""
 
 import gc
 import subprocess
@@ -161,11 +161,11 @@ def test_the_active_subscription_is_that_of_the_users_product_then_the_longest(
     session.expunge_all()
 
     with counted(engine) as statements:
-        found = queries.active_subscription(session, "u")
-        assert found is not None
-        assert found.product is not None
-        assert found.price is not None
-        seen = (found.id, found.product.name, found.price.id)
+        result = queries.active_subscription(session, "u")
+        assert result is not None
+        assert result.product is not None
+        assert result.price is not None
+        seen = (result.id, result.product.name, result.price.id)
 
     longest = queries.active_subscription(session, "none_of_it")
     assert seen == ("sub_big", "big", "price_big")
@@ -249,7 +249,7 @@ def shop(session: Session) -> Session:
     return session
 
 
-def test_what_is_for_sale_comes_with_its_prices_in_two_statements(engine: Engine, shop: Session) -> None:
+def test_the_catalogue_is_read_with_its_prices_in_two_statements(engine: Engine, shop: Session) -> None:
     with counted(engine) as statements:
         basic, pro = queries.active_products(engine)
 

@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass
 class Reply:
-    """What the server answers once: JSON unless `body` is bytes; `date` is Stripe's clock, None sends no Date."""
+    """The next answer of the server: JSON unless `body` is bytes; `date` is Stripe's clock, None sends no Date."""
 
     body: Any = None
     status: int = 200
@@ -160,7 +160,7 @@ def stripe(make_stripe: Callable[..., Stripe]) -> Stripe:
 
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What the limiter says, whatever other tests did to the logging."""
+    """The limiter's log lines, whatever other tests did to the logging."""
     monkeypatch.setattr(rate_limit, "_log", structlog.get_logger("rate_limit"))
     with capture_logs() as lines:
         yield lines

@@ -1,4 +1,4 @@
-"""What the client asks, what it makes of each answer, and when it gives up."""
+"""The client's requests, its reaction to each answer, and when it gives up."""
 
 import gzip
 import json
@@ -289,7 +289,7 @@ def test_a_lock_is_no_reason_to_slow_down(stripe: Stripe, server: ScriptedStripe
         (Reply(b"<html>jenny@example.com</html>", 400), InvalidRequest, ["400"]),
     ],
 )
-def test_what_can_not_succeed_says_how_it_is_mended_and_is_not_repeated(
+def test_a_request_that_cannot_succeed_names_its_fix_and_is_not_repeated(
     stripe: Stripe, server: ScriptedStripe, reply: Reply, kind: type[SyncError], mends: list[str]
 ) -> None:
     server.answers(reply)
@@ -297,12 +297,12 @@ def test_what_can_not_succeed_says_how_it_is_mended_and_is_not_repeated(
     with pytest.raises(kind) as error:
         stripe.retrieve(PATH)
 
-    said = f"{error.value} {error.value.ids}"
+    message = f"{error.value} {error.value.ids}"
     assert isinstance(error.value, Permanent)
-    assert all(word in said for word in mends)
-    assert KEY not in said
-    assert "rk_test" not in said
-    assert "@" not in said
+    assert all(word in message for word in mends)
+    assert KEY not in message
+    assert "rk_test" not in message
+    assert "@" not in message
     assert len(server.requests) == 1
 
 

@@ -160,10 +160,10 @@ def test_a_refusal_of_one_operation_slows_no_other(valkey: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds_later", "spacing", "said"), [(4, 20, []), (20, 10 / 0.75, []), (36, 10, ["rate.restored"])]
+    ("seconds_later", "spacing", "expected"), [(4, 20, []), (20, 10 / 0.75, []), (36, 10, ["rate.restored"])]
 )
 def test_the_rate_recovers_gradually(
-    valkey: redis.Redis, logs: list[Any], seconds_later: int, spacing: float, said: list[str]
+    valkey: redis.Redis, logs: list[Any], seconds_later: int, spacing: float, expected: list[str]
 ) -> None:
     limiter, other = _impatient(valkey), _impatient(valkey)
     limiter.slow_down(ACCOUNT, reason="global-rate")
@@ -173,7 +173,7 @@ def test_the_rate_recovers_gradually(
     limiter.acquire(GET_ONE, within=0)
 
     assert _wait_of_next(other) == pytest.approx(spacing, abs=1)
-    assert [line["event"] for line in logs[1:]] == said
+    assert [line["event"] for line in logs[1:]] == expected
 
 
 def test_the_rate_is_never_slowed_to_nothing(valkey: redis.Redis) -> None:

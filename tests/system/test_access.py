@@ -1,4 +1,4 @@
-"""What a user may do, asked over HTTP, by a task and from Python, while Stripe answers, hangs, refuses or is not there."""
+"""A user's access, read over HTTP, by a task and from Python, while Stripe answers, hangs, refuses or is away."""
 
 import itertools
 import json
@@ -323,8 +323,8 @@ def test_python_asks_the_same_as_a_function(daemon: Daemon, sandbox: Sandbox, si
         [sys.executable, "-c", program, user], env=daemon.env, capture_output=True, text=True, timeout=60, check=True
     )
 
-    said, refused = [line for line in done.stdout.splitlines() if line.startswith(("[{", "There"))]
-    first, second = json.loads(said)
+    listed, refused = [line for line in done.stdout.splitlines() if line.startswith(("[{", "There"))]
+    first, second = json.loads(listed)
     assert (first["has_access"], first["stale"], second["stale"]) == (True, False, False)
     assert second["synced_at"] > first["synced_at"]
     assert "no user nobody" in refused

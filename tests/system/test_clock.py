@@ -83,7 +83,7 @@ def test_a_stripe_in_trouble_is_not_stormed_and_the_work_goes_on_after(
     assert "Traceback" not in daemon.logs()
 
 
-def test_what_changed_while_webhooks_were_off_is_there_after_one_tick(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_changes_made_while_webhooks_were_off_arrive_after_one_tick(daemon: Daemon, sandbox: Sandbox) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute("insert into users (id) values ('u')")
     sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U", link="subscription")

@@ -83,9 +83,9 @@ def test_all_the_work_is_done_with_the_workers_rights(daemon: Daemon, sandbox: S
     eventually(lambda: daemon.count(done) == 4)
 
     doctor = command(daemon, "doctor", "--json", "--workers", "2")
-    found = {one["what"]: one for one in json.loads(doctor.stdout)}
+    checks = {one["what"]: one for one in json.loads(doctor.stdout)}
     assert doctor.returncode == 0, doctor.stdout
-    assert "2 x 5 child processes x 2" in found["connections"]["detail"]
+    assert "2 x 5 child processes x 2" in checks["connections"]["detail"]
     assert command(daemon, "sync", "all").returncode == 0
     assert daemon.count("select count(*) from sync.runs where outcome = 'failed'") == 0
     assert daemon.count("select count(*) from sync.events where status <> 'done'") == 0

@@ -1,4 +1,4 @@
-"""Whatever is delivered, the end state is Stripe's: the guarantee of the whole product, on its real processes.
+"""The end state equals Stripe's, whatever is delivered: the guarantee of the whole product, on its real processes.
 
 Many customers live their lives in the sandbox while deliveries are shuffled, doubled and lost, workers are killed, the
 broker forgets everything and Postgres goes down; then every mirrored table is compared with what the sandbox holds.
@@ -71,7 +71,7 @@ Scene = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Life:
-    """What a customer does: long ago (all of it delivered), while the daemon was away, and while it runs.
+    """The life of a customer: long ago (all of it delivered), while the daemon was away, and while it runs.
 
     A parameter that begins with a dollar is an id that an earlier scene has made.
     """
@@ -201,7 +201,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
         yield running
 
 
-def test_whatever_is_delivered_the_end_state_is_stripes(
+def test_the_end_state_equals_stripes_whatever_is_delivered(
     daemon: Daemon, sandbox: Sandbox, postgres: Postgres, backend: Backend
 ) -> None:
     chance = random.Random(SEED)
@@ -219,7 +219,7 @@ def test_whatever_is_delivered_the_end_state_is_stripes(
     wait_until_quiet(daemon, sandbox)
     settled = time.monotonic() - began
 
-    told = compare_mirror(daemon, sandbox)
+    per_type = compare_mirror(daemon, sandbox)
     compare_users(daemon, sandbox, users)
     stats = sandbox.ask("stats")
     asked = sum(number for operation, number in stats["requests"].items() if operation.endswith("/{id}"))
@@ -228,7 +228,7 @@ def test_whatever_is_delivered_the_end_state_is_stripes(
     print(
         f"\n{CUSTOMERS} customers, seed {SEED}: {stats['events']} events, {deliveries['ok']} delivered, "
         f"{deliveries['duplicated']} doubled, {deliveries['dropped']} lost, {caught_up} found by catch-up"
-        f"\nobjects compared: {sum(told.values())} {told}"
+        f"\nobjects compared: {sum(per_type.values())} {per_type}"
         f"\nreads of single objects: {asked}, {asked / stats['events']:.2f} an event"
         f"\nlived {lived:.0f} s, quiet after {settled:.0f} s"
     )
@@ -250,7 +250,7 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
 
 
 def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
-    """What happened before: deliveries wait, and of those that catch-up can make good a tenth is lost."""
+    """The past: deliveries wait, and of those that catch-up can make good a tenth is lost."""
     now, sandbox = int(time.time()), player.sandbox
     sandbox.tell("deliveries", paused=True, duplicate=0.2)
     for user, life in users.items():
@@ -274,7 +274,7 @@ def live_through_trouble(
     postgres: Postgres,
     backend: Backend,
 ) -> None:
-    """What happens now, each scene within a second, while one thing after the other breaks."""
+    """The present, each scene within a second, while one thing after the other breaks."""
     workers = [daemon.start("worker"), daemon.start("worker")]
     daemon.start("beat")
     eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'"))
@@ -364,13 +364,17 @@ def is_told_by_nobody(obj: Json) -> bool:
 
 
 def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> list[str]:
-    """What a row says otherwise than Stripe does."""
-    found = ["is unsettled"] if row["unsettled"] else []
+    """The differences between a row and Stripe's object."""
+    differences = ["is unsettled"] if row["unsettled"] else []
     if obj is None:
         # A child that is no longer Stripe's, or an object that is deleted, stays as it was last.
-        return found if row["deleted"] and (gone or type_ in CHILDREN) else [*found, "is not Stripe's any more"]
+        return (
+            differences
+            if row["deleted"] and (gone or type_ in CHILDREN)
+            else [*differences, "is not Stripe's any more"]
+        )
     if row["deleted"]:
-        return [*found, "is marked deleted"]
+        return [*differences, "is marked deleted"]
     held = dict(row["data"])
     for list_ in ("items", "lines", "line_items"):
         # Stripe shows the first ten, or none; the row holds them all, and so do the tables of the children.
@@ -378,14 +382,14 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
             obj, held = {**obj, list_: None}, {**held, list_: None}
     if content_hash(held) != content_hash(obj):
         differing = sorted(name for name in held.keys() | obj.keys() if held.get(name) != obj.get(name))
-        found += [f"{name} is {canonical(held.get(name))}, not {canonical(obj.get(name))}" for name in differing]
+        differences += [f"{name} is {canonical(held.get(name))}, not {canonical(obj.get(name))}" for name in differing]
     for column in row.keys() & obj.keys() - {"object", "data", "metadata"}:
         value = row[column]
         if isinstance(value, datetime):
             value = int(value.timestamp())
         if isinstance(obj[column], str | int | None) and value != obj[column] and str(value) != obj[column]:
-            found.append(f"column {column} says {value!r}, Stripe {obj[column]!r}")
-    return found
+            differences.append(f"column {column} says {value!r}, Stripe {obj[column]!r}")
+    return differences
 
 
 def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> None:
@@ -417,7 +421,7 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         granted = {row["source_key"]: row["amount"] for row in ledger if row["user_id"] == user}
         granted = {key: amount for key, amount in granted.items() if key.startswith(("invoice:", "cs:"))}
         owed = {grant["source_key"]: grant["tokens"] for grant in expected["grants"]}
-        # What was paid 41 days ago has lapsed: its row in the ledger says 0.
+        # A payment of 41 days ago has lapsed: its row in the ledger says 0.
         if granted.keys() != owed.keys() or any(granted[key] not in (owed[key], 0) for key in owed):
             wrong.append(f"{user}: granted {granted}, owed {owed}")
         # Nobody spends here: the balance is what the ledger ends with.

@@ -108,7 +108,7 @@ def test_a_sign_up_makes_the_user_premium(daemon: Daemon, sandbox: Sandbox) -> N
         ]
 
 
-def test_what_workers_count_is_shown_by_the_door(daemon: Daemon) -> None:
+def test_metrics_of_the_web_process_show_what_workers_count(daemon: Daemon) -> None:
     daemon.start_web()
     daemon.start("worker")
     daemon.start("beat")
@@ -117,8 +117,8 @@ def test_what_workers_count_is_shown_by_the_door(daemon: Daemon) -> None:
 
     def counted() -> int:
         _, metrics = daemon.get("/metrics", authorization="Bearer token")
-        found = re.findall(r'^stripe_sync_events_applied_total\{outcome="\w+"\} (\d+)', metrics, re.MULTILINE)
-        return sum(int(number) for number in found)
+        samples = re.findall(r'^stripe_sync_events_applied_total\{outcome="\w+"\} (\d+)', metrics, re.MULTILINE)
+        return sum(int(number) for number in samples)
 
     eventually(lambda: counted() == 12)
 
@@ -228,7 +228,7 @@ def test_a_restarted_postgres_loses_nothing_that_was_answered_200(
 def test_an_event_that_cannot_be_applied_is_parked_and_blocks_nobody(daemon: Daemon) -> None:
     daemon.start_web()
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
-        # What no body should be able to do, a constraint does here.
+        # A constraint fails the batch here, which no body should be able to do.
         conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     daemon.env["EVENT_MAX_ATTEMPTS"] = "2"
     evil = factories.event("customer.created", factories.customer(id="cus_evil", name="Evil"), id="evt_evil")

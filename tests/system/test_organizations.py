@@ -41,8 +41,8 @@ def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: D
         def are(id_like: str, expected: dict[str, Any]) -> None:
             """These users become what the sandbox expects of members."""
             wanted = {name: expected[name] for name in ("role", "membership_status", "stripe_product_id")}
-            found = "select distinct role::text, membership_status::text, stripe_product_id from users where id like %s"
-            eventually(lambda: conn.execute(found, (id_like,)).fetchall() == [wanted])
+            query = "select distinct role::text, membership_status::text, stripe_product_id from users where id like %s"
+            eventually(lambda: conn.execute(query, (id_like,)).fetchall() == [wanted])
 
         def members() -> dict[str, Any]:
             expected: dict[str, Any] = sandbox.ask("expected?organization_id=org")

@@ -1,6 +1,7 @@
 """Rehearsals: the database is lost and brought back, and in the end it is what Stripe says, as if nothing had happened.
 
-The real processes run all the while, as they would in an outage: the door answers 503 meanwhile, and Stripe comes again.
+The real processes run all the while, as they would in an outage: the webhook endpoint answers 503 meanwhile, and
+Stripe comes again.
 """
 
 import os
@@ -44,7 +45,7 @@ LIVES = {
     "comes in the dark": Life(now=(SIGN_UP,)),
 }
 USERS = {name.replace(" ", "_"): life for name, life in LIVES.items()}
-# What the application spends is no affair of Stripe's.
+# Stripe knows nothing of tokens that the application spends.
 COMPARED = {user: life for user, life in USERS.items() if user != "spends"}
 
 
@@ -71,7 +72,7 @@ class Rehearsal:
         )
 
     def operate(self, *words: str) -> str:
-        """What a command of the operator's says; it must succeed."""
+        """The output of an operator's command, which must succeed."""
         done = subprocess.run(
             [sys.executable, "-m", "worker", *words],
             env=self.daemon.env,
@@ -126,7 +127,7 @@ class Rehearsal:
         assert self.daemon.count("select count(*) from sync.token_grants") == ledger
 
     def drift(self) -> list[tuple[object, ...]]:
-        """What the lists showed otherwise than the mirror."""
+        """The differences that the lists showed."""
         with psycopg.connect(self.daemon.database_url) as conn:
             return conn.execute("select object, object_id, fields, found_by, behind from sync.drift").fetchall()
 
@@ -153,8 +154,8 @@ def sandbox(rehearsal: Rehearsal) -> Iterator[Sandbox]:
 
 
 def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal: Rehearsal, sandbox: Sandbox) -> None:
-    said = rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
-    assert "Restart PostgreSQL once" in said
+    output = rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
+    assert "Restart PostgreSQL once" in output
     rehearsal.postgres.restart()
     player = rehearsal.begin(sandbox)
     granted = rehearsal.tokens("spends")
@@ -177,7 +178,7 @@ def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal
     rehearsal.postgres = start_postgres(rehearsal.home / "postgres", port=rehearsal.postgres.port)
 
     rehearsal.assert_all_is_stripes(sandbox)
-    # What the application itself wrote after the moment is lost, and nobody else can know it.
+    # The application's own writes after that moment are lost, and nothing else knows them.
     assert rehearsal.tokens("spends") == granted - 100
     # The server lives on a timeline of its own now, and is backed up like the old one once it is said to be the real one.
     assert "00000002.history.gz" not in os.listdir(rehearsal.home / "backups" / "test-wal")
@@ -215,7 +216,7 @@ def the_next_second(rehearsal: Rehearsal) -> str:
 
 
 def archive_all(rehearsal: Rehearsal) -> None:
-    """What archive_timeout does within the minute."""
+    """The work of archive_timeout within the minute."""
     with psycopg.connect(rehearsal.daemon.database_url, autocommit=True) as conn:
         row = conn.execute("select pg_walfile_name(pg_switch_wal())").fetchone()
     assert row is not None

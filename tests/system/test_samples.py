@@ -27,8 +27,8 @@ def bodies() -> list[bytes]:
 
 
 def settled(database_url: str) -> dict[tuple[str, ...], tuple[Any, ...]]:
-    """What the mirror is sure of: the content of every row that is not marked."""
-    found: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    """The settled part of the mirror: the content of every row that is not marked."""
+    rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     with psycopg.connect(database_url) as conn:
         tables = [name for (name,) in conn.execute("select tablename from pg_tables where schemaname = 'mirror'")]
         for table in tables:
@@ -36,8 +36,8 @@ def settled(database_url: str) -> dict[tuple[str, ...], tuple[Any, ...]]:
             for key, *row in conn.execute(
                 f"select ({kind}, id, account)::text, content_hash, deleted, data from mirror.{table} where not unsettled"
             ):
-                found[(table, key)] = tuple(row)
-    return found
+                rows[(table, key)] = tuple(row)
+    return rows
 
 
 @pytest.fixture

@@ -142,18 +142,18 @@ def test_fifty_spend_while_all_else_happens_and_the_balance_is_exact(daemon: Dae
 
 
 def events_of(sandbox: Sandbox) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     page: dict[str, Any] = {"has_more": True}
     while page["has_more"]:
-        after = f"&starting_after={found[-1]['id']}" if found else ""
+        after = f"&starting_after={listed[-1]['id']}" if listed else ""
         page = sandbox.get(f"/v1/events?limit=100{after}")
-        found += page["data"]
-    return found
+        listed += page["data"]
+    return listed
 
 
 def expected(sandbox: Sandbox, user: str) -> dict[str, Any]:
-    told: dict[str, Any] = sandbox.ask(f"expected?user_id={user}")
-    return told
+    expectation: dict[str, Any] = sandbox.ask(f"expected?user_id={user}")
+    return expectation
 
 
 def ledger(conn: psycopg.Connection, user: str) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def ledger(conn: psycopg.Connection, user: str) -> list[dict[str, Any]]:
 
 
 def missing(rows: list[dict[str, Any]], balance: int) -> int:
-    """What left the balance between the ledger's rows, and since the last one."""
+    """The tokens that left the balance between the ledger's rows, and since the last one."""
     befores = [*(row["before"] for row in rows[1:]), balance]
     gone = [row["after"] - before for row, before in zip(rows, befores, strict=True)]
     assert min(gone) >= 0

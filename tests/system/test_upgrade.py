@@ -1,7 +1,7 @@
 """A release while Stripe delivers: the schema goes back and forth, web and workers are restarted, and nothing is lost.
 
-Deliveries alone bring everything here: catch-up and the passes over lists are off, so that nobody makes good what the
-door or a worker lost.
+Deliveries alone bring everything here: catch-up and the passes over lists are off, so that no pass repairs a loss of
+the webhook endpoint or a worker.
 """
 
 import signal
@@ -144,7 +144,7 @@ def migrate(daemon: Daemon, command: str) -> None:
 
 
 def change_a_type(daemon: Daemon, type_: str) -> None:
-    """What every statement that was prepared for this column has to live through."""
+    """A change that every statement prepared for this column has to survive."""
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute(f"alter table sync.events alter column attempts type {type_}")
 

@@ -1,4 +1,4 @@
-"""The door, as Stripe and as strangers find it: the real web process on a real database."""
+"""The webhook endpoint, as Stripe and as strangers find it: the real web process on a real database."""
 
 import json
 import socket
@@ -67,20 +67,20 @@ def test_an_event_that_comes_again_is_answered_200_and_changes_nothing(door: Dae
         deliver(connection, encode(event("evt_twice")))
         again = deliver(connection, encode(event("evt_twice", type="customer.updated")))
 
-    found = stored(door, "evt_twice")
+    row = stored(door, "evt_twice")
     assert again == (200, {"code": "duplicate"})
-    assert found is not None
-    assert found[0] == "customer.created"
+    assert row is not None
+    assert row[0] == "customer.created"
 
 
 def test_a_type_that_nobody_knows_is_stored(door: Daemon) -> None:
     with door.connection() as connection:
         status, _ = deliver(connection, encode(event("evt_unknown", type="moon.landed", account="acct_1")))
 
-    found = stored(door, "evt_unknown")
+    row = stored(door, "evt_unknown")
     assert status == 200
-    assert found is not None
-    assert (found[0], found[3]) == ("moon.landed", "acct_1")
+    assert row is not None
+    assert (row[0], row[3]) == ("moon.landed", "acct_1")
 
 
 def test_a_thin_event_is_stored_with_its_milliseconds(door: Daemon) -> None:
@@ -97,10 +97,10 @@ def test_a_thin_event_is_stored_with_its_milliseconds(door: Daemon) -> None:
     with door.connection() as connection:
         status, _ = deliver(connection, encode(thin))
 
-    found = stored(door, "evt_thin")
+    row = stored(door, "evt_thin")
     assert status == 200
-    assert found is not None
-    assert found[1:5] == ("customer", "cus_1", "", 1_782_864_000.137)
+    assert row is not None
+    assert row[1:5] == ("customer", "cus_1", "", 1_782_864_000.137)
 
 
 def test_every_secret_is_tried(door: Daemon) -> None:
@@ -136,7 +136,7 @@ def signature_of(refused: str) -> str:
         ("bad_timestamp", "too new"),
     ],
 )
-def test_what_is_not_signed_now_by_one_of_the_secrets_is_answered_400(door: Daemon, code: str, refused: str) -> None:
+def test_a_body_not_signed_now_by_one_of_the_secrets_is_answered_400(door: Daemon, code: str, refused: str) -> None:
     with door.connection() as connection:
         body = encode(event("evt_refused"))
         status, answer = deliver(connection, body, stripe_signature=signature_of(refused))
@@ -239,10 +239,10 @@ def test_nul_is_left_out_and_everything_else_is_kept(door: Daemon) -> None:
     with door.connection() as connection:
         status, _ = deliver(connection, body)
 
-    found = stored(door, "evt_nul")
+    row = stored(door, "evt_nul")
     assert status == 200
-    assert found is not None
-    assert json.loads(found[5])["data"]["object"] == {
+    assert row is not None
+    assert json.loads(row[5])["data"]["object"] == {
         "id": "cus_1",
         "object": "customer",
         "name": "ab",
@@ -250,7 +250,7 @@ def test_nul_is_left_out_and_everything_else_is_kept(door: Daemon) -> None:
     }
 
 
-def test_what_is_refused_is_counted(door: Daemon) -> None:
+def test_refused_requests_are_counted(door: Daemon) -> None:
     with door.connection() as connection:
         deliver(connection, b"{", stripe_signature="nonsense")
 

@@ -41,9 +41,9 @@ Apply = Callable[..., None]
 
 def one(conn: psycopg.Connection, query: str) -> dict[str, Any]:
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query).fetchone()
-    assert found is not None, query
-    return found
+        result = cursor.execute(query).fetchone()
+    assert result is not None, query
+    return result
 
 
 def column(conn: psycopg.Connection, query: str) -> list[Any]:
@@ -134,7 +134,9 @@ def test_a_payment_seen_through_many_events_grants_once(conn: psycopg.Connection
     assert column(conn, "select count(*) from sync.token_grants") == [1]
 
 
-def test_what_the_application_spends_meanwhile_stays_spent(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_tokens_spent_by_the_application_meanwhile_stay_spent(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
     apply(*sign_up())
     conn.execute("update users set tokens = tokens - 300")
 

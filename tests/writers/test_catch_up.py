@@ -68,10 +68,10 @@ def test_events_that_no_delivery_brought_are_stored_as_if_delivered(
 
     rows = conn.execute("select type, object_type, object_id, status from sync.events").fetchall()
     assert rows == [("customer.created", "customer", made["id"], "pending")]
-    assert (caught.found, counters.read(conn)) == (1, {counters.CAUGHT_UP: 1})
+    assert (caught.lost, counters.read(conn)) == (1, {counters.CAUGHT_UP: 1})
 
 
-def test_what_is_stored_is_not_stored_again(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_stored_event_is_not_stored_again(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
     sandbox.post("/v1/customers", name="Missed")
     caught_up(conn, stripe)
@@ -80,18 +80,18 @@ def test_what_is_stored_is_not_stored_again(conn: psycopg.Connection, sandbox: S
     assert again is not None
 
     assert again.listed == 1  # the passes overlap: the list is complete eventually, not at once
-    assert again.found == 0
+    assert again.lost == 0
     assert len(stored(conn)) == 1
 
 
-def test_what_is_young_is_left_to_its_delivery(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_young_event_is_left_to_its_delivery(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
     sandbox.post("/v1/customers", name="On its way")
 
     caught = caught_up(conn, stripe, now=int(time.time()))
     assert caught is not None
 
-    assert (caught.found, stored(conn)) == (0, [])
+    assert (caught.lost, stored(conn)) == (0, [])
 
 
 def test_more_events_than_a_page_holds_are_all_found(
@@ -104,7 +104,7 @@ def test_more_events_than_a_page_holds_are_all_found(
     caught = caught_up(conn, stripe)
     assert caught is not None
 
-    assert caught.found == 230
+    assert caught.lost == 230
 
 
 def test_a_backlog_is_worked_off_oldest_first(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
@@ -184,8 +184,8 @@ def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, 
     failing = caught_up(conn, Recorded(stripe, failing_at=1), now=now, slot=slot + timedelta(minutes=1))
 
     assert done is not None
-    assert (done.found, same, failing) == (1, None, None)
-    rows = conn.execute("select outcome, result ->> 'found', error is null from sync.runs order by slot").fetchall()
+    assert (done.lost, same, failing) == (1, None, None)
+    rows = conn.execute("select outcome, result ->> 'lost', error is null from sync.runs order by slot").fetchall()
     assert rows == [("done", "1", True), ("failed", None, False)]
 
 
@@ -216,7 +216,7 @@ def test_a_pass_whose_worker_was_killed_goes_on_from_its_last_page(
             conn.execute("update sync.shards set leased_until = now() - interval '1 second'")
 
     asked = [tuple(sorted(each.items())) for one in tries for each in one.asked]
-    assert caught.found == 250
+    assert caught.lost == 250
     assert len(asked) == len(set(asked))
 
 
@@ -231,4 +231,4 @@ def test_an_event_that_turns_up_late_in_the_list_is_found_by_the_overlap(
     caught = caught_up(conn, stripe, now=now + catch_up.DELAY_SECONDS + 1)
     assert caught is not None
 
-    assert caught.found == 1
+    assert caught.lost == 1

@@ -141,14 +141,14 @@ def state(conn: psycopg.Connection) -> State:
 
 @pytest.fixture
 def right(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> Callable[[Story], State]:
-    """What a story ends with where one worker is alone."""
+    """The end state of a story where one worker is alone."""
 
     def find(story: Story) -> State:
         side_by_side([], story(), policy=POLICY)
-        found = state(conn)
-        assert found["users"] == STORIES[story]
-        assert [row[3] for row in found["payments"]] == ["prod_pro"]
-        return found
+        end = state(conn)
+        assert end["users"] == STORIES[story]
+        assert [row[3] for row in end["payments"]] == ["prod_pro"]
+        return end
 
     return find
 
@@ -191,7 +191,7 @@ def test_one_event_and_the_whole_story_do_not_miss_each_other(
         assert state(conn) == expected, f"{alone[0]['type']} alone, and first: {is_first}"
 
 
-def test_what_is_paid_for_a_product_that_is_just_being_written_counts(
+def test_a_payment_for_a_product_that_is_being_written_counts(
     conn: psycopg.Connection, side_by_side: SideBySide
 ) -> None:
     """As after the first start: a batch has the catalogue, and another one everything of a customer."""

@@ -28,7 +28,7 @@ YEAR = 365 * factories.DAY
 
 
 def deliver(conn: psycopg.Connection, *events: Json, has_key: bool = True) -> None:
-    """Store the events as the door does, and drain the inbox."""
+    """Store the events as the webhook endpoint does, and drain the inbox."""
     inbox.store(conn, [read_envelope(encoded(event).decode()) for event in events])
     Applier(livemode=False, policy=Policy(), has_key=has_key).drain(conn)
 
@@ -36,7 +36,7 @@ def deliver(conn: psycopg.Connection, *events: Json, has_key: bool = True) -> No
 def ask(conn: psycopg.Connection, stripe: refetch.Source) -> int:
     """Ask at once for all that is wanted; returns how many objects were asked for."""
     conn.execute("update sync.refetch_queue set due_at = now()")
-    return refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+    return refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
 
 
 def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
@@ -48,7 +48,7 @@ def held(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def waiting(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """What is wanted, and whether it waits for its time."""
+    """The queued reads, and whether each waits for its time."""
     return rows(conn, "select object, id, due_at > now() from sync.refetch_queue")
 
 
@@ -105,7 +105,7 @@ class Meanwhile:
         return self.stripe.page(path, params, account=account)
 
 
-def found(obj: Json, *, read_at: int) -> Answer:
+def answered(obj: Json, *, read_at: int) -> Answer:
     return Answer(obj, deleted=False, missing=False, read_at=read_at)
 
 
@@ -151,7 +151,7 @@ def test_many_events_of_an_object_cost_one_question(conn: psycopg.Connection, sa
 def test_a_question_waits_until_the_burst_is_over(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = doubtful(conn, sandbox)
 
-    asked = refetch.drain(conn, stripe, Policy(), go_on=lambda: True)
+    asked = refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
 
     assert asked == 0
     assert waiting(conn) == [("customer", made["id"], True)]
@@ -251,7 +251,7 @@ def test_a_thin_event_is_not_answered_by_an_older_snapshot_that_comes_after_it(
     assert rows(conn, "select name from stripe.customers") == [("Newest",)]
 
 
-def test_what_is_not_found_is_deleted_only_when_it_is_not_found_again(
+def test_a_missing_object_is_deleted_only_after_a_second_404(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     product = sandbox.post("/v1/products", name="Gone")
@@ -273,7 +273,7 @@ def test_what_is_not_found_is_deleted_only_when_it_is_not_found_again(
     assert waiting(conn) == []
 
 
-def test_what_is_not_found_at_first_and_then_is_there_lives(
+def test_an_object_that_is_missing_once_and_then_found_lives(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = doubtful(conn, sandbox)
@@ -393,7 +393,7 @@ def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
         return True
 
     conn.execute("update sync.refetch_queue set due_at = now()")
-    asked = refetch.drain(conn, Meeting(stripe, lambda: None), Policy(), go_on=until_the_others_are_settled)
+    asked = refetch.drain(conn, Meeting(stripe, lambda: None), Policy(), should_continue=until_the_others_are_settled)
 
     assert settled.is_set()
     assert asked == len(others) + 1
@@ -404,7 +404,7 @@ def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
 def test_an_answer_that_no_row_can_take_blocks_nobody(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    # What no answer should be able to do, a constraint does here.
+    # A constraint fails the write here, which no answer should be able to do.
     conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     for name in ("Good", "Evil", "Better"):
         doubtful(conn, sandbox, name=name)
@@ -438,8 +438,8 @@ def test_a_list_that_was_cut_short_is_read_to_its_end(
     number: int,
 ) -> None:
     id_ = sandbox.tell(f"stories/{story}", user_id="u")["ids"][type_]
-    told = stripe.page("/v1/events").data
-    last = next(event for event in told if event["data"]["object"]["id"] == id_)
+    listed = stripe.page("/v1/events").data
+    last = next(event for event in listed if event["data"]["object"]["id"] == id_)
 
     def family() -> list[tuple[Any, ...]]:
         return rows(
@@ -452,7 +452,7 @@ def test_a_list_that_was_cut_short_is_read_to_its_end(
             """,
         )
 
-    deliver(conn, *told)
+    deliver(conn, *listed)
     (cut,) = family()
     later(sandbox)
     ask(conn, stripe)
@@ -460,7 +460,7 @@ def test_a_list_that_was_cut_short_is_read_to_its_end(
     assert cut == (True, 10, 10)
     assert family() == [(False, number, number)]
 
-    # What is beyond the cut of an equal event may have changed: nothing is lost, and it is asked for again.
+    # Items beyond the cut of an equal event may have changed: nothing is lost, and the object is read again.
     deliver(conn, {**last, "id": "evt_equal", "created": last["created"] + 10})
 
     assert family() == [(True, number, number)]
@@ -476,7 +476,7 @@ def test_an_object_on_a_test_clock_is_asked_for_and_settles_however_far_ahead_it
 ) -> None:
     ahead = NOW + 5 * YEAR
     obj = customer(test_clock="clock_1", name="Stripe's")
-    answer = Canned(found(obj, read_at=ahead - 4 * YEAR))
+    answer = Canned(answered(obj, read_at=ahead - 4 * YEAR))
 
     deliver(conn, event("customer.created", obj, created=ahead))
     marked = held(conn)
@@ -502,7 +502,7 @@ def test_a_forgotten_doubt_of_a_test_clock_settles_too(conn: psycopg.Connection)
     conn.execute("delete from sync.refetch_queue")
 
     refetch_queue.want_forgotten(conn, limit=10)
-    ask(conn, Canned(found(obj, read_at=ahead - 4 * YEAR)))
+    ask(conn, Canned(answered(obj, read_at=ahead - 4 * YEAR)))
 
     assert held(conn) == [("Stripe's", False, False)]
 
@@ -571,7 +571,7 @@ def test_a_thin_event_and_its_snapshot_twin_count_once(
 def test_a_singleton_is_kept_under_its_name(conn: psycopg.Connection) -> None:
     related = {"type": "balance", "url": "/v1/balance"}
     balance = {"object": "balance", "available": [{"amount": 7, "currency": "usd"}], "livemode": False}
-    stripe = Canned(found(balance, read_at=NOW + 3600))
+    stripe = Canned(answered(balance, read_at=NOW + 3600))
 
     deliver(conn, thin_event("v1.balance.available", related=related))
     ask(conn, stripe)
@@ -584,7 +584,7 @@ def test_a_singleton_is_kept_under_its_name(conn: psycopg.Connection) -> None:
 
 def test_a_type_that_nobody_knows_is_asked_for_where_the_event_says_it_is(conn: psycopg.Connection) -> None:
     related = {"id": "nt_1", "type": "new.thing", "url": "/v1/new/things/nt_1"}
-    stripe = Canned(found({"id": "nt_1", "object": "new.thing", "colour": "red"}, read_at=NOW + 3600))
+    stripe = Canned(answered({"id": "nt_1", "object": "new.thing", "colour": "red"}, read_at=NOW + 3600))
 
     deliver(conn, thin_event("v1.new.thing.created", related=related))
     ask(conn, stripe)
@@ -607,9 +607,9 @@ def test_a_thin_event_without_an_object_goes_through_the_snapshot_that_tells_the
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.post("/v1/customers", name="Told by the twin")
-    (told,) = stripe.page("/v1/events").data
+    (listed,) = stripe.page("/v1/events").data
 
-    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": told["id"]})
+    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
     ask(conn, stripe)
     deliver(conn)
 
@@ -636,13 +636,13 @@ def test_a_snapshot_that_a_replica_does_not_have_yet_is_asked_for_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.post("/v1/customers", name="Told by the twin")
-    (told,) = stripe.page("/v1/events").data
-    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": told["id"]})
+    (listed,) = stripe.page("/v1/events").data
+    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
 
-    ask(conn, Canned(Answer(None, deleted=True, missing=True, read_at=told["created"])))
+    ask(conn, Canned(Answer(None, deleted=True, missing=True, read_at=listed["created"])))
     still = waiting(conn)
     ask(conn, stripe)
     deliver(conn)
 
-    assert still == [("event", told["id"], True)]
+    assert still == [("event", listed["id"], True)]
     assert held(conn) == [("Told by the twin", False, False)]

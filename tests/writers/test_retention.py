@@ -36,8 +36,8 @@ def store(
     )
 
 
-def tick(conn: psycopg.Connection, *, hour: int = 0, go_on: Callable[[], bool] = lambda: True) -> int | None:
-    removed = retention.tick(conn, SLOT + timedelta(hours=hour), keep=KEEP, go_on=go_on)
+def tick(conn: psycopg.Connection, *, hour: int = 0, should_continue: Callable[[], bool] = lambda: True) -> int | None:
+    removed = retention.tick(conn, SLOT + timedelta(hours=hour), keep=KEEP, should_continue=should_continue)
     return None if removed is None else removed["events"]
 
 
@@ -67,7 +67,7 @@ def test_a_tick_out_of_time_is_gone_on_with_by_the_next(
     store(conn, "evt_kept", days=1)
     answers = iter([True, True, False])
 
-    first = tick(conn, go_on=lambda: next(answers))
+    first = tick(conn, should_continue=lambda: next(answers))
     second = tick(conn, hour=1)
 
     assert (first, second) == (20, 5)
@@ -93,10 +93,10 @@ def test_the_status_tells_the_oldest_event_that_is_kept_and_the_last_tick(conn: 
 
     tick(conn)
 
-    told = health.status(conn)
-    kept = datetime.fromisoformat(told["oldest_event_kept"])
+    shown = health.status(conn)
+    kept = datetime.fromisoformat(shown["oldest_event_kept"])
     assert timedelta(days=20) <= datetime.now(UTC) - kept < timedelta(days=20, minutes=5)
-    assert told["last_retention"]["result"]["events"] == 1
+    assert shown["last_retention"]["result"]["events"] == 1
 
 
 def test_an_event_that_was_removed_and_comes_again_changes_nothing(conn: psycopg.Connection, apply: Apply) -> None:

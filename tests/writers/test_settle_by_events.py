@@ -26,7 +26,7 @@ def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json
 
 
 def held(conn: psycopg.Connection) -> tuple[Any, ...]:
-    """What the mirror says of the one customer, and how many objects are asked for."""
+    """The mirror's row of the one customer, and how many reads are queued."""
     row = conn.execute(
         "select name, unsettled, (select count(*) from sync.refetch_queue) from stripe.customers"
     ).fetchone()
@@ -85,7 +85,7 @@ def test_a_later_event_of_the_cluster_opens_it_again_until_its_own_step_is_known
     assert held(conn) == ("e", False, 0)
 
 
-def test_what_came_before_the_pause_is_of_no_account(conn: psycopg.Connection, apply: Apply) -> None:
+def test_events_before_the_pause_do_not_count(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.updated", customer("cus_1", name="x"), created=NOW - DAY))
 
     apply(*named("xyz", at=[NOW - 2 * DAY, NOW, NOW])[::-1])
@@ -113,13 +113,13 @@ def test_an_event_that_cannot_be_walked_leaves_the_cluster_open(
     assert held(conn)[1:] == (True, 1)
 
 
-def test_what_is_on_a_test_clock_is_always_asked_for(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_object_on_a_test_clock_is_always_read_again(conn: psycopg.Connection, apply: Apply) -> None:
     apply(*named("abc", test_clock="clock_1"))
 
     assert held(conn)[1:] == (True, 1)
 
 
-def test_what_was_cut_short_is_always_asked_for(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_cut_list_is_always_read_again(conn: psycopg.Connection, apply: Apply) -> None:
     states = [subscription("sub_1", quantity=number, has_more=True) for number in (1, 2)]
 
     apply(

@@ -23,7 +23,8 @@ _RELOAD_SECONDS = 10
 
 
 def archive_command(folder: Path) -> str:
-    """What archives a segment: under another name first, flushed, then renamed, so that a half one is never found.
+    """The shell command that archives a segment: under another name first, flushed, then renamed, so that a half one
+    is never found.
 
     A segment that is there already is archived if it holds the same, and refused otherwise: two servers never write over each
     other. Mostly empty segments, which a time-out leaves, shrink to almost nothing.
@@ -36,7 +37,9 @@ def archive_command(folder: Path) -> str:
 
 
 def restore_command(folder: Path) -> str:
-    """What brings a segment back; it fails where the segment is not there, which is how recovery learns of the end."""
+    """The shell command that brings a segment back; it fails where the segment is not there, which is how recovery
+    learns of the end.
+    """
     return f'd={_quoted(folder)}; [ -f "$d/%f.gz" ] && gzip -dc "$d/%f.gz" > "%p"'
 
 
@@ -55,7 +58,7 @@ def _wanted(folder: Path) -> dict[str, str]:
 
 
 def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
-    """What has to be set before a physical backup is worth anything: lines for postgresql.conf, each with its reason."""
+    """The settings that a physical backup needs: lines for postgresql.conf, each with its reason."""
     held = _settings(conn)
     lines: list[str] = []
     if held["wal_level"]["setting"] == "minimal":
@@ -127,7 +130,7 @@ def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
 
 
 def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
-    """Whose files the server's are; None where it is on another machine, or hides them."""
+    """The owner of the server's files; None where it is on another machine, or hides them."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         data = cursor.execute("select setting from pg_settings where name = 'data_directory'").fetchone()
     try:

@@ -14,13 +14,13 @@ from worker.backup.policy import Kind
 from worker.backup.take import DATA, DUMP
 from worker.config.settings import Settings
 
-# What PostgreSQL's manifest leaves out, because it is written after it, or checked in another way.
+# Files outside PostgreSQL's manifest: written after it, or checked in another way.
 _UNLISTED = ("backup_manifest", "pg_wal/")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is wrong with a backup, and, of a physical one, the last segment of WAL that it can be brought forward to."""
+    """The faults of a backup, and, of a physical one, the last segment of WAL that it can be brought forward to."""
 
     faults: tuple[str, ...]
     reaches: str | None = None
@@ -51,7 +51,7 @@ def major(backup: Backup) -> int:
 
 
 def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
-    """What the copy's backup_manifest says otherwise than its files do: as pg_verifybackup looks, which not every
+    """Differences between the copy's backup_manifest and its files: as pg_verifybackup looks, which not every
     installation has."""
     raw = (data / "backup_manifest").read_bytes()
     written: dict[str, Any] = json.loads(raw)
@@ -113,7 +113,7 @@ def _check_wal(archive: Path, backup: Backup) -> Checked:
 
 def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[str]:
     """Segments that can't be unpacked, or are not whole."""
-    found: list[str] = []
+    problems: list[str] = []
     for name in names:
         if name[24:] != ".gz":
             continue
@@ -123,8 +123,8 @@ def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[st
                 while chunk := file.read(1 << 20):
                     size += len(chunk)
         except (OSError, EOFError) as error:
-            found.append(f"{name}: {error}")
+            problems.append(f"{name}: {error}")
             continue
         if size != segment_bytes:
-            found.append(f"{name} holds {size} bytes, not {segment_bytes}")
-    return found
+            problems.append(f"{name} holds {size} bytes, not {segment_bytes}")
+    return problems

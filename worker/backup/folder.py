@@ -40,7 +40,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Physical(msgspec.Struct, frozen=True):
-    """What a physical backup needs to be gone on from. `finished_at` is the server's clock: no earlier minute can be had."""
+    """The data that recovery from a physical backup needs. `finished_at` is the server's clock: no earlier minute can be had."""
 
     finished_at: datetime
     span: Span
@@ -49,7 +49,7 @@ class Physical(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup is, beside its name."""
+    """A backup's description, beside its name."""
 
     database: str
     server_version: str
@@ -86,7 +86,7 @@ def wal_folder(settings: Settings) -> Path:
     return folder(settings) / f"{settings.app_env}-wal"
 
 
-def found(place: Path) -> list[Backup]:
+def list_backups(place: Path) -> list[Backup]:
     """The backups of a folder, newest first; what is half made, or is none of ours, is not among them."""
     backups: list[Backup] = []
     with contextlib.suppress(FileNotFoundError):
@@ -129,7 +129,7 @@ def making(place: Path, name: Name) -> Iterator[Path]:
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Whoever makes a backup holds its folder's lock: what nobody holds was left by a process that is dead."""
+    """A running backup holds its folder's lock: a folder without a lock was left by a dead process."""
     for path in place.glob(f"{_MAKING}*"):
         with contextlib.suppress(OSError):
             holding = os.open(path, os.O_RDONLY)
@@ -161,7 +161,7 @@ def sum_of(root: Path, path: Path, *, alive: Callable[[], None] = lambda: None) 
 
 
 def faults(backup: Backup) -> list[str]:
-    """What of the backup is not as it was written: its sums, one by one."""
+    """The files of the backup that differ from their checksums."""
     wrong: list[str] = []
     for file in backup.manifest.files:
         try:

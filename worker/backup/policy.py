@@ -1,4 +1,4 @@
-"""What backups are called, when one is due, and which of them stay."""
+"""The names of backups, when one is due, and which of them stay."""
 
 import enum
 import re
@@ -35,14 +35,14 @@ class Name:
     @classmethod
     def read(cls, text: str) -> "Name | None":
         """The name that the text is; None where it is none."""
-        found = _NAME.fullmatch(text)
-        if found is None:
+        match = _NAME.fullmatch(text)
+        if match is None:
             return None
         try:
-            taken_at = datetime.strptime(found["at"], _TIME).replace(tzinfo=UTC)
+            taken_at = datetime.strptime(match["at"], _TIME).replace(tzinfo=UTC)
         except ValueError:
             return None
-        return cls(taken_at, found["environment"], Kind(found["kind"]))
+        return cls(taken_at, match["environment"], Kind(match["kind"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ def kept(names: Collection[Name], keep: Keep, *, now: datetime) -> set[Name]:
 
 def _last_of_each(newest_first: Sequence[Name], number: int, period: Callable[[date], str]) -> set[Name]:
     """The last backup of each of the newest so many periods that have one."""
-    found: dict[str, Name] = {}
+    newest: dict[str, Name] = {}
     for name in newest_first:
-        found.setdefault(period(name.taken_at.astimezone(UTC).date()), name)
-    return set(list(found.values())[:number])
+        newest.setdefault(period(name.taken_at.astimezone(UTC).date()), name)
+    return set(list(newest.values())[:number])
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -
     names = [path.name for path in archive.iterdir()] if archive.is_dir() else []
     bases = [
         backup
-        for backup in folder.found(folder.folder(settings))
+        for backup in folder.list_backups(folder.folder(settings))
         if backup.name.environment == settings.app_env and backup.name.kind is Kind.PHYSICAL
     ]
     if not bases:
@@ -190,7 +190,7 @@ def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
 
 
 def _account(owner: str | None) -> pwd.struct_passwd | None:
-    """Who shall own the folder: PostgreSQL runs as its owner, and never as root."""
+    """The future owner of the folder: PostgreSQL runs as its owner, and never as root."""
     if owner is None:
         if os.geteuid() == 0:
             raise BackupError(

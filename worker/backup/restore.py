@@ -14,7 +14,7 @@ from worker.config.settings import Settings
 def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
     """The backup of that name, else the environment's newest; raises BackupError where there is none."""
     root = folder.folder(settings)
-    held = {str(backup.name): backup for backup in folder.found(root)}
+    held = {str(backup.name): backup for backup in folder.list_backups(root)}
     if wanted is not None:
         if wanted not in held:
             raise BackupError(f"there is no backup {wanted} in {root}: `stripe-sync db backups` lists them")
@@ -30,7 +30,9 @@ def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
 
 
 def contents(conn: psycopg.Connection) -> list[str]:
-    """What a database holds that a restore would meet: schemas, tables, views, functions and types, but nobody's extension."""
+    """The objects in a database that a restore would collide with: schemas, tables, views, functions and types, but
+    no extension's.
+    """
     rows = conn.execute(
         """
         with held as (

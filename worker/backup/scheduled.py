@@ -24,7 +24,7 @@ def times(schedule: str) -> Times:
     """The schedule, as Celery's beat reads it."""
     line = crontab.from_string(schedule)
     sets = (line.minute, line.hour, line.day_of_month, line.month_of_year, line.day_of_week)
-    return Times(*(frozenset(found) for found in sets))
+    return Times(*(frozenset(each) for each in sets))
 
 
 def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:

@@ -97,7 +97,7 @@ def _check(conn: psycopg.Connection, archive: Path) -> None:
 
 
 def _settled(conn: psycopg.Connection, data: Path) -> Physical:
-    """What the copy's own manifest and the server say of it."""
+    """The description of a copy, from its own manifest and the server."""
     written: dict[str, Any] = json.loads((data / "backup_manifest").read_bytes())
     ranges = written["WAL-Ranges"]
     row = conn.execute(
@@ -126,7 +126,7 @@ def _server_version(conn: psycopg.Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What the retention removed: backups, and files of the WAL archive."""
+    """The removals by retention: backups, and files of the WAL archive."""
 
     backups: tuple[Name, ...] = ()
     wal: int = 0
@@ -138,7 +138,7 @@ def thin_out(settings: Settings) -> Removed:
     Nothing goes where the newest backup that would stay is not whole: then an older one may be the last good one.
     """
     keep = Keep(settings.backup_keep_daily, settings.backup_keep_weekly, settings.backup_keep_monthly)
-    held = [one for one in folder.found(folder.folder(settings)) if one.name.environment == settings.app_env]
+    held = [one for one in folder.list_backups(folder.folder(settings)) if one.name.environment == settings.app_env]
     stay = kept([one.name for one in held], keep, now=folder.now())
     gone: list[Name] = []
     for kind in Kind:
@@ -146,9 +146,7 @@ def thin_out(settings: Settings) -> Removed:
         if not ours or not any(one.name not in stay for one in ours):
             continue
         if faults := folder.faults(ours[0]):
-            _log.error(
-                "backup.damaged", name=str(ours[0].name), faults=faults, mend="nothing was removed; take another"
-            )
+            _log.error("backup.damaged", name=str(ours[0].name), faults=faults, fix="nothing was removed; take another")
             continue
         for one in ours:
             if one.name not in stay:

@@ -35,12 +35,12 @@ class ToolFailed(Temporary):
 
 
 def url(settings: Settings) -> str:
-    """What backups are taken of: BACKUP_DATABASE_URL where it is set (another role, or a way around a pooler)."""
+    """The database to back up: BACKUP_DATABASE_URL where it is set (another role, or a way around a pooler)."""
     return settings.backup_database_url or settings.database_url
 
 
 def environment(settings: Settings, address: str | None = None) -> dict[str, str]:
-    """What libpq reads instead of a command line, which everybody on the machine can see."""
+    """The environment variables that libpq reads: a command line is visible to everybody on the machine."""
     names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
     given = {name: str(value) for name, value in conninfo_to_dict(address or url(settings)).items()}
     if settings.database_sslmode is not None:
@@ -62,13 +62,13 @@ def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False)
     """
     seen: list[str] = []
     for folder in _folders(settings):
-        found = shutil.which(name, path=folder)
-        if found is None:
+        program = shutil.which(name, path=folder)
+        if program is None:
             continue
-        major = _major(Path(found))
+        major = _major(Path(program))
         if major == at_least or (major > at_least and not exactly):
-            return Path(found)
-        seen.append(f"{found} is of {major}")
+            return Path(program)
+        seen.append(f"{program} is of {major}")
     which = f"PostgreSQL {at_least}{'' if exactly else ' or newer'}"
     looked = "; ".join(seen) or (
         f"it is not in {settings.backup_pg_bin}" if settings.backup_pg_bin else "it is not in PATH"
@@ -91,15 +91,15 @@ def _folders(settings: Settings) -> list[str]:
 
 
 def _major(program: Path) -> int:
-    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"\(PostgreSQL\D*\) (\d+)", said)
-    if found is None:
-        raise ToolMissing(f"{program} does not tell its version: it says {said.strip()!r}")
-    return int(found[1])
+    output = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"\(PostgreSQL\D*\) (\d+)", output)
+    if match is None:
+        raise ToolMissing(f"{program} does not tell its version: it says {output.strip()!r}")
+    return int(match[1])
 
 
 def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], None] = lambda: None) -> str:
-    """What the program says on stdout once it is done. What it writes is for its owner alone.
+    """The program's stdout once it is done. Files that it writes are readable by their owner alone.
 
     `alive` is called about once a second meanwhile. However this function ends, and if its process is killed, the program
     ends too. Raises ToolFailed with the end of what it said.
@@ -127,10 +127,10 @@ def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], N
                 process.wait()
         out.seek(0)
         err.seek(0)
-        said, complained = out.read(), err.read().strip()
+        output, complained = out.read(), err.read().strip()
     if process.returncode != 0:
-        raise ToolFailed(f"{Path(command[0]).name} failed: {(complained or said.strip())[-_SAID_CHARACTERS:]}")
-    return said
+        raise ToolFailed(f"{Path(command[0]).name} failed: {(complained or output.strip())[-_SAID_CHARACTERS:]}")
+    return output
 
 
 def _dies_with_its_parent() -> Callable[[], None] | None:

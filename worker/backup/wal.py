@@ -34,8 +34,8 @@ def obsolete(archived: Iterable[str], *, oldest: str) -> set[str]:
 
     Of every timeline, as the positions of all of them are one count. Histories are small, and tell them apart: they stay.
     """
-    found = ((name, _ARCHIVED.fullmatch(name)) for name in archived)
-    return {name for name, match in found if match is not None and match[1][8:] < oldest[8:]}
+    matches = ((name, _ARCHIVED.fullmatch(name)) for name in archived)
+    return {name for name, match in matches if match is not None and match[1][8:] < oldest[8:]}
 
 
 def is_segment(name: str) -> bool:
@@ -50,8 +50,8 @@ def timelines(archived: Iterable[str]) -> set[int]:
 
 def read_history(text: str) -> dict[int, int]:
     """A timeline's history: its ancestors, and up to which position each of them is part of it."""
-    found = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    return {int(words[0]): position(words[1]) for words in found}
+    matches = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return {int(words[0]): position(words[1]) for words in matches}
 
 
 def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
@@ -62,7 +62,7 @@ def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
 def chain_end(archived: Iterable[str], base: Span, size: int) -> tuple[str | None, bool]:
     """The last segment that can be reached from the base, None where its first is missing; and whether more lie behind a gap.
 
-    What lies behind a gap can't be restored. A fork goes on at the same position on another timeline, so any later one counts.
+    Segments behind a gap can't be restored. A fork goes on at the same position on another timeline, so any later one counts.
     """
     held: dict[str, str] = {}
     for name in sorted(archived):
@@ -72,4 +72,4 @@ def chain_end(archived: Iterable[str], base: Span, size: int) -> tuple[str | Non
     at, last = base.start // size * size, None
     while (place := segment(0, at, size)[8:]) in held:
         last, at = held[place], at + size
-    return last, any(found > (last or segment(0, base.start, size))[-16:] for found in held)
+    return last, any(matches > (last or segment(0, base.start, size))[-16:] for matches in held)

@@ -24,7 +24,7 @@ from worker.writers import audit, backfill, reconcile
 
 _log = log.get("worker")
 
-# A chore that works through a backlog stops after this, and goes on with the next tick.
+# A chore that works through a backlog stops after this, and continues with the next tick.
 BUDGET_SECONDS = 5
 
 Chore = Callable[[psycopg.Connection, Process], None]
@@ -99,13 +99,13 @@ def forgotten_passes(conn: psycopg.Connection, process: Process) -> None:
 
 def passing_time(conn: psycopg.Connection, process: Process) -> None:
     """Compute the users whom time alone changes: tokens are renewed, a grace or an override ends."""
-    compute.compute_due(conn, process.policy, go_on=_until())
+    compute.compute_due(conn, process.policy, should_continue=_until())
 
 
 def expired_tokens(conn: psycopg.Connection, process: Process) -> None:
     """Sweep balances that have expired."""
     if not process.policy.off:
-        compute.sweep_expired(conn, go_on=_until())
+        compute.sweep_expired(conn, should_continue=_until())
 
 
 def erasure(conn: psycopg.Connection, process: Process) -> None:

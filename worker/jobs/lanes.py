@@ -12,7 +12,7 @@ from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.jobs.periodic import ACCESS, BACKFILL, EVENTS, PERIODIC
 
-# A backup may take hours. The other child goes on with the passes.
+# A backup may take hours. The other child continues the passes.
 BACKGROUND_CHILDREN = 2
 
 

@@ -33,7 +33,7 @@ OUTAGE_SECONDS = 60
 
 
 class Process:
-    """What the tasks of one process share."""
+    """State that the tasks of one process share."""
 
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app, self.settings = app, settings

@@ -98,7 +98,7 @@ def drain(process: Process) -> None:
         if not compute_waiting(conn, process.policy):
             process.soon("drain", seconds=RECHECK_SECONDS)
         in_time = _until(ORGANIZATIONS_SECONDS)
-        if not process.policy.off and not organizations.compute_waiting(conn, process.policy, go_on=in_time):
+        if not process.policy.off and not organizations.compute_waiting(conn, process.policy, should_continue=in_time):
             process.recruit()
         if process.applier.has_key and refetch_queue.any_wanted(conn):
             process.soon("fetch", seconds=refetch_queue.PAUSE_SECONDS + 1)
@@ -119,7 +119,7 @@ def fetch(process: Process) -> None:
 
     def work(conn: psycopg.Connection) -> None:
         threads = min(refetch.THREADS, process.settings.stripe_concurrency)
-        refetch.drain(conn, process.stripe(), process.policy, go_on=in_time, threads=threads)
+        refetch.drain(conn, process.stripe(), process.policy, should_continue=in_time, threads=threads)
         if refetch_queue.any_wanted(conn):
             process.soon("fetch", seconds=refetch_queue.PAUSE_SECONDS if not refetch_queue.count_due(conn) else 0)
 
@@ -184,7 +184,7 @@ def find_missed_events(process: Process) -> None:
         return catch_up.tick(conn, process.stripe, slot, now=int(time.time()), options=options, should_continue=in_time)
 
     caught = process.with_connection(work)
-    if caught is not None and caught.found:
+    if caught is not None and caught.lost:
         process.recruit()
     if caught is not None and caught.gap:
         process.with_connection(audit.begin_anew)
@@ -266,4 +266,4 @@ def remove_old_rows(process: Process) -> None:
     """Remove rows whose retention time is over, once for this slot of the clock."""
     slot, in_time = periodic.slot_of(periodic.RETENTION_SECONDS), _until(SLICE_SECONDS)
     keep = timedelta(days=process.settings.events_keep_days)
-    process.with_connection(lambda conn: retention.tick(conn, slot, keep=keep, go_on=in_time))
+    process.with_connection(lambda conn: retention.tick(conn, slot, keep=keep, should_continue=in_time))

@@ -1,1 +1,1 @@
-"""What mirrored facts mean for users: role, status, product and tokens."""
+"""Membership: users' role, status, product and tokens, computed from mirrored rows."""

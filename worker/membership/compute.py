@@ -23,7 +23,7 @@ NOT_COMPUTED_PAUSE = timedelta(hours=1)
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
     """Compute the users behind these customers from the mirror; returns those whose row changed.
 
-    Runs inside the caller's transaction. Who computes the same user at the same time waits on the user's row, and who links
+    Runs inside the caller's transaction. A concurrent computation of the same user waits for the user's row, and who links
     the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
     """
     return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
@@ -53,8 +53,8 @@ def compute(
     locked = load_facts.lock_users(conn, ids)
     if not locked:
         return []
-    found, products = load_facts.load(conn, locked)
-    users = {id_: user for id_, user in found.items() if not concerned_only or access.is_concerned(user)}
+    loaded, products = load_facts.load(conn, locked)
+    users = {id_: user for id_, user in loaded.items() if not concerned_only or access.is_concerned(user)}
     now = datetime.now(UTC)
     made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
     for id_, each in made.items():
@@ -70,7 +70,7 @@ def compute(
     save.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
     save.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
     organization_queue.remember_members(conn, _new_members(users))
-    save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in found})
+    save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in loaded})
     if not looked_again:
         missing = [id_ for id_, user in users.items() if misses_something(user, products)]
         rechecks.note(conn, [(rechecks.USER, id_) for id_ in missing])
@@ -105,7 +105,7 @@ def compute_each(
 
 
 def policy_of(settings: Settings) -> Policy:
-    """What the settings say of membership."""
+    """The membership policy of the settings."""
     grace = settings.past_due_grace_days
     return Policy(
         past_due_grace=None if grace is None else timedelta(days=grace),
@@ -116,13 +116,13 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch: int = 500) -> int:
+def sweep_expired(conn: psycopg.Connection, *, should_continue: Callable[[], bool], batch: int = 500) -> int:
     """Set balances whose time is over to 0, a batch a transaction; returns of how many users.
 
     Until then such a balance reads as 0 (`token_balance`), so nobody waits for this.
     """
     swept = 0
-    while go_on():
+    while should_continue():
         with conn.transaction():
             now = datetime.now(UTC)
             users = load_facts.lock_expired(conn, now, limit=batch)
@@ -134,11 +134,13 @@ def sweep_expired(conn: psycopg.Connection, *, go_on: Callable[[], bool], batch:
     return swept
 
 
-def compute_due(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> int:
+def compute_due(
+    conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 200
+) -> int:
     """Compute the users whom time has changed, or who changed their organization, a batch a transaction; returns how many.
     Each is due later then, or never."""
     computed = 0
-    while not policy.off and go_on():
+    while not policy.off and should_continue():
         with conn.transaction():
             due = save.due_alarms(conn, datetime.now(UTC), limit=batch)
             compute_each(conn, due, policy, concerned_only=True)

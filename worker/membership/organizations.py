@@ -29,7 +29,7 @@ _organization_of = next(
 
 
 def offered_before(conn: psycopg.Connection, keys: Collection[Key]) -> dict[str, Offer]:
-    """What our subscriptions among these locked rows offer to organizations, before anything is written."""
+    """The offers to organizations of our subscriptions among these locked rows, before anything is written."""
     return organization_queue.offers(
         conn, {key.id for key in keys if key.object == "subscription" and key.account == ""}
     )
@@ -57,14 +57,16 @@ def request(
     organization_queue.request(conn, named)
 
 
-def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 100) -> bool:
+def compute_waiting(
+    conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 100
+) -> bool:
     """Compute the users of organizations that were asked for; False where there was no time for all of them.
 
     Several at once share the organizations, not one's users. An organization one of whose users somebody keeps locked
     is left for the next time.
     """
     busy = set[str]()
-    while go_on():
+    while should_continue():
         organization = None
         try:
             with conn.transaction():

@@ -58,7 +58,7 @@ class Progress:
 def plan(
     conn: psycopg.Connection, policy: Policy, *, only: Collection[str] | None = None, batch: int = BATCH
 ) -> Iterator[Planned]:
-    """What `apply` would do now, a batch at a time; nothing is written or locked."""
+    """The changes that `apply` would make now, a batch at a time; nothing is written or locked."""
     place: str | None = ""
     while place is not None:
         with snapshot(conn):
@@ -76,8 +76,8 @@ def plan(
 def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
     """Those of these users whom anything concerns that Stripe or an operator said; nobody else is ever written."""
     with snapshot(conn):
-        found, _ = load_facts.load(conn, load_facts.read_users(conn, users))
-    return {id_ for id_, user in found.items() if is_concerned(user)}
+        facts, _ = load_facts.load(conn, load_facts.read_users(conn, users))
+    return {id_ for id_, user in facts.items() if is_concerned(user)}
 
 
 def apply(
@@ -113,7 +113,7 @@ class _Walk:
         place = cursors.read(conn, CURSOR)
         if place is None or restart or place["stamp"] != stamp:
             place = {"stamp": stamp, "after": "", "users": 0, "changed": 0}
-        # Who began before us finds the place in our name, and ends.
+        # A run that began earlier finds the cursor in our name, and ends.
         place["started_at"] = self._began.isoformat()
         cursors.save(conn, CURSOR, place)
         self._resumed = place["users"]

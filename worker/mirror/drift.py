@@ -1,4 +1,4 @@
-"""What reading Stripe showed otherwise than the mirror held, in `sync.drift`: kept for whoever asks what was missed."""
+"""Differences between Stripe's lists and the mirror, kept in `sync.drift`: kept for whoever asks what was missed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class Drift:
     behind_seconds: int
 
 
-def keep(conn: psycopg.Connection, found: Sequence[Drift], *, by: str) -> None:
+def keep(conn: psycopg.Connection, drifts: Sequence[Drift], *, by: str) -> None:
     """Keep these; the beat's retention forgets them."""
-    if not found:
+    if not drifts:
         return
     conn.cursor().executemany(
         """
         insert into sync.drift (object, object_id, fields, behind, found_by)
         values (%s, %s, %s, make_interval(secs => %s), %s)
         """,
-        [(one.object, one.object_id, list(one.fields), one.behind_seconds, by) for one in found],
+        [(one.object, one.object_id, list(one.fields), one.behind_seconds, by) for one in drifts],
     )

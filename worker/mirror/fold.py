@@ -54,7 +54,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a batch makes of one object. `object` is None where the row's content stays as it is; `erased` as observed."""
+    """The outcome of a batch for one object. `object` is None where the row's content stays as it is; `erased` as observed."""
 
     key: Key
     before: Version | None
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def observe(event: Event) -> Observation | None:
-    """What a snapshot event shows; None where it shows nothing that could be kept under an id."""
+    """The observation of a snapshot event; None where it shows nothing that could be kept under an id."""
     if event.object is None or event.object_type is None or event.object_id is None:
         return None
     obj, deleted = event.object, event.deletes
@@ -94,7 +94,7 @@ def observe(event: Event) -> Observation | None:
 
 
 def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
-    """What a page of a list shows of one object; None where the object has no id."""
+    """The observation of one object on a page of a list; None where the object has no id."""
     name, id_ = obj.get("object"), reference(obj)
     if not isinstance(name, str) or id_ is None:
         return None
@@ -113,7 +113,7 @@ def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observa
 
 
 def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Json | None = None) -> Observation:
-    """What an answer to a GET shows; `obj` is None, or the stub, where Stripe has the object no more.
+    """The observation of an answer to a GET; `obj` is None, or the stub, where Stripe has the object no more.
 
     `whole` is the object with its embedded lists read to their end. It is what is written; the hash stays that of the
     answer, for an event that shows the same object cuts the same lists.
@@ -164,7 +164,7 @@ def _fold_one(key: Key, before: Version | None, observations: Sequence[Observati
 
 
 def traits_of(key: Key) -> Traits:
-    """What the rule wants to know of the object's type; a preview can't be asked for, whatever its type."""
+    """The traits of the object's type that the rule needs; a preview can't be asked for, whatever its type."""
     type_ = object_type(key.object)
     return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
 

@@ -1,4 +1,4 @@
-"""What Stripe is to be asked for, in `sync.refetch_queue`: one row an object, so that many events cost one read."""
+"""Objects to read from Stripe, in `sync.refetch_queue`: one row an object, so that many events cost one read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,9 +73,9 @@ def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
 def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
     """Ask for unsettled rows that nobody asks for; returns how many there were. The rows' mark is the truth, not the ask.
 
-    What is on a test clock was observed in that clock's time, which says nothing of when Stripe can be asked.
+    An object on a test clock was observed in that clock's time, which says nothing of when it can be read.
     """
-    found = 0
+    queued = 0
     for name in mirror.tables:
         object_ = "m.object" if name == "objects" else "%(object)s"
         rows = conn.execute(
@@ -97,8 +97,8 @@ def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
             if url is not None:
                 wanted.append(Wanted(Key(name, object_name, id_, account), url.format(id=id_), event_at))
         want(conn, wanted)
-        found += len(wanted)
-    return found
+        queued += len(wanted)
+    return queued
 
 
 def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
@@ -201,7 +201,7 @@ def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) 
 
 
 def refused(conn: psycopg.Connection) -> Sequence[tuple[str, str, int]]:
-    """What Stripe refuses to be asked for: type, reason, how many objects."""
+    """The reads that Stripe refuses: type, reason, number of objects."""
     return conn.execute(
         "select object, error, count(*) from sync.refetch_queue where error is not null group by object, error order by object"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""What is known of each Stripe object type, a row of data each.
+"""The registry of Stripe's object types, a row of data each.
 
 To mirror a further type in a table of its own: declare the table in `schema.mirror`, add a row here, generate the
 migration. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
@@ -106,12 +106,12 @@ def _type(
     lacks: Callable[[Json], bool] = lambda _: False,
     lists: tuple[tuple[str, str], ...] = (),
 ) -> ObjectType:
-    said = dict(columns or {})
+    own = dict(columns or {})
     declared = mirror.tables[table]
     indexed = {column.name for index in declared.indexes for column in index.columns}
 
     def read(column: str) -> Read:
-        where = said.pop(column, column)
+        where = own.pop(column, column)
         return at(where) if isinstance(where, str) else where
 
     typed = tuple(
@@ -119,7 +119,7 @@ def _type(
         for column in declared.columns
         if column.name not in _COMMON
     )
-    assert not said, f"{name}: columns that mirror.{table} does not have: {sorted(said)}"
+    assert not own, f"{name}: columns that mirror.{table} does not have: {sorted(own)}"
     return ObjectType(
         name=name,
         table=declared,
@@ -135,7 +135,9 @@ def _type(
 
 
 def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
-    """What a column takes: an id where it refers to an object or is searched, an object and nothing else as metadata."""
+    """The kind of value that a column takes: an id where it refers to an object or is searched, an object and nothing
+    else as metadata.
+    """
     kind = _KINDS[type(column.type)]
     if kind == "text" and (column.name in indexed or column.name in _REFERENCES):
         return "id"
@@ -157,9 +159,9 @@ def _earliest(seconds: Sequence[object]) -> int | None:
 
 def _invoice_payment_intent(obj: Json) -> object:
     """Before basil on the invoice itself; since then in its `payments`, where they are included."""
-    return obj.get("payment_intent") or first_of_children("payments", "payment.payment_intent", lambda found: found[0])(
-        obj
-    )
+    return obj.get("payment_intent") or first_of_children(
+        "payments", "payment.payment_intent", lambda values: values[0]
+    )(obj)
 
 
 def _line_id(invoice: Json, line: Json) -> str:

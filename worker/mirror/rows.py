@@ -1,4 +1,4 @@
-"""What an object becomes in the mirror: its typed values, and the rows of the children it carries."""
+"""An object as rows of the mirror: its typed values, and the rows of the children it carries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
 
 
 def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
-    """The embedded lists of an object. Children of a deleted parent are gone with it; a preview's are nobody's yet."""
+    """The embedded lists of an object. Children of a deleted parent are gone with it; a preview has none yet."""
     if is_preview(str(obj.get("id"))):
         return
     for children in type_.children:

@@ -176,7 +176,7 @@ def save(
 def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit: int) -> int:
     """Cut the shards with the most left to read, for workers that have nothing to do; returns how many shards were added.
 
-    A shard is cut where its pass has not been yet, into spans of one length. Whoever reads it learns of that from `save`.
+    A shard is cut where its pass has not been yet, into spans of one length. Its reader learns of that from `save`.
     """
     added = 0
     for list_, most in room.items():

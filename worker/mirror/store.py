@@ -55,7 +55,7 @@ _VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unse
 
 def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
     """The versions of the rows that are there, locked until the transaction ends, in the order of their keys."""
-    found: dict[Key, Version] = {}
+    current: dict[Key, Version] = {}
     by_table: dict[str, list[Key]] = defaultdict(list)
     for key in sorted(set(keys)):
         by_table[key.table].append(key)
@@ -65,7 +65,7 @@ def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
         )
         for object_, id_, account, status, *version in rows:
             observed_at, rank, observed_in, content_hash, shape, rev, unsettled = version
-            found[Key(table, object_, id_, account)] = Version(
+            current[Key(table, object_, id_, account)] = Version(
                 observed_at=observed_at,
                 rank=rank,
                 observed_in=observed_in,
@@ -75,7 +75,7 @@ def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
                 unsettled=unsettled,
                 final=status in object_type(object_).final,
             )
-    return found
+    return current
 
 
 def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
@@ -105,7 +105,7 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
 
 
 def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json]) -> int:
-    """What `change` makes of these objects is what their rows hold; returns how many were not so before.
+    """Replace the content of these objects' rows by what `change` makes of it; returns how many rows changed.
 
     It is the same observation of the same second, so nothing but the content moves.
     """
@@ -214,8 +214,8 @@ def count(conn: Connection, table: str) -> int:
     row = conn.execute(
         "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"mirror.{table}",)
     )
-    found = row.fetchone()
-    return int(found[0]) if found else 0
+    current = row.fetchone()
+    return int(current[0]) if current else 0
 
 
 def count_unsettled(conn: Connection) -> int:
@@ -236,9 +236,9 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         assert outcome.version is not None
         for family in families(outcome.type, outcome.object, deleted=outcome.version.deleted):
             by_type[family.children.type.name].append((outcome, family))
-    for name, found in by_type.items():
-        type_, parent = _CHILDREN[name], found[0][1].children.parent
-        complete = [(outcome, family) for outcome, family in found if family.complete]
+    for name, current in by_type.items():
+        type_, parent = _CHILDREN[name], current[0][1].children.parent
+        complete = [(outcome, family) for outcome, family in current if family.complete]
         if complete:
             conn.execute(
                 _absent_statement(type_.table.name, parent),
@@ -250,7 +250,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
             )
         rows = {
             (id_, outcome.key.account): _child_row(type_, outcome, id_, member)
-            for outcome, family in found
+            for outcome, family in current
             for id_, member in family.members.items()
         }
         if rows:

@@ -20,12 +20,12 @@ REPLICA_LAG_SECONDS = 5
 
 DELETED_HASH = "deleted"
 
-# What changes between two reads of an object that has not changed: signed addresses, and delivery's own progress.
+# Fields that change between two reads of an unchanged object: signed addresses, and delivery's own progress.
 _VOLATILE = ("hosted_invoice_url", "invoice_pdf", "receipt_url", "webhooks_delivered_at", "pending_webhooks")
 
 
 class Verdict(enum.StrEnum):
-    """What becomes of a snapshot, in words of the log and of `sync.events.outcome`."""
+    """The verdict on a snapshot, in the words of the log and of `sync.events.outcome`."""
 
     WRITTEN = "written"
     SAME = "same"
@@ -45,7 +45,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the rule wants to know of an object's type."""
+    """The traits of an object's type that the rule needs."""
 
     fetchable: bool
     reborn: bool
@@ -53,7 +53,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """What the mirror holds of one object, without the object. Times are Stripe's, in unix seconds."""
+    """The mirror's bookkeeping of one object, without the object. Times are Stripe's, in unix seconds."""
 
     observed_at: int
     rank: int
@@ -145,11 +145,11 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
         if snapshot.listed:
             return None
         if snapshot.incomplete and traits.fetchable:
-            # What is beyond a cut list may have changed though what came of it has not.
+            # Items beyond a cut list may have changed though those that came have not.
             later = replace(later, unsettled=True)
         outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
         if outlived or _position(snapshot) > _position(row):
-            # Who looks as if it had just been made yields to anything; this one has come back to how it was made.
+            # An object that looks newly created yields to anything; this one has returned to its first content.
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
     if verdict is Verdict.GUESSED_NEWER:

@@ -1,4 +1,4 @@
-"""What a user may do, now: from the tables where they are fresh, else Stripe is asked, and nobody waits for it for long.
+"""A user's access now: from the tables where they are fresh, else from Stripe, within a short deadline.
 
     from worker.on_access.answer import access, sync
 
@@ -47,7 +47,7 @@ Question = Future[SyncError | None]
 
 
 def access(user: str, *, max_age: float = MAX_AGE_SECONDS) -> Answer:
-    """What the user may do, as Stripe had it `max_age` seconds ago at most, `stale` where it did not answer in time.
+    """The user's access, as Stripe had it `max_age` seconds ago at most; `stale` where Stripe did not answer in time.
 
     Raises NoSuchUser, and psycopg.OperationalError where Postgres is away; nothing that Stripe does is raised.
     """
@@ -106,7 +106,7 @@ class Desk:
         return self.forced(self.stored(user), stored.now, question)
 
     def stored(self, user: str) -> Stored:
-        """What the tables say; raises NoSuchUser."""
+        """The stored access; raises NoSuchUser."""
         return sync_user.stored(self._pool.connection, user, self._policy, lookups=self._lookups.connection)
 
     def ask(self, stored: Stored, since: datetime) -> Question | None:
@@ -129,13 +129,13 @@ class Desk:
             return self._begin(stored.id, stored.now, checkout_session, search=True)
 
     def answer(self, stored: Stored, since: datetime, *, unasked: bool = False) -> Answer:
-        """What is told: stale where Stripe was not asked since then, or is known not to have been (`unasked`)."""
-        found = Answer(stored, stale=unasked or not stored.is_fresh(since))
-        metrics.ACCESS_ANSWERS.labels("stale" if found.stale else "fresh").inc()
-        return found
+        """The answer: stale where Stripe was not read since then, or is known not to have been (`unasked`)."""
+        answer = Answer(stored, stale=unasked or not stored.is_fresh(since))
+        metrics.ACCESS_ANSWERS.labels("stale" if answer.stale else "fresh").inc()
+        return answer
 
     def forced(self, stored: Stored, since: datetime, question: Question | None) -> Answer:
-        """What is told to who forced it; raises what made it impossible, for good, to ask."""
+        """The answer to a forced sync; raises the error that makes a read impossible for good."""
         error = question.result() if question is not None and question.done() else Temporary()
         if isinstance(error, Permanent):
             raise error

@@ -1,4 +1,4 @@
-"""What is answered on access: a user's stored access, how fresh it is, and the JSON of both."""
+"""Answers on access: a user's stored access, its freshness, and the JSON of both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a user may do. `stale`: Stripe should have been asked, and it did not answer in time."""
+    """A user's access. `stale`: Stripe should have been asked, and it did not answer in time."""
 
     stored: Stored
     stale: bool

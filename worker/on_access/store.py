@@ -44,7 +44,7 @@ class Session:
 
 
 def stored(conn: Connection, user: str) -> Stored | None:
-    """What the tables say of a user; None where there is no such user.
+    """A user's stored access; None where there is no such user.
 
     The subscription is the one behind the product, else the newest that has not ended.
     """
@@ -62,8 +62,8 @@ def stored(conn: Connection, user: str) -> Stored | None:
 
 
 def _gathered(row: dict[str, Any], prefix: str) -> dict[str, Any] | None:
-    found = {name.removeprefix(prefix): row.pop(name) for name in list(row) if name.startswith(prefix)}
-    return found if found["id"] is not None else None
+    fields = {name.removeprefix(prefix): row.pop(name) for name in list(row) if name.startswith(prefix)}
+    return fields if fields["id"] is not None else None
 
 
 # Every part is found by a key of the user's; the user's row itself is what membership made of everything else.
@@ -127,7 +127,7 @@ def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
     """The moment, and the user's customers at it; True where Stripe has deleted them."""
     row = conn.execute("select clock_timestamp()").fetchone()
     assert row is not None
-    found = conn.execute(
+    fields = conn.execute(
         f"""
         select k.id, coalesce(m.deleted, false)
         from ({_CUSTOMERS.format(user="%(user)s")}) as k
@@ -136,7 +136,7 @@ def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
         """,  # noqa: S608 - our own words
         {"user": user},
     )
-    return row[0], dict(found.fetchall())
+    return row[0], dict(fields.fetchall())
 
 
 def unlinked(conn: Connection, user: str) -> list[str]:

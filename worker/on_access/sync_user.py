@@ -33,7 +33,7 @@ _log = log.get("user_sync")
 
 # An answer that is older is not believed.
 READ_SECONDS = 4.0
-# What the lease outlasts the reads by: the last of them may be under way when time is up, and is still to be written.
+# The margin by which the lease outlasts the reads: the last may be under way when time is up, and is still to be written.
 LEASE_MARGIN_SECONDS = 5.0
 LOOK_SECONDS = 0.05
 # Of the subscriptions that are active so many newest invoices are read: an old one may be open for good.
@@ -54,20 +54,20 @@ class NotTheirs(Permanent):
 
 
 def stored(connections: Connections, user: str, policy: Policy, *, lookups: Connections | None = None) -> Stored:
-    """What the tables say of a user, who is computed first where time has changed them; raises NoSuchUser.
+    """A user's stored access, computed first where time has changed it; raises NoSuchUser.
 
     `lookups` gives connections that are good for the look alone.
     """
     with (lookups or connections)() as conn:
-        found = access_store.stored(conn, user)
-    if found is not None and found.is_due:
+        known = access_store.stored(conn, user)
+    if known is not None and known.is_due:
         with connections() as conn:
             with conn.transaction():
                 compute.compute(conn, [user], policy, concerned_only=True)
-            found = access_store.stored(conn, user)
-    if found is None:
+            known = access_store.stored(conn, user)
+    if known is None:
         raise NoSuchUser(f"There is no user {user}.", user_id=user)
-    return found
+    return known
 
 
 def bring_up(
@@ -96,11 +96,11 @@ def bring_up(
             )
         if lease is not None:
             break
-        found = stored(connections, user, policy)
-        if not named and found.linked_at is not None:
+        known = stored(connections, user, policy)
+        if not named and known.linked_at is not None:
             # A customer that was linked meanwhile is to be asked for as well.
-            since = max(since, found.linked_at)
-            if found.is_fresh(since):
+            since = max(since, known.linked_at)
+            if known.is_fresh(since):
                 return None
         if time.monotonic() > ends:
             raise TimedOut("somebody else asks Stripe for this user, and takes long", user_id=user)
@@ -161,7 +161,7 @@ class _Reserved:
 
 
 class _Reading:
-    """One reading of one user, by whoever holds the lease. What is read is written at once: a reading cut short is of use."""
+    """One reading of one user, by whoever holds the lease. Each answer is written at once: a sync cut short is of use."""
 
     def __init__(self, connections: Connections, stripe: _Reserved, policy: Policy, user: str, tally: Tally) -> None:
         self._connections, self._stripe, self._policy = connections, stripe, policy
@@ -199,17 +199,17 @@ class _Reading:
         """The session and its customer are mirrored, and that is this user: raises NotTheirs otherwise. Returns its invoice."""
         self._retrieve("checkout.session", id_)
         with self._connections() as conn:
-            found = access_store.session(conn, id_)
-        if found is None:
+            known = access_store.session(conn, id_)
+        if known is None:
             raise NotTheirs(f"Stripe has no Checkout session {id_}.", checkout_session=id_)
-        if found.customer is not None and found.user is None:
-            self._retrieve("customer", found.customer)
+        if known.customer is not None and known.user is None:
+            self._retrieve("customer", known.customer)
             with self._connections() as conn:
-                self._link(conn, [found.customer])
-                found = access_store.session(conn, id_)
-        if found is None or found.user != self._user:
-            raise NotTheirs(_why_not(id_, found), checkout_session=id_)
-        return found.invoice
+                self._link(conn, [known.customer])
+                known = access_store.session(conn, id_)
+        if known is None or known.user != self._user:
+            raise NotTheirs(_why_not(id_, known), checkout_session=id_)
+        return known.invoice
 
     def _search(self, email: str) -> None:
         """Customers with the user's address are mirrored, and linked where a rule says so."""
@@ -244,7 +244,7 @@ class _Reading:
             listed += [subscription["id"] for subscription in page.data]
             with self._connections() as conn:
                 record_page(conn, wanted, page, self._policy, self._tally)
-                hashes = {found["id"]: content_hash(found) for found in page.data}
+                hashes = {known["id"]: content_hash(known) for known in page.data}
                 equal = not mirror.differing(conn, "subscriptions", hashes) and equal
             for subscription in page.data:
                 if any(children.is_cut(subscription) for children in object_type("subscription").children):
@@ -286,16 +286,16 @@ class _Reading:
                 record_answers(conn, [Answered(seen, rev)], self._policy)
 
 
-def _why_not(id_: str, found: access_store.Session | None) -> str:
-    if found is None or found.status != "complete":
+def _why_not(id_: str, known: access_store.Session | None) -> str:
+    if known is None or known.status != "complete":
         return f"The Checkout session {id_} is not complete: nobody has paid yet."
-    if found.customer is None:
+    if known.customer is None:
         return (
             f"The Checkout session {id_} has no customer: create sessions with `customer`, or customer_creation=always."
         )
-    if found.user is not None:
-        return f"The customer {found.customer} of the Checkout session {id_} is another user's."
+    if known.user is not None:
+        return f"The customer {known.customer} of the Checkout session {id_} is another user's."
     return (
         f"The Checkout session {id_} names no user: create sessions with client_reference_id, the user's id; or link "
-        f"the customer by hand: stripe-sync link {found.customer} USER"
+        f"the customer by hand: stripe-sync link {known.customer} USER"
     )

@@ -15,7 +15,7 @@ from worker.observe import log
 
 _log = log.get("runs")
 
-# Who gives no sign of life for so long is dead: every job gives one with each page.
+# A run without a sign of life for so long is dead: every job gives one with each page.
 LOST_SECONDS = 180
 
 # Every job that has a run, each found by one look into the index: `distinct` would read the table whole.
@@ -146,7 +146,7 @@ def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
 
 
 def result(conn: psycopg.Connection, run: int) -> dict[str, Any] | None:
-    """What the run has done so far, or in all; None where it failed, or does not exist."""
+    """The run's result so far, or in all; None where it failed, or does not exist."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select result from sync.runs where id = %s and outcome is distinct from 'failed'", (run,)

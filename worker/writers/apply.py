@@ -39,7 +39,7 @@ NEVER_MADE_TYPE = "v2.core.health.event_generation_failure.resolved"
 
 @dataclass(slots=True)
 class Drained:
-    """What a drain did."""
+    """The result of a drain."""
 
     events: int = 0
     batches: int = 0
@@ -56,7 +56,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applier:
-    """What the drain needs to know of its surroundings."""
+    """The drain's configuration."""
 
     livemode: bool
     policy: Policy
@@ -209,7 +209,9 @@ def _shown(event: Event) -> tuple[str, str, Json]:
 
 
 def _thin_target(event: Event) -> Wanted | None:
-    """What a thin event wants asked for: its object, else the snapshot event that tells the same; None where neither is."""
+    """The object to read for a thin event: its related object, else the snapshot event with the same content; None
+    where neither exists.
+    """
     if event.object_type is not None and event.url.startswith("/v1/"):
         type_ = object_type(event.object_type)
         id_ = event.object_id or event.object_type

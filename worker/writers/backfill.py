@@ -84,7 +84,7 @@ def start(
 
 
 def stop(conn: psycopg.Connection) -> bool:
-    """End the job; False if none is under way. What is written stays, and the users concerned are computed."""
+    """End the job; False if none is under way. Rows written so far stay, and the users concerned are computed."""
     run = shards.under_way(conn, JOB)
     if run is None:
         return False

@@ -34,11 +34,12 @@ OPTIONS = Options(threads=4, threads_per_list=4, failures=1, splits=False)
 
 
 class Caught(msgspec.Struct):
-    """What a pass did: events listed, those that were not stored before, and whether events are gone for good (older than
-    30 days)."""
+    """The result of a pass: events listed, events that were not stored before, and whether events are gone for good
+    (older than 30 days).
+    """
 
     listed: int = 0
-    found: int = 0
+    lost: int = 0
     gap: bool = False
 
 
@@ -51,7 +52,7 @@ def tick(
     should_continue: Callable[[], bool],
     options: Options = OPTIONS,
 ) -> Caught | None:
-    """Read the events since the last pass for one slot of the clock, or go on with a pass that was interrupted.
+    """Read the events since the last pass for one slot of the clock, or continue an interrupted pass.
 
     Returns what was done once the pass is finished; None if another worker has the slot, or if it is not finished or failed.
     """
@@ -72,9 +73,9 @@ def tick(
     if result is None:
         return None
     cursors.save(conn, CURSOR, result["until"])
-    caught = Caught(result.get("listed", 0), result.get("found", 0), result["gap"])
-    if caught.found:
-        _log.warning("events.caught_up", listed=caught.listed, found=caught.found)
+    caught = Caught(result.get("listed", 0), result.get("lost", 0), result["gap"])
+    if caught.lost:
+        _log.warning("events.caught_up", listed=caught.listed, lost=caught.lost)
     return caught
 
 
@@ -100,6 +101,6 @@ def _store(conn: psycopg.Connection, page: Page) -> dict[str, int]:
     """Store those events of a page that no delivery brought."""
     missing = inbox.missing(conn, [event["id"] for event in page.data])
     envelopes = [read_envelope(msgspec.json.encode(event).decode()) for event in page.data if event["id"] in missing]
-    found = len(inbox.store(conn, envelopes))
-    counters.add(conn, counters.CAUGHT_UP, found)
-    return {"listed": len(page.data), "found": found}
+    lost = len(inbox.store(conn, envelopes))
+    counters.add(conn, counters.CAUGHT_UP, lost)
+    return {"listed": len(page.data), "lost": lost}

@@ -1,4 +1,4 @@
-"""What a page of one of Stripe's lists says: each object is recorded, and objects that it should have shown are found.
+"""Record a page of one of Stripe's lists, and find the objects that it should have shown.
 
 A page is true of the second in which it was requested. Lists come newest first, so two pages in a row bound a span of
 `created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
@@ -85,7 +85,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
             return cls()
 
     def as_json(self) -> dict[str, Any]:
-        """What Postgres keeps."""
+        """The part that Postgres keeps."""
         value: dict[str, Any] = msgspec.to_builtins(self)
         return value
 
@@ -118,7 +118,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(slots=True)
 class Tally:
-    """What a pass did, in objects."""
+    """The result of a pass, in objects."""
 
     listed: int = 0
     written: int = 0
@@ -164,7 +164,7 @@ def record_page(
 
 
 def _differing(conn: psycopg.Connection, seen: Iterable[Observation]) -> dict[Key, tuple[Json, int]]:
-    """What the mirror holds of those objects that it holds with another content."""
+    """The mirror's rows of the objects whose content differs."""
     by_table: dict[str, dict[str, Observation]] = {}
     for each in seen:
         if each.key.account == "":

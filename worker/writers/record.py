@@ -37,9 +37,9 @@ def record(
     """Write what the observations show, as the rule decides, and compute the users concerned.
 
     Runs inside the caller's transaction; returns what became of each object. `events_of`: the observations are events of
-    this mode, so other events of the inbox may settle what the rule leaves unsettled. What belongs to somebody who was erased
-    is blanked before anything is decided. `users_later`: the users are not computed but asked for, as deferred: a backfill
-    computes each of them once, when all their objects are there.
+    this mode, so other events of the inbox may settle what the rule leaves unsettled. Data of erased people is
+    blanked before anything is decided. `users_later`: the users are not computed but asked for, as deferred: a
+    backfill computes each of them once, when all their objects are there.
     """
     if not observations:
         return []
@@ -242,5 +242,5 @@ def _customer(outcome: Outcome) -> str | None:
 
 
 def _named(outcomes: Sequence[Outcome], field_: str) -> set[str]:
-    found = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
-    return {id_ for id_ in found if id_}
+    ids = (reference(outcome.object.get(field_)) for outcome in outcomes if outcome.object is not None)
+    return {id_ for id_ in ids if id_}

@@ -37,7 +37,7 @@ _said: set[str] = set()
 
 
 class Source(Protocol):
-    """What a fetch wants of `stripe_api.Stripe`."""
+    """The part of `stripe_api.Stripe`."""
 
     def retrieve(self, path: str, *, account: str = "") -> Answer: ...
 
@@ -46,8 +46,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a thread brought of one ask: the object to write, or `twin`, the snapshot of a thin event. Neither where a later event
-    has answered the ask, and none but `is_missing` where Stripe has no such object, for the first time."""
+    """A thread's answer to one ask: the object to write, or `twin`, the snapshot of a thin event.
+
+    Neither where a later event has answered the ask. `is_missing`: Stripe has no such object, for the first time.
+    """
 
     answered: Answered | None = None
     twin: Json | None = None
@@ -55,7 +57,12 @@ class _Read:
 
 
 def drain(
-    conn: psycopg.Connection, stripe: Source, policy: Policy, *, go_on: Callable[[], bool], threads: int = THREADS
+    conn: psycopg.Connection,
+    stripe: Source,
+    policy: Policy,
+    *,
+    should_continue: Callable[[], bool],
+    threads: int = THREADS,
 ) -> int:
     """Ask for what is due until nothing is, or time is up; returns how many objects were asked for.
 
@@ -68,7 +75,7 @@ def drain(
     using = threading.Lock()  # the threads look at rows through the same connection
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         while True:
-            if refusal is None and go_on() and len(under_way) < threads:
+            if refusal is None and should_continue() and len(under_way) < threads:
                 with using:
                     leased = refetch_queue.lease(conn, limit=threads - len(under_way))
                 for ask in leased:
@@ -109,9 +116,9 @@ def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: 
 
 
 def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | None:
-    """The answer that is to be written; None where all is said with what the thread brought."""
+    """The answer that is to be written; None where nothing is to be written."""
     if read.is_missing:
-        # A replica may not have it yet; what a second look does not find either is gone.
+        # A replica may not have it yet; an object that a second read does not find either is gone.
         refetch_queue.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
     elif read.answered is None:
         if read.twin is not None:  # it goes into the inbox as if it had been delivered
@@ -160,23 +167,23 @@ def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
     """Ask again after a pause that fits the error."""
     if conn.closed:
         raise error
-    said = str(error)
+    reason = str(error)
     match error:
         case BadKey():
             seconds: float = KEY_SECONDS
         case MissingPermission():
             seconds = REFUSED_SECONDS
-            _say_once(said, object_type=ask.object, **error.ids)
+            _say_once(reason, object_type=ask.object, **error.ids)
         case Permanent():
             seconds = REFUSED_SECONDS
-            _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=said)
+            _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=reason)
         case _:
             seconds = BACKOFF.pause(ask.attempts)
             metrics.FETCHES.labels("failed").inc()
             if not isinstance(error, Temporary):
-                said = f"{type(error).__name__}: {error}".strip()
+                reason = f"{type(error).__name__}: {error}".strip()
                 _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
-    refetch_queue.put_off(conn, ask, seconds=seconds, error=said)
+    refetch_queue.put_off(conn, ask, seconds=seconds, error=reason)
 
 
 def observation(stripe: Source, key: Key, answer: Answer) -> Observation:

@@ -29,7 +29,7 @@ def tick(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool] = lambda: True,
 ) -> dict[str, Any] | None:
-    """Refresh the catalogue for one slot of the clock, or go on with a refresh that was interrupted.
+    """Refresh the catalogue for one slot of the clock, or continue an interrupted refresh.
 
     Returns what was done; None if another worker has the slot, or if it failed or is not finished: the next slot goes on.
     """

@@ -22,7 +22,7 @@ BATCH = 5000
 
 
 def tick(
-    conn: psycopg.Connection, slot: datetime, *, keep: timedelta, go_on: Callable[[], bool]
+    conn: psycopg.Connection, slot: datetime, *, keep: timedelta, should_continue: Callable[[], bool]
 ) -> dict[str, int] | None:
     """Remove until a round of the inbox is complete or time is up; None where somebody else has the slot.
 
@@ -33,7 +33,7 @@ def tick(
         if run is None:
             return None
         removed |= {"events": 0, **retention_store.bookkeeping(conn), "parked_blanked": erase.sweep_parked(conn)}
-        _remove_events(conn, run, removed, keep=keep, go_on=go_on)
+        _remove_events(conn, run, removed, keep=keep, should_continue=should_continue)
         run.result = removed
     if any(removed.values()):
         _log.info("events.removed", **removed)
@@ -41,11 +41,11 @@ def tick(
 
 
 def _remove_events(
-    conn: psycopg.Connection, run: Run, removed: dict[str, int], *, keep: timedelta, go_on: Callable[[], bool]
+    conn: psycopg.Connection, run: Run, removed: dict[str, int], *, keep: timedelta, should_continue: Callable[[], bool]
 ) -> None:
     """From where the last tick ended to the end of the inbox; there the oldest event that is kept is known."""
     place = cursors.read(conn, CURSOR) or {"block": 0, "oldest": None, "oldest_kept": None}
-    while go_on():
+    while should_continue():
         if place["block"] >= retention_store.blocks(conn):
             cursors.save(conn, CURSOR, {"block": 0, "oldest": None, "oldest_kept": place["oldest"]})
             return

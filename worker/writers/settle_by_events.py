@@ -41,19 +41,19 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
 
 
 def _observations(bodies: Sequence[str]) -> list[Observation] | None:
-    """What the events show; None where one of them shows nothing, and no other shows it in its place."""
+    """The observations of the events; None where one of them shows nothing, and no other shows it in its place."""
     try:
         events = [read_event(msgspec.json.decode(body)) for body in bodies]
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):
         return None
     came = {event.id for event in events}
     seen = [observe(event) for event in events if not (event.thin and event.snapshot_event in came)]
-    found = [observation for observation in seen if observation is not None]
-    return found if len(found) == len(seen) else None
+    known = [observation for observation in seen if observation is not None]
+    return known if len(known) == len(seen) else None
 
 
 def _withdraw(conn: psycopg.Connection, outcome: Outcome) -> None:
-    """What an earlier batch asked for; a thin event that came since asks for more, and is not touched."""
+    """The read that an earlier batch queued; one queued by a later thin event wants more, and is not touched."""
     if outcome.before is not None and outcome.before.unsettled:
         key, event_at = outcome.key, datetime.fromtimestamp(outcome.before.observed_at, UTC)
         refetch_queue.done(

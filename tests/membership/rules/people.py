@@ -45,7 +45,7 @@ def subscribed(
     items: Sequence[Item] | None = None,
 ) -> Subscription:
     made = Item(id=f"si_{id}", price="price_1", product=product, created=created)
-    found = (made,) if items is None else tuple(items)
+    candidates = (made,) if items is None else tuple(items)
     return Subscription(
         id=id,
         status=status,
@@ -54,7 +54,7 @@ def subscribed(
         period_end=period_end,
         paused_for=paused_for,
         trial_end=trial_end,
-        items=found,
+        items=candidates,
     )
 
 
@@ -185,12 +185,12 @@ _lines = st.builds(
 )
 
 
-def _unlike(found: list[Subscription]) -> tuple[Subscription, ...]:
-    return tuple({each.id: each for each in found}.values())
+def _unlike(candidates: list[Subscription]) -> tuple[Subscription, ...]:
+    return tuple({each.id: each for each in candidates}.values())
 
 
-def _once(found: list[PaidLine]) -> tuple[PaidLine, ...]:
-    return tuple({(each.invoice, each.line): each for each in found}.values())
+def _once(candidates: list[PaidLine]) -> tuple[PaidLine, ...]:
+    return tuple({(each.invoice, each.line): each for each in candidates}.values())
 
 
 someone = st.builds(

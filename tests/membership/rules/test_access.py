@@ -187,7 +187,7 @@ def test_a_product_that_has_not_come_yet_gives_what_one_without_metadata_gives()
     assert (access.role, access.stripe_product_id) == (PREMIUM, "prod_unknown")
 
 
-# What people decide
+# Decisions of people
 
 
 @pytest.mark.parametrize("role", [ADMIN, BANNED])
@@ -295,10 +295,10 @@ def test_a_purchase_beside_a_lesser_subscription_gives_the_role() -> None:
 @LAW
 @given(st.dictionaries(st.sampled_from(["role", "tokens", "x"]), st.text() | st.integers() | st.none()))
 def test_no_metadata_ever_makes_an_admin(metadata: dict[str, object]) -> None:
-    found = product_of("prod_1", metadata)
+    subscriptions = product_of("prod_1", metadata)
 
-    assert found.role in (USER, PREMIUM)
-    assert found.tokens >= 0
+    assert subscriptions.role in (USER, PREMIUM)
+    assert subscriptions.tokens >= 0
 
 
 # Laws
@@ -324,11 +324,11 @@ _roles, _standings = st.sampled_from(list(UserRole)), st.sampled_from(list(Membe
 @LAW
 @given(_several, _roles, _standings, _policies, st.data())
 def test_the_order_of_subscriptions_does_not_matter(
-    found: list[Subscription], role: UserRole, status: MembershipStatus, policy: Policy, data: st.DataObject
+    subscriptions: list[Subscription], role: UserRole, status: MembershipStatus, policy: Policy, data: st.DataObject
 ) -> None:
-    shuffled = data.draw(st.permutations(found))
+    shuffled = data.draw(st.permutations(subscriptions))
 
-    assert projected(user(*found, role=role, status=status), policy) == projected(
+    assert projected(user(*subscriptions, role=role, status=status), policy) == projected(
         user(*shuffled, role=role, status=status), policy
     )
 
@@ -336,13 +336,13 @@ def test_the_order_of_subscriptions_does_not_matter(
 @LAW
 @given(_several, _roles, _standings, _overrides, _policies)
 def test_projecting_twice_changes_nothing(
-    found: list[Subscription],
+    subscriptions: list[Subscription],
     role: UserRole,
     status: MembershipStatus,
     override: Override | None,
     policy: Policy,
 ) -> None:
-    held = user(*found, role=role, status=status, override=override)
+    held = user(*subscriptions, role=role, status=status, override=override)
     once = projected(held, policy)
 
     assert projected(with_access(held, once), policy) == once
@@ -351,16 +351,16 @@ def test_projecting_twice_changes_nothing(
 @LAW
 @given(_several, _standings, _policies)
 def test_nobody_becomes_admin_or_banned_by_paying(
-    found: list[Subscription], status: MembershipStatus, policy: Policy
+    subscriptions: list[Subscription], status: MembershipStatus, policy: Policy
 ) -> None:
-    assert projected(user(*found, status=status), policy).role in (USER, PREMIUM)
+    assert projected(user(*subscriptions, status=status), policy).role in (USER, PREMIUM)
 
 
 @LAW
 @given(_several, _roles, _standings, _policies)
 def test_a_product_is_named_exactly_where_a_subscription_entitles(
-    found: list[Subscription], role: UserRole, status: MembershipStatus, policy: Policy
+    subscriptions: list[Subscription], role: UserRole, status: MembershipStatus, policy: Policy
 ) -> None:
-    access = projected(user(*found, role=role, status=status), policy)
+    access = projected(user(*subscriptions, role=role, status=status), policy)
 
     assert (access.stripe_product_id is None) == (access.by is None)

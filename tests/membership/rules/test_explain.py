@@ -110,14 +110,14 @@ def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
 def test_the_best_of_several_is_explained_by_what_the_others_are_behind_in(
     better: Subscription, worse: Subscription, says: str
 ) -> None:
-    told = why(user(worse, better))
+    explained = why(user(worse, better))
 
-    assert told.stripe_product_id.subscription == better.id
-    assert f"It comes before {worse.id}" in told.role.because
-    assert says in told.role.because
-    assert says in told.stripe_product_id.because
-    assert [(standing.id, standing.place) for standing in told.subscriptions] == [(better.id, 1), (worse.id, 2)]
-    assert f"behind {better.id}" in told.subscriptions[1].because
+    assert explained.stripe_product_id.subscription == better.id
+    assert f"It comes before {worse.id}" in explained.role.because
+    assert says in explained.role.because
+    assert says in explained.stripe_product_id.because
+    assert [(standing.id, standing.place) for standing in explained.subscriptions] == [(better.id, 1), (worse.id, 2)]
+    assert f"behind {better.id}" in explained.subscriptions[1].because
 
 
 @pytest.mark.parametrize(
@@ -138,21 +138,21 @@ def test_each_subscription_says_what_it_gives(status: str, policy: Policy, servi
     assert says in standing.because
 
 
-def test_whom_nobody_linked_stays_as_they_are_and_nothing_is_to_be_mended() -> None:
-    told = explain(user(role=PREMIUM, product="prod_pro", status=CANCELED), POLICIES, Policy(), NOW, Evidence())
+def test_a_user_without_a_customer_stays_and_needs_no_fix() -> None:
+    explained = explain(user(role=PREMIUM, product="prod_pro", status=CANCELED), POLICIES, Policy(), NOW, Evidence())
 
-    assert {told.role.rule, told.membership_status.rule, told.stripe_product_id.rule} == {NO_CUSTOMER}
-    assert told.role.computed is PREMIUM
-    assert "No customer is linked" in told.role.because
-    assert (told.differs, told.mend) == ({}, None)
+    assert {explained.role.rule, explained.membership_status.rule, explained.stripe_product_id.rule} == {NO_CUSTOMER}
+    assert explained.role.computed is PREMIUM
+    assert "No customer is linked" in explained.role.because
+    assert (explained.differs, explained.fix) == ({}, None)
 
 
 def test_a_link_of_the_application_s_that_stripe_told_nothing_of_is_named() -> None:
     written = Evidence(customers=(Customer(id="cus_1", source=None, linked_at=None),))
 
-    told = explain(user(), POLICIES, Policy(), NOW, written)
+    explained = explain(user(), POLICIES, Policy(), NOW, written)
 
-    assert "cus_1, which Stripe has not sent yet" in told.role.because
+    assert "cus_1, which Stripe has not sent yet" in explained.role.because
 
 
 def test_an_operator_s_note_is_told() -> None:
@@ -171,26 +171,29 @@ def within(of: User, *subscriptions: Subscription, member_of: str | None = None)
 
 
 def test_a_member_is_told_the_organization_whose_subscription_counts() -> None:
-    told = explain(within(user(subscribed()), TEAM), POLICIES, Policy(), NOW, Evidence())
+    explained = explain(within(user(subscribed()), TEAM), POLICIES, Policy(), NOW, Evidence())
 
-    assert told.role.subscription == "sub_team"
-    assert "sub_team of organization org is active, and product prod_max gives PREMIUM" in told.role.because
-    assert "It comes before sub_1" in told.role.because
-    assert "sub_team of organization org is active, which means ACTIVE, the best of 2" in told.membership_status.because
-    assert [standing.id for standing in told.subscriptions] == ["sub_team", "sub_1"]
+    assert explained.role.subscription == "sub_team"
+    assert "sub_team of organization org is active, and product prod_max gives PREMIUM" in explained.role.because
+    assert "It comes before sub_1" in explained.role.because
+    assert (
+        "sub_team of organization org is active, which means ACTIVE, the best of 2"
+        in explained.membership_status.because
+    )
+    assert [standing.id for standing in explained.subscriptions] == ["sub_team", "sub_1"]
 
 
 def test_a_member_without_a_customer_is_computed() -> None:
-    told = explain(within(user(), TEAM), POLICIES, Policy(), NOW, Evidence())
+    explained = explain(within(user(), TEAM), POLICIES, Policy(), NOW, Evidence())
 
-    assert (told.role.rule, told.differs["role"]) == (ENTITLED, (USER, PREMIUM))
+    assert (explained.role.rule, explained.differs["role"]) == (ENTITLED, (USER, PREMIUM))
 
 
 def test_a_membership_that_is_over_is_told_with_its_organization() -> None:
-    told = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
+    explained = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
 
-    assert (told.membership_status.rule, told.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
-    assert "The membership by organization org_old is over" in told.membership_status.because
+    assert (explained.membership_status.rule, explained.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
+    assert "The membership by organization org_old is over" in explained.membership_status.because
 
 
 def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes() -> None:
@@ -206,28 +209,28 @@ def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes()
 
 
 def test_a_row_that_was_edited_by_hand_is_told_with_what_mends_it() -> None:
-    told = why(user(subscribed(), role=USER, product="prod_pro"))
+    explained = why(user(subscribed(), role=USER, product="prod_pro"))
 
-    assert told.differs == {"role": (USER, PREMIUM)}
-    assert told.mend == "stripe-sync membership apply user_1"
+    assert explained.differs == {"role": (USER, PREMIUM)}
+    assert explained.fix == "stripe-sync membership apply user_1"
 
 
 @LAW
 @given(someone)
 def test_a_row_that_was_just_computed_differs_in_nothing(anyone: User) -> None:
-    told = why(settled(anyone))
+    explained = why(settled(anyone))
 
-    assert (told.differs, told.mend, told.tokens.due) == ({}, None, ())
+    assert (explained.differs, explained.fix, explained.tokens.due) == ({}, None, ())
 
 
 @LAW
 @given(someone)
-def test_what_is_explained_is_what_is_computed(anyone: User) -> None:
-    told, made = why(anyone), outcome.compute(replace(anyone, is_linked=True), POLICIES, Policy(), NOW)
+def test_the_explanation_equals_the_computation(anyone: User) -> None:
+    explained, made = why(anyone), outcome.compute(replace(anyone, is_linked=True), POLICIES, Policy(), NOW)
 
-    assert told.differs == made.changes
-    assert told.tokens.due == made.grants
-    assert (told.role.computed, told.membership_status.computed, told.stripe_product_id.computed) == (
+    assert explained.differs == made.changes
+    assert explained.tokens.due == made.grants
+    assert (explained.role.computed, explained.membership_status.computed, explained.stripe_product_id.computed) == (
         made.access.role,
         made.access.membership_status,
         made.access.stripe_product_id,
@@ -271,19 +274,19 @@ def entry(kind: str = "renewal", **more: object) -> Entry:
 def test_a_balance_is_explained_by_the_last_row_and_what_became_of_it(
     tokens: int, expires: datetime | None, ledger: tuple[Entry, ...], says: str
 ) -> None:
-    told = why(user(tokens=tokens, expires=expires), evidence=Evidence(ledger=ledger)).tokens
+    explained = why(user(tokens=tokens, expires=expires), evidence=Evidence(ledger=ledger)).tokens
 
-    assert says in told.because
-    assert told.spendable == (tokens if expires is None or expires > NOW else 0)
+    assert says in explained.because
+    assert explained.spendable == (tokens if expires is None or expires > NOW else 0)
 
 
 def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
     packs = line("il_2", invoice="in_2", subscription=None, price_type="one_time")
     paid = settled(user(subscribed(), lines=[line(), packs]))
 
-    told = why(paid).tokens
+    explained = why(paid).tokens
 
-    assert [(lot.bill, lot.left, lot.pack) for lot in told.lots] == [("in_1", 1000, False), ("in_2", 1000, True)]
+    assert [(lot.bill, lot.left, lot.pack) for lot in explained.lots] == [("in_1", 1000, False), ("in_2", 1000, True)]
 
 
 @pytest.mark.parametrize(
@@ -307,17 +310,17 @@ def test_a_paid_line_that_gave_nothing_says_why(paid: PaidLine, policy: Policy, 
 
 
 def test_grants_that_are_due_are_told() -> None:
-    told = why(user(subscribed(), lines=[line()]))
+    explained = why(user(subscribed(), lines=[line()]))
 
-    assert [(grant.source_key, grant.amount) for grant in told.tokens.due] == [("invoice:in_1:line:il_1", 1000)]
-    assert told.mend is not None
+    assert [(grant.source_key, grant.amount) for grant in explained.tokens.due] == [("invoice:in_1:line:il_1", 1000)]
+    assert explained.fix is not None
 
 
-# What comes next
+# The next changes
 
 
 def next_of(of: User, policy: Policy | None = None, **schedule: object) -> list[tuple[str, int, dict[str, object]]]:
-    """What comes, in how many days, and the columns that it changes with what they become."""
+    """Each next change, in how many days, and the new values of the columns that it changes."""
     seen = Evidence(schedules={"sub_1": Schedule(**schedule)})  # type: ignore[arg-type]
     return [
         (each.what, (each.at - NOW).days, {column: change.new for column, change in each.changes.items()})
@@ -379,7 +382,7 @@ def test_an_override_that_ends_after_the_subscription_is_what_takes_the_role() -
     ]
 
 
-def test_what_a_year_was_paid_for_is_renewed_in_parts() -> None:
+def test_a_paid_year_is_renewed_in_parts() -> None:
     year = line(period_start=day(-10), period_end=day(355))
 
     assert next_of(user(subscribed(period_end=day(355)), lines=[year], running=[year]))[0] == ("tokens_renewed", 20, {})

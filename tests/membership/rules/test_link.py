@@ -48,6 +48,6 @@ def test_a_customer_that_no_rule_names_a_user_for_stays_unlinked() -> None:
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_name_is_no_name(empty: str | None) -> None:
-    found = choose(Candidates(customer="cus_1", by_customer_metadata=empty, by_subscription_metadata="user_1"))
+    choice = choose(Candidates(customer="cus_1", by_customer_metadata=empty, by_subscription_metadata="user_1"))
 
-    assert found == Link("cus_1", "user_1", LinkSource.SUBSCRIPTION_METADATA)
+    assert choice == Link("cus_1", "user_1", LinkSource.SUBSCRIPTION_METADATA)

@@ -1,4 +1,4 @@
-"""What a subscription gives to the users of the organization that it names, beside what they pay themselves."""
+"""Access that a subscription gives to the users of the organization that it names, beside what they pay themselves."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -205,7 +205,7 @@ def test_a_member_by_the_organization_is_whom_somebody_elses_subscription_gave_a
         (user(override=Override(role=PREMIUM)), True),
     ],
 )
-def test_who_has_nothing_to_do_with_stripe_is_no_concern(of: User, concerned: bool) -> None:
+def test_a_user_without_anything_at_stripe_is_not_computed(of: User, concerned: bool) -> None:
     assert is_concerned(of) is concerned
 
 
@@ -231,7 +231,7 @@ _subscriptions = st.builds(
     st.sampled_from(sorted(KNOWN_STATUSES)),
     product=st.sampled_from([PRO, MAX, "prod_basic", None]),
 )
-_some = st.lists(_subscriptions, max_size=3, unique_by=lambda found: found.id)
+_some = st.lists(_subscriptions, max_size=3, unique_by=lambda each: each.id)
 
 
 @LAW

@@ -1,4 +1,4 @@
-"""What is written of one user: what differs, and the second time nothing."""
+"""Writing one user: only differences are written, and the second time nothing."""
 
 from dataclasses import replace
 from datetime import timedelta

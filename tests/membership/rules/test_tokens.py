@@ -36,7 +36,7 @@ def holding_lines(of: User, *lines: PaidLine) -> User:
     return replace(of, paid_lines=lines)
 
 
-# What a line gives
+# The tokens of a line
 
 
 @BOTH
@@ -84,7 +84,7 @@ def test_a_line_whose_product_came_late_gives_then() -> None:
     assert grant.amount == 1000
 
 
-# What the balance becomes
+# The balance
 
 
 def test_a_reset_replaces_what_is_left() -> None:
@@ -142,7 +142,7 @@ def test_the_newer_period_is_the_one_that_counts_under_reset() -> None:
     assert balance(user(lines=lines))[0] == 5000
 
 
-# What is over
+# Expiry
 
 
 def test_a_line_that_is_over_gives_nothing_and_is_remembered() -> None:
@@ -161,9 +161,9 @@ def test_a_line_that_is_over_gives_nothing_and_is_remembered() -> None:
 def test_a_line_is_over_once_its_period_and_its_time_to_live_are(
     period_end: datetime, paid_at: datetime, amount: int
 ) -> None:
-    found = line(period_start=day(-40), period_end=period_end, paid_at=paid_at)
+    paid_line = line(period_start=day(-40), period_end=period_end, paid_at=paid_at)
 
-    (grant,) = granted(user(subscribed(), lines=[found]))
+    (grant,) = granted(user(subscribed(), lines=[paid_line]))
 
     assert grant.amount == amount
 
@@ -241,7 +241,7 @@ def test_tokens_granted_before_their_subscription_was_known_last_as_long_as_othe
     assert granted(after, policy) == []
 
 
-def test_what_does_not_entitle_and_what_is_over_is_not_extended() -> None:
+def test_a_subscription_that_does_not_entitle_or_is_over_extends_nothing() -> None:
     paid = line(period_start=day(-40), period_end=day(50), paid_at=day(-5))
     too_early = user(lines=[paid])
     early = holding(too_early, granted(too_early))
@@ -287,7 +287,7 @@ def test_a_balance_ends_once_and_again_where_somebody_added_to_it() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "expires"), [(0, day(-1)), (7, day(1)), (7, None)])
-def test_what_is_not_over_does_not_end(tokens: int, expires: datetime | None) -> None:
+def test_a_balance_that_is_not_over_does_not_end(tokens: int, expires: datetime | None) -> None:
     assert expire(user(tokens=tokens, expires=expires), NOW) is None
 
 
@@ -306,7 +306,7 @@ def test_two_subscriptions_have_an_allowance_each_and_renew_their_own() -> None:
     assert balance(holding_lines(spent))[0] == 5600
 
 
-def test_what_was_spent_counts_against_the_allowance_that_lapses_first() -> None:
+def test_spending_counts_against_the_allowance_that_lapses_first() -> None:
     soon = line(invoice="in_1", paid_at=day(-9))
     late = line(invoice="in_2", subscription="sub_2", product="prod_max", paid_at=day(-1))
     held = user(lines=[soon, late])
@@ -357,7 +357,7 @@ def test_a_renewal_happens_once() -> None:
 
 
 @pytest.mark.parametrize("status", ["canceled", "unpaid", "paused"])
-def test_what_does_not_entitle_is_not_renewed(status: str) -> None:
+def test_a_status_that_does_not_entitle_renews_nothing(status: str) -> None:
     held = a_year(65, status=status)
 
     assert "token_period" not in [made.kind for made in granted(held)]
@@ -812,7 +812,7 @@ def test_the_order_in_which_lines_are_read_does_not_matter(
 
 @LAW
 @given(paid(), st.sampled_from([RESET, ADD]))
-def test_what_the_ledger_has_is_not_granted_again(lines: list[PaidLine], policy: Policy) -> None:
+def test_a_line_in_the_ledger_is_not_granted_again(lines: list[PaidLine], policy: Policy) -> None:
     first = user(subscribed(), lines=lines)
 
     held = holding(first, granted(first, policy))

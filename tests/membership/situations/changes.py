@@ -184,7 +184,7 @@ def yearly_add_on_removed(*, is_swapped: bool) -> Situation:
 
 
 def yearly_plan_with_a_renewed_add_on(spent: int) -> Situation:
-    """What was spent came from the add-on's 100, which lapse first; its renewal brings them back."""
+    """The spent tokens came from the add-on's 100, which lapse first; its renewal brings them back."""
     plan, add_on = item("pro_year", created=-10), item("addon_10", id="si_2", created=-10)
     return Situation(
         name=f"15 an add-on's renewal does not touch the yearly plan's part, {spent} spent",

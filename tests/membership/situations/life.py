@@ -238,7 +238,7 @@ def checkout(id: str = "cs_1", *, when: float = -1, amount: int = 1_500, **more:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What happened, phase by phase, and what must be true of the user at the end.
+    """The events, phase by phase, and the state that the user must end in.
 
     A phase is a list of events that may come in any order, or a number of tokens that the user spends after what came
     before. `expected` names columns of the user's row, and `next_change`: the day of the next one, None for none.

@@ -168,7 +168,7 @@ def refund_inside_a_charge(*amounts: int) -> Situation:
         factories.refund(f"re_{n}", amount=amount, charge="ch_in_1", payment_intent="pi_in_1", created=at(-5 + n))
         for n, amount in enumerate(amounts)
     ]
-    told = [
+    events = [
         event(
             "charge.refunded",
             factories.charge(
@@ -185,7 +185,7 @@ def refund_inside_a_charge(*amounts: int) -> Situation:
     ]
     return Situation(
         name=f"22 refunds of {amounts} that only the charge tells of take their share",
-        phases=[[*basic(), *told]],
+        phases=[[*basic(), *events]],
         expected={"tokens": 1000 - sum(amounts) // 2},
     )
 

@@ -44,9 +44,9 @@ def outcome(conn: psycopg.Connection) -> dict[str, Any]:
         """
     ).fetchone()
     assert row is not None
-    found = dict(zip(("tokens", "role", "membership_status", "stripe_product_id", "next_change"), row, strict=True))
-    due = found["next_change"]
-    return found | {"next_change": None if due is None else round((float(due) - T0) / DAY, 2)}
+    actual = dict(zip(("tokens", "role", "membership_status", "stripe_product_id", "next_change"), row, strict=True))
+    due = actual["next_change"]
+    return actual | {"next_change": None if due is None else round((float(due) - T0) / DAY, 2)}
 
 
 def faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
@@ -78,8 +78,8 @@ def play(
 def test_a_situation_ends_as_computed_by_hand(conn: psycopg.Connection, apply: Apply, situation: Situation) -> None:
     play(conn, apply, situation, lambda phase: [[event] for event in phase])
 
-    found = outcome(conn)
-    assert {name: found[name] for name in situation.expected} == dict(situation.expected)
+    actual = outcome(conn)
+    assert {name: actual[name] for name in situation.expected} == dict(situation.expected)
     assert faults(conn) == []
 
 
@@ -98,6 +98,6 @@ def test_a_situation_ends_the_same_shuffled_and_doubled(
 
     play(conn, apply, situation, batches)
 
-    found = outcome(conn)
-    assert {name: found[name] for name in situation.expected} == dict(situation.expected)
+    actual = outcome(conn)
+    assert {name: actual[name] for name in situation.expected} == dict(situation.expected)
     assert faults(conn) == []

@@ -45,9 +45,9 @@ def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: 
 def list_all(*, verify: bool, as_json: bool) -> None:
     """List the backups, newest first; exit code 1 where one that is verified is not good."""
     settings = _settings()
-    found = place.found(place.folder(settings))
+    backups = place.list_backups(place.folder(settings))
     rows, good = [], True
-    for one in found:
+    for one in backups:
         row = place.summary(one)
         if verify:
             with _progress(f"verifying {one.name}", quiet=as_json):
@@ -115,8 +115,9 @@ def _recover(settings: Settings, at: str, to: Path, owner: str | None, wal_from:
 
 def _say_what_is_next() -> None:
     say(
-        "Then: `stripe-sync db migrate`, start web, worker and beat, and `stripe-sync sync all`. What Stripe told meanwhile is "
-        "read from its list of events (30 days); each payment is granted once. What your application wrote after that "
+        "Then: `stripe-sync db migrate`, start web, worker and beat, and `stripe-sync sync all`. "
+        "Events that Stripe made meanwhile are "
+        "read from its list of events (30 days); each payment is granted once. Data that your application wrote after that "
         "moment (new users, spent tokens) is not in it: docs/recovery.md."
     )
 

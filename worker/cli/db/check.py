@@ -27,17 +27,17 @@ def check(*, as_json: bool) -> None:
         if not as_json:
             target.announce(settings, conn)
             target.known_revision(conn)
-    found = drift.differences(owner_conninfo(settings)) if at == head else []
-    found += [f"the index {name} is half made: drop index concurrently {name};" for name in indexes]
-    well = at == head and not found
+    problems = drift.differences(owner_conninfo(settings)) if at == head else []
+    problems += [f"the index {name} is half made: drop index concurrently {name};" for name in indexes]
+    well = at == head and not problems
     if as_json:
-        say_json({"revision": at, "head": head, "differences": found})
+        say_json({"revision": at, "head": head, "differences": problems})
     elif at != head:
         say(f"It is at {at or 'nothing'}, not at {head}: run `stripe-sync db migrate`, then check again.")
     else:
         say(f"It is at {at}, the newest revision" + (", and equals the metadata." if well else ". It differs:"))
     if not as_json:
-        for difference in found:
+        for difference in problems:
             say(f"  {difference}")
     if not well:
         raise typer.Exit(1)

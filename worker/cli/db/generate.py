@@ -49,7 +49,7 @@ def _revision(message: str) -> None:
         made = generate_revision(owner_conninfo(settings), message)
     except NothingToGenerate as nothing:
         fail(str(nothing))
-    say(f"{made.revision} was written, and {', '.join(file.name for file in made.sql)} beside it. It mends:")
+    say(f"{made.revision} was written, and {', '.join(file.name for file in made.sql)} beside it. It fixes:")
     for difference in made.brings:
         say(f"  {difference}")
     say("Read it, up and down, then run `stripe-sync db migrate`. After a change of it: `stripe-sync db sql --write`.")

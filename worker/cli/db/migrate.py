@@ -60,7 +60,7 @@ def check(*, wait_seconds: float) -> None:
 
 
 def down(to: str | None, *, steps: int | None, yes: bool) -> None:
-    """Take the database back by one revision, or more. What these made goes, with the data in it."""
+    """Take the database back by one revision, or more. The tables that these revisions made go, with the data in them."""
     if to is not None and steps is not None:
         fail("say --to or --steps, not both")
     settings = config.load()
@@ -108,7 +108,7 @@ def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
     else:
         fail(f"there is no revision {to}: there are {', '.join(ids)}, and base")
     if left > there:
-        fail(f"the database is at {before or 'nothing'}, which is before {to}: go on with `db migrate --to {to}`")
+        fail(f"the database is at {before or 'nothing'}, which is before {to}: continue with `db migrate --to {to}`")
     return list(reversed(line[left:there]))
 
 
@@ -133,21 +133,21 @@ def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> l
         whole = "autocommit_block" not in file.read()
     if whole:
         lines.append(
-            f"It was rolled back: the database is at {at or 'nothing'}, whole. Mend the cause, and run it again."
+            f"It was rolled back: the database is at {at or 'nothing'}, whole. Fix the cause, and run it again."
         )
     else:
         lines.append(
             f"Part of it runs outside of a transaction (autocommit_block), and stays: the database is at {at or 'nothing'}."
         )
         lines += _mends(inventory.invalid_indexes(conn))
-        lines.append("Mend the cause, and run it again.")
+        lines.append("Fix the cause, and run it again.")
     return lines
 
 
 def _refuse_invalid_indexes(conn: psycopg.Connection) -> None:
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS would take one that is half made for a whole one."""
-    if found := inventory.invalid_indexes(conn):
-        fail("\n".join(["an earlier migration was interrupted.", *_mends(found), "Then run it again."]))
+    if invalid := inventory.invalid_indexes(conn):
+        fail("\n".join(["an earlier migration was interrupted.", *_mends(invalid), "Then run it again."]))
 
 
 def _mends(indexes: Sequence[str]) -> list[str]:

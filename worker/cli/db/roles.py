@@ -13,7 +13,7 @@ def run(*, owner: str, worker: str, application: str, reader: str | None) -> Non
     named = [name for name in (owner, worker, application, reader) if name is not None]
     if "" in named or len(set(named)) < len(named):
         fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")
-    said = session_settings(settings.load())
+    lines = session_settings(settings.load())
     sys.stdout.write(
-        schema.roles.statements(owner=owner, worker=worker, application=application, reader=reader, settings=said)
+        schema.roles.statements(owner=owner, worker=worker, application=application, reader=reader, settings=lines)
     )

@@ -69,7 +69,7 @@ _PEOPLE = (
     _Person("seed_banned", "Bo Banned", role="BANNED"),
 )
 _DAY = 86_400
-# What happens, in order: a story with its parameters, or how many days after the opening it goes on from there.
+# The seed's events, in order: a story with its parameters, or the number of days after the opening at which the next ones happen.
 _PLAY: tuple[tuple[str, dict[str, Any]] | int, ...] = (
     ("sign_up", {"user_id": "seed_mia", "price": "pro_monthly"}),
     ("sign_up", {"user_id": "seed_leo", "price": "starter_monthly"}),
@@ -190,16 +190,16 @@ def _played(base: str) -> list[str]:
                 continue
             story, parameters = step
             more = named[parameters["user_id"]] if story == "sign_up" else {}
-            told = _tell(base, f"stories/{story}", parameters | more)
+            result = _tell(base, f"stories/{story}", parameters | more)
             # At once: like Stripe, the sandbox shows the events of 30 days.
-            bodies += [json.dumps(_ask(f"{base}/v1/events/{event['id']}")) for event in told["events"]]
+            bodies += [json.dumps(_ask(f"{base}/v1/events/{event['id']}")) for event in result["events"]]
     finally:
         _tell(base, "clock", {"real": True})
     return bodies
 
 
 def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> None:
-    """As the door and the workers do, and those that run may help: what events leave uncertain is asked for."""
+    """As the webhook endpoint and the workers do, and those that run may help: what events leave uncertain is asked for."""
     envelopes = {envelope.id: envelope for envelope in map(read_envelope, bodies)}
     inbox.store(conn, list(envelopes.values()))
     stripe, policy = Stripe.from_settings(settings), policy_of(settings)
@@ -207,7 +207,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> N
     try:
         while True:
             applier_of(settings).drain(conn)
-            refetch.drain(conn, stripe, policy, go_on=lambda: time.monotonic() < deadline)
+            refetch.drain(conn, stripe, policy, should_continue=lambda: time.monotonic() < deadline)
             computed = compute_waiting(conn, policy)
             waiting = conn.execute(
                 "select count(*) from sync.events where id = any(%s) and status <> 'done'", (list(envelopes),)

@@ -128,13 +128,13 @@ def _ledger(explanation: Explanation) -> Iterator[str]:
 
 
 def _fix(explanation: Explanation) -> Iterator[str]:
-    if explanation.differs or explanation.mend:
+    if explanation.differs or explanation.fix:
         yield ""
         yield f"The stored row differs from what the facts give{_changes(explanation.differs, start=': ')}"
         for grant in explanation.tokens.due:
             yield f"  not granted yet: {grant.amount:+,} {grant.kind} {grant.source_key}"
         yield "Somebody edited the row, or products or settings have changed since it was computed."
-        yield f"  {explanation.mend}"
+        yield f"  {explanation.fix}"
     if explanation.is_waiting:
         yield from ("", "The user is waiting to be recomputed; a worker does it within seconds.")
 

@@ -36,7 +36,7 @@ _ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator decides. `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed,
+    """The operator's decision. `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed,
     only the mirror is kept."""
 
     past_due_grace: timedelta | None = None
@@ -48,7 +48,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the user's row should hold; `by` is the subscription that entitles, None if none does."""
+    """The values that the user's row should hold; `by` is the subscription that entitles, None if none does."""
 
     role: UserRole
     membership_status: MembershipStatus
@@ -225,8 +225,8 @@ def grace_ends(subscription: Subscription, policy: Policy) -> datetime | None:
 
 def is_member(user: User) -> bool:
     """Whether a subscription of the organization makes, or made, the user a member: more than an attempt, and not paused."""
-    found = {_standing(subscription) for subscription in user.shared_subscriptions}
-    return bool(found - {None, MembershipStatus.INACTIVE})
+    standings = {_standing(subscription) for subscription in user.shared_subscriptions}
+    return bool(standings - {None, MembershipStatus.INACTIVE})
 
 
 def is_concerned(user: User) -> bool:
@@ -245,8 +245,8 @@ def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] |
 
     A membership by an organization that is over had a subscription once, which is none of the user's by now.
     """
-    found = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
-    best = min(found, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
+    standings = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
+    best = min(standings, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
     if user.member_of is not None and not _is_still_shared(user):
         over = MembershipStatus.CANCELED
         return best if best and _BEST_FIRST.index(best[0]) <= _BEST_FIRST.index(over) else (over, None)
@@ -259,8 +259,8 @@ def _is_still_shared(user: User) -> bool:
 
 def _has_unknown(user: User) -> bool:
     """Whether what the user has may come of a status that is not known; who just joined has nothing of it."""
-    told = user.every_subscription if _is_still_shared(user) else user.subscriptions
-    return any(subscription.status not in KNOWN_STATUSES for subscription in told)
+    visible = user.every_subscription if _is_still_shared(user) else user.subscriptions
+    return any(subscription.status not in KNOWN_STATUSES for subscription in visible)
 
 
 def _standing(subscription: Subscription) -> MembershipStatus | None:

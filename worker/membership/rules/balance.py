@@ -109,7 +109,7 @@ class Book:
     def reduce(self, row: Grant, amount: int, *, owner: str) -> None:
         """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
 
-        What its own bill gave to the same allowance is reduced first: the bill granted the difference.
+        The grant of its own bill to the same allowance is reduced first: the bill granted the difference.
         """
         before = self._balance
         for lot in self._lots:
@@ -127,8 +127,8 @@ class Book:
     def take_back(self, bill: Bill) -> None:
         """Take back each grant's share of the bill's money that went back, and no more than there is.
 
-        A source whose money another source told of already gets a row that takes nothing. What was replaced by a reset or
-        has expired is gone already, so a refund before a renewal and one after it end in the same balance.
+        A source whose money another source told of already gets a row that takes nothing. Tokens replaced by a reset,
+        or expired, are gone already, so a refund before a renewal and one after it end in the same balance.
         """
         if bill.total <= 0 or not any(lot.bill == bill.id for lot in self._lots):
             return
@@ -139,7 +139,7 @@ class Book:
             self._take_back(bill, source, money)
 
     def _take_back(self, bill: Bill, source: MoneyBack, money: int) -> None:
-        """Each lot gives its own share. What it has not got any more comes from the others, its bill's first."""
+        """Each lot gives its own share. The part that it has not got any more comes from the others, its bill's first."""
         before, worth = self._balance, 0
         for lot in self._lots:
             due = max(self._returned_share(lot) - lot.taken_back, 0) if lot.bill == bill.id else 0

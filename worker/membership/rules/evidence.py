@@ -1,4 +1,4 @@
-"""What an explanation points at, beside the facts that decide: where each object was learned, who linked whom and when."""
+"""The evidence of an explanation, beside the facts that decide: where each object was learned, who linked whom and when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Unlinked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """What Stripe says of a subscription's future, and whose it is: nothing that decides today."""
+    """A subscription's announced future, and its owner: nothing that decides today."""
 
     customer: str | None = None
     organization: str | None = None
@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What the operator wrote beside an override, and when."""
+    """The operator's note beside an override, and its time."""
 
     text: str | None
     given_at: datetime

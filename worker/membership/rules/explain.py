@@ -24,7 +24,7 @@ NO_CUSTOMER = "no_customer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """What a column says, what the facts make of it now, by which rule and subscription, and why in a sentence."""
+    """A column's stored and computed value, the rule and subscription that decide it, and the reason in a sentence."""
 
     stored: object
     computed: object
@@ -80,7 +80,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`differs` holds the columns whose row says otherwise than the facts, with what is there and what is to be; `mend`
+    """`differs` holds the columns whose row says otherwise than the facts, with what is there and what is to be; `fix`
     is the command that puts it right, None where nothing differs."""
 
     user: str
@@ -101,7 +101,7 @@ class Explanation:
     next: tuple[Happening, ...]
     differs: Mapping[str, Change]
     is_waiting: bool
-    mend: str | None
+    fix: str | None
 
 
 def explain(
@@ -132,7 +132,7 @@ def explain(
         next=upcoming(user, products, policy, now, evidence),
         differs=differs,
         is_waiting=evidence.is_waiting,
-        mend=f"stripe-sync membership apply {user.id}" if differs or (is_computed and made.grants) else None,
+        fix=f"stripe-sync membership apply {user.id}" if differs or (is_computed and made.grants) else None,
     )
 
 
@@ -146,12 +146,14 @@ def _columns(
 ) -> tuple[Column, Column, Column]:
     stored = (user.role, user.membership_status, user.stripe_product_id)
     if not access.is_concerned(user):
-        said = wording.not_computed(evidence.customers)
-        role, status, product = (Column(stored=each, computed=each, rule=NO_CUSTOMER, because=said) for each in stored)
+        sentence = wording.not_computed(evidence.customers)
+        role, status, product = (
+            Column(stored=each, computed=each, rule=NO_CUSTOMER, because=sentence) for each in stored
+        )
         return role, status, product
     best = decided.candidates[0] if decided.candidates else None
     behind = _rivals(decided)
-    # What an override or a person's role hides: the same facts without it.
+    # The result that an override or a fixed role hides: the same facts without it.
     bare = access.decide(replace(user, override=None, role=UserRole.USER), products, policy, now)
     return (
         Column(
@@ -182,12 +184,12 @@ def _rivals(decided: Decision) -> list[tuple[Candidate, str]]:
     """The best candidate of each other subscription, with the first word of the preference in which it is behind."""
     if not decided.candidates:
         return []
-    best, found = decided.candidates[0], dict[str, tuple[Candidate, str]]()
+    best, reasons = decided.candidates[0], dict[str, tuple[Candidate, str]]()
     for other in decided.candidates[1:]:
         if other.subscription.id != best.subscription.id:
             differs = (name for name in best.preference._fields if _says(best, name) != _says(other, name))
-            found.setdefault(other.subscription.id, (other, next(differs)))
-    return list(found.values())
+            reasons.setdefault(other.subscription.id, (other, next(differs)))
+    return list(reasons.values())
 
 
 def _says(candidate: Candidate, name: str) -> object:
@@ -200,7 +202,7 @@ def _standings(
     """Those that give service in their order, then the others, the newest first."""
     order = list(dict.fromkeys(candidate.subscription.id for candidate in decided.candidates))
     behind = {other.subscription.id: name for other, name in _rivals(decided)}
-    found = [
+    reasons = [
         Standing(
             id=each.id,
             status=each.status,
@@ -216,7 +218,7 @@ def _standings(
         for each in sorted(user.every_subscription, key=lambda each: (-each.created.timestamp(), each.id))
         for gives in [access.service(each, policy, now)]
     ]
-    return tuple(sorted(found, key=lambda standing: standing.place or len(order) + 1))
+    return tuple(sorted(reasons, key=lambda standing: standing.place or len(order) + 1))
 
 
 def _balance(

@@ -143,7 +143,7 @@ class PaidLine:
 
     @property
     def owner(self) -> str:
-        """Whose allowance it pays: the subscription item's; in old shapes, which name none, the price's."""
+        """The allowance that it pays: the subscription item's; in old shapes, which name none, the price's."""
         if self.subscription is None:
             return ""
         return self.item or f"{self.subscription}/{self.price or ''}"
@@ -197,7 +197,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """What is known of an allowance: the start of the first period, and of the newest that the ledger has."""
+    """The known history of an allowance: the start of the first period, and of the newest that the ledger has."""
 
     first: datetime
     newest: datetime | None
@@ -249,7 +249,7 @@ class User:
     def shared_subscriptions(self) -> tuple[Subscription, ...]:
         """The organization's that are not the user's own."""
         own = {subscription.id for subscription in self.subscriptions}
-        return tuple(found for found in self.organization_subscriptions if found.id not in own)
+        return tuple(each for each in self.organization_subscriptions if each.id not in own)
 
     @property
     def every_line(self) -> tuple[PaidLine, ...]:
@@ -259,7 +259,7 @@ class User:
     @property
     def named_products(self) -> frozenset[str]:
         """The products that subscriptions and paid lines name."""
-        items = {item.product for found in self.every_subscription for item in found.items}
+        items = {item.product for each in self.every_subscription for item in each.items}
         bought = {line.product for line in self.every_line} | {purchase.product for purchase in self.purchases}
         return frozenset(id_ for id_ in items | bought if id_)
 

@@ -1,4 +1,4 @@
-"""What a paid line is: the table that decides which lines give tokens.
+"""The kinds of paid lines: the table that decides which lines give tokens.
 
 A line's own nature decides, never its invoice's reason: Stripe uses one reason for many things (`subscription_update` is an
 upgrade, a switch of interval, the early end of a trial). Each combination of traits falls into exactly one row.
@@ -15,7 +15,7 @@ _TOLERANCE = timedelta(minutes=5)
 
 
 class Price(enum.StrEnum):
-    """What the line's price is. NONE: the line names no price, an amount alone."""
+    """The kind of the line's price. NONE: the line names no price, an amount alone."""
 
     ONE_TIME = "one_time"
     METERED = "metered"
@@ -31,7 +31,7 @@ class Answer(enum.StrEnum):
 
 
 class Gives(enum.StrEnum):
-    """What a row of the table means for the balance."""
+    """The effect of a table row on the balance."""
 
     PACK = "pack"
     PERIOD = "period"

@@ -1,4 +1,4 @@
-"""What a balance is made of: each grant is a lot, and spending is counted against the lots in one fixed order.
+"""The lots of a balance: each grant is a lot, and spending is counted against the lots in one fixed order.
 
 The application sees one number and spends from it as it likes. A lot says where tokens came from: a renewal replaces its own
 item's allowance alone, packs survive a reset, and a refund takes back what it paid for.

@@ -11,7 +11,7 @@ from worker.membership.rules.tokens import next_part
 
 
 class Cause(enum.StrEnum):
-    """What happens at a moment by time alone."""
+    """The change that time alone brings at a moment."""
 
     OVERRIDE_ENDS = "override_ends"
     GRACE_ENDS = "grace_ends"

@@ -54,7 +54,7 @@ _NO_GRANT = {
 
 
 def source_key(line: PaidLine) -> str:
-    """What was paid: a line of an invoice or of a Checkout session, or a session by what its metadata says."""
+    """The ledger key of a payment: a line of an invoice or of a Checkout session, or a session that sold by its metadata."""
     if not line.is_checkout:
         return f"invoice:{line.invoice}:line:{line.line}"
     return f"cs:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"

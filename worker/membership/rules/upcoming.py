@@ -1,6 +1,6 @@
-"""What will change a user next: what time does by itself, and what Stripe has announced.
+"""A user's next changes: by time alone, and by Stripe's announcements.
 
-What each of them changes is what the code that decides makes of the same facts at that moment.
+Each is computed by the deciding code from the same facts at that moment.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """What comes next, when, and which columns it would change: by name, what is and what would be."""
+    """A next change, its time, and the columns that it would change: name, present value and next value."""
 
     at: datetime
     what: str
@@ -30,19 +30,20 @@ class Happening:
 def upcoming(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
 ) -> tuple[Happening, ...]:
-    """What time does by itself, and what Stripe has announced, in the order of their moments; each with what it changes of
-    what those before it left."""
-    found = [
+    """Changes by time and by Stripe's announcements, in the order of their moments; each with its difference from the
+    state before it.
+    """
+    ahead = [
         (at.at, str(at.cause), at.subscription, wording.cause(at))
         for at in next_change.ahead(user, products, policy, now)
     ]
     for each in user.every_subscription:
         for what, at in _announced(each, evidence.schedules.get(each.id, Schedule())):
-            found.append((at, what, each.id, wording.announced(what, each.id)))
+            ahead.append((at, what, each.id, wording.announced(what, each.id)))
     if user.tokens > 0 and user.tokens_expires_at is not None:
-        found.append((user.tokens_expires_at, "tokens_expire", None, wording.announced("tokens_expire", None)))
+        ahead.append((user.tokens_expires_at, "tokens_expire", None, wording.announced("tokens_expire", None)))
     then, happenings = _moved(user, products, policy, now), list[Happening]()
-    for at, what, subscription, because in sorted(found, key=lambda each: (each[0], each[1], each[2] or "")):
+    for at, what, subscription, because in sorted(ahead, key=lambda each: (each[0], each[1], each[2] or "")):
         if at <= now:
             continue
         before = then
@@ -70,17 +71,17 @@ def _changes(before: User, after: User) -> dict[str, Change]:
 
 
 def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str, datetime]]:
-    """What Stripe will do of itself: end the subscription, end its trial, renew it, try its payment again."""
+    """Stripe's own next steps: end the subscription, end its trial, renew it, try its payment again."""
     if subscription.status in _ENDED:
         return []
     ends = schedule.cancel_at or (subscription.period_end if schedule.cancel_at_period_end else None)
-    found = [("ends", ends)]
+    ahead = [("ends", ends)]
     if subscription.status == "trialing":
-        found.append(("trial_ends", subscription.trial_end))
+        ahead.append(("trial_ends", subscription.trial_end))
     elif subscription.status in ("active", "past_due") and (ends is None or ends != subscription.period_end):
-        found.append(("renews", subscription.period_end))
-    found.append(("payment_is_tried", schedule.next_payment_attempt))
-    return [(what, at) for what, at in found if at is not None]
+        ahead.append(("renews", subscription.period_end))
+    ahead.append(("payment_is_tried", schedule.next_payment_attempt))
+    return [(what, at) for what, at in ahead if at is not None]
 
 
 def _without(user: User, ended: str | None) -> User:

@@ -127,7 +127,7 @@ _READABLE = {"role": "USER or PREMIUM", "tokens": "a whole number", "access": "`
 
 
 def unreadable(product: Product) -> str:
-    """What of the product's metadata cannot be read, and how to write it."""
+    """The values of the product's metadata that cannot be read, and how to write them."""
     return "; ".join(f"metadata `{key}` cannot be read: write {_READABLE[key]}" for key in product.unclear)
 
 

@@ -11,7 +11,7 @@ from worker.membership.rules.facts import Product, product_of
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
     """`stripe_products` and `stripe_prices` say what the mirror says of these; equal rows are not written.
 
-    What is deleted at Stripe turns inactive and keeps its row: subscriptions and payments refer to it.
+    An object deleted at Stripe turns inactive and keeps its row: subscriptions and payments refer to it.
     """
     if products:
         conn.execute(

@@ -1,4 +1,5 @@
-"""Who is computed at all: users with a linked customer, those whom an operator gave a role, and those of an organization that
+"""The users that are computed at all: those with a linked customer, those whom an operator gave a role, and those of
+an organization that
 a subscription names, or who were its members; and by what catalogue."""
 
 import psycopg

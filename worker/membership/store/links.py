@@ -167,9 +167,9 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
 def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
     """Hold the links of these customers until the transaction ends; returns whose those are that somebody linked just now.
 
-    One that nobody has seen gets its row, so that it is looked at again and can be listed. Whoever links one of these at the
-    same time waits for us, and then sees what we wrote; or we have waited for him here, and compute his user. Links are
-    held before users are locked.
+    One that nobody has seen gets its row, so that it is looked at again and can be listed. A transaction that links
+    one of these at the same time waits for ours and then sees its rows; or ours has waited here, and computes the
+    other's user. Links are held before users are locked.
     """
     wanted = (sorted(customers),)
     conn.execute(
@@ -213,7 +213,7 @@ def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
 
 def linkable(conn: Connection, customers: Collection[str]) -> list[str]:
     """Those of these customers that some rule can link by now."""
-    return [found.customer for found in candidates(conn, customers) if choose(found) is not None] if customers else []
+    return [each.customer for each in candidates(conn, customers) if choose(each) is not None] if customers else []
 
 
 def is_mirrored(conn: Connection, customer: str) -> bool:

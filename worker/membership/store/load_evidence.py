@@ -1,4 +1,4 @@
-"""What an explanation of a user points at, read as it stands: nothing is locked, nothing is written."""
+"""The evidence of a user's explanation, read as it stands: nothing is locked, nothing is written."""
 
 from collections.abc import Collection, Iterable
 from typing import Any

@@ -85,15 +85,15 @@ def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, t
         """,
         users,
     )
-    found: dict[str, tuple[str | None, tuple[Lot, ...]]] = dict.fromkeys(users, (None, ()))
-    return found | {row["id"]: (row["source_key"], _read_lots(row["lots"])) for row in rows}
+    loaded: dict[str, tuple[str | None, tuple[Lot, ...]]] = dict.fromkeys(users, (None, ()))
+    return loaded | {row["id"]: (row["source_key"], _read_lots(row["lots"])) for row in rows}
 
 
-def _read_lots(said: list[Row] | None) -> tuple[Lot, ...]:
+def _read_lots(rows: list[Row] | None) -> tuple[Lot, ...]:
     times = ("until", "begins", "ends")
     return tuple(
         Lot(**{**lot, **{name: datetime.fromisoformat(lot[name]) for name in times if lot.get(name)}})
-        for lot in said or ()
+        for lot in rows or ()
     )
 
 
@@ -145,14 +145,14 @@ def _tokens_since(conn: Connection) -> datetime | None:
 
 
 def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    loaded: dict[str, list[str]] = defaultdict(list)
     for row in _rows(
         conn,
         "select user_id, source_key from sync.token_grants where user_id = any(%s) and kind = 'token_period'",
         users,
     ):
-        found[row["user_id"]].append(row["source_key"])
-    return found
+        loaded[row["user_id"]].append(row["source_key"])
+    return loaded
 
 
 def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:

@@ -49,7 +49,7 @@ def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
 
 
 def _by_metadata(row: Row) -> PaidLine:
-    """What a session's own metadata says that it sold: `tokens`, or `product` and `quantity`."""
+    """The sale that a session's own metadata describes: `tokens`, or `product` and `quantity`."""
     metadata = row.pop("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     quantity = number_of(str(metadata.get("quantity", "1")))
@@ -183,7 +183,7 @@ _HAS_METADATA = """(
     or coalesce(jsonb_typeof(s.data->'metadata') = 'object' and s.data->'metadata' ? 'tokens', false)
 )"""
 
-# What Checkout sold without an invoice, by its line items: they were read apart.
+# Sales by Checkout without an invoice, by their line items, which were read apart.
 _SOLD = f"""
     select
         s.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,

@@ -26,12 +26,12 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
         return {}
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(_SOURCES, {"bills": ids}).fetchall()
-    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    objects: dict[str, list[dict[str, Any]]] = defaultdict(list)
     counted: set[str] = set()
     for row in rows:
         if row["source_key"] is None or row["source_key"] not in counted:
             counted.add(row["source_key"])
-            told[row["bill"]].append(row)
+            objects[row["bill"]].append(row)
     return {
         id_: Bill(
             id=id_,
@@ -44,7 +44,7 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
                 if source["source_key"] is not None and not source["is_known"]
             ),
         )
-        for id_, sources in told.items()
+        for id_, sources in objects.items()
     }
 
 

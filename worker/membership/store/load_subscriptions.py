@@ -60,9 +60,9 @@ def of_organizations(conn: Connection, organizations: Collection[str]) -> dict[s
 
 
 def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str, list[Subscription]]:
-    found: dict[str, list[Subscription]] = defaultdict(list)
+    loaded: dict[str, list[Subscription]] = defaultdict(list)
     if not whose:
-        return found
+        return loaded
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, (sorted(whose),)).fetchall()
     items = _items(conn, sorted(row["id"] for row in rows))
@@ -71,8 +71,8 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
         if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
             row["status"] = "canceled"
         kept, removed = items[row["id"]]
-        found[row.pop("whose")].append(Subscription(**row, items=tuple(kept), removed=tuple(removed)))
-    return found
+        loaded[row.pop("whose")].append(Subscription(**row, items=tuple(kept), removed=tuple(removed)))
+    return loaded
 
 
 def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, tuple[list[Item], list[Item]]]:

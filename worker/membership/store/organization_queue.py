@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bond:
-    """What ties a user to Stripe besides subscriptions: a customer, and an organization they were a member by."""
+    """A user's ties to Stripe besides subscriptions: a customer, and an organization they were a member by."""
 
     user: str
     is_linked: bool
@@ -40,11 +40,11 @@ class Bond:
 
 
 def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]:
-    """What those of these subscriptions of ours offer that name an organization."""
+    """The offers of those of our subscriptions that name an organization."""
     if not subscriptions:
         return {}
     with conn.cursor(row_factory=class_row(Offer)) as cursor:
-        found = cursor.execute(
+        rows = cursor.execute(
             """
             select
                 s.id, s.metadata_organization_id as organization, s.status,
@@ -61,7 +61,7 @@ def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]
             """,
             (sorted(subscriptions),),
         ).fetchall()
-    return {offer.id: offer for offer in found}
+    return {offer.id: offer for offer in rows}
 
 
 def offered_to(conn: Connection, customers: Collection[str]) -> set[str]:
@@ -167,7 +167,7 @@ def any_waiting(conn: Connection) -> bool:
 def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
     """A bond for each of these users. Read once they are locked, for it changes only under that lock."""
     with conn.cursor(row_factory=class_row(Bond)) as cursor:
-        found = cursor.execute(
+        rows = cursor.execute(
             """
             select
                 u.id as user, m.organization_id as member_of,
@@ -177,7 +177,7 @@ def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
             """,
             (sorted(users),),
         ).fetchall()
-    return {bond.user: bond for bond in found}
+    return {bond.user: bond for bond in rows}
 
 
 def remember_members(conn: Connection, members: Mapping[str, str]) -> None:

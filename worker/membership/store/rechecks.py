@@ -1,4 +1,4 @@
-"""Second looks, `sync.rechecks`: what two transactions that ran side by side could not know of each other.
+"""Rechecks (`sync.rechecks`): work to repeat because a concurrent transaction was invisible.
 
 One writes a refund, and finds nobody behind it; the other writes the charge that it takes back, and sees no refund. Each
 is right by what it sees, and once both have committed nobody looks. So whoever misses something that is named notes it
@@ -21,7 +21,7 @@ _LOCK = 0x6C6F6F6B
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is to be looked at: a user, or an object that names no customer itself. `horizon` is None the first time."""
+    """The subject of a recheck: a user, or an object that names no customer itself. `horizon` is None the first time."""
 
     object: str
     id: str
@@ -50,7 +50,7 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
         return []
     with conn.cursor(row_factory=class_row(Look)) as cursor:
         # A horizon that lies ahead of us was another cluster's, that this database was dumped from.
-        found = cursor.execute(
+        rows = cursor.execute(
             """
             select object, id, horizon
             from sync.rechecks, pg_current_snapshot() as now
@@ -61,11 +61,11 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
             """,
             (limit,),
         ).fetchall()
-    return [look for look in found if look.object == found[0].object]
+    return [look for look in rows if look.object == rows[0].object]
 
 
 def done(conn: Connection, looks: Collection[Look]) -> None:
-    """These were looked at: for the first time, or for the last. What was noted anew meanwhile begins anew."""
+    """These were looked at: for the first time, or for the last. A recheck noted again meanwhile starts over."""
     first = [look for look in looks if look.horizon is None]
     conn.execute(
         """

@@ -1,4 +1,4 @@
-"""What becomes of users, written: access, the ledger and balances, their rows beside it, and when to look again."""
+"""Write computed users: access, the ledger and balances, their subscription rows, and the time of the next computation."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -23,8 +23,8 @@ def _said_of(lots: Sequence[Lot]) -> str:
 
 
 def hold_places(conn: Connection, users: Collection[User]) -> None:
-    """What the other writes refer to has a row in the application's catalogue, whether Stripe has told of it or not."""
-    items = [item for user in users for found in user.subscriptions for item in found.items]
+    """Give every product and price that the other writes refer to a row in the application's catalogue, known or not."""
+    items = [item for user in users for subscription in user.subscriptions for item in subscription.items]
     catalogue.hold_places(
         conn,
         products=set[str]().union(*(user.named_products for user in users)),

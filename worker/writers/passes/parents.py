@@ -63,7 +63,7 @@ class Step:
 class Walk:
     """The parents of one shard. A thread holds `lock` from before it writes a page until the page is accepted.
 
-    Whoever has a connection may wait for the inner lock, never the other way round.
+    A thread with a connection may wait for the inner lock, never the other way round.
     """
 
     def __init__(self, parents: Parents, place: Place, tally: dict[str, int]) -> None:
@@ -91,9 +91,9 @@ class Walk:
                 return self._again.popleft()
             while not self._exhausted:
                 if not self._known:
-                    found = self._parents.after(conn, self._last)
-                    self._known.extend(found)
-                    self._exhausted = not found
+                    parents = self._parents.after(conn, self._last)
+                    self._known.extend(parents)
+                    self._exhausted = not parents
                     continue
                 parent = self._last = self._known.popleft()
                 self._begun[parent] = parent in self._place.ahead

@@ -31,7 +31,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the pass knows of a list: how it is asked for, and in which order. `record` writes a page of a list that does not
+    """A list as the pass reads it: its request, and its order. `record` writes a page of a list that does not
     go into the mirror, and returns its tally. `step` is work that reads nothing from Stripe: it is done in transactions until
     it returns 0."""
 

@@ -47,7 +47,7 @@ class _Ended(Exception):
 
 @dataclass(slots=True)
 class _State:
-    """What the threads of a pass share, under one lock."""
+    """State that the threads of a pass share, under one lock."""
 
     active: Counter[str] = field(default_factory=Counter)
     held: set[int] = field(default_factory=set)
@@ -428,7 +428,7 @@ class Reading:
             self._state.held.discard(shard.id)
 
     def _write(self, work: Callable[[psycopg.Connection], Any]) -> Any:
-        """What `work` returns, done in a transaction; tried again where another transaction was in its way."""
+        """Run `work` in a transaction, and again after a serialization conflict or deadlock; returns its result."""
         for attempt in range(WRITE_ATTEMPTS):
             with self._connection() as conn:
                 try:
