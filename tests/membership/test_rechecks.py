@@ -9,6 +9,7 @@ from tests.processes import eventually
 from worker.membership.rules.access import Policy
 from worker.membership.store import rechecks, recompute_queue
 from worker.membership.store.rechecks import Look
+from worker.stripe_api.event import ObjectRef
 from worker.writers.apply import compute_waiting
 
 
@@ -18,11 +19,11 @@ def other(database: str) -> Iterator[psycopg.Connection]:
         yield opened
 
 
-def waiting(conn: psycopg.Connection) -> list[tuple[str, str]]:
-    return conn.execute("select object, id from sync.rechecks order by 1, 2").fetchall()
+def waiting(conn: psycopg.Connection) -> list[ObjectRef]:
+    return [ObjectRef(*row) for row in conn.execute("select object, id from sync.rechecks order by 1, 2")]
 
 
-MISSED = [("invoice", "in_1"), ("user", "jenny")]
+MISSED = [ObjectRef("invoice", "in_1"), ObjectRef("user", "jenny")]
 
 
 def test_the_last_look_waits_for_whoever_writes_meanwhile(conn: psycopg.Connection, other: psycopg.Connection) -> None:

@@ -14,6 +14,7 @@ from worker.membership import organizations
 from worker.membership.compute import compute, compute_due, sweep_expired
 from worker.membership.rules.access import Policy
 from worker.membership.store import rechecks, recompute_queue
+from worker.stripe_api.event import ObjectRef
 from worker.writers.apply import compute_waiting
 
 Apply = Callable[..., None]
@@ -175,7 +176,7 @@ def test_a_user_that_fails_to_compute_blocks_no_other_and_is_tried_again_in_an_h
     elif asked_by == "a request":
         recompute_queue.request(conn, ["cus_ann", "cus_bad", "cus_cid"])
     else:
-        rechecks.note(conn, [("user", "ann"), ("user", "bad"), ("user", "cid")])
+        rechecks.note(conn, [ObjectRef("user", "ann"), ObjectRef("user", "bad"), ObjectRef("user", "cid")])
     first = go()
     again = rows(
         conn, "select user_id, due_at between now() + '59 minutes' and now() + '1 hour' from sync.next_changes"

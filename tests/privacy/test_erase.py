@@ -20,7 +20,7 @@ from worker.postgres import cursors
 from worker.privacy import erase as erasure
 from worker.privacy import store as privacy_store
 from worker.stripe_api.client import Stripe
-from worker.stripe_api.event import read_event
+from worker.stripe_api.event import ObjectRef, read_event
 from worker.writers import audit, catch_up
 from worker.writers.record import record
 
@@ -371,7 +371,7 @@ def count(conn: psycopg.Connection) -> int:
 def test_an_interrupted_sweep_is_continued(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()), upcoming())
-    privacy_store.add_person(conn, "jenny", {("customer", "cus_jenny")})
+    privacy_store.add_person(conn, "jenny", {ObjectRef("customer", "cus_jenny")})
     privacy_store.blank_user(conn, "jenny", EMAIL)
     answers = iter([True, True, False])
 

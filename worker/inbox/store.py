@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from worker.stripe_api.envelope import Envelope
+from worker.stripe_api.event import ObjectRef
 
 SUSPICIOUS_ATTEMPTS = 3
 # Events are counted, or searched without an index, no further than this.
@@ -127,11 +128,11 @@ def arrivals(conn: psycopg.Connection, event_ids: Sequence[str]) -> dict[str, fl
 
 
 def newest_bursts(
-    conn: psycopg.Connection, objects: Sequence[tuple[str, str, str]], *, livemode: bool, pause_seconds: int, most: int
+    conn: psycopg.Connection, objects: Sequence[ObjectRef], *, livemode: bool, pause_seconds: int, most: int
 ) -> list[list[str]]:
     """The bodies of each object's newest events, back to the first pause longer than `pause_seconds`.
 
-    An object is its type, id and account. The list is empty if the newest `most` events have no such pause, because bodies
+    The list is empty if the newest `most` events have no such pause, because bodies
     are large.
     """
     bursts: list[list[str]] = [[] for _ in objects]

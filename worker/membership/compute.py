@@ -14,6 +14,7 @@ from worker.membership.store import links, load_facts, organization_queue, reche
 from worker.observe import log
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
+from worker.stripe_api.event import ObjectRef
 
 _log = log.get("membership")
 
@@ -73,7 +74,7 @@ def compute(
     save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in loaded})
     if not looked_again:
         missing = [id_ for id_, user in users.items() if misses_something(user, products)]
-        rechecks.note(conn, [(rechecks.USER, id_) for id_ in missing])
+        rechecks.note(conn, [ObjectRef(rechecks.USER, id_) for id_ in missing])
     return [id_ for id_, each in made.items() if each.changes]
 
 

@@ -18,7 +18,7 @@ from worker.mirror.version import (
     take,
     takes_content,
 )
-from worker.stripe_api.event import DELETED, UPDATED, Event
+from worker.stripe_api.event import DELETED, UPDATED, Event, ObjectRef
 from worker.stripe_api.json_paths import Json, embedded, reference
 
 
@@ -29,6 +29,10 @@ class Key(NamedTuple):
     object: str
     id: str
     account: str
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef(self.object, self.id, self.account)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,7 @@ from worker.privacy import references
 from worker.privacy import store as privacy_store
 from worker.privacy.blanking import blank, blank_text
 from worker.privacy.guard import concerned
-from worker.privacy.references import Listed
-from worker.stripe_api.event import NotAnEvent, read_event
+from worker.stripe_api.event import NotAnEvent, ObjectRef, read_event
 
 _log = log.get("erasure")
 
@@ -50,9 +49,9 @@ class Person:
     rows: dict[str, int] = field(default_factory=dict)
 
     @property
-    def objects(self) -> set[tuple[str, str]]:
-        customers = {("customer", id_) for id_ in (*self.customers, *self.same_email)}
-        return customers | {("checkout.session", id_) for id_ in self.sessions}
+    def objects(self) -> set[ObjectRef]:
+        customers = {ObjectRef("customer", id_) for id_ in (*self.customers, *self.same_email)}
+        return customers | {ObjectRef("checkout.session", id_) for id_ in self.sessions}
 
 
 def look(conn: psycopg.Connection, *, user: str, email: str | None, customers: Collection[str] = ()) -> Person:
@@ -115,7 +114,7 @@ def sweep(
     done = Counter() if done is None else done
     while should_continue() and (batch := privacy_store.unswept(conn, limit=BATCH, before=before)):
         privacy_store.barrier(conn)
-        listed = [one[:3] for one in batch if one[0] != privacy_store.USER]
+        listed = [ObjectRef(*one[:3]) for one in batch if one[0] != privacy_store.USER]
         requested = sorted(id_ for _, id_, _, by_person in batch if by_person)
         for user in {id_ for object_, id_, _, _ in batch if object_ == privacy_store.USER}:
             privacy_store.add(conn, _reach(conn, _objects(conn, user, None)))
@@ -138,31 +137,33 @@ def sweep_parked(conn: psycopg.Connection) -> int:
         return _replace(conn, [event for event in references.parked(conn) if _concerns(conn, event[1])])
 
 
-def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[tuple[str, str]]:
+def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[ObjectRef]:
     """The user's customers, and Checkout sessions without a customer."""
     if not user:
         return set()
     own, same = privacy_store.customers_of(conn, user, email)
     sessions = privacy_store.guest_sessions(conn, user, email)
-    return {("customer", id_) for id_ in (*own, *same)} | {("checkout.session", id_) for id_ in sessions}
+    return {ObjectRef("customer", id_) for id_ in (*own, *same)} | {
+        ObjectRef("checkout.session", id_) for id_ in sessions
+    }
 
 
-def _reach(conn: psycopg.Connection, objects: Iterable[tuple[str, str]]) -> set[Listed]:
+def _reach(conn: psycopg.Connection, objects: Iterable[ObjectRef]) -> set[ObjectRef]:
     """These objects and everything that belongs to them, directly or through others."""
-    reached: set[Listed] = set()
-    fresh: set[Listed] = {(object_, id_, "") for object_, id_ in objects}
+    reached: set[ObjectRef] = set()
+    fresh = set(objects)
     while fresh:
         reached |= fresh
         fresh = _next(conn, fresh) - reached
     return reached
 
 
-def _next(conn: psycopg.Connection, objects: Collection[Listed]) -> set[Listed]:
+def _next(conn: psycopg.Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
     keys = references.mirrored(conn, objects)
-    return {(key.object, key.id, key.account) for key in keys} | references.paid_by_guests(conn, objects)
+    return {key.ref for key in keys} | references.paid_by_guests(conn, objects)
 
 
-def _blank_mirror(conn: psycopg.Connection, objects: Sequence[Listed], done: Counter[str]) -> None:
+def _blank_mirror(conn: psycopg.Connection, objects: Sequence[ObjectRef], done: Counter[str]) -> None:
     # Objects are listed before they are locked, in the order that writers use too.
     privacy_store.add(conn, _next(conn, objects))
     keys = sorted({*references.mirrored(conn, objects), *references.children_of(conn, objects)})
@@ -174,14 +175,14 @@ def _blank_mirror(conn: psycopg.Connection, objects: Sequence[Listed], done: Cou
                 done[f"mirror.{table}"] += mirror.rewrite(conn, of_table, blank)
 
 
-def _events(conn: psycopg.Connection, objects: Collection[Listed]) -> Iterable[tuple[str, str]]:
+def _events(conn: psycopg.Connection, objects: Collection[ObjectRef]) -> Iterable[tuple[str, str]]:
     after = ""
     while batch := references.events_of(conn, objects, after=after, limit=BATCH):
         yield from batch
         after = batch[-1][0]
 
 
-def _blank_events(conn: psycopg.Connection, objects: Sequence[Listed], done: Counter[str]) -> None:
+def _blank_events(conn: psycopg.Connection, objects: Sequence[ObjectRef], done: Counter[str]) -> None:
     after = ""
     while True:
         with conn.transaction():
@@ -215,7 +216,7 @@ def _blank_scattered(
             with conn.transaction():
                 hits = concerned(conn, [(key.id, key.account, data) for key, data in candidates])
             keys = [candidates[n][0] for n in sorted(hits)]
-            privacy_store.add(conn, [(key.object, key.id, key.account) for key in keys])
+            privacy_store.add(conn, [key.ref for key in keys])
             with conn.transaction():
                 done["mirror.objects"] += mirror.rewrite(conn, keys, blank)
         else:

@@ -19,9 +19,7 @@ def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> lis
     if not observations or not privacy_store.hold(conn):
         return list(observations)
     hits = _concerned(conn, [(seen.key.id, seen.key.account, seen.object) for seen in observations])
-    privacy_store.add(
-        conn, {(observations[n].key.object, observations[n].key.id, observations[n].key.account) for n in hits}
-    )
+    privacy_store.add(conn, {observations[n].key.ref for n in hits})
     return [blanked(seen) if number in hits else seen for number, seen in enumerate(observations)]
 
 

@@ -9,17 +9,16 @@ from schema import mirror as declared
 from worker.mirror import store as mirror
 from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES
+from worker.stripe_api.event import ObjectRef
 
 Connection = psycopg.Connection
-# Type, id and account, as in `sync.erased`.
-Listed = tuple[str, str, str]
 
 BLOCKS = 1000  # of 8 KiB: how much of a table is searched at a time
 _OWNERS = ("customer", "charge", "payment_intent", "invoice", "subscription")
 _CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in type_.children}
 
 
-def mirrored(conn: Connection, objects: Collection[Listed]) -> list[Key]:
+def mirrored(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
     """The mirrored rows that are these objects or belong to them. If a row names its customer, that decides alone."""
     known = {(id_, account) for _, id_, account in objects}
     ids = sorted({id_ for id_, _ in known})
@@ -47,7 +46,7 @@ def mirrored(conn: Connection, objects: Collection[Listed]) -> list[Key]:
     return keys + [Key("objects", *row) for row in rows_]
 
 
-def children_of(conn: Connection, objects: Collection[Listed]) -> list[Key]:
+def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
     """The rows of these objects' embedded lists."""
     keys: list[Key] = []
     for type_ in TYPES.values():
@@ -64,9 +63,9 @@ def children_of(conn: Connection, objects: Collection[Listed]) -> list[Key]:
     return keys
 
 
-def paid_by_guests(conn: Connection, objects: Collection[Listed]) -> set[Listed]:
+def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
     """The payment, charge and card of these objects, where no customer is named."""
-    more: set[Listed] = set()
+    more: set[ObjectRef] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),
         ("checkout.session", "setup_intent", "setup_intent"),
@@ -74,7 +73,7 @@ def paid_by_guests(conn: Connection, objects: Collection[Listed]) -> set[Listed]
         ("payment_intent", "payment_method", "payment_method"),
         ("charge", "payment_method", "payment_method"),
     ):
-        ids = [id_ for object_, id_, _ in objects if object_ == of]
+        ids = [ref.id for ref in objects if ref.object == of]
         rows = conn.execute(
             f"""
             select {column}, account from mirror.{TYPES[of].table.name}
@@ -82,7 +81,7 @@ def paid_by_guests(conn: Connection, objects: Collection[Listed]) -> set[Listed]
             """,  # noqa: S608 - the names above
             (ids,),
         )
-        more |= {(kind, id_, account) for id_, account in rows}
+        more |= {ObjectRef(kind, id_, account) for id_, account in rows}
     return more
 
 
@@ -99,9 +98,9 @@ def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list
     return [(Key("objects", object_, id_, account), data) for object_, id_, account, data in rows]
 
 
-def events_of(conn: Connection, objects: Collection[Listed], *, after: str, limit: int) -> list[tuple[str, str]]:
+def events_of(conn: Connection, objects: Collection[ObjectRef], *, after: str, limit: int) -> list[tuple[str, str]]:
     """The next events about these objects, with their bodies, in the order of their ids. They are locked."""
-    rows = sorted({(id_, account) for object_, id_, account in objects if object_ != "user"})
+    rows = sorted({(ref.id, ref.account) for ref in objects if ref.object != "user"})
     return conn.execute(
         """
         select e.id, e.body

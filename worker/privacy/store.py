@@ -8,6 +8,7 @@ import psycopg
 from psycopg.rows import dict_row, scalar_row
 
 from worker.membership.store import recompute_queue
+from worker.stripe_api.event import ObjectRef
 
 Connection = psycopg.Connection
 
@@ -66,8 +67,8 @@ def linked_otherwise(conn: Connection, customers: Collection[tuple[str, str]]) -
         )
 
 
-def add(conn: Connection, objects: Iterable[tuple[str, str, str]]) -> None:
-    """List these objects (type, id, account), which belong to a listed person; they are still to be swept."""
+def add(conn: Connection, objects: Iterable[ObjectRef]) -> None:
+    """List these objects, which belong to a listed person; they are still to be swept."""
     rows = sorted(set(objects))
     if rows:
         conn.execute(
@@ -76,20 +77,20 @@ def add(conn: Connection, objects: Iterable[tuple[str, str, str]]) -> None:
             select * from unnest(%b::text[], %b::text[], %b::text[]) as f (object, id, account)
             on conflict do nothing
             """,
-            ([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]),
+            ([ref.object for ref in rows], [ref.id for ref in rows], [ref.account for ref in rows]),
         )
 
 
-def add_person(conn: Connection, user: str, objects: Collection[tuple[str, str]]) -> None:
-    """List the user, if not empty, and these objects (type, id) on a person's request; all are to be swept, again if need be."""
-    rows = sorted({*objects, (USER, user)} - {(USER, "")})
+def add_person(conn: Connection, user: str, objects: Collection[ObjectRef]) -> None:
+    """List the user, if not empty, and these objects of ours on a person's request; all are to be swept, again if need be."""
+    rows = sorted({*objects, ObjectRef(USER, user)} - {ObjectRef(USER, "")})
     conn.execute(
         """
         insert into sync.erased (object, id, user_id)
         select object, id, %s from unnest(%b::text[], %b::text[]) as p (object, id)
         on conflict (id, object, account) do update set user_id = excluded.user_id, swept_at = null
         """,
-        (user, [object_ for object_, _ in rows], [id_ for _, id_ in rows]),
+        (user, [ref.object for ref in rows], [ref.id for ref in rows]),
     )
 
 

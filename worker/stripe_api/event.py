@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,14 @@ _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class ObjectRef(NamedTuple):
+    """The identity of one of Stripe's objects; `account` is empty for our own account's."""
+
+    object: str
+    id: str
+    account: str = ""
 
 
 class NotAnEvent(ValueError):

@@ -23,7 +23,7 @@ from worker.observe import log, metrics
 from worker.postgres.pool import READ_ONLY
 from worker.privacy import guard
 from worker.privacy.blanking import blank_text
-from worker.stripe_api.event import Event, NotAnEvent, read_event
+from worker.stripe_api.event import Event, NotAnEvent, ObjectRef, read_event
 from worker.stripe_api.json_paths import Json
 from worker.writers.failure import Park, Release, Retry, plan_failure
 from worker.writers.record import record
@@ -236,13 +236,13 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 20
             looks = rechecks.due(conn, limit=limit)
             if not looks:
                 return False
-            _look_again(conn, [(look.object, look.id) for look in looks], policy)
+            _look_again(conn, [ObjectRef(look.object, look.id) for look in looks], policy)
             rechecks.done(conn, looks)
     return True
 
 
-def _look_again(conn: psycopg.Connection, missed: Sequence[tuple[str, str]], policy: Policy) -> None:
-    users = [id_ for object_, id_ in missed if object_ == rechecks.USER]
+def _look_again(conn: psycopg.Connection, missed: Sequence[ObjectRef], policy: Policy) -> None:
+    users = [ref.id for ref in missed if ref.object == rechecks.USER]
     if users:
         compute.compute_each(conn, users, policy, concerned_only=True, looked_again=True)
     customers, _ = links.customers_behind(conn, missed)

@@ -17,6 +17,7 @@ from worker.mirror.refetch_queue import Wanted
 from worker.mirror.version import Version, settle
 from worker.observe import log
 from worker.privacy import guard
+from worker.stripe_api.event import ObjectRef
 from worker.stripe_api.json_paths import reference
 from worker.writers import settle_by_events
 
@@ -172,7 +173,7 @@ def _request_for_catalogue(
     offered: Mapping[str, Offer],
     *,
     users_later: bool,
-) -> set[tuple[str, str]]:
+) -> set[ObjectRef]:
     """Ask for users who waited for a product or price that is new, and for the users of organizations.
 
     Returns the users to look at again: guests, whom no customer stands for.
@@ -185,7 +186,7 @@ def _request_for_catalogue(
     if products or prices:
         waiting = catalogue.waiting_customers(conn, products=products, prices=prices)
         recompute_queue.request(conn, waiting, deferred=users_later)
-    return {(rechecks.USER, user) for user in catalogue.waiting_guests(conn, products)} if products else set()
+    return {ObjectRef(rechecks.USER, user) for user in catalogue.waiting_guests(conn, products)} if products else set()
 
 
 def _compute_concerned(
@@ -196,7 +197,7 @@ def _compute_concerned(
     policy: Policy,
     *,
     users_later: bool,
-) -> set[tuple[str, str]]:
+) -> set[ObjectRef]:
     """Compute the users whom the objects concern; returns the objects that name something not mirrored yet.
 
     `users_later`: ask for them instead, as deferred. A guest is computed at once, for no customer stands for them.
@@ -208,8 +209,8 @@ def _compute_concerned(
         for outcome in written
         if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
     ]
-    returns = {(key.object, key.id) for key in news if key.object in links.TELLS_OF_MONEY_BACK}
-    invoices = {("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")}
+    returns = {key.ref for key in news if key.object in links.TELLS_OF_MONEY_BACK}
+    invoices = {ObjectRef("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")}
     behind, missed = links.customers_behind(conn, invoices | returns)
     guests = links.guests(conn, [key.id for key in news if key.object == "checkout.session"], returns)
     if users_later:

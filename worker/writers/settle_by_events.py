@@ -24,7 +24,7 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
         return list(outcomes)
     bursts = inbox.newest_bursts(
         conn,
-        [(outcome.key.object, outcome.key.id, outcome.key.account) for outcome in uncertain],
+        [outcome.key.ref for outcome in uncertain],
         livemode=livemode,
         pause_seconds=event_chain.PAUSE_SECONDS,
         most=event_chain.MOST_EVENTS,

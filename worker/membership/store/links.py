@@ -7,24 +7,25 @@ import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from worker.membership.rules.link import Candidates, Link, LinkSource, choose
+from worker.stripe_api.event import ObjectRef
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-def customers_behind(conn: Connection, objects: Collection[tuple[str, str]]) -> tuple[set[str], set[tuple[str, str]]]:
-    """The customers of objects (type, id) that name none themselves, and the objects behind which nothing is mirrored yet.
+def customers_behind(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
+    """The customers of objects that name none themselves, and the objects behind which nothing is mirrored yet.
 
     Invoices tell for their payments; refunds and disputes are found by the payment that they take back.
     """
     customers: set[str] = set()
-    missed: set[tuple[str, str]] = set()
+    missed: set[ObjectRef] = set()
     for type_, query in _BEHIND.items():
-        wanted = sorted(id_ for object_, id_ in objects if object_ == type_)
+        wanted = sorted(ref.id for ref in objects if ref.object == type_)
         if wanted:
             rows = conn.execute(query, (wanted,)).fetchall()
             customers |= {customer for _, customer in rows if customer is not None}
-            missed |= {(type_, id_) for id_ in wanted} - {(type_, id_) for id_, _ in rows}
+            missed |= {ObjectRef(type_, id_) for id_ in set(wanted) - {id_ for id_, _ in rows}}
     return customers, missed
 
 
@@ -72,9 +73,9 @@ _GUESTS = """
 """
 
 
-def guests(conn: Connection, sessions: Collection[str], returns: Collection[tuple[str, str]]) -> set[str]:
+def guests(conn: Connection, sessions: Collection[str], returns: Collection[ObjectRef]) -> set[str]:
     """The users of these Checkout sessions, or of money back of one, who bought as guests: Stripe has no customer of them."""
-    named = {type_: sorted(id_ for object_, id_ in returns if object_ == type_) for type_ in _PAYS_BACK}
+    named = {type_: sorted(ref.id for ref in returns if ref.object == type_) for type_ in _PAYS_BACK}
     if not sessions and not any(named.values()):
         return set()
     rows = conn.execute(_GUESTS, {"sessions": sorted(sessions), **named})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
+from worker.stripe_api.event import ObjectRef
+
 Connection = psycopg.Connection
 
 USER = "user"
@@ -28,8 +30,8 @@ class Look:
     horizon: int | None
 
 
-def note(conn: Connection, missed: Collection[tuple[str, str]]) -> None:
-    """Look at these (`user` or Stripe's type, id) once more. Comes after users are locked: who looks does so, too."""
+def note(conn: Connection, missed: Collection[ObjectRef]) -> None:
+    """Look at these objects, or users (type `user`), once more. Comes after users are locked: who looks does so, too."""
     if missed:
         conn.execute(
             """
@@ -37,7 +39,7 @@ def note(conn: Connection, missed: Collection[tuple[str, str]]) -> None:
             select object, id from unnest(%b::text[], %b::text[]) as m (object, id) order by object, id
             on conflict (object, id) do update set noted_at = now(), horizon = null
             """,
-            ([object_ for object_, _ in missed], [id_ for _, id_ in missed]),
+            ([ref.object for ref in missed], [ref.id for ref in missed]),
         )
 
 
