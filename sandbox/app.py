@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sandbox.account import Account
-from sandbox.api import billing, endpoints, reads, selling
+from sandbox.api import billing, endpoints, features, reads, selling
 from sandbox.api.call import Call, Route, Routes
 from sandbox.api.params import Params, decode
 from sandbox.control import Control
@@ -47,6 +47,7 @@ class Sandbox:
         self._routes = Routes()
         reads.add_to(self._routes)
         selling.add_to(self._routes)
+        features.add_to(self._routes)
         billing.add_to(self._routes)
         endpoints.add_to(self._routes, self.delivery)
 

@@ -51,6 +51,7 @@ _ROWS = (
     ),
     Kind("coupon", "/v1/coupons"),
     Kind("discount", "", "di_"),
+    Kind("entitlements.feature", "/v1/entitlements/features", "feat_", owners=(("lookup_key", "lookup_key"),)),
     Kind(
         "payment_method",
         "/v1/payment_methods",

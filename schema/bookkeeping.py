@@ -87,6 +87,38 @@ overrides = Table(
     comment="Roles given by an operator, whatever Stripe says.",
 )
 
+feature_overrides = Table(
+    "feature_overrides",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("feature", Text, primary_key=True),
+    Column("until", DateTime(timezone=True), comment="null: until it is lifted"),
+    Column("note", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    schema=SCHEMA,
+    comment="Features given by an operator, whatever Stripe says.",
+)
+
+product_changes = Table(
+    "product_changes",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("features_read_at", DateTime(timezone=True), comment="first, by a pass; null: not yet"),
+    Column("noted_at", DateTime(timezone=True), comment="its users are to be computed since then; null: none is"),
+    Column("horizon", BigInteger, comment="older transactions may have written without seeing the change"),
+    Index("ix_product_changes_noted", "noted_at", postgresql_where=text("noted_at is not null")),
+    schema=SCHEMA,
+    comment="Products that give something else than before, whose users are still to be computed.",
+)
+
+product_change_users = Table(
+    "product_change_users",
+    metadata,
+    Column("user_id", Text, primary_key=True, comment="no foreign key: locked before the user is"),
+    schema=SCHEMA,
+    comment="Users who are computed next, because a product of theirs changed.",
+)
+
 next_changes = Table(
     "next_changes",
     metadata,

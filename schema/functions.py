@@ -75,6 +75,21 @@ end
 $$
 """
 
+# A banned user keeps the rows, as they keep their role, and may use nothing. plpgsql keeps the plan for the session.
+HAS_FEATURE = """
+create or replace function public.has_feature(user_id text, feature text) returns boolean
+language plpgsql stable as $$
+begin
+    return exists (
+        select from public.user_features as f
+        where f.user_id = has_feature.user_id and f.feature = has_feature.feature
+            and (f.until is null or f.until > clock_timestamp())
+            and exists (select from public.users as u where u.id = f.user_id and u.role::text <> 'BANNED')
+    );
+end
+$$
+"""
+
 # A user whom the application puts into an organization, or takes out of one, is due to be computed. The application's role
 # needs no rights in `sync`: the function has its owner's, and nobody calls it but the triggers. The transaction that
 # computes the user
@@ -96,6 +111,7 @@ FUNCTIONS: dict[str, str] = {
     "sync.touch_updated_at": TOUCH_UPDATED_AT,
     "public.token_balance": READ_BALANCE,
     "public.consume_tokens": SPEND,
+    "public.has_feature": HAS_FEATURE,
     "sync.follow_organization": FOLLOW_ORGANIZATION,
 }
 

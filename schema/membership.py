@@ -82,6 +82,7 @@ class User(_Dated, Base):
     payments: Mapped[list[Payment]] = relationship(
         back_populates="user", passive_deletes=True, order_by="Payment.created_at.desc()"
     )
+    features: Mapped[list[UserFeature]] = relationship(back_populates="user", passive_deletes=True)
     accounts: Mapped[list[Account]] = relationship(back_populates="user", passive_deletes=True)
     sessions: Mapped[list[Session]] = relationship(back_populates="user", passive_deletes=True)
 
@@ -212,6 +213,21 @@ class UserSubscription(_Dated, Base):
     user: Mapped[User] = relationship(back_populates="subscriptions")
     price: Mapped[StripePrice | None] = relationship(back_populates="subscriptions")
     product: Mapped[StripeProduct | None] = relationship(back_populates="subscriptions")
+
+
+class UserFeature(Base):
+    """A feature that a user has, by what gives it. The application reads it, best by `has_feature(user_id, feature)`."""
+
+    __tablename__ = "user_features"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    feature: Mapped[str] = mapped_column(Text, primary_key=True, comment="the lookup key of Stripe's feature")
+    source: Mapped[str] = mapped_column(
+        Text, primary_key=True, comment="a subscription, an invoice or a Checkout session; or `override`"
+    )
+    until: Mapped[datetime | None] = mapped_column(_time, comment="when it ends by itself; null: no end is known")
+
+    user: Mapped[User] = relationship(back_populates="features")
 
 
 class Payment(_Dated, Base):

@@ -81,6 +81,11 @@ tables: dict[str, Table] = {
             _text("unit_label", "tax_code"), _time("updated"),
         ),
         _table(
+            "product_features",
+            _text("product", "entitlement_feature", "entitlement_feature_lookup_key"),
+            indexes=("product",), listed=False,
+        ),
+        _table(
             "prices",
             _text("product"), _bool("active"), _text("type", "currency"), _int("unit_amount"),
             _decimal("unit_amount_decimal"), _text("billing_scheme", "recurring_interval"),

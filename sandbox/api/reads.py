@@ -16,7 +16,6 @@ _NEVER_MADE = {
     "billing/meters": "billing_meter",
     "billing_portal/configurations": "customer_portal",
     "entitlements/active_entitlements": "entitlement",
-    "entitlements/features": "entitlement",
     "files": "file",
     "invoiceitems": "invoiceitem",
     "payment_links": "payment_link",

@@ -120,6 +120,15 @@ _COUPON: dict[str, Any] = {
     "valid": True,
 }
 
+_FEATURE: dict[str, Any] = {
+    "object": "entitlements.feature",
+    "active": True,
+    "livemode": False,
+    "lookup_key": "",
+    "metadata": {},
+    "name": "",
+}
+
 _DISCOUNT: dict[str, Any] = {
     "object": "discount",
     "checkout_session": None,
@@ -679,6 +688,7 @@ BLANKS: dict[str, dict[str, Any]] = {
         _CUSTOMER,
         _COUPON,
         _DISCOUNT,
+        _FEATURE,
         _PAYMENT_METHOD,
         _SUBSCRIPTION,
         _INVOICE,

@@ -46,7 +46,7 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
             select typname from pg_type where typname in ('user_role', 'membership_status')
             union all
             select proname from pg_proc where proname in (
-                'touch_updated_at', 'token_balance', 'consume_tokens', 'follow_organization'
+                'touch_updated_at', 'token_balance', 'consume_tokens', 'follow_organization', 'has_feature'
             )
             """
         ).fetchall()

@@ -35,6 +35,11 @@ class TokenPolicy(enum.StrEnum):
     ADD = "add"
 
 
+class ProductChanges(enum.StrEnum):
+    APPLY = "apply"
+    PLAN = "plan"
+
+
 class Pooler(enum.StrEnum):
     """The kind of connection pooler between the daemon and Postgres."""
 
@@ -142,6 +147,9 @@ class Settings(BaseSettings):
     """The user that `stripe-sync setup-admin` makes ADMIN."""
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     """Days of access after the start of an unpaid period. By default access lasts until Stripe gives up."""
+    product_changes: ProductChanges = ProductChanges.PLAN
+    """What follows when a product gives something else than before: `apply` computes its users at once; `plan` waits until
+    an operator has seen `stripe-sync membership plan` and runs `membership apply`."""
     token_policy: TokenPolicy = TokenPolicy.RESET
     """`reset`: a paid period sets the subscription's allowance. `add`: it adds to the balance."""
     token_ttl_days: Annotated[int, Field(ge=1)] = 30

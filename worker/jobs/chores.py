@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 import psycopg
 
 from worker.backup import scheduled
+from worker.config.settings import ProductChanges
 from worker.inbox import store as inbox
 from worker.jobs import periodic
 from worker.jobs.periodic import BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
-from worker.membership.store import links, organization_queue, rechecks, recompute_queue
+from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue
 from worker.mirror import refetch_queue, shards
 from worker.observe import log
 from worker.postgres import runs
@@ -71,6 +72,15 @@ def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
         process.send("fetch", queue=PERIODIC, expires=wait)
     if audit.is_hurried(conn):
         process.send("audit", queue=BACKFILL, expires=wait)
+
+
+def changed_products(conn: psycopg.Connection, process: Process) -> None:
+    """Send for the users of products that changed, unless an operator is to see the plan first."""
+    if process.policy.off:
+        return
+    is_automatic = process.settings.product_changes is ProductChanges.APPLY
+    if product_changes.users_left(conn) or (is_automatic and product_changes.waiting(conn)):
+        process.send("product_changes", queue=BACKFILL, expires=process.settings.wake_interval)
 
 
 def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
@@ -131,6 +141,7 @@ def totals_of_the_minute(conn: psycopg.Connection, _: Process) -> None:
 CHORES: tuple[Chore, ...] = (
     totals_of_the_minute,
     forgotten_work,
+    changed_products,
     lost_ticks,
     forgotten_reads,
     due_backup,

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row, scalar_row
 from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
+from worker.membership.store import product_changes
 from worker.mirror import store as mirror
 from worker.postgres import cursors, runs
 
@@ -63,6 +64,8 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
+        "products_changed": len(product_changes.waiting(conn)),
+        "product_change_users_left": product_changes.users_left(conn),
         "workers_alive": len(alive),
         "endpoint_problems": len(problems),
         "endpoint": problems,

@@ -18,7 +18,7 @@ from worker.endpoints import sentinel
 from worker.jobs import chores, periodic
 from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
-from worker.membership import organizations, recompute_all
+from worker.membership import catalogue_changes, organizations, recompute_all
 from worker.mirror import refetch_queue, shards
 from worker.observe import log
 from worker.on_access import sync_user as on_access
@@ -160,6 +160,14 @@ def apply_membership(process: Process) -> None:
                 return
     except recompute_all.SomebodyElse:
         _log.info("membership.applied_elsewhere")
+
+
+@_task("product_changes")
+def apply_product_changes(process: Process) -> None:
+    """Compute the users of products that give something else than before; the next slice is another task."""
+    in_time = _until(SLICE_SECONDS)
+    if not process.with_connection(lambda conn: catalogue_changes.compute_waiting(conn, process.policy, go_on=in_time)):
+        process.soon("product_changes", seconds=RECHECK_SECONDS, queue=BACKFILL)
 
 
 @_task("product_refresh")

@@ -1,4 +1,4 @@
-"""Decisions of an operator about a user: a role that overrides Stripe, and the customers that are theirs.
+"""Decisions of an operator about a user: a role or a feature that overrides Stripe, and the customers that are theirs.
 
 The CLI and the console call these; each runs in the caller's transaction and computes the users concerned at once.
 """
@@ -12,6 +12,9 @@ from worker.config.errors import Permanent
 from worker.membership import compute
 from worker.membership.rules.access import Policy
 from worker.membership.store import links, load_facts, save
+
+# Stripe's limit of a feature's lookup key.
+MOST_OF_A_NAME = 80
 
 
 class Refused(Permanent):
@@ -27,6 +30,25 @@ def override(
             f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
         )
     save.save_override(conn, user, UserRole(role), until=until, note=note)
+    compute.compute(conn, [user], policy)
+
+
+def override_feature(
+    conn: psycopg.Connection, user: str, feature: str, policy: Policy, *, until: datetime | None, note: str | None
+) -> None:
+    """Give the user this feature whatever Stripe says. Raises Refused for a name that no feature has."""
+    if not feature or feature != feature.strip() or len(feature) > MOST_OF_A_NAME:
+        raise Refused(
+            f"{feature!r} is no name of a feature: write its lookup key, of at most {MOST_OF_A_NAME} characters"
+        )
+    save.save_feature_override(conn, user, feature, until=until, note=note)
+    compute.compute(conn, [user], policy)
+
+
+def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Policy) -> None:
+    """Take the feature away that an operator gave. Raises Refused if none did."""
+    if not save.lift_feature_override(conn, user, feature):
+        raise Refused(f"{user} has no override of the feature {feature}")
     compute.compute(conn, [user], policy)
 
 

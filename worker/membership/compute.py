@@ -69,6 +69,7 @@ def compute(
     save.save_subscriptions(conn, users)
     save.save_payments(conn, users)
     save.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
+    save.save_features(conn, {id_: each.features for id_, each in made.items() if "features" in each.changes})
     save.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
     organization_queue.remember_members(conn, _new_members(users))
     save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in loaded})

@@ -18,7 +18,7 @@ from worker.membership import compute
 from worker.membership.rules import outcome
 from worker.membership.rules.access import Policy, is_concerned
 from worker.membership.rules.outcome import Outcome
-from worker.membership.store import computed_users, load_facts
+from worker.membership.store import computed_users, load_facts, product_changes
 from worker.observe import log
 from worker.postgres import cursors, plans, runs
 from worker.postgres.pool import outlive, snapshot
@@ -130,8 +130,11 @@ class _Walk:
         with conn.transaction():
             place = self._place()
             cursors.drop(conn, CURSOR)
+            is_outdated = self._stamp() != place["stamp"]
+            if not is_outdated:
+                product_changes.forget(conn)
             runs.note(conn, JOB, self._began, {"users": place["users"], "changed": place["changed"]})
-        return replace(self._progress(place), outdated=self._stamp() != place["stamp"])
+        return replace(self._progress(place), outdated=is_outdated)
 
     def close(self) -> None:
         self._conn.close()

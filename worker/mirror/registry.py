@@ -254,6 +254,15 @@ TYPES: dict[str, ObjectType] = {
     for row in (
         _type("product", "products", url="/v1/products/{id}", reborn=True),
         _type(
+            "product_feature",
+            "product_features",
+            url=None,
+            columns={
+                "entitlement_feature": "entitlement_feature.id",
+                "entitlement_feature_lookup_key": "entitlement_feature.lookup_key",
+            },
+        ),
+        _type(
             "price",
             "prices",
             url="/v1/prices/{id}",

@@ -1,6 +1,6 @@
 """Answers on access: a user's stored access, its freshness, and the JSON of both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ class Stored:
 
     `synced_at`: Stripe was asked for all of the user's subscriptions just after it. `linked_at` is the newest link to a
     customer, None where there is none. `is_due`: time has changed the user, and nobody has computed that yet. `tokens`
-    are 0 where they have expired.
+    are 0 where they have expired. `features` are sorted; a banned user has none.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Stored:
     membership_status: MembershipStatus
     product: Mapping[str, Any] | None
     subscription: Mapping[str, Any] | None
+    features: Sequence[str]
     tokens: int
     tokens_expires_at: datetime | None
     synced_at: datetime | None
@@ -70,6 +71,7 @@ class Answer:
             "membership_status": stored.membership_status.value,
             "product": _told(stored.product),
             "subscription": _told(stored.subscription),
+            "features": list(stored.features),
             "tokens": stored.tokens,
             "tokens_expires_at": _time(stored.tokens_expires_at),
             "synced_at": _time(stored.synced_at),

@@ -75,6 +75,11 @@ _STORED = f"""
         s.stripe_price_id as subscription_price, s.stripe_product_id as subscription_product,
         s.current_period_end as subscription_current_period_end, s.trial_end as subscription_trial_end,
         s.cancel_at_period_end as subscription_cancel_at_period_end,
+        array(
+            select distinct f.feature from user_features as f
+            where f.user_id = u.id and (f.until is null or f.until > clock_timestamp()) and u.role::text <> 'BANNED'
+            order by f.feature
+        ) as features,
         token_balance(u.id) as tokens, u.tokens_expires_at,
         y.synced_at, c.linked_at, coalesce(a.due_at <= now(), false) as is_due
     from users as u

@@ -108,7 +108,7 @@ LISTS: dict[str, StripeList] = {
         _list("/v1/quotes", by_created=False),
         _list("/v1/payment_links", by_created=False),
         _list("/v1/entitlements/features", by_created=False),
-        _under("products", "product_features", "product_feature", "/v1/products/{parent}/features"),
+        _under("products", "product_features", "product_feature", "/v1/products/{parent}/features", field="product"),
         _list("/v1/tax_rates"),
         _list("/v1/shipping_rates"),
         _list("/v1/balance_transactions"),

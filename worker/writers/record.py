@@ -1,14 +1,15 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 
 from worker.membership import compute, organizations
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import product_of
-from worker.membership.store import catalogue, links, rechecks, recompute_queue
+from worker.membership.store import catalogue, links, product_changes, rechecks, recompute_queue
 from worker.membership.store.organization_queue import Offer
 from worker.mirror import refetch_queue
 from worker.mirror import store as mirror
@@ -153,7 +154,9 @@ def _follow(
     by_type: dict[str, list[Outcome]] = {}
     for outcome in ours:
         by_type.setdefault(outcome.key.object, []).append(outcome)
-    guests = _request_for_catalogue(conn, ours, by_type, offered, users_later=users_later)
+    changed = _changed_products(conn, by_type)
+    guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
+    product_changes.note(conn, changed.known)
     missed = guests | _compute_concerned(conn, written, ours, by_type, policy, users_later=users_later)
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
     for outcome in by_type.get("product", []):
@@ -166,11 +169,29 @@ def _follow(
     rechecks.note(conn, missed)
 
 
+class _Changed(NamedTuple):
+    """Products that give something new: those that have just arrived, and those that users were computed by before."""
+
+    arrived: set[str]
+    known: set[str]
+
+
+def _changed_products(conn: psycopg.Connection, by_type: Mapping[str, Sequence[Outcome]]) -> _Changed:
+    """The products written that are new, or give something else. Features that are read for the first time arrive, too."""
+    products, features = by_type.get("product", []), by_type.get("product_feature", [])
+    new = {outcome.key.id for outcome in products if outcome.before is None}
+    featured = _named(features, "product")
+    unread = product_changes.unread(conn, featured) if featured else set()
+    differing = product_changes.differing(conn, {outcome.key.id for outcome in products} - new)
+    return _Changed(new | unread, (featured | differing) - new - unread)
+
+
 def _request_for_catalogue(
     conn: psycopg.Connection,
     ours: Sequence[Outcome],
     by_type: Mapping[str, Sequence[Outcome]],
     offered: Mapping[str, Offer],
+    products: Collection[str],
     *,
     users_later: bool,
 ) -> set[ObjectRef]:
@@ -178,7 +199,6 @@ def _request_for_catalogue(
 
     Returns the users to look at again: guests, whom no customer stands for.
     """
-    products = [outcome.key.id for outcome in by_type.get("product", []) if outcome.before is None]
     organizations.request(conn, ours, offered, fresh_products=products)
     prices = [
         outcome.key.id for type_ in ("price", "plan") for outcome in by_type.get(type_, []) if outcome.before is None

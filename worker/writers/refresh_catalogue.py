@@ -1,4 +1,7 @@
-"""The product refresh: all products and all prices, in all states, every five minutes."""
+"""The product refresh: all products, in all states, with their prices and features, every five minutes.
+
+Stripe sends no event when a feature is attached to a product or removed from it: this finds it.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +19,7 @@ _log = log.get("refresh")
 
 JOB = "product_refresh"
 # Without `active` Stripe lists both states. Products first: prices refer to them.
-CATALOGUE = ("products", "prices")
+CATALOGUE = ("products", "prices", "product_features")
 OPTIONS = Options(threads=8, threads_per_list=6, failures=1)
 
 

@@ -13,11 +13,11 @@ from worker.backup import scheduled
 from worker.cli.doctor import connections
 from worker.cli.output import say, say_json
 from worker.config.errors import SyncError
-from worker.config.settings import Settings
+from worker.config.settings import ProductChanges, Settings
 from worker.endpoints import sentinel
 from worker.jobs.wake import queue_client
 from worker.membership.rules import wording
-from worker.membership.store import catalogue
+from worker.membership.store import catalogue, product_changes
 from worker.mirror import refetch_queue
 from worker.mirror.registry import TYPES
 from worker.observe import log
@@ -93,6 +93,12 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
     else:
         for product in catalogue.unclear_products(conn):
             yield Finding(f"product {product.id}", ok=False, detail=wording.unreadable(product))
+        if settings.product_changes is ProductChanges.PLAN and (changed := product_changes.waiting(conn)):
+            detail = (
+                f"{len(changed)} give something else than before ({changed[0]['product_id']} ...): see `stripe-sync "
+            )
+            detail += "membership plan`, then run `stripe-sync membership apply`, or set PRODUCT_CHANGES=apply"
+            yield Finding("changed products", ok=False, detail=detail)
 
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:

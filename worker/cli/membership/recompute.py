@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ from worker.membership import compute, recompute_all
 from worker.membership.compute import policy_of
 from worker.membership.rules import wording
 from worker.membership.rules.facts import Product
-from worker.membership.rules.outcome import COLUMNS, Outcome
+from worker.membership.rules.outcome import COLUMNS, Change, Outcome
 from worker.membership.store import catalogue
 from worker.postgres import pool
 
@@ -180,23 +179,25 @@ def _print_json(
 def _change(user: str, outcome: Outcome) -> dict[str, Any]:
     return {
         "user": user,
-        "columns": {column: change._asdict() for column, change in outcome.changes.items()},
+        "columns": {column: _change_json(change) for column, change in outcome.changes.items()},
         "grants": [
             {"source_key": grant.source_key, "kind": grant.kind, "amount": grant.amount} for grant in outcome.grants
         ],
     }
 
 
+def _change_json(change: Change) -> dict[str, Any]:
+    """The two values; of features as objects."""
+    return {
+        name: [each._asdict() for each in value] if isinstance(value, tuple) else value
+        for name, value in change._asdict().items()
+    }
+
+
 def _change_text(outcome: Outcome) -> str:
-    parts = [f"{column} {_word(old)} -> {_word(new)}" for column, (old, new) in outcome.changes.items()]
+    parts = [wording.change(column, change) for column, change in outcome.changes.items()]
     parts += [f"ledger {grant.amount:+,} {grant.kind} {grant.source_key}" for grant in outcome.grants]
     return "; ".join(parts)
-
-
-def _word(value: object) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _policy_settings(settings: Settings) -> Mapping[str, object]:

@@ -13,14 +13,15 @@ app = typer.Typer()
 def override(
     user: User,
     role: Annotated[str | None, typer.Option(help="USER or PREMIUM.")] = None,
+    feature: Annotated[str | None, typer.Option(help="A feature, instead of a role.")] = None,
     until: Annotated[str | None, typer.Option(help="When it ends: 2027-01-31, or a time in ISO 8601.")] = None,
     note: Annotated[str | None, typer.Option(help="The reason, for later readers.")] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Remove the override.")] = False,
 ) -> None:
-    """Give a user a role regardless of Stripe, or remove that override. The role changes at once; ADMIN and BANNED stay."""
+    """Give a user a role or a feature regardless of Stripe, or remove that override. ADMIN and BANNED keep what they have."""
     from worker.cli.users import override
 
-    override.run(user, role=role, until=until, note=note, lift=lift)
+    override.run(user, role=role, feature=feature, until=until, note=note, lift=lift)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from worker.cli import database
@@ -51,7 +50,10 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield ""
     for name in ("role", "membership_status", "stripe_product_id"):
         column: Column = getattr(explanation, name)
-        yield f"{name} {_word(column.stored)}: {column.because}"
+        yield f"{name} {wording.value(column.stored)}: {column.because}"
+    if explanation.features:
+        yield "features:"
+        yield from (f"  {held.feature}: {held.because}" for held in explanation.features)
     yield from _tokens(explanation.tokens)
     if explanation.subscriptions:
         yield from ("", "Subscriptions, those that give access first:")
@@ -140,11 +142,5 @@ def _fix(explanation: Explanation) -> Iterator[str]:
 
 
 def _changes(changes: Mapping[str, Change], *, start: str) -> str:
-    text = ", ".join(f"{name} {_word(old)} -> {_word(new)}" for name, (old, new) in changes.items())
+    text = ", ".join(wording.change(name, change) for name, change in changes.items())
     return f"{start}{text}" if text else ""
-
-
-def _word(value: object) -> str:
-    if isinstance(value, datetime):
-        return wording.moment(value)
-    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -235,6 +235,7 @@ def is_concerned(user: User) -> bool:
         user.is_linked
         or bool(user.purchases or user.paid_lines or user.lots)
         or user.override is not None
+        or bool(user.given_features)
         or bool(user.organization_subscriptions)
         or user.member_of is not None
     )

@@ -34,6 +34,16 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A feature that the facts give now, and what gives it."""
+
+    feature: str
+    source: str
+    until: datetime | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A subscription: what it gives now, its place among those that give service (1 is the best), and why it is there."""
 
@@ -90,6 +100,7 @@ class Explanation:
     role: Column
     membership_status: Column
     stripe_product_id: Column
+    features: tuple[Held, ...]
     tokens: Balance
     override: Override | None
     override_note: Note | None
@@ -121,6 +132,10 @@ def explain(
         role=role,
         membership_status=status,
         stripe_product_id=product,
+        features=tuple(
+            Held(**each._asdict(), because=wording.feature(each, user, products))
+            for each in (made.features if is_computed else user.features)
+        ),
         tokens=_balance(user, products, policy, now, evidence, made.grants if is_computed else ()),
         override=user.override,
         override_note=evidence.note,

@@ -1,9 +1,11 @@
 """The facts that membership is computed from: values read from the mirror, times in aware UTC."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.lots import Lot
@@ -11,6 +13,8 @@ from worker.membership.rules.lots import Lot
 # The largest number that JavaScript holds exactly: an application may read a balance there. Sums are capped at it.
 MOST_TOKENS = 2**53 - 1
 LIFETIME = timedelta(days=36_500)
+# What a product's metadata may say of membership.
+POLICY_KEYS = ("role", "tokens", "access", "features")
 
 # 5000, 5_000, 5,000 or 5 000, with one kind of separator.
 _NUMBER = re.compile(r"\d{1,15}|\d{1,3}(?:([_, \u00a0\u202f])\d{3})(?:\1\d{3}){0,3}")
@@ -21,35 +25,41 @@ class Product:
     """The policy that a product's metadata states.
 
     `tokens` is the allowance of a token period, `access` how long one purchase gives the role (None: only a subscription
-    does). `unclear` names the keys whose value could not be read; the least is assumed for them.
+    does). `features` are those attached to the product at Stripe, else those that the metadata names. `unclear` names the
+    keys whose value could not be read; the least is assumed for them.
     """
 
     id: str
     role: UserRole = UserRole.PREMIUM
     tokens: int = 0
     access: timedelta | None = None
+    features: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
 
 
-def product_of(id_: str, metadata: object) -> Product:
-    """The policy in a product's metadata. An unclear value gives the least: the role USER, no tokens, no access.
+def product_of(id_: str, metadata: object, attached: Sequence[str] = ()) -> Product:
+    """The policy in a product's metadata, and the features that Stripe has attached to it.
 
-    Metadata that is not an object says nothing.
+    An unclear value gives the least: the role USER, no tokens, no access, no features. Metadata that is not an object says
+    nothing.
     """
     stated = metadata if isinstance(metadata, dict) else {}
-    values = {key: str(stated[key]).strip() for key in ("role", "tokens", "access") if key in stated}
+    values = {key: str(stated[key]).strip() for key in POLICY_KEYS if key in stated}
+    named = _features_of(values.get("features", ""))
     role, tokens, access = values.get("role", ""), values.get("tokens", ""), values.get("access", "")
     return Product(
         id=id_,
         role=UserRole.PREMIUM if role.upper() in ("", "PREMIUM") else UserRole.USER,
         tokens=number_of(tokens) or 0,
         access=_access_of(access),
+        features=tuple(sorted(set(attached or named or ()))),
         unclear=tuple(
             key
             for key, is_unclear in (
                 ("role", role.upper() not in ("", "USER", "PREMIUM")),
                 ("tokens", tokens != "" and number_of(tokens) is None),
                 ("access", access != "" and _access_of(access) is None),
+                ("features", named is None),
             )
             if is_unclear
         ),
@@ -61,6 +71,19 @@ def number_of(text: str) -> int | None:
     if not text.isascii() and not re.fullmatch(r"[0-9\u00a0\u202f]+", text):
         return None
     return int(re.sub(r"\D", "", text)) if _NUMBER.fullmatch(text) else None
+
+
+def _features_of(text: str) -> tuple[str, ...] | None:
+    """The features that a text names: `export, api`, or a JSON array of strings. None for anything else."""
+    if not text.startswith(("[", "{")):
+        return tuple(name for part in text.split(",") if (name := part.strip()))
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(name for part in names if (name := part.strip()))
 
 
 def _access_of(text: str) -> timedelta | None:
@@ -107,6 +130,15 @@ class Override:
     """A role that an operator gave."""
 
     role: UserRole
+    until: datetime | None = None
+
+
+class Feature(NamedTuple):
+    """A feature that a user has. `source` is the subscription, the invoice or the Checkout session that gives it, or
+    `override`; `until` is when it ends by itself, None where no end is known."""
+
+    feature: str
+    source: str
     until: datetime | None = None
 
 
@@ -215,6 +247,7 @@ class User:
     name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
     by a subscription, `is_linked` whether any customer is the user. `tokens_since` is when the application, which counted
     tokens itself until then, was adopted: what was paid before, it has granted. None where it counted none.
+    `features` are those that are stored, in their order, and `given_features` those that an operator gave.
     """
 
     id: str
@@ -225,6 +258,8 @@ class User:
     tokens_expires_at: datetime | None
     subscriptions: tuple[Subscription, ...] = ()
     override: Override | None = None
+    features: tuple[Feature, ...] = ()
+    given_features: tuple[Feature, ...] = ()
     paid_lines: tuple[PaidLine, ...] = ()
     last_key: str | None = None
     lots: tuple[Lot, ...] = ()

@@ -17,6 +17,7 @@ class Cause(enum.StrEnum):
     GRACE_ENDS = "grace_ends"
     TOKENS_RENEWED = "tokens_renewed"
     ACCESS_ENDS = "access_ends"
+    FEATURE_ENDS = "feature_ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def next_look(user: User, products: Mapping[str, Product], policy: Policy, now: 
 
 
 def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Moment]:
-    """The ends of an override, a grace and a one-time purchase's access, and the next part of tokens, if still to come."""
+    """The ends of overrides, a grace and a one-time purchase's access, and the next part of tokens, if still to come."""
     moments = []
     if (renewal := next_part(user, policy, now)) is not None:
         moments.append(Moment(renewal, Cause.TOKENS_RENEWED))
@@ -43,6 +44,7 @@ def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: date
         for purchase in user.purchases
         if (until := access_until(purchase, products)) is not None
     ]
+    moments += [Moment(each.until, Cause.FEATURE_ENDS) for each in user.given_features if each.until is not None]
     if user.override is not None and user.override.until is not None:
         moments.append(Moment(user.override.until, Cause.OVERRIDE_ENDS))
     moments += [

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from worker.membership.rules import access, next_change, tokens
+from worker.membership.rules import access, features, next_change, tokens
 from worker.membership.rules.access import Access, Policy
 from worker.membership.rules.balance import Grant
-from worker.membership.rules.facts import Product, User
+from worker.membership.rules.facts import Feature, Product, User
 
 ACCESS = ("role", "membership_status", "stripe_product_id")
-COLUMNS = (*ACCESS, "tokens", "tokens_expires_at")
+COLUMNS = (*ACCESS, "tokens", "tokens_expires_at", "features")
 
 
 class Change(NamedTuple):
@@ -23,9 +23,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`changes` holds the columns of `users` that are to be written; it is empty where nothing changes."""
+    """`changes` holds the columns of `users` that are to be written, and `features`; it is empty where nothing changes."""
 
     access: Access
+    features: tuple[Feature, ...]
     grants: tuple[Grant, ...]
     next_look: datetime | None
     changes: Mapping[str, Change]
@@ -38,6 +39,7 @@ class Outcome:
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
     """The user's outcome: a function of their facts, which computed again on what it wrote changes nothing."""
     decided = access.project(user, products, policy, now)
+    held = features.project(user, products, policy, now)
     granted = tuple(tokens.grants(user, products, policy, now))
     wanted = (
         decided.role,
@@ -45,9 +47,11 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
         decided.stripe_product_id,
         granted[-1].balance_after if granted else user.tokens,
         granted[-1].expires_at if granted else user.tokens_expires_at,
+        held,
     )
     return Outcome(
         access=decided,
+        features=held,
         grants=granted,
         next_look=next_change.next_look(user, products, policy, now),
         changes=differences(user, dict(zip(COLUMNS, wanted, strict=True))),
@@ -55,6 +59,6 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
 
 
 def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
-    """The columns of the user's row that say otherwise than is wanted."""
+    """What of the user says otherwise than is wanted, by column."""
     pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
     return {column: change for column, change in pairs if change.old != change.new}

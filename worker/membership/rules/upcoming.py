@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from worker.membership.rules import access, next_change, outcome, wording
+from worker.membership.rules import access, features, next_change, outcome, wording
 from worker.membership.rules.access import Policy
 from worker.membership.rules.evidence import Evidence, Schedule
 from worker.membership.rules.facts import Product, Subscription, User
@@ -63,11 +63,12 @@ def _moved(user: User, products: Mapping[str, Product], policy: Policy, at: date
         role=then.role,
         membership_status=then.membership_status,
         stripe_product_id=then.stripe_product_id,
+        features=features.project(user, products, policy, at),
     )
 
 
 def _changes(before: User, after: User) -> dict[str, Change]:
-    return outcome.differences(before, {name: getattr(after, name) for name in outcome.ACCESS})
+    return outcome.differences(before, {name: getattr(after, name) for name in (*outcome.ACCESS, "features")})
 
 
 def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str, datetime]]:

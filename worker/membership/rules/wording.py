@@ -6,9 +6,11 @@ from datetime import datetime
 from schema.states import UserRole
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
 from worker.membership.rules.evidence import Customer, Entry, Note, Source, Unlinked
-from worker.membership.rules.facts import LIFETIME, MOST_TOKENS, PaidLine, Product, Subscription, User
+from worker.membership.rules.facts import LIFETIME, MOST_TOKENS, Feature, PaidLine, Product, Subscription, User
+from worker.membership.rules.features import OVERRIDE
 from worker.membership.rules.lines import Row
 from worker.membership.rules.next_change import Cause, Moment
+from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import NoGrant
 
 # Why a subscription is not the best one, by the first part of the preference in which the two differ.
@@ -69,6 +71,49 @@ def moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def value(of: object) -> str:
+    """A value of a column, in words."""
+    if isinstance(of, datetime):
+        return moment(of)
+    return "none" if of is None else f"{of:,}" if isinstance(of, int) else str(of)
+
+
+def change(column: str, values: Change) -> str:
+    """What becomes of a column. Features with the same names are told with their sources and ends."""
+    old, new = values
+    if not isinstance(old, tuple) or not isinstance(new, tuple):
+        return f"{column} {value(old)} -> {value(new)}"
+    names = [", ".join(sorted({each.feature for each in held})) or "none" for held in (old, new)]
+    if names[0] == names[1]:
+        names = [", ".join(f"{each.feature} ({ends(each)})" for each in held) for held in (old, new)]
+    return f"{column} {names[0]} -> {names[1]}"
+
+
+def ends(of: Feature) -> str:
+    """What gives a feature, and until when."""
+    return f"{of.source} until {moment(of.until)}" if of.until else of.source
+
+
+def feature(of: Feature, user: User, products: Mapping[str, Product]) -> str:
+    """What gives a feature, in a sentence."""
+    until = f", until {moment(of.until)}" if of.until else ""
+    if of.source == OVERRIDE:
+        return f"An operator gave it{until}."
+    for subscription in user.every_subscription:
+        if subscription.id == of.source:
+            giving = sorted(
+                {item.product or "" for item in subscription.items if _gives(products.get(item.product or ""), of)}
+            )
+            by = f", product {' and '.join(giving)}" if giving else ""
+            return f"{_named(user, subscription)} gives it{by}{until}."
+    bought = sorted({each.product for each in user.purchases if each.source == of.source})
+    return f"{of.source} bought {' and '.join(bought)} once{until}." if bought else f"{of.source} gave it{until}."
+
+
+def _gives(product: Product | None, of: Feature) -> bool:
+    return product is not None and of.feature in product.features
+
+
 def role(
     user: User,
     decided: Decision,
@@ -123,7 +168,12 @@ def _by_purchase(decided: Decision, products: Mapping[str, Product]) -> str:
     return f"{decided.purchase.source} bought product {bought.id} once, which gives {bought.role} {lasts}."
 
 
-_READABLE = {"role": "USER or PREMIUM", "tokens": "a whole number", "access": "`lifetime` or a number of days"}
+_READABLE = {
+    "role": "USER or PREMIUM",
+    "tokens": "a whole number",
+    "access": "`lifetime` or a number of days",
+    "features": "names with commas between them, or a JSON array of strings",
+}
 
 
 def unreadable(product: Product) -> str:
@@ -254,6 +304,8 @@ def cause(of: Moment) -> str:
         return "the operator's override ends"
     if of.cause is Cause.GRACE_ENDS:
         return f"the grace of {of.subscription} ends, unless it is paid before"
+    if of.cause is Cause.FEATURE_ENDS:
+        return "a feature that an operator gave ends"
     if of.cause is Cause.ACCESS_ENDS:
         return "the access that was bought once ends"
     return "the next 30 days of a longer paid period begin, with their tokens"
@@ -268,6 +320,8 @@ def policy(of: Product | None) -> str:
     if of is None:
         return "not mirrored yet: PREMIUM, and its tokens wait for it"
     gives = f"{of.role}, {of.tokens:,} tokens a period" if of.tokens else f"{of.role}, no tokens"
+    if of.features:
+        gives += f", features {', '.join(of.features)}"
     return gives + unclear(of)
 
 

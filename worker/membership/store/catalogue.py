@@ -5,7 +5,7 @@ from collections.abc import Collection
 import psycopg
 from psycopg.rows import scalar_row
 
-from worker.membership.rules.facts import Product, product_of
+from worker.membership.rules.facts import POLICY_KEYS, Product, product_of
 
 
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
@@ -164,13 +164,14 @@ def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[
 
 
 def unclear_products(conn: psycopg.Connection) -> list[Product]:
-    """The active products whose metadata holds a role, an allowance or an access that cannot be read, by their ids."""
+    """The active products whose metadata holds a role, an allowance, an access or features that cannot be read, by their ids."""
     rows = conn.execute(
         """
         select id, metadata
         from mirror.products
-        where account = '' and active and not deleted and metadata ?| array['role', 'tokens', 'access']
+        where account = '' and active and not deleted and metadata ?| %s
         order by id
-        """
+        """,
+        (list(POLICY_KEYS),),
     )
     return [product for id_, metadata in rows if (product := product_of(id_, metadata)).unclear]

@@ -1,6 +1,5 @@
-"""The users that are computed at all: those with a linked customer, those whom an operator gave a role, and those of
-an organization that
-a subscription names, or who were its members; and by what catalogue."""
+"""The users that are computed at all: those with a linked customer, those whom an operator gave a role or a feature, and
+those of an organization that a subscription names, or who were its members; and by what catalogue."""
 
 import psycopg
 from psycopg.rows import scalar_row
@@ -11,6 +10,7 @@ Connection = psycopg.Connection
 _ARMS = (
     "select user_id as id from sync.customer_links where user_id",
     "select user_id from sync.overrides where user_id",
+    "select user_id from sync.feature_overrides where user_id",
     "select user_id from sync.organization_members where user_id",
     """
     select id
@@ -48,8 +48,12 @@ def catalogue_stamp(conn: Connection) -> str:
     """Another where a product was added, or changed what it says; prices don't matter to what a user may do."""
     row = conn.execute(
         """
-        select md5(coalesce(string_agg(id || ' ' || coalesce(metadata::text, ''), E'\\n' order by id), ''))
-        from mirror.products
+        select md5(coalesce(string_agg(concat_ws(' ', id, metadata, f.attached), E'\\n' order by id), ''))
+        from mirror.products as p
+        left join (
+            select product, string_agg(entitlement_feature_lookup_key, ' ' order by entitlement_feature_lookup_key) as attached
+            from mirror.product_features where account = '' and not deleted group by product
+        ) as f on f.product = p.id
         where account = '' and shape <> ''
         """
     ).fetchone()

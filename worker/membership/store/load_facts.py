@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from schema.states import MembershipStatus, UserRole
-from worker.membership.rules.facts import Override, Periods, Product, User, product_of
+from worker.membership.rules.facts import Feature, Override, Periods, Product, User, product_of
 from worker.membership.rules.lots import Lot
 from worker.membership.store import load_lines, load_money_back, load_subscriptions, organization_queue
 
@@ -18,6 +18,11 @@ Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
+# The features that Stripe has attached to the product `p`.
+ATTACHED = """array(
+    select f.entitlement_feature_lookup_key from mirror.product_features as f
+    where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
+)"""
 _USER = "id, role::text, membership_status::text, stripe_product_id, organization_id, tokens, tokens_expires_at"
 
 
@@ -107,6 +112,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     lines, running = load_lines.of_users(conn, ids)
     purchases = load_lines.purchases(conn, ids)
     overrides, periods, newest = _overrides(conn, ids), _periods(conn, ids), _newest(conn, ids)
+    features = _features(conn, ids)
     renewed = _renewed(conn, [id_ for id_ in ids if running[id_]])
     bills = {
         id_: {lot.bill for lot in newest[id_][1]} | {line.invoice for line in (*lines[id_], *running[id_])}
@@ -124,6 +130,8 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             tokens_since=tokens_since,
             paid_lines=tuple(lines[id_]),
             override=overrides.get(id_),
+            features=tuple(sorted(features[id_, False])),
+            given_features=tuple(sorted(features[id_, True])),
             periods=periods[id_],
             last_key=newest[id_][0],
             lots=newest[id_][1],
@@ -160,6 +168,24 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
     return {row["user_id"]: Override(role=UserRole(row["role"]), until=row["until"]) for row in rows}
 
 
+def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:
+    """By user, and whether an operator gave them: the features that are stored, and those that are given."""
+    found: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
+    rows = _rows(
+        conn,
+        """
+        select user_id, feature, source, until, false as given from user_features where user_id = any(%(users)s)
+        union all
+        select user_id, feature, 'override', until, true from sync.feature_overrides where user_id = any(%(users)s)
+        """,
+        users,
+        name="users",
+    )
+    for row in rows:
+        found[row["user_id"], row["given"]].append(Feature(row["feature"], row["source"], row["until"]))
+    return found
+
+
 def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]]:
     """Per user and allowance: the first and the newest period that the ledger has."""
     periods: dict[str, dict[str, Periods]] = defaultdict(dict)
@@ -181,10 +207,11 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
 def _products(conn: Connection, ids: Collection[str]) -> dict[str, Product]:
     rows = _rows(
         conn,
-        "select id, metadata from mirror.products where id = any(%s) and account = '' and shape <> ''",
+        f"select id, metadata, {ATTACHED} as attached from mirror.products as p "  # noqa: S608 - our own words
+        "where id = any(%s) and account = '' and shape <> ''",
         sorted(ids),
     )
-    return {row["id"]: product_of(row["id"], row["metadata"]) for row in rows}
+    return {row["id"]: product_of(row["id"], row["metadata"], row["attached"]) for row in rows}
 
 
 def _rows(conn: Connection, statement: str, ids: list[str], *, name: str | None = None) -> list[Row]:

@@ -11,7 +11,7 @@ from psycopg.rows import scalar_row
 from schema.states import UserRole
 from worker.membership.rules.access import Access
 from worker.membership.rules.balance import Grant
-from worker.membership.rules.facts import User
+from worker.membership.rules.facts import Feature, User
 from worker.membership.rules.lots import Lot
 from worker.membership.store import catalogue
 
@@ -52,6 +52,37 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
             [access[id_].role.value for id_ in ids],
             [access[id_].membership_status.value for id_ in ids],
             [access[id_].stripe_product_id for id_ in ids],
+        ),
+    )
+
+
+def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -> None:
+    """These users have these features and no others; equal rows are not written. The users' rows are locked."""
+    users = sorted(features)
+    rows = [(user, each) for user in users for each in features[user]]
+    if not users:
+        return
+    conn.execute(
+        """
+        with wanted as (
+            select * from unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[]) as w (user_id, feature, source, until)
+        ), gone as (
+            delete from user_features as f
+            where f.user_id = any(%b::text[]) and not exists (
+                select from wanted as w where w.user_id = f.user_id and w.feature = f.feature and w.source = f.source
+            )
+        )
+        insert into user_features as f (user_id, feature, source, until)
+        select user_id, feature, source, until from wanted
+        on conflict (user_id, feature, source) do update set until = excluded.until
+        where f.until is distinct from excluded.until
+        """,
+        (
+            [user for user, _ in rows],
+            [each.feature for _, each in rows],
+            [each.source for _, each in rows],
+            [each.until for _, each in rows],
+            users,
         ),
     )
 
@@ -118,6 +149,26 @@ def save_override(conn: Connection, user: str, role: UserRole, *, until: datetim
 def lift_override(conn: Connection, user: str) -> bool:
     """Whether there was one."""
     return conn.execute("delete from sync.overrides where user_id = %s", (user,)).rowcount == 1
+
+
+def save_feature_override(
+    conn: Connection, user: str, feature: str, *, until: datetime | None, note: str | None
+) -> None:
+    """The user has this feature from now on, whatever Stripe says, until then."""
+    conn.execute(
+        """
+        insert into sync.feature_overrides (user_id, feature, until, note) values (%s, %s, %s, %s)
+        on conflict (user_id, feature) do update
+        set until = excluded.until, note = excluded.note, created_at = now()
+        """,
+        (user, feature, until, note),
+    )
+
+
+def lift_feature_override(conn: Connection, user: str, feature: str) -> bool:
+    """Whether there was one."""
+    deleted = conn.execute("delete from sync.feature_overrides where user_id = %s and feature = %s", (user, feature))
+    return deleted.rowcount == 1
 
 
 def make_admin(conn: Connection, user: str) -> None:

@@ -111,6 +111,12 @@ class Walk:
         with self._inner:
             self._again.append(self._step(step.parent, None))
 
+    def name_parent(self, step: Step, page: Page) -> None:
+        """Give each child the parent's id, where Stripe leaves it out."""
+        if (field := self._parents.row.parent_field) is not None:
+            for obj in page.data:
+                obj.setdefault(field, step.parent)
+
     def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
         """Mirrored children of the parent that its list did not show; only a list of one page is sure to be whole."""
         row = self._parents.row

@@ -21,13 +21,25 @@ import psycopg
 
 from worker.config.errors import Permanent, Temporary
 from worker.membership.rules.access import Policy
+from worker.membership.store import product_changes
 from worker.mirror import absences, shards
 from worker.mirror.absences import Absence
+from worker.mirror.registry import object_type
 from worker.mirror.shards import Shard, Standing
 from worker.observe import log
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.client import BadKey, CursorGone, InvalidRequest, MissingPermission, Page
-from worker.writers.list_pass import Listing, Place, Source, Tally, absent_of, read_absent, record_absent, record_page
+from worker.writers.list_pass import (
+    Listing,
+    Place,
+    Source,
+    Tally,
+    absent_of,
+    read_absent,
+    record_absent,
+    record_page,
+    record_removed,
+)
 from worker.writers.passes import deletions
 from worker.writers.passes.parents import Step, Walk
 from worker.writers.passes.plan import Options, Shape
@@ -295,12 +307,18 @@ class Reading:
                 def write(conn: psycopg.Connection, step: Step = step, page: Page | None = page) -> dict[str, int]:
                     done = dict(walk.tally)
                     if page is not None:
+                        walk.name_parent(step, page)
                         done = self._record(conn, shape, shape.listing, page, done)
-                        if shape.listing.object is not None:
-                            absent = walk.absent(conn, step, page)
+                        absent = walk.absent(conn, step, page)
+                        if shape.listing.object is not None and object_type(shape.listing.object).fetchable:
                             absences.add(
                                 conn, self._run, shard.list, shape.listing.object, shape.listing.account, absent
                             )
+                        elif absent:
+                            gone = self._remove(conn, shape, step, page, [id_ for id_, _ in absent])
+                            done["marked_deleted"] = done.get("marked_deleted", 0) + gone
+                        if shape.listing.object == "product_feature" and not page.has_more:
+                            product_changes.mark_read(conn, step.parent)
                     place = walk.after(step, page)
                     if shards.save(conn, shard.id, place.as_json(), done, owner=self._owner) is None:
                         raise psycopg.Rollback
@@ -360,6 +378,14 @@ class Reading:
         tally = Tally()
         record_page(conn, listing, page, self._policy, tally, users_later=self._options.users_later)
         return tally.as_dict()
+
+    def _remove(self, conn: psycopg.Connection, shape: Shape, step: Step, page: Page, ids: list[str]) -> int:
+        """Mark these children deleted: Stripe has no GET for one of them, and their parent's whole list lacks them."""
+        assert shape.parents is not None
+        parent = {shape.parents.row.parent_field or "": step.parent}
+        return record_removed(
+            conn, shape.listing, ids, page, parent, self._policy, users_later=self._options.users_later
+        )
 
     def _ask_for(self, absence: Absence) -> None:
         """Ask Stripe for an object that a list did not show. One that exists is written at once; one that does not is kept,

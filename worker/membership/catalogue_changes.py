@@ -1,0 +1,57 @@
+"""The job that computes the users of products which give something else than before, a batch a transaction.
+
+With PRODUCT_CHANGES=apply a worker does it as soon as the change is mirrored. With `plan` the change waits, and
+`stripe-sync membership plan` shows it, until an operator runs `membership apply`. A user who is computed for another
+reason is always computed by the products as they are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from worker.membership import compute
+from worker.membership.rules.access import Policy
+from worker.membership.store import product_changes
+from worker.observe import log
+from worker.postgres import cursors
+
+_log = log.get("membership")
+
+CURSOR = "product changes"
+
+
+def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> bool:
+    """Compute the users of every changed product; False where there was no time for all of them, or a transaction is open
+    that may not have seen the change."""
+    if policy.off:
+        return True
+    with conn.transaction():
+        added = product_changes.look_up(conn)
+        if added:
+            done = (cursors.read(conn, CURSOR) or {}).get("done", 0)
+            cursors.save(conn, CURSOR, {"done": done, "of": done + product_changes.users_left(conn)})
+    while go_on():
+        with conn.transaction():
+            users = product_changes.take(conn, limit=batch)
+            compute.compute_each(conn, sorted(users), policy, concerned_only=True)
+            place = cursors.read(conn, CURSOR) or {"done": 0, "of": len(users)}
+            cursors.save(conn, CURSOR, place | {"done": place["done"] + len(users)})
+        if len(users) < batch:
+            break
+    if product_changes.users_left(conn):
+        return False
+    if (place := cursors.read(conn, CURSOR)) is not None:
+        cursors.drop(conn, CURSOR)
+        _log.info("product_changes.applied", users=place["done"])
+    return not product_changes.waiting(conn)
+
+
+def progress(conn: psycopg.Connection) -> dict[str, Any]:
+    """The products whose change waits, and how many users of those that are being applied are done."""
+    place = cursors.read(conn, CURSOR)
+    return {
+        "products_waiting": [row["product_id"] for row in product_changes.waiting(conn)],
+        "users_done": place["done"] if place else 0,
+        "users": place["of"] if place else 0,
+    }

@@ -1,0 +1,172 @@
+"""Products that give something else than before, `sync.product_changes`, and the users to compute because of it.
+
+A product's users are looked up when every transaction has ended that was open once the change could be seen: one that
+began earlier may have bound a further user to the product by what it gave before.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row, scalar_row
+
+from worker.membership.rules.facts import product_of
+from worker.membership.store.load_facts import ATTACHED
+
+Connection = psycopg.Connection
+
+# The users of products: by subscription, by organization, by what was bought once, and guests.
+_USERS = """
+    with by_customer as (
+        select s.customer
+        from mirror.subscription_items as i
+        join mirror.subscriptions as s on s.id = i.subscription and s.account = i.account
+        where i.product = any(%(products)s) and i.account = ''
+        union
+        select v.customer
+        from mirror.invoice_line_items as i
+        join mirror.invoices as v on v.id = i.invoice and v.account = i.account
+        where i.product = any(%(products)s) and i.account = ''
+    ), sold as (
+        select id from mirror.checkout_sessions where metadata_product = any(%(products)s) and account = ''
+        union
+        select checkout_session from mirror.checkout_session_line_items
+        where product = any(%(products)s) and account = ''
+    ), sessions as (
+        select s.customer, s.client_reference_id, s.payment_link
+        from sold join mirror.checkout_sessions as s on s.id = sold.id and s.account = ''
+    )
+    select l.user_id
+    from (select customer from by_customer union select customer from sessions) as c
+    join sync.customer_links as l on l.stripe_customer_id = c.customer
+    where l.user_id is not null
+    union
+    select u.id
+    from sessions as s
+    join users as u on u.id = s.client_reference_id
+    where s.customer is null and s.payment_link is null
+    union
+    select u.id
+    from mirror.subscription_items as i
+    join mirror.subscriptions as s on s.id = i.subscription and s.account = i.account
+    join users as u on u.organization_id = s.metadata_organization_id
+    where i.product = any(%(products)s) and i.account = '' and s.metadata_organization_id is not null
+"""
+
+
+def differing(conn: Connection, products: Collection[str]) -> set[str]:
+    """Those of these products that give something else by the mirror than by the application's catalogue, which follows it."""
+    if not products:
+        return set()
+    rows = conn.execute(
+        f"""
+        select p.id, o.metadata, p.metadata, {ATTACHED}
+        from mirror.products as p
+        join stripe_products as o on o.id = p.id
+        where p.id = any(%s) and p.account = '' and not p.deleted
+        """,  # noqa: S608 - our own words
+        (sorted(products),),
+    ).fetchall()
+    return {id_ for id_, old, new, attached in rows if product_of(id_, old, attached) != product_of(id_, new, attached)}
+
+
+def note(conn: Connection, products: Collection[str]) -> None:
+    """The users of these products are to be computed, once somebody says so."""
+    if products:
+        conn.execute(
+            """
+            insert into sync.product_changes (product_id, noted_at)
+            select id, now() from unnest(%b::text[]) as p (id) order by id
+            on conflict (product_id) do update set noted_at = now(), horizon = null
+            """,
+            (sorted(products),),
+        )
+
+
+def unread(conn: Connection, products: Collection[str]) -> set[str]:
+    """Those of these products whose features no pass has read to the end before."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return set(
+            cursor.execute(
+                """
+                select id from unnest(%b::text[]) as p (id)
+                where not exists (
+                    select from sync.product_changes as c where c.product_id = p.id and c.features_read_at is not null
+                )
+                """,
+                (sorted(products),),
+            )
+        )
+
+
+def mark_read(conn: Connection, product: str) -> None:
+    """The product's features were read to the end; what is read later is a change."""
+    conn.execute(
+        """
+        insert into sync.product_changes as c (product_id, features_read_at) values (%s, now())
+        on conflict (product_id) do update set features_read_at = excluded.features_read_at
+        where c.features_read_at is null
+        """,
+        (product,),
+    )
+
+
+def look_up(conn: Connection) -> int:
+    """Put the users of changed products into the queue; returns how many more there are. In the caller's transaction."""
+    conn.execute("select from sync.product_changes where noted_at is not null order by product_id for update")
+    conn.execute(
+        """
+        update sync.product_changes set horizon = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+        where noted_at is not null and horizon is null
+        """
+    )
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        # A horizon that lies ahead of us was another cluster's, that this database was dumped from.
+        products = cursor.execute(
+            """
+            update sync.product_changes as c set noted_at = null, horizon = null
+            from pg_current_snapshot() as now
+            where c.noted_at is not null
+                and (c.horizon <= pg_snapshot_xmin(now)::text::bigint or c.horizon > pg_snapshot_xmax(now)::text::bigint)
+            returning c.product_id
+            """
+        ).fetchall()
+    if not products:
+        return 0
+    return conn.execute(
+        f"insert into sync.product_change_users (user_id) select user_id from ({_USERS}) as u on conflict do nothing",  # noqa: S608
+        {"products": sorted(products)},
+    ).rowcount
+
+
+def take(conn: Connection, *, limit: int) -> list[str]:
+    """The next users to compute; they are out of the queue once the transaction commits."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            """
+            delete from sync.product_change_users where user_id in (
+                select user_id from sync.product_change_users order by user_id limit %s for update skip locked
+            )
+            returning user_id
+            """,
+            (limit,),
+        ).fetchall()
+
+
+def forget(conn: Connection) -> None:
+    """Every user was computed by the catalogue as it is."""
+    conn.execute("update sync.product_changes set noted_at = null, horizon = null where noted_at is not null")
+
+
+def waiting(conn: Connection) -> list[dict[str, Any]]:
+    """The products whose users are to be computed, the first change first."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select product_id, noted_at from sync.product_changes where noted_at is not null order by noted_at, product_id"
+        ).fetchall()
+
+
+def users_left(conn: Connection) -> int:
+    """How many users wait in the queue."""
+    row = conn.execute("select count(*) from sync.product_change_users").fetchone()
+    return int(row[0]) if row else 0
