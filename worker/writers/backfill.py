@@ -47,6 +47,8 @@ def lists_named(names: Sequence[str]) -> list[str]:
     """The lists of these names: of a list, of its path, or of the type of its objects; `all` names every one."""
     if "all" in names:
         return list(LISTS)
+    if "products" in names:
+        names = [*names, "product_features"]  # what a product gives; no event tells of it
     by_name = {spelling: row.name for row in reversed(LISTS.values()) for spelling in (row.object, row.path, row.name)}
     unknown = [name for name in names if name not in by_name]
     if unknown:
