@@ -26,7 +26,7 @@ def create_feature(call: Call) -> JSON:
     call.params.refuse_rest()
     if call.view.owned("entitlements.feature", "lookup_key", key):
         raise invalid(f"A feature with lookup key `{key}` already exists.", "lookup_key", "resource_already_exists")
-    record = {"id": call.account.ids.plain("feat_"), "name": name, "lookup_key": key, "metadata": metadata or {}}
+    record: JSON = {"id": call.account.ids.plain("feat_"), "name": name, "lookup_key": key, "metadata": metadata or {}}
     call.account.create("entitlements.feature", {**record, "_created": call.account.now})
     return call.result("entitlements.feature", record["id"])
 

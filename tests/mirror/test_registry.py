@@ -24,6 +24,8 @@ ELSEWHERE = [
     ("price", "recurring.trial_period_days", "recurring_trial_period_days"),
     ("price", "recurring.usage_type", "recurring_usage_type"),
     ("item", "price.product", "product"),
+    ("product_feature", "entitlement_feature.id", "entitlement_feature"),
+    ("product_feature", "entitlement_feature.lookup_key", "entitlement_feature_lookup_key"),
     ("customer", "metadata.user_id", "metadata_user_id"),
     ("customer", "metadata.userId", "metadata_user_id"),
     ("customer", "invoice_settings.default_payment_method", "invoice_settings_default_payment_method"),

@@ -148,8 +148,8 @@ class Settings(BaseSettings):
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     """Days of access after the start of an unpaid period. By default access lasts until Stripe gives up."""
     product_changes: ProductChanges = ProductChanges.PLAN
-    """What follows when a product gives something else than before: `apply` computes its users at once; `plan` waits until
-    an operator has seen `stripe-sync membership plan` and runs `membership apply`."""
+    """Products may give something else than before. `apply`: their users are computed at once. `plan`: they wait until an
+    operator, who can look at `stripe-sync membership plan`, runs `membership apply`."""
     token_policy: TokenPolicy = TokenPolicy.RESET
     """`reset`: a paid period sets the subscription's allowance. `add`: it adds to the balance."""
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
