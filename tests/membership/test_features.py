@@ -80,7 +80,7 @@ def apply_all(conn: psycopg.Connection) -> int:
 
 
 def apply_changes(conn: psycopg.Connection) -> bool:
-    return catalogue_changes.compute_waiting(conn, Policy(), go_on=lambda: True, batch=7)
+    return catalogue_changes.compute_waiting(conn, Policy(), should_continue=lambda: True, batch=7)
 
 
 def subscribers(number: int) -> list[Json]:
@@ -166,7 +166,7 @@ def test_every_way_to_a_product_leads_to_its_features(conn: psycopg.Connection, 
         ),
         checkout(customer=None, client_reference_id="guest", metadata={"product": "prod_lifetime"}),
     )
-    organizations.compute_waiting(conn, Policy(), go_on=lambda: True)
+    organizations.compute_waiting(conn, Policy(), should_continue=lambda: True)
     assert [features(conn, user) for user in ("jenny", "member", "guest")] == [["api"], ["api"], ["export"]]
 
     apply(
@@ -208,7 +208,7 @@ def test_an_operator_gives_a_feature_until_a_time(conn: psycopg.Connection) -> N
     conn.execute("update sync.next_changes set due_at = now()")
 
     assert has(conn, "export") is False
-    compute.compute_due(conn, Policy(), go_on=lambda: True)
+    compute.compute_due(conn, Policy(), should_continue=lambda: True)
     assert features(conn) == []
     with pytest.raises(by_hand.Refused, match="has no override"), conn.transaction():
         by_hand.lift_feature(conn, "jenny", "api", Policy())

@@ -166,7 +166,9 @@ def apply_membership(process: Process) -> None:
 def apply_product_changes(process: Process) -> None:
     """Compute the users of products that give something else than before; the next slice is another task."""
     in_time = _until(SLICE_SECONDS)
-    if not process.with_connection(lambda conn: catalogue_changes.compute_waiting(conn, process.policy, go_on=in_time)):
+    if not process.with_connection(
+        lambda conn: catalogue_changes.compute_waiting(conn, process.policy, should_continue=in_time)
+    ):
         process.soon("product_changes", seconds=RECHECK_SECONDS, queue=BACKFILL)
 
 

@@ -21,7 +21,9 @@ _log = log.get("membership")
 CURSOR = "product changes"
 
 
-def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable[[], bool], batch: int = 200) -> bool:
+def compute_waiting(
+    conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 200
+) -> bool:
     """Compute the users of every changed product; False where there was no time for all of them, or a transaction is open
     that may not have seen the change."""
     if policy.off:
@@ -31,7 +33,7 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, go_on: Callable
         if added:
             done = (cursors.read(conn, CURSOR) or {}).get("done", 0)
             cursors.save(conn, CURSOR, {"done": done, "of": done + product_changes.users_left(conn)})
-    while go_on():
+    while should_continue():
         with conn.transaction():
             users = product_changes.take(conn, limit=batch)
             compute.compute_each(conn, sorted(users), policy, concerned_only=True)
