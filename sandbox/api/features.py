@@ -70,8 +70,8 @@ def _attached(call: Call) -> list[JSON]:
     product = call.view.find("product", call.id)
     if product is None:
         raise missing("product", call.id)
-    found: list[JSON] = product.get("_features", [])
-    return found
+    attached: list[JSON] = product.get("_features", [])
+    return attached
 
 
 def _one(call: Call) -> JSON:

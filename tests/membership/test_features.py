@@ -107,7 +107,7 @@ def test_a_feature_that_is_attached_without_an_event_is_planned_and_then_given_t
     attach(sandbox, "prod_basic", *(f"f{n:02}" for n in range(25)))
     apply(*catalogue("basic"), *subscribers(SUBSCRIBERS))
     read_lists(conn, stripe, ["product_features"])
-    # What a pass reads for the first time reaches users at once: they were computed before it was known.
+    # Features that are read for the first time reach users at once: they were computed before these were known.
     compute_waiting(conn, Policy())
     assert by_features(conn) == {25: SUBSCRIBERS, 0: 1}
 

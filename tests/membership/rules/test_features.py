@@ -99,9 +99,9 @@ def test_a_purchase_gives_features_while_it_gives_access(
 ) -> None:
     bought = Purchase(source="cs_1", product=product, paid_at=day(-10), is_returned=is_returned)
 
-    found = project(person(purchases=(bought,)), PRODUCTS, Policy(), NOW)
+    projected = project(person(purchases=(bought,)), PRODUCTS, Policy(), NOW)
 
-    assert found == (() if isinstance(until, str) else (Feature("export", "cs_1", until),))
+    assert projected == (() if isinstance(until, str) else (Feature("export", "cs_1", until),))
     if isinstance(until, datetime):
         assert project(person(purchases=(bought,)), PRODUCTS, Policy(), until) == ()
 
@@ -144,11 +144,11 @@ _features = st.lists(
         st.sampled_from(["sub_1", "override", "cs_1"]),
         st.none() | st.integers(-9, 9).map(day),
     )
-).map(lambda found: tuple({each[:2]: each for each in found}.values()))
+).map(lambda drawn: tuple({each[:2]: each for each in drawn}.values()))
 
 
 @given(_features, _features, st.sampled_from(["active", "past_due", "canceled", "strange"]), st.integers(-9, 9))
-def test_what_was_written_changes_nothing_when_computed_again(
+def test_computing_the_written_features_again_changes_nothing(
     held: tuple[Feature, ...], given_: tuple[Feature, ...], status: str, at: int
 ) -> None:
     someone = person(

@@ -13,7 +13,7 @@ from worker.membership.rules.lots import Lot
 # The largest number that JavaScript holds exactly: an application may read a balance there. Sums are capped at it.
 MOST_TOKENS = 2**53 - 1
 LIFETIME = timedelta(days=36_500)
-# What a product's metadata may say of membership.
+# The keys of a product's metadata that membership reads.
 POLICY_KEYS = ("role", "tokens", "access", "features")
 
 # 5000, 5_000, 5,000 or 5 000, with one kind of separator.

@@ -18,12 +18,12 @@ def project(user: User, products: Mapping[str, Product], policy: Policy, now: da
     """
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.features
-    found: dict[tuple[str, str], Feature] = {}
+    features: dict[tuple[str, str], Feature] = {}
     for each in _given(user, products, policy, now):
-        other = found.setdefault(each[:2], each)
+        other = features.setdefault(each[:2], each)
         if each.until is None or (other.until is not None and each.until > other.until):
-            found[each[:2]] = each
-    return tuple(found[key] for key in sorted(found))
+            features[each[:2]] = each
+    return tuple(features[key] for key in sorted(features))
 
 
 def names(held: tuple[Feature, ...]) -> list[str]:

@@ -59,6 +59,6 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
 
 
 def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
-    """What of the user says otherwise than is wanted, by column."""
+    """The columns of the user that differ from what is wanted."""
     pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
     return {column: change for column, change in pairs if change.old != change.new}

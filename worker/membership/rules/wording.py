@@ -79,7 +79,7 @@ def value(of: object) -> str:
 
 
 def change(column: str, values: Change) -> str:
-    """What becomes of a column. Features with the same names are told with their sources and ends."""
+    """The change of a column. Features with the same names are told with their sources and ends."""
     old, new = values
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return f"{column} {value(old)} -> {value(new)}"
@@ -90,12 +90,12 @@ def change(column: str, values: Change) -> str:
 
 
 def ends(of: Feature) -> str:
-    """What gives a feature, and until when."""
+    """The source of a feature, and its end."""
     return f"{of.source} until {moment(of.until)}" if of.until else of.source
 
 
 def feature(of: Feature, user: User, products: Mapping[str, Product]) -> str:
-    """What gives a feature, in a sentence."""
+    """The source of a feature, in a sentence."""
     until = f", until {moment(of.until)}" if of.until else ""
     if of.source == OVERRIDE:
         return f"An operator gave it{until}."

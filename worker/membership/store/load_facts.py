@@ -170,7 +170,7 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
 
 def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:
     """By user, and whether an operator gave them: the features that are stored, and those that are given."""
-    found: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
+    features: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
     rows = _rows(
         conn,
         """
@@ -182,8 +182,8 @@ def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list
         name="users",
     )
     for row in rows:
-        found[row["user_id"], row["given"]].append(Feature(row["feature"], row["source"], row["until"]))
-    return found
+        features[row["user_id"], row["given"]].append(Feature(row["feature"], row["source"], row["until"]))
+    return features
 
 
 def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]]:
