@@ -47,7 +47,10 @@ def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
 
 def any_waiting(conn: Connection) -> bool:
     """Whether a customer waits for its users to be computed again, deferred ones left out."""
-    return conn.execute("select from sync.recompute_queue where not deferred limit 1").fetchone() is not None
+    return (
+        conn.execute("select from sync.recompute_queue where not deferred order by requested_at limit 1").fetchone()
+        is not None
+    )
 
 
 def count_deferred(conn: Connection) -> int:
@@ -58,4 +61,7 @@ def count_deferred(conn: Connection) -> int:
 
 def any_deferred(conn: Connection) -> bool:
     """Whether a customer waits until a backfill has read its objects."""
-    return conn.execute("select from sync.recompute_queue where deferred limit 1").fetchone() is not None
+    return (
+        conn.execute("select from sync.recompute_queue where deferred order by stripe_customer_id limit 1").fetchone()
+        is not None
+    )

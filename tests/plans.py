@@ -1,0 +1,165 @@
+"""Tables that look like ten million rows to the planner, and the plans of what is sent to them.
+
+A table's size is what the planner believes: the rows that are there are few, and the statistics say that they are many.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import Row, tuple_row
+
+from schema import mirror
+
+ROWS, BELIEVED = 1_000, 10_000_000
+# Reading such a table whole costs 100,000 and more, its smallest index 50,000. A batch of 500 rows found by key costs 5,000.
+MOST = 20_000
+EACH_QUERY = 3
+
+# Tables that grow with the account. Others hold a row for each job, worker, list or product.
+GROWING = (
+    *(f"mirror.{name}" for name in mirror.tables),
+    *(f"public.{name}" for name in ("users", "stripe_customers", "user_subscriptions", "payment_history")),
+    *(
+        f"sync.{name}"
+        for name in (
+            "events", "customer_links", "token_grants", "next_changes", "user_syncs", "organization_members", "overrides",
+            "refetch_queue", "recompute_queue", "drift", "erased",
+        )
+    ),
+)  # fmt: skip
+
+# Values that many rows share. Everything else differs from row to row.
+_SHARED = {
+    "account": "''", "deleted": "false", "unsettled": "false", "livemode": "false", "deferred": "false",
+    "account_id": "''", "error": "null", "last_error": "null", "missing_at": "null",
+    "leased_until": "null", "shape": "'endive'", "content_hash": "md5(n::text)", "object": "'balance_transaction'",
+    "until": "null", "attempts": "1", "source": "'metadata'", "swept_at": "now()", "lots": "null",
+}  # fmt: skip
+_COMING = ("due_at", "next_attempt_at", "observed_at", "tokens_expires_at", "expires_at")
+_STATUS = {
+    "events": "'done'",
+    "subscriptions": "'active'",
+    "user_subscriptions": "'active'",
+    "payment_history": "'paid'",
+}
+
+
+def fill(conn: psycopg.Connection) -> None:
+    """Fill the growing tables with objects of the years 2013 to 2021, and say to the planner how many they are."""
+    conn.execute("set session_replication_role = replica")
+    for table in GROWING:
+        columns = _columns(conn, table)
+        values = ", ".join(_value(table, *column) for column in columns)
+        names = ", ".join(f'"{name}"' for name, _ in columns)
+        conn.execute(f"insert into {table} ({names}) select {values} from generate_series(1, {ROWS}) as n")
+        conn.execute(f"alter table {table} set (autovacuum_enabled = off)")
+    conn.execute("reset session_replication_role")
+    conn.execute("analyze")
+    conn.execute(
+        "update pg_class set reltuples = %s where oid = any(%s::regclass[]) or oid in "
+        "(select indexrelid from pg_index where indrelid = any(%s::regclass[]) and indpred is null)",
+        (BELIEVED, list(GROWING), list(GROWING)),
+    )
+
+
+def _columns(conn: psycopg.Connection, table: str) -> list[tuple[str, str]]:
+    return conn.execute(
+        """
+        select attname, format_type(atttypid, atttypmod) from pg_attribute
+        where attrelid = %s::regclass and attnum > 0 and not attisdropped and attidentity = '' and attgenerated = ''
+        """,
+        (table,),
+    ).fetchall()
+
+
+def _value(table: str, name: str, type_: str) -> str:
+    singular = table.partition(".")[2].removesuffix("s")
+    if name in _SHARED:
+        return _SHARED[name]
+    if name == "status":
+        return _STATUS.get(table.partition(".")[2], "'succeeded'")
+    match type_:
+        case "text":
+            word = (
+                singular if name == "id" else name.removesuffix("_id").removeprefix("stripe_").removeprefix("metadata_")
+            )
+            return f"'{word}_' || n"
+        case "timestamp with time zone":
+            past = f"'2013-01-01'::timestamptz + n * interval '3 days' + interval '{len(name)} hours'"
+            return "now() + n * interval '1 hour'" if name in _COMING else past
+        case "jsonb":
+            return f"jsonb_build_object('id', '{singular}_' || n, 'metadata', '{{}}'::jsonb)"
+        case "boolean":
+            return "false"
+        case "interval":
+            return "interval '1 minute'"
+        case "text[]":
+            return "array['status']"
+        case "integer" | "bigint" | "numeric":
+            return "n"
+    return f"enum_first(null::{type_})"
+
+
+@dataclass
+class Plans:
+    """The statements that were sent to a database, and what is wrong with the plans of those that read too much."""
+
+    dsn: str
+    seen: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def connect(self) -> psycopg.Connection:
+        """A connection in autocommit that explains each statement before it sends it."""
+        look = self._look
+
+        class Explaining(psycopg.Cursor[Row]):
+            def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+                look(self.connection, query, params)
+                return super().execute(query, params, **options)
+
+        return psycopg.connect(self.dsn, autocommit=True, cursor_factory=Explaining)
+
+    def _look(self, conn: psycopg.Connection[Any], query: Any, params: Any) -> None:
+        text = query.as_string(conn) if isinstance(query, sql.Composable) else str(query)
+        if not re.match(r"\s*(select|insert|update|delete|with|merge)\b", text, re.IGNORECASE):
+            return
+        with self.lock:
+            self.seen[text] += 1
+            if self.seen[text] > EACH_QUERY:
+                return
+        if (fault := self.fault_of(conn, text, params)) is not None:
+            self.faults.setdefault(text, f"{fault}\n{text}")
+
+    def fault_of(self, conn: psycopg.Connection[Any], statement: str, params: Any = None) -> str | None:
+        """What is wrong with the statement's plan."""
+        cursor = psycopg.Cursor(conn, row_factory=tuple_row)
+        ((plan,),) = cursor.execute("explain (format json) " + statement, params).fetchall()
+        return _fault(plan[0]["Plan"])
+
+
+def _fault(plan: dict[str, Any]) -> str | None:
+    for node in _nodes(plan):
+        table = f"{node.get('Schema', '')}.{node.get('Relation Name')}"
+        # A look at the first row, whatever it is, reads no table.
+        is_a_look = "Filter" not in node and node.get("Parent Relationship") in ("InitPlan", "SubPlan")
+        if node["Node Type"] == "Seq Scan" and any(each.endswith(table) for each in GROWING) and not is_a_look:
+            return f"reads {table} whole"
+    cost = float(plan["Total Cost"])
+    # A range of blocks is a part of the table of a known size, whatever rows it holds.
+    if cost <= MOST or any(node["Node Type"] == "Tid Range Scan" for node in _nodes(plan)):
+        return None
+    dear = max(_nodes(plan), key=lambda node: float(node["Total Cost"]) if "Relation Name" in node else 0)
+    return f"costs {cost:,.0f}: {dear['Node Type']} of {dear.get('Relation Name')} {dear.get('Index Name', '')}"
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
