@@ -16,7 +16,7 @@ from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.stripe_api.client import Answer, MissingPermission, Page, Stripe, TimedOut
 from worker.stripe_api.lists import LISTS
-from worker.writers import audit, backfill, reconcile, refresh_catalogue
+from worker.writers import backfill
 from worker.writers.list_pass import Place, Source
 
 CORE = ["products", "prices", "customers", "subscriptions", "invoices", "payment_intents", "charges"]
@@ -177,48 +177,6 @@ def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
     assert held(conn, "invoices") == at_stripe(sandbox, "invoice")
     again = sum(number - 1 for number in asked.values())
     assert again <= kills * threads
-
-
-@pytest.mark.parametrize("job", ["refresh", "reconcile", "audit"])
-def test_a_pass_that_is_killed_at_every_page_still_ends_with_everything(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, job: str
-) -> None:
-    sandbox.tell("populate", products=230, customers=150, subscriptions=330)
-    slot, kills, done = datetime(2026, 11, 22, 12, tzinfo=UTC), 0, False
-    while not done:
-        pages = [0]
-
-        def die(path: str, params: Mapping[str, Any], pages: list[int] = pages) -> None:
-            pages[0] += 1
-            if pages[0] > (25 if job == "audit" else 2):
-                raise Killed
-
-        def source(die: Callable[[str, Mapping[str, Any]], None] = die) -> Through:
-            return Through(stripe, before=die)
-
-        slot += timedelta(hours=1)
-        try:
-            if job == "refresh":
-                done = refresh_catalogue.tick(conn, source, Policy(), slot) is not None
-            elif job == "reconcile":
-                done = reconcile.tick(conn, source, Policy(), slot, should_continue=lambda: True) is not None
-            else:
-                audit.tick(conn, source, Policy(), slot, should_continue=lambda: True)
-                done = shards.under_way(conn, audit.ROUND) is None
-        except Killed:
-            kills += 1
-            conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
-            conn.execute("update sync.runs set seen_at = now() - interval '1 hour' where job = 'audit'")
-        assert kills < 100
-
-    assert kills >= 2
-    if job != "reconcile":
-        assert held(conn, "products") == at_stripe(sandbox, "product")
-        assert held(conn, "prices") == at_stripe(sandbox, "price")
-    if job != "refresh":
-        living = {row[0] for row in conn.execute("select id from stripe.subscriptions")}
-        ended = {s["id"] for s in sandbox.ask("state?type=subscription")["objects"] if s["status"] == "canceled"}
-        assert at_stripe(sandbox, "subscription") - ended <= living
 
 
 def test_a_missing_permission_a_404_and_a_failing_list_end_alone_and_are_named(

@@ -189,37 +189,6 @@ def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, 
     assert rows == [("done", "1", True), ("failed", None, False)]
 
 
-def test_a_pass_whose_worker_was_killed_goes_on_from_its_last_page(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
-    start = int(time.time()) - 3 * HOUR
-    cursors.save(conn, catch_up.CURSOR, start)
-    for number in range(250):
-        sandbox.tell("clock", now=start + number * 40, frozen=True)
-        sandbox.post("/v1/customers", name=f"C{number}")
-    sandbox.tell("clock", real=True)
-    uninterrupted = Recorded(stripe)
-
-    class Killed(Recorded):
-        def page(self, path: str, params: Any = None) -> Page:
-            if len(self.asked) == 2:
-                raise KeyboardInterrupt
-            return super().page(path, params)
-
-    tries: list[Recorded] = []
-    caught = None
-    while caught is None:
-        tries.append(Killed(stripe) if len(tries) < 2 else uninterrupted)
-        try:
-            caught = caught_up(conn, tries[-1], threads=1)
-        except KeyboardInterrupt:
-            conn.execute("update sync.shards set leased_until = now() - interval '1 second'")
-
-    asked = [tuple(sorted(each.items())) for one in tries for each in one.asked]
-    assert caught.lost == 250
-    assert len(asked) == len(set(asked))
-
-
 def test_an_event_that_turns_up_late_in_the_list_is_found_by_the_overlap(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:

@@ -1,0 +1,174 @@
+"""Every job that reads Stripe's lists, killed at each place that it saves, goes on from there and ends with everything.
+
+The place is read back from the database each time, as JSON. A process dies at a request, or in the transaction of a page.
+"""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sandboxes import Sandbox
+from worker.jobs import periodic
+from worker.membership.rules.access import Policy
+from worker.mirror import shards
+from worker.postgres import cursors
+from worker.stripe_api.client import Answer, Page, Stripe
+from worker.stripe_api.lists import LISTS
+from worker.writers import audit, backfill, catch_up, reconcile, refresh_catalogue
+from worker.writers.list_pass import Source
+from worker.writers.passes.plan import Options
+
+TABLES = ("products", "prices", "customers", "subscriptions", "payment_methods")
+
+
+class Killed(BaseException):
+    """In place of kill -9: nothing that the process would still have done is done."""
+
+
+class Mortal:
+    """The way to Stripe of a process that dies at its nth page."""
+
+    def __init__(self, stripe: Stripe, asked: Counter[Any], *, lives: int) -> None:
+        self._stripe, self._asked, self._lives = stripe, asked, itertools.count(lives, -1)
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        if next(self._lives) <= 0:
+            raise Killed
+        self._asked[path, tuple(sorted((params or {}).items()))] += 1
+        return self._stripe.page(path, params)
+
+    def retrieve(self, path: str) -> Answer:
+        return self._stripe.retrieve(path)
+
+    def acting_for(self, account: str) -> Source:
+        return self._stripe.acting_for(account)
+
+
+class Job:
+    """A job, run as its task does, by one thread that nothing but a kill interrupts. `finished` tells whether it is done."""
+
+    def __init__(self, conn: psycopg.Connection, name: str, threads: int = 1) -> None:
+        self._conn, self.name = conn, name
+        self._threads = {"threads": threads, "threads_per_list": threads}
+        self._slots = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(hours=n) for n in itertools.count())
+        self._now = int(time.time()) + catch_up.DELAY_SECONDS + 1
+
+    def go_on(self, stripe: Any) -> bool:
+        slot = next(self._slots)
+
+        def forever() -> bool:
+            return True
+
+        def options(of: Options) -> Options:
+            return replace(of, **self._threads)  # type: ignore[arg-type]
+
+        conn, source = self._conn, lambda: stripe
+        match self.name:
+            case "product_refresh":
+                how = options(refresh_catalogue.OPTIONS)
+                return (
+                    refresh_catalogue.tick(conn, source, Policy(), slot, options=how, should_continue=forever)
+                    is not None
+                )
+            case "reconcile":
+                how = options(reconcile.OPTIONS)
+                return reconcile.tick(conn, source, Policy(), slot, options=how, should_continue=forever) is not None
+            case "catch_up":
+                how = options(catch_up.OPTIONS)
+                return (
+                    catch_up.tick(conn, source, slot, now=self._now, options=how, should_continue=forever) is not None
+                )
+            case "audit":
+                audit.tick(conn, source, Policy(), slot, options=options(audit.OPTIONS), should_continue=forever)
+                return shards.under_way(conn, audit.ROUND) is None
+            case "backfill":
+                return not backfill.carry_on(
+                    conn, source, Policy(), options=options(backfill.OPTIONS), should_continue=forever
+                )
+        raise AssertionError(f"say here how {self.name} is run")
+
+    def time_passes(self) -> None:
+        """The leases of the dead process run out."""
+        self._conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
+        self._conn.execute("update sync.runs set seen_at = now() - interval '1 hour' where job = 'audit'")
+
+
+READING = [job.name for job in periodic.JOBS if job.needs_key]
+
+
+@pytest.mark.parametrize("name", [*READING, "backfill"])
+@pytest.mark.parametrize("at", ["request", "transaction"])
+def test_a_job_that_is_killed_at_every_page_ends_with_everything(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch, name: str, at: str
+) -> None:
+    cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
+    events = fill(sandbox) if name == "catch_up" else populate(sandbox)
+    if name == "backfill":
+        backfill.start(conn, TABLES)
+    job, asked, kills, done = Job(conn, name), Counter[Any](), 0, False
+    if at == "transaction":
+        die_in_transactions(monkeypatch)
+    while not done:
+        # Dying at each of the hundred lists that an audit begins says nothing new.
+        lives = 1_000 if at == "transaction" else 12 if name == "audit" else 1
+        try:
+            done = job.go_on(Mortal(stripe, asked, lives=lives))
+        except Killed:
+            kills += 1
+            job.time_passes()
+        assert kills < 150
+
+    assert kills >= 3
+    again = sum(number - 1 for number in asked.values())
+    assert again <= (kills if at == "transaction" else 0)
+    if name == "catch_up":
+        assert {row[0] for row in conn.execute("select id from sync.events")} == events
+    for table in {"product_refresh": TABLES[:2], "reconcile": (), "catch_up": ()}.get(name, TABLES):
+        assert held(conn, table) == at_stripe(sandbox, str(LISTS[table].object)), table
+    if name == "reconcile":
+        states = sandbox.ask("state?type=subscription")["objects"]
+        assert {each["id"] for each in states if each["status"] != "canceled"} == held(conn, "subscriptions")
+
+
+def die_in_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process dies when it has written its second page, before the commit."""
+    save, pages = shards.save, itertools.count(1)
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        saved = save(*arguments, **options)
+        if next(pages) % 2 == 0:
+            raise Killed
+        return saved
+
+    monkeypatch.setattr(shards, "save", dying)
+
+
+def populate(sandbox: Sandbox) -> set[str]:
+    sandbox.tell("populate", products=230, customers=30, subscriptions=330)
+    return set()
+
+
+def fill(sandbox: Sandbox) -> set[str]:
+    for number in range(320):
+        sandbox.post("/v1/customers", name=f"C{number}")
+    ids, more, after = set[str](), True, ""
+    while more:
+        page = sandbox.get(f"/v1/events?limit=100{after}")
+        ids |= {event["id"] for event in page["data"]}
+        more, after = page["has_more"], f"&starting_after={page['data'][-1]['id']}"
+    return ids
+
+
+def held(conn: psycopg.Connection, table: str) -> set[str]:
+    return {row[0] for row in conn.execute(f"select id from stripe.{table} where not deleted")}
+
+
+def at_stripe(sandbox: Sandbox, type_: str) -> set[str]:
+    return {obj["id"] for obj in sandbox.ask(f"state?type={type_}")["objects"]}
