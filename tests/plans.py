@@ -108,7 +108,7 @@ def _value(table: str, name: str, type_: str) -> str:
 
 @dataclass
 class Plans:
-    """The statements that were sent to a database, and what is wrong with the plans of those that read too much."""
+    """The statements that were sent to a database, and the faults of their plans."""
 
     dsn: str
     seen: Counter[str] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ class Plans:
             self.faults.setdefault(text, f"{fault}\n{text}")
 
     def fault_of(self, conn: psycopg.Connection[Any], statement: str, params: Any = None) -> str | None:
-        """What is wrong with the statement's plan."""
+        """The fault of the statement's plan, in words; None where it reads little."""
         cursor = psycopg.Cursor(conn, row_factory=tuple_row)
         ((plan,),) = cursor.execute("explain (format json) " + statement, params).fetchall()
         return _fault(plan[0]["Plan"])
