@@ -88,10 +88,10 @@ def do_everything(conn: psycopg.Connection, settings: Settings, stripe: Stripe) 
     Applier(livemode=False, policy=policy, has_key=True).drain(conn)
     Applier(livemode=False, policy=policy, has_key=False).drain(conn)
     compute_waiting(conn, policy)
-    organizations.compute_waiting(conn, policy, go_on=lambda: True)
+    organizations.compute_waiting(conn, policy, should_continue=lambda: True)
     with psycopg.connect(settings.database_url, autocommit=True) as other:
         other.execute("update sync.refetch_queue set due_at = now() where id not like 'refetch%'")
-    refetch.drain(conn, stripe, policy, go_on=lambda: True)
+    refetch.drain(conn, stripe, policy, should_continue=lambda: True)
 
     refresh_catalogue.tick(conn, lambda: stripe, policy, now, should_continue=lambda: True)
     reconcile.tick(conn, lambda: stripe, policy, now, should_continue=lambda: True)
@@ -114,7 +114,7 @@ def do_everything(conn: psycopg.Connection, settings: Settings, stripe: Stripe) 
     sync_user.force(lambda: contextlib.nullcontext(conn), lambda: stripe, policy, "ada", seconds=30)
     with conn.transaction():
         compute.compute(conn, computed_users.after(conn, "", limit=recompute_all.BATCH), policy, concerned_only=True)
-    retention.tick(conn, now, keep=timedelta(days=35), go_on=lambda: True)
+    retention.tick(conn, now, keep=timedelta(days=35), should_continue=lambda: True)
 
 
 def begin_with_two_spans(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class Job:
         self._slots = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(hours=n) for n in itertools.count())
         self._now = int(time.time()) + catch_up.DELAY_SECONDS + 1
 
-    def go_on(self, stripe: Any) -> bool:
+    def carry_on(self, stripe: Any) -> bool:
         slot = next(self._slots)
 
         def forever() -> bool:
@@ -119,7 +119,7 @@ def test_a_job_that_is_killed_at_every_page_ends_with_everything(
         # Dying at each of the hundred lists that an audit begins says nothing new.
         lives = 1_000 if at == "transaction" else 12 if name == "audit" else 1
         try:
-            done = job.go_on(Mortal(stripe, asked, lives=lives))
+            done = job.carry_on(Mortal(stripe, asked, lives=lives))
         except Killed:
             kills += 1
             job.time_passes()
