@@ -14,10 +14,11 @@ app = typer.Typer()
 def web() -> None:
     """Serve HTTP: the webhook endpoint, health, metrics and status."""
     from worker.config import settings
-    from worker.observe import log
+    from worker.observe import log, trace
     from worker.web import server
 
     loaded = settings.load(needs_webhook_secret=True)
+    trace.require(loaded)
     log.configure(loaded)
     # Without tables it answers 503, and GET /readyz says why: a load balancer and Stripe wait for the migration.
     _look_at_schema(loaded, needs_tables=False)
@@ -37,11 +38,12 @@ def worker(
     """
     from worker.config import settings
     from worker.jobs import lanes, process_group
-    from worker.observe import log
+    from worker.observe import log, trace
 
     loaded = settings.load()
     chosen = [queue.strip() for queue in queues.split(",")] if queues else lanes.QUEUES
     served = lanes.lanes(loaded, queues=chosen, concurrency=concurrency)
+    trace.require(loaded)
     log.configure(loaded)
     _look_at_schema(loaded, needs_tables=True)
     raise typer.Exit(process_group.run(loaded, served))

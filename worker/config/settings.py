@@ -157,12 +157,14 @@ class Settings(BaseSettings):
     trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
     """Tokens granted once by a trial's invoice of zero. The first paid period grants as usual."""
 
-    # == Logs
+    # == Logs and traces
 
     log_format: LogFormat | None = None
     """`json` or `console`. By default `console` on a terminal outside production, else `json`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug`, `info`, `warning` or `error`."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces go, as OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Without it nothing is traced."""
 
     # == Postgres
 

@@ -27,14 +27,16 @@ class Leased:
     body: str
     age_seconds: float
     """Since it was stored, or since an operator had it replayed, at the time of the lease."""
+    traceparent: str | None
 
 
 # Sorted by id, so that two processes that store the same events at once can't deadlock.
 INSERT = """
-    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body)
-    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body
-    from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[])
-        as arrived (id, account, type, object_type, object_id, livemode, created, body)
+    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body, traceparent)
+    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body, traceparent
+    from unnest(
+            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[], %b::text[]
+        ) as arrived (id, account, type, object_type, object_id, livemode, created, body, traceparent)
     order by id
     on conflict (id) do nothing
     returning id
@@ -43,7 +45,10 @@ INSERT = """
 
 def insert_parameters(envelopes: Iterable[Envelope]) -> list[list[Any]]:
     """The parameters of INSERT."""
-    rows = [(a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body) for a in envelopes]
+    rows = [
+        (a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body, a.traceparent)
+        for a in envelopes
+    ]
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -78,7 +83,7 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
         set attempts = e.attempts + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
         from due
         where e.id = due.id
-        returning e.id, e.attempts, e.livemode, e.body, extract(epoch from clock_timestamp() - case
+        returning e.id, e.attempts, e.livemode, e.body, e.traceparent, extract(epoch from clock_timestamp() - case
             when e.attempts = 1 and due.last_error is null then due.next_attempt_at else e.received_at
         end)::float8 as age_seconds
     """  # noqa: S608 - `which` is one of the two literals above

@@ -20,7 +20,7 @@ from worker.config.settings import Settings
 from worker.jobs import celery_app, supervisor, tasks
 from worker.jobs.lanes import Lane
 from worker.jobs.process import Process
-from worker.observe import log
+from worker.observe import log, trace
 
 _log = log.get("worker")
 
@@ -49,10 +49,12 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
 
     def begin_child(**_: Any) -> None:
         supervisor.die_with_parent()
+        trace.configure(process.settings, process=f"worker {lane.name}")
         process.reporter.start()
 
     def end_child(**_: Any) -> None:
         process.reporter.stop()
+        trace.shutdown()
 
     signals.worker_init.connect(_freeze, weak=False)
     signals.worker_ready.connect(started, weak=False)

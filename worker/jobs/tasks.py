@@ -20,7 +20,7 @@ from worker.jobs.periodic import BACKFILL
 from worker.jobs.process import Process
 from worker.membership import catalogue_changes, organizations, recompute_all
 from worker.mirror import refetch_queue, shards
-from worker.observe import log
+from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
 from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention
@@ -78,7 +78,8 @@ def register(app: Celery, settings: Settings) -> Process:
 def _body(task: _Task, process: Process) -> Callable[..., None]:
     def body(celery_task: Any, *arguments: Any, **options: Any) -> None:
         bound = bound_contextvars(task=task.name, task_id=celery_task.request.id)
-        with bound, process.reporter.doing(task.name):
+        traced = trace.span(f"task {task.name}", kind=trace.CONSUMER)
+        with traced, bound, process.reporter.doing(task.name):
             task.run(process, *arguments, **options)
 
     return body

@@ -11,13 +11,15 @@ from worker.membership.rules import access, balance, link, outcome
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import MOST_TOKENS, User, misses_something
 from worker.membership.store import links, load_facts, organization_queue, rechecks, save
-from worker.observe import log
+from worker.observe import log, trace
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.event import ObjectRef
 
 _log = log.get("membership")
 
+# A span names no more users than this.
+MOST_IDS = 20
 NOT_COMPUTED_PAUSE = timedelta(hours=1)
 
 
@@ -50,6 +52,13 @@ def compute(
     """
     if policy.off or not ids:
         return []
+    with trace.span("users.compute", attributes={"users": len(ids), "user.ids": list(ids)[:MOST_IDS]}):
+        return _compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+
+
+def _compute(
+    conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool, looked_again: bool
+) -> list[str]:
     plans.keep(conn)
     locked = load_facts.lock_users(conn, ids)
     if not locked:

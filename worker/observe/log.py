@@ -2,28 +2,35 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from worker.config.settings import AppEnv, LogFormat, Settings
+from worker.observe import trace
+
+# Fields are one attribute of a record: as attributes of their own, names such as `name` or `module` would be refused.
+_FIELDS = "fields"
 
 
 def configure(settings: Settings) -> None:
     """Send every log line, also those of libraries, to stderr in one format."""
-    shared: list[Any] = [
+    chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
+        _lift_fields,
+        trace.add_ids,
     ]
     renderer = _renderer(settings)
     last: list[Any] = (
         [structlog.processors.format_exc_info] if isinstance(renderer, structlog.processors.JSONRenderer) else []
     )
     structlog.configure(
-        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[_to_record],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -31,7 +38,7 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=chain,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
         )
     )
@@ -47,6 +54,17 @@ def configure(settings: Settings) -> None:
 def get(name: str) -> Any:
     """A logger whose events are static names (`noun.past_verb`) and whose facts are fields."""
     return structlog.get_logger(name)
+
+
+def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """A plain record of the standard library, so that handlers of others (Sentry's) see message, error and fields."""
+    exc_info = event.pop("exc_info", None)
+    return (event.pop("event"),), {"exc_info": exc_info, "extra": {_FIELDS: event}}
+
+
+def _lift_fields(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    event |= event.pop(_FIELDS, {})
+    return event
 
 
 def _renderer(settings: Settings) -> Any:

@@ -32,7 +32,7 @@ import urllib3
 from worker.config.backoff import Backoff
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import ConfigError, Settings
-from worker.observe import metrics
+from worker.observe import metrics, trace
 from worker.stripe_api.rate_limit import ACCOUNT, RateLimited, RateLimiter, shared_client
 
 API_VERSION = "2026-10-28.endive"
@@ -302,7 +302,8 @@ class Stripe:
             self._limiter.acquire(operation, within=ends - self._clock(), reserved=reserved)
             try:
                 left = max(ends - self._clock(), 0.001)
-                return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
+                with trace.span(operation, kind=trace.CLIENT):
+                    return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
                 # Full jitter, so that many that failed at once do not all come back at once.
                 pause = self._jitter() * BACKOFF.pause(attempt + 1)

@@ -14,7 +14,7 @@ MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more th
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """An event as received. `created` is in unix seconds, by Stripe's clock; `signed_by` is the fingerprint of the secret that
-    signed the delivery, empty for an event that was read."""
+    signed the delivery, empty for an event that was read; `traceparent` is the span that received it."""
 
     id: str
     account: str
@@ -25,6 +25,7 @@ class Envelope:
     created: float
     body: str
     signed_by: str = ""
+    traceparent: str | None = None
 
 
 class NotAnEvent(ValueError):

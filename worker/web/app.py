@@ -25,7 +25,7 @@ from worker.config.settings import Settings
 from worker.inbox import store as inbox
 from worker.jobs import celery_app, status
 from worker.jobs.wake import Waker, publish_drain, queue_client
-from worker.observe import log, metrics
+from worker.observe import log, metrics, trace
 from worker.on_access.answer import Desk
 from worker.postgres import counters, schema_state
 from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE, async_pool, pool
@@ -53,6 +53,7 @@ def application() -> ASGI:
     """The ASGI application of one web process, from the environment."""
     settings = config.load(needs_webhook_secret=True)
     log.configure(settings)
+    trace.configure(settings, process="web")
     return build(settings)
 
 
@@ -89,6 +90,7 @@ def build(settings: Settings) -> ASGI:
             await anyio.to_thread.run_sync(routes.save_counts)
         routes.pool.close()
         await connections.close()
+        trace.shutdown()
         _log.info("web.stopped")
 
     others = Starlette(

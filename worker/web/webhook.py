@@ -12,12 +12,13 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import stripe
 
-from worker.observe import log, metrics
+from worker.observe import log, metrics, trace
 from worker.stripe_api.client import fingerprint
 from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 
@@ -168,14 +169,17 @@ class WebhookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(self._budget)
-        try:
-            status, answer = await self._answer(scope, receive, body)
-        except _Disconnected:
-            metrics.EVENTS_REFUSED.labels("disconnected").inc()
-            return
-        finally:
-            body.release()
-        await _send(send, status, answer)
+        with trace.span("POST /webhooks/stripe", kind=trace.SERVER, parent=_parent(scope)) as span:
+            try:
+                status, answer = await self._answer(scope, receive, body)
+            except _Disconnected:
+                metrics.EVENTS_REFUSED.labels("disconnected").inc()
+                return
+            finally:
+                body.release()
+            if span is not None:
+                span.set_attribute("http.response.status_code", status)
+            await _send(send, status, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, body: "_Body") -> tuple[int, dict[str, str]]:
         started = time.monotonic()
@@ -186,8 +190,11 @@ class WebhookEndpoint:
             _log.warning("event.refused", code=refused.code, status=refused.status)
             return refused.status, {"code": refused.code, "message": refused.message}
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                new = await self._writer.store(envelope)
+            with trace.span("events.store", attributes={"event_id": envelope.id}):
+                if trace.is_on():
+                    envelope = replace(envelope, traceparent=trace.traceparent())
+                async with asyncio.timeout(STORE_SECONDS):
+                    new = await self._writer.store(envelope)
         except Exception as error:  # noqa: BLE001 - whatever it is, the fault is ours: Stripe sends it again
             metrics.EVENTS_REFUSED.labels("unavailable").inc()
             _log.error(
@@ -218,6 +225,13 @@ class WebhookEndpoint:
         if length.isdigit() and len(whole) < int(length):
             raise Refused(400, "truncated", "The body is shorter than its Content-Length.")
         return read(whole, signature, self._secrets, now=now)
+
+
+def _parent(scope: Scope) -> str | None:
+    """The span of whoever sends the request, where a proxy traces too."""
+    if not trace.is_on():
+        return None
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
 
 
 class _Disconnected(Exception):

@@ -19,7 +19,7 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, observe
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.registry import object_type
-from worker.observe import log, metrics
+from worker.observe import log, metrics, trace
 from worker.postgres.pool import READ_ONLY
 from worker.privacy import guard
 from worker.privacy.blanking import blank_text
@@ -79,10 +79,11 @@ class Applier:
             if more is not None and len(batch) == self.batch_size:
                 more()
             started = time.monotonic()
-            self._apply_or_halve(conn, self._read(conn, batch))
+            with trace.batch("events.apply", [leased.traceparent for leased in batch]):
+                self._apply_or_halve(conn, self._read(conn, batch))
+                _log.info("batch.applied", rows=len(batch), duration_ms=round((time.monotonic() - started) * 1000, 1))
             total.events += len(batch)
             total.batches += 1
-            _log.info("batch.applied", rows=len(batch), duration_ms=round((time.monotonic() - started) * 1000, 1))
             if time.monotonic() > deadline:
                 if more is not None:
                     more()

@@ -18,7 +18,7 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, Outcome, retrieved
 from worker.mirror.refetch_queue import Ask
 from worker.mirror.registry import object_type
-from worker.observe import log, metrics
+from worker.observe import log, metrics, trace
 from worker.postgres import counters
 from worker.stripe_api.client import Answer, BadKey, MissingPermission, Page
 from worker.stripe_api.envelope import read_envelope
@@ -79,7 +79,7 @@ def drain(
                 with using:
                     leased = refetch_queue.lease(conn, limit=threads - len(under_way))
                 for ask in leased:
-                    under_way[pool.submit(_read, conn, using, stripe, ask)] = ask
+                    under_way[pool.submit(trace.carry(_read), conn, using, stripe, ask)] = ask
                 asked += len(leased)
             if not under_way:
                 break

@@ -26,7 +26,7 @@ from worker.mirror import absences, shards
 from worker.mirror.absences import Absence
 from worker.mirror.registry import object_type
 from worker.mirror.shards import Shard, Standing
-from worker.observe import log
+from worker.observe import log, trace
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.client import BadKey, CursorGone, InvalidRequest, MissingPermission, Page
 from worker.writers.list_pass import (
@@ -216,7 +216,7 @@ class Reading:
         with self._changed:
             self._state.threads += 1
             self._state.active[list_] += 1
-        threading.Thread(target=run, name=f"pass {list_}", daemon=True).start()
+        threading.Thread(target=trace.carry(run), name=f"pass {list_}", daemon=True).start()
 
     def _read_pages(self, shard: Shard, shape: Shape) -> None:
         """Read a shard from its place on, to its end or until the pass stops."""

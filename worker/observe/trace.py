@@ -1,0 +1,147 @@
+"""Traces for OpenTelemetry, sent to OTEL_EXPORTER_OTLP_ENDPOINT. Without that setting a span is a call that returns.
+
+A batch has many events, each with a trace of its own. A batch of one event belongs to that event's trace; a larger one has
+a trace of its own, and links to those of its events.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any, ParamSpec, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from worker.config.errors import Permanent
+from worker.config.settings import Settings
+
+SERVER, CLIENT, CONSUMER, INTERNAL = SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CONSUMER, SpanKind.INTERNAL
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NEEDED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+_OFF: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
+_context = TraceContextTextMapPropagator()
+_tracer: Tracer | None = None
+_provider: Any = None
+
+
+class NotInstalled(Permanent):
+    """Traces are wanted, and the packages that send them are missing."""
+
+
+def require(settings: Settings) -> None:
+    """Raise NotInstalled if traces are wanted, and the extra `otel` is not installed."""
+    if settings.otel_exporter_otlp_endpoint is not None and not all(map(_is_installed, _NEEDED)):
+        raise NotInstalled(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry's SDK is not installed: run "
+            '`pip install "stripe-sync[otel]"`, or unset it'
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def configure(settings: Settings, *, process: str) -> None:
+    """Begin to trace in this process, if the settings say where to. Call it after the fork: a thread sends the spans."""
+    global _tracer, _provider
+    if settings.otel_exporter_otlp_endpoint is None or _tracer is not None:
+        return
+    require(settings)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    # The SDK reads the other OTEL_* settings: sampler, headers, time-outs, attributes.
+    facts = {
+        "service.name": "stripe-sync",
+        "service.version": metadata.version("stripe-sync"),
+        "stripe_sync.process": process,
+    }
+    _provider = TracerProvider(resource=Resource(facts).merge(OTELResourceDetector().detect()))
+    exporter = OTLPSpanExporter(endpoint=settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces")
+    _provider.add_span_processor(BatchSpanProcessor(exporter))
+    _tracer = _provider.get_tracer("stripe_sync")
+
+
+def is_on() -> bool:
+    return _tracer is not None
+
+
+def shutdown() -> None:
+    """Send what is not sent yet, and stop."""
+    global _tracer
+    if _provider is not None:
+        _tracer = None
+        _provider.shutdown()
+
+
+def span(
+    name: str,
+    *,
+    kind: SpanKind = INTERNAL,
+    parent: str | None = None,
+    links: Iterable[str] = (),
+    attributes: Mapping[str, Any] | None = None,
+) -> contextlib.AbstractContextManager[Span | None]:
+    """A span for the block, below the present one or below `parent`; `parent` and `links` are values of `traceparent`.
+
+    The block gets the span, or None while traces are off.
+    """
+    if _tracer is None:
+        return _OFF
+    return _tracer.start_as_current_span(
+        name,
+        context=_context.extract({"traceparent": parent}) if parent else None,
+        kind=kind,
+        attributes=attributes,
+        links=[
+            Link(trace.get_current_span(_context.extract({"traceparent": each})).get_span_context()) for each in links
+        ],
+    )
+
+
+def batch(name: str, parents: Collection[str | None]) -> contextlib.AbstractContextManager[Span | None]:
+    """A span for work that many spans asked for: below the only one, or linked to each of several."""
+    if _tracer is None:
+        return _OFF
+    known = sorted({each for each in parents if each is not None})
+    attributes = {"messaging.batch.message_count": len(parents)}
+    if len(known) == 1 and len(parents) == 1:
+        return span(name, kind=CONSUMER, parent=known[0], attributes=attributes)
+    return span(name, kind=CONSUMER, links=known, attributes=attributes)
+
+
+def carry(function: Callable[P, T]) -> Callable[P, T]:
+    """The function for another thread, where the present span goes on to be the present one."""
+    if _tracer is None:
+        return function
+    present = contextvars.copy_context()
+
+    def carried(*arguments: P.args, **options: P.kwargs) -> T:
+        return present.copy().run(function, *arguments, **options)
+
+    return carried
+
+
+def traceparent() -> str | None:
+    """The present span in the form of W3C Trace Context, for the next process in its trace; None if it is not sampled."""
+    if _tracer is None or not (now := trace.get_current_span().get_span_context()).trace_flags.sampled:
+        return None
+    return f"00-{now.trace_id:032x}-{now.span_id:016x}-01"
+
+
+def add_ids(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A processor of structlog: the ids of the present span."""
+    if _tracer is not None and (now := trace.get_current_span().get_span_context()).is_valid:
+        event |= {"trace_id": f"{now.trace_id:032x}", "span_id": f"{now.span_id:016x}"}
+    return event
