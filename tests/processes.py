@@ -53,6 +53,8 @@ class Daemon:
         self.database_url, self.port = database_url, free_port()
         self.door = f"http://127.0.0.1:{self.port}/webhooks/stripe"
         self._logs = logs
+        # The source that new processes run: this one, unless a test names another release's.
+        self.source = Path(__file__).parents[1]
         self.env = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
@@ -74,6 +76,7 @@ class Daemon:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", *command],
                 env=self.env,
+                cwd=self.source,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

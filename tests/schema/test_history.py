@@ -136,7 +136,7 @@ def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goe
     assert mended == []
     assert sorted(drift.differences(database)) == sorted(reported)
     assert {file.name for file in made.sql} >= {f"{made.revision.stem}.up.sql", f"{made.revision.stem}.down.sql"}
-    assert made.revision.name == f"{len(revisions()) + 1:04}_mend_it.py"
+    assert made.revision.name == f"{len(revisions()) + 1:04}_fix_it.py"
 
 
 def test_the_applications_own_tables_in_public_are_no_drift(database: str) -> None:
