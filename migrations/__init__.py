@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -46,11 +46,16 @@ def configuration(database_url: str | None = None, *, versions: Path = VERSIONS,
     return config
 
 
-def migrate(database_url: str, revision: str = "head", *, versions: Path = VERSIONS) -> None:
-    """Bring the database to the revision; nothing happens where it is there."""
+def migrate(
+    database_url: str, revision: str = "head", *, versions: Path = VERSIONS, views_schema: str | None = None
+) -> None:
+    """Bring the database to the revision; nothing happens where it is there. Raises Refused.
+
+    `views_schema` is what STRIPE_SCHEMA says: where the views are from now on; None: where they are, `stripe` at first.
+    """
     from alembic import command
 
-    command.upgrade(configuration(database_url, versions=versions), revision)
+    command.upgrade(configuration(database_url, versions=versions, views_schema=views_schema), revision)
 
 
 def downgrade(database_url: str, revision: str, *, versions: Path = VERSIONS) -> None:
@@ -60,12 +65,16 @@ def downgrade(database_url: str, revision: str, *, versions: Path = VERSIONS) ->
     command.downgrade(configuration(database_url, versions=versions, to_nothing=revision == "base"), revision)
 
 
-def offline_sql(span: str, *, down: bool = False, output: Any, versions: Path = VERSIONS) -> None:
+def offline_sql(
+    span: str, *, down: bool = False, output: Any, versions: Path = VERSIONS, views_schema: str | None = None
+) -> None:
     """Write the SQL that would run between `from:to`, without a database."""
     from alembic import command
 
+    from migrations.views import Renamed
+
     config = configuration(None, versions=versions)
-    config.output_buffer = output
+    config.output_buffer = output if views_schema is None else cast("TextIO", Renamed(output, views_schema))
     (command.downgrade if down else command.upgrade)(config, span, sql=True)
 
 

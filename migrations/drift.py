@@ -34,7 +34,8 @@ def words(operations: Iterable[ops.MigrateOperation]) -> Iterator[str]:
 def _words(operation: ops.MigrateOperation) -> Iterator[str]:
     match operation:
         case Statement():
-            yield operation.words
+            if operation.words:
+                yield operation.words
         case ops.CreateTableOp():
             yield f"the table {_table(operation.schema, operation.table_name)} is missing"
         case ops.DropTableOp():

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 import schema.tables
-from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, enums, programs
+from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, enums, programs, views
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "mirror"}
@@ -23,6 +23,7 @@ _LOCK_PAUSE_SECONDS = 0.2
 Plugin.setup_plugin_from_module(enums, "stripe_sync.enums")
 Plugin.setup_plugin_from_module(conditions, "stripe_sync.conditions")
 Plugin.setup_plugin_from_module(programs, "stripe_sync.programs")
+Plugin.setup_plugin_from_module(views, "stripe_sync.views")
 
 
 def include_name(name: str | None, type_: str, parents: Any) -> bool:

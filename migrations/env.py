@@ -4,14 +4,18 @@ from typing import Any
 
 from alembic import context
 
-from migrations import refuse_prerelease
+from migrations import refuse_prerelease, views
 from migrations.adopted import as_ours, stop_before_nothing
 from migrations.engine import OPTIONS, SETTINGS, VERSION_SCHEMA, connected, held
+from schema import VIEWS_SCHEMA
 
 
-def run_online(database_url: str, *, to_nothing: bool) -> None:
+def run_online(database_url: str, *, to_nothing: bool, views_schema: str | None) -> None:
     with held(database_url), connected(database_url) as connection:
         refuse_prerelease(connection)
+        views_schema = views.settle_schema(connection, views_schema)
+        if views_schema != VIEWS_SCHEMA:
+            views.rename_in(connection, views_schema)
         connection.exec_driver_sql(f"create schema if not exists {VERSION_SCHEMA}")
         connection.commit()
         with as_ours(connection, to_nothing=to_nothing) as is_adopted:
@@ -36,4 +40,8 @@ if context.is_offline_mode():
     run_offline()
 else:
     attributes = context.config.attributes
-    run_online(attributes["database_url"], to_nothing=attributes.get("to_nothing", False))
+    run_online(
+        attributes["database_url"],
+        to_nothing=attributes.get("to_nothing", False),
+        views_schema=attributes.get("views_schema"),
+    )

@@ -107,7 +107,38 @@ $$
 
 KEEP_TO_THE_TRIGGERS = "revoke execute on function sync.follow_organization() from public"
 
+# The views read fields of the raw object with these. They never fail: a value of another kind than Stripe documents is null.
+# They are inlined into the query, so an index on the same expression serves it.
+_READ_FIELDS = {
+    "as_id(value jsonb) returns text": "case jsonb_typeof(value) when 'object' then value ->> 'id' else value #>> '{}' end",
+    "as_boolean(value jsonb) returns boolean": "case jsonb_typeof(value) when 'boolean' then value::boolean end",
+    "as_bigint(value jsonb) returns bigint": """case jsonb_typeof(value)
+    when 'number' then
+        case
+            when value::numeric % 1 = 0 and value::numeric between -9223372036854775808 and 9223372036854775807
+            then value::bigint
+        end
+end""",
+    "as_numeric(value jsonb) returns numeric": r"""case jsonb_typeof(value)
+    when 'number' then value::numeric
+    when 'string' then case when value #>> '{}' ~ '^[+-]?\d{1,99}(\.\d{1,99})?$' then (value #>> '{}')::numeric end
+end""",
+    "as_time(value jsonb, per_second integer default 1) returns timestamptz": """case jsonb_typeof(value)
+    when 'number' then
+        case
+            when abs(value::numeric / per_second) < 100000000000
+            then to_timestamp((value::numeric / per_second)::double precision)
+        end
+end""",
+}
+
 FUNCTIONS: dict[str, str] = {
+    **{
+        f"mirror.{name.partition('(')[0]}": (
+            f"create or replace function mirror.{name}\nlanguage sql immutable parallel safe\nreturn {body}"
+        )
+        for name, body in _READ_FIELDS.items()
+    },
     "sync.touch_updated_at": TOUCH_UPDATED_AT,
     "public.token_balance": READ_BALANCE,
     "public.consume_tokens": SPEND,

@@ -196,6 +196,7 @@ tables: dict[str, Table] = {
             _int("amount_total"), _text("currency"),
             indexes=("checkout_session", "product"), listed=False,
         ),
-        _table("objects"),
+        # `parent` is the object under whose list an object was read, where the object itself does not say so.
+        _table("objects", _text("customer", "parent"), sparse=("customer", "parent")),
     )
 }  # fmt: skip

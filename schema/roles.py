@@ -6,7 +6,7 @@ migrated one they grant what is to be granted. Tables of later revisions are cov
 
 from collections.abc import Mapping
 
-from schema import NAMES_SCHEMA
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA
 from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
@@ -18,7 +18,13 @@ DAEMONS_COLUMNS = frozenset({"role", "membership_status", "stripe_product_id", "
 
 
 def statements(
-    *, owner: str, worker: str, application: str, reader: str | None = None, settings: Mapping[str, str] | None = None
+    *,
+    owner: str,
+    worker: str,
+    application: str,
+    reader: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    views_schema: str = VIEWS_SCHEMA,
 ) -> str:
     """The SQL for roles of these names; `settings` become the worker's own, for poolers that let a session's not through."""
     names = [role for role in (owner, worker, application, reader) if role]
@@ -40,7 +46,7 @@ def statements(
             *(_public_table(table, owner, worker, application, reader) for table in _public_tables()),
             _each(f"{_TYPES} and pg_get_userbyid(typowner) <> {_literal(application)}", owner),
             _each(_FUNCTIONS, owner, users),
-            _ours(owner, _quoted(worker), users, readers),
+            _ours(owner, _quoted(worker), users, readers, views_schema),
             _adopted_names(_quoted(worker)),
             "commit;",
             "",
@@ -125,7 +131,7 @@ def _public_table(table: str, owner: str, worker: str, application: str, reader:
 _TABLES = """
         select case relkind when 'v' then 'view' else 'table' end as kind, oid::regclass::text as name
         from pg_class
-        where relnamespace in ('sync'::regnamespace, 'mirror'::regnamespace, 'stripe'::regnamespace)
+        where relnamespace in ('sync'::regnamespace, 'mirror'::regnamespace, '{views}'::regnamespace)
             and relkind in ('r', 'p', 'v')"""
 _TYPES = """
         select 'type' as kind, oid::regtype::text as name
@@ -151,29 +157,29 @@ def _each(query: str, owner: str, users: str | None = None) -> str:
     )
 
 
-def _ours(owner: str, worker: str, users: str, readers: str) -> str:
+def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
     """The schemas that are ours alone, as far as they are there, and what later revisions make in any of them."""
     by = f"alter default privileges for role {_quoted(owner)} in schema"
     return _block(
-        "if to_regnamespace('sync') is null or to_regnamespace('stripe') is null then",
+        f"if to_regnamespace('sync') is null or to_regnamespace('{shown}') is null then",
         "    raise notice 'There are no tables of ours yet: migrate as the owner, then run this again.';",
         "    return;",
         "end if;",
         f"alter schema sync owner to {_quoted(owner)};",
         f"alter schema mirror owner to {_quoted(owner)};",
-        f"alter schema stripe owner to {_quoted(owner)};",
-        f"for ours in{_TABLES}",
+        f"alter schema {shown} owner to {_quoted(owner)};",
+        f"for ours in{_TABLES.format(views=shown)}",
         "loop",
         "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
         "end loop;",
         f"grant usage on schema mirror, sync to {worker};",
-        f"grant usage on schema stripe to {users};",
-        f"grant select, insert, update, delete on all tables in schema mirror, stripe, sync to {worker};",
+        f"grant usage on schema {shown} to {users};",
+        f"grant select, insert, update, delete on all tables in schema mirror, {shown}, sync to {worker};",
         f"grant usage, select on all sequences in schema mirror, sync to {worker};",
-        f"grant select on all tables in schema stripe to {readers};",
-        f"{by} public, mirror, stripe, sync grant select, insert, update, delete on tables to {worker};",
+        f"grant select on all tables in schema {shown} to {readers};",
+        f"{by} public, mirror, {shown}, sync grant select, insert, update, delete on tables to {worker};",
         f"{by} public, mirror, sync grant usage, select on sequences to {worker};",
-        f"{by} public, stripe grant select on tables to {readers};",
+        f"{by} public, {shown} grant select on tables to {readers};",
         declares="ours record;",
     )
 

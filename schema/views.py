@@ -1,21 +1,125 @@
-"""The schema `stripe`: one view over each table of the mirror, for the application and for people.
+"""The schema `stripe`: a view for each Stripe object type, for the application and for people.
 
-The daemon itself reads and writes `mirror.*`. Views have their owner's rights, so a reader needs none on `mirror`.
+A view is named after the type's list, and has a typed column for each documented field, then `data` and the bookkeeping.
+Columns that the table holds are shown as they are; the others are read out of `data` when somebody selects them, so that they
+cost the writing nothing. The daemon itself reads and writes `mirror.*`. Views have their owner's rights.
 """
 
+from collections.abc import Iterator
+
 from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
 
-from schema import mirror
+from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror
+from schema.catalogue import StripeType
 
-SCHEMA = "stripe"
-# Object types without a table of their own: the view's name tells more than the table's.
-_NAMES = {"objects": "other_objects"}
+# Tables whose objects are embedded in others'.
+_TABLES = {"subscription_item": "subscription_items", "line_item": "invoice_line_items"}
+_TABLES |= {"item": "checkout_session_line_items"}
+# Columns of the bookkeeping. A connected account is `account`, so a field of that name is `account_id`.
+_BOOKKEEPING = ("created", "deleted", "data", "observed_at", "observed_rank", "observed_in", "content_hash", "shape", "rev",
+                "unsettled", "synced_at")  # fmt: skip
+_RENAMED = {"account": "account_id"}
+_EXPRESSIONS = {
+    "text": "data ->> '{0}'",
+    "id": "mirror.as_id(data -> '{0}')",
+    "bigint": "mirror.as_bigint(data -> '{0}')",
+    "numeric": "mirror.as_numeric(data -> '{0}')",
+    "boolean": "mirror.as_boolean(data -> '{0}')",
+    "timestamptz": "mirror.as_time(data -> '{0}')",
+    "milliseconds": "mirror.as_time(data -> '{0}', 1000)",
+    "jsonb": "nullif(data -> '{0}', 'null')",
+}
+# Line items are one type with three parents. Ids of quotes and payment links are always Stripe's own.
+_LINE_ITEMS = {"quote_line_items": ("quote", r"qt\_%"), "payment_link_line_items": ("payment_link", r"plink\_%")}
+# Objects that do not name their parent: the column that shows under whose list they were read.
+PARENT_COLUMNS = {
+    "balance_transaction": "payout",
+    "billing.credit_balance_transaction": "customer",
+    "credit_note_line_item": "credit_note",
+    "entitlements.active_entitlement": "customer",
+}
+_LINE = 108
+_quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
-def view(table: Table) -> str:
-    """Return the query of a view: every column of the table, in its order."""
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    return f"select {columns} from {mirror.SCHEMA}.{table.name}"  # noqa: S608 - names from the schema
+def table_of(type_: StripeType) -> Table:
+    """The table that holds the objects of a type."""
+    named = _TABLES.get(type_.name, type_.view)
+    return mirror.tables.get(named, mirror.tables["objects"])
 
 
-VIEWS: dict[str, str] = {_NAMES.get(name, name): view(table) for name, table in mirror.tables.items()}
+def columns(type_: StripeType) -> dict[str, tuple[str, str]]:
+    """The view's columns in order: name, the documented field that it shows or nothing, and the SQL expression."""
+    table = table_of(type_)
+    shown = {"id": ("id", "id"), "account": ("", "account")}
+    named = {_RENAMED.get(name, name): (name, kind) for name, kind in type_.fields.items()}
+    held = [column.name for column in table.columns if table.name != "objects" or column.name == "customer"]
+    for name in sorted({*named, *held} - {"id", "account", *_BOOKKEEPING}):
+        field, kind = named.get(name, ("", ""))
+        if name in held and (field or table.name != "objects"):
+            shown[name] = field, _quote(name)
+        elif field:
+            shown[name] = field, _EXPRESSIONS[kind].format(field)
+    if type_.name in PARENT_COLUMNS:
+        shown[PARENT_COLUMNS[type_.name]] = "", "parent"
+    return shown | {name: (name if name in named else "", name) for name in _BOOKKEEPING}
+
+
+def view(type_: StripeType) -> str:
+    """The query of a type's view."""
+    table = table_of(type_)
+    where = f"object = '{type_.name}'" if table.name == "objects" else ""
+    return _query(columns(type_), table, where)
+
+
+def _query(shown: dict[str, tuple[str, str]], table: Table, where: str) -> str:
+    parts = [
+        expression if expression == _quote(name) else f"{expression} as {_quote(name)}"
+        for name, (_, expression) in shown.items()
+    ]
+    lines = [""]
+    for each in parts:
+        if len(lines[-1]) + len(each) > _LINE:
+            lines.append("")
+        lines[-1] += f" {each},"
+    body = "\n   ".join(lines).removesuffix(",")
+    where = f"\nwhere {where}" if where else ""
+    return f"select\n   {body}\nfrom {mirror.SCHEMA}.{table.name}{where}"
+
+
+def _views() -> Iterator[tuple[str, str]]:
+    for type_ in catalogue.types().values():
+        yield type_.view, view(type_)
+    item = catalogue.types()["item"]
+    for name, (parent, ids) in _LINE_ITEMS.items():
+        fields = {
+            _RENAMED.get(field, field): (field, _EXPRESSIONS[kind].format(field))
+            for field, kind in item.fields.items()
+            if field not in ("id", *_BOOKKEEPING)
+        }
+        shown = {"id": ("id", "id"), "account": ("", "account"), **fields, parent: ("", "parent")}
+        shown |= {each: ("", each) for each in _BOOKKEEPING}
+        yield name, _query(shown, mirror.tables["objects"], f"object = 'item' and parent like '{ids}'")
+    every = {column.name: ("", column.name) for column in mirror.tables["objects"].columns}
+    yield "other_objects", _query(every, mirror.tables["objects"], "")
+
+
+VIEWS: dict[str, str] = dict(sorted(_views()))
+
+
+def foreign(schema: str) -> str:
+    """Say how to go on where another tool has a schema of this name."""
+    return (
+        f"there is a schema {schema} that is another tool's: set STRIPE_SCHEMA to another name for the schema of our views, "
+        "STRIPE_SCHEMA=stripe_sync for example. Nothing was changed"
+    )
+
+
+def statements(schema: str = VIEWS_SCHEMA) -> list[str]:
+    """Return the statements that make the schema and all views in it, under the name that STRIPE_SCHEMA gives it."""
+    return [
+        f"create schema if not exists {schema}",
+        f"comment on schema {schema} is '{VIEWS_MARK}'",
+        *(f"create view {schema}.{name} as\n{query}" for name, query in VIEWS.items()),
+    ]

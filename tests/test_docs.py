@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import settings_page
+from tests import settings_page, stripe_tables_page
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,6 +23,10 @@ def test_a_document_names_files_and_tests_that_exist(document: Path) -> None:
     }
 
     assert missing == set()
+
+
+def test_the_page_of_stripes_objects_is_current() -> None:
+    assert stripe_tables_page.PAGE.read_text() == stripe_tables_page.render(), "run python -m tests.stripe_tables_page"
 
 
 def test_the_settings_page_is_current() -> None:

@@ -139,7 +139,7 @@ def test_an_application_by_hand_can_be_adopted(application: New) -> None:
             "stripe_customers unique (stripe_customer_id)",
             "1 values are there more than once: mend them first",
         ),
-        ("create schema stripe; create table stripe.customers (id text)", " schema stripe", "rename that one"),
+        ("create schema stripe; create table stripe.customers (id text)", " schema stripe", "set STRIPE_SCHEMA to another name"),
         (
             "create function token_balance(text) returns int language sql as 'select 1'",
             " function token_balance",

@@ -82,7 +82,7 @@ def test_functions_are_those_of_the_schema(conn: psycopg.Connection, empty_datab
         return row and row[0]
 
     with psycopg.connect(empty_database, autocommit=True) as declared:
-        declared.execute("create schema sync")
+        declared.execute("create schema sync; create schema mirror")
         for name, statement in FUNCTIONS.items():
             declared.execute(statement)
 

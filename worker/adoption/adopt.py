@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 import migrations
+from schema import VIEWS_SCHEMA
 from schema.names import Names
 from schema.states import UserRole
 from worker.adoption import store as adoption_store
@@ -20,6 +21,7 @@ from worker.membership.rules import access
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import Product, User
 from worker.membership.store import load_facts, save
+from worker.postgres import inventory
 
 
 class NotAdoptable(Permanent):
@@ -72,18 +74,18 @@ class Settled:
     why: str
 
 
-def look(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Report:
+def look(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None) -> Report:
     """Compare the database with what we need. Nothing is changed."""
     with conn.transaction():
-        return _compared(conn, given, is_membership=is_membership)
+        return _compared(conn, given, is_membership=is_membership, views_schema=views_schema)
 
 
-def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Adopted:
+def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None) -> Adopted:
     """Add what is missing, all of it or nothing (labels of enums go ahead: they can't be used before they are committed).
 
     Raises NotAdoptable, with nothing changed, where something conflicts. Doing it again changes nothing.
     """
-    first = look(conn, given, is_membership=is_membership)
+    first = look(conn, given, is_membership=is_membership, views_schema=views_schema)
     _refuse_conflicts(first)
     for finding in first.of(Verdict.MISSING):
         if finding.early:
@@ -95,7 +97,7 @@ def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Ado
             ("statement_timeout", migrations.STATEMENT_TIMEOUT),
         ):
             conn.execute(sql.SQL("set local {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
-        report = _compared(conn, given, is_membership=is_membership)
+        report = _compared(conn, given, is_membership=is_membership, views_schema=views_schema)
         _refuse_conflicts(report)
         adoption_store.add(conn, report.of(Verdict.MISSING))
         overrides = adoption_store.keep_roles(conn, report.names) if report.takes_users_over else 0
@@ -170,10 +172,15 @@ def _backing(
     return None
 
 
-def _compared(conn: psycopg.Connection, given: Names, *, is_membership: bool) -> Report:
-    found = adoption_store.look(conn)
+def _compared(
+    conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None
+) -> Report:
+    shown = views_schema or inventory.views_schema(conn) or VIEWS_SCHEMA
+    found = adoption_store.look(conn, views_schema=shown)
     names = names_of(given, found, membership=is_membership)
-    findings = [_proved(conn, finding) for finding in compare(found, names, head=migrations.head() or "")]
+    findings = [
+        _proved(conn, finding) for finding in compare(found, names, head=migrations.head() or "", views_schema=shown)
+    ]
     return Report(findings=tuple(findings), names=names, found=found)
 
 

@@ -103,11 +103,11 @@ _ASIDE = """
 """
 _FOREIGN = """
     select n.nspname::text from pg_namespace as n
-    where n.nspname in ('mirror', 'stripe', 'sync', %s) and exists (select from pg_class as c where c.relnamespace = n.oid)
+    where n.nspname in ('mirror', 'sync', %s, %s) and exists (select from pg_class as c where c.relnamespace = n.oid)
 """
 
 
-def look(conn: Connection) -> Found:
+def look(conn: Connection, *, views_schema: str = "stripe") -> Found:
     """What is there. In the caller's transaction, whose search_path is `public` afterwards: so names are spelt short."""
     conn.execute("set local search_path = public")
     revision = inventory.revision(conn)
@@ -116,7 +116,7 @@ def look(conn: Connection) -> Found:
         enums={row["name"]: tuple(row["labels"]) for row in _rows(conn, _ENUMS)},
         functions=frozenset(name for name in FUNCTIONS if count(conn, _function(name))),
         foreign_schemas=frozenset(
-            row["nspname"] for row in (_rows(conn, _FOREIGN, (NAMES_SCHEMA,)) if revision is None else ())
+            row["nspname"] for row in (_rows(conn, _FOREIGN, (NAMES_SCHEMA, views_schema)) if revision is None else ())
         ),
         revision=revision,
         aside=dict(conn.execute(_ASIDE, {"schema": NAMES_SCHEMA}).fetchall()),

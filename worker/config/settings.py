@@ -170,6 +170,9 @@ class Settings(BaseSettings):
 
     database_owner_url: PostgresUrl | None = None
     """Where migrations run: as the owner of the tables, and not through a pooler. DATABASE_URL by default."""
+    stripe_schema: Annotated[str, AfterValidator(values.schema_name)] | None = None
+    """The schema of the views of Stripe's objects, for a database where another tool has a schema `stripe`. `db migrate`
+    renames ours to it. By default what it is called already, and `stripe` in a new database."""
     database_pooler: Pooler = Pooler.NONE
     """`transaction` behind a pooler in that mode, such as pgbouncer (docs/connections.md)."""
     database_pool_size: Annotated[int, Field(ge=3)] = 4

@@ -81,6 +81,16 @@ def application_names(path: object) -> object:
     return names_file.read(path)
 
 
+def schema_name(name: str) -> str:
+    """The name of a schema that is nobody else's by its name."""
+    taken = name in ("public", "sync", "mirror", "sync_names", "analytics", "information_schema") or name.startswith(
+        "pg_"
+    )
+    if taken or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
+        raise ValueError(f"{name} can't be the views' schema: choose small letters, digits and _, such as stripe_sync")
+    return name
+
+
 def long_enough(password: SecretStr) -> SecretStr:
     if len(password.get_secret_value()) < 12:
         raise ValueError("is shorter than 12 characters; choose a longer one (openssl rand -base64 18)")

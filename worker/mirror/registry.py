@@ -1,7 +1,7 @@
 """The registry of Stripe's object types, a row of data each.
 
-To mirror a further type in a table of its own: declare the table in `schema.mirror`, add a row here, generate the
-migration. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
+The rows here are the types with a table of their own, and say what is not regular of them; the rest is in
+`schema.catalogue`. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
 here is kept whole in `mirror.objects`.
 """
 
@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, Table, Text
 from sqlalchemy import Column as SchemaColumn
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema import mirror
+from schema import catalogue, mirror
 from worker.stripe_api.json_paths import Json, Read, at, embedded, first_of_children
 
 _KINDS = {
@@ -29,7 +29,7 @@ _KINDS = {
 _REFERENCES = {"product", "price", "subscription_item", "latest_charge", "charge", "payment_charge"}
 _COMMON = {
     "object", "id", "account", "created", "deleted", "data", "observed_at", "observed_rank", "observed_in",
-    "content_hash", "shape", "rev", "unsettled", "synced_at",
+    "content_hash", "shape", "rev", "unsettled", "synced_at", "parent",
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _type(
     name: str,
     table: str,
     *,
-    url: str | None,
+    embedded: bool = False,
     columns: Mapping[str, Read | str] | None = None,
     final: tuple[str, ...] = (),
     reborn: bool = False,
@@ -123,7 +123,7 @@ def _type(
     return ObjectType(
         name=name,
         table=declared,
-        url=url,
+        url=None if embedded else _url(name),
         final=frozenset(final),
         reborn=reborn,
         customer=at(customer),
@@ -142,6 +142,12 @@ def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
     if kind == "text" and (column.name in indexed or column.name in _REFERENCES):
         return "id"
     return "object" if column.name == "metadata" else kind
+
+
+def _url(name: str) -> str | None:
+    """Where an object of the type is retrieved; None where it is not by its id alone."""
+    known = catalogue.types().get(name)
+    return known.url if known is not None and known.url is not None and "{id}" in known.url else None
 
 
 _USER_ID = at("metadata.user_id", "metadata.userId")
@@ -222,14 +228,14 @@ def _sold_without_an_invoice(session: Json) -> bool:
 _subscription_item = _type(
     "subscription_item",
     "subscription_items",
-    url=None,
+    embedded=True,
     columns={"price": at("price", "plan"), "product": at("price.product", "plan.product")},
 )
 
 _invoice_line_item = _type(
     "line_item",
     "invoice_line_items",
-    url=None,
+    embedded=True,
     columns={
         "price": at("pricing.price_details.price", "price", "plan"),
         "product": at("pricing.price_details.product", "price.product", "plan.product"),
@@ -247,16 +253,15 @@ _invoice_line_item = _type(
     },
 )
 
-_sold_item = _type("item", "checkout_session_line_items", url=None, columns={"product": "price.product"})
+_sold_item = _type("item", "checkout_session_line_items", embedded=True, columns={"product": "price.product"})
 
 TYPES: dict[str, ObjectType] = {
     row.name: row
     for row in (
-        _type("product", "products", url="/v1/products/{id}", reborn=True),
+        _type("product", "products", reborn=True),
         _type(
             "product_feature",
             "product_features",
-            url=None,
             columns={
                 "entitlement_feature": "entitlement_feature.id",
                 "entitlement_feature_lookup_key": "entitlement_feature.lookup_key",
@@ -265,7 +270,6 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "price",
             "prices",
-            url="/v1/prices/{id}",
             columns={
                 "recurring_interval": "recurring.interval",
                 "recurring_interval_count": "recurring.interval_count",
@@ -273,12 +277,11 @@ TYPES: dict[str, ObjectType] = {
                 "recurring_usage_type": "recurring.usage_type",
             },
         ),
-        _type("plan", "plans", url="/v1/plans/{id}", reborn=True),
-        _type("coupon", "coupons", url="/v1/coupons/{id}", reborn=True),
+        _type("plan", "plans", reborn=True),
+        _type("coupon", "coupons", reborn=True),
         _type(
             "customer",
             "customers",
-            url="/v1/customers/{id}",
             customer="id",
             columns={
                 "metadata_user_id": _USER_ID,
@@ -288,7 +291,6 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "payment_method",
             "payment_methods",
-            url="/v1/payment_methods/{id}",
             columns={
                 "card_brand": "card.brand",
                 "card_last4": "card.last4",
@@ -299,7 +301,6 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "subscription",
             "subscriptions",
-            url="/v1/subscriptions/{id}",
             final=("canceled", "incomplete_expired"),
             columns={
                 "current_period_start": _earliest_period("current_period_start"),
@@ -317,7 +318,6 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "invoice",
             "invoices",
-            url="/v1/invoices/{id}",
             final=("paid", "void"),
             columns={
                 "subscription": at("parent.subscription_details.subscription", "subscription"),
@@ -332,7 +332,6 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "invoice_payment",
             "invoice_payments",
-            url="/v1/invoice_payments/{id}",
             final=("paid", "canceled"),
             columns={
                 "payment_type": "payment.type",
@@ -341,11 +340,10 @@ TYPES: dict[str, ObjectType] = {
                 "status_transitions_paid_at": "status_transitions.paid_at",
             },
         ),
-        _type("payment_intent", "payment_intents", url="/v1/payment_intents/{id}", final=("succeeded", "canceled")),
+        _type("payment_intent", "payment_intents", final=("succeeded", "canceled")),
         _type(
             "charge",
             "charges",
-            url="/v1/charges/{id}",
             final=("failed",),
             lacks=_hides_refunds,
             lists=(("refunds", "/v1/charges/{id}/refunds"),),
@@ -353,22 +351,19 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "credit_note",
             "credit_notes",
-            url="/v1/credit_notes/{id}",
             final=("void",),
             columns={"returned": _returned_by_credit_note},
         ),
-        _type("refund", "refunds", url="/v1/refunds/{id}", final=("failed", "canceled")),
+        _type("refund", "refunds", final=("failed", "canceled")),
         _type(
             "dispute",
             "disputes",
-            url="/v1/disputes/{id}",
             final=("prevented",),
             columns={"evidence_details_due_by": "evidence_details.due_by"},
         ),
         _type(
             "checkout.session",
             "checkout_sessions",
-            url="/v1/checkout/sessions/{id}",
             final=("complete", "expired"),
             columns={
                 "customer_details_email": "customer_details.email",
@@ -388,49 +383,19 @@ TYPES: dict[str, ObjectType] = {
     )
 }
 
-# Types without a table of their own that can be asked for under /v1/{name, dots as slashes}s.
-_OTHERS: dict[str, tuple[str, ...]] = {
-    "account": (),
-    "application_fee": (),
-    "balance_transaction": (),
-    "billing.credit_grant": (),
-    "billing.meter": (),
-    "billing_portal.configuration": (),
-    "credit_note": ("void",),
-    "entitlements.feature": (),
-    "file": (),
-    "identity.verification_session": (),
-    "invoiceitem": (),
-    "issuing.authorization": (),
-    "issuing.card": (),
-    "issuing.cardholder": (),
-    "issuing.dispute": (),
-    "issuing.transaction": (),
-    "payment_link": (),
+# Types without a table of their own: the statuses that are never left.
+_FINAL: dict[str, tuple[str, ...]] = {
     "payout": ("canceled", "failed"),
-    "promotion_code": (),
     "quote": ("accepted", "canceled"),
-    "radar.early_fraud_warning": (),
-    "reporting.report_run": (),
-    "review": (),
     "setup_intent": ("succeeded", "canceled"),
     "subscription_schedule": ("canceled", "completed", "released"),
-    "tax_id": (),
-    "tax_rate": (),
-    "terminal.reader": (),
-    "test_helpers.test_clock": (),
-    "topup": (),
-    "transfer": (),
 }
 
 
 @cache
 def object_type(name: str) -> ObjectType:
     """The row for `name`; a type that is not in the registry is kept whole."""
-    if name in TYPES:
-        return TYPES[name]
-    url = f"/v1/{name.replace('.', '/')}s/{{id}}" if name in _OTHERS else None
-    return _type(name, "objects", url=url, final=_OTHERS.get(name, ()))
+    return TYPES[name] if name in TYPES else _type(name, "objects", final=_FINAL.get(name, ()))
 
 
 def is_preview(id_: str) -> bool:

@@ -144,6 +144,19 @@ def standing(conn: Connection, key: Key) -> tuple[int, bool]:
     return (row[0], row[1]) if row else (0, False)
 
 
+def file_under(conn: Connection, objects: Iterable[tuple[str, str]], *, account: str, parent: str) -> None:
+    """Keep under whose list these objects, (type, id), were read. Their rows are locked by this transaction already."""
+    named = list(objects)
+    conn.execute(
+        """
+        update mirror.objects as t set parent = %s
+        from unnest(%b::text[], %b::text[]) as v (object, id)
+        where t.object = v.object and t.id = v.id and t.account = %s and t.parent is distinct from %s
+        """,
+        (parent, [object_ for object_, _ in named], [id_ for _, id_ in named], account, parent),
+    )
+
+
 def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
     """Mark rows as uncertain because events named their objects without showing them; each with the event's second.
 

@@ -6,7 +6,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-SCHEMAS = ("stripe", "mirror", "sync")
+from schema import FIND_VIEWS_SCHEMA
+
+SCHEMAS = ("mirror", "sync")
 
 
 def invalid_indexes(conn: psycopg.Connection) -> list[str]:
@@ -47,16 +49,18 @@ def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, i
 def drop_ours(
     conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
 ) -> None:
-    """Remove the schemas `stripe`, `mirror` and `sync`, and these tables, functions and types of `public`, in one transaction.
+    """Remove our schemas, and these tables, functions and types of `public`, in one transaction.
 
     Nothing cascades: where something else depends on them, psycopg.errors.DependentObjectsStillExist says what, and
     everything stays.
     """
+    shown = views_schema(conn)
+    schemas = [*([shown] if shown is not None else []), *SCHEMAS]
     named = [sql.Identifier("public", table) for table in tables]
     named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
     with conn.transaction():
-        for view in tables_in(conn, "stripe", "v"):
-            conn.execute(sql.SQL("drop view {}").format(sql.Identifier("stripe", view)))
+        for view in tables_in(conn, shown, "v") if shown is not None else ():
+            conn.execute(sql.SQL("drop view {}").format(sql.Identifier(shown or "", view)))
         if named:
             conn.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(named)))
         for schema, name, arguments in conn.execute(
@@ -71,8 +75,14 @@ def drop_ours(
             conn.execute(sql.SQL("drop function {}({})").format(sql.Identifier(schema, name), sql.SQL(arguments)))
         for name in types:
             conn.execute(sql.SQL("drop type if exists {}").format(sql.Identifier("public", name)))
-        for schema in SCHEMAS:
+        for schema in schemas:
             conn.execute(sql.SQL("drop schema if exists {}").format(sql.Identifier(schema)))
+
+
+def views_schema(conn: psycopg.Connection) -> str | None:
+    """Return the name of the schema of the views in this database; None where there is none of ours."""
+    row = conn.execute(FIND_VIEWS_SCHEMA).fetchone()
+    return None if row is None else str(row[0])
 
 
 def is_prerelease(conn: psycopg.Connection) -> bool:

@@ -19,6 +19,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -283,6 +284,21 @@ class Stripe:
             except MissingPermission as error:
                 lacks.append(error)
         return KeyCheck(self.livemode, self._key.startswith("rk_"), account, tuple(lacks))
+
+    def refused(self, lists: Iterable[tuple[str, Mapping[str, str]]]) -> set[str]:
+        """The paths of these lists that the key may not read, or that the account does not have, for `doctor`."""
+
+        def is_refused(list_: tuple[str, Mapping[str, str]]) -> bool:
+            path, params = list_
+            try:
+                self.page(path, {**params, "limit": 1}, timeout=4.0, deadline=10.0, reserved=True)
+            except (MissingPermission, InvalidRequest):
+                return True
+            return False
+
+        named = list(lists)
+        with ThreadPoolExecutor(max_workers=8) as threads:
+            return {path for (path, _), is_so in zip(named, threads.map(is_refused, named), strict=True) if is_so}
 
     def _get(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Enum
 
-from schema import NAMES_SCHEMA, views
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA, views
 from schema.base import metadata
 from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS
 from schema.names import Names, public_tables, quoted
@@ -14,6 +14,7 @@ from worker.adoption.rules.findings import Finding, Found, Verdict
 from worker.adoption.rules.types import NEEDED_LABELS
 
 _BEFORE = "__before"
+_OURS = ("sync.", "mirror.")
 
 ENUMS: dict[str, tuple[str, ...]] = {
     name: tuple(column.type.enums)
@@ -23,15 +24,17 @@ ENUMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def compare(found: Found, names: Names, *, head: str) -> list[Finding]:
+def compare(found: Found, names: Names, *, head: str, views_schema: str = VIEWS_SCHEMA) -> list[Finding]:
     """Everything that is said of the database. What follows from `names` is what `names_of` makes of the settings."""
-    return [*_schemas(found, head), *_apart(found, names), *_types(found, names), *_tables(found, names),
-            *_own_tables(found, names), *_functions(found, names), *_views(found, names), *_stamp(found, head)]  # fmt: skip
+    return [*_schemas(found, head, views_schema), *_apart(found, names), *_types(found, names), *_tables(found, names),
+            *_own_tables(found, names, views_schema), *_functions(found, names), *_views(found, names),
+            *_stamp(found, head)]  # fmt: skip
 
 
-def _schemas(found: Found, head: str) -> Iterator[Finding]:
+def _schemas(found: Found, head: str, views_schema: str) -> Iterator[Finding]:
     for schema in sorted(found.foreign_schemas):
         said = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
+        said = views.foreign(schema) if schema == views_schema else said
         yield Finding(table="", what=f"schema {schema}", verdict=Verdict.CONFLICT, said=said)
     if found.revision not in (None, head):
         said = f"is at revision {found.revision}, not {head}: run `stripe-sync db migrate` first"
@@ -41,9 +44,9 @@ def _schemas(found: Found, head: str) -> Iterator[Finding]:
             table="", what="schemas mirror, stripe and sync", verdict=Verdict.FITS, said=f"are at revision {head}"
         )
     else:
-        statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror", "stripe")]
+        statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror")]
         said = "are created, with inbox and mirror"
-        own = [statement for name, statement in FUNCTIONS.items() if name.startswith("sync.")]
+        own = [statement for name, statement in FUNCTIONS.items() if name.startswith(_OURS)]
         yield _missing("schemas mirror, stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
 
 
@@ -114,7 +117,7 @@ def _tables(found: Found, names: Names) -> Iterator[Finding]:
                 )
 
 
-def _own_tables(found: Found, names: Names) -> Iterator[Finding]:
+def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Finding]:
     """The tables of inbox and mirror; where they are there already, what of them refers to users."""
     if found.revision is None:
         for schema in ("sync", "mirror"):
@@ -123,8 +126,7 @@ def _own_tables(found: Found, names: Names) -> Iterator[Finding]:
             if schema == "sync":
                 statements.append(COMPRESS_BODIES)
             yield _missing(f"tables of {schema}", f"{len(tables)} are created", *statements)
-        statements = [f"create view {views.SCHEMA}.{name} as {query}" for name, query in views.VIEWS.items()]
-        yield _missing(f"views of {views.SCHEMA}", f"{len(statements)} are created", *statements)
+        yield _missing(f"views of {views_schema}", f"{len(views.VIEWS)} are created", *views.statements(views_schema))
         return
     before = found.names or Names()
     statements = list(_retyped(before, names))
@@ -160,7 +162,7 @@ def _retyped(before: Names, names: Names) -> Iterator[str]:
 
 def _functions(found: Found, names: Names) -> Iterator[Finding]:
     for name, statement in FUNCTIONS.items():
-        own = name.startswith("sync.")
+        own = name.startswith(_OURS)
         if own and found.revision is None:
             continue  # made with the schema: triggers need it
         what = f"function {name.partition('.')[2]}"

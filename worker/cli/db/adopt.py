@@ -30,7 +30,7 @@ def run(*, apply: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> No
         if settle:
             _settle(conn, settings, as_json=as_json, yes=yes)
             return
-        report = job.look(conn, settings.names, is_membership=settings.membership)
+        report = job.look(conn, settings.names, is_membership=settings.membership, views_schema=settings.stripe_schema)
         if sql:
             _print_sql(report)
         elif not apply:
@@ -44,7 +44,7 @@ def run(*, apply: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> No
 def set_up_mirror_alone(settings: Settings) -> None:
     """Bring an empty database to head without any of `public`'s tables, as MEMBERSHIP=off wants it."""
     with connect_as_owner(settings, application="migrate") as conn:
-        job.adopt(conn, settings.names, is_membership=False)
+        job.adopt(conn, settings.names, is_membership=False, views_schema=settings.stripe_schema)
 
 
 def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
@@ -67,7 +67,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_j
     if missing:
         _ask(settings, f"Add {missing} things that are missing? Nothing that is there is changed.", yes=yes)
     try:
-        done = job.adopt(conn, settings.names, is_membership=settings.membership)
+        done = job.adopt(conn, settings.names, is_membership=settings.membership, views_schema=settings.stripe_schema)
     except psycopg.errors.LockNotAvailable:
         fail(
             f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when less is "

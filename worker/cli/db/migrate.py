@@ -26,10 +26,16 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
         before = target.known_revision(conn)
         pending = _above(before, to)
         if sql:
-            migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout)
+            shown = settings.stripe_schema or inventory.views_schema(conn)
+            migrations.offline_sql(f"{before or 'base'}:{to}", output=sys.stdout, views_schema=shown)
             return
         target.announce(settings, conn)
         adopt.refuse_unadopted(settings, conn)
+        wanted, now = settings.stripe_schema, inventory.views_schema(conn)
+        if not pending and now is not None and wanted not in (None, now):
+            _move(settings, conn, lambda url: migrations.migrate(url, to, views_schema=wanted), [])
+            say(f"The schema {now} of the views is called {wanted} from now on.")
+            return
         if not pending:
             say(f"The database is at {before} already: nothing to do.")
             return
@@ -40,7 +46,7 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
         if before is None and not settings.membership:
             adopt.set_up_mirror_alone(settings)
         else:
-            _move(settings, conn, lambda url: migrations.migrate(url, to), pending)
+            _move(settings, conn, lambda url: migrations.migrate(url, to, views_schema=wanted), pending)
         say(f"The database ({settings.app_env}) is at {inventory.revision(conn)}, from {before or 'nothing'}.")
 
 

@@ -37,5 +37,5 @@ def run(*, yes: bool) -> None:
             )
         except psycopg.errors.DependentObjectsStillExist as error:
             fail(f"something else depends on what would be dropped; remove it first. Nothing was changed.\n{error}")
-        migrations.migrate(owner_conninfo(settings))
+        migrations.migrate(owner_conninfo(settings), views_schema=settings.stripe_schema)
         say(f"The database ({settings.app_env}) is at {migrations.head()}, and empty.")

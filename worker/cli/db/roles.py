@@ -3,6 +3,7 @@
 import sys
 
 import schema.roles
+from schema import VIEWS_SCHEMA
 from worker.cli.output import fail
 from worker.config import settings
 from worker.postgres.pool import session_settings
@@ -13,7 +14,11 @@ def run(*, owner: str, worker: str, application: str, reader: str | None) -> Non
     named = [name for name in (owner, worker, application, reader) if name is not None]
     if "" in named or len(set(named)) < len(named):
         fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")
-    lines = session_settings(settings.load())
+    loaded = settings.load()
+    lines = session_settings(loaded)
+    shown = loaded.stripe_schema or VIEWS_SCHEMA
     sys.stdout.write(
-        schema.roles.statements(owner=owner, worker=worker, application=application, reader=reader, settings=lines)
+        schema.roles.statements(
+            owner=owner, worker=worker, application=application, reader=reader, settings=lines, views_schema=shown
+        )
     )

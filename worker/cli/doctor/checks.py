@@ -142,9 +142,11 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
         )
         return
     try:
-        key = Stripe.from_settings(settings).check(
-            [_EVENTS, *(row.path for row in LISTS.values() if row.object in TYPES and row.parent is None)]
-        )
+        client = Stripe.from_settings(settings)
+        needed = [row.path for row in LISTS.values() if row.object in TYPES and row.parent is None]
+        key = client.check([_EVENTS, *needed])
+        further = [row for row in LISTS.values() if row.object not in TYPES and row.parent is None]
+        refused = client.refused((row.path, row.params) for row in further)
     except SyncError as error:
         yield Finding("stripe", ok=False, detail=str(error))
         return
@@ -152,6 +154,9 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
     yield Finding("stripe", ok=True, detail=f"the key works, in {'live' if key.livemode else 'test'} mode{account}")
     for lacking in key.lacks:
         yield Finding("permission", ok=False, detail=str(lacking))
+    if unread := [row.name for row in further if row.path in refused]:
+        detail = f"{len(unread)} of {len(further)} can't be read with this key, and are left out: {', '.join(unread)}"
+        yield Finding("further lists", ok=True, detail=detail)
     yield from _endpoint(settings)
 
 

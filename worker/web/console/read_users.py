@@ -38,7 +38,7 @@ _MATCHING = """
     select user_id from sync.customer_links where stripe_customer_id = %(text)s and user_id is not null
     union
     select l.user_id
-    from stripe.customers as c
+    from mirror.customers as c
     join sync.customer_links as l on l.stripe_customer_id = c.id
     where c.email in (%(text)s, lower(%(text)s)) and l.user_id is not null
 """

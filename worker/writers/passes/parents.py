@@ -14,6 +14,7 @@ import psycopg
 
 from schema import mirror as schema
 from worker.mirror import absences
+from worker.mirror import store as mirror
 from worker.mirror.registry import object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 from worker.stripe_api.client import Page
@@ -112,10 +113,16 @@ class Walk:
             self._again.append(self._step(step.parent, None))
 
     def name_parent(self, step: Step, page: Page) -> None:
-        """Give each child the parent's id, where Stripe leaves it out."""
-        if (field := self._parents.row.parent_field) is not None:
+        """Give each child of a table of its own the parent's id, where Stripe leaves it out."""
+        if (field := self._parents.row.parent_field) not in (None, "parent"):
             for obj in page.data:
                 obj.setdefault(field, step.parent)
+
+    def file(self, conn: psycopg.Connection, step: Step, page: Page) -> None:
+        """Keep the parent of the children that were written to `mirror.objects`, in its column."""
+        if self._parents.row.parent_field == "parent":
+            shown = [(str(obj.get("object")), obj["id"]) for obj in page.data if isinstance(obj.get("id"), str)]
+            mirror.file_under(conn, shown, account=self._parents.account, parent=step.parent)
 
     def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
         """Mirrored children of the parent that its list did not show; only a list of one page is sure to be whole."""

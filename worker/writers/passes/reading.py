@@ -309,6 +309,7 @@ class Reading:
                     if page is not None:
                         walk.name_parent(step, page)
                         done = self._record(conn, shape, shape.listing, page, done)
+                        walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
                         if shape.listing.object is not None and object_type(shape.listing.object).fetchable:
                             absences.add(
@@ -382,7 +383,8 @@ class Reading:
     def _remove(self, conn: psycopg.Connection, shape: Shape, step: Step, page: Page, ids: list[str]) -> int:
         """Mark these children deleted: Stripe has no GET for one of them, and their parent's whole list lacks them."""
         assert shape.parents is not None
-        parent = {shape.parents.row.parent_field or "": step.parent}
+        field = shape.parents.row.parent_field or ""
+        parent = {} if field == "parent" else {field: step.parent}
         return record_removed(
             conn, shape.listing, ids, page, parent, self._policy, users_later=self._options.users_later
         )

@@ -1,0 +1,132 @@
+"""The schema of the views: what it is called in a database, and each view compared with schema/views.py.
+
+Revisions call it `stripe`. Where STRIPE_SCHEMA calls it otherwise, because another tool has a schema of that name, their
+statements are rewritten on their way to the database.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import UpgradeOps
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import ProgrammingError
+
+from migrations import Refused
+from migrations.statement import Statement
+from schema import FIND_VIEWS_SCHEMA, VIEWS_MARK, VIEWS_SCHEMA
+from schema.views import VIEWS, foreign
+
+_NAMED = re.compile(r"(?<![\w.$\"'-])stripe(?=\.(?!com\b)[a-z_\"])|(?<=schema )stripe\b|(?<= exists )stripe\b")
+_DEFINED = text(
+    "select relname::text, pg_get_viewdef(oid) from pg_class where relnamespace = to_regnamespace(:schema) and relkind = 'v'"
+)
+
+
+def schema_of(connection: Connection) -> str | None:
+    """What the schema of our views is called in this database; None where there is none yet."""
+    row = connection.exec_driver_sql(FIND_VIEWS_SCHEMA).scalar()
+    return None if row is None else str(row)
+
+
+def settle_schema(connection: Connection, wanted: str | None) -> str:
+    """Return what the views' schema is called from now on: renamed where STRIPE_SCHEMA now says so.
+
+    Raises Refused, with nothing changed, where the name is another tool's.
+    """
+    current = schema_of(connection)
+    name = wanted or current or VIEWS_SCHEMA
+    if name != current:
+        taken = "select exists (select from pg_class where relnamespace = to_regnamespace(:name))"
+        if connection.execute(text(taken), {"name": name}).scalar_one():
+            raise Refused(foreign(name))
+        if current is not None:
+            connection.exec_driver_sql(f"alter schema {current} rename to {name}")
+            connection.commit()
+    connection.rollback()
+    return name
+
+
+def renamed(statement: str, schema: str) -> str:
+    """A statement of a revision, with the views in the schema of that name."""
+    statement = _NAMED.sub(schema, statement)
+    if statement.strip() == f"create schema {schema}":
+        # Marked at once: who goes on from here knows it, whatever the settings say then.
+        return f"create schema if not exists {schema}; comment on schema {schema} is '{VIEWS_MARK}'"
+    return statement
+
+
+def rename_in(connection: Connection, schema: str) -> None:
+    """Rewrite every statement of this connection."""
+
+    @event.listens_for(connection, "before_cursor_execute", retval=True)
+    def rewrite(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> tuple[str, Any]:
+        return renamed(statement, schema), parameters
+
+
+class Renamed:
+    """An output that rewrites every statement written to it."""
+
+    def __init__(self, output: TextIO, schema: str) -> None:
+        self._output, self._schema = output, schema
+
+    def write(self, statement: str) -> None:
+        self._output.write(renamed(statement, self._schema))
+
+    def flush(self) -> None:
+        self._output.flush()
+
+
+def setup(plugin: Plugin) -> None:
+    plugin.add_autogenerate_comparator(_compare, "schema", priority=DispatchPriority.LAST)
+
+
+def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]) -> PriorityDispatchResult:
+    assert context.connection is not None
+    compared = list(_compared(context.connection))
+    # A view goes before the columns that it shows, and comes after them.
+    upgrade.ops[:0] = [drop for drop, _ in compared if drop is not None]
+    upgrade.ops.extend(make for _, make in compared if make is not None)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statement | None]]:
+    """What is to be dropped first and made at last, for each view that is not as declared. Statements say `stripe`."""
+    schema = schema_of(connection) or VIEWS_SCHEMA
+    there: dict[str, str] = {row[0]: row[1] for row in connection.execute(_DEFINED, {"schema": schema})}
+    wanted = _as_postgres_has_them(connection)
+    for name in sorted(there.keys() | VIEWS.keys()):
+        if there.get(name) == wanted.get(name, "") and name in there:
+            continue
+        drop = make = None
+        words = f"the view {schema}.{name} is not as schema/views.py declares it"
+        if name in VIEWS:
+            words = words if name in there else f"the view {schema}.{name} is missing"
+            create = f"create view {VIEWS_SCHEMA}.{name} as\n{VIEWS[name]}"
+            make = Statement(create, f"drop view {VIEWS_SCHEMA}.{name}", words=words)
+        if name in there:
+            words = "" if name in VIEWS else f"the view {schema}.{name} is not in the catalogue"
+            before = f"create view {VIEWS_SCHEMA}.{name} as\n{there[name].strip()}"
+            drop = Statement(f"drop view {VIEWS_SCHEMA}.{name}", before.removesuffix(";"), words=words)
+        yield drop, make
+
+
+def _as_postgres_has_them(connection: Connection) -> dict[str, str]:
+    """The declared views as Postgres prints them; one that can't be made, because a column is missing, is left out."""
+    with connection.begin_nested() as nothing_is_kept:
+        for name, query in VIEWS.items():
+            try:
+                with connection.begin_nested():
+                    connection.exec_driver_sql(f"create temporary view {name} as {query.replace('%', '%%')}")
+            except ProgrammingError:
+                continue
+        made = {row[0]: row[1] for row in connection.execute(_DEFINED, {"schema": _temporary(connection)})}
+        nothing_is_kept.rollback()
+    return made
+
+
+def _temporary(connection: Connection) -> str:
+    return str(connection.exec_driver_sql("select pg_my_temp_schema()::regnamespace").scalar_one())

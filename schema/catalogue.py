@@ -1,0 +1,85 @@
+"""Every Stripe object type and list, read from `catalogue.json`, which `schema.read_sdk` writes.
+
+From it follow the views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and
+docs/stripe-tables.md.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("catalogue.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeType:
+    """An object type. `url` is where one is retrieved, with {id} for its id; `fields` are the documented ones by kind.
+
+    A kind is that of the column (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference that
+    may be expanded, or `milliseconds` for a time in those.
+    """
+
+    name: str
+    view: str
+    url: str | None = None
+    deletable: bool = False
+    events: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeList:
+    """A list: which types it shows, and whether Stripe filters it by `created`.
+
+    `parent` names the list of its parents, whose ids go into the path, or into the parameter `param`. `read_with`: the list
+    whose objects embed these, so that this one needs no pass of its own.
+    """
+
+    name: str
+    path: str
+    objects: tuple[str, ...]
+    by_created: bool = False
+    params: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    param: str | None = None
+    read_with: str | None = None
+
+
+@cache
+def _read() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(FILE.read_text())
+    return content
+
+
+@cache
+def types() -> Mapping[str, StripeType]:
+    """Every type that has a view, by the name that its objects say."""
+    return {
+        name: StripeType(
+            name=name,
+            view=row["view"],
+            url=row.get("url"),
+            deletable=row.get("deletable", False),
+            events=tuple(row.get("events", ())),
+            fields=dict(sorted((each, kind) for kind, names in row["fields"].items() for each in names)),
+        )
+        for name, row in _read()["types"].items()
+    }
+
+
+@cache
+def lists() -> Mapping[str, StripeList]:
+    """Every list that is mirrored, by name."""
+    return {
+        name: StripeList(name=name, **{**row, "objects": tuple(row["objects"])})
+        for name, row in _read()["lists"].items()
+    }
+
+
+def left_out() -> Mapping[str, Mapping[str, str]]:
+    """The lists and types that are not mirrored, each with the reason."""
+    content: Mapping[str, Mapping[str, str]] = _read()["left_out"]
+    return content

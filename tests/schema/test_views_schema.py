@@ -1,0 +1,99 @@
+"""The schema of the views under another name, and beside another tool's."""
+
+import io
+
+import psycopg
+import pytest
+
+import migrations
+from migrations import drift
+from schema import views
+from schema.names import Names
+from worker.adoption import adopt
+from worker.postgres import inventory
+
+SUPABASE = """
+    create schema stripe;
+    create table stripe.customers (id text primary key, email text);
+    insert into stripe.customers values ('cus_theirs', 'a@example.com');
+    create view stripe.subscription_items as select id from stripe.customers;
+"""
+
+
+def relations(conn: psycopg.Connection, schema: str) -> set[str]:
+    rows = conn.execute("select relname::text from pg_class where relnamespace = to_regnamespace(%s)", (schema,))
+    return {name for (name,) in rows}
+
+
+def test_another_tools_schema_is_named_with_the_way_out_and_left_alone(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute(SUPABASE)
+        before = relations(conn, "stripe")
+
+        with pytest.raises(migrations.Refused, match="STRIPE_SCHEMA=stripe_sync"):
+            migrations.migrate(empty_database)
+        with pytest.raises(adopt.NotAdoptable, match="STRIPE_SCHEMA=stripe_sync"):
+            adopt.adopt(conn, Names(), is_membership=False)
+        assert relations(conn, "mirror") == set()
+
+        migrations.migrate(empty_database, views_schema="billing")
+
+        assert relations(conn, "billing") == views.VIEWS.keys()
+        assert relations(conn, "stripe") == before
+        assert inventory.views_schema(conn) == "billing"
+        assert drift.differences(empty_database) == []
+
+        migrations.downgrade(empty_database, "base")
+        assert relations(conn, "billing") == set()
+        assert conn.execute("select id from stripe.subscription_items").fetchall() == [("cus_theirs",)]
+
+
+def test_an_adopted_database_has_the_views_where_the_setting_says(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute(SUPABASE)
+
+        adopt.adopt(conn, Names(), is_membership=False, views_schema="billing")
+
+        assert relations(conn, "billing") == views.VIEWS.keys()
+        assert relations(conn, "stripe") == {"customers", "customers_pkey", "subscription_items"}
+        assert inventory.views_schema(conn) == "billing"
+
+
+def test_a_migrated_database_keeps_its_name_until_the_setting_names_another(empty_database: str) -> None:
+    migrations.migrate(empty_database, "0008", views_schema="billing")
+    migrations.migrate(empty_database)
+
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        assert inventory.views_schema(conn) == "billing"
+        conn.execute("create schema taken; create table taken.rows (id text)")
+        with pytest.raises(migrations.Refused, match="a schema taken"):
+            migrations.migrate(empty_database, views_schema="taken")
+
+        migrations.migrate(empty_database, views_schema="stripe")
+
+        assert relations(conn, "stripe") == views.VIEWS.keys()
+        assert relations(conn, "billing") == set()
+    assert drift.differences(empty_database) == []
+
+
+def test_the_sql_of_a_migration_says_the_name() -> None:
+    printed = io.StringIO()
+
+    migrations.offline_sql("base:head", output=printed, views_schema="billing")
+
+    assert "create view billing.charges" in printed.getvalue()
+    assert "comment on schema billing" in printed.getvalue()
+    assert " stripe." not in printed.getvalue()
+
+
+def test_a_view_that_somebody_changed_is_told(empty_database: str) -> None:
+    migrations.migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("drop view stripe.refunds; create view stripe.mine as select 1 as one")
+        conn.execute("drop view stripe.payouts; create view stripe.payouts as select id from mirror.objects")
+
+    assert drift.differences(empty_database) == [
+        "the view stripe.mine is not in the catalogue",
+        "the view stripe.payouts is not as schema/views.py declares it",
+        "the view stripe.refunds is missing",
+    ]

@@ -1,0 +1,52 @@
+"""Write docs/stripe-tables.md from the catalogue: `python -m tests.stripe_tables_page`."""
+
+from pathlib import Path
+
+from schema import catalogue, views
+
+PAGE = Path(__file__).parent.parent / "docs" / "stripe-tables.md"
+
+INTRODUCTION = """# Stripe's objects as relations
+
+For application developers. Every object type that Stripe lists is a view in the schema `stripe` (STRIPE_SCHEMA), named
+after its list's path. This page is generated from `schema/catalogue.json` by `python -m tests.stripe_tables_page`.
+
+- Every documented field of the object is a column: times as `timestamptz`, amounts (in the currency's smallest unit) and
+  counts as `bigint`, decimals as `numeric`, references as the id, also where Stripe sent the whole object, and nested
+  values as `jsonb`. A value of another kind than documented is null, and never an error.
+- `data` is the object as Stripe sent it. `account` is the connected account, empty for your own; a field `account` of the
+  object is the column `account_id`. `deleted` rows stay. `created`, and the columns from `observed_at` on, tell how
+  current the row is; `unsettled` rows are being read again.
+- Filters by `id`, `customer`, `created` (with `account`) and the references of types with a table of their own use an index.
+- Objects under a parent have it as a column: `customer` of `active_entitlements`, `credit_note` of `credit_note_lines`.
+- Types that are not listed here are kept in `stripe.other_objects`, where every object without a table of its own is found.
+
+    select column_name, data_type from information_schema.columns where table_schema = 'stripe' and table_name = 'charges';
+
+## Views
+"""
+
+
+def render() -> str:
+    """The page: every view, and everything that is left out."""
+    lists = catalogue.lists()
+    paths: dict[str, list[str]] = {}
+    for row in lists.values():
+        for object_ in row.objects:
+            paths.setdefault(object_, []).append(f"`{row.path}`")
+    lines = [INTRODUCTION, "| view | object | columns | table | read from |", "|---|---|---|---|---|"]
+    for type_ in sorted(catalogue.types().values(), key=lambda type_: type_.view):
+        read = ", ".join(paths.get(type_.name, ["events alone"]))
+        table = views.table_of(type_).name
+        lines.append(f"| {type_.view} | `{type_.name}` | {len(views.columns(type_))} | mirror.{table} | {read} |")
+    lines.append(
+        "\n`quote_line_items` and `payment_link_line_items` are the objects `item` of those parents.\n\n## Left out\n"
+    )
+    lines += ["| list or object | reason |", "|---|---|"]
+    left_out = catalogue.left_out()
+    lines += [f"| `{name}` | {why} |" for kind in ("lists", "types") for name, why in left_out[kind].items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())
