@@ -73,6 +73,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {"objects": gauge("fetch_queue"), "read: {{outcome}}": rate("fetches_total", "outcome")},
         ),
         Panel("Lag of catch-up", "s", {"lag": gauge("catch_up_lag_seconds")}),
+        Panel("Problems of the webhook endpoint", "short", {"{{kind}}": gauge("endpoint_problem", "kind")}),
         Panel("Customers without a user", "short", {"customers": gauge("unlinked_customers")}),
     ),
 }

@@ -144,6 +144,19 @@ def permission_gone(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def endpoint_disabled(scene: Scene) -> Iterator[None]:
+    (endpoint,) = scene.stripe.get("/v1/webhook_endpoints")["data"]
+    scene.stripe.post(f"/v1/webhook_endpoints/{endpoint['id']}", disabled="true")
+    # As if the next check were due; a worker finds that within a second.
+    scene.execute("delete from sync.runs where job = 'endpoint_check'")
+    eventually(lambda: scene.value("endpoint_problem", kind="disabled") > 0)
+    yield
+    scene.stripe.post(f"/v1/webhook_endpoints/{endpoint['id']}", disabled="false")
+    scene.execute("delete from sync.runs where job = 'endpoint_check'")
+    eventually(lambda: scene.value("endpoint_problem", kind="disabled") == 0)
+
+
+@contextlib.contextmanager
 def backup_missed(scene: Scene) -> Iterator[None]:
     scene.execute("delete from sync.runs where job = 'backup'")
     yield
@@ -165,6 +178,7 @@ STAGES: dict[str, Stage] = {
     "StripeSyncCatchUpLate": catch_up_late,
     "StripeSyncEventsParked": events_parked,
     "StripeSyncPermissionGone": permission_gone,
+    "StripeSyncEndpoint": endpoint_disabled,
     "StripeSyncBackupMissed": backup_missed,
     "StripeSyncUnreachable": unreachable,
 }

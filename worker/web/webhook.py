@@ -190,11 +190,11 @@ class WebhookEndpoint:
             _log.warning("event.refused", code=refused.code, status=refused.status)
             return refused.status, {"code": refused.code, "message": refused.message}
         try:
-            with trace.span("events.store", attributes={"event_id": envelope.id}):
-                if trace.is_on():
-                    envelope = replace(envelope, traceparent=trace.traceparent())
-                async with asyncio.timeout(STORE_SECONDS):
-                    new = await self._writer.store(envelope)
+            if trace.is_on():
+                trace.note("event_id", envelope.id)
+                envelope = replace(envelope, traceparent=trace.traceparent())
+            async with asyncio.timeout(STORE_SECONDS):
+                new = await self._writer.store(envelope)
         except Exception as error:  # noqa: BLE001 - whatever it is, the fault is ours: Stripe sends it again
             metrics.EVENTS_REFUSED.labels("unavailable").inc()
             _log.error(
