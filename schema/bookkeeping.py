@@ -1,5 +1,7 @@
 """The daemon's own tables in the schema `sync`, beside the inbox: links, the ledger, queues, and the progress of jobs."""
 
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -184,6 +186,65 @@ rechecks = Table(
     Column("horizon", BigInteger, comment="older transactions may have written without seeing ours"),
     schema=SCHEMA,
     comment="Work to repeat because a concurrent transaction was invisible: users and objects that refer to a missing one.",
+)
+
+# Changes of users, as they are told.
+
+_SAID = (
+    "access.granted", "access.revoked", "features.changed", "subscription.changed", "subscription.renewed",
+    "tokens.granted", "tokens.low", "payment.failed",
+)  # fmt: skip
+
+
+def _change() -> tuple[Column[Any], ...]:
+    return (
+        Column("user_id", Text, nullable=False, comment="no foreign key: the change outlives the user"),
+        Column("type", Text, nullable=False),
+        Column("before", JSONB, nullable=False),
+        Column("after", JSONB, nullable=False),
+        Column("reason", Text, nullable=False, comment="the rule, as `why` names it"),
+        Column("sources", ARRAY(Text), nullable=False, server_default="{}", comment="objects of Stripe's behind it"),
+    )
+
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="in the order of commits"),
+    *_change(),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint(f"type in ({', '.join(map(repr, _SAID))})", name="type_is_known"),
+    Index(None, "user_id", "id"),
+    Index(None, "created_at"),
+    schema=SCHEMA,
+    comment="Changes of users, written with the change itself.",
+)
+
+change_drafts = Table(
+    "change_drafts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    *_change(),
+    schema=SCHEMA,
+    comment="Changes of a transaction that has not committed; a trigger moves them to `changes` when it does.",
+)
+
+change_deliveries = Table(
+    "change_deliveries",
+    metadata,
+    Column("change_id", BigInteger, ForeignKey("sync.changes.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column(
+        "due_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="while leased, the lease's end"
+    ),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("parked", Boolean, nullable=False, server_default=text("false")),
+    Column("error", Text),
+    Index("ix_change_deliveries_next", "user_id", "change_id", postgresql_where=text("not parked")),
+    Index("ix_change_deliveries_due", "due_at", postgresql_where=text("not parked")),
+    Index("ix_change_deliveries_parked", "change_id", postgresql_where=text("parked")),
+    schema=SCHEMA,
+    comment="Changes that CHANGES_URL has not acknowledged.",
 )
 
 # The mirror: objects to read again, and differences found.

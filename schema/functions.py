@@ -105,7 +105,65 @@ end
 $$
 """
 
-KEEP_TO_THE_TRIGGERS = "revoke execute on function sync.follow_organization() from public"
+# A change gets its id when its transaction commits, and every other waits for that: ids are in the order in which changes
+# can be seen, so whoever has read up to an id has missed none. Deferred triggers run last; nothing is locked after this.
+PUBLISH_CHANGE = """
+create or replace function sync.publish_change() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    change bigint;
+begin
+    perform pg_advisory_xact_lock(7165064744911531620);
+    insert into sync.changes (user_id, type, before, after, reason, sources)
+    values (new.user_id, new.type, new.before, new.after, new.reason, new.sources)
+    returning id into change;
+    delete from sync.change_drafts where id = new.id;
+    perform pg_notify('stripe_sync_changes', change::text);
+    return null;
+end
+$$
+"""
+
+# The arguments are the columns of `users`, which an adopted application may call otherwise: the key, then what is told.
+NOTICE_LOW_TOKENS = """
+create or replace function sync.notice_low_tokens() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    threshold bigint;
+    features jsonb;
+    was jsonb;
+    now_is jsonb;
+begin
+    select (c.value ->> 'tokens_low')::bigint into threshold from sync.cursors as c where c.name = 'changes';
+    if threshold is null then
+        return null;
+    end if;
+    was := to_jsonb(old);
+    now_is := to_jsonb(new);
+    if coalesce((was ->> tg_argv[4])::bigint, -1) < threshold or (now_is ->> tg_argv[4])::bigint >= threshold then
+        return null;
+    end if;
+    select coalesce(jsonb_agg(distinct f.feature order by f.feature), '[]') into features
+    from public.user_features as f
+    where f.user_id = now_is ->> tg_argv[0];
+    insert into sync.change_drafts (user_id, type, before, after, reason)
+    values (
+        now_is ->> tg_argv[0],
+        'tokens.low',
+        jsonb_build_object('role', was -> tg_argv[1], 'membership_status', was -> tg_argv[2],
+            'stripe_product_id', was -> tg_argv[3], 'features', features, 'tokens', was -> tg_argv[4]),
+        jsonb_build_object('role', now_is -> tg_argv[1], 'membership_status', now_is -> tg_argv[2],
+            'stripe_product_id', now_is -> tg_argv[3], 'features', features, 'tokens', now_is -> tg_argv[4]),
+        'below_threshold'
+    );
+    return null;
+end
+$$
+"""
+
+KEEP_TO_THE_TRIGGERS = (
+    "revoke execute on function sync.follow_organization(), sync.publish_change(), sync.notice_low_tokens() from public"
+)
 
 # The views read fields of the raw object with these. They never fail: a value of another kind than Stripe documents is null.
 # They are inlined into the query, so an index on the same expression serves it.
@@ -144,10 +202,12 @@ FUNCTIONS: dict[str, str] = {
     "public.consume_tokens": SPEND,
     "public.has_feature": HAS_FEATURE,
     "sync.follow_organization": FOLLOW_ORGANIZATION,
+    "sync.publish_change": PUBLISH_CHANGE,
+    "sync.notice_low_tokens": NOTICE_LOW_TOKENS,
 }
 
 # No `update of organization_id`: a trigger of the application's may set the column where the statement did not.
-ORGANIZATION_TRIGGERS: dict[str, str] = {
+USERS_TRIGGERS: dict[str, str] = {
     "organization_joined": (
         "create trigger organization_joined after insert on public.users "
         "for each row when (new.organization_id is not null) execute function sync.follow_organization()"
@@ -157,7 +217,17 @@ ORGANIZATION_TRIGGERS: dict[str, str] = {
         "for each row when (old.organization_id is distinct from new.organization_id) "
         "execute function sync.follow_organization()"
     ),
+    "tokens_spent": (
+        "create trigger tokens_spent after update on public.users "
+        "for each row when (new.tokens < old.tokens) "
+        "execute function sync.notice_low_tokens('id', 'role', 'membership_status', 'stripe_product_id', 'tokens')"
+    ),
 }
+
+PUBLISH_TRIGGER = (
+    "create constraint trigger publish after insert on sync.change_drafts deferrable initially deferred "
+    "for each row execute function sync.publish_change()"
+)
 
 TOUCHED_TABLES: tuple[str, ...] = (
     "organizations",
@@ -181,4 +251,8 @@ def touch_trigger(table: str) -> str:
     )
 
 
-TRIGGERS: tuple[str, ...] = (*(touch_trigger(table) for table in TOUCHED_TABLES), *ORGANIZATION_TRIGGERS.values())
+TRIGGERS: tuple[str, ...] = (
+    *(touch_trigger(table) for table in TOUCHED_TABLES),
+    *USERS_TRIGGERS.values(),
+    PUBLISH_TRIGGER,
+)

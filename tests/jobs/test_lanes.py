@@ -36,6 +36,14 @@ def test_queues_split_the_lanes_over_machines(settings: Settings) -> None:
     ]
 
 
+def test_changes_have_a_lane_once_there_is_somebody_to_call(settings: Settings) -> None:
+    called = settings.model_copy(update={"changes_url": "http://127.0.0.1/"})
+
+    assert lanes(called)[-1] == lanes(called, queues=["changes"])[0] == Lane("changes", ("changes",), 1)
+    with pytest.raises(Permanent, match="CHANGES_URL is not set"):
+        lanes(settings, queues=["changes"])
+
+
 @pytest.mark.parametrize("queues", [["events", "evnts"], []])
 def test_an_unknown_queue_is_refused(settings: Settings, queues: list[str]) -> None:
     with pytest.raises(Permanent, match="choose of events, access, periodic, backfill"):

@@ -46,7 +46,8 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
             select typname from pg_type where typname in ('user_role', 'membership_status')
             union all
             select proname from pg_proc where proname in (
-                'touch_updated_at', 'token_balance', 'consume_tokens', 'follow_organization', 'has_feature'
+                'touch_updated_at', 'token_balance', 'consume_tokens', 'follow_organization', 'has_feature', 'publish_change',
+                'notice_low_tokens'
             )
             """
         ).fetchall()

@@ -260,13 +260,42 @@ def test_refused_requests_are_counted(door: Daemon) -> None:
     assert 'stripe_sync_events_refused_total{code="bad_signature"}' in metrics
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/v1/changes"])
 def test_operators_routes_want_the_token(door: Daemon, path: str) -> None:
     without, _ = door.get(path)
     wrong, _ = door.get(path, authorization="Bearer guess")
     right, _ = door.get(path, authorization="Bearer token")
 
     assert (without, wrong, right) == (401, 401, 200)
+
+
+def test_changes_are_read_in_pages_after_an_id(door: Daemon) -> None:
+    with psycopg.connect(door.database_url, autocommit=True) as conn:
+        conn.execute(
+            """
+            insert into sync.change_drafts (user_id, type, before, after, reason)
+            select 'u' || n, 'tokens.low', '{"tokens": 9}', '{"tokens": 1}', 'below_threshold' from generate_series(1, 3) as n
+            """
+        )
+
+    def page(query: str) -> tuple[int, dict[str, Any]]:
+        status, answer = door.get(f"/v1/changes{query}", authorization="Bearer token")
+        return status, json.loads(answer)
+
+    first, second = page("?limit=2")[1], page("?after=2")[1]
+    assert [change["id"] for change in first["data"]] == [1, 2]
+    assert (first["has_more"], second["has_more"]) == (True, False)
+    assert [change.pop("timestamp")[-1] for change in second["data"]] == ["Z"]
+    assert second["data"] == [
+        {
+            "id": 3,
+            "type": "tokens.low",
+            "user_id": "u3",
+            "data": {"before": {"tokens": 9}, "after": {"tokens": 1}, "reason": "below_threshold"},
+        }
+    ]
+    assert page("?after=3") == (200, {"data": [], "has_more": False})
+    assert [page(query)[0] for query in ("?after=-1", "?limit=0", "?limit=1001", "?after=x")] == [400] * 4
 
 
 def test_ready_means_database_at_head_broker_and_inbox(door: Daemon) -> None:

@@ -131,7 +131,7 @@ def test_bookkeeping_of_long_ago_goes_and_each_job_s_newest_run_stays(conn: psyc
 
     removed = retention_store.bookkeeping(conn)
 
-    assert removed == {"runs": 2, "drift": 1, "heartbeats": 1}
+    assert removed == {"runs": 2, "drift": 1, "changes": 0, "heartbeats": 1}
     assert conn.execute("select slot from sync.runs").fetchall() == [(SLOT - timedelta(days=100),)]
 
 

@@ -157,6 +157,21 @@ class Settings(BaseSettings):
     trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
     """Tokens granted once by a trial's invoice of zero. The first paid period grants as usual."""
 
+    # == Changes
+
+    changes_url: Annotated[str, AfterValidator(values.http_url)] | None = None
+    """Called for each change of a user (docs/changes.md). Needs CHANGES_SECRET."""
+    changes_secret: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(values.comma_separated), AfterValidator(values.signing_secrets)
+    ] = ()
+    """The secret that signs the calls, `whsec_` and base64. Several, comma-separated, while it is rolled."""
+    changes_allow_private: bool = False
+    """Allow CHANGES_URL to lead to an address of a private network, such as another container's."""
+    changes_keep_days: Annotated[int, Field(ge=1)] = 35
+    """Days that a change is kept."""
+    tokens_low: Annotated[int, Field(ge=1)] | None = None
+    """A change `tokens.low` is told when a balance falls below this. By default never."""
+
     # == Logs and traces
 
     log_format: LogFormat | None = None
@@ -214,6 +229,15 @@ class Settings(BaseSettings):
     """The folder with pg_dump and the other programs. By default they are found on PATH."""
     backup_timeout: Seconds = 6 * 3600
     """Seconds until a backup is given up."""
+
+    @model_validator(mode="after")
+    def _signs_its_calls(self) -> "Settings":
+        if self.changes_url is not None and not self.changes_secret:
+            raise ValueError(
+                "CHANGES_SECRET: is not set; CHANGES_URL needs a secret that signs the calls: whsec_ and the output of "
+                "`openssl rand -base64 32`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_folder_for_backups(self) -> "Settings":

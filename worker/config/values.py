@@ -1,6 +1,8 @@
 """Parse and check single settings. Each function returns the value, or raises ValueError with what is wrong with it."""
 
+import base64
 import re
+from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
@@ -46,6 +48,35 @@ def webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
             "must be secrets that begin with whsec_, comma-separated (Stripe's dashboard, `stripe listen`)"
         )
     return secrets
+
+
+def signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """Secrets that sign calls, as Standard Webhooks writes them."""
+    for secret in secrets:
+        prefix, _, encoded = secret.get_secret_value().partition("_")
+        try:
+            length = len(base64.b64decode(encoded + "==", validate=False))
+        except ValueError:
+            length = 0
+        if prefix != "whsec" or length < 16:
+            raise ValueError(
+                "must be whsec_ and at least 16 bytes in base64 (`openssl rand -base64 32`), comma-separated while it is rolled"
+            )
+    return secrets
+
+
+def http_url(url: str) -> str:
+    """An absolute http or https URL without a password."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError("is not an address such as https://app.example.com/hooks/stripe-sync")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or a password: calls are signed with CHANGES_SECRET")
+    return url
 
 
 def keep_days(days: int) -> int:

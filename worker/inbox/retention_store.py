@@ -50,8 +50,8 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
     return gone, row[0] if row else None
 
 
-def bookkeeping(conn: psycopg.Connection) -> dict[str, int]:
-    """Remove old runs with their shards, except each job's newest, old drift and old heartbeats; returns counts by table.
+def bookkeeping(conn: psycopg.Connection, *, changes_kept_days: int = 35) -> dict[str, int]:
+    """Remove old runs with their shards, except each job's newest, old drift, heartbeats and changes; returns counts by table.
 
     It looks at no more than the BATCH oldest runs of each job, and rows of drift, so the tables' keys serve it.
     """
@@ -71,7 +71,17 @@ def bookkeeping(conn: psycopg.Connection) -> dict[str, int]:
             where id in (select id from sync.drift order by id limit {BATCH})
                 and found_at < now() - make_interval(days => %s)
         """,  # noqa: S608
+        "changes": f"""
+            delete from sync.changes
+            where id in (select id from sync.changes order by id limit {BATCH})
+                and created_at < now() - make_interval(days => %s)
+        """,  # noqa: S608
         "heartbeats": "delete from sync.heartbeats where seen_at < now() - make_interval(days => %s)",
     }
-    days = {"runs": RUNS_KEPT_DAYS, "drift": DRIFT_KEPT_DAYS, "heartbeats": HEARTBEATS_KEPT_DAYS}
+    days = {
+        "runs": RUNS_KEPT_DAYS,
+        "drift": DRIFT_KEPT_DAYS,
+        "heartbeats": HEARTBEATS_KEPT_DAYS,
+        "changes": changes_kept_days,
+    }
     return {name: conn.execute(statement, (days[name],)).rowcount for name, statement in removed.items()}

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 import psycopg
 
 from worker.backup import scheduled
+from worker.changes import store as changes
 from worker.config.settings import ProductChanges
 from worker.inbox import store as inbox
 from worker.jobs import periodic
 from worker.jobs.periodic import BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
-from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue
+from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue, save_changes
 from worker.mirror import refetch_queue, shards
 from worker.observe import log
 from worker.postgres import runs
@@ -83,6 +84,13 @@ def changed_products(conn: psycopg.Connection, process: Process) -> None:
         process.send("product_changes", queue=BACKFILL, expires=process.settings.wake_interval)
 
 
+def settings_of_changes(conn: psycopg.Connection, process: Process) -> None:
+    """Give the database the threshold of `tokens.low`, and pass changes by while there is nobody to call."""
+    save_changes.keep_threshold(conn, process.settings.tokens_low)
+    if process.settings.changes_url is None:
+        changes.skip_all(conn)
+
+
 def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
     """Send the tick of every job whose present slot nobody has claimed."""
     for job in periodic.jobs(process.settings):
@@ -142,6 +150,7 @@ CHORES: tuple[Chore, ...] = (
     totals_of_the_minute,
     forgotten_work,
     changed_products,
+    settings_of_changes,
     lost_ticks,
     forgotten_reads,
     due_backup,

@@ -10,7 +10,7 @@ from kombu.utils.scheduling import priority_cycle
 
 from worker.config.errors import Permanent
 from worker.config.settings import Settings
-from worker.jobs.periodic import ACCESS, BACKFILL, EVENTS, PERIODIC
+from worker.jobs.periodic import ACCESS, BACKFILL, CHANGES, EVENTS, PERIODIC
 
 # A backup may take hours. The other child continues the passes.
 BACKGROUND_CHILDREN = 2
@@ -30,6 +30,7 @@ _LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
     ("events", (EVENTS,), lambda settings: settings.worker_concurrency),
     ("access", (ACCESS,), lambda _: 1),
     ("background", (PERIODIC, BACKFILL), lambda _: BACKGROUND_CHILDREN),
+    (CHANGES, (CHANGES,), lambda settings: int(settings.changes_url is not None)),
 )
 NAMES = tuple(name for name, _, _ in _LANES)
 QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
@@ -46,8 +47,10 @@ def lanes(settings: Settings, *, queues: Sequence[str] = QUEUES, concurrency: in
     chosen = [
         Lane(name, served, children(settings))
         for name, all_of_it, children in _LANES
-        if (served := tuple(queue for queue in all_of_it if queue in queues))
+        if (served := tuple(queue for queue in all_of_it if queue in queues)) and children(settings)
     ]
+    if not chosen:
+        raise Permanent("--queues changes: CHANGES_URL is not set, so there is nobody to call")
     if concurrency is not None:
         chosen[0] = Lane(chosen[0].name, chosen[0].queues, concurrency)
     return chosen

@@ -12,6 +12,8 @@ from worker.config.settings import Settings
 
 # The queues. `lanes` has which child processes serve them.
 EVENTS, ACCESS, PERIODIC, BACKFILL = "events", "access", "periodic", "backfill"
+# Not a queue of Celery's: the lane of the process that calls CHANGES_URL.
+CHANGES = "changes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

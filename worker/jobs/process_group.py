@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +18,11 @@ from celery.concurrency import prefork as _prefork  # noqa: F401
 from celery.worker import consumer as _consumer  # noqa: F401
 from kombu.transport import redis as _redis  # noqa: F401
 
+from worker.changes import sender
 from worker.config.settings import Settings
 from worker.jobs import celery_app, supervisor, tasks
 from worker.jobs.lanes import Lane
+from worker.jobs.periodic import CHANGES
 from worker.jobs.process import Process
 from worker.observe import log, trace
 
@@ -37,6 +41,8 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
     """Serve one lane, in a process of its own; returns its exit code."""
     process.lane, code = lane.name, 0
     structlog.contextvars.bind_contextvars(lane=lane.name)
+    if lane.queues == (CHANGES,):
+        return _send_changes(process)
 
     def started(**_: Any) -> None:
         _log.info("worker.started", queues=lane.queues, children=lane.children)
@@ -74,6 +80,25 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
         ]
     )
     return code
+
+
+def _send_changes(process: Process) -> int:
+    """Call CHANGES_URL until a signal asks to stop. This lane takes nothing from Celery."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, lambda *_: stopping.set())
+    process.reporter.start()
+    _log.info("worker.started", queues=(CHANGES,), children=1)
+    try:
+        with process.reporter.doing("changes"):
+            sender.sender(process.settings).run(lambda: not stopping.is_set())
+    except sender.Stuck:
+        _log.error("changes.stuck", seconds=sender.STUCK_SECONDS)
+        return 1
+    finally:
+        process.reporter.stop()
+    _log.info("worker.stopped", code=0)
+    return 0
 
 
 def _freeze(**_: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
+from worker.changes import store as changes
 from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
@@ -64,6 +65,7 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         **inbox.backlog(conn),
         "unsettled": mirror.count_unsettled(conn),
         "unlinked_customers": unlinked,
+        **changes.backlog(conn),
         "products_changed": len(product_changes.waiting(conn)),
         "product_change_users_left": product_changes.users_left(conn),
         "workers_alive": len(alive),

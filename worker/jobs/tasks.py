@@ -277,4 +277,7 @@ def remove_old_rows(process: Process) -> None:
     """Remove rows whose retention time is over, once for this slot of the clock."""
     slot, in_time = periodic.slot_of(periodic.RETENTION_SECONDS), _until(SLICE_SECONDS)
     keep = timedelta(days=process.settings.events_keep_days)
-    process.with_connection(lambda conn: retention.tick(conn, slot, keep=keep, should_continue=in_time))
+    keep_changes = timedelta(days=process.settings.changes_keep_days)
+    process.with_connection(
+        lambda conn: retention.tick(conn, slot, keep=keep, keep_changes=keep_changes, should_continue=in_time)
+    )

@@ -7,10 +7,10 @@ import psycopg
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.config.settings import Settings, TokenPolicy
-from worker.membership.rules import access, balance, link, outcome
+from worker.membership.rules import access, balance, changes, link, outcome
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import MOST_TOKENS, User, misses_something
-from worker.membership.store import links, load_facts, organization_queue, rechecks, save
+from worker.membership.store import links, load_facts, organization_queue, rechecks, save, save_changes
 from worker.observe import log, trace
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
@@ -75,13 +75,14 @@ def _compute(
         if status not in access.KNOWN_STATUSES:
             _log.warning("subscription.unknown_status", object_id=id_, status=status)
     save.hold_places(conn, users.values())
-    save.save_subscriptions(conn, users)
+    turns = save.save_subscriptions(conn, users)
     save.save_payments(conn, users)
     save.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
     save.save_features(conn, {id_: each.features for id_, each in made.items() if "features" in each.changes})
     save.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
     organization_queue.remember_members(conn, _new_members(users))
     save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in loaded})
+    save_changes.save(conn, {id_: changes.changes(users[id_], made[id_], turns.get(id_, ())) for id_ in users})
     if not looked_again:
         missing = [id_ for id_, user in users.items() if misses_something(user, products)]
         rechecks.note(conn, [ObjectRef(rechecks.USER, id_) for id_ in missing])

@@ -34,6 +34,7 @@ from worker.stripe_api.envelope import Envelope
 from worker.web import shared_metrics
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
+from worker.web.changes_routes import ChangesRoutes
 from worker.web.console.app import Console, has_console, sender
 from worker.web.webhook import WebhookEndpoint, Writer
 
@@ -100,6 +101,7 @@ def build(settings: Settings) -> ASGI:
             Route("/metrics", routes.metrics),
             Route("/v1/status", routes.status),
             *AccessRoutes(desk).routes,
+            *ChangesRoutes(routes.pool.connection).routes,
             *([console.routes] if console is not None else []),
         ],
         middleware=[Middleware(Authorization, token=settings.api_token)],

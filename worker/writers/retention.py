@@ -22,7 +22,12 @@ BATCH = 5000
 
 
 def tick(
-    conn: psycopg.Connection, slot: datetime, *, keep: timedelta, should_continue: Callable[[], bool]
+    conn: psycopg.Connection,
+    slot: datetime,
+    *,
+    keep: timedelta,
+    keep_changes: timedelta = timedelta(days=35),
+    should_continue: Callable[[], bool],
 ) -> dict[str, int] | None:
     """Remove until a round of the inbox is complete or time is up; None where somebody else has the slot.
 
@@ -32,7 +37,8 @@ def tick(
     with runs.slot(conn, JOB, slot) as run:
         if run is None:
             return None
-        removed |= {"events": 0, **retention_store.bookkeeping(conn), "parked_blanked": erase.sweep_parked(conn)}
+        bookkeeping = retention_store.bookkeeping(conn, changes_kept_days=keep_changes.days)
+        removed |= {"events": 0, **bookkeeping, "parked_blanked": erase.sweep_parked(conn)}
         _remove_events(conn, run, removed, keep=keep, should_continue=should_continue)
         run.result = removed
     if any(removed.values()):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Enum, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.sql.elements import TextClause
 
-from schema.functions import ORGANIZATION_TRIGGERS
+from schema.functions import USERS_TRIGGERS
 from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
@@ -94,7 +94,7 @@ def compare_table(ours: Table, names: Names, found: Found) -> Iterator[Finding]:
     yield from _indexes(ours, names, relation)
     yield _trigger(name, names, relation)
     if name == "users":
-        yield _organization_triggers(names, relation)
+        yield _users_triggers(names, relation)
 
 
 def _absent(ours: Table, names: Names, found: Found) -> Finding:
@@ -109,7 +109,7 @@ def _absent(ours: Table, names: Names, found: Found) -> Finding:
     is_ours = names.column(name, "updated_at") == "updated_at"
     statements = (*ddl.create_table(ours, names), *([ddl.touch_trigger(name, names)] if is_ours else []))
     if name == "users":
-        statements += tuple(ddl.organization_triggers(names))
+        statements += tuple(ddl.users_triggers(names))
     return Finding(
         table=name,
         what="table",
@@ -330,14 +330,17 @@ def _trigger(table: str, names: Names, relation: Relation) -> Finding:
     return replace(said, verdict=Verdict.MISSING, said="is created", statements=(ddl.touch_trigger(table, names),))
 
 
-def _organization_triggers(names: Names, relation: Relation) -> Finding:
-    """They tell us who joins or leaves an organization; their function knows a user's key as `id` alone."""
-    said = Finding(table="users", what="triggers of organizations", verdict=Verdict.FITS, said="")
-    if ORGANIZATION_TRIGGERS.keys() <= relation.triggers:
+def _users_triggers(names: Names, relation: Relation) -> Finding:
+    """They tell of joined organizations and of low tokens; their functions know a user's key as `id` alone."""
+    said = Finding(table="users", what="triggers of users", verdict=Verdict.FITS, said="")
+    if USERS_TRIGGERS.keys() <= relation.triggers:
         return said
-    statements = tuple(ddl.organization_triggers(names, there=relation.triggers))
+    statements = tuple(ddl.users_triggers(names, there=relation.triggers))
     if not statements:
-        reason = "are not added, as the key is not called id: who joins an organization is computed with the next event"
+        reason = (
+            "are not added, as the key is not called id: who joins an organization is computed with the next event, and no "
+            "change tells of low tokens"
+        )
         return replace(said, verdict=Verdict.DIFFERS, said=reason)
     return replace(said, verdict=Verdict.MISSING, said="are created", statements=statements)
 

@@ -17,7 +17,7 @@ from sqlalchemy.schema import (
     UniqueConstraint,
 )
 
-from schema.functions import ORGANIZATION_TRIGGERS
+from schema.functions import USERS_TRIGGERS
 from schema.functions import touch_trigger as our_touch_trigger
 from schema.names import Names, quoted
 from worker.adoption.rules.findings import Column
@@ -90,13 +90,19 @@ def touch_trigger(table: str, names: Names) -> str:
     return our_touch_trigger(table).replace(f"on public.{table} ", f"on {names.relation(table)} ")
 
 
-def organization_triggers(names: Names, *, there: Collection[str] = ()) -> Iterator[str]:
+def users_triggers(names: Names, *, there: Collection[str] = ()) -> Iterator[str]:
     """Those that are not there; none where the users' key has another name than the triggers' function knows."""
-    column = quoted(names.column("users", "organization_id"))
-    for name, statement in ORGANIZATION_TRIGGERS.items():
+    for name, statement in USERS_TRIGGERS.items():
         if name not in there and names.column("users", "id") == "id":
-            real = re.sub(r"\b(old|new)\.organization_id\b", lambda found: f"{found[1]}.{column}", statement)
+            real = re.sub(
+                r"\b(old|new)\.(\w+)", lambda match: f"{match[1]}.{quoted(names.column('users', match[2]))}", statement
+            )
+            real = re.sub(r"'(\w+)'", lambda match: _literal(names.column("users", match[1])), real)
             yield real.replace("on public.users ", f"on {names.relation('users')} ")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def name_of(constraint: Any) -> str:

@@ -6,7 +6,7 @@ from sqlalchemy import Enum
 
 from schema import NAMES_SCHEMA, VIEWS_SCHEMA, views
 from schema.base import metadata
-from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS
+from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS, PUBLISH_TRIGGER
 from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.compare import compare_table
@@ -124,7 +124,7 @@ def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Findi
             tables = [table for table in metadata.sorted_tables if table.schema == schema]
             statements = [statement for table in tables for statement in ddl.create_table(table, names)]
             if schema == "sync":
-                statements.append(COMPRESS_BODIES)
+                statements += [COMPRESS_BODIES, PUBLISH_TRIGGER]
             yield _missing(f"tables of {schema}", f"{len(tables)} are created", *statements)
         yield _missing(f"views of {views_schema}", f"{len(views.VIEWS)} are created", *views.statements(views_schema))
         return

@@ -10,6 +10,8 @@ import redis
 import migrations
 from worker.adoption import store as adoption_store
 from worker.backup import scheduled
+from worker.changes import address
+from worker.changes import store as changes
 from worker.cli.doctor import connections
 from worker.cli.output import say, say_json
 from worker.config.errors import SyncError
@@ -29,6 +31,8 @@ from worker.stripe_api.lists import LISTS
 
 # The daemon reads this list too, beside the lists that it mirrors.
 _EVENTS = "/v1/events"
+# Changes that wait longer than this mean that the receiver does not keep up.
+LATE_CHANGE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
             for what, ok, detail in connections.findings(conn, settings, webs=webs, workers=workers):
                 yield Finding(what, ok=ok, detail=detail)
             yield from _refused_reads(conn)
+            yield from _changes(conn, settings)
             yield from _backups(conn, settings)
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
@@ -104,6 +109,24 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
     for object_, error, number in refetch_queue.refused(conn):
         yield Finding(f"reading {object_}", ok=False, detail=f"{number} wait: {error}")
+
+
+def _changes(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether CHANGES_URL may be called, and acknowledges what it is sent."""
+    if settings.changes_url is None:
+        return
+    try:
+        target = address.resolve(settings.changes_url, allow_private=settings.changes_allow_private)
+        yield Finding("changes", ok=True, detail=f"are sent to {target.host} ({target.address})")
+    except address.AddressRefused as error:
+        yield Finding("changes", ok=False, detail=str(error))
+    backlog = changes.backlog(conn)
+    if (number := backlog["changes_parked"]) > 0:
+        detail = f"{number} were not acknowledged in two days: fix the receiver, then run `stripe-sync changes resend --parked`"
+        yield Finding("parked changes", ok=False, detail=detail)
+    if (age := backlog["oldest_pending_change_seconds"]) > LATE_CHANGE_SECONDS:
+        detail = f"the oldest waits for {age:.0f} s: does the receiver answer, and does a worker run?"
+        yield Finding("pending changes", ok=False, detail=detail)
 
 
 def _backups(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:

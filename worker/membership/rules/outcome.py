@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from worker.membership.rules import access, features, next_change, tokens
-from worker.membership.rules.access import Access, Policy
+from worker.membership.rules.access import Access, Decision, Policy
 from worker.membership.rules.balance import Grant
 from worker.membership.rules.facts import Feature, Product, User
 
@@ -25,11 +25,15 @@ class Change(NamedTuple):
 class Outcome:
     """`changes` holds the columns of `users` that are to be written, and `features`; it is empty where nothing changes."""
 
-    access: Access
+    decided: Decision
     features: tuple[Feature, ...]
     grants: tuple[Grant, ...]
     next_look: datetime | None
     changes: Mapping[str, Change]
+
+    @property
+    def access(self) -> Access:
+        return self.decided.access
 
     @property
     def changes_access(self) -> bool:
@@ -38,19 +42,19 @@ class Outcome:
 
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
     """The user's outcome: a function of their facts, which computed again on what it wrote changes nothing."""
-    decided = access.project(user, products, policy, now)
+    decided = access.decide(user, products, policy, now)
     held = features.project(user, products, policy, now)
     granted = tuple(tokens.grants(user, products, policy, now))
     wanted = (
-        decided.role,
-        decided.membership_status,
-        decided.stripe_product_id,
+        decided.access.role,
+        decided.access.membership_status,
+        decided.access.stripe_product_id,
         granted[-1].balance_after if granted else user.tokens,
         granted[-1].expires_at if granted else user.tokens_expires_at,
         held,
     )
     return Outcome(
-        access=decided,
+        decided=decided,
         features=held,
         grants=granted,
         next_look=next_change.next_look(user, products, policy, now),

@@ -1,6 +1,7 @@
 """Write computed users: access, the ledger and balances, their subscription rows, and the time of the next computation."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,6 +12,7 @@ from psycopg.rows import scalar_row
 from schema.states import UserRole
 from worker.membership.rules.access import Access
 from worker.membership.rules.balance import Grant
+from worker.membership.rules.changes import FAILED, RENEWED, Turn
 from worker.membership.rules.facts import Feature, User
 from worker.membership.rules.lots import Lot
 from worker.membership.store import catalogue
@@ -210,10 +212,16 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
         ).fetchall()
 
 
-def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
-    """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written."""
-    conn.execute(
+def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str, list[Turn]]:
+    """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written.
+
+    Returns, by user, the subscriptions that have begun a new period, or become past due.
+    """
+    rows = conn.execute(
         """
+        with before as (
+            select stripe_subscription_id, status, current_period_start from user_subscriptions where user_id = any(%(users)s)
+        ), written as (
         insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,
             stripe_product_id, status, current_period_start, current_period_end, cancel_at_period_end, canceled_at,
             trial_start, trial_end, metadata, created_at)
@@ -230,7 +238,7 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
             limit 1
         ) as i on true
         left join stripe_prices as p on p.id = i.price
-        where l.user_id = any(%s)
+        where l.user_id = any(%(users)s)
         order by s.id
         on conflict (stripe_subscription_id) do update
         set user_id = excluded.user_id, stripe_customer_id = excluded.stripe_customer_id,
@@ -247,9 +255,23 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> None:
                 excluded.status, excluded.current_period_start, excluded.current_period_end,
                 excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
                 excluded.metadata, excluded.created_at)
+        returning user_id, stripe_subscription_id, status, current_period_start
+        )
+        select w.user_id, w.stripe_subscription_id,
+            w.status in ('active', 'trialing') and b.current_period_start < w.current_period_start,
+            w.status in ('past_due', 'unpaid') and coalesce(b.status, '') not in ('past_due', 'unpaid')
+        from written as w
+        left join before as b using (stripe_subscription_id)
         """,
-        (sorted(users),),
-    )
+        {"users": sorted(users)},
+    ).fetchall()
+    turns = defaultdict[str, list[Turn]](list)
+    for user, subscription, is_renewed, has_failed in rows:
+        if is_renewed:
+            turns[user].append(Turn(type=RENEWED, subscription=subscription))
+        if has_failed:
+            turns[user].append(Turn(type=FAILED, subscription=subscription))
+    return turns
 
 
 def save_payments(conn: Connection, users: Collection[str]) -> None:

@@ -45,7 +45,7 @@ _MATCHING = """
 
 
 def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[Row]:
-    """The history of the user, newest first: subscriptions, payments and rows of the ledger."""
+    """The history of the user, newest first: subscriptions, payments, rows of the ledger and changes."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -72,6 +72,13 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
                 from sync.token_grants as g
                 where g.user_id = %(user)s
                 order by g.id desc limit %(limit)s
+            )
+            union all
+            (
+                select c.created_at, 'change', null, c.type || ' (' || c.reason || ')', null, null
+                from sync.changes as c
+                where c.user_id = %(user)s
+                order by c.id desc limit %(limit)s
             )
             order by at desc nulls last
             limit %(limit)s

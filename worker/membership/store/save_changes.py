@@ -1,0 +1,46 @@
+"""Changes of users, written in the transaction that makes them. They get their ids when it commits; see `schema.functions`."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from worker.membership.rules.changes import Change
+
+# The trigger that finds low balances reads its threshold here.
+SETTINGS = "changes"
+
+
+def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> None:
+    """Tell these changes, by user. The users' rows are locked, so each user's changes are told in their order."""
+    rows = [(user, change) for user in sorted(changes) for change in changes[user]]
+    if not rows:
+        return
+    conn.execute(
+        """
+        insert into sync.change_drafts (user_id, type, before, after, reason, sources)
+        select user_id, type, before::jsonb, after::jsonb, reason, string_to_array(sources, ' ')
+        from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
+            with ordinality as n (user_id, type, before, after, reason, sources, place)
+        order by place
+        """,
+        (
+            [user for user, _ in rows],
+            [change.type for _, change in rows],
+            [json.dumps(change.before) for _, change in rows],
+            [json.dumps(change.after) for _, change in rows],
+            [change.reason for _, change in rows],
+            [" ".join(change.sources) for _, change in rows],
+        ),
+    )
+
+
+def keep_threshold(conn: psycopg.Connection, tokens_low: int | None) -> None:
+    """Let the database tell when a balance falls below this; None: never. An equal threshold is not written."""
+    conn.execute(
+        """
+        insert into sync.cursors as c (name, value) values (%s, jsonb_build_object('tokens_low', %s::bigint))
+        on conflict (name) do update set value = excluded.value, updated_at = now() where c.value <> excluded.value
+        """,
+        (SETTINGS, tokens_low),
+    )
