@@ -388,6 +388,38 @@ heartbeats = Table(
     comment="Child processes of workers; each writes its own row.",
 )
 
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", Text, primary_key=True, comment="a fingerprint; the secret itself is in no table"),
+    Column("account", Text, nullable=False, server_default="", comment="that the settings bind it to; empty for none"),
+    Column("verdict", Text, comment="whose it is; null: not known yet, and its events are held"),
+    Column("reason", Text),
+    Column("judged_at", DateTime(timezone=True)),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="in a web's settings"),
+    CheckConstraint("verdict in ('ours', 'assumed', 'foreign')", name="verdict_is_known"),
+    schema=SCHEMA,
+    comment="The webhook secrets of the web processes, and whether each is of our own Stripe account.",
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False, server_default="connected"),
+    Column("last_event_at", DateTime(timezone=True), comment="Stripe's time of its newest event"),
+    Column("last_pass_at", DateTime(timezone=True), comment="when it was last read from Stripe"),
+    Column("events_until", BigInteger, comment="its list of events was read up to this second; null: never"),
+    Column("rounds", Integer, nullable=False, server_default=text("0"), comment="how often all lists were read"),
+    Column("error", Text, comment="of the last pass"),
+    Column("leased_until", DateTime(timezone=True), comment="one worker reads it until then at most"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("status in ('connected', 'deauthorized')", name="status_is_known"),
+    Index("ix_accounts_turn", "last_pass_at", postgresql_where=text("status = 'connected'")),
+    schema=SCHEMA,
+    comment="Connected accounts (CONNECT=on) and how far each has been read.",
+)
+
 adoption = Table(
     "adoption",
     metadata,

@@ -91,7 +91,7 @@ def roll(
             return manage.roll(
                 stripe,
                 settings.webhook_url,
-                secrets=settings.webhook_secrets,
+                secrets=list(settings.webhook_secrets),
                 id_=endpoint,
                 signed=lambda mark: sentinel.has_signed(conn, mark),
                 accepts=manage.accepts,

@@ -79,7 +79,8 @@ class Settings(BaseSettings):
         BeforeValidator(values.comma_separated),
         AfterValidator(values.webhook_secrets),
     ] = ()
-    """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation."""
+    """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation. Each may be
+    bound to its Stripe account: `whsec_...@acct_...`."""
     webhook_url: str | None = None
     """The public address of the webhook endpoint, for `stripe-sync endpoint` and its checks. By default every endpoint at Stripe
     whose path is `/webhooks/stripe` counts as ours."""
@@ -290,8 +291,10 @@ class Settings(BaseSettings):
         return self.app_env is AppEnv.PRODUCTION
 
     @property
-    def webhook_secrets(self) -> tuple[str, ...]:
-        return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secret)
+    def webhook_secrets(self) -> dict[str, str]:
+        """The account that each signing secret is bound to, empty for none."""
+        parts = (secret.get_secret_value().partition("@") for secret in self.stripe_webhook_secret)
+        return {secret: account for secret, _, account in parts}
 
 
 def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:

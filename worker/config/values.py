@@ -43,9 +43,10 @@ def stripe_key(key: SecretStr) -> SecretStr:
 
 def webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     """Signing secrets of a webhook endpoint."""
-    if any(not secret.get_secret_value().startswith("whsec_") for secret in secrets):
+    if any(not re.fullmatch(r"whsec_[^@\s]+(@acct_\w+)?", secret.get_secret_value()) for secret in secrets):
         raise ValueError(
-            "must be secrets that begin with whsec_, comma-separated (Stripe's dashboard, `stripe listen`)"
+            "must be secrets that begin with whsec_, comma-separated (Stripe's dashboard, `stripe listen`); each may be bound "
+            "to its account: whsec_...@acct_..."
         )
     return secrets
 

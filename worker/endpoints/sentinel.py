@@ -17,14 +17,16 @@ from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.endpoints import rules
 from worker.endpoints.rules import Endpoint, Flow, Problem
+from worker.inbox import secrets
 from worker.inbox import store as inbox
+from worker.inbox.secrets import Secret
 from worker.observe import log
 from worker.postgres import counters, cursors, runs
 from worker.stripe_api.client import API_VERSION, Answer, MissingPermission, Page
 
 _log = log.get("endpoint")
 
-KINDS = ("missing", "disabled", "types", "version", "mode", "stopped", "failing")
+KINDS = ("missing", "disabled", "types", "version", "mode", "stopped", "failing", "secret")
 JOB, CURSOR = "endpoint_check", "endpoint"
 # Undelivered events of this span are looked at: younger ones may still be on their way, older ones are a past outage.
 FROM_SECONDS, TO_SECONDS = 3 * 3600, 600
@@ -74,13 +76,24 @@ def look(
         since, counts = saved.get("counts"), _counts(conn)
     flow = {name: number - since.get(name, number) for name, number in counts.items()} if since else {}
     endpoints = read(stripe)
-    return rules.problems(
+    foreign = [each for each in secrets.known(conn) if each.verdict == secrets.FOREIGN]
+    return [_of_another_account(each) for each in foreign] + rules.problems(
         endpoints,
         url=settings.webhook_url,
         version=API_VERSION,
         livemode=settings.livemode,
         required=() if _all_wanted(endpoints) else required_types(),
         flow=Flow(**flow, failed=_failed(conn, stripe)),
+    )
+
+
+def _of_another_account(secret: Secret) -> Problem:
+    return Problem(
+        "secret",
+        "",
+        f"the webhook secret {secret.id} is another Stripe account's: {secret.reason}. Its deliveries are refused",
+        "remove it from STRIPE_WEBHOOK_SECRET (`stripe-sync doctor` says which one it is), and the endpoint of that account; "
+        "another account needs a daemon and a database of its own. If it is ours, bind it: whsec_...@acct_...",
     )
 
 

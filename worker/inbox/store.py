@@ -1,13 +1,15 @@
 """The inbox, `sync.events`: stored once, leased in batches, marked done with the work they caused."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
+from worker.inbox.secrets import OURS
 from worker.stripe_api.envelope import Envelope
 from worker.stripe_api.event import ObjectRef
 
@@ -15,6 +17,7 @@ SUSPICIOUS_ATTEMPTS = 3
 # Events are counted, or searched without an index, no further than this.
 MOST_COUNTED = 100_000
 LONG_AGO = 1
+_NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +35,39 @@ class Leased:
 
 # Sorted by id, so that two processes that store the same events at once can't deadlock.
 INSERT = """
-    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body, traceparent)
-    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body, traceparent
+    insert into sync.events (
+        id, account, type, object_type, object_id, livemode, created, body, traceparent, signed_by, status, outcome
+    )
+    select id, account, type, object_type, object_id, livemode, to_timestamp(created), body, traceparent, signed_by,
+        case when held then 'parked' else 'pending' end, case when held then 'held' end
     from unnest(
-            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[], %b::text[]
-        ) as arrived (id, account, type, object_type, object_id, livemode, created, body, traceparent)
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::boolean[], %b::float8[], %b::text[], %b::text[],
+        %b::text[], %b::boolean[]
+    ) as arrived (id, account, type, object_type, object_id, livemode, created, body, traceparent, signed_by, held)
     order by id
     on conflict (id) do nothing
     returning id
 """
 
 
-def insert_parameters(envelopes: Iterable[Envelope]) -> list[list[Any]]:
-    """The parameters of INSERT."""
+def insert_parameters(
+    envelopes: Iterable[Envelope], verdicts: Mapping[str, str | None] = _NO_VERDICTS
+) -> list[list[Any]]:
+    """The parameters of INSERT. Events of a secret that has no verdict yet are held; see `secrets`."""
     rows = [
-        (a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body, a.traceparent)
+        (
+            *(a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body, a.traceparent),
+            *_signer(a, verdicts),
+        )
         for a in envelopes
     ]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _signer(envelope: Envelope, verdicts: Mapping[str, str | None]) -> tuple[str | None, bool]:
+    """The secret of an event unless it is proven to be ours, and whether the event is held."""
+    verdict = verdicts.get(envelope.signed_by, OURS)
+    return (None if verdict == OURS else envelope.signed_by), verdict is None
 
 
 def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:

@@ -12,9 +12,10 @@ import psycopg
 from worker.backup import scheduled
 from worker.changes import store as changes
 from worker.config.settings import ProductChanges
+from worker.inbox import secrets
 from worker.inbox import store as inbox
 from worker.jobs import periodic
-from worker.jobs.periodic import BACKFILL, PERIODIC
+from worker.jobs.periodic import ACCESS, BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
 from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue, save_changes
@@ -69,6 +70,8 @@ def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
     if not process.applier.has_key:
         return
     wait = process.settings.wake_interval
+    if secrets.any_held(conn):
+        process.send("prove", queue=ACCESS, expires=wait)
     if refetch_queue.want_forgotten(conn, limit=1000) or refetch_queue.count_due(conn):
         process.send("fetch", queue=PERIODIC, expires=wait)
     if audit.is_hurried(conn):

@@ -14,9 +14,10 @@ from structlog.contextvars import bound_contextvars
 from worker.backup import scheduled
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
-from worker.endpoints import sentinel
+from worker.endpoints import proof, sentinel
+from worker.inbox import secrets
 from worker.jobs import chores, periodic
-from worker.jobs.periodic import BACKFILL
+from worker.jobs.periodic import ACCESS, BACKFILL
 from worker.jobs.process import Process
 from worker.membership import catalogue_changes, organizations, recompute_all
 from worker.mirror import refetch_queue, shards
@@ -103,6 +104,8 @@ def drain(process: Process) -> None:
             process.recruit()
         if process.applier.has_key and refetch_queue.any_wanted(conn):
             process.soon("fetch", seconds=refetch_queue.PAUSE_SECONDS + 1)
+        if process.applier.has_key and secrets.any_held(conn):
+            process.soon("prove", seconds=0, queue=ACCESS)
 
     process.with_connection(work)
 
@@ -217,9 +220,27 @@ def audit_tick(process: Process) -> None:
     process.with_connection(work)
 
 
+@_task("prove")
+def prove_secrets(process: Process) -> None:
+    """Find out whose the webhook secrets are whose events are held."""
+
+    def work(conn: psycopg.Connection) -> bool:
+        released = proof.judge_all(conn, process.stripe)
+        if secrets.any_held(conn):
+            process.soon("prove", seconds=proof.LAG_SECONDS / 2, queue=ACCESS)
+        return released
+
+    try:
+        if process.with_connection(work):
+            process.recruit()
+    except (Temporary, Permanent) as error:
+        _log.warning("secret.not_judged", error=str(error), **error.ids)
+
+
 @_task("endpoint_check")
 def check_endpoint(process: Process) -> None:
     """Look at our webhook endpoint as Stripe knows it, once for this slot of the clock."""
+    prove_secrets(process)
     slot = periodic.slot_of(periodic.ENDPOINT_CHECK_SECONDS)
     process.with_connection(lambda conn: sentinel.tick(conn, process.stripe, process.settings, slot))
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio.to_thread
@@ -36,6 +36,7 @@ from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
 from worker.web.changes_routes import ChangesRoutes
 from worker.web.console.app import Console, has_console, sender
+from worker.web.verdicts import Verdicts
 from worker.web.webhook import WebhookEndpoint, Writer
 
 _log = log.get("web")
@@ -64,9 +65,12 @@ def build(settings: Settings) -> ASGI:
     app = celery_app.make(settings)
     waker = Waker(lambda: publish_drain(app, queue))
     queue = queue_client(settings.redis_url)
-    writer = Writer(lambda envelopes: _insert(connections, envelopes), stored=waker.wake)
-    webhook = WebhookEndpoint(writer, secrets=settings.webhook_secrets, clock=time.time)
-    routes, desk = _Routes(settings, queue), Desk(settings)
+    verdicts = Verdicts(settings)
+    writer = Writer(lambda envelopes: _insert(connections, envelopes, verdicts.known), stored=waker.wake)
+    webhook = WebhookEndpoint(
+        writer, secrets=list(settings.webhook_secrets), clock=time.time, is_foreign=verdicts.is_foreign
+    )
+    routes, desk = _Routes(settings, queue, verdicts), Desk(settings)
     console = Console(settings, sender(app)) if has_console(settings) else None
 
     @contextlib.asynccontextmanager
@@ -78,6 +82,8 @@ def build(settings: Settings) -> ASGI:
             console.pool.open()
         waker.start()
         writer.start(writers=WRITERS)
+        with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
+            await anyio.to_thread.run_sync(routes.refresh_verdicts)
         saving = asyncio.create_task(routes.save_counts_regularly())
         _log.info("web.started", port=settings.port)
         yield
@@ -118,12 +124,14 @@ def build(settings: Settings) -> ASGI:
     return asgi
 
 
-async def _insert(connections: AsyncConnectionPool, envelopes: Sequence[Envelope]) -> set[str]:
+async def _insert(
+    connections: AsyncConnectionPool, envelopes: Sequence[Envelope], verdicts: Mapping[str, str | None]
+) -> set[str]:
     """Store the envelopes; a connection that broke while it was idle is replaced once, before anybody is told."""
     for last in (False, True):
         try:
             async with connections.connection() as conn, conn.cursor(row_factory=scalar_row) as cursor:
-                await cursor.execute(inbox.INSERT, inbox.insert_parameters(envelopes))
+                await cursor.execute(inbox.INSERT, inbox.insert_parameters(envelopes, verdicts))
                 return set(await cursor.fetchall())
         except READ_ONLY:
             # A replica answers every check: all connections to it are left.
@@ -140,8 +148,8 @@ async def _insert(connections: AsyncConnectionPool, envelopes: Sequence[Envelope
 class _Routes:
     """The routes other than the webhook endpoint."""
 
-    def __init__(self, settings: Settings, queue: redis.Redis) -> None:
-        self._settings, self._queue = settings, queue
+    def __init__(self, settings: Settings, queue: redis.Redis, verdicts: Verdicts) -> None:
+        self._settings, self._queue, self._verdicts = settings, queue, verdicts
         self.pool = pool(settings, application="web", size=settings.database_pool_size - WRITERS)
         self._unsaved, self._saving = metrics.Unsaved(), threading.Lock()
 
@@ -191,6 +199,12 @@ class _Routes:
             await asyncio.sleep(COUNTS_SAVED_SECONDS)
             with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
                 await anyio.to_thread.run_sync(self.save_counts)
+                await anyio.to_thread.run_sync(self.refresh_verdicts)
+
+    def refresh_verdicts(self) -> None:
+        """Learn whose the webhook secrets are."""
+        with self.pool.connection() as conn:
+            self._verdicts.refresh(conn)
 
     def save_counts(self) -> None:
         """Add this process's counts to those in the database. Raises what the database raises; nothing is lost then."""

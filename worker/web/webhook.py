@@ -163,8 +163,16 @@ class Writer:
 class WebhookEndpoint:
     """The ASGI endpoint of `POST /webhooks/stripe`."""
 
-    def __init__(self, writer: Writer, *, secrets: Sequence[str], clock: Callable[[], float]) -> None:
-        self._writer, self._secrets, self._clock = writer, secrets, clock
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        secrets: Sequence[str],
+        clock: Callable[[], float],
+        is_foreign: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`is_foreign` tells of a secret's fingerprint whether it is another account's: its deliveries are refused."""
+        self._writer, self._secrets, self._clock, self._is_foreign = writer, secrets, clock, is_foreign
         self._budget = Budget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,6 +193,10 @@ class WebhookEndpoint:
         started = time.monotonic()
         try:
             envelope = await self._read(scope, receive, body)
+            if self._is_foreign(envelope.signed_by):
+                raise Refused(
+                    400, "other_account", "This endpoint is of another Stripe account: see `stripe-sync doctor`."
+                )
         except Refused as refused:
             metrics.EVENTS_REFUSED.labels(refused.code).inc()
             _log.warning("event.refused", code=refused.code, status=refused.status)

@@ -26,7 +26,7 @@ from worker.observe import log
 from worker.postgres import runs, schema_state
 from worker.postgres.pool import connect, hint
 from worker.postgres.schema_state import SchemaState
-from worker.stripe_api.client import Stripe
+from worker.stripe_api.client import Stripe, fingerprint
 from worker.stripe_api.lists import LISTS
 
 # The daemon reads this list too, beside the lists that it mirrors.
@@ -202,6 +202,9 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
+    for number, (secret, account) in enumerate(settings.webhook_secrets.items(), 1):
+        bound = f", bound to {account}" if account else ""
+        yield Finding(f"webhook secret {number}", ok=True, detail=f"has the fingerprint {fingerprint(secret)}{bound}")
     for name, is_set, otherwise in (
         ("STRIPE_WEBHOOK_SECRET", bool(settings.stripe_webhook_secret), "is not set: `web` needs it"),
         ("API_TOKEN", settings.api_token is not None, "is not set: /metrics and /v1 refuse every request"),

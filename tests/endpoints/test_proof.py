@@ -1,0 +1,143 @@
+"""Another platform account's webhook secret beside ours: nothing of ours is touched, and the secret is named."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from tests import factories, sandboxes
+from tests.processes import sign
+from tests.sandboxes import Sandbox
+from worker.config.settings import Settings
+from worker.endpoints import proof, sentinel
+from worker.inbox import store as inbox
+from worker.membership.rules.access import Policy
+from worker.stripe_api.client import Stripe, fingerprint
+from worker.web.verdicts import Verdicts
+from worker.web.webhook import read
+from worker.writers.apply import Applier
+
+OURS, THEIRS = "whsec_ours", "whsec_theirs"
+KEY = SecretStr(sandboxes.KEY)
+
+
+class Door:
+    """The webhook endpoint's way of storing a delivery, and the drain."""
+
+    def __init__(
+        self, conn: psycopg.Connection, settings: Settings, *secrets: str, key: SecretStr | None = KEY
+    ) -> None:
+        self.settings = settings.model_copy(
+            update={"stripe_webhook_secret": tuple(map(SecretStr, secrets)), "stripe_secret_key": key}
+        )
+        self.conn, self.verdicts = conn, Verdicts(self.settings)
+        self.verdicts.refresh(conn)
+
+    def deliver(self, event: Any, secret: str) -> bool:
+        """Store an event as delivered; False if it is refused. It counts as having arrived a while ago."""
+        body = json.dumps(event).encode()
+        secrets = list(self.settings.webhook_secrets)
+        envelope = read(body, sign(body, secret=secret, timestamp=1000), secrets, now=1000)
+        if self.verdicts.is_foreign(envelope.signed_by):
+            return False
+        self.conn.execute(inbox.INSERT, inbox.insert_parameters([envelope], self.verdicts.known))
+        self.conn.execute(
+            "update sync.events set received_at = now() - interval '1 minute' where id = %s", (event["id"],)
+        )
+        return True
+
+    def judge(self, stripe: Stripe) -> None:
+        proof.judge_all(self.conn, lambda: stripe)
+        self.verdicts.refresh(self.conn)
+        Applier(livemode=False, policy=Policy()).drain(self.conn)
+
+    def outcomes(self) -> list[str]:
+        rows = self.conn.execute("select coalesce(outcome, status) from sync.events order by received_at, id")
+        return sorted(row[0] for row in rows)
+
+    def customers(self) -> list[str]:
+        return [row[0] for row in self.conn.execute("select id from stripe.customers where not deleted order by id")]
+
+
+def event_of(sandbox: Sandbox, customer: str) -> Any:
+    events = sandbox.get("/v1/events?limit=100")["data"]
+    return next(event for event in events if event["data"]["object"]["id"] == customer)
+
+
+@pytest.fixture
+def door(conn: psycopg.Connection, settings: Settings) -> Door:
+    return Door(conn, settings, OURS, THEIRS)
+
+
+def test_another_accounts_deliveries_are_never_applied_and_the_secret_is_named(
+    conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    ours = sandbox.post("/v1/customers", name="Ours")["id"]
+    with sandboxes.running(seed=7) as other:
+        theirs = other.post("/v1/customers", name="Theirs")["id"]
+        foreign = event_of(other, theirs)
+    assert door.deliver(event_of(sandbox, ours), OURS)
+    assert door.deliver(foreign, THEIRS)
+    assert door.outcomes() == ["held", "held"]
+
+    door.judge(stripe)
+    door.judge(stripe)
+
+    assert door.customers() == [ours]
+    assert door.outcomes() == ["other_account", "written"]
+    assert not door.deliver({**foreign, "id": "evt_again"}, THEIRS)
+    named = [problem for problem in sentinel.look(conn, stripe, door.settings) if problem.kind == "secret"]
+    assert [fingerprint(THEIRS) in problem.detail for problem in named] == [True]
+
+
+def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbox: Sandbox, stripe: Stripe) -> None:
+    first, second = (sandbox.post("/v1/customers", name=name)["id"] for name in ("First", "Second"))
+    door.deliver(event_of(sandbox, first), OURS)
+    door.judge(stripe)
+
+    door.deliver(event_of(sandbox, second), THEIRS)
+    door.judge(stripe)
+
+    assert door.customers() == sorted([first, second])
+    assert set(door.verdicts.known.values()) == {"ours"}
+
+
+def test_events_that_nobody_can_read_are_applied_while_no_other_secret_is_proven(door: Door, stripe: Stripe) -> None:
+    door.deliver(factories.event("customer.created", factories.customer(id="cus_made_up")), THEIRS)
+
+    door.judge(stripe)
+
+    assert door.customers() == ["cus_made_up"]
+    assert door.verdicts.known[fingerprint(THEIRS)] == "assumed"
+
+
+def test_a_secret_bound_to_another_account_is_refused_and_one_bound_to_ours_needs_no_event(
+    conn: psycopg.Connection, settings: Settings, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    account = sandbox.get("/v1/account")["id"]
+    door = Door(conn, settings, f"{OURS}@{account}", f"{THEIRS}@acct_another")
+
+    door.judge(stripe)
+
+    assert door.deliver(factories.event("customer.created", factories.customer(id="cus_1")), OURS)
+    assert not door.deliver(factories.event("customer.created", factories.customer(id="cus_2")), THEIRS)
+
+
+def test_a_single_secret_is_not_held_up(conn: psycopg.Connection, settings: Settings) -> None:
+    door = Door(conn, settings, OURS)
+
+    door.deliver(factories.event("customer.created", factories.customer(id="cus_1")), OURS)
+
+    assert door.outcomes() == ["pending"]
+
+
+def test_without_a_key_the_accounts_written_beside_the_secrets_tell(
+    conn: psycopg.Connection, settings: Settings
+) -> None:
+    door = Door(conn, settings, f"{OURS}@acct_ours", f"{THEIRS}@acct_another", key=None)
+
+    assert door.deliver(factories.event("customer.created", factories.customer(id="cus_1")), OURS)
+    assert not door.deliver(factories.event("customer.created", factories.customer(id="cus_2")), THEIRS)
+    assert door.outcomes() == ["pending"]

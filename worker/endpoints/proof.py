@@ -1,0 +1,121 @@
+"""Prove whose each webhook secret is: an event that it signed can be read with our key, or it can't.
+
+Another platform account's delivery looks like ours. Three things tell them apart: the account that the secret is bound to in
+the settings; whether our key can read the event; and the account's token, which is a part of the ids of its events.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import psycopg
+
+from worker.config.errors import Permanent
+from worker.inbox import secrets
+from worker.inbox.secrets import ASSUMED, FOREIGN, OURS, Secret
+from worker.observe import log
+from worker.stripe_api.client import Answer, BadKey, InvalidRequest, MissingPermission, Page, WrongMode
+
+_log = log.get("secrets")
+
+EXAMPLES = 3
+# Stripe can't be asked for older events; a younger one may not be known to the replica that answers.
+OLDEST_SECONDS, LAG_SECONDS = 29 * 86_400, 8
+# The token is this part of an event's id, and the end of the account's.
+TOKEN = slice(-18, -8)
+
+
+class Source(Protocol):
+    """The reads that this module needs of `stripe_api.client.Stripe`."""
+
+    def page(self, path: str, params: Any = None) -> Page: ...
+
+    def retrieve(self, path: str, *, account: str = "") -> Answer: ...
+
+
+def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
+    """Judge every secret that is not proven yet, and carry the verdicts out; returns whether events fell due.
+
+    Raises Temporary if Stripe can't be asked: held events wait.
+    """
+    released = False
+    # What one secret proves counts for the others, so those that prove nothing wait for the second turn.
+    for only in ((OURS,), (OURS, ASSUMED, FOREIGN)):
+        every = secrets.known(conn)
+        for secret in every:
+            if secret.verdict in (OURS, FOREIGN):
+                continue
+            judged = _judge(conn, stripe(), secret, every)
+            if judged is None or judged[0] not in only or (secret.verdict, secret.reason) == judged:
+                continue
+            number = secrets.judge(conn, secret.id, *judged)
+            released = released or (judged[0] != FOREIGN and number > 0)
+            say = _log.error if judged[0] == FOREIGN else _log.info
+            say("secret.judged", secret=secret.id, verdict=judged[0], reason=judged[1], events=number)
+    return released
+
+
+def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequence[Secret]) -> tuple[str, str] | None:
+    """The verdict and its reason; None while nothing tells."""
+    ours = _own_account(stripe)
+    if secret.account and ours:
+        if secret.account == ours:
+            return OURS, "it is bound to the account of STRIPE_SECRET_KEY"
+        return FOREIGN, f"it is bound to {secret.account}, and STRIPE_SECRET_KEY is the key of {ours}"
+    examples = secrets.newest(conn, secret.id, limit=EXAMPLES)
+    if not examples:
+        return None
+    missing: list[tuple[str, float]] = []
+    for id_, account, age, waited in examples:
+        try:
+            is_known = age < OLDEST_SECONDS and not stripe.retrieve(_path(id_), account=account).missing
+        except BadKey:
+            raise
+        except MissingPermission:
+            if not account:
+                return ASSUMED, "STRIPE_SECRET_KEY may not read events, so nothing tells whose it is"
+            is_known = False  # the account is not connected to our platform
+        except (InvalidRequest, WrongMode):
+            is_known = False
+        if is_known:
+            return OURS, f"the event {id_} was read with STRIPE_SECRET_KEY"
+        if age < OLDEST_SECONDS:
+            missing.append((id_, waited))
+    return _of_missing(stripe, ours, missing, others=[each for each in every if each.id != secret.id])
+
+
+def _of_missing(
+    stripe: Source, ours: str, missing: Sequence[tuple[str, float]], *, others: Sequence[Secret]
+) -> tuple[str, str] | None:
+    """The verdict on a secret whose events our key can't read."""
+    strange = [id_ for id_, _ in missing if not _has_token(stripe, ours, id_)]
+    if missing and (strange or any(each.verdict == OURS for each in others)):
+        if min(waited for _, waited in missing) < LAG_SECONDS:
+            return None
+        return FOREIGN, f"the event {missing[0][0]} that it signed does not exist in the account of STRIPE_SECRET_KEY"
+    return ASSUMED, "no event that it signed could be read with STRIPE_SECRET_KEY yet"
+
+
+def _has_token(stripe: Source, ours: str, id_: str) -> bool:
+    """Whether the event's id may be of our account; true where our own events do not show the account's token either."""
+    token = ours[-10:]
+    if len(ours) < 16 or len(id_) < 24 or not id_.startswith(("evt_1", "evt_3")) or id_[TOKEN] == token:
+        return True
+    try:
+        known = stripe.page("/v1/events", {"limit": 1}).data
+    except Permanent:
+        return True
+    return not known or known[0]["id"][TOKEN] != token
+
+
+def _own_account(stripe: Source) -> str:
+    """The account of the key, empty if it may not read that."""
+    try:
+        return str((stripe.retrieve("/v1/account").object or {}).get("id", ""))
+    except BadKey:
+        raise
+    except Permanent:
+        return ""
+
+
+def _path(id_: str) -> str:
+    return f"/v2/core/events/{id_}" if id_.startswith(("evt_test_", "evt_live_")) else f"/v1/events/{id_}"

@@ -1,0 +1,108 @@
+"""The webhook secrets and whose they are, in `sync.webhook_secrets`: by fingerprint, never the secrets themselves.
+
+A delivery says nothing of the platform account that it is of; only its signature does. So each secret is proven once: an event
+that it signed can be read with our key. Until then its events are held, unless it is the only secret.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+# The verdicts. A secret without one holds its events; an assumed one is looked at again.
+OURS, ASSUMED, FOREIGN = "ours", "assumed", "foreign"
+HELD, OTHER_ACCOUNT = "held", "other_account"
+# A secret that no `web` has had for so long is in no settings any more.
+FORGOTTEN_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A webhook secret by its fingerprint. `account` is the one it is bound to in the settings, empty if none."""
+
+    id: str
+    account: str
+    verdict: str | None
+    reason: str | None
+
+
+def keep(conn: psycopg.Connection, secrets: Mapping[str, str], *, first_verdict: str | None) -> dict[str, str | None]:
+    """Keep these secrets, fingerprint and account, as those of a `web` that runs; returns the verdict on each.
+
+    `first_verdict` is that of a secret that is new, or bound to another account than before.
+    """
+    return dict(
+        conn.execute(
+            """
+            insert into sync.webhook_secrets as s (id, account, verdict)
+            select id, account, %(verdict)s from unnest(%(ids)b::text[], %(accounts)b::text[]) as w (id, account) order by id
+            on conflict (id) do update
+            set account = excluded.account, seen_at = now(),
+                verdict = case when s.account = excluded.account then coalesce(s.verdict, excluded.verdict)
+                    else excluded.verdict end
+            returning id, verdict
+            """,
+            {"verdict": first_verdict, "ids": list(secrets), "accounts": list(secrets.values())},
+        ).fetchall()
+    )
+
+
+def known(conn: psycopg.Connection) -> list[Secret]:
+    """The secrets of all `web` processes that run, or did within the last hour."""
+    with conn.cursor(row_factory=class_row(Secret)) as cursor:
+        return cursor.execute(
+            """
+            select id, account, verdict, reason from sync.webhook_secrets
+            where seen_at > now() - make_interval(secs => %s) order by id
+            """,
+            (FORGOTTEN_SECONDS,),
+        ).fetchall()
+
+
+def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> int:
+    """Keep the verdict, and carry it out on the events that were held: they fall due, or are done and never applied. Returns
+    how many events there were."""
+    with conn.transaction():
+        conn.execute(
+            "update sync.webhook_secrets set verdict = %s, reason = %s, judged_at = now() where id = %s",
+            (verdict, reason, secret),
+        )
+        if verdict == FOREIGN:
+            # Those of them that were assumed to be ours, and are applied, stay as they are.
+            return conn.execute(
+                """
+                update sync.events set status = 'done', outcome = %s, done_at = now(), last_error = %s
+                where signed_by = %s and (status = 'pending' or status = 'parked' and outcome = %s)
+                """,
+                (OTHER_ACCOUNT, reason, secret, HELD),
+            ).rowcount
+        return conn.execute(
+            """
+            update sync.events set status = 'pending', outcome = null, next_attempt_at = now()
+            where signed_by = %s and status = 'parked' and outcome = %s
+            """,
+            (secret, HELD),
+        ).rowcount
+
+
+def any_held(conn: psycopg.Connection) -> bool:
+    """Whether events are held until their secret is judged."""
+    return (
+        conn.execute(
+            "select from sync.events where status = 'parked' and outcome = %s and signed_by is not null limit 1",
+            (HELD,),
+        ).fetchone()
+        is not None
+    )
+
+
+def newest(conn: psycopg.Connection, secret: str, *, limit: int) -> Sequence[tuple[str, str, float, float]]:
+    """The newest events that this secret signed: id, account, seconds since it was made and since it arrived."""
+    return conn.execute(
+        """
+        select id, account, extract(epoch from now() - created)::float8, extract(epoch from now() - received_at)::float8
+        from sync.events where signed_by = %s order by received_at desc limit %s
+        """,
+        (secret, limit),
+    ).fetchall()

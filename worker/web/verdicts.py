@@ -1,0 +1,52 @@
+"""The verdicts of the workers on the webhook secrets of this process; see `worker.endpoints.proof`."""
+
+import contextlib
+import time
+
+import psycopg
+
+from worker.config.settings import Settings
+from worker.inbox import secrets
+from worker.inbox.secrets import ASSUMED, FOREIGN, OURS
+from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
+from worker.stripe_api.client import fingerprint
+
+# A verdict that stands is looked at again after this, so that the table knows which secrets are in use.
+SETTLED_SECONDS = 60
+
+
+class Verdicts:
+    """The verdict on each secret, by fingerprint. None: its events are held."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._bound = {fingerprint(secret): account for secret, account in settings.webhook_secrets.items()}
+        self._has_key = settings.stripe_secret_key is not None
+        # A single secret has nothing to be told from, and is looked at later.
+        alone = len(self._bound) == 1 and not any(self._bound.values())
+        self._first = ASSUMED if alone else None
+        self.known: dict[str, str | None] = dict.fromkeys(self._bound, self._first)
+        if not self._has_key:
+            # Nothing can be read, so the accounts beside the secrets tell: that of the first one is ours.
+            named = [account for account in self._bound.values() if account]
+            for id_, account in self._bound.items():
+                self.known[id_] = FOREIGN if account and account != named[0] else OURS
+        self._due = float("-inf")
+
+    def is_foreign(self, id_: str) -> bool:
+        """Whether the secret of this fingerprint is another account's."""
+        return self.known.get(id_) == FOREIGN
+
+    def refresh(self, conn: psycopg.Connection) -> None:
+        """Say which secrets this process has, and learn the verdicts on them. A database that is away changes nothing."""
+        if time.monotonic() < self._due:
+            return
+        with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):
+            if self._has_key:
+                self.known.update(secrets.keep(conn, self._bound, first_verdict=self._first))
+            else:
+                others = {id_: self._bound[id_] for id_ in self._bound if self.is_foreign(id_)}
+                secrets.keep(conn, others, first_verdict=FOREIGN)
+                for id_ in others:
+                    secrets.judge(conn, id_, FOREIGN, "it is bound to another account than the first secret")
+            if all(verdict in (OURS, FOREIGN) for verdict in self.known.values()):
+                self._due = time.monotonic() + SETTLED_SECONDS
