@@ -38,7 +38,7 @@ def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
     Raises Temporary if Stripe can't be asked: held events wait.
     """
     released = False
-    # What one secret proves counts for the others, so those that prove nothing wait for the second turn.
+    # A secret that is proven tells of the others, so those without a proof wait for the second turn.
     for only in ((OURS,), (OURS, ASSUMED, FOREIGN)):
         every = secrets.known(conn)
         for secret in every:
