@@ -8,7 +8,7 @@ create schema if not exists sync;
 
 BEGIN;
 
--- Running downgrade 0009 -> 0008
+-- Running downgrade 0010 -> 0009
 
 DROP INDEX sync.ix_events_signed_by;
 
@@ -20,6 +20,6 @@ DROP INDEX sync.ix_accounts_turn;
 
 DROP TABLE sync.accounts;
 
-UPDATE sync.alembic_version SET version_num='0008' WHERE sync.alembic_version.version_num = '0009';
+UPDATE sync.alembic_version SET version_num='0009' WHERE sync.alembic_version.version_num = '0010';
 
 COMMIT;
