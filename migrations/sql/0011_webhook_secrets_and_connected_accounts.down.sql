@@ -8,7 +8,7 @@ create schema if not exists sync;
 
 BEGIN;
 
--- Running downgrade 0010 -> 0009
+-- Running downgrade 0011 -> 0010
 
 DROP INDEX sync.ix_events_signed_by;
 
@@ -20,6 +20,6 @@ DROP INDEX sync.ix_accounts_turn;
 
 DROP TABLE sync.accounts;
 
-UPDATE sync.alembic_version SET version_num='0009' WHERE sync.alembic_version.version_num = '0010';
+UPDATE sync.alembic_version SET version_num='0010' WHERE sync.alembic_version.version_num = '0011';
 
 COMMIT;

@@ -8,7 +8,7 @@ create schema if not exists sync;
 
 BEGIN;
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0010 -> 0011
 
 CREATE TABLE sync.accounts (
     id TEXT NOT NULL,
@@ -67,6 +67,6 @@ COMMENT ON COLUMN sync.events.signed_by IS 'the secret of a delivery, by fingerp
 
 CREATE INDEX ix_events_signed_by ON sync.events (signed_by, received_at) WHERE signed_by is not null;
 
-UPDATE sync.alembic_version SET version_num='0010' WHERE sync.alembic_version.version_num = '0009';
+UPDATE sync.alembic_version SET version_num='0011' WHERE sync.alembic_version.version_num = '0010';
 
 COMMIT;
