@@ -18,6 +18,9 @@ LISTS: dict[str, dict[str, Any]] = {
     "/v1/invoices/{invoice}/lines": {"name": "invoice_line_items", "read_with": "invoices"},
     "/v1/checkout/sessions/{session}/line_items": {"read_with": "checkout_sessions"},
     "/v1/subscription_items": {"read_with": "subscriptions"},
+    "/v1/credit_notes/{credit_note}/lines": {"read_with": "credit_notes"},
+    "/v1/payment_links/{payment_link}/line_items": {"read_with": "payment_links"},
+    "/v1/quotes/{quote}/line_items": {"read_with": "quotes"},
     "/v1/subscriptions": {"params": {"status": "all"}},
     "/v1/tax/locations": {"params": {"type": "performance"}},
     # The SDK has `customer` as optional, and Stripe wants it or `customer_account`.

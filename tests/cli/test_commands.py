@@ -10,10 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests import sandboxes
+from tests import factories, sandboxes
 from tests.backends import Backend
 from tests.sandboxes import KEY, Sandbox
+from worker.inbox import store as inbox
 from worker.postgres import runs
+from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.lists import LISTS
 
 pytestmark = pytest.mark.system
@@ -228,3 +230,33 @@ def test_the_database_goes_down_and_up_by_hand(run: Run) -> None:
     assert down.returncode == 0, down.stderr
     assert "db migrate" in empty.stderr
     assert up.returncode == again.returncode == sql.returncode == 0
+
+
+def test_an_object_is_synced_and_its_history_shown(run: Run, sandbox: Sandbox, database: str) -> None:
+    made = sandbox.post("/v1/customers", name="Before")["id"]
+
+    first = run("sync", "object", made)
+    sandbox.post(f"/v1/customers/{made}", name="After")
+    second = run("sync", "object", made, "cus_none", "--json")
+    shown = run("history", made)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert f"customer {made} differed, and is corrected." in first.stdout
+    synced, failed = json.loads(second.stdout)
+    assert second.returncode == 1
+    assert {"path": "name", "before": "Before", "after": "After"} in synced["changed"]
+    assert "Stripe has no customer cus_none" in failed["error"]
+    assert f"customer {made}: " in shown.stdout
+
+
+def test_a_dry_run_prints_what_an_event_would_change(run: Run, database: str) -> None:
+    event = factories.event("customer.created", factories.customer("cus_dry", name="Jenny"))
+    with psycopg.connect(database, autocommit=True) as conn:
+        inbox.store(conn, [read_envelope(factories.encoded(event).decode())])
+
+        done = run("replay", "--dry-run", event["id"])
+
+        assert conn.execute("select count(*) from mirror.customers").fetchone() == (0,)
+    assert "mirror.customers cus_dry" in done.stdout
+    assert 'name: null -> "Jenny"' in done.stdout
+    assert "Nothing was kept" in done.stdout

@@ -421,3 +421,21 @@ def test_nobody_is_let_in_without_the_token_and_no_other_method_is_taken(daemon:
         (405, "method_not_allowed"),
         (405, "method_not_allowed"),
     ]
+
+
+def test_any_object_is_synced_over_http(daemon: Daemon, sandbox: Sandbox) -> None:
+    made = sandbox.post("/v1/customers", name="Jenny")["id"]
+
+    def sync(id_: str, query: str = "") -> tuple[int, Json]:
+        with daemon.connection() as connection:
+            connection.request("POST", f"/v1/objects/{id_}/sync{query}", None, TOKEN)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    status, body = sync(made)
+    assert (status, body["object"], body["outcome"]) == (200, "customer", "corrected")
+    assert {"path": "name", "before": None, "after": "Jenny"} in body["changed"]
+    assert sync(made)[1]["outcome"] == "confirmed"
+    assert sync("cus_none")[0] == 404
+    assert sync("gold")[0] == 400
+    assert sync("gold", "?type=product")[0] == 404

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import changes, console, dev, endpoint, events, processes, status
+from worker.cli import changes, console, dev, endpoint, events, history, processes, status
 from worker.cli.db import commands as db
 from worker.cli.doctor import commands as doctor
 from worker.cli.membership import commands as membership
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 # To add a command, write it in the file of its group; to add a group, name its file here.
 # A Typer with a name becomes a group, and one without adds its commands to the root.
-for group in (processes, console, dev, status, doctor, users, db, endpoint, events, changes, sync, membership):
+for group in (processes, console, dev, status, doctor, users, db, endpoint, events, history, changes, sync, membership):
     app.add_typer(group.app)
 
 

@@ -24,7 +24,7 @@ from worker.mirror import refetch_queue, shards
 from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
-from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention
+from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention, sync_object
 from worker.writers.apply import compute_waiting
 
 _log = log.get("worker")
@@ -151,6 +151,19 @@ def sync_user(process: Process, user: str, checkout_session: str | None = None) 
         process.with_connection(work)
     except (Temporary, Permanent) as error:
         _log.warning("user.not_synced", error=str(error), **{"user_id": user, **error.ids})
+
+
+@_task("sync_object")
+def sync_one_object(process: Process, id: str, type: str | None = None, account: str = "") -> None:
+    """Read one object from Stripe now. Other services send this task by name to the queue `access`."""
+
+    def work(conn: psycopg.Connection) -> None:
+        sync_object.sync_object(conn, process.stripe(), process.policy, id, type, account=account)
+
+    try:
+        process.with_connection(work)
+    except (Temporary, Permanent) as error:
+        _log.warning("object.not_synced", error=str(error), **{"object_id": id, **error.ids})
 
 
 @_task("membership_apply")

@@ -18,8 +18,8 @@ from worker.mirror.version import (
     take,
     takes_content,
 )
-from worker.stripe_api.event import DELETED, UPDATED, Event, ObjectRef
-from worker.stripe_api.json_paths import Json, embedded, reference
+from worker.stripe_api.event import DELETED, UPDATED, Event, ObjectRef, object_id
+from worker.stripe_api.json_paths import Json, embedded
 
 
 class Key(NamedTuple):
@@ -99,8 +99,8 @@ def observe(event: Event) -> Observation | None:
 
 def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
     """The observation of one object on a page of a list; None where the object has no id."""
-    name, id_ = obj.get("object"), reference(obj)
-    if not isinstance(name, str) or id_ is None:
+    name = obj.get("object")
+    if not isinstance(name, str) or (id_ := object_id(obj)) is None:
         return None
     type_ = object_type(name)
     snapshot = Snapshot(
@@ -182,26 +182,32 @@ def _before(event: Event) -> str | None:
     return content_hash(put_back(event.object, event.previous)) if event.previous else None
 
 
-def with_refunds(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, and the refunds that charges among them show: in old versions no other event tells of those."""
+# Lists of objects that are mirrored by themselves: of which type, in which field, and of which type the members are. Refunds
+# of old versions are told by no other event, and a payout's balance transactions by none at all.
+_SHOWN_WITH = (("charge", "refunds", "refund"), ("payout", "balance_transactions", "balance_transaction"))
+
+
+def with_members(observations: Sequence[Observation]) -> list[Observation]:
+    """The observations, and the objects of their own in the lists that some of them hold."""
     shown = [
         Observation(
-            Key(type_.table.name, type_.name, refund["id"], seen.key.account),
+            Key(type_.table.name, type_.name, member["id"], seen.key.account),
             replace(
                 seen.snapshot,
-                source=f"{seen.snapshot.source}#{refund['id']}",
+                source=f"{seen.snapshot.source}#{member['id']}",
                 rank=UPDATED,
-                content_hash=content_hash(refund),
-                final=_is_final(type_, refund),
+                content_hash=content_hash(member),
+                final=_is_final(type_, member),
                 incomplete=False,
                 before=lambda: None,
             ),
-            refund,
+            member,
             erased=seen.erased,
         )
-        for type_ in [object_type("refund")]
+        for of, field_, name in _SHOWN_WITH
+        for type_ in [object_type(name)]
         for seen in observations
-        if seen.key.object == "charge" and not seen.snapshot.deleted
-        for refund in embedded(seen.object, "refunds")[0]
+        if seen.key.object == of and not seen.snapshot.deleted
+        for member in embedded(seen.object, field_)[0]
     ]
     return [*observations, *shown]

@@ -52,7 +52,7 @@ class Children:
 
     field: str
     type: "ObjectType"
-    parent: str
+    parent: str = "parent"
     path: str | None = None
     wanted: Callable[[Json], bool] = lambda _: True
     id: Callable[[Json, Json], str] = lambda _, child: str(child["id"])
@@ -69,7 +69,8 @@ class ObjectType:
     `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
     `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
     `lacks` tells whether an event's object cannot say something that a read would. `lists` are the embedded lists of objects
-    that are mirrored by themselves, and where they are read ({id}) if the object lacks some.
+    that are mirrored by themselves, and where they are read ({id}) if the object lacks some. `from_list` makes the object of
+    its id and the list that Stripe shows in its place, where it can't be retrieved otherwise.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ObjectType:
     columns: tuple[Column, ...]
     lacks: Callable[[Json], bool] = lambda _: False
     lists: tuple[tuple[str, str], ...] = ()
+    from_list: Callable[[str, Json], Json] | None = None
 
     @property
     def fetchable(self) -> bool:
@@ -105,6 +107,7 @@ def _type(
     children: tuple[Children, ...] = (),
     lacks: Callable[[Json], bool] = lambda _: False,
     lists: tuple[tuple[str, str], ...] = (),
+    from_list: tuple[str, Callable[[str, Json], Json]] | None = None,
 ) -> ObjectType:
     own = dict(columns or {})
     declared = mirror.tables[table]
@@ -123,7 +126,7 @@ def _type(
     return ObjectType(
         name=name,
         table=declared,
-        url=None if embedded else _url(name),
+        url=None if embedded else from_list[0] if from_list is not None else _url(name),
         final=frozenset(final),
         reborn=reborn,
         customer=at(customer),
@@ -131,6 +134,7 @@ def _type(
         columns=typed,
         lacks=lacks,
         lists=lists,
+        from_list=from_list[1] if from_list is not None else None,
     )
 
 
@@ -223,6 +227,16 @@ def _sold_without_an_invoice(session: Json) -> bool:
         and session.get("status") == "complete"
         and not session.get("invoice")
     )
+
+
+def _is_reconciled(payout: Json) -> bool:
+    """Whether Stripe has said which balance transactions the payout settles; no event shows them."""
+    return payout.get("reconciliation_status") == "completed"
+
+
+def entitlement_summary(customer: str, active: Json) -> Json:
+    """The active entitlements of a customer, the list `active`, as the summary that events carry."""
+    return {"object": "entitlements.active_entitlement_summary", "customer": customer, "entitlements": active}
 
 
 _subscription_item = _type(
@@ -353,6 +367,14 @@ TYPES: dict[str, ObjectType] = {
             "credit_notes",
             final=("void",),
             columns={"returned": _returned_by_credit_note},
+            children=(
+                Children(
+                    field="lines",
+                    type=_type("credit_note_line_item", "objects", embedded=True),
+                    path="/v1/credit_notes/{id}/lines",
+                    wanted=lambda note: isinstance(note.get("lines"), dict),
+                ),
+            ),
         ),
         _type("refund", "refunds", final=("failed", "canceled")),
         _type(
@@ -385,17 +407,53 @@ TYPES: dict[str, ObjectType] = {
 
 # Types without a table of their own: the statuses that are never left.
 _FINAL: dict[str, tuple[str, ...]] = {
-    "payout": ("canceled", "failed"),
-    "quote": ("accepted", "canceled"),
     "setup_intent": ("succeeded", "canceled"),
     "subscription_schedule": ("canceled", "completed", "released"),
+}
+
+
+_ENTITLEMENTS = "/v1/entitlements/active_entitlements?customer={id}&limit=100"
+_item = _type("item", "objects", embedded=True)
+# Types without a table of their own whose objects hold lists, cut or not shown at all.
+_NESTED = {
+    "entitlements.active_entitlement_summary": _type(
+        "entitlements.active_entitlement_summary",
+        "objects",
+        from_list=(_ENTITLEMENTS, entitlement_summary),
+        children=(
+            Children(
+                field="entitlements",
+                type=_type("entitlements.active_entitlement", "objects", embedded=True),
+                path=_ENTITLEMENTS,
+            ),
+        ),
+    ),
+    "payment_link": _type(
+        "payment_link",
+        "objects",
+        children=(Children(field="line_items", type=_item, path="/v1/payment_links/{id}/line_items"),),
+    ),
+    "payout": _type(
+        "payout",
+        "objects",
+        final=("canceled", "failed"),
+        lacks=_is_reconciled,
+        lists=(("balance_transactions", "/v1/balance_transactions?payout={id}&limit=100"),),
+    ),
+    "quote": _type(
+        "quote",
+        "objects",
+        final=("accepted", "canceled"),
+        children=(Children(field="line_items", type=_item, path="/v1/quotes/{id}/line_items"),),
+    ),
 }
 
 
 @cache
 def object_type(name: str) -> ObjectType:
     """The row for `name`; a type that is not in the registry is kept whole."""
-    return TYPES[name] if name in TYPES else _type(name, "objects", final=_FINAL.get(name, ()))
+    known = TYPES.get(name) or _NESTED.get(name)
+    return known if known is not None else _type(name, "objects", final=_FINAL.get(name, ()))
 
 
 def is_preview(id_: str) -> bool:

@@ -32,9 +32,12 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
             continue
         members, more = embedded(obj, children.field)
         parent = obj.get("id")
-        # A child names its parent by itself in most shapes, not in all.
+        # A child names its parent by itself in most shapes, not in all. `mirror.objects` has a column for it.
+        apart = children.type.table.name == "objects"
         named = {
-            children.id(obj, member): {**member, children.parent: member.get(children.parent) or parent}
+            children.id(obj, member): member
+            if apart
+            else {**member, children.parent: member.get(children.parent) or parent}
             for member in members
         }
         yield Family(children, named, complete=not more)

@@ -40,8 +40,8 @@ _BOOKKEEPING = (
     ("rev", "bigint"),
     ("unsettled", "boolean"),
 )
-_CHILDREN = {children.type.name: children.type for type_ in TYPES.values() for children in type_.children}
-_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN.values(), object_type("other"))}
+_CHILDREN = [children.type for type_ in TYPES.values() for children in type_.children]
+_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN, object_type("other"))}
 _EXCLUDED = 'excluded."{0}"'
 # An older version of the API cannot take knowledge away: a plan that names no product leaves what is known of its price.
 _KNOWN_BEFORE = {
@@ -120,7 +120,7 @@ def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json
         rows = []
         for object_, id_, account, data in held:
             if (now := change(data)) != data:
-                type_ = _CHILDREN.get(object_) or object_type(object_)
+                type_ = object_type(object_) if table == "objects" else _OF_TABLE[table]
                 hash_ = DELETED_HASH if locked[Key(table, object_, id_, account)].deleted else content_hash(now)
                 rows.append((object_, id_, account, *values(type_, now), canonical(now), hash_))
         if rows:
@@ -243,14 +243,18 @@ def count_unsettled(conn: Connection) -> int:
 
 def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
     """The children of the parents that were written: what came is upserted, what went is marked deleted."""
-    by_type: dict[str, list[tuple[Outcome, Family]]] = defaultdict(list)
+    by_type: dict[tuple[str, str], list[tuple[Outcome, Family]]] = defaultdict(list)
     for outcome in parents:
         assert outcome.object is not None
         assert outcome.version is not None
         for family in families(outcome.type, outcome.object, deleted=outcome.version.deleted):
-            by_type[family.children.type.name].append((outcome, family))
-    for name, current in by_type.items():
-        type_, parent = _CHILDREN[name], current[0][1].children.parent
+            type_ = family.children.type
+            by_type[type_.table.name, type_.name].append((outcome, family))
+    for (table, object_), current in by_type.items():
+        type_, parent = current[0][1].children.type, current[0][1].children.parent
+        if table == "objects":
+            _write_children_apart(conn, object_, current)
+            continue
         complete = [(outcome, family) for outcome, family in current if family.complete]
         if complete:
             conn.execute(
@@ -268,6 +272,36 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         }
         if rows:
             conn.execute(_upsert_statement(type_.table.name), _columns(rows[key] for key in sorted(rows)))
+
+
+def _write_children_apart(conn: Connection, object_: str, current: Sequence[tuple[Outcome, Family]]) -> None:
+    """Children without a table of their own: `parent` holds whose they are."""
+    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for outcome, family in current:
+        assert outcome.version is not None
+        if family.complete:
+            conn.execute(
+                """
+                update mirror.objects
+                set deleted = true, content_hash = %s, observed_at = to_timestamp(%s), observed_in = %s, rev = rev + 1,
+                    synced_at = now()
+                where object = %s and parent = %s and account = %s and not deleted and id <> all (%s::text[])
+                """,
+                (
+                    DELETED_HASH,
+                    outcome.version.observed_at,
+                    outcome.version.observed_in,
+                    object_,
+                    outcome.key.id,
+                    outcome.key.account,
+                    list(family.members),
+                ),
+            )
+        for id_, member in family.members.items():
+            row = _child_row(family.children.type, outcome, id_, member)
+            rows[id_, outcome.key.account] = (*row, outcome.key.id)
+    if rows:
+        conn.execute(_upsert_statement("objects"), _columns(rows[key] for key in sorted(rows)))
 
 
 def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
@@ -440,7 +474,7 @@ def _touch_statement(table: str) -> str:
 
 @cache
 def _upsert_statement(table: str) -> str:
-    columns = _typed(table)
+    columns = _typed(table) + ([("parent", "text")] if table == "objects" else [])
     names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
     chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
     changes = ", ".join(f'"{name}" = {_KNOWN_BEFORE.get((table, name), _EXCLUDED).format(name)}' for name, _ in columns)

@@ -88,7 +88,7 @@ def read_event(body: Json) -> Event:
         livemode=bool(body.get("livemode")),
         thin=False,
         object_type=obj["object"],
-        object_id=_object_id(obj),
+        object_id=object_id(obj),
         object=obj,
         previous=previous if isinstance(previous, dict) else None,
         shape=shape_of(version if isinstance(version, str) else ""),
@@ -124,7 +124,8 @@ def _account(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _object_id(obj: Json) -> str | None:
+def object_id(obj: Json) -> str | None:
+    """The id to store an object under; None where it has none."""
     if isinstance(obj.get("id"), str) and (id_ := reference(obj["id"])) is not None:
         return id_
     if obj["object"] in _KEYED_BY_CUSTOMER and (customer := reference(obj.get("customer"))) is not None:

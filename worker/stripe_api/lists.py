@@ -24,8 +24,13 @@ _AFTER = {
     "disputes": ("invoices", "charges", "payment_intents"),
     "credit_notes": ("invoices",),
 }
-# The column that holds the parent, where it is not the column `parent` of mirror.objects.
-_PARENT_FIELDS = {"payment_methods": "customer", "product_features": "product"}
+# The column that holds the parent, where it is not the column `parent` of mirror.objects; None: the children are written
+# with their parent.
+_PARENT_FIELDS = {
+    "payment_methods": "customer",
+    "product_features": "product",
+    "entitlements_active_entitlements": None,
+}
 # A field that only parents with such children have.
 _HAVING = {"customer_sources": "default_source", "customer_cash_balance_transactions": "cash_balance"}
 

@@ -36,6 +36,7 @@ from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
 from worker.web.changes_routes import ChangesRoutes
 from worker.web.console.app import Console, has_console, sender
+from worker.web.object_routes import ObjectRoutes
 from worker.web.verdicts import Verdicts
 from worker.web.webhook import WebhookEndpoint, Writer
 
@@ -108,6 +109,7 @@ def build(settings: Settings) -> ASGI:
             Route("/v1/status", routes.status),
             *AccessRoutes(desk).routes,
             *ChangesRoutes(routes.pool.connection).routes,
+            *ObjectRoutes(settings, routes.pool).routes,
             *([console.routes] if console is not None else []),
         ],
         middleware=[Middleware(Authorization, token=settings.api_token)],

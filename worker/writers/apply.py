@@ -90,6 +90,11 @@ class Applier:
                 break
         return total
 
+    def apply_one(self, conn: psycopg.Connection, leased: Leased) -> str:
+        """Apply one event in the caller's transaction; returns what became of it. Raises NotAnEvent, and whatever fails."""
+        (outcome,) = self._apply(conn, [_Work(leased, read_event(msgspec.json.decode(leased.body)), time.monotonic())])
+        return outcome
+
     def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
         """The events of the batch; a body that is none is parked at once, and costs the others nothing."""
         work: list[_Work] = []

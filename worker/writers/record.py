@@ -13,13 +13,13 @@ from worker.membership.store import catalogue, links, product_changes, rechecks,
 from worker.membership.store.organization_queue import Offer
 from worker.mirror import refetch_queue
 from worker.mirror import store as mirror
-from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_refunds
+from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_members
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.version import Version, settle
 from worker.observe import log
 from worker.privacy import guard
 from worker.stripe_api.event import ObjectRef
-from worker.stripe_api.json_paths import reference
+from worker.stripe_api.json_paths import Json, embedded, reference
 from worker.writers import settle_by_events
 
 _log = log.get("record")
@@ -45,7 +45,7 @@ def record(
     """
     if not observations:
         return []
-    observations = guard.honour(conn, with_refunds(observations))
+    observations = guard.honour(conn, with_members(observations))
     written, offered = _write(conn, observations, events_of)
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
     refetch_queue.want(
@@ -85,13 +85,23 @@ def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy
         version = settle(before, seen.snapshot, rev=answer.rev, traits=traits_of(seen.key), event_at=answer.event_at)
         if version is not None:
             same = before is not None and not seen.completed and _is_same(before, version)
-            outcomes[seen.key] = Outcome(seen.key, before, version, None if same else seen.object)
+            outcomes[seen.key] = Outcome(seen.key, before, version, None if same else _kept(seen))
     for lost in mirror.write(conn, list(outcomes.values())):
         del outcomes[lost]
     _follow(conn, list(outcomes.values()), policy, offered)
     written = [seen for seen in shown if seen.key in outcomes]
-    record(conn, with_refunds(written)[len(written) :], policy)
+    record(conn, with_members(written)[len(written) :], policy)
+    for payout in (seen for seen in written if seen.key.object == "payout"):
+        settled = [("balance_transaction", each["id"]) for each in embedded(payout.object, "balance_transactions")[0]]
+        mirror.file_under(conn, settled, account=payout.key.account, parent=payout.key.id)
     return [outcomes.get(seen.key) for seen in shown]
+
+
+def _kept(seen: Observation) -> Json:
+    """The object as it is stored. A payout may settle thousands of transactions, which have rows of their own."""
+    if seen.key.object != "payout":
+        return seen.object
+    return {name: value for name, value in seen.object.items() if name != "balance_transactions"}
 
 
 def _is_uncertain(outcome: Outcome) -> bool:

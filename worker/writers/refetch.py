@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import msgspec
 import psycopg
@@ -20,7 +21,7 @@ from worker.mirror.refetch_queue import Ask
 from worker.mirror.registry import object_type
 from worker.observe import log, metrics, trace
 from worker.postgres import counters
-from worker.stripe_api.client import Answer, BadKey, MissingPermission, Page
+from worker.stripe_api.client import Answer, BadKey, MissingPermission, NotFound, Page
 from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.json_paths import Json, embedded
 from worker.writers.record import Answered, record_answers
@@ -107,7 +108,7 @@ def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: 
         if refetch_queue.is_answered(conn, ask):
             return _Read()
         rev, deleted = mirror.standing(conn, ask.key)
-    answer = stripe.retrieve(ask.path, account=ask.account)
+    answer = read(stripe, ask.key, ask.path)
     if answer.missing and not deleted and ask.missing_at is None:
         return _Read(is_missing=True)
     if ask.object == "event":
@@ -184,6 +185,20 @@ def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
                 reason = f"{type(error).__name__}: {error}".strip()
                 _log.error("object.not_fetched", object_id=ask.id, object_type=ask.object, error=type(error).__name__)
     refetch_queue.put_off(conn, ask, seconds=seconds, error=reason)
+
+
+def read(stripe: Source, key: Key, path: str) -> Answer:
+    """Read an object from Stripe. One that is only listed is made of its list."""
+    from_list = object_type(key.object).from_list
+    if from_list is None:
+        return stripe.retrieve(path, account=key.account)
+    path, _, query = path.partition("?")
+    try:
+        page = stripe.page(path, dict(parse_qsl(query)), account=key.account)
+    except NotFound as error:
+        return Answer(None, deleted=True, missing=True, read_at=error.read_at)
+    listed = {"object": "list", "data": page.data, "has_more": page.has_more, "url": path}
+    return Answer(from_list(key.id, listed), deleted=False, missing=False, read_at=page.read_at, shape=page.shape)
 
 
 def observation(stripe: Source, key: Key, answer: Answer) -> Observation:

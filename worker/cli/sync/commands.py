@@ -56,6 +56,21 @@ def lists(
     _backfill(names, since=since, account=account, wait=wait, as_json=as_json)
 
 
+@app.command("object")
+def object_(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of Stripe objects of any type.")],
+    type_: Annotated[
+        str | None, typer.Option("--type", help="The objects' type, such as product, where the id does not tell.")
+    ] = None,
+    account: _Account = "",
+    as_json: Json = False,
+) -> None:
+    """Read these objects, write what differs, and show what changed."""
+    from worker.cli.sync import object as object_command
+
+    object_command.run(ids, type_=type_, account=account, as_json=as_json)
+
+
 @app.command()
 def stop() -> None:
     """End the job that `sync all` or `sync LIST` has started. Everything that was written stays."""

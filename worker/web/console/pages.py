@@ -1,10 +1,8 @@
 """The pages: each reads what its template shows. Nothing is written or locked here."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -15,8 +13,9 @@ from worker.membership import recompute_all
 from worker.membership.compute import policy_of
 from worker.membership.store import links
 from worker.membership.why import why
+from worker.mirror import history
 from worker.postgres.pool import snapshot
-from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_objects, read_users
+from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_users
 from worker.web.console.read_inbox import Filters
 
 STATUSES = ("pending", "parked", "done")
@@ -107,17 +106,16 @@ def user(asked: Asked) -> View | None:
 
 def object_(asked: Asked) -> View | None:
     id_ = asked.path["id"]
-    rows = read_objects.find(asked.conn, id_)
-    events = read_objects.events_of(asked.conn, id_)
-    if not rows and not events:
+    rows, versions = history.find(asked.conn, id_), history.versions(asked.conn, id_)
+    if not rows and not versions:
         return None
     return View(
         "object.html",
         {
             "id": id_,
             "rows": rows,
-            "history": _differences(events),
-            "drift": read_objects.drift(asked.conn, id_),
+            "history": versions,
+            "drift": history.drift(asked.conn, id_),
         },
     )
 
@@ -150,26 +148,6 @@ def plan(asked: Asked) -> View:
 
 def settings(asked: Asked) -> View:
     return View("settings.html", {"rows": read_health.settings(asked.settings)})
-
-
-def _differences(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events, newest first, each with the top-level fields that differ from the event before it."""
-    shown = [_shown(event) for event in events]
-    for (event, obj), (_, older) in pairwise([*zip(events, shown, strict=True), ({}, {})]):
-        names = sorted(set(obj) | set(older)) if older else []
-        event["changes"] = [
-            (name, older.get(name), obj.get(name)) for name in names if older.get(name) != obj.get(name)
-        ]
-        del event["body"]
-    return events
-
-
-def _shown(event: dict[str, Any]) -> dict[str, Any]:
-    try:
-        obj = json.loads(event["body"])["data"]["object"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return obj if isinstance(obj, dict) else {}
 
 
 def _moment(text: str | None) -> datetime | None:

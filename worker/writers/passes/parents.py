@@ -15,7 +15,8 @@ import psycopg
 from schema import mirror as schema
 from worker.mirror import absences
 from worker.mirror import store as mirror
-from worker.mirror.registry import object_type
+from worker.mirror.fold import Key
+from worker.mirror.registry import entitlement_summary, object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 from worker.stripe_api.client import Page
 from worker.stripe_api.lists import LISTS, StripeList
@@ -111,6 +112,18 @@ class Walk:
         """Read the parent's list from its beginning: the object that the page began after is gone."""
         with self._inner:
             self._again.append(self._step(step.parent, None))
+
+    def recorded(self, conn: psycopg.Connection, step: Step, page: Page) -> Page:
+        """The page of objects to record. Active entitlements are written as their customer's summary, which events carry too;
+        a customer who never had any has none."""
+        if self._parents.row.object != "entitlements.active_entitlement":
+            return page
+        later = "starting_after" in step.request[1]
+        key = Key("objects", "entitlements.active_entitlement_summary", step.parent, self._parents.account)
+        if not page.data and not later and mirror.standing(conn, key) == (0, False):
+            return Page([], has_more=False, read_at=page.read_at, shape=page.shape)
+        active = {"object": "list", "data": page.data, "has_more": page.has_more or later, "url": step.request[0]}
+        return Page([entitlement_summary(step.parent, active)], has_more=False, read_at=page.read_at, shape=page.shape)
 
     def name_parent(self, step: Step, page: Page) -> None:
         """Give each child of a table of its own the parent's id, where Stripe leaves it out."""

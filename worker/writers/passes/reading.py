@@ -308,7 +308,7 @@ class Reading:
                     done = dict(walk.tally)
                     if page is not None:
                         walk.name_parent(step, page)
-                        done = self._record(conn, shape, shape.listing, page, done)
+                        done = self._record(conn, shape, shape.listing, walk.recorded(conn, step, page), done)
                         walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
                         if shape.listing.object is not None and object_type(shape.listing.object).fetchable:

@@ -1,0 +1,234 @@
+"""Lists that Stripe embeds cut short, or shows only on request: complete, or marked until they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import factories
+from tests.factories import NOW, Json
+from tests.writers.test_refetch import ask, deliver
+from worker.membership.rules.access import Policy
+from worker.mirror import shards
+from worker.postgres import runs
+from worker.stripe_api.client import Answer, Page
+from worker.writers.passes import run as passes
+from worker.writers.passes.plan import Options, every_shape
+
+OF_JENNY = "/v1/entitlements/active_entitlements"
+
+
+@dataclass
+class Lists:
+    """A Stripe that shows these objects and lists, ten to a page unless the caller says how many."""
+
+    objects: dict[str, Json] = field(default_factory=dict)
+    lists: dict[str, list[Json]] = field(default_factory=dict)
+    now: int = NOW + 900
+    asked: list[str] = field(default_factory=list)
+
+    def retrieve(self, path: str, *, account: str = "") -> Answer:
+        self.asked.append(path)
+        shown = self.objects.get(path)
+        return Answer(shown, deleted=shown is None, missing=shown is None, read_at=self.now)
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
+        params = dict(params or {})
+        self.asked.append(path)
+        whole = self.lists.get(path, [])
+        after = params.get("starting_after")
+        start = [each["id"] for each in whole].index(after) + 1 if after else 0
+        end = start + int(params.get("limit", 10))
+        return Page(whole[start:end], has_more=end < len(whole), read_at=self.now)
+
+
+def entitlement(number: int) -> Json:
+    return {
+        "id": f"ent_{number}",
+        "object": "entitlements.active_entitlement",
+        "feature": f"feat_{number}",
+        "livemode": False,
+        "lookup_key": f"feature-{number}",
+    }
+
+
+def summary(active: list[Json], *, created: int) -> Json:
+    shown = {**factories.listing(active[:10], url=OF_JENNY), "has_more": len(active) > 10}
+    obj = {
+        "object": "entitlements.active_entitlement_summary",
+        "customer": "cus_jenny",
+        "entitlements": shown,
+        "livemode": False,
+    }
+    return factories.event("entitlements.active_entitlement_summary.updated", obj, created=created)
+
+
+def held(conn: psycopg.Connection, view: str, column: str = "customer") -> dict[str, str]:
+    rows = conn.execute(f"select id, {column} from stripe.{view} where not deleted").fetchall()
+    return dict(rows)
+
+
+def unsettled(conn: psycopg.Connection) -> list[str]:
+    return [row[0] for row in conn.execute("select object from mirror.objects where unsettled")]
+
+
+def test_a_summary_that_shows_ten_of_25_entitlements_becomes_25_rows(conn: psycopg.Connection) -> None:
+    active = [entitlement(number) for number in range(25)]
+    deliver(conn, summary(active, created=NOW))
+
+    assert len(held(conn, "active_entitlements")) == 10
+    assert unsettled(conn) == ["entitlements.active_entitlement_summary"]
+    ask(conn, Lists(lists={OF_JENNY: active}))
+    assert held(conn, "active_entitlements") == {each["id"]: "cus_jenny" for each in active}
+    assert unsettled(conn) == []
+
+    fewer = active[:7] + active[8:]
+    deliver(conn, summary(fewer, created=NOW + 2000))
+    assert len(held(conn, "active_entitlements")) == 25, "a cut list removes nothing"
+    ask(conn, Lists(lists={OF_JENNY: fewer}, now=NOW + 3000))
+    assert held(conn, "active_entitlements").keys() == {each["id"] for each in fewer}
+
+    deliver(conn, summary([], created=NOW + 5000))
+    assert held(conn, "active_entitlements") == {}
+    deliver(conn, summary(active[:2], created=NOW + 6000))
+    assert held(conn, "active_entitlements").keys() == {"ent_0", "ent_1"}, "granted again under the same id"
+
+
+def test_an_old_summary_takes_nothing_from_a_newer_one(conn: psycopg.Connection) -> None:
+    active = [entitlement(number) for number in range(3)]
+    deliver(conn, summary(active, created=NOW + 100))
+
+    deliver(conn, summary(active[:1], created=NOW))
+
+    assert len(held(conn, "active_entitlements")) == 3
+
+
+def read_lists(conn: psycopg.Connection, stripe: Lists, *names: str) -> None:
+    with conn.transaction():
+        run, _ = shards.begin(conn, "test", {})
+        shards.add(conn, run, [(name, None, None) for name in names])
+    options = Options(threads=2, threads_per_list=2, max_deleted_share=1)
+    assert passes.carry_out(conn, stripe, Policy(), run, every_shape(), options, should_continue=lambda: True)
+    assert not (runs.result(conn, run) or {}).get("errors")
+
+
+def test_a_pass_finds_entitlements_that_no_event_told_of(conn: psycopg.Connection) -> None:
+    deliver(
+        conn,
+        factories.event("customer.created", factories.customer()),
+        factories.event("customer.created", factories.customer("cus_other")),
+    )
+    active = [entitlement(number) for number in range(4)]
+    stripe = Lists(lists={OF_JENNY: active})
+    stripe.lists["none"] = []
+
+    class Each(Lists):
+        def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
+            of = (params or {}).get("customer")
+            return (stripe if of == "cus_jenny" else Lists()).page(path, params, account=account)
+
+    read_lists(conn, Each(), "entitlements_active_entitlements")
+    assert held(conn, "active_entitlements") == {each["id"]: "cus_jenny" for each in active}
+    assert conn.execute("select id from stripe.active_entitlement_summaries").fetchall() == [("cus_jenny",)]
+
+    stripe.lists[OF_JENNY], stripe.now = [], NOW + 5000
+    read_lists(conn, Each(), "entitlements_active_entitlements")
+    assert held(conn, "active_entitlements") == {}
+
+
+def test_the_features_of_a_product_are_those_of_its_list(conn: psycopg.Connection) -> None:
+    deliver(conn, factories.event("product.created", factories.product("prod_pro")))
+    path = "/v1/products/prod_pro/features"
+    features = [
+        {"id": f"prodft_{n}", "object": "product_feature", "entitlement_feature": {"id": "f"}} for n in range(12)
+    ]
+    stripe = Lists(lists={path: [dict(each) for each in features]})
+
+    read_lists(conn, _A_hundred(stripe), "product_features")
+    assert held(conn, "product_features", "product") == {each["id"]: "prod_pro" for each in features}
+
+    stripe.lists[path].pop(5)
+    stripe.now += 100
+    read_lists(conn, _A_hundred(stripe), "product_features")
+    assert held(conn, "product_features", "product").keys() == {each["id"] for each in stripe.lists[path]}
+
+
+class _A_hundred(Lists):
+    """Pages as a pass asks for them."""
+
+    def __init__(self, stripe: Lists) -> None:
+        super().__init__()
+        self._of = stripe
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
+        return self._of.page(path, {"limit": 100, **(params or {})}, account=account)
+
+
+def line(number: int) -> Json:
+    return {
+        "id": f"cnli_{number}",
+        "object": "credit_note_line_item",
+        "amount": 10 * number,
+        "type": "invoice_line_item",
+    }
+
+
+def test_the_lines_of_a_credit_note_are_complete_when_it_is_settled(conn: psycopg.Connection) -> None:
+    lines = [line(number) for number in range(23)]
+    note: Json = {
+        "id": "cn_1",
+        "object": "credit_note",
+        "status": "issued",
+        "customer": "cus_jenny",
+        "invoice": "in_1",
+        "amount": 100,
+        "created": NOW,
+        "lines": {**factories.listing(lines[:10], url="/v1/credit_notes/cn_1/lines"), "has_more": True},
+    }
+    deliver(conn, factories.event("credit_note.created", note, created=NOW))
+    assert conn.execute("select unsettled from stripe.credit_notes").fetchall() == [(True,)]
+
+    ask(conn, Lists({"/v1/credit_notes/cn_1": note}, {"/v1/credit_notes/cn_1/lines": lines}))
+
+    assert conn.execute("select unsettled from stripe.credit_notes").fetchall() == [(False,)]
+    assert held(conn, "credit_note_lines", "credit_note") == {each["id"]: "cn_1" for each in lines}
+    assert conn.execute("select sum(amount) from stripe.credit_note_lines").fetchone() == (sum(range(0, 230, 10)),)
+
+
+@pytest.mark.parametrize(
+    ("type_", "id_", "path", "view", "column"),
+    [
+        ("quote", "qt_1", "/v1/quotes/qt_1", "quote_line_items", "quote"),
+        ("payment_link", "plink_1", "/v1/payment_links/plink_1", "payment_link_line_items", "payment_link"),
+    ],
+)
+def test_line_items_that_no_event_shows_are_asked_for(
+    conn: psycopg.Connection, type_: str, id_: str, path: str, view: str, column: str
+) -> None:
+    obj: Json = {"id": id_, "object": type_, "status": "open", "created": NOW}
+    items = [{"id": f"li_{n}", "object": "item", "quantity": n, "price": {"id": "price_1"}} for n in range(11)]
+    deliver(conn, factories.event(f"{type_}.created", obj, created=NOW))
+
+    ask(conn, Lists({path: obj}, {f"{path}/line_items": items}))
+
+    assert held(conn, view, column) == {each["id"]: id_ for each in items}
+    assert unsettled(conn) == []
+    assert conn.execute("select count(*) from stripe.checkout_session_line_items").fetchone() == (0,)
+
+
+def test_a_payouts_balance_transactions_are_known_once_it_is_reconciled(conn: psycopg.Connection) -> None:
+    payout: Json = {"id": "po_1", "object": "payout", "status": "paid", "reconciliation_status": "in_progress"}
+    deliver(conn, factories.event("payout.created", payout, created=NOW))
+    assert unsettled(conn) == []
+    payout = {**payout, "reconciliation_status": "completed"}
+    deliver(conn, factories.event("payout.reconciliation_completed", payout, created=NOW + 100))
+    assert unsettled(conn) == ["payout"]
+    settled = [{"id": f"txn_{n}", "object": "balance_transaction", "amount": n, "created": NOW} for n in range(120)]
+
+    ask(conn, Lists({"/v1/payouts/po_1": payout}, {"/v1/balance_transactions": settled}))
+
+    assert unsettled(conn) == []
+    assert held(conn, "balance_transactions", "payout") == {each["id"]: "po_1" for each in settled}
+    assert conn.execute("select data ? 'balance_transactions' from stripe.payouts").fetchone() == (False,)

@@ -1,0 +1,129 @@
+"""The history of one Stripe object: its row now, the versions that events showed, and the repairs by reads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from schema import mirror
+from worker.stripe_api.json_paths import Json
+
+Row = dict[str, Any]
+_COLUMNS = "id, account, created, deleted, data, observed_at, observed_in, shape, rev, unsettled, synced_at"
+_BY_ID = sql.SQL(" union all ").join(
+    sql.SQL("select {object} as object, {name} as table, {columns} from {table} where id = %(id)s").format(
+        object=sql.Identifier("object") if "object" in table.c else sql.SQL("data ->> 'object'"),
+        name=sql.Literal(table.name),
+        columns=sql.SQL(_COLUMNS),
+        table=sql.Identifier(str(table.schema), table.name),
+    )
+    for table in mirror.tables.values()
+)
+
+
+class Difference(NamedTuple):
+    """A field that differs, by its dotted path. Lists are compared as a whole; None stands for an absent field too."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The object as one event or read showed it. `differences` are those from the version before it, None for the oldest.
+
+    `source` is the event's id, or the read (`get:` or `list:` with unix seconds). `outcome` is what became of the event.
+    """
+
+    at: datetime
+    source: str
+    type: str
+    outcome: str | None
+    differences: tuple[Difference, ...] | None
+
+
+def find(conn: psycopg.Connection, id_: str) -> list[Row]:
+    """The mirrored rows of this id: usually one; a recurring price is a plan too, and accounts may share ids."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_BY_ID, {"id": id_}).fetchall()
+
+
+def versions(conn: psycopg.Connection, id_: str, *, limit: int = 50) -> list[Version]:
+    """The newest versions, newest first, of the events that the inbox still holds and of the row as it is now."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select id, account, object_type, type, coalesce(outcome, status::text) as outcome, created, body
+            from sync.events where object_id = %s order by created desc, id desc limit %s
+            """,
+            (id_, limit + 1),
+        ).fetchall()
+    kept: list[Version] = []
+    for key in sorted({_of(row) for row in rows}):
+        kept += _of_events([row for row in rows if _of(row) == key])
+    kept += _read_since(find(conn, id_), rows)
+    return sorted(kept, key=lambda version: version.at, reverse=True)[:limit]
+
+
+def drift(conn: psycopg.Connection, id_: str) -> list[Row]:
+    """The repairs of this object by reads of Stripe, newest first."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select found_at, found_by, fields, behind from sync.drift where object_id = %s order by id desc limit 20
+            """,
+            (id_,),
+        ).fetchall()
+
+
+def differences(before: Json, after: Json, path: str = "") -> Iterator[Difference]:
+    """The fields that differ between two objects, sorted by path."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new, place = before.get(name), after.get(name), f"{path}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from differences(old, new, f"{place}.")
+        elif old != new:
+            yield Difference(place, old, new)
+
+
+def is_read(observed_in: str) -> bool:
+    """Whether a read of Stripe brought a row's content, and not an event."""
+    return observed_in.startswith(("get:", "list:"))
+
+
+def _of(row: Row) -> tuple[str, str]:
+    return (row["account"], row["object_type"] or "")
+
+
+def _of_events(rows: Sequence[Row]) -> Iterator[Version]:
+    shown = [_shown(row["body"]) for row in rows]
+    for row, obj, older in zip(rows, shown, [*shown[1:], {}], strict=True):
+        changed = tuple(differences(older, obj)) if older and obj else None
+        yield Version(row["created"], row["id"], row["type"], row["outcome"], changed)
+
+
+def _read_since(standing: Sequence[Row], events: Sequence[Row]) -> Iterator[Version]:
+    """The row's own content, where a read of Stripe brought it and not an event."""
+    for row in standing:
+        if not is_read(row["observed_in"]):
+            continue
+        older: Mapping[str, Any] | None = next(
+            (_shown(event["body"]) for event in events if event["object_type"] == row["object"]), None
+        )
+        changed = tuple(differences(dict(older), row["data"])) if older else None
+        yield Version(row["observed_at"], row["observed_in"], "read from Stripe", None, changed)
+
+
+def _shown(body: str) -> Json:
+    """The object of an event; empty for a thin event, which shows none."""
+    try:
+        obj = msgspec.json.decode(body)["data"]["object"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return {}
+    return obj if isinstance(obj, dict) else {}
