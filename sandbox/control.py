@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from sandbox import plain
 from sandbox.account import Account
 from sandbox.clock import Clock
 from sandbox.delivery import Delivery, Endpoint
@@ -53,6 +54,7 @@ class Control:
             ("POST", "faults"): self.faults,
             ("POST", "keys"): self.change_keys,
             ("POST", "populate"): self.populate,
+            ("POST", "objects"): self.put_object,
             ("GET", "history"): self.history,
             ("GET", "expected"): self.expected,
         }
@@ -276,6 +278,15 @@ class Control:
         """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "seed": 0, "user_prefix": "user_"} makes
         objects without events."""
         return populate(self.account, **given)
+
+    async def put_object(self, given: JSON) -> JSON:
+        """{"object": {"object": "payout", "id": "po_1", ...}, "parent": "cus_1", "delete": false} makes,
+        changes or deletes an object of a type that the sandbox has no rules of, with its event."""
+        obj, parent = given.get("object"), given.get("parent")
+        if not isinstance(obj, dict):
+            raise invalid("object: is missing", "object")
+        event = plain.put(self.account, obj, parent=parent, delete=bool(given.get("delete")))
+        return {"object": obj.get("object"), "id": obj.get("id"), "event": event}
 
     async def change_keys(self, given: JSON) -> JSON:
         """{"deny": ["product", "invoice_read"], "key": "rk_test_..."} makes a restricted key that lacks these;

@@ -1,6 +1,14 @@
 """The kinds of object the sandbox holds: one row of data each."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+# Every type and list that Stripe has, as data.
+CATALOGUE = Path(__file__).parent.parent / "schema" / "catalogue.json"
+# Lists that other parts of the sandbox answer.
+_ANSWERED = {"webhook_endpoints", "payment_methods"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +17,8 @@ class Kind:
 
     `owners` and `traits` name a list's filters and the field of the record each one reads. Owners have an index of their
     own, because few objects share one; traits are compared in passing. A field with a star reads each member of a list.
+    Records of a `plain` kind are the objects themselves, kept as they were given. `under` are paths of its lists under a
+    parent, whose id the record has as `_parent`; `url` is where one is retrieved; `events` are the types that tell of it.
     """
 
     name: str
@@ -18,6 +28,10 @@ class Kind:
     traits: tuple[tuple[str, str], ...] = ()
     deleted_stub: bool = False
     shelf: str = ""
+    plain: bool = False
+    under: tuple[str, ...] = ()
+    url: str = ""
+    events: tuple[str, ...] = ()
 
     @property
     def filters(self) -> tuple[tuple[str, str], ...]:
@@ -104,5 +118,33 @@ _ROWS = (
     ),
 )
 
-KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
-BY_PATH: dict[str, Kind] = {row.path: row for row in _ROWS if row.path}
+
+def _plain() -> Iterator[Kind]:
+    """All other types that Stripe lists or sends events of."""
+    catalogue = json.loads(CATALOGUE.read_text())
+    known = {row.name for row in _ROWS}
+    for name, type_ in catalogue["types"].items():
+        if name in known:
+            continue
+        lists = [
+            row
+            for list_, row in catalogue["lists"].items()
+            if name in row["objects"]
+            and list_ not in _ANSWERED
+            and row.get("read_with") not in ("subscriptions", "invoices")
+        ]
+        nested = tuple(row["path"] for row in lists if "{" in row["path"] and "/checkout/" not in row["path"])
+        params = tuple((row["param"], "_parent") for row in lists if "param" in row)
+        yield Kind(
+            name,
+            next((row["path"] for row in lists if "{" not in row["path"]), ""),
+            owners=(("_parent", "_parent"), *params),
+            plain=True,
+            under=nested,
+            url=type_.get("url", ""),
+            events=tuple(type_.get("events", ())),
+        )
+
+
+KINDS: dict[str, Kind] = {row.name: row for row in (*_ROWS, *_plain())}
+BY_PATH: dict[str, Kind] = {row.path: row for row in KINDS.values() if row.path}

@@ -18,7 +18,9 @@ after its list's path. This page is generated from `schema/catalogue.json` by `p
   object is the column `account_id`. `deleted` rows stay. `created`, and the columns from `observed_at` on, tell how
   current the row is; `unsettled` rows are being read again.
 - Filters by `id`, `customer`, `created` (with `account`) and the references of types with a table of their own use an index.
-- Objects under a parent have it as a column: `customer` of `active_entitlements`, `credit_note` of `credit_note_lines`.
+- Objects under a parent have it as a column: `customer` of `active_entitlements`, `credit_note` of `credit_note_lines`, `payout`
+  of `balance_transactions`. Where Stripe shows a part of such a list, the object that holds it is `unsettled` until all of it
+  was read.
 - Types that are not listed here are kept in `stripe.other_objects`, where every object without a table of its own is found.
 
     select column_name, data_type from information_schema.columns where table_schema = 'stripe' and table_name = 'charges';

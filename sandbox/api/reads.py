@@ -6,40 +6,18 @@ from sandbox.api import expand, lists
 from sandbox.api.call import Call, Handler, Routes
 from sandbox.errors import StripeError, invalid, missing
 from sandbox.events import snapshot, thin
-from sandbox.kinds import BY_PATH, Kind
+from sandbox.kinds import BY_PATH, KINDS, Kind
 
 _ENDED = ("canceled", "incomplete_expired")
 _TOO_MANY_TYPES = 20
-_NEVER_MADE = {
-    "balance_transactions": "balance_transaction",
-    "billing/credit_grants": "billing_credit_grant",
-    "billing/meters": "billing_meter",
-    "billing_portal/configurations": "customer_portal",
-    "entitlements/active_entitlements": "entitlement",
-    "files": "file",
-    "invoiceitems": "invoiceitem",
-    "payment_links": "payment_link",
-    "payouts": "payout",
-    "promotion_codes": "promotion_code",
-    "quotes": "quote",
-    "radar/early_fraud_warnings": "radar_early_fraud_warning",
-    "reviews": "review",
-    "setup_intents": "setup_intent",
-    "subscription_schedules": "subscription_schedule",
-    "tax_ids": "tax_id",
-    "tax_rates": "tax_rate",
-    "test_helpers/test_clocks": "test_clock",
-    "topups": "topup",
-    "transfers": "transfer",
-}
-"""Lists that a client may well ask for, and that are always empty here, with what they would list."""
 
 
 def add_to(routes: Routes) -> None:
     """Take the reading operations in."""
     for path, kind in BY_PATH.items():
         resource = kind.name.replace(".", "_")
-        routes.add("GET", path, _listing(kind), resource=resource)
+        listing = _listing_plain(kind) if kind.plain else _listing(kind)
+        routes.add("GET", path, listing, resource=resource)
         routes.add("GET", f"{path}/{{id}}", _retrieving(kind), resource=resource)
     routes.add("GET", "/v1/subscription_items", list_items, resource="subscription")
     routes.add("GET", "/v1/subscription_items/{id}", retrieve_item, resource="subscription")
@@ -52,10 +30,11 @@ def add_to(routes: Routes) -> None:
     routes.add("GET", "/v1/events/{id}", retrieve_event, resource="event")
     routes.add("GET", "/v2/core/events", list_thin_events, resource="event")
     routes.add("GET", "/v2/core/events/{id}", retrieve_thin_event, resource="event")
-    for name, kind_name in _NEVER_MADE.items():
-        routes.add("GET", f"/v1/{name}", list_nothing, resource=kind_name)
-        routes.add("GET", f"/v1/{name}/{{id}}", _retrieving_nothing(kind_name), resource=kind_name)
-    routes.add("GET", "/v1/customers/{id}/tax_ids", list_nothing, resource="tax_id")
+    for kind in KINDS.values():
+        for path in kind.under:
+            routes.add("GET", path, _listing_plain(kind), resource=kind.name.replace(".", "_"))
+        if "{id}" in kind.url and kind.url != f"{kind.path}/{{id}}":
+            routes.add("GET", kind.url, _retrieving(kind), resource=kind.name.replace(".", "_"))
     routes.add("GET", "/v1/account", retrieve_account, resource="account")
 
 
@@ -86,6 +65,21 @@ def _listing(kind: Kind) -> Handler:
         ids, has_more = lists.of_kind(call.view, kind, cursor, filters, hidden)
         data = [call.show(kind.name, id) for id in ids]
         return expand.apply(lists.answer(kind.path, data, has_more), wanted, call)
+
+    return listing
+
+
+def _listing_plain(kind: Kind) -> Handler:
+    """List objects that are kept as they were given: of the parent in the path, or in a parameter. Other filters are not
+    looked at."""
+
+    def listing(call: Call) -> dict[str, Any]:
+        cursor = lists.read_cursor(call.params)
+        filters = {name: call.params.text(name) for name, _ in kind.owners if name in call.params}
+        if call.ids:
+            filters["_parent"] = call.id
+        ids, has_more = lists.of_kind(call.view, kind, cursor, filters, {})
+        return lists.answer(call.path, [call.show(kind.name, id) for id in ids], has_more)
 
     return listing
 
@@ -284,19 +278,6 @@ def retrieve_thin_event(call: Call) -> dict[str, Any]:
         data = snapshot(event, call.shape, call.account.store, owed=0)["data"]
         shown["changes"] = data.get("previous_attributes")
     return shown
-
-
-def list_nothing(call: Call) -> dict[str, Any]:
-    """An empty list of what the sandbox never makes; its filters are not looked at."""
-    lists.read_cursor(call.params)
-    return lists.answer(call.path, [], False)
-
-
-def _retrieving_nothing(kind: str) -> Handler:
-    def retrieve(call: Call) -> dict[str, Any]:
-        raise missing(kind, call.id)
-
-    return retrieve
 
 
 def retrieve_account(call: Call) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sandbox.errors import invalid
-from sandbox.shapes import ancient, endive, legacy
+from sandbox.kinds import KINDS
+from sandbox.shapes import ancient, endive, legacy, plain
 from sandbox.store import Record, View
 
 CURRENT = "2026-10-28.endive"
@@ -20,6 +21,8 @@ class Shape:
 
     def render(self, kind: str, record: Record, view: View) -> dict[str, Any]:
         """Return an object as this version shows it."""
+        if KINDS[kind].plain:
+            return plain.render(kind, record, view)
         if not self.is_legacy:
             return endive.render(kind, record, view)
         return ancient.age(legacy.render(kind, record, view), self.version, record, view)

@@ -14,7 +14,7 @@ import pytest
 from tests.sandboxes import Sandbox
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
-from worker.stripe_api.client import Answer, MissingPermission, Page, Stripe, TimedOut
+from worker.stripe_api.client import Answer, InvalidRequest, MissingPermission, Page, Stripe, TimedOut
 from worker.stripe_api.lists import LISTS
 from worker.writers import backfill
 from worker.writers.list_pass import Place, Source
@@ -189,6 +189,8 @@ def test_a_missing_permission_a_404_and_a_failing_list_end_alone_and_are_named(
             raise TimedOut("Stripe did not answer in time")
         if path == "/v1/prices":
             raise MissingPermission("the key lacks rak_price_read")
+        if path == "/v1/issuing/cards":
+            raise InvalidRequest("GET /v1/issuing/cards: Stripe answered 404")
 
     backfill.start(conn, ["products", "prices", "customers", "subscriptions", "invoices", "issuing_cards"])
     more = carried_on(conn, Through(stripe, before=trouble), failures=2)

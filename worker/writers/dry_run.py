@@ -25,6 +25,7 @@ _USERS = {
     "payment_history": "select p.* from payment_history as p where p.user_id = any(%(users)s)",
     "user_features": "select f.*, concat_ws(' ', f.user_id, f.feature, f.source) as id from user_features as f "
     "where f.user_id = any(%(users)s)",
+    "sync.changes": "select c.* from sync.changes as c where c.user_id = any(%(users)s)",
     "sync.token_grants": "select g.* from sync.token_grants as g where g.user_id = any(%(users)s)",
     "sync.customer_links": "select l.*, l.stripe_customer_id as id from sync.customer_links as l "
     "where l.stripe_customer_id = any(%(customers)s)",

@@ -1,0 +1,47 @@
+"""Objects of any type that Stripe lists, kept as they are given: for types that the sandbox has no rules of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.account import Account
+from sandbox.errors import invalid
+from sandbox.kinds import KINDS
+from sandbox.shapes.plain import ENTITLEMENT, SUMMARY
+from sandbox.store import Record
+
+
+def put(account: Account, obj: Mapping[str, Any], *, parent: str | None, delete: bool = False) -> str | None:
+    """Make an object, change it, or delete it; returns the type of the event that tells of it, None where none does."""
+    name, id_ = str(obj.get("object")), obj.get("id")
+    kind = KINDS.get(name)
+    if kind is None or not kind.plain or not isinstance(id_, str):
+        raise invalid("object: is not one of the types that are kept as they are given, with an id", "object")
+    before = account.find(name, id_)
+    if delete:
+        account.delete(name, id_)
+        return _tell(account, name, id_, "deleted", None)
+    record: Record = {**obj, "_parent": parent if parent is not None else (before or {}).get("_parent")}
+    number = account.store.number
+    if before is None:
+        account.create(name, record)
+        return _tell(account, name, id_, "created", None)
+    account.change(name, id_, **{field: value for field, value in record.items() if field != "id"})
+    return _tell(account, name, id_, "updated", number)
+
+
+def _tell(account: Account, name: str, id_: str, what: str, since: int | None) -> str | None:
+    """Emit the event of this change, if Stripe has one."""
+    if name == ENTITLEMENT:
+        return _tell_summary(account, str(account.get(name, id_)["_parent"]))
+    type_ = next((event for event in KINDS[name].events if event.endswith(f".{what}")), None)
+    if type_ is not None:
+        account.emit(type_, name, id_, since=since)
+    return type_
+
+
+def _tell_summary(account: Account, customer: str) -> str:
+    if account.find(SUMMARY, customer) is None:
+        account.create(SUMMARY, {"id": customer, "object": SUMMARY})
+    (type_,) = KINDS[SUMMARY].events
+    account.emit(type_, SUMMARY, customer)
+    return type_
