@@ -138,8 +138,8 @@ def _name_again(connection: Connection, names: Names, before: set[str]) -> None:
     for table in names.mapped:
         connection.execute(text(names.view(table, _columns(connection, names.table(table)))))
     if names.is_mapped("users"):
-        for function in FUNCTIONS.values():
-            connection.exec_driver_sql(names.function(function).replace("%", "%%"))
+        for function in names.functions.values():
+            connection.exec_driver_sql(function.replace("%", "%%"))
 
 
 def _relations(connection: Connection, schema: str, kind: str = "") -> set[str]:

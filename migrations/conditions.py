@@ -4,6 +4,7 @@ As with functions, what is declared is made on a temporary table and read back, 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
@@ -89,9 +90,12 @@ def _read_back(connection: Connection, table: str, query: TextClause, statements
     return made
 
 
-def _where(index: Index) -> object | None:
-    where: object | None = index.dialect_options["postgresql"]["where"]
-    return where
+def _where(index: Index) -> str | None:
+    """The index's condition as `create index` spells it."""
+    where: Any = index.dialect_options["postgresql"]["where"]
+    if where is None:
+        return None
+    return str(where.compile(dialect=_dialect(), compile_kwargs={"include_table": False, "literal_binds": True}))
 
 
 def _dialect() -> postgresql.base.PGDialect:

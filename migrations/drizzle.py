@@ -174,7 +174,7 @@ def _camel(name: str) -> str:
 
 
 def _sql(expression: Any) -> str:
-    return str(expression.compile(dialect=PGDialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]  # SQLAlchemy has none
+    return str(expression.compile(dialect=PGDialect(), compile_kwargs={"include_table": False, "literal_binds": True}))  # type: ignore[no-untyped-call]  # SQLAlchemy has none
 
 
 def _quoted(text: str) -> str:

@@ -131,6 +131,19 @@ next_changes = Table(
     comment="When a user is to be computed again without any event: a token period, a grace or an override ends.",
 )
 
+held_rows = Table(
+    "held_rows",
+    metadata,
+    Column("relation", Text, primary_key=True, comment="our name of the table"),
+    Column("id", Text, primary_key=True, comment="Stripe's id of the row"),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: a product or a price"),
+    Column("reason", Text, nullable=False, comment="what the table says of the row"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
+    Index(None, "user_id"),
+    schema=SCHEMA,
+    comment="Rows that a table of the application refuses. They are written as soon as it takes them.",
+)
+
 user_syncs = Table(
     "user_syncs",
     metadata,

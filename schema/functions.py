@@ -1,7 +1,10 @@
-"""The functions and triggers of the database, as SQL.
+"""The functions and triggers of the database: SQL templates over the names and types of the application's tables.
 
+FUNCTIONS and TRIGGERS are those of a database whose tables are ours. `schema.names` fills the templates for an adopted one.
 `migrations` carries its own copies, as every revision does; a test holds the database against these.
 """
+
+from collections.abc import Mapping
 
 # Measured: the body costs 50 us of Postgres an event with lz4, 140 as jsonb. A server built without lz4 keeps it
 # uncompressed, which is as cheap in CPU.
@@ -30,15 +33,15 @@ $$
 
 # Both judge by the wall clock, not by the transaction's start: a balance that lapsed while we waited for it is gone.
 READ_BALANCE = """
-create or replace function public.token_balance(user_id text) returns bigint
+create or replace function {public}.token_balance(user_id {user_type}) returns bigint
 language plpgsql stable as $$
 declare
     balance bigint;
 begin
-    select case when u.tokens_expires_at <= clock_timestamp() then 0 else u.tokens end
+    select case when u.{tokens_expires_at} <= clock_timestamp() then 0 else u.{tokens} end
     into balance
-    from public.users as u
-    where u.id = token_balance.user_id;
+    from {users} as u
+    where u.{id} = token_balance.user_id;
     if not found then
         raise exception 'token_balance: user_id: there is no user %', coalesce(quote_literal(user_id), 'null')
             using errcode = 'no_data_found';
@@ -50,22 +53,22 @@ $$
 
 # One UPDATE: whoever grants, sweeps or spends at the same time holds the row, and the guard is tried again after them.
 SPEND = """
-create or replace function public.consume_tokens(user_id text, n bigint) returns boolean
+create or replace function {public}.consume_tokens(user_id {user_type}, n bigint) returns boolean
 language plpgsql as $$
 begin
     if n is null or n <= 0 then
         raise exception 'consume_tokens: n: must be more than 0, and is %', coalesce(n::text, 'null')
             using errcode = 'invalid_parameter_value';
     end if;
-    update public.users as u
-    set tokens = u.tokens - n
-    where u.id = consume_tokens.user_id
-        and u.tokens >= n
-        and (u.tokens_expires_at is null or u.tokens_expires_at > clock_timestamp());
+    update {users} as u
+    set {tokens} = u.{tokens} - n
+    where u.{id} = consume_tokens.user_id
+        and u.{tokens} >= n
+        and (u.{tokens_expires_at} is null or u.{tokens_expires_at} > clock_timestamp());
     if found then
         return true;
     end if;
-    perform from public.users as u where u.id = consume_tokens.user_id;
+    perform from {users} as u where u.{id} = consume_tokens.user_id;
     if not found then
         raise exception 'consume_tokens: user_id: there is no user %', coalesce(quote_literal(user_id), 'null')
             using errcode = 'no_data_found';
@@ -77,14 +80,14 @@ $$
 
 # A banned user keeps the rows, as they keep their role, and may use nothing. plpgsql keeps the plan for the session.
 HAS_FEATURE = """
-create or replace function public.has_feature(user_id text, feature text) returns boolean
+create or replace function {public}.has_feature(user_id {user_type}, feature text) returns boolean
 language plpgsql stable as $$
 begin
     return exists (
-        select from public.user_features as f
-        where f.user_id = has_feature.user_id and f.feature = has_feature.feature
-            and (f.until is null or f.until > clock_timestamp())
-            and exists (select from public.users as u where u.id = f.user_id and u.role::text <> 'BANNED')
+        select from {user_features} as f
+        where f.{features_user_id} = has_feature.user_id and f.{features_feature} = has_feature.feature
+            and (f.{features_until} is null or f.{features_until} > clock_timestamp())
+            and exists (select from {users} as u where u.{id} = f.{features_user_id} and u.{role}::text <> 'BANNED')
     );
 end
 $$
@@ -98,7 +101,7 @@ FOLLOW_ORGANIZATION = """
 create or replace function sync.follow_organization() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into sync.next_changes as a (user_id, due_at) values (new.id, now())
+    insert into sync.next_changes as a (user_id, due_at) values (new.{id}::text, now())
     on conflict (user_id) do update set due_at = least(a.due_at, excluded.due_at);
     return null;
 end
@@ -143,9 +146,9 @@ begin
     if coalesce((was ->> tg_argv[4])::bigint, -1) < threshold or (now_is ->> tg_argv[4])::bigint >= threshold then
         return null;
     end if;
-    select coalesce(jsonb_agg(distinct f.feature order by f.feature), '[]') into features
-    from public.user_features as f
-    where f.user_id = now_is ->> tg_argv[0];
+    select coalesce(jsonb_agg(distinct f.{features_feature} order by f.{features_feature}), '[]') into features
+    from {user_features} as f
+    where f.{features_user_id} = sync.user_key(now_is ->> tg_argv[0]);
     insert into sync.change_drafts (user_id, type, before, after, reason)
     values (
         now_is ->> tg_argv[0],
@@ -159,6 +162,22 @@ begin
     return null;
 end
 $$
+"""
+
+# The daemon holds ids as text. Its statements compare `u.id = sync.user_key(...)`, so the cast stands on the value and
+# never on the application's column: Postgres inlines these functions, and uses the application's indexes. A text that is no
+# id of the application's makes null, which finds nobody.
+USER_KEY = """
+create or replace function sync.user_key(id text) returns {user_type}
+language sql immutable parallel safe as $$ select {user_key} $$
+"""
+USER_KEYS = """
+create or replace function sync.user_keys(ids text[]) returns {user_type}[]
+language sql immutable parallel safe as $$ select {user_keys} $$
+"""
+ORGANIZATION_KEY = """
+create or replace function sync.organization_key(id text) returns {organization_type}
+language sql immutable parallel safe as $$ select {organization_key} $$
 """
 
 KEEP_TO_THE_TRIGGERS = (
@@ -190,39 +209,131 @@ end""",
 end""",
 }
 
-FUNCTIONS: dict[str, str] = {
-    **{
-        f"mirror.{name.partition('(')[0]}": (
-            f"create or replace function mirror.{name}\nlanguage sql immutable parallel safe\nreturn {body}"
-        )
-        for name, body in _READ_FIELDS.items()
-    },
-    "sync.touch_updated_at": TOUCH_UPDATED_AT,
-    "public.token_balance": READ_BALANCE,
-    "public.consume_tokens": SPEND,
-    "public.has_feature": HAS_FEATURE,
-    "sync.follow_organization": FOLLOW_ORGANIZATION,
-    "sync.publish_change": PUBLISH_CHANGE,
-    "sync.notice_low_tokens": NOTICE_LOW_TOKENS,
+# The ids of rows that the daemon adds to the application's tables. In tables of ours they are Stripe's; where the
+# application's id is a number or a uuid, a row keeps the id it has, and a new one takes the next.
+ROW_IDS: dict[str, tuple[str, str]] = {
+    "stripe_customers": ("sync.customer_row_id", "stripe_customer_id"),
+    "user_subscriptions": ("sync.subscription_row_id", "stripe_subscription_id"),
+    "payment_history": ("sync.payment_row_id", "stripe_payment_intent_id"),
+}
+ROW_ID = """
+create or replace function {function}(stripe_id text) returns {type}
+language sql {volatility} as $$ select {row_id} $$
+"""
+_ROW_ID_APART = "coalesce((select t.{id} from {table} as t where t.{key} = $1), {next})"
+
+# Instead of the foreign keys of `sync`, which hold text, to users whose ids are of another type.
+FORGET_USER = """
+create or replace function sync.forget_user() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+{deletes}
+    return null;
+end
+$$
+"""
+USER_DELETED = "create trigger user_deleted after delete on {users} for each row execute function sync.forget_user()"
+
+# The types besides text that `users.id` may have, each with the value of a text, or null.
+_UUID = "case when $1 ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then $1::uuid end"
+_NUMBER = "case when $1 ~ '^(0|[1-9][0-9]{0,18})$' then case when $1::numeric <= %s then $1::%s end end"
+KEYS: dict[str, str] = {
+    "uuid": _UUID,
+    "smallint": _NUMBER % (2**15 - 1, "smallint"),
+    "integer": _NUMBER % (2**31 - 1, "integer"),
+    "bigint": _NUMBER % (2**63 - 1, "bigint"),
 }
 
+
+def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
+    """The function that makes the id of a row in this table; `type_` is None for text, `names` has its id, key and name."""
+    function, _ = ROW_IDS[table]
+    if type_ is None:
+        return ROW_ID.format(function=function, type="text", volatility="immutable parallel safe", row_id="$1")
+    next_ = (
+        "gen_random_uuid()"
+        if type_ == "uuid"
+        else (f"nextval(pg_get_serial_sequence('{names['table_literal']}', '{names['id_literal']}'))::{type_}")
+    )
+    made = _ROW_ID_APART.format(**names, next=next_)
+    return ROW_ID.format(function=function, type=type_, volatility="volatile", row_id=made)
+
+
+def made(names: Mapping[str, str], row_ids: Mapping[str, str], *, forgets: str = "") -> dict[str, str]:
+    """The functions by name, for these names and types; see `schema.names.Names.functions`."""
+    templates = {
+        "sync.touch_updated_at": TOUCH_UPDATED_AT,
+        "public.token_balance": READ_BALANCE,
+        "public.consume_tokens": SPEND,
+        "public.has_feature": HAS_FEATURE,
+        "sync.follow_organization": FOLLOW_ORGANIZATION,
+        "sync.publish_change": PUBLISH_CHANGE,
+        "sync.notice_low_tokens": NOTICE_LOW_TOKENS,
+        "sync.user_key": USER_KEY,
+        "sync.user_keys": USER_KEYS,
+        "sync.organization_key": ORGANIZATION_KEY,
+    }
+    functions = {f"mirror.{name.partition('(')[0]}": _read_field(name) for name in _READ_FIELDS}
+    functions |= {name: template.format(**names) for name, template in templates.items()}
+    functions |= {ROW_IDS[table][0]: statement for table, statement in row_ids.items()}
+    if forgets:
+        functions["sync.forget_user"] = FORGET_USER.format(deletes=forgets)
+    return functions
+
+
+def _read_field(name: str) -> str:
+    return (
+        f"create or replace function mirror.{name}\nlanguage sql immutable parallel safe\nreturn {_READ_FIELDS[name]}"
+    )
+
+
+def key_of(type_: str | None) -> str:
+    """The expression that makes a key of $1, a text; `type_` is None for text."""
+    return "$1" if type_ is None else KEYS[type_]
+
+
+TOLD_COLUMNS = ("id", "role", "membership_status", "stripe_product_id", "tokens")
+
+_OURS = {
+    "told_columns": ", ".join(f"'{column}'" for column in TOLD_COLUMNS),
+    "public": "public",
+    "users": "public.users",
+    "user_features": "public.user_features",
+    "features_user_id": "user_id",
+    "features_feature": "feature",
+    "features_until": "until",
+    "id": "id",
+    "role": "role",
+    "tokens": "tokens",
+    "tokens_expires_at": "tokens_expires_at",
+    "organization_id": "organization_id",
+    "user_type": "text",
+    "user_key": "$1",
+    "user_keys": "$1",
+    "organization_type": "text",
+    "organization_key": "$1",
+}
+
+FUNCTIONS: dict[str, str] = made(_OURS, {table: row_id(table, None, {}) for table in ROW_IDS})
+
 # No `update of organization_id`: a trigger of the application's may set the column where the statement did not.
-USERS_TRIGGERS: dict[str, str] = {
+USERS_TRIGGER_TEMPLATES: dict[str, str] = {
     "organization_joined": (
-        "create trigger organization_joined after insert on public.users "
-        "for each row when (new.organization_id is not null) execute function sync.follow_organization()"
+        "create trigger organization_joined after insert on {users} "
+        "for each row when (new.{organization_id} is not null) execute function sync.follow_organization()"
     ),
     "organization_changed": (
-        "create trigger organization_changed after update on public.users "
-        "for each row when (old.organization_id is distinct from new.organization_id) "
+        "create trigger organization_changed after update on {users} "
+        "for each row when (old.{organization_id} is distinct from new.{organization_id}) "
         "execute function sync.follow_organization()"
     ),
     "tokens_spent": (
-        "create trigger tokens_spent after update on public.users "
-        "for each row when (new.tokens < old.tokens) "
-        "execute function sync.notice_low_tokens('id', 'role', 'membership_status', 'stripe_product_id', 'tokens')"
+        "create trigger tokens_spent after update on {users} "
+        "for each row when (new.{tokens} < old.{tokens}) "
+        "execute function sync.notice_low_tokens({told_columns})"
     ),
 }
+USERS_TRIGGERS = {name: template.format(**_OURS) for name, template in USERS_TRIGGER_TEMPLATES.items()}
 
 PUBLISH_TRIGGER = (
     "create constraint trigger publish after insert on sync.change_drafts deferrable initially deferred "
@@ -243,16 +354,16 @@ TOUCHED_TABLES: tuple[str, ...] = (
 )
 
 
-def touch_trigger(table: str) -> str:
-    """The trigger that keeps a table's `updated_at`."""
+def touch_trigger(relation: str) -> str:
+    """The trigger that keeps a table's `updated_at`; `relation` is its schema and name, as SQL spells them."""
     return (
-        f"create trigger touch_updated_at before update on public.{table} "
+        f"create trigger touch_updated_at before update on {relation} "
         "for each row execute function sync.touch_updated_at()"
     )
 
 
 TRIGGERS: tuple[str, ...] = (
-    *(touch_trigger(table) for table in TOUCHED_TABLES),
+    *(touch_trigger(f"public.{table}") for table in TOUCHED_TABLES),
     *USERS_TRIGGERS.values(),
     PUBLISH_TRIGGER,
 )

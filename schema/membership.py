@@ -9,7 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Enum, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -54,11 +66,9 @@ class User(_Dated, Base):
 
     __tablename__ = "users"
     __table_args__ = (
-        Index("ix_users_email_folded", text("lower(email)")),
         Index(None, "organization_id"),
         Index(None, "stripe_product_id"),
         Index(None, "role", "membership_status"),
-        Index("ix_users_tokens_expiring", "tokens_expires_at", postgresql_where=text("tokens > 0")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
@@ -85,6 +95,10 @@ class User(_Dated, Base):
     features: Mapped[list[UserFeature]] = relationship(back_populates="user", passive_deletes=True)
     accounts: Mapped[list[Account]] = relationship(back_populates="user", passive_deletes=True)
     sessions: Mapped[list[Session]] = relationship(back_populates="user", passive_deletes=True)
+
+
+Index("ix_users_email_folded", func.lower(User.__table__.c.email))
+Index("ix_users_tokens_expiring", User.__table__.c.tokens_expires_at, postgresql_where=User.__table__.c.tokens > 0)
 
 
 class Account(_Dated, Base):
@@ -137,8 +151,6 @@ class StripeProduct(_Dated, Base):
     """A product as the application sells it. Stripe is the single source of truth; `created_at` is Stripe's."""
 
     __tablename__ = "stripe_products"
-    __table_args__ = (Index("ix_stripe_products_active", "name", postgresql_where=text("active")),)
-
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
     name: Mapped[str] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
@@ -148,6 +160,13 @@ class StripeProduct(_Dated, Base):
     prices: Mapped[list[StripePrice]] = relationship(back_populates="product", passive_deletes=True)
     subscriptions: Mapped[list[UserSubscription]] = relationship(back_populates="product", passive_deletes=True)
     users: Mapped[list[User]] = relationship(back_populates="product", passive_deletes=True)
+
+
+Index(
+    "ix_stripe_products_active",
+    StripeProduct.__table__.c.name,
+    postgresql_where=StripeProduct.__table__.c.active,
+)
 
 
 class StripePrice(_Dated, Base):

@@ -6,7 +6,6 @@ empty stand-in of one that is left out. Every connection of the daemon looks the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,13 +22,12 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.elements import TextClause
+from sqlalchemy.sql import visitors
 from sqlalchemy.types import UserDefinedType
 
-from schema import NAMES_SCHEMA
+from schema import NAMES_SCHEMA, functions
 from schema.tables import metadata
 
 _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
@@ -38,6 +36,11 @@ _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-
 def quoted(name: str) -> str:
     """The identifier as SQL wants it."""
     return str(_preparer.quote(name))
+
+
+def literal(words: str) -> str:
+    """The text between the quotes of an SQL literal."""
+    return words.replace("'", "''")
 
 
 def public_tables() -> dict[str, Table]:
@@ -61,12 +64,14 @@ class _Called(UserDefinedType[Any]):
 class Names:
     """What the tables and columns that we know are called in this database, where it is not what we call them.
 
-    `types` are the types that stand for our enums, as SQL spells them. `left_out` are tables that `public` does not get.
+    A table of another schema stands with it: `auth.users`. `types` are the types that stand for our enums, as SQL spells
+    them. `ids` are the types of the tables' ids where these are not text. `left_out` are tables that `public` does not get.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
 
     def table(self, ours: str) -> str:
@@ -89,15 +94,24 @@ class Names:
         """Whether `sync_names` holds anything."""
         return bool(self.mapped or self.left_out or self.types)
 
+    def id_type(self, column: Column[Any]) -> str | None:
+        """The type of a column of ours that holds ids of users or organizations; None for text, and for other columns."""
+        for key in column.foreign_keys:
+            if key.column.table.name in ("users", "organizations"):
+                return self.ids.get(key.column.table.name)
+        return self.ids.get(column.table.name) if column.name == "id" else None
+
     def relation(self, ours: str) -> str:
         """Where the rows are: schema and name, as SQL spells them."""
-        schema = NAMES_SCHEMA if ours in self.left_out else "public"
-        return f"{schema}.{quoted(self.table(ours))}"
+        if ours in self.left_out:
+            return f"{NAMES_SCHEMA}.{quoted(ours)}"
+        schema, _, name = self.table(ours).rpartition(".")
+        return f"{quoted(schema or 'public')}.{quoted(name)}"
 
     @classmethod
     def recorded(cls, said: Mapping[str, Any]) -> Names:
         """As `record` wrote it."""
-        return cls(said["tables"], said["columns"], said["types"], frozenset(said["left_out"]))
+        return cls(said["tables"], said["columns"], said["types"], said.get("ids", {}), frozenset(said["left_out"]))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -107,6 +121,7 @@ class Names:
             "tables": dict(self.tables),
             "columns": columns,
             "types": dict(self.types),
+            "ids": dict(self.ids),
             "left_out": sorted(self.left_out),
         }
 
@@ -118,21 +133,66 @@ class Names:
         )
         return f"create view {NAMES_SCHEMA}.{quoted(ours)} as select {columns} from {self.relation(ours)}"  # noqa: S608 - quoted
 
-    def spoken(self, table: str, said: str) -> str:
-        """An expression over our columns of the table, in the database's words."""
-        for ours, real in self.columns.get(table, {}).items():
-            said = re.sub(rf"\b{re.escape(ours)}\b", quoted(real).replace("\\", r"\\"), said)
-        return said
+    @cached_property
+    def functions(self) -> dict[str, str]:
+        """The functions of this database, by the names that `schema.functions` gives them."""
+        fields = self._fields
+        row_ids = {
+            table: functions.row_id(
+                table,
+                self.ids.get(table),
+                {
+                    "table": self.relation(table),
+                    "id": quoted(self.column(table, "id")),
+                    "key": quoted(self.column(table, key)),
+                    "table_literal": literal(self.relation(table)),
+                    "id_literal": literal(self.column(table, "id")),
+                },
+            )
+            for table, (_, key) in functions.ROW_IDS.items()
+        }
+        forgets = [
+            f"    delete from sync.{table.name} where {column.name} = old.{fields['id']}::text;"  # noqa: S608 - ours, quoted
+            for table, column in self._references_to_users()
+        ]
+        return functions.made(fields, row_ids, forgets="\n".join(forgets) if "users" in self.ids else "")
 
-    def function(self, said: str) -> str:
-        """A function of ours that reads or writes `public.users as u`, in the database's words."""
-        said = said.replace("public.users as u", f"{self.relation('users')} as u")
-        if "users" in self.left_out:
-            said = said.replace("create or replace function public.", f"create or replace function {NAMES_SCHEMA}.")
-        for ours, real in self.columns.get("users", {}).items():
-            said = re.sub(rf"\bu\.{ours}\b", lambda _, real=real: f"u.{quoted(real)}", said)  # type: ignore[misc]
-            said = re.sub(rf"\bset {ours} =", lambda _, real=real: f"set {quoted(real)} =", said)  # type: ignore[misc]
-        return said
+    @property
+    def user_triggers(self) -> dict[str, str]:
+        """The triggers of the users' table besides the one that all tables have."""
+        made = {name: template.format(**self._fields) for name, template in functions.USERS_TRIGGER_TEMPLATES.items()}
+        return made | ({"user_deleted": functions.USER_DELETED.format(**self._fields)} if "users" in self.ids else {})
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        columns = ("id", "role", "tokens", "tokens_expires_at", "organization_id")
+        features = {
+            f"features_{name}": quoted(self.column("user_features", name)) for name in ("user_id", "feature", "until")
+        }
+        user, organization = self.ids.get("users"), self.ids.get("organizations")
+        return (
+            {name: quoted(self.column("users", name)) for name in columns}
+            | features
+            | {
+                "user_features": self.relation("user_features"),
+                "told_columns": ", ".join(
+                    f"'{literal(self.column('users', name))}'" for name in functions.TOLD_COLUMNS
+                ),
+                "public": NAMES_SCHEMA if "users" in self.left_out else "public",
+                "users": self.relation("users"),
+                "user_type": user or "text",
+                "user_key": functions.key_of(user),
+                "user_keys": "array(select sync.user_key(id) from unnest($1) as id)" if user else "$1",
+                "organization_type": organization or "text",
+                "organization_key": functions.key_of(organization),
+            }
+        )
+
+    def _references_to_users(self) -> Iterator[tuple[Table, Column[Any]]]:
+        for table in metadata.sorted_tables:
+            for column in table.columns if table.schema == "sync" else ():
+                if any(key.column.table.name == "users" for key in column.foreign_keys):
+                    yield table, column
 
     @cached_property
     def metadata(self) -> MetaData:
@@ -151,15 +211,16 @@ class Names:
     def _copy(self, table: Table, into: MetaData) -> None:
         ours = table.name if table.schema is None else ""
         kept_apart = ours in self.left_out
-        Table(
-            self.table(ours) if ours and not kept_apart else table.name,
+        schema, _, name = self.table(ours).rpartition(".") if ours and not kept_apart else ("", "", table.name)
+        made = Table(
+            name,
             into,
             *(self._column(ours, column) for column in table.columns),
             *self._constraints(ours, table),
-            *self._indexes(ours, table),
-            schema=NAMES_SCHEMA if kept_apart else table.schema,
+            schema=NAMES_SCHEMA if kept_apart else schema or table.schema,
             comment=table.comment,
         )
+        self._index(ours, table, made)
 
     def _column(self, ours: str, column: Column[Any]) -> Column[Any]:
         default: Any = column.server_default
@@ -167,13 +228,18 @@ class Names:
             self.column(ours, column.name),
             _Called(self.types.get(column.type.name or "", column.type.name or ""))
             if isinstance(column.type, Enum)
-            else column.type,
+            else self._id_type(ours, column),
             *([Identity(always=True)] if column.identity is not None else []),
             nullable=column.nullable,
             server_default=None if default is None or column.identity is not None else default.arg,
             comment=column.comment,
             autoincrement="auto" if column.identity is not None else False,
         )
+
+    def _id_type(self, ours: str, column: Column[Any]) -> Any:
+        """Of a table that we add: its own id stays text."""
+        called = self.id_type(column) if ours and column.name != "id" else None
+        return column.type if called is None else _Called(called)
 
     def _constraints(self, ours: str, table: Table) -> Iterator[Any]:
         for constraint in sorted(table.constraints, key=lambda found: str(_preparer.format_constraint(found))):
@@ -188,19 +254,25 @@ class Names:
                 yield UniqueConstraint(*columns, name=name)
             elif isinstance(constraint, ForeignKeyConstraint):
                 target = constraint.referred_table
+                if not ours and target.schema is None and target.name in self.ids:
+                    continue  # ours holds text: a trigger stands for the key
                 named = target.name if target.schema is None else ""
                 refers = [
                     f"{self.key(target)}.{self.column(named, element.column.name)}" for element in constraint.elements
                 ]
                 yield ForeignKeyConstraint(columns, refers, name=name, ondelete=constraint.ondelete)
 
-    def _indexes(self, ours: str, table: Table) -> Iterator[Index]:
+    def _index(self, ours: str, table: Table, made: Table) -> None:
+        def real(found: Any) -> Any:
+            return made.columns[self.column(ours, found.name)] if isinstance(found, Column) else None
+
+        def replaced(expression: Any) -> Any:
+            traverse: Any = visitors.replacement_traverse
+            return traverse(expression, {}, real)
+
         for index in sorted(table.indexes, key=lambda found: str(found.name)):
-            where = index.dialect_options["postgresql"]["where"]
+            where: Any = index.dialect_options["postgresql"]["where"]
             expressions: Any = index.expressions
-            parts: list[Any] = [
-                text(self.spoken(ours, part.text)) if isinstance(part, TextClause) else self.column(ours, part.name)
-                for part in expressions
-            ]
-            options: Any = {} if where is None else {"postgresql_where": text(self.spoken(ours, where.text))}
-            yield Index(str(index.name), *parts, unique=index.unique, **options)
+            options: Any = {} if where is None else {"postgresql_where": replaced(where)}
+            parts = [replaced(part) for part in expressions]
+            Index(str(index.name), *parts, unique=index.unique, **options)

@@ -28,7 +28,7 @@ class Application:
 
     def __init__(self, database: str, backend: Backend, stack: ExitStack) -> None:
         self.database = database
-        self._settings = Settings(database_url=database, redis_url=backend.redis_url, app_env=AppEnv.TEST)
+        self.settings = Settings(database_url=database, redis_url=backend.redis_url, app_env=AppEnv.TEST)
         self._stack = stack
         self.conn = stack.enter_context(psycopg.connect(database, autocommit=True))
 
@@ -38,13 +38,13 @@ class Application:
 
     def daemon(self) -> psycopg.Connection:
         """A connection as the daemon opens it."""
-        return self._stack.enter_context(connect(self._settings, application="test"))
+        return self._stack.enter_context(connect(self.settings, application="test"))
 
     def look(self, names: Names = OURS, *, is_membership: bool = True) -> Report:
         return job.look(self.daemon(), names, is_membership=is_membership)
 
-    def adopt(self, names: Names = OURS, *, is_membership: bool = True) -> Adopted:
-        return job.adopt(self.daemon(), names, is_membership=is_membership)
+    def adopt(self, names: Names = OURS, *, is_membership: bool = True, relax: bool = False) -> Adopted:
+        return job.adopt(self.daemon(), names, is_membership=is_membership, relax=relax)
 
     def apply(self, *events: Json, off: bool = False) -> None:
         """The door stores these, and a worker drains the inbox."""

@@ -77,8 +77,13 @@ def test_an_application_by_hand_can_be_adopted(application: New) -> None:
 @pytest.mark.parametrize(
     ("sql", "where", "says"),
     [
-        ("create table users (id uuid primary key)", "users column id", "is uuid, and ids are text here"),
-        ("create table users (id serial primary key)", "users column id", "is integer, and ids are text here"),
+        ("create table users (id numeric primary key)", "users column id", "is numeric: ids can be text, uuid"),
+        (
+            "create table users (id uuid primary key); create table stripe_customers (id text primary key, "
+            "user_id text, stripe_customer_id text unique)",
+            "stripe_customers column user_id",
+            "is text, and refers to ids that are uuid",
+        ),
         ("create table users (name text)", "users column id", "name the column under [membership.columns.users]"),
         ("create view users as select 'a' as id", "users table", "is a view"),
         (
@@ -114,21 +119,6 @@ def test_an_application_by_hand_can_be_adopted(application: New) -> None:
             "1 users hold a status that is none of",
         ),
         (
-            "create table stripe_products (id text primary key, name text not null, sku text not null)",
-            "stripe_products column sku",
-            "so no row of ours could be added",
-        ),
-        (
-            "create table stripe_products (id text primary key, name text not null, description text not null)",
-            "stripe_products column description",
-            "drop not null",
-        ),
-        (
-            "create table stripe_prices (id text primary key, product_id text, currency text not null default 'usd')",
-            "stripe_prices column currency",
-            "Stripe may have nothing for it",
-        ),
-        (
             "create table stripe_products (id text primary key, name text, metadata json)",
             "stripe_products column metadata",
             "has to be jsonb",
@@ -158,6 +148,24 @@ def test_what_conflicts_is_told_with_its_mend_and_blocks(application: New, sql: 
     assert says in found[where], found
     assert says in str(refused.value)
     assert everything(app.database) == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "what", "says"),
+    [
+        ("sku text not null", "column sku", "every row of ours is held back"),
+        ("description text not null", "column description", "a row for which Stripe has nothing there is held back"),
+    ],
+)
+def test_a_column_that_is_not_null_is_no_conflict(application: New, sql: str, what: str, says: str) -> None:
+    app = application(f"create table stripe_products (id text primary key, name text not null, {sql})")
+
+    report = app.look()
+
+    verdict, words = said(report, "stripe_products", what)
+    assert conflicts(report) == {}
+    assert verdict == "differs"
+    assert says in words
 
 
 def test_rows_that_refer_to_nobody_leave_a_foreign_key_out(application: New) -> None:

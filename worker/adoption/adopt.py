@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 import migrations
-from schema import VIEWS_SCHEMA
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA
 from schema.names import Names
 from schema.states import UserRole
 from worker.adoption import store as adoption_store
@@ -20,7 +20,7 @@ from worker.membership import compute
 from worker.membership.rules import access
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import Product, User
-from worker.membership.store import load_facts, save
+from worker.membership.store import held_rows, load_facts, save, save_rows
 from worker.postgres import inventory
 
 
@@ -55,13 +55,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """What was done: how much was missing, how many users keep their role by an override, and how many hold tokens that
-    the application gave them (then what was paid before grants nothing more)."""
+    """What was done: how much was missing, how many constraints were dropped, how many users keep their role by an
+    override, and how many hold tokens that the application gave them (then what was paid before grants nothing more)."""
 
     report: Report
     added: int
     overrides: int
     token_holders: int
+    relaxed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +81,18 @@ def look(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_s
         return _compared(conn, given, is_membership=is_membership, views_schema=views_schema)
 
 
-def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None) -> Adopted:
+def adopt(
+    conn: psycopg.Connection,
+    given: Names,
+    *,
+    is_membership: bool,
+    relax: bool = False,
+    views_schema: str | None = None,
+) -> Adopted:
     """Add what is missing, all of it or nothing (labels of enums go ahead: they can't be used before they are committed).
 
-    Raises NotAdoptable, with nothing changed, where something conflicts. Doing it again changes nothing.
+    `relax`: drop the NOT NULL of columns for which a row of ours may have nothing. Doing it again changes nothing. Raises
+    NotAdoptable, with nothing changed, where something conflicts.
     """
     first = look(conn, given, is_membership=is_membership, views_schema=views_schema)
     _refuse_conflicts(first)
@@ -100,6 +109,9 @@ def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_
         report = _compared(conn, given, is_membership=is_membership, views_schema=views_schema)
         _refuse_conflicts(report)
         adoption_store.add(conn, report.of(Verdict.MISSING))
+        relaxed = [finding.relaxes for finding in report.findings if finding.relaxes is not None] if relax else []
+        for statement in relaxed:
+            conn.execute(statement.encode())
         overrides = adoption_store.keep_roles(conn, report.names) if report.takes_users_over else 0
         holders = adoption_store.holders(conn, report.names) if report.takes_users_over else 0
         before = adoption_store.adopted(conn)
@@ -113,7 +125,17 @@ def adopt(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_
             # The mirror was there before: what it holds is news to these users, and no read of Stripe would tell them.
             conn.execute("set local search_path = sync_names, public")
             adoption_store.follow_the_mirror(conn)
-    return Adopted(report=report, added=len(first.of(Verdict.MISSING)), overrides=overrides, token_holders=holders)
+        if relaxed and "users" not in report.names.left_out:
+            conn.execute(f"set local search_path = {NAMES_SCHEMA}, public")
+            held_rows.request_again(conn)
+            save_rows.retry_catalogue(conn)
+    return Adopted(
+        report=report,
+        added=len(first.of(Verdict.MISSING)),
+        overrides=overrides,
+        token_holders=holders,
+        relaxed=len(relaxed),
+    )
 
 
 def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
@@ -176,7 +198,7 @@ def _compared(
     conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None
 ) -> Report:
     shown = views_schema or inventory.views_schema(conn) or VIEWS_SCHEMA
-    found = adoption_store.look(conn, views_schema=shown)
+    found = adoption_store.look(conn, given, views_schema=shown)
     names = names_of(given, found, membership=is_membership)
     findings = [
         _proved(conn, finding) for finding in compare(found, names, head=migrations.head() or "", views_schema=shown)

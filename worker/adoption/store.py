@@ -1,7 +1,7 @@
 """An existing database as its catalogue shows it, and the statements that adopt it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,11 +10,11 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from schema import NAMES_SCHEMA
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA
 from schema.functions import FUNCTIONS
 from schema.names import Names, quoted
-from worker.adoption.rules.findings import Column, Finding, ForeignKey, Found, Index, Relation
-from worker.membership.store import catalogue
+from worker.adoption.rules.findings import Column, Finding, ForeignKey, Found, Function, Index, Relation
+from worker.membership.store import save_rows
 from worker.postgres import inventory
 
 Connection = psycopg.Connection
@@ -33,19 +33,25 @@ class Adoption:
     tokens_since: datetime | None
 
 
+# A table of `public` by its name, one of another schema with that.
+_NAME = """
+    case when {0}.relnamespace = 'public'::regnamespace then '' else {0}.relnamespace::regnamespace::text || '.' end
+        || {0}.relname"""
+_SCHEMAS = "array(select oid from pg_namespace where nspname = any(%(schemas)s))"
+_NAMED = {"relation": _NAME.format("c"), "target": _NAME.format("t"), "schemas": _SCHEMAS}
 _COLUMNS = """
-    select c.relname as relation, c.relkind::text as kind, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+    select {relation} as relation, c.relkind::text as kind, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
         not a.attnotnull as nullable, pg_get_expr(d.adbin, d.adrelid) as default,
         a.attidentity <> '' or a.attgenerated <> '' as generated, t.typtype = 'e' as is_enum
     from pg_class as c
     join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     join pg_type as t on t.oid = a.atttypid
     left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
-    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    where c.relnamespace = any({schemas}) and c.relkind in ('r', 'p', 'v', 'm', 'f')
     order by c.relname, a.attnum
 """
 _INDEXES = """
-    select c.relname as relation, i.relname as name, x.indisunique as unique, pg_get_expr(x.indpred, x.indrelid) as where,
+    select {relation} as relation, i.relname as name, x.indisunique as unique, pg_get_expr(x.indpred, x.indrelid) as where,
         pg_get_indexdef(x.indexrelid) as definition,
         array(
             select a.attname::text
@@ -57,11 +63,11 @@ _INDEXES = """
     from pg_index as x
     join pg_class as c on c.oid = x.indrelid
     join pg_class as i on i.oid = x.indexrelid
-    where c.relnamespace = 'public'::regnamespace and x.indisvalid
+    where c.relnamespace = any({schemas}) and x.indisvalid
     order by c.relname, i.relname
 """
 _REFERENCES = """
-    select c.relname as relation, t.relname as to, k.confdeltype::text as on_delete,
+    select {relation} as relation, {target} as to, k.confdeltype::text as on_delete,
         array(
             select a.attname::text
             from unnest(k.conkey) with ordinality as p (attnum, place)
@@ -76,14 +82,14 @@ _REFERENCES = """
         ) as to_columns
     from pg_constraint as k
     join pg_class as c on c.oid = k.conrelid
-    join pg_class as t on t.oid = k.confrelid and t.relnamespace = 'public'::regnamespace
-    where k.contype = 'f' and c.relnamespace = 'public'::regnamespace
+    join pg_class as t on t.oid = k.confrelid and t.relnamespace = any({schemas})
+    where k.contype = 'f' and c.relnamespace = any({schemas})
 """
 _TRIGGERS = """
-    select c.relname as relation, t.tgname as name
+    select {relation} as relation, t.tgname as name
     from pg_trigger as t
     join pg_class as c on c.oid = t.tgrelid
-    where not t.tgisinternal and c.relnamespace = 'public'::regnamespace
+    where not t.tgisinternal and c.relnamespace = any({schemas})
 """
 _ENUMS = """
     select format_type(t.oid, null) as name, array_agg(e.enumlabel::text order by e.enumsortorder) as labels
@@ -91,6 +97,12 @@ _ENUMS = """
     join pg_enum as e on e.enumtypid = t.oid
     where t.typnamespace <> coalesce(to_regnamespace('sync_names'), 0)
     group by t.oid
+"""
+_FUNCTIONS = """
+    select o.name, jsonb_build_object('signature', p.oid::regprocedure::text, 'body', p.prosrc) as found
+    from unnest(%s::text[]) as o (name)
+    join pg_proc as p on p.proname = split_part(o.name, '.', 2)
+        and p.pronamespace in (to_regnamespace(split_part(o.name, '.', 1)), to_regnamespace('sync_names'))
 """
 _ASIDE = """
     select relname::text, relkind::text from pg_class
@@ -107,20 +119,26 @@ _FOREIGN = """
 """
 
 
-def look(conn: Connection, *, views_schema: str = "stripe") -> Found:
-    """What is there. In the caller's transaction, whose search_path is `public` afterwards: so names are spelt short."""
+def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) -> Found:
+    """What is there, in `public` and in the schemas of these names. In the caller's transaction, whose search_path is
+    `public` afterwards: so names are spelt short."""
     conn.execute("set local search_path = public")
     revision = inventory.revision(conn)
+    schemas = {schema for table in names.tables.values() if (schema := table.rpartition(".")[0])}
+    before = adopted(conn)
     return Found(
-        relations=_relations(conn),
+        relations=_relations(conn, ["public", *sorted(schemas)]),
         enums={row["name"]: tuple(row["labels"]) for row in _rows(conn, _ENUMS)},
-        functions=frozenset(name for name in FUNCTIONS if count(conn, _function(name))),
+        functions={
+            row["name"]: Function(**row["found"])
+            for row in _rows(conn, _FUNCTIONS, ([*FUNCTIONS, "sync.forget_user"],))
+        },
         foreign_schemas=frozenset(
             row["nspname"] for row in (_rows(conn, _FOREIGN, (NAMES_SCHEMA, views_schema)) if revision is None else ())
         ),
         revision=revision,
         aside=dict(conn.execute(_ASIDE, {"schema": NAMES_SCHEMA}).fetchall()),
-        names=None if (before := adopted(conn)) is None else before.names,
+        names=before.names if before else None,
     )
 
 
@@ -164,7 +182,7 @@ def keep_roles(conn: Connection, names: Names) -> int:
     users, id_, role = names.relation("users"), names.column("users", "id"), names.column("users", "role")
     statement = f"""
         insert into sync.overrides (user_id, role, note)
-        select {quoted(id_)}, {quoted(role)}, '{ADOPTED}' from {users} where {quoted(role)}::text = 'PREMIUM'
+        select {quoted(id_)}::text, {quoted(role)}, '{ADOPTED}' from {users} where {quoted(role)}::text = 'PREMIUM'
         on conflict (user_id) do nothing
         """  # noqa: S608 - quoted names
     return conn.execute(statement).rowcount
@@ -184,7 +202,7 @@ def follow_the_mirror(conn: Connection) -> None:
     for table in ("products", "prices"):
         rows = _rows(conn, f"select id from mirror.{table} where account = ''")  # noqa: S608 - one of two literals
         ids[table] = [row["id"] for row in rows]
-    catalogue.project(conn, products=ids["products"], prices=ids["prices"])
+    save_rows.of_catalogue(conn, products=ids["products"], prices=ids["prices"])
     conn.execute(
         """
         insert into sync.recompute_queue as r (stripe_customer_id)
@@ -238,7 +256,7 @@ def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
             ) as lived,
             exists (select from sync.customer_links as l where l.user_id = o.user_id) as has_customer
         from sync.overrides as o
-        join users as u on u.id = o.user_id
+        join users as u on u.id = sync.user_key(o.user_id)
         where o.note = %s and o.user_id > %s
         order by o.user_id
         limit %s
@@ -247,15 +265,15 @@ def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
     )
 
 
-def _relations(conn: Connection) -> dict[str, Relation]:
+def _relations(conn: Connection, schemas: list[str]) -> dict[str, Relation]:
     columns: dict[tuple[str, str], dict[str, Column]] = defaultdict(dict)
-    for row in _rows(conn, _COLUMNS):
+    for row in _rows(conn, _COLUMNS.format(**_NAMED), {"schemas": schemas}):
         key = row.pop("relation"), row.pop("kind")
         columns[key][row["name"]] = Column(**row)
     indexes, references, triggers = (
-        _by_relation(conn, _INDEXES),
-        _by_relation(conn, _REFERENCES),
-        _by_relation(conn, _TRIGGERS),
+        _by_relation(conn, _INDEXES, schemas),
+        _by_relation(conn, _REFERENCES, schemas),
+        _by_relation(conn, _TRIGGERS, schemas),
     )
     return {
         name: Relation(
@@ -273,18 +291,13 @@ def _relations(conn: Connection) -> dict[str, Relation]:
     }
 
 
-def _by_relation(conn: Connection, query: str) -> dict[str, list[Row]]:
+def _by_relation(conn: Connection, query: str, schemas: list[str]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in _rows(conn, query):
+    for row in _rows(conn, query.format(**_NAMED), {"schemas": schemas}):
         found[row.pop("relation")].append(row)
     return found
 
 
-def _function(name: str) -> str:
-    schema, _, called = name.partition(".")
-    return f"select count(*) from pg_proc where proname = '{called}' and pronamespace = to_regnamespace('{schema}')"  # noqa: S608
-
-
-def _rows(conn: Connection, query: str, arguments: tuple[object, ...] | None = None) -> list[Row]:
+def _rows(conn: Connection, query: str, arguments: Sequence[object] | Mapping[str, object] | None = None) -> list[Row]:
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, arguments).fetchall()

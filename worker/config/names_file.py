@@ -64,8 +64,8 @@ def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]
             faults.append(f"{where} {ours}: the names are {_listed(known)}")
         elif not isinstance(theirs, str) or not theirs or len(theirs.encode()) > _LONGEST_NAME:
             faults.append(f"{where} {ours}: is not a name")
-        elif "." in theirs and where == "[membership.tables]":
-            faults.append(f"{where} {ours}: {theirs} names a schema; the tables must be in public")
+        elif theirs.count(".") > 1 and where == "[membership.tables]":
+            faults.append(f"{where} {ours}: {theirs} is neither a table of public nor a schema and a table")
     mapping = {ours: theirs for ours, theirs in section.items() if isinstance(theirs, str)}
     faults += _shared_names(where, mapping)
     return mapping

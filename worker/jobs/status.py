@@ -10,7 +10,7 @@ from worker.changes import store as changes
 from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
-from worker.membership.store import product_changes
+from worker.membership.store import held_rows, product_changes
 from worker.mirror import store as mirror
 from worker.postgres import cursors, runs
 
@@ -58,7 +58,7 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
     retention = cursors.read(conn, "retention") or {}
-    alive = workers(conn)
+    alive, held = workers(conn), held_rows.counts(conn)
     last = runs.newest(conn)
     problems = sentinel.problems(conn)
     return {
@@ -68,6 +68,8 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         **changes.backlog(conn),
         "products_changed": len(product_changes.waiting(conn)),
         "product_change_users_left": product_changes.users_left(conn),
+        "held_rows": sum(held.values()),
+        **{f"held_{table}": rows for table, rows in held.items()},
         "workers_alive": len(alive),
         "endpoint_problems": len(problems),
         "endpoint": problems,

@@ -11,7 +11,7 @@ from schema.states import UserRole
 from worker.config.errors import Permanent
 from worker.membership import compute
 from worker.membership.rules.access import Policy
-from worker.membership.store import links, load_facts, save
+from worker.membership.store import links, load_facts, save, save_rows
 
 # Stripe's limit of a feature's lookup key.
 MOST_OF_A_NAME = 80
@@ -29,6 +29,7 @@ def override(
         raise Refused(
             f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
         )
+    user = _existing(conn, user)
     save.save_override(conn, user, UserRole(role), until=until, note=note)
     compute.compute(conn, [user], policy)
 
@@ -41,12 +42,14 @@ def override_feature(
         raise Refused(
             f"{feature!r} is no name of a feature: write its lookup key, of at most {MOST_OF_A_NAME} characters"
         )
+    user = _existing(conn, user)
     save.save_feature_override(conn, user, feature, until=until, note=note)
     compute.compute(conn, [user], policy)
 
 
 def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Policy) -> None:
     """Take the feature away that an operator gave. Raises Refused if none did."""
+    user = _existing(conn, user)
     if not save.lift_feature_override(conn, user, feature):
         raise Refused(f"{user} has no override of the feature {feature}")
     compute.compute(conn, [user], policy)
@@ -54,6 +57,7 @@ def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Poli
 
 def lift_override(conn: psycopg.Connection, user: str, policy: Policy) -> None:
     """Take the user's override away. Raises Refused if there is none."""
+    user = _existing(conn, user)
     if not save.lift_override(conn, user):
         raise Refused(f"{user} has no override")
     compute.compute(conn, [user], policy)
@@ -66,6 +70,7 @@ def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, 
     """
     if not links.is_mirrored(conn, customer):
         raise Refused(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
+    user = _existing(conn, user)
     before = links.stored_links(conn, [customer]).get(customer) or links.application_link(conn, customer)
     if before == user:
         return False
@@ -77,10 +82,19 @@ def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, 
     # Both users are locked, in the order of their ids, before either is written.
     load_facts.lock_users(conn, [user, *([before] if before else [])])
     links.link_by_hand(conn, customer, user)
+    save_rows.of_links(conn, {customer: user})
     compute.recompute(conn, [customer], policy)
     if before is not None:
         compute.compute(conn, [before], policy)
     return True
+
+
+def _existing(conn: psycopg.Connection, user: str) -> str:
+    """The id as the application's table holds it. Raises Refused if there is no such user."""
+    users = load_facts.read_users(conn, [user])
+    if not users:
+        raise Refused(f"there is no user {user}")
+    return next(iter(users))
 
 
 def until_when(text: str | None) -> datetime | None:

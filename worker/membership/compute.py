@@ -10,7 +10,7 @@ from worker.config.settings import Settings, TokenPolicy
 from worker.membership.rules import access, balance, changes, link, outcome
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import MOST_TOKENS, User, misses_something
-from worker.membership.store import links, load_facts, organization_queue, rechecks, save, save_changes
+from worker.membership.store import links, load_facts, organization_queue, rechecks, save, save_changes, save_rows
 from worker.observe import log, trace
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
@@ -74,15 +74,17 @@ def _compute(
     for id_, status in statuses.items():
         if status not in access.KNOWN_STATUSES:
             _log.warning("subscription.unknown_status", object_id=id_, status=status)
-    save.hold_places(conn, users.values())
-    turns = save.save_subscriptions(conn, users)
-    save.save_payments(conn, users)
+    saved = save_rows.of_users(conn, users)
+    if saved.products:
+        made = {id_: outcome.without_products(users[id_], each, saved.products) for id_, each in made.items()}
     save.save_access(conn, {id_: each.access for id_, each in made.items() if each.changes_access})
     save.save_features(conn, {id_: each.features for id_, each in made.items() if "features" in each.changes})
     save.save_grants(conn, {id_: each.grants for id_, each in made.items() if each.grants})
     organization_queue.remember_members(conn, _new_members(users))
-    save.save_alarms(conn, {id_: made[id_].next_look if id_ in made else None for id_ in loaded})
-    save_changes.save(conn, {id_: changes.changes(users[id_], made[id_], turns.get(id_, ())) for id_ in users})
+    looks = {id_: made[id_].next_look if id_ in made else None for id_ in loaded}
+    again = now + NOT_COMPUTED_PAUSE
+    save.save_alarms(conn, looks | {id_: min(looks[id_] or again, again) for id_ in saved.users & looks.keys()})
+    save_changes.save(conn, {id_: changes.changes(users[id_], made[id_], saved.turns.get(id_, ())) for id_ in users})
     if not looked_again:
         missing = [id_ for id_, user in users.items() if misses_something(user, products)]
         rechecks.note(conn, [ObjectRef(rechecks.USER, id_) for id_ in missing])
@@ -179,7 +181,9 @@ def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str
         return linked
     linked |= links.hold_links(conn, set(customers) - linked.keys())
     unlinked = set(customers) - linked.keys()
-    chosen = [made for each in links.candidates(conn, unlinked) if (made := link.choose(each)) is not None]
+    chosen = [choice for each in links.candidates(conn, unlinked) if (choice := link.choose(each)) is not None]
     if chosen:
-        linked |= links.save_links(conn, chosen)
+        made, ours = links.save_links(conn, chosen)
+        save_rows.of_links(conn, ours)
+        linked |= made
     return linked

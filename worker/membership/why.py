@@ -14,5 +14,5 @@ def why(conn: psycopg.Connection, user: str, policy: Policy, *, entries: int = 1
     users, products = load_facts.load(conn, load_facts.read_users(conn, [user]))
     if not users:
         return None
-    facts = users[user]
+    (facts,) = users.values()
     return explain(facts, products, policy, datetime.now(UTC), load_evidence.read(conn, facts, entries=entries))

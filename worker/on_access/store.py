@@ -16,11 +16,11 @@ Connection = psycopg.Connection
 # A user's customers: those that are linked, what the application wrote itself and the daemon has not met yet, and those
 # who pay for the user's organization.
 _CUSTOMERS = """
-    select stripe_customer_id as id, linked_at from sync.customer_links where user_id = {user}
+    select stripe_customer_id as id, linked_at from sync.customer_links where user_id = {user}::text
     union all
     select stripe_customer_id, created_at
     from stripe_customers as a
-    where user_id = {user}
+    where user_id = {key}
         and not exists (
             select from sync.customer_links as l
             where l.stripe_customer_id = a.stripe_customer_id and l.user_id is not null
@@ -28,9 +28,10 @@ _CUSTOMERS = """
     union all
     select s.customer, coalesce(s.created, s.observed_at)
     from users as m
-    join mirror.subscriptions as s on s.metadata_organization_id = m.organization_id
-    where m.id = {user} and s.account = '' and not s.deleted and s.customer is not null
+    join mirror.subscriptions as s on s.metadata_organization_id = m.organization_id::text
+    where m.id = {key} and s.account = '' and not s.deleted and s.customer is not null
 """
+_CUSTOMERS_OF_ID = _CUSTOMERS.format(user="%(user)s", key="sync.user_key(%(user)s)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def _gathered(row: dict[str, Any], prefix: str) -> dict[str, Any] | None:
 # Every part is found by a key of the user's; the user's row itself is what membership made of everything else.
 _STORED = f"""
     select
-        u.id, clock_timestamp() as now, u.role::text, u.membership_status::text,
+        u.id::text, clock_timestamp() as now, u.role::text, u.membership_status::text,
         u.stripe_product_id as product_id, p.name as product_name,
         s.stripe_subscription_id as subscription_id, s.status as subscription_status,
         s.stripe_price_id as subscription_price, s.stripe_product_id as subscription_product,
@@ -84,10 +85,10 @@ _STORED = f"""
         y.synced_at, c.linked_at, coalesce(a.due_at <= now(), false) as is_due
     from users as u
     left join stripe_products as p on p.id = u.stripe_product_id
-    left join sync.user_syncs as y on y.user_id = u.id
-    left join sync.next_changes as a on a.user_id = u.id
+    left join sync.user_syncs as y on y.user_id = u.id::text
+    left join sync.next_changes as a on a.user_id = u.id::text
     left join lateral (
-        select max(linked_at) as linked_at from ({_CUSTOMERS.format(user="u.id")}) as of_user
+        select max(linked_at) as linked_at from ({_CUSTOMERS.format(user="u.id", key="u.id")}) as of_user
     ) as c on true
     left join lateral (
         select *
@@ -97,7 +98,7 @@ _STORED = f"""
             array_position(array['active', 'trialing', 'past_due'], status), created_at desc
         limit 1
     ) as s on true
-    where u.id = %(user)s
+    where u.id = sync.user_key(%(user)s)
 """  # noqa: S608 - our own words
 
 
@@ -110,7 +111,8 @@ def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float
         return cursor.execute(
             """
             insert into sync.user_syncs as y (user_id, leased_until)
-            select id, clock_timestamp() + make_interval(secs => %(seconds)s) from users where id = %(user)s
+            select id::text, clock_timestamp() + make_interval(secs => %(seconds)s) from users
+            where id = sync.user_key(%(user)s)
             on conflict (user_id) do update
             set leased_until = excluded.leased_until
             where (y.leased_until is null or y.leased_until <= clock_timestamp())
@@ -135,7 +137,7 @@ def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
     fields = conn.execute(
         f"""
         select k.id, coalesce(m.deleted, false)
-        from ({_CUSTOMERS.format(user="%(user)s")}) as k
+        from ({_CUSTOMERS_OF_ID}) as k
         left join mirror.customers as m on m.id = k.id and m.account = ''
         order by k.id
         """,  # noqa: S608 - our own words
@@ -151,7 +153,7 @@ def unlinked(conn: Connection, user: str) -> list[str]:
             """
             select stripe_customer_id
             from stripe_customers as a
-            where user_id = %s
+            where user_id = sync.user_key(%s)
                 and not exists (
                     select from sync.customer_links as l
                     where l.stripe_customer_id = a.stripe_customer_id and l.user_id is not null
@@ -165,7 +167,7 @@ def verified_email(conn: Connection, user: str) -> str | None:
     """The user's address, where the application has verified it."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
-            "select email from users where id = %s and email_verified is not null", (user,)
+            "select email from users where id = sync.user_key(%s) and email_verified is not null", (user,)
         ).fetchone()
 
 
@@ -241,7 +243,7 @@ def finish(conn: Connection, user: str, *, asked_at: datetime, asked: Sequence[s
             set synced_at = greatest(synced_at, %(asked_at)s)
             where user_id = %(user)s
                 and not exists (
-                    select from ({_CUSTOMERS.format(user="%(user)s")}) as k where k.id <> all(%(asked)b::text[])
+                    select from ({_CUSTOMERS_OF_ID}) as k where k.id <> all(%(asked)b::text[])
                 )
             """,  # noqa: S608 - our own words
             {"user": user, "asked_at": asked_at, "asked": list(asked)},

@@ -146,7 +146,7 @@ def customers_of(conn: Connection, user: str, email: str | None) -> tuple[list[s
         own = cursor.execute(
             """
             select stripe_customer_id from sync.customer_links where user_id = %(user)s
-            union select stripe_customer_id from stripe_customers where user_id = %(user)s
+            union select stripe_customer_id from stripe_customers where user_id = sync.user_key(%(user)s)
             union
             select c.id
             from mirror.customers as c

@@ -9,7 +9,7 @@ import psycopg
 from worker.membership import compute, organizations
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import product_of
-from worker.membership.store import catalogue, links, product_changes, rechecks, recompute_queue
+from worker.membership.store import catalogue, links, product_changes, rechecks, recompute_queue, save_rows
 from worker.membership.store.organization_queue import Offer
 from worker.mirror import refetch_queue
 from worker.mirror import store as mirror
@@ -171,7 +171,7 @@ def _follow(
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
     for outcome in by_type.get("product", []):
         _warn_of_unclear_metadata(outcome)
-    catalogue.project(
+    save_rows.of_catalogue(
         conn,
         products=[outcome.key.id for outcome in by_type.get("product", [])],
         prices=[outcome.key.id for outcome in by_type.get("price", [])],

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from worker.membership.rules.access import Policy
+from worker.membership.store import save_rows
 from worker.observe import log
 from worker.writers.list_pass import Source
 from worker.writers.passes import run as passes
@@ -47,5 +48,7 @@ def tick(
         should_continue=should_continue,
     )
     if result is not None:
+        with conn.transaction():
+            save_rows.retry_catalogue(conn)
         _log.info("products.refreshed", **result)
     return result

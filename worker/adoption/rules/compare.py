@@ -5,28 +5,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import Column as Declared
 from sqlalchemy import Enum, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
-from sqlalchemy.sql.elements import TextClause
 
-from schema.functions import USERS_TRIGGERS
+from schema.functions import KEYS, ROW_IDS, TOUCHED_TABLES, touch_trigger
 from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
-from worker.adoption.rules.types import judge, stands_for
+from worker.adoption.rules.types import judge, judge_id, stands_for
 
 # What Auth.js keeps. The daemon reads nothing of it, so an application that has its own way to sign in keeps that.
 SIGN_IN = ("accounts", "sessions", "verification_tokens")
 # What every insert of ours sends, never null. The rest of what can't be null needs a default.
 _SENT: Mapping[str, frozenset[str]] = {
-    "stripe_products": frozenset({"id", "name", "active"}),
-    "stripe_prices": frozenset({"id", "product_id", "active"}),
-    "stripe_customers": frozenset({"id", "user_id", "stripe_customer_id"}),
+    "stripe_products": frozenset({"id", "name", "active", "metadata", "created_at", "updated_at"}),
+    "stripe_prices": frozenset({"id", "product_id", "active", "metadata", "created_at", "updated_at"}),
+    "stripe_customers": frozenset({"id", "user_id", "stripe_customer_id", "created_at", "updated_at"}),
     "user_subscriptions": frozenset(
         {"id", "user_id", "stripe_customer_id", "stripe_subscription_id", "status", "cancel_at_period_end", "metadata",
-         "created_at"}
+         "created_at", "updated_at"}
     ),
     "payment_history": frozenset(
-        {"id", "user_id", "stripe_payment_intent_id", "amount", "currency", "status", "metadata", "created_at"}
+        {"id", "user_id", "stripe_payment_intent_id", "amount", "currency", "status", "metadata", "created_at",
+         "updated_at"}
     ),
 }  # fmt: skip
 # Keys that the daemon's own statements stand on. Others are kept where they hold.
@@ -35,6 +36,8 @@ _NEEDED_KEYS = {
     ("user_subscriptions", "stripe_subscription_id"),
     ("payment_history", "stripe_payment_intent_id"),
 }
+# Columns of users that the daemon reads, and that hold something for every user.
+_NEVER_NULL = frozenset({"id", "role", "membership_status", "tokens"})
 _ON_DELETE = {"CASCADE": "c", "SET NULL": "n", None: "a"}
 _LABEL = re.compile(r"'([^']*)'")
 
@@ -53,8 +56,16 @@ def names_of(given: Names, found: Found, *, membership: bool) -> Names:
         column = users.columns.get(given.column("users", ours)) if users else None
         if column is not None and column.type != type_:
             types[type_] = stands_for(column)
-    named = replace(given, types=types)
+    ids = {table: of for table in ("users", "organizations", *ROW_IDS) if (of := _id_type(table, given, found))}
+    named = replace(given, types=types, ids=ids)
     return replace(named, left_out=frozenset(_left_out(named, found)))
+
+
+def _id_type(table: str, names: Names, found: Found) -> str | None:
+    """The type of the table's ids where the application has made it, and they are not text."""
+    relation = found.relations.get(names.table(table))
+    column = relation.columns.get(names.column(table, "id")) if relation else None
+    return column.type if column is not None and column.type in KEYS else None
 
 
 def _left_out(names: Names, found: Found) -> Iterator[str]:
@@ -92,9 +103,10 @@ def compare_table(ours: Table, names: Names, found: Found) -> Iterator[Finding]:
     yield from _keys(ours, names, relation)
     yield from _references(ours, names, found, relation)
     yield from _indexes(ours, names, relation)
-    yield _trigger(name, names, relation)
+    if name in TOUCHED_TABLES:
+        yield _trigger(name, names, relation)
     if name == "users":
-        yield _users_triggers(names, relation)
+        yield _user_triggers(names, relation)
 
 
 def _absent(ours: Table, names: Names, found: Found) -> Finding:
@@ -106,10 +118,10 @@ def _absent(ours: Table, names: Names, found: Found) -> Finding:
             f'({name} = "{alike[0]}"), or {name} = "{name}" for one of its own'
         )
         return Finding(table=name, what="table", verdict=Verdict.CONFLICT, said=said)
-    is_ours = names.column(name, "updated_at") == "updated_at"
-    statements = (*ddl.create_table(ours, names), *([ddl.touch_trigger(name, names)] if is_ours else []))
+    is_ours = name in TOUCHED_TABLES and names.column(name, "updated_at") == "updated_at"
+    statements = (*ddl.create_table(ours, names), *([touch_trigger(names.relation(name))] if is_ours else []))
     if name == "users":
-        statements += tuple(ddl.users_triggers(names))
+        statements += tuple(names.user_triggers.values())
     return Finding(
         table=name,
         what="table",
@@ -126,11 +138,14 @@ def _column(ours: Any, names: Names, found: Found, relation: Relation) -> Iterat
     if column is None:
         yield _absent_column(ours, names, relation, said)
         return
-    verdict, reason = judge(table, name, ours.type, column, found.enums)
+    judged = judge_id(ours, column, names.id_type(ours)) if _holds_ids(ours) else None
+    verdict, reason = judged or judge(table, name, ours.type, column, found.enums)
     if verdict is Verdict.CONFLICT:
         yield replace(said, verdict=verdict, said=f"{quoted(column.name)} {reason}")
     elif (fault := _null_or_default(ours, column)) is not None:
         yield replace(said, verdict=Verdict.CONFLICT, said=fault)
+    elif verdict is not Verdict.MISSING and _is_stricter(ours, column):
+        yield _holds_back(said, names, column, "a row for which Stripe has nothing there is held back")
     elif verdict is Verdict.MISSING:
         yield replace(
             said,
@@ -144,6 +159,14 @@ def _column(ours: Any, names: Names, found: Found, relation: Relation) -> Iterat
         yield replace(said, verdict=verdict, said="; ".join(part for part in (renamed, reason) if part))
     if verdict is not Verdict.CONFLICT and table == "users":
         yield from _held(ours, column, names)
+
+
+def _holds_ids(ours: Any) -> bool:
+    """Whether the column holds ids that may be of another type than text: the application's own, and never Stripe's."""
+    targets = {key.column.table.name for key in ours.foreign_keys} or (
+        {ours.table.name} if ours.name == "id" else set()
+    )
+    return not targets.isdisjoint(("users", "organizations", *ROW_IDS))
 
 
 def _absent_column(ours: Any, names: Names, relation: Relation, said: Finding) -> Finding:
@@ -169,14 +192,6 @@ def _null_or_default(ours: Any, column: Column) -> str | None:
     """What of the column's NOT NULL or default would refuse what we write, or leave us without what we read."""
     table, given = ours.table.name, column.default is not None or column.generated
     name = quoted(column.name)
-    if table in _SENT:
-        if ours.nullable and not column.nullable:
-            return (
-                f"{name} is not null, and Stripe may have nothing for it: drop that (alter column {name} drop not null)"
-            )
-        if not column.nullable and not given and ours.name not in _SENT[table]:
-            return f"{name} is not null and has no default, and not every row of ours has a value for it: give it one"
-        return None
     if table != "users":
         return None
     if isinstance(ours.type, Enum) and column.default is not None:
@@ -187,9 +202,27 @@ def _null_or_default(ours: Any, column: Column) -> str | None:
                 f"new users get {label[1]}, and the daemon knows {wanted} (it gives PREMIUM and takes it; other roles "
                 f'it never touches): let the default be {wanted}, or map role to a new name (role = "membership_role")'
             )
-    if not ours.nullable and column.nullable and not given:
+    if ours.name in _NEVER_NULL and column.nullable and not given:
         return f"{name} may be null and has no default: give it one (alter column {name} set default ...)"
     return None
+
+
+def _is_stricter(ours: Any, column: Column) -> bool:
+    """Whether the column wants a value where we may have none."""
+    given = column.default is not None or column.generated
+    sent = _SENT.get(ours.table.name)
+    return sent is not None and not column.nullable and (ours.nullable or (ours.name not in sent and not given))
+
+
+def _holds_back(said: Finding, names: Names, column: Column, reason: str) -> Finding:
+    """A NOT NULL is no conflict: rows that it refuses wait, until it is dropped or they have a value."""
+    name = quoted(column.name)
+    return replace(
+        said,
+        verdict=Verdict.DIFFERS,
+        said=f"{name} is not null: {reason}, and named by `status` and `why` (--relax drops the constraint)",
+        relaxes=f"alter table {names.relation(said.table)} alter column {name} drop not null",
+    )
 
 
 def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
@@ -209,7 +242,7 @@ def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
                 else f"{{number}} users hold a status that is none of {known}",
             ),
         )
-    if not ours.nullable and column.nullable:
+    if name in _NEVER_NULL and column.nullable:
         yield replace(
             said,
             what=f"nulls of {name}",
@@ -228,10 +261,8 @@ def _others(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
     known = {names.column(ours.name, column.name) for column in ours.columns}
     for column in relation.columns.values():
         if column.name not in known and not (column.nullable or column.generated or column.default is not None):
-            said = (
-                f"{quoted(column.name)} is not null and has no default, so no row of ours could be added: give it one"
-            )
-            yield Finding(table=ours.name, what=f"column {column.name}", verdict=Verdict.CONFLICT, said=said)
+            said = Finding(table=ours.name, what=f"column {column.name}", verdict=Verdict.DIFFERS, said="")
+            yield _holds_back(said, names, column, "it has no default, so every row of ours is held back")
 
 
 def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
@@ -312,7 +343,7 @@ def _indexes(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]
 
 def _has_index(ours: Table, index: Any, names: Names, relation: Relation) -> bool:
     """Whether an index of another name serves as well: it begins with the same columns, and covers all rows."""
-    if any(isinstance(part, TextClause) for part in index.expressions):
+    if not all(isinstance(part, Declared) for part in index.expressions):
         column = quoted(names.column(ours.name, "email"))
         folded = re.compile(rf"lower\(\(?{re.escape(column)}\)?(::text)?\)")
         return any(found.where is None and folded.search(found.definition) for found in relation.indexes)
@@ -327,21 +358,14 @@ def _trigger(table: str, names: Names, relation: Relation) -> Finding:
     column = relation.columns.get("updated_at")
     if names.column(table, "updated_at") != "updated_at" or (column and column.type != "timestamp with time zone"):
         return replace(said, verdict=Verdict.DIFFERS, said="is not added: the application keeps its updated_at itself")
-    return replace(said, verdict=Verdict.MISSING, said="is created", statements=(ddl.touch_trigger(table, names),))
+    return replace(said, verdict=Verdict.MISSING, said="is created", statements=(touch_trigger(names.relation(table)),))
 
 
-def _users_triggers(names: Names, relation: Relation) -> Finding:
-    """They tell of joined organizations and of low tokens; their functions know a user's key as `id` alone."""
+def _user_triggers(names: Names, relation: Relation) -> Finding:
     said = Finding(table="users", what="triggers of users", verdict=Verdict.FITS, said="")
-    if USERS_TRIGGERS.keys() <= relation.triggers:
-        return said
-    statements = tuple(ddl.users_triggers(names, there=relation.triggers))
+    statements = tuple(made for name, made in names.user_triggers.items() if name not in relation.triggers)
     if not statements:
-        reason = (
-            "are not added, as the key is not called id: who joins an organization is computed with the next event, and no "
-            "change tells of low tokens"
-        )
-        return replace(said, verdict=Verdict.DIFFERS, said=reason)
+        return said
     return replace(said, verdict=Verdict.MISSING, said="are created", statements=statements)
 
 

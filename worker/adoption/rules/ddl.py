@@ -1,7 +1,6 @@
 """The statements that add what is missing, in the database's own names."""
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Index, Table
@@ -17,8 +16,6 @@ from sqlalchemy.schema import (
     UniqueConstraint,
 )
 
-from schema.functions import USERS_TRIGGERS
-from schema.functions import touch_trigger as our_touch_trigger
 from schema.names import Names, quoted
 from worker.adoption.rules.findings import Column
 from worker.adoption.rules.types import NEEDED_LABELS
@@ -84,25 +81,6 @@ def add_reference(ours: Table, constraint: ForeignKeyConstraint, names: Names) -
 def create_index(ours: Table, index: Index, names: Names) -> str:
     table = names.metadata.tables[names.key(ours)]
     return _said(CreateIndex(next(found for found in table.indexes if found.name == index.name)))
-
-
-def touch_trigger(table: str, names: Names) -> str:
-    return our_touch_trigger(table).replace(f"on public.{table} ", f"on {names.relation(table)} ")
-
-
-def users_triggers(names: Names, *, there: Collection[str] = ()) -> Iterator[str]:
-    """Those that are not there; none where the users' key has another name than the triggers' function knows."""
-    for name, statement in USERS_TRIGGERS.items():
-        if name not in there and names.column("users", "id") == "id":
-            real = re.sub(
-                r"\b(old|new)\.(\w+)", lambda match: f"{match[1]}.{quoted(names.column('users', match[2]))}", statement
-            )
-            real = re.sub(r"'(\w+)'", lambda match: _literal(names.column("users", match[1])), real)
-            yield real.replace("on public.users ", f"on {names.relation('users')} ")
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def name_of(constraint: Any) -> str:

@@ -62,8 +62,17 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function: its name with the types of its arguments, as `drop function` wants it, and its body."""
+
+    signature: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A database. `relations` are those of `public`, `enums` the enum types with their labels, as SQL spells them;
+    """A database. `relations` are those of `public`, and with their schema the others that were asked for; `enums` are the
+    enum types with their labels, as SQL spells them; `functions` are those of ours that are there, by our name for them;
     `foreign_schemas` are named as ours and hold something, although nothing of ours was ever installed.
 
     `names` is what an earlier adoption recorded, and `aside` what `sync_names` holds: relations by kind, types as "type".
@@ -71,7 +80,7 @@ class Found:
 
     relations: Mapping[str, Relation] = field(default_factory=dict)
     enums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    functions: frozenset[str] = frozenset()
+    functions: Mapping[str, Function] = field(default_factory=dict)
     foreign_schemas: frozenset[str] = frozenset()
     revision: str | None = None
     aside: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +109,8 @@ class Proof:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that was compared. `statements` add what is missing; `early` ones must be committed before the others
-    (a new label of an enum can't be used in the transaction that adds it)."""
+    (a new label of an enum can't be used in the transaction that adds it). `relaxes` drops a constraint that would hold rows
+    of ours back, where the operator wants that."""
 
     table: str
     what: str
@@ -109,3 +119,4 @@ class Finding:
     statements: tuple[str, ...] = ()
     proof: Proof | None = None
     early: bool = False
+    relaxes: str | None = None

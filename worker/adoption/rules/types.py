@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, DateTime, Enum, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from schema.functions import KEYS, ROW_IDS
 from worker.adoption.rules.findings import Column, Verdict
 
 Judged = tuple[Verdict, str]
@@ -20,6 +21,7 @@ NEEDED_LABELS = {
 }
 
 _VARYING = re.compile(r"character varying(?:\((\d+)\))?$")
+_NUMBERS = ("smallint", "integer", "bigint")
 _STAMP = re.compile(r"timestamp(?:\(\d\))? (with|without) time zone$")
 
 
@@ -37,6 +39,21 @@ def judge(table: str, name: str, wanted: Any, found: Column, enums: Mapping[str,
         return _exactly("boolean", found)
     assert isinstance(wanted, JSONB)
     return _exactly("jsonb", found)
+
+
+def judge_id(ours: Any, found: Column, wanted: str | None) -> Judged | None:
+    """What is said of a column that holds ids of users, of organizations or of a table's own rows; None where it holds text
+    and is to. `wanted` is the type that these ids have in this database, None for text."""
+    if wanted is None and found.type not in KEYS:
+        return None
+    name = ours.table.name
+    if ours.name != "id":
+        same = found.type == wanted or (found.type in _NUMBERS and wanted in _NUMBERS)
+        said = f"is {found.type}, and refers to ids that are {wanted or 'text'}: give it that type"
+        return (Verdict.FITS, f"holds ids as {found.type}") if same else (Verdict.CONFLICT, said)
+    if name in ROW_IDS and found.type in _NUMBERS and not (found.generated or "nextval" in (found.default or "")):
+        return Verdict.CONFLICT, f"is {found.type} and has no default: give it a sequence, so that rows can be added"
+    return Verdict.FITS, f"holds ids as {found.type}"
 
 
 def stands_for(column: Column) -> str:
@@ -72,8 +89,8 @@ def _as_text(table: str, name: str, found: Column) -> Judged:
         return Verdict.DIFFERS, f"{found.type} does, as long as values are that long"
     if is_id:
         return Verdict.CONFLICT, (
-            f"is {found.type}, and ids are text here: as metadata.user_id and client_reference_id they come from Stripe "
-            "as text. Change it (and what refers to it) with a migration of the application's, to text"
+            f"is {found.type}: ids can be text, {', '.join(KEYS)}, and Stripe's own ids are text. Change it, or name "
+            "another column"
         )
     return Verdict.CONFLICT, f"is {found.type}, and has to be text: Stripe's words are written to it"
 

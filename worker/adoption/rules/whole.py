@@ -6,7 +6,7 @@ from sqlalchemy import Enum
 
 from schema import NAMES_SCHEMA, VIEWS_SCHEMA, views
 from schema.base import metadata
-from schema.functions import COMPRESS_BODIES, FUNCTIONS, KEEP_TO_THE_TRIGGERS, PUBLISH_TRIGGER
+from schema.functions import COMPRESS_BODIES, KEEP_TO_THE_TRIGGERS, PUBLISH_TRIGGER
 from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.compare import compare_table
@@ -14,7 +14,14 @@ from worker.adoption.rules.findings import Finding, Found, Verdict
 from worker.adoption.rules.types import NEEDED_LABELS
 
 _BEFORE = "__before"
-_OURS = ("sync.", "mirror.")
+# What triggers and views of the tables call, so it is there before them.
+_FIRST = (
+    "sync.touch_updated_at",
+    "sync.follow_organization",
+    "sync.publish_change",
+    "sync.notice_low_tokens",
+    "sync.forget_user",
+)
 
 ENUMS: dict[str, tuple[str, ...]] = {
     name: tuple(column.type.enums)
@@ -26,12 +33,12 @@ ENUMS: dict[str, tuple[str, ...]] = {
 
 def compare(found: Found, names: Names, *, head: str, views_schema: str = VIEWS_SCHEMA) -> list[Finding]:
     """Everything that is said of the database. What follows from `names` is what `names_of` makes of the settings."""
-    return [*_schemas(found, head, views_schema), *_apart(found, names), *_types(found, names), *_tables(found, names),
+    return [*_schemas(found, names, head, views_schema), *_apart(found, names), *_types(found, names), *_tables(found, names),
             *_own_tables(found, names, views_schema), *_functions(found, names), *_views(found, names),
             *_stamp(found, head)]  # fmt: skip
 
 
-def _schemas(found: Found, head: str, views_schema: str) -> Iterator[Finding]:
+def _schemas(found: Found, names: Names, head: str, views_schema: str) -> Iterator[Finding]:
     for schema in sorted(found.foreign_schemas):
         said = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
         said = views.foreign(schema) if schema == views_schema else said
@@ -46,7 +53,7 @@ def _schemas(found: Found, head: str, views_schema: str) -> Iterator[Finding]:
     else:
         statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror")]
         said = "are created, with inbox and mirror"
-        own = [statement for name, statement in FUNCTIONS.items() if name.startswith(_OURS)]
+        own = [statement for name, statement in names.functions.items() if _is_first(name)]
         yield _missing("schemas mirror, stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
 
 
@@ -133,12 +140,17 @@ def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Findi
     for table in metadata.sorted_tables:
         for constraint in ddl.sorted_references(table) if table.schema == "sync" else ():
             target = constraint.referred_table
-            if target.schema is None and before.relation(target.name) != names.relation(target.name):
+            if target.schema is None and _place(before, target.name) != _place(names, target.name):
                 name = ddl.name_of(constraint)
                 statements.append(f"alter table sync.{table.name} drop constraint if exists {name}")
-                statements.append(ddl.add_reference(table, constraint, names))
+                if target.name not in names.ids:
+                    statements.append(ddl.add_reference(table, constraint, names))
     if statements:
         yield _missing("references of sync", "lead to other tables from now on", *statements)
+
+
+def _place(names: Names, table: str) -> tuple[str, str | None]:
+    return names.relation(table), names.ids.get(table)
 
 
 def _old_types(before: Names, names: Names) -> Iterator[tuple[str, str]]:
@@ -161,20 +173,32 @@ def _retyped(before: Names, names: Names) -> Iterator[str]:
 
 
 def _functions(found: Found, names: Names) -> Iterator[Finding]:
-    for name, statement in FUNCTIONS.items():
-        own = name.startswith(_OURS)
-        if own and found.revision is None:
-            continue  # made with the schema: triggers need it
+    before = found.names or Names()
+    for name, statement in names.functions.items():
+        own, there = name.startswith(("sync.", "mirror.")), found.functions.get(name)
+        if _is_first(name) and found.revision is None:
+            continue  # made with the schema
         what = f"function {name.partition('.')[2]}"
-        if found.revision is None and name in found.functions and "users" not in names.left_out:
+        if found.revision is None and there is not None and "users" not in names.left_out:
             said = f"there is a function {name} that is not ours: rename it"
             yield Finding(table="", what=what, verdict=Verdict.CONFLICT, said=said)
-        elif found.revision is not None and name in found.functions and (own or (found.names or Names()) == names):
-            yield Finding(table="", what=what, verdict=Verdict.FITS, said="")
-        elif found.revision is not None and "users" in names.left_out:
+        elif found.revision is not None and "users" in names.left_out and not own:
             yield Finding(table="", what=what, verdict=Verdict.LEFT, said="there are no users here")
+        elif there is not None and there.body == _body(statement) and (_is_first(name) or before.ids == names.ids):
+            yield Finding(table="", what=what, verdict=Verdict.FITS, said="")
         else:
-            yield _missing(what, "is created", names.function(statement))
+            is_typed = there is not None and not _is_first(name) and before.ids != names.ids
+            drops = [f"drop function {there.signature}"] if there is not None and is_typed else []
+            yield _missing(what, "is created", *drops, statement)
+
+
+def _is_first(name: str) -> bool:
+    return name.startswith("mirror.") or name in _FIRST
+
+
+def _body(statement: str) -> str:
+    """The body as `pg_proc.prosrc` has it: nothing where it is an SQL expression, which Postgres keeps parsed."""
+    return statement.split("$$")[1] if "$$" in statement else ""
 
 
 def _views(found: Found, names: Names) -> Iterator[Finding]:

@@ -19,10 +19,12 @@ from worker.postgres import inventory
 from worker.postgres.pool import connect_as_owner
 
 
-def run(*, apply: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> None:
+def run(*, apply: bool, relax: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> None:
     """Compare an application's database with what we need; --apply adds what is missing, and changes nothing else."""
     if apply + sql + settle > 1:
         fail("say one of --apply, --sql and --settle")
+    if relax and not apply:
+        fail("--relax goes with --apply")
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     with connect_as_owner(settings, application="adopt") as conn:
@@ -36,7 +38,7 @@ def run(*, apply: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> No
         elif not apply:
             _say_report(report, as_json=as_json)
         else:
-            _apply(conn, settings, report, as_json=as_json, yes=yes)
+            _apply(conn, settings, report, relax=relax, as_json=as_json, yes=yes)
         if report.of(Verdict.CONFLICT):
             raise typer.Exit(1)
 
@@ -59,25 +61,46 @@ def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
         fail("this database was set up with MEMBERSHIP=off: `stripe-sync db adopt --apply` adds the users' tables")
 
 
-def _apply(conn: psycopg.Connection, settings: Settings, report: Report, *, as_json: bool, yes: bool) -> None:
+def _apply(
+    conn: psycopg.Connection, settings: Settings, report: Report, *, relax: bool, as_json: bool, yes: bool
+) -> None:
     if report.of(Verdict.CONFLICT):
         _say_report(report, as_json=as_json)
         return
-    missing = len(report.of(Verdict.MISSING))
-    if missing:
+    missing, strict = len(report.of(Verdict.MISSING)), [one for one in report.findings if one.relaxes is not None]
+    if relax and strict:
+        listed = "\n  ".join(str(one.relaxes) for one in strict)
+        _ask(settings, f"Add {missing} things that are missing, and drop these constraints?\n  {listed}\n", yes=yes)
+    elif missing:
         _ask(settings, f"Add {missing} things that are missing? Nothing that is there is changed.", yes=yes)
     try:
-        done = job.adopt(conn, settings.names, is_membership=settings.membership, views_schema=settings.stripe_schema)
+        done = job.adopt(
+            conn,
+            settings.names,
+            is_membership=settings.membership,
+            relax=relax,
+            views_schema=settings.stripe_schema,
+        )
     except psycopg.errors.LockNotAvailable:
         fail(
             f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when less is "
             "going on; what holds a lock is in pg_locks"
         )
     if as_json:
-        counted = {"added": done.added, "overrides": done.overrides, "token_holders": done.token_holders}
+        counted = {
+            "added": done.added,
+            "relaxed": done.relaxed,
+            "overrides": done.overrides,
+            "token_holders": done.token_holders,
+        }
         say_json({**counted, "findings": _listed(done.report)})
         return
     say(f"{done.added} things were added." if done.added else "Nothing was missing; nothing was changed.")
+    if done.relaxed:
+        say(f"NOT NULL was dropped from {done.relaxed} columns; rows that it held back are written now.")
+    elif strict:
+        listed = ", ".join(f"{one.table} {one.what.removeprefix('column ')}" for one in strict)
+        say(f"A row for which Stripe has nothing in these columns is held back (NOT NULL; --relax drops it): {listed}.")
     if done.overrides:
         say(
             f"{done.overrides} users are PREMIUM today and keep that by an override (note: {adoption_store.ADOPTED}). Run "

@@ -113,6 +113,10 @@ def roles(
 @app.command()
 def adopt(
     apply: Annotated[bool, typer.Option("--apply", help="Add what is missing.")] = False,
+    relax: Annotated[
+        bool,
+        typer.Option("--relax", help="With --apply: drop the NOT NULL of columns for which Stripe may have nothing."),
+    ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of --apply, and run nothing.")] = False,
     settle: Annotated[
         bool, typer.Option("--settle", help="After `sync all`, lift the overrides that a subscription makes needless.")
@@ -123,7 +127,7 @@ def adopt(
     """Compare an application's database with our schema. --apply adds what is missing, and changes nothing else."""
     from worker.cli.db import adopt
 
-    adopt.run(apply=apply, sql=sql, settle=settle, yes=yes, as_json=as_json)
+    adopt.run(apply=apply, relax=relax, sql=sql, settle=settle, yes=yes, as_json=as_json)
 
 
 @app.command()

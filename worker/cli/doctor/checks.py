@@ -19,7 +19,7 @@ from worker.config.settings import ProductChanges, Settings
 from worker.endpoints import sentinel
 from worker.jobs.wake import queue_client
 from worker.membership.rules import wording
-from worker.membership.store import catalogue, product_changes
+from worker.membership.store import catalogue, held_rows, product_changes
 from worker.mirror import refetch_queue
 from worker.mirror.registry import TYPES
 from worker.observe import log
@@ -104,6 +104,13 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
             )
             detail += "membership plan`, then run `stripe-sync membership apply`, or set PRODUCT_CHANGES=apply"
             yield Finding("changed products", ok=False, detail=detail)
+        for row in held_rows.reasons(conn):
+            yield Finding(
+                f"rows of {row['relation']}",
+                ok=False,
+                detail=f"{row['rows']} are held back (for instance {row['example']}): {row['reason']}. They are written as "
+                "soon as the table takes them; `stripe-sync db adopt --apply --relax` drops NOT NULL",
+            )
 
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:

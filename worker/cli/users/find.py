@@ -16,10 +16,10 @@ def find(conn: psycopg.Connection, id_or_email: str, *, by_email: bool = False) 
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """
-            select id, email, role::text
+            select id::text, email, role::text
             from users
-            where (id = %(named)s and not %(by_email)s) or lower(email) = lower(%(named)s)
-            order by id = %(named)s desc
+            where (id = sync.user_key(%(named)s) and not %(by_email)s) or lower(email) = lower(%(named)s)
+            order by coalesce(id = sync.user_key(%(named)s), false) desc
             limit 3
             """,
             {"named": id_or_email, "by_email": by_email},

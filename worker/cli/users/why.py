@@ -74,6 +74,10 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from ("", "Customers without a user:")
         for customer in explanation.unlinked:
             yield f"  {customer.id} {wording.unlinked(customer, explanation.user)}"
+    if explanation.held:
+        yield from ("", "Held back, because the application's table refuses the row:")
+        for row in explanation.held:
+            yield f"  {row.relation} {row.id} since {wording.moment(row.since)}: {row.reason}"
     yield from _ledger(explanation)
     yield from ("", "Next:" if explanation.next else "Next: nothing is known to change.")
     for change in explanation.next:

@@ -82,6 +82,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRow:
+    """A row that a table of the application refuses: our name of the table, Stripe's id, and what the table says of it."""
+
+    relation: str
+    id: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """`is_waiting`: whether the user is about to be computed. `sources` is by an object's id, `schedules` by a
     subscription's, `ledger` the newest row first."""
@@ -90,6 +100,7 @@ class Evidence:
     is_waiting: bool = False
     customers: tuple[Customer, ...] = ()
     unlinked: tuple[Unlinked, ...] = ()
+    held: tuple[HeldRow, ...] = ()
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
     note: Note | None = None

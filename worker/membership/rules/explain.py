@@ -11,7 +11,7 @@ from schema.states import UserRole
 from worker.membership.rules import access, outcome, tokens, wording
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
 from worker.membership.rules.balance import Grant
-from worker.membership.rules.evidence import Customer, Entry, Evidence, Note, Schedule, Source, Unlinked
+from worker.membership.rules.evidence import Customer, Entry, Evidence, HeldRow, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import Override, Product, User
 from worker.membership.rules.lots import Lot, after_spending
 from worker.membership.rules.outcome import Change
@@ -106,6 +106,7 @@ class Explanation:
     override_note: Note | None
     customers: tuple[Customer, ...]
     unlinked: tuple[Unlinked, ...]
+    held: tuple[HeldRow, ...]
     subscriptions: tuple[Standing, ...]
     products: Mapping[str, Product]
     sources: Mapping[str, Source]
@@ -141,6 +142,7 @@ def explain(
         override_note=evidence.note,
         customers=evidence.customers,
         unlinked=evidence.unlinked,
+        held=evidence.held,
         subscriptions=_standings(user, policy, now, decided, evidence),
         products=products,
         sources=evidence.sources,

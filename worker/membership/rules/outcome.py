@@ -1,7 +1,7 @@
 """The outcome of computing one user: everything that is written, and how it differs from the row as it stands."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -60,6 +60,17 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
         next_look=next_change.next_look(user, products, policy, now),
         changes=differences(user, dict(zip(COLUMNS, wanted, strict=True))),
     )
+
+
+def without_products(user: User, made: Outcome, refused: Collection[str]) -> Outcome:
+    """The outcome where the application's table has no row for these products, so that no user can refer to them."""
+    if made.access.stripe_product_id not in refused:
+        return made
+    changes = {column: change for column, change in made.changes.items() if column != "stripe_product_id"}
+    if user.stripe_product_id is not None:
+        changes["stripe_product_id"] = Change(user.stripe_product_id, None)
+    decided = replace(made.decided, access=replace(made.access, stripe_product_id=None))
+    return replace(made, decided=decided, changes=changes)
 
 
 def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:

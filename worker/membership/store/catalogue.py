@@ -16,9 +16,9 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
     if products:
         conn.execute(
             """
-            insert into stripe_products as p (id, name, description, active, metadata, created_at)
+            insert into stripe_products as p (id, name, description, active, metadata, created_at, updated_at)
             select id, coalesce(name, id), description, coalesce(active, false) and not deleted,
-                coalesce(metadata, '{}'), coalesce(created, observed_at)
+                coalesce(metadata, '{}'), coalesce(created, observed_at), now()
             from mirror.products
             where id = any(%(ids)s) and account = '' and shape <> ''
             order by id
@@ -50,11 +50,11 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
         conn.execute(
             """
             insert into stripe_prices as p (id, product_id, active, currency, type, unit_amount, interval,
-                interval_count, trial_period_days, metadata, created_at)
+                interval_count, trial_period_days, metadata, created_at, updated_at)
             select id, product, coalesce(active, false) and not deleted, currency, type, unit_amount,
                 recurring_interval, case when recurring_interval_count between 0 and 2147483647 then recurring_interval_count end,
                 case when recurring_trial_period_days between 0 and 2147483647 then recurring_trial_period_days end,
-                coalesce(metadata, '{}'), coalesce(created, observed_at)
+                coalesce(metadata, '{}'), coalesce(created, observed_at), now()
             from mirror.prices
             where id = any(%(ids)s) and account = '' and product is not null
             order by id
@@ -89,8 +89,9 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
     if wanted:
         conn.execute(
             """
-            insert into stripe_products (id, name, active)
-            select id, id, false from unnest(%b::text[]) as wanted (id)
+            insert into stripe_products (id, name, active, metadata, created_at, updated_at)
+            select id, id, false, '{}', now(), now() from unnest(%b::text[]) as wanted (id)
+            where not exists (select from stripe_products as p where p.id = wanted.id)
             on conflict (id) do nothing
             """,
             (wanted,),
@@ -99,8 +100,9 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
         ids = sorted(prices)
         conn.execute(
             """
-            insert into stripe_prices (id, product_id, active)
-            select id, product_id, false from unnest(%b::text[], %b::text[]) as wanted (id, product_id)
+            insert into stripe_prices (id, product_id, active, metadata, created_at, updated_at)
+            select id, product_id, false, '{}', now(), now() from unnest(%b::text[], %b::text[]) as wanted (id, product_id)
+            where not exists (select from stripe_prices as p where p.id = wanted.id)
             on conflict (id) do nothing
             """,
             (ids, [prices[id_] for id_ in ids]),
@@ -153,10 +155,10 @@ def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[
                 select checkout_session from mirror.checkout_session_line_items
                 where product = any(%(products)s) and account = ''
             )
-            select u.id
+            select u.id::text
             from sold
             join mirror.checkout_sessions as s on s.id = sold.id and s.account = ''
-            join users as u on u.id = s.client_reference_id
+            join users as u on u.id = sync.user_key(s.client_reference_id)
             where s.customer is null and s.payment_link is null
             """,
             {"products": sorted(products)},

@@ -13,13 +13,13 @@ _ARMS = (
     "select user_id from sync.feature_overrides where user_id",
     "select user_id from sync.organization_members where user_id",
     """
-    select id
+    select id::text
     from users
     where organization_id in (
-        select metadata_organization_id
+        select sync.organization_key(metadata_organization_id)
         from mirror.subscriptions
         where metadata_organization_id is not null and account = '' and not deleted
-    ) and id
+    ) and id::text
     """,
 )
 

@@ -1,6 +1,6 @@
 """Which user a customer is, in Postgres: what each rule names, and the links that are stored."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -59,9 +59,9 @@ TELLS_OF_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
 
 # A guest's session names its user itself; in a payment link the buyer writes that, so it counts for nothing.
 _GUESTS = """
-    select u.id
+    select u.id::text
     from mirror.checkout_sessions as s
-    join users as u on u.id = s.client_reference_id
+    join users as u on u.id = sync.user_key(s.client_reference_id)
     where s.customer is null and s.payment_link is null and s.account = '' and s.status = 'complete'
         and (s.id = any(%(sessions)s) or s.payment_intent in (
             select payment_intent from mirror.refunds where id = any(%(refund)s) and account = ''
@@ -101,26 +101,26 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
             """
             select
                 c.id as customer,
-                (select a.user_id from stripe_customers as a where a.stripe_customer_id = c.id) as by_application,
-                (select u.id from users as u where u.id = m.metadata_user_id) as by_customer_metadata,
+                (select a.user_id::text from stripe_customers as a where a.stripe_customer_id = c.id) as by_application,
+                (select u.id::text from users as u where u.id = sync.user_key(m.metadata_user_id)) as by_customer_metadata,
                 (
-                    select u.id
+                    select u.id::text
                     from mirror.checkout_sessions as s
-                    join users as u on u.id = s.client_reference_id
+                    join users as u on u.id = sync.user_key(s.client_reference_id)
                     where s.customer = c.id and s.account = '' and s.status = 'complete' and s.payment_link is null
                     order by s.created, s.id
                     limit 1
                 ) as by_client_reference,
                 (
-                    select u.id
+                    select u.id::text
                     from mirror.subscriptions as s
-                    join users as u on u.id = s.metadata_user_id
+                    join users as u on u.id = sync.user_key(s.metadata_user_id)
                     where s.customer = c.id and s.account = ''
                     order by s.created, s.id
                     limit 1
                 ) as by_subscription_metadata,
                 array(
-                    select u.id
+                    select u.id::text
                     from users as u
                     where lower(u.email) = lower(m.email) and u.email_verified is not null
                     order by u.id
@@ -134,8 +134,9 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
         ).fetchall()
 
 
-def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
-    """Store the links, and return whose customers are whose: a link that somebody else stored meanwhile stands."""
+def save_links(conn: Connection, links: Sequence[Link]) -> tuple[dict[str, str], dict[str, str]]:
+    """Store the links, and return whose customers are whose: a link that somebody else stored meanwhile stands. Second come
+    those that the application did not write itself: they need a row, see `save_rows`."""
     conn.execute(
         """
         insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
@@ -150,19 +151,33 @@ def save_links(conn: Connection, links: Sequence[Link]) -> dict[str, str]:
     )
     stored = stored_links(conn, [link.customer for link in links])
     linked = {customer: user for customer, user in stored.items() if user is not None}
-    ours = [
-        link for link in links if link.source is not LinkSource.APPLICATION and linked.get(link.customer) == link.user
-    ]
+    ours = {
+        link.customer: link.user
+        for link in links
+        if link.source is not LinkSource.APPLICATION and linked.get(link.customer) == link.user
+    }
+    return linked, ours
+
+
+def save_rows(conn: Connection, linked: Mapping[str, str]) -> None:
+    """A row in `stripe_customers` for each of these customers, by their users; one that is there stays."""
     conn.execute(
         """
-        insert into stripe_customers (id, user_id, stripe_customer_id)
-        select customer, user_id, customer from unnest(%b::text[], %b::text[]) as linked (customer, user_id)
+        insert into stripe_customers (id, user_id, stripe_customer_id, created_at, updated_at)
+        overriding system value
+        select sync.customer_row_id(customer), sync.user_key(user_id), customer, now(), now()
+        from unnest(%b::text[], %b::text[]) as linked (customer, user_id)
         order by customer
         on conflict do nothing
         """,
-        ([link.customer for link in ours], [link.user for link in ours]),
+        (list(linked), list(linked.values())),
     )
-    return linked
+
+
+def save_row(conn: Connection, customer: str) -> None:
+    """The row of one customer, if it is linked."""
+    linked = stored_links(conn, [customer])
+    save_rows(conn, {id_: user for id_, user in linked.items() if user is not None})
 
 
 def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
@@ -234,7 +249,9 @@ def is_mirrored(conn: Connection, customer: str) -> bool:
 
 def application_link(conn: Connection, customer: str) -> str | None:
     """The user of a row in stripe_customers, where there is one."""
-    row = conn.execute("select user_id from stripe_customers where stripe_customer_id = %s", (customer,)).fetchone()
+    row = conn.execute(
+        "select user_id::text from stripe_customers where stripe_customer_id = %s", (customer,)
+    ).fetchone()
     return str(row[0]) if row else None
 
 
@@ -249,14 +266,7 @@ def link_by_hand(conn: Connection, customer: str, user: str) -> None:
         """,
         (customer, user),
     )
-    conn.execute("delete from stripe_customers where stripe_customer_id = %s and user_id <> %s", (customer, user))
-    conn.execute(
-        """
-        insert into stripe_customers (id, user_id, stripe_customer_id) values (%(customer)s, %(user)s, %(customer)s)
-        on conflict do nothing
-        """,
-        {"customer": customer, "user": user},
-    )
+    conn.execute("delete from stripe_customers where stripe_customer_id = %s and user_id::text <> %s", (customer, user))
 
 
 def unlinked(conn: Connection, *, limit: int) -> list[Row]:
@@ -267,7 +277,7 @@ def unlinked(conn: Connection, *, limit: int) -> list[Row]:
             select
                 l.stripe_customer_id as customer, c.email, c.created, s.live as subscriptions,
                 l.checked_at as seen_at, coalesce(c.deleted, false) as deleted,
-                array(select id from users where lower(users.email) = lower(c.email) order by id) as same_email
+                array(select id::text from users where lower(users.email) = lower(c.email) order by id) as same_email
             from sync.customer_links as l
             left join mirror.customers as c on c.id = l.stripe_customer_id and c.account = ''
             cross join lateral (

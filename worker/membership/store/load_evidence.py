@@ -6,8 +6,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source, Unlinked
+from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, HeldRow, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import User
+from worker.membership.store import held_rows
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
@@ -34,6 +35,7 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
     named |= {*schedules, *(customer.id for customer in customers), *(line.invoice for line in user.paid_lines)}
     named |= {schedule.customer for schedule in schedules.values()}
     products = {item.product for subscription in user.every_subscription for item in subscription.items}
+    prices = {item.price for subscription in user.every_subscription for item in subscription.items}
     products |= {entry.product for entry in ledger} | {line.product for line in user.paid_lines}
     note = _one(conn, "select note as text, created_at as given_at from sync.overrides where user_id = %s", user.id)
     return Evidence(
@@ -41,6 +43,7 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
         is_waiting=bool(row and row["is_waiting"]),
         customers=tuple(customers),
         unlinked=tuple(_unlinked(conn, user.id)),
+        held=tuple(_held(conn, user.id, {*products, *prices})),
         schedules=schedules,
         sources=_sources(conn, named, products),
         note=Note(**note) if note else None,
@@ -51,18 +54,18 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
 _USER = """
     select
         u.email,
-        exists (select from sync.next_changes where user_id = u.id and due_at <= now()) or exists (
+        exists (select from sync.next_changes where user_id = u.id::text and due_at <= now()) or exists (
             select
             from sync.customer_links as l
             join sync.recompute_queue as r on r.stripe_customer_id = l.stripe_customer_id
-            where l.user_id = u.id
+            where l.user_id = u.id::text
         ) or exists (
-            select from sync.rechecks where object = 'user' and id = u.id
+            select from sync.rechecks where object = 'user' and id = u.id::text
         ) or exists (
-            select from sync.organization_queue where organization_id = u.organization_id and place < u.id
+            select from sync.organization_queue where organization_id = u.organization_id::text and place < u.id::text
         ) as is_waiting
     from users as u
-    where u.id = %s
+    where u.id = sync.user_key(%s)
 """
 
 
@@ -78,7 +81,7 @@ def _customers(conn: Connection, user: str) -> list[Customer]:
             union all
             select a.stripe_customer_id, null, null, false
             from stripe_customers as a
-            where a.user_id = %(user)s and not exists (
+            where a.user_id = sync.user_key(%(user)s) and not exists (
                 select from sync.customer_links as l where l.stripe_customer_id = a.stripe_customer_id and l.user_id = %(user)s
             )
             order by linked_at, id
@@ -98,11 +101,19 @@ def _unlinked(conn: Connection, user: str) -> list[Unlinked]:
             from users as u
             join sync.customer_links as l on l.user_id is null
             join mirror.customers as c on c.id = l.stripe_customer_id and c.account = '' and not c.deleted
-            where u.id = %s and lower(c.email) = lower(u.email)
+            where u.id = sync.user_key(%s) and lower(c.email) = lower(u.email)
             order by c.id
             """,
             (user,),
         ).fetchall()
+
+
+def _held(conn: Connection, user: str, places: Collection[str | None]) -> list[HeldRow]:
+    """The user's rows that a table refuses, and the products and prices that they refer to."""
+    return [
+        HeldRow(relation=row.relation, id=row.id, reason=row.reason, since=row.since)
+        for row in held_rows.concerning(conn, [user], [id_ for id_ in places if id_])
+    ]
 
 
 def _ledger(conn: Connection, user: str, *, limit: int) -> list[Entry]:

@@ -23,14 +23,16 @@ ATTACHED = """array(
     select f.entitlement_feature_lookup_key from mirror.product_features as f
     where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
 )"""
-_USER = "id, role::text, membership_status::text, stripe_product_id, organization_id, tokens, tokens_expires_at"
+_USER = """
+    id::text, role::text, membership_status::text, stripe_product_id, organization_id::text, tokens, tokens_expires_at
+"""
 
 
 def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
     """The rows of these users, locked in the order of their ids; a spend that runs at the same time waits for us."""
     return _users(
         conn,
-        f"select {_USER} from users where id = any(%s) order by id for no key update",  # noqa: S608 - our own words
+        f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id for no key update",  # noqa: S608 - our own words
         (sorted(users),),
     )
 
@@ -39,7 +41,7 @@ def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
     """The rows of these users, locked by nobody: for a look that writes nothing."""
     return _users(
         conn,
-        f"select {_USER} from users where id = any(%s) order by id",  # noqa: S608 - our own words
+        f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id",  # noqa: S608 - our own words
         (sorted(users),),
     )
 
@@ -174,7 +176,8 @@ def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list
     rows = _rows(
         conn,
         """
-        select user_id, feature, source, until, false as given from user_features where user_id = any(%(users)s)
+        select user_id::text, feature, source, until, false as given from user_features
+        where user_id = any(sync.user_keys(%(users)s))
         union all
         select user_id, feature, 'override', until, true from sync.feature_overrides where user_id = any(%(users)s)
         """,

@@ -137,7 +137,10 @@ def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | N
     organization, place = row
     with conn.cursor(row_factory=scalar_row) as cursor:
         users: list[str] = cursor.execute(
-            "select id from users where organization_id = %s and id > %s order by id limit %s",
+            """
+            select id::text from users
+            where organization_id = sync.organization_key(%s) and id::text > %s order by id::text limit %s
+            """,
             (organization, place, limit),
         ).fetchall()
     if len(users) < limit:

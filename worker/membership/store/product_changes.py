@@ -41,15 +41,15 @@ _USERS = """
     join sync.customer_links as l on l.stripe_customer_id = c.customer
     where l.user_id is not null
     union
-    select u.id
+    select u.id::text
     from sessions as s
-    join users as u on u.id = s.client_reference_id
+    join users as u on u.id = sync.user_key(s.client_reference_id)
     where s.customer is null and s.payment_link is null
     union
-    select u.id
+    select u.id::text
     from mirror.subscription_items as i
     join mirror.subscriptions as s on s.id = i.subscription and s.account = i.account
-    join users as u on u.organization_id = s.metadata_organization_id
+    join users as u on u.organization_id = sync.organization_key(s.metadata_organization_id)
     where i.product = any(%(products)s) and i.account = '' and s.metadata_organization_id is not null
 """
 

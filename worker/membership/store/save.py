@@ -15,7 +15,6 @@ from worker.membership.rules.balance import Grant
 from worker.membership.rules.changes import FAILED, RENEWED, Turn
 from worker.membership.rules.facts import Feature, User
 from worker.membership.rules.lots import Lot
-from worker.membership.store import catalogue
 
 Connection = psycopg.Connection
 
@@ -24,18 +23,31 @@ def _said_of(lots: Sequence[Lot]) -> str:
     return json.dumps([asdict(lot) for lot in lots], default=datetime.isoformat)
 
 
-def hold_places(conn: Connection, users: Collection[User]) -> None:
-    """Give every product and price that the other writes refer to a row in the application's catalogue, known or not."""
+def named_in_catalogue(users: Collection[User]) -> tuple[set[str], dict[str, str]]:
+    """The products, and the prices with their products, that these users' rows refer to."""
     items = [item for user in users for subscription in user.subscriptions for item in subscription.items]
-    catalogue.hold_places(
-        conn,
-        products=set[str]().union(*(user.named_products for user in users)),
-        prices={item.price: item.product for item in items if item.price and item.product},
+    prices = {item.price: item.product for item in items if item.price and item.product}
+    return set[str]().union(*(user.named_products for user in users)), prices
+
+
+def rows_of(conn: Connection, users: Collection[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The subscriptions and the payments of these users that rows are made of, by id, with their user."""
+    query = """
+        select o.id, l.user_id
+        from sync.customer_links as l
+        join mirror.{table} as o on o.customer = l.stripe_customer_id and o.account = '' and not o.deleted
+        where l.user_id = any(%s) and {which}
+        order by o.id
+        """
+    subscriptions = conn.execute(query.format(table="subscriptions", which="true").encode(), (sorted(users),))
+    payments = conn.execute(
+        query.format(table="payment_intents", which="o.status = 'succeeded'").encode(), (sorted(users),)
     )
+    return subscriptions.fetchall(), payments.fetchall()
 
 
 def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
-    """Write what differs. Its products have their places; see `hold_places`."""
+    """Write what differs. Its products have their rows; see `save_rows`."""
     ids = sorted(access)
     if not ids:
         return
@@ -45,7 +57,7 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
         set role = n.role::user_role, membership_status = n.status::membership_status,
             stripe_product_id = n.product
         from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as n (id, role, status, product)
-        where u.id = n.id
+        where u.id = sync.user_key(n.id)
             and (u.role::text, u.membership_status::text, u.stripe_product_id)
                 is distinct from (n.role, n.status, n.product)
         """,
@@ -70,12 +82,12 @@ def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -
             select * from unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[]) as w (user_id, feature, source, until)
         ), gone as (
             delete from user_features as f
-            where f.user_id = any(%b::text[]) and not exists (
-                select from wanted as w where w.user_id = f.user_id and w.feature = f.feature and w.source = f.source
+            where f.user_id = any(sync.user_keys(%b::text[])) and not exists (
+                select from wanted as w where w.user_id = f.user_id::text and w.feature = f.feature and w.source = f.source
             )
         )
         insert into user_features as f (user_id, feature, source, until)
-        select user_id, feature, source, until from wanted
+        select sync.user_key(user_id), feature, source, until from wanted
         on conflict (user_id, feature, source) do update set until = excluded.until
         where f.until is distinct from excluded.until
         """,
@@ -130,7 +142,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
         update users as u
         set tokens = n.tokens, tokens_expires_at = n.expires_at
         from unnest(%b::text[], %b::bigint[], %b::timestamptz[]) as n (id, tokens, expires_at)
-        where u.id = n.id and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
+        where u.id = sync.user_key(n.id) and (u.tokens, u.tokens_expires_at) is distinct from (n.tokens, n.expires_at)
         """,
         (list(last), [grant.balance_after for grant in last.values()], [grant.expires_at for grant in last.values()]),
     )
@@ -174,7 +186,7 @@ def lift_feature_override(conn: Connection, user: str, feature: str) -> bool:
 
 
 def make_admin(conn: Connection, user: str) -> None:
-    conn.execute("update users set role = 'ADMIN' where id = %s", (user,))
+    conn.execute("update users set role = 'ADMIN' where id = sync.user_key(%s)", (user,))
 
 
 def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
@@ -202,7 +214,7 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
             """
             select a.user_id
             from sync.next_changes as a
-            join users as u on u.id = a.user_id
+            join users as u on u.id = sync.user_key(a.user_id)
             where a.due_at <= %s
             order by a.due_at
             limit %s
@@ -212,22 +224,26 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
         ).fetchall()
 
 
-def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str, list[Turn]]:
-    """`user_subscriptions` says what the mirror says of these users' subscriptions; equal rows are not written.
+def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | None = None) -> dict[str, list[Turn]]:
+    """`user_subscriptions` says what the mirror says of these users' subscriptions (`only`: of this one); equal rows are
+    not written.
 
     Returns, by user, the subscriptions that have begun a new period, or become past due.
     """
     rows = conn.execute(
         """
         with before as (
-            select stripe_subscription_id, status, current_period_start from user_subscriptions where user_id = any(%(users)s)
+            select stripe_subscription_id, status, current_period_start from user_subscriptions
+            where user_id = any(sync.user_keys(%(users)s))
         ), written as (
         insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,
             stripe_product_id, status, current_period_start, current_period_end, cancel_at_period_end, canceled_at,
-            trial_start, trial_end, metadata, created_at)
-        select s.id, l.user_id, s.customer, s.id, p.id, i.product, coalesce(s.status, 'incomplete'),
+            trial_start, trial_end, metadata, created_at, updated_at)
+        overriding system value
+        select sync.subscription_row_id(s.id), sync.user_key(l.user_id), s.customer, s.id, p.id, i.product,
+            coalesce(s.status, 'incomplete'),
             s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
-            s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at)
+            s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at), now()
         from sync.customer_links as l
         join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
         left join lateral (
@@ -238,7 +254,7 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str,
             limit 1
         ) as i on true
         left join stripe_prices as p on p.id = i.price
-        where l.user_id = any(%(users)s)
+        where l.user_id = any(%(users)s) and (%(only)s::text is null or s.id = %(only)s)
         order by s.id
         on conflict (stripe_subscription_id) do update
         set user_id = excluded.user_id, stripe_customer_id = excluded.stripe_customer_id,
@@ -255,7 +271,7 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str,
                 excluded.status, excluded.current_period_start, excluded.current_period_end,
                 excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
                 excluded.metadata, excluded.created_at)
-        returning user_id, stripe_subscription_id, status, current_period_start
+        returning user_id::text, stripe_subscription_id, status, current_period_start
         )
         select w.user_id, w.stripe_subscription_id,
             w.status in ('active', 'trialing') and b.current_period_start < w.current_period_start,
@@ -263,7 +279,7 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str,
         from written as w
         left join before as b using (stripe_subscription_id)
         """,
-        {"users": sorted(users)},
+        {"users": sorted(users), "only": only},
     ).fetchall()
     turns = defaultdict[str, list[Turn]](list)
     for user, subscription, is_renewed, has_failed in rows:
@@ -274,19 +290,21 @@ def save_subscriptions(conn: Connection, users: Mapping[str, User]) -> dict[str,
     return turns
 
 
-def save_payments(conn: Connection, users: Collection[str]) -> None:
-    """`payment_history` holds the succeeded payments of these users' customers; equal rows are not written.
+def save_payments(conn: Connection, users: Collection[str], *, only: str | None = None) -> None:
+    """`payment_history` holds the succeeded payments of these users' customers (`only`: this one); equal rows are not written.
 
     A payment's product is that of the largest line of the invoice, or of the Checkout session, that it paid.
     """
     conn.execute(
         """
         insert into payment_history as o (id, user_id, stripe_payment_intent_id, amount, currency, status,
-            stripe_product_id, description, metadata, created_at)
-        select i.id, l.user_id, i.id, coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
+            stripe_product_id, description, metadata, created_at, updated_at)
+        overriding system value
+        select sync.payment_row_id(i.id), sync.user_key(l.user_id), i.id,
+            coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
             i.status, p.id, i.description,
             case jsonb_typeof(i.data->'metadata') when 'object' then i.data->'metadata' else '{}' end,
-            coalesce(i.created, i.observed_at)
+            coalesce(i.created, i.observed_at), now()
         from sync.customer_links as l
         join mirror.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
         left join lateral (
@@ -313,6 +331,7 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
         ) as n on true
         left join stripe_products as p on p.id = n.product
         where l.user_id = any(%(users)s) and i.status = 'succeeded' and not i.deleted
+            and (%(only)s::text is null or i.id = %(only)s)
         order by i.id
         on conflict (stripe_payment_intent_id) do update
         set user_id = excluded.user_id, amount = excluded.amount, currency = excluded.currency,
@@ -323,14 +342,14 @@ def save_payments(conn: Connection, users: Collection[str]) -> None:
             (excluded.user_id, excluded.amount, excluded.currency, excluded.status, excluded.stripe_product_id,
                 excluded.description, excluded.metadata, excluded.created_at)
         """,
-        {"users": sorted(users)},
+        {"users": sorted(users), "only": only},
     )
     # A guess among snapshots of one second may have shown a payment as succeeded that was not.
     conn.execute(
         """
         delete from payment_history as o
         using mirror.payment_intents as i
-        where o.user_id = any(%s) and i.id = o.stripe_payment_intent_id and i.account = ''
+        where o.user_id = any(sync.user_keys(%s)) and i.id = o.stripe_payment_intent_id and i.account = ''
             and i.status is distinct from 'succeeded'
         """,
         (sorted(users),),

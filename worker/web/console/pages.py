@@ -98,6 +98,7 @@ def user(asked: Asked) -> View | None:
         explained = why(asked.conn, id_, policy_of(asked.settings), entries=50)
         if explained is None:
             return None
+        id_ = explained.user
         timeline, balances = read_users.timeline(asked.conn, id_), read_users.balance(asked.conn, id_)
     labels = [f"{row['created_at']:%Y-%m-%d}" for row in balances]
     chart = charts.line(labels, [row["balance_after"] for row in balances], " tokens")

@@ -14,11 +14,12 @@ def search(conn: psycopg.Connection, text: str, *, after: str = "") -> list[Row]
 
     All of them come in the order of their ids, behind the user `after`.
     """
-    which = _MATCHING if text else "select id from users where id > %(after)s order by id limit %(limit)s"
+    behind = "where id > sync.user_key(%(after)s)" if after else ""
+    which = _MATCHING if text else f"select id from users {behind} order by id limit %(limit)s"  # noqa: S608
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""
-            select u.id, u.email, u.name, u.role::text, u.membership_status::text, u.stripe_product_id, p.name as product,
+            select u.id::text, u.email, u.name, u.role::text, u.membership_status::text, u.stripe_product_id, p.name as product,
                 u.tokens, u.tokens_expires_at
             from ({which}) as m
             join users as u on u.id = m.id
@@ -31,13 +32,13 @@ def search(conn: psycopg.Connection, text: str, *, after: str = "") -> list[Row]
 
 
 _MATCHING = """
-    select id from users where id = %(text)s
+    select id from users where id = sync.user_key(%(text)s)
     union
     select id from users where email in (%(text)s, lower(%(text)s))
     union
-    select user_id from sync.customer_links where stripe_customer_id = %(text)s and user_id is not null
+    select sync.user_key(user_id) from sync.customer_links where stripe_customer_id = %(text)s and user_id is not null
     union
-    select l.user_id
+    select sync.user_key(l.user_id)
     from mirror.customers as c
     join sync.customer_links as l on l.stripe_customer_id = c.id
     where c.email in (%(text)s, lower(%(text)s)) and l.user_id is not null
@@ -55,14 +56,14 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
                         as text,
                     null::bigint as amount, null as currency
                 from user_subscriptions as s
-                where s.user_id = %(user)s
+                where s.user_id = sync.user_key(%(user)s)
                 order by 1 desc limit %(limit)s
             )
             union all
             (
                 select p.created_at, 'payment', p.stripe_payment_intent_id, 'payment ' || p.status, p.amount, p.currency
                 from payment_history as p
-                where p.user_id = %(user)s
+                where p.user_id = sync.user_key(%(user)s)
                 order by 1 desc limit %(limit)s
             )
             union all
