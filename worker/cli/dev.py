@@ -1,6 +1,7 @@
 """`stripe-sync dev` and `sandbox`: the whole system, and the stand-in for Stripe, on one machine for development.
 
-Both are part of the source and not of the installed package: no production machine needs them.
+The sandbox is part of the source and not of the installed package: no production machine needs it. Without it `dev` waits
+for deliveries of yours.
 """
 
 import os
@@ -26,9 +27,10 @@ def dev(
     port: Annotated[int, typer.Option(help="Port of the web process.")] = 8000,
 ) -> None:
     """Start everything for development. A server that the environment does not name is embedded."""
-    sandbox_environment("dev")
     if find_spec("honcho") is None:
-        fail("honcho is not installed: pip install -e '.[dev]' in the checkout, or use ./run dev, which does that")
+        fail(
+            "the servers for development are not installed: pip install 'stripe-sync[dev]', or use ./run dev in a checkout"
+        )
     from worker.dev import supervisor
     from worker.dev.installs import ServerError
 

@@ -1,6 +1,8 @@
 """The output of `dev` once everything runs: one sign-up through the whole system, addresses, and next commands."""
 
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import sys
@@ -25,6 +27,8 @@ def main() -> None:
     if sandbox is not None:
         _wait_for(f"{sandbox}/_sandbox")
         _play_once(sandbox, env["DATABASE_URL"])
+    elif not env.get("STRIPE_SECRET_KEY"):
+        _deliver_once(f"{address}/webhooks/stripe", env["STRIPE_WEBHOOK_SECRET"].split(",")[0], env["DATABASE_URL"])
     _say(
         "",
         "Everything runs. Ctrl-C stops it.",
@@ -96,6 +100,42 @@ def _play_once(sandbox: str, database_url: str) -> None:
         )
         _say(*(f"  {event['type']:<36} {event['id']}  {event['outcome']}" for event in done))
         _say("The user before:", before, "The user now:", _row(conn))
+
+
+def _deliver_once(url: str, secret: str, database_url: str) -> None:
+    """One event, signed as Stripe signs it, and the row that it makes. Only where no account of Stripe's is mirrored."""
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
+        conn.execute(
+            "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing", (USER, EMAIL, NAME)
+        )
+        now = int(time.time())
+        customer = {
+            "id": "cus_demo",
+            "object": "customer",
+            "created": now,
+            "livemode": False,
+            "email": EMAIL,
+            "name": NAME,
+        }
+        event = {"id": "evt_demo", "object": "event", "type": "customer.created", "created": now, "livemode": False}
+        body = json.dumps(event | {"data": {"object": customer | {"metadata": {"user_id": USER}}}}).encode()
+        digest = hmac.new(secret.encode(), f"{now}.".encode() + body, hashlib.sha256).hexdigest()
+        headers = {"content-type": "application/json", "stripe-signature": f"t={now},v1={digest}"}
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30).close()  # noqa: S310 - loopback
+        deadline, row = time.monotonic() + STORY_SECONDS, None
+        while row is None and time.monotonic() < deadline:
+            row = conn.execute(
+                """
+                select c.id, c.name, c.email, l.user_id
+                from stripe.customers as c join sync.customer_links as l on l.stripe_customer_id = c.id
+                """
+            ).fetchone()
+            time.sleep(0.05)
+        _say(
+            "",
+            "A customer.created event was delivered. The row in stripe.customers, and the user that it is linked to:",
+        )
+        _say("  " + "  ".join(f"{name}={value}" for name, value in (row or {}).items()))
 
 
 def _row(conn: psycopg.Connection[dict[str, Any]]) -> str:

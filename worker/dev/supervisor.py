@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
 
@@ -23,6 +22,7 @@ from worker.dev.servers import LOOPBACK, free_port, start_postgres, start_valkey
 _ROOT = Path(__file__).parent.parent.parent
 _DATABASE = "stripe_sync"
 _SANDBOX_KEY, _SANDBOX_SECRET = "sk_test_sandbox", "whsec_sandbox"
+_PROCESSES = ("web", "worker", "beat")
 
 
 class Setup:
@@ -40,9 +40,8 @@ def run(*, home: Path, port: int) -> int:
         if made.sandbox is not None:
             command = _tethered(made, _sandbox_command(made, port))
             manager.add_process("sandbox", command, env=made.env | {"PYTHONPATH": str(_ROOT)})
-        for name, command in parse_procfile((_ROOT / "Procfile").read_text()).processes.items():
-            if name != "release":
-                manager.add_process(name, _tethered(made, command), env=made.env)
+        for name in _PROCESSES:
+            manager.add_process(name, _tethered(made, shlex.join(_command(name))), env=made.env)
         words = tether.command(made.lock, sys.executable, "-m", "worker.dev.show")
         show = subprocess.Popen(words, env=made.env, start_new_session=True)
         try:
@@ -88,9 +87,10 @@ def setup(*, home: Path, port: int) -> Iterator[Setup]:
             env["REDIS_URL"] = valkey.url
         sandbox = None
         if not env.get("STRIPE_SECRET_KEY"):
+            env["STRIPE_WEBHOOK_SECRET"] = env.get("STRIPE_WEBHOOK_SECRET") or _SANDBOX_SECRET
+        if not env.get("STRIPE_SECRET_KEY") and (_ROOT / "sandbox" / "__main__.py").is_file():
             sandbox = f"http://{LOOPBACK}:{free_port(sandbox_port)}"
             env |= {"STRIPE_SECRET_KEY": _SANDBOX_KEY, "STRIPE_API_BASE": sandbox, "STRIPE_SYNC_SANDBOX": sandbox}
-            env["STRIPE_WEBHOOK_SECRET"] = env.get("STRIPE_WEBHOOK_SECRET") or _SANDBOX_SECRET
         if chosen := os.environ.get("LOG_FORMAT") or ("console" if sys.stdout.isatty() else None):
             env["LOG_FORMAT"] = chosen
         yield Setup(env, sandbox=sandbox, home=home, lock=lock)
