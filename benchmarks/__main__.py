@@ -9,11 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks import access, everyone, latency, limit, machine, memory, reconcile, refresh, report, stack, throughput
+from benchmarks import (
+    access,
+    everyone,
+    latency,
+    limit,
+    machine,
+    memory,
+    reconcile,
+    refresh,
+    report,
+    revenue,
+    stack,
+    throughput,
+)
 from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
-PLAIN, LONG = ("limit", "door", "latency", "access", "refresh", "reconcile"), ("everyone", "memory")
+PLAIN, LONG = ("limit", "door", "latency", "access", "refresh", "reconcile"), ("everyone", "memory", "revenue")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -78,6 +91,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "everyone" in only:
         result["everyone"] = everyone.measure(running)
         report.say_everyone(result["everyone"])
+    if "revenue" in only:
+        result["revenue"] = revenue.measure(running)
+        report.say_revenue(result["revenue"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

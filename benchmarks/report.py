@@ -114,6 +114,15 @@ def say_everyone(result: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
+def say_revenue(result: dict[str, Any]) -> None:
+    table = Table("the last 12 months of", "seconds", title=f"Revenue of {result['subscriptions']:,} subscriptions")
+    for name, seconds in result["seconds"].items():
+        table.add_row(name, f"{seconds:.2f}")
+    size = f"{result['bytes'] / 2**20:.0f} MiB"
+    table.caption = f"{result['facts']:,} facts in {size}; all of them computed anew in {result['computed']:.1f} s"
+    console.print(_right(table))
+
+
 def _right(table: Table) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"

@@ -6,6 +6,8 @@ FUNCTIONS and TRIGGERS are those of a database whose tables are ours. `schema.na
 
 from collections.abc import Mapping
 
+from schema.revenue import DISCOUNTED
+
 # Measured: the body costs 50 us of Postgres an event with lz4, 140 as jsonb. A server built without lz4 keeps it
 # uncompressed, which is as cheap in CPU.
 COMPRESS_BODIES = """
@@ -275,6 +277,7 @@ def made(names: Mapping[str, str], row_ids: Mapping[str, str], *, forgets: str =
     }
     functions = {f"mirror.{name.partition('(')[0]}": _read_field(name) for name in _READ_FIELDS}
     functions |= {name: template.format(**names) for name, template in templates.items()}
+    functions["sync.discounted_mrr"] = DISCOUNTED
     functions |= {ROW_IDS[table][0]: statement for table, statement in row_ids.items()}
     if forgets:
         functions["sync.forget_user"] = FORGET_USER.format(deletes=forgets)

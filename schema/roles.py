@@ -6,7 +6,7 @@ migrated one they grant what is to be granted. Tables of later revisions are cov
 
 from collections.abc import Mapping
 
-from schema import NAMES_SCHEMA, VIEWS_SCHEMA
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA, revenue
 from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
@@ -47,6 +47,7 @@ def statements(
             _each(f"{_TYPES} and pg_get_userbyid(typowner) <> {_literal(application)}", owner),
             _each(_FUNCTIONS, owner, users),
             _ours(owner, _quoted(worker), users, readers, views_schema),
+            _revenue(owner, users),
             _adopted_names(_quoted(worker)),
             "commit;",
             "",
@@ -128,6 +129,11 @@ def _public_table(table: str, owner: str, worker: str, application: str, reader:
     )
 
 
+_ANALYTICS = f"""
+        select 'view' as kind, oid::regclass::text as name
+        from pg_class
+        where relnamespace = to_regnamespace('{revenue.SCHEMA}')
+            and relname in ({", ".join(map(_literal, revenue.VIEWS))})"""  # noqa: S608
 _TABLES = """
         select case relkind when 'v' then 'view' else 'table' end as kind, oid::regclass::text as name
         from pg_class
@@ -180,6 +186,24 @@ def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
         f"{by} public, mirror, {shown}, sync grant select, insert, update, delete on tables to {worker};",
         f"{by} public, mirror, sync grant usage, select on sequences to {worker};",
         f"{by} public, {shown} grant select on tables to {readers};",
+        declares="ours record;",
+    )
+
+
+def _revenue(owner: str, users: str) -> str:
+    """Our views of `analytics`, a schema that other tools may use too."""
+    return _block(
+        f"if to_regnamespace('{revenue.SCHEMA}') is null then",
+        "    return;",
+        "end if;",
+        f"grant usage, create on schema {revenue.SCHEMA} to {_quoted(owner)};",
+        f"grant usage on schema {revenue.SCHEMA} to {users};",
+        f"for ours in{_ANALYTICS}",
+        "loop",
+        "    " + _execute("alter %s %s owner to %I", "ours.kind", "ours.name", _literal(owner)),
+        "    " + _execute(f"grant select on %s to {_doubled(users)}", "ours.name"),
+        "end loop;",
+        f"alter default privileges for role {_quoted(owner)} in schema {revenue.SCHEMA} grant select on tables to {users};",
         declares="ours record;",
     )
 

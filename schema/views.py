@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror
+from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror, revenue
 from schema.catalogue import StripeType
 
 # Tables whose objects are embedded in others'.
@@ -103,6 +103,10 @@ def _views() -> Iterator[tuple[str, str]]:
         yield name, _query(shown, mirror.tables["objects"], f"object = 'item' and parent like '{ids}'")
     every = {column.name: ("", column.name) for column in mirror.tables["objects"].columns}
     yield "other_objects", _query(every, mirror.tables["objects"], "")
+    yield (
+        revenue.HISTORY.name,
+        _query({each.name: ("", _quote(each.name)) for each in revenue.HISTORY.columns}, revenue.HISTORY, ""),
+    )
 
 
 VIEWS: dict[str, str] = dict(sorted(_views()))

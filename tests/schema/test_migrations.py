@@ -41,7 +41,7 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
         left = conn.execute(
             """
             select n.nspname || '.' || c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-            where n.nspname in ('public', 'sync', 'mirror', 'stripe') and c.relname not like 'alembic_version%'
+            where n.nspname in ('public', 'sync', 'mirror', 'stripe', 'analytics') and c.relname not like 'alembic_version%'
             union all
             select typname from pg_type where typname in ('user_role', 'membership_status')
             union all

@@ -65,9 +65,9 @@ def test_a_tick_out_of_time_is_gone_on_with_by_the_next(
     for number in range(25):
         store(conn, f"evt_{number}", days=40)
     store(conn, "evt_kept", days=1)
-    answers = iter([True, True, False])
+    answers = iter([True, True])
 
-    first = tick(conn, should_continue=lambda: next(answers))
+    first = tick(conn, should_continue=lambda: next(answers, False))
     second = tick(conn, hour=1)
 
     assert (first, second) == (20, 5)

@@ -19,7 +19,7 @@ from worker.jobs.periodic import ACCESS, BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
 from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue, save_changes
-from worker.mirror import refetch_queue, shards
+from worker.mirror import refetch_queue, shards, subscription_history
 from worker.observe import log
 from worker.postgres import runs
 from worker.privacy import erase
@@ -94,6 +94,11 @@ def settings_of_changes(conn: psycopg.Connection, process: Process) -> None:
         changes.skip_all(conn)
 
 
+def late_discounts(conn: psycopg.Connection, process: Process) -> None:
+    """Compute the MRR of subscriptions again whose discount another transaction wrote at the same moment."""
+    subscription_history.compute_waiting(conn)
+
+
 def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
     """Send the tick of every job whose present slot nobody has claimed."""
     for job in periodic.jobs(process.settings):
@@ -159,6 +164,7 @@ CHORES: tuple[Chore, ...] = (
     due_backup,
     forgotten_passes,
     late_links,
+    late_discounts,
     passing_time,
     expired_tokens,
     erasure,

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from schema import FIND_VIEWS_SCHEMA
+from schema import FIND_VIEWS_SCHEMA, revenue
 
 SCHEMAS = ("mirror", "sync")
 
@@ -49,7 +49,7 @@ def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, i
 def drop_ours(
     conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
 ) -> None:
-    """Remove our schemas, and these tables, functions and types of `public`, in one transaction.
+    """Remove our schemas, our views of `analytics`, and these tables, functions and types of `public`, in one transaction.
 
     Nothing cascades: where something else depends on them, psycopg.errors.DependentObjectsStillExist says what, and
     everything stays.
@@ -59,6 +59,10 @@ def drop_ours(
     named = [sql.Identifier("public", table) for table in tables]
     named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
     with conn.transaction():
+        analytics = set(tables_in(conn, revenue.SCHEMA, "v"))
+        for view in reversed(revenue.VIEWS):
+            if view in analytics:
+                conn.execute(sql.SQL("drop view {}").format(sql.Identifier(revenue.SCHEMA, view)))
         for view in tables_in(conn, shown, "v") if shown is not None else ():
             conn.execute(sql.SQL("drop view {}").format(sql.Identifier(shown or "", view)))
         if named:

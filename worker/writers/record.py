@@ -11,7 +11,7 @@ from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import product_of
 from worker.membership.store import catalogue, links, product_changes, rechecks, recompute_queue, save_rows
 from worker.membership.store.organization_queue import Offer
-from worker.mirror import refetch_queue
+from worker.mirror import refetch_queue, subscription_history
 from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_members
 from worker.mirror.refetch_queue import Wanted
@@ -47,6 +47,9 @@ def record(
         return []
     observations = guard.honour(conn, with_members(observations))
     written, offered = _write(conn, observations, events_of)
+    changed = {outcome.key for outcome in written if outcome.object is not None}
+    # A page of a list that shows what is known adds nothing; an event tells of its second even where it loses.
+    subscription_history.note(conn, (seen for seen in observations if not seen.snapshot.listed or seen.key in changed))
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
     refetch_queue.want(
         conn,
@@ -88,8 +91,9 @@ def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy
             outcomes[seen.key] = Outcome(seen.key, before, version, None if same else _kept(seen))
     for lost in mirror.write(conn, list(outcomes.values())):
         del outcomes[lost]
-    _follow(conn, list(outcomes.values()), policy, offered)
     written = [seen for seen in shown if seen.key in outcomes]
+    subscription_history.note(conn, written)
+    _follow(conn, list(outcomes.values()), policy, offered)
     record(conn, with_members(written)[len(written) :], policy)
     for payout in (seen for seen in written if seen.key.object == "payout"):
         settled = [("balance_transaction", each["id"]) for each in embedded(payout.object, "balance_transactions")[0]]

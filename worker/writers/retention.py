@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from worker.inbox import retention_store
+from worker.mirror import subscription_history
 from worker.observe import log
 from worker.postgres import cursors, runs
 from worker.postgres.runs import Run
@@ -40,6 +41,8 @@ def tick(
         bookkeeping = retention_store.bookkeeping(conn, changes_kept_days=keep_changes.days)
         removed |= {"events": 0, **bookkeeping, "parked_blanked": erase.sweep_parked(conn)}
         _remove_events(conn, run, removed, keep=keep, should_continue=should_continue)
+        subscription_history.seed(conn, should_continue=should_continue)
+        removed["subscription_history"] = subscription_history.compact(conn, should_continue=should_continue)
         run.result = removed
     if any(removed.values()):
         _log.info("events.removed", **removed)

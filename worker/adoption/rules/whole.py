@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Enum
 
-from schema import NAMES_SCHEMA, VIEWS_SCHEMA, views
+from schema import NAMES_SCHEMA, VIEWS_SCHEMA, revenue, views
 from schema.base import metadata
 from schema.functions import COMPRESS_BODIES, KEEP_TO_THE_TRIGGERS, PUBLISH_TRIGGER
 from schema.names import Names, public_tables, quoted
@@ -134,6 +134,7 @@ def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Findi
                 statements += [COMPRESS_BODIES, PUBLISH_TRIGGER]
             yield _missing(f"tables of {schema}", f"{len(tables)} are created", *statements)
         yield _missing(f"views of {views_schema}", f"{len(views.VIEWS)} are created", *views.statements(views_schema))
+        yield _missing(f"views of {revenue.SCHEMA}", f"{len(revenue.VIEWS)} are created", *revenue.statements())
         return
     before = found.names or Names()
     statements = list(_retyped(before, names))

@@ -1,0 +1,389 @@
+"""Revenue: the history of subscriptions, and the views over it that show MRR by day.
+
+`mirror.subscription_history` is written by the guarded write. One row says what a subscription was at one second of Stripe's
+clock; rows are only added, so any order of delivery leaves the same rows. From them, and from the mirror's discounts and
+coupons, `mirror.subscription_mrr` is computed in the same transaction, and the views of the schema `analytics` sum it up.
+docs/revenue.md has the rules.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.base import metadata
+
+SCHEMA = "analytics"
+
+_TIME = DateTime(timezone=True)
+
+HISTORY = Table(
+    "subscription_history",
+    metadata,
+    Column("account", Text, primary_key=True, comment="connected account; empty for our own"),
+    Column("subscription", Text, primary_key=True),
+    Column("at", _TIME, primary_key=True, comment="Stripe's clock: the state was this then"),
+    Column("source", Text, primary_key=True, comment="the event, or the read, that showed it"),
+    Column("before", Boolean, primary_key=True, comment="the state that the event's previous_attributes give back"),
+    Column("passed", Boolean, nullable=False, server_default=text("false"), comment="not the last state of its second"),
+    Column("rank", SmallInteger, nullable=False, comment="0 created, 1 updated, 2 deleted"),
+    Column("customer", Text),
+    Column("status", Text, nullable=False, comment="Stripe's status; `deleted` where the object is gone"),
+    Column("paused", Boolean, nullable=False, comment="the collection of payments is paused"),
+    Column("currency", Text),
+    Column("created", _TIME),
+    Column("ended", _TIME),
+    Column("trial_end", _TIME),
+    Column("products", ARRAY(Text), nullable=False),
+    Column(
+        "amounts",
+        ARRAY(Numeric),
+        nullable=False,
+        comment="of each product, a month, in minor units before discounts; null where the price does not tell",
+    ),
+    Column("months", Numeric, comment="the billing period of the first item"),
+    Column("discounts", JSONB, comment="null where there are none"),
+    Index(
+        "ix_subscription_history_discounts",
+        "discounts",
+        postgresql_using="gin",
+        postgresql_ops={"discounts": "jsonb_path_ops"},
+        postgresql_where=text("discounts is not null"),
+    ),
+    schema="mirror",
+    comment="States of subscriptions by time, for revenue.",
+)
+
+MRR = Table(
+    "subscription_mrr",
+    metadata,
+    Column("subscription", Text, primary_key=True),
+    Column("product_id", Text, primary_key=True),
+    Column("since", _TIME, primary_key=True),
+    Column("until", _TIME, comment="null while it goes on"),
+    Column("customer", Text),
+    Column("currency", Text),
+    Column("mrr", BigInteger, nullable=False, comment="minor units a month, after discounts"),
+    Column("estimated", Boolean, nullable=False, comment="reconstructed: nothing was observed then"),
+    Column("is_partial", Boolean, nullable=False, comment="a price or discount is not known, and counts as 0"),
+    Column("waits", Boolean, nullable=False, comment="for a discount or coupon that is not mirrored yet"),
+    Column("computed_at", _TIME, nullable=False, server_default=text("now()")),
+    Index("ix_subscription_mrr_waits", "computed_at", postgresql_where=text("waits")),
+    schema="mirror",
+    comment="Monthly amounts of our own subscriptions by product and time, computed from their history when it changes.",
+)
+
+# The products' amounts after discounts, applied one after the other as Stripe does. A discount holds percent_off, or
+# amount_off for each billing period, and the products that it is limited to.
+DISCOUNTED = """
+create or replace function sync.discounted_mrr(products text[], amounts numeric[], months numeric, discounts jsonb)
+returns numeric[]
+language plpgsql immutable as $$
+declare
+    discount jsonb;
+    off numeric;
+    total numeric;
+begin
+    for discount in select value from jsonb_array_elements(discounts) loop
+        if discount->>'percent_off' is not null then
+            off := greatest(1 - (discount->>'percent_off')::numeric / 100, 0);
+        else
+            select sum(u.amount) into total
+            from unnest(products, amounts) as u (product, amount)
+            where coalesce(discount->'products' ? u.product, true);
+            off := case when total > 0
+                then greatest(1 - (discount->>'amount_off')::numeric / months / total, 0)
+                else 1 end;
+        end if;
+        select array_agg(
+            case when coalesce(discount->'products' ? u.product, true) then u.amount * off else u.amount end
+            order by u.number
+        )
+        into amounts
+        from unnest(products, amounts) with ordinality as u (product, amount, number);
+    end loop;
+    return amounts;
+end
+$$
+"""
+
+# Facts in their order. The end of a subscription counts from `ended`, whenever it was heard of. The time before the first
+# fact is estimated: the subscription was what it was first seen as, and in its trial until the trial's end.
+_PERIODS = """
+select o.subscription, o.customer, p.since, p.until, p.status, o.paused, o.currency, o.products, o.amounts, o.months,
+    o.discounts, p.estimated
+from (
+    select h.*, f.since, lead(f.since) over w as until, row_number() over w = 1 as is_first
+    from mirror.subscription_history as h
+    cross join lateral (
+        select case when h.before then h.at else coalesce(least(h.ended, h.at), h.at) end as since
+    ) as f
+    where h.account = '' and not h.passed
+    window w as (partition by h.subscription order by f.since, h.before desc, h.at, h.source)
+) as o
+cross join lateral (
+    select o.since, o.until, o.status, o.before as estimated
+    where o.until is null or o.since < o.until
+    union all
+    select e.since, e.until, e.status, true
+    from (
+        values
+            (o.created, least(coalesce(o.trial_end, o.created), o.since), 'trialing'),
+            (
+                greatest(o.created, least(coalesce(o.trial_end, o.created), o.since)), o.since,
+                case o.status when 'canceled' then 'active' when 'incomplete_expired' then 'incomplete' else o.status end
+            )
+    ) as e (since, until, status)
+    where o.is_first and o.created < o.since and e.since < e.until
+) as p
+"""
+
+# Active and past due subscriptions count, while payments are collected. A period with discounts is cut where one of them ends.
+# It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
+COMPUTE_MRR = """
+insert into mirror.subscription_mrr (
+    subscription, customer, currency, product_id, since, until, mrr, estimated, is_partial, waits
+)
+select p.subscription, p.customer, p.currency, m.product_id, m.since, m.until, m.mrr, p.estimated, m.is_partial or m.waits,
+    m.waits
+from analytics.subscription_periods as p
+cross join lateral (
+    select u.product as product_id, p.since, p.until, round(coalesce(u.amount, 0))::bigint as mrr,
+        u.amount is null as is_partial, false as waits
+    from unnest(p.products, p.amounts) as u (product, amount)
+    where p.discounts is null
+    union all
+    select u.product, c.since, c.until, round(coalesce(u.amount, 0))::bigint, u.amount is null, g.waits
+    from (
+        select array_agg(to_timestamp(k.ends)) filter (where k.ends is not null) as ends,
+            bool_or(k.coupon is null) as waits,
+            coalesce(
+                jsonb_agg(
+                    jsonb_strip_nulls(jsonb_build_object(
+                        'percent_off', k.coupon->'percent_off',
+                        'amount_off', k.coupon->'amount_off',
+                        'products', coalesce(k.shown->'products', k.coupon->'applies_to'->'products'),
+                        'ends', k.ends
+                    ))
+                    order by k.number
+                ) filter (
+                    where k.coupon->>'duration' <> 'once' and (
+                        k.coupon->>'percent_off' is not null
+                        or k.coupon->>'amount_off' is not null and k.coupon->>'currency' = p.currency
+                    )
+                ),
+                '[]'
+            ) as terms
+        from (
+            select d.number, d.value as shown, coalesce(d.value->>'end', o.data->>'end')::numeric as ends,
+                case
+                    when d.value ? 'duration' then d.value
+                    when jsonb_typeof(o.data->'coupon') = 'object' then o.data->'coupon'
+                    else (
+                        select q.data from mirror.coupons as q
+                        where q.account = '' and q.id = coalesce(d.value->>'coupon', o.data->'source'->>'coupon')
+                    )
+                end as coupon
+            from jsonb_array_elements(p.discounts) with ordinality as d (value, number)
+            cross join lateral (
+                select (
+                    select q.data from mirror.objects as q
+                    where q.object = 'discount' and q.id = d.value->>'id' and q.account = ''
+                ) as data
+            ) as o
+        ) as k
+    ) as g
+    cross join lateral (
+        select t.since, lead(t.since, 1, p.until) over (order by t.since) as until
+        from (
+            select p.since
+            union
+            select e.ends from unnest(g.ends) as e (ends) where e.ends > p.since and (p.until is null or e.ends < p.until)
+        ) as t (since)
+    ) as c
+    cross join lateral unnest(
+        p.products,
+        sync.discounted_mrr(
+            p.products, p.amounts, coalesce(p.months, 1),
+            coalesce(
+                (
+                    select jsonb_agg(v.value order by v.number)
+                    from jsonb_array_elements(g.terms) with ordinality as v (value, number)
+                    where v.value->'ends' is null or to_timestamp((v.value->>'ends')::numeric) > c.since
+                ),
+                '[]'
+            )
+        )
+    ) as u (product, amount)
+    where p.discounts is not null
+) as m
+where p.subscription = any(%s) and p.status in ('active', 'past_due') and not p.paused
+"""
+
+_SUBSCRIPTION_MRR = """
+select m.subscription, m.customer, m.currency, m.product_id, m.since, m.until, m.mrr, m.estimated, m.is_partial
+from mirror.subscription_mrr as m
+"""
+
+# Through today; further where a test clock is ahead.
+_HORIZON = """(
+        select greatest((now() at time zone 'UTC')::date, (max(h.at) at time zone 'UTC')::date)
+        from mirror.subscription_history as h where h.account = ''
+    )"""
+
+# A day shows its end: a period counts from the day it begins on to the day before the one it ends on.
+_MRR_DAILY = f"""
+with by_day as (
+    select (c.at at time zone 'UTC')::date as day, m.currency, m.product_id, sum(c.sign * m.mrr) as mrr,
+        sum(c.sign) as subscriptions, sum(c.sign * m.mrr) filter (where m.estimated) as estimated
+    from analytics.subscription_mrr as m
+    cross join lateral (values (m.since, 1), (m.until, -1)) as c (at, sign)
+    where c.at is not null
+    group by 1, 2, 3
+), kinds as (
+    select b.currency, b.product_id, min(b.day) as first_day from by_day as b group by b.currency, b.product_id
+)
+select d.day::date as day, k.currency, k.product_id,
+    (sum(coalesce(b.mrr, 0)) over w)::bigint as mrr,
+    (sum(coalesce(b.subscriptions, 0)) over w)::bigint as subscriptions,
+    (sum(coalesce(b.estimated, 0)) over w)::bigint as estimated
+from kinds as k
+cross join lateral generate_series(k.first_day::timestamp, {_HORIZON}::timestamp, interval '1 day') as d (day)
+left join by_day as b on b.day = d.day::date and b.currency = k.currency and b.product_id = k.product_id
+window w as (partition by k.currency, k.product_id order by d.day)
+"""  # noqa: S608 - constants
+
+# A customer's change on a day has one kind; its parts by product add up to it.
+_CUSTOMER_MOVEMENTS = f"""
+with parts as (
+    select m.customer, m.currency, m.product_id, (c.at at time zone 'UTC')::date as day,
+        sum(c.sign * m.mrr)::bigint as amount
+    from analytics.subscription_mrr as m
+    cross join lateral (values (m.since, 1), (m.until, -1)) as c (at, sign)
+    where c.at is not null
+    group by 1, 2, 3, 4
+    having sum(c.sign * m.mrr) <> 0
+), sums as (
+    select p.*,
+        sum(p.amount) over (partition by p.customer, p.currency, p.day) as change,
+        sum(p.amount) over (partition by p.customer, p.currency order by p.day) as mrr
+    from parts as p
+), ever as (
+    select s.*,
+        max(s.mrr) over (
+            partition by s.customer, s.currency order by s.day groups between unbounded preceding and 1 preceding
+        ) as most
+    from sums as s
+)
+select e.day, e.customer, e.currency, e.product_id,
+    case
+        when e.mrr = 0 and e.change < 0 then 'churn'
+        when e.mrr - e.change = 0 and e.change > 0 and coalesce(e.most, 0) = 0 then 'new'
+        when e.mrr - e.change = 0 and e.change > 0 then 'reactivation'
+        when e.change < 0 then 'contraction'
+        else 'expansion'
+    end as kind,
+    e.amount
+from ever as e
+where e.day <= {_HORIZON}
+"""  # noqa: S608
+
+_MRR_MOVEMENTS = """
+select m.day, m.currency, m.product_id, m.kind, sum(m.amount)::bigint as amount
+from analytics.customer_movements as m
+group by m.day, m.currency, m.product_id, m.kind
+having sum(m.amount) <> 0
+"""
+
+_SUBSCRIPTIONS_DAILY = f"""
+with by_day as (
+    select (c.at at time zone 'UTC')::date as day, p.currency, u.product_id,
+        case when p.paused and p.status in ('active', 'past_due') then 'paused_collection' else p.status end as status,
+        sum(c.sign) as subscriptions
+    from analytics.subscription_periods as p
+    cross join lateral unnest(p.products) as u (product_id)
+    cross join lateral (values (p.since, 1), (p.until, -1)) as c (at, sign)
+    where c.at is not null
+    group by 1, 2, 3, 4
+), kinds as (
+    select b.currency, b.product_id, b.status, min(b.day) as first_day
+    from by_day as b
+    group by b.currency, b.product_id, b.status
+)
+select d.day::date as day, k.currency, k.product_id, k.status,
+    (sum(coalesce(b.subscriptions, 0)) over w)::bigint as subscriptions
+from kinds as k
+cross join lateral generate_series(k.first_day::timestamp, {_HORIZON}::timestamp, interval '1 day') as d (day)
+left join by_day as b on b.day = d.day::date and b.currency = k.currency and b.product_id = k.product_id
+    and b.status = k.status
+window w as (partition by k.currency, k.product_id, k.status order by d.day)
+"""  # noqa: S608
+
+_CHURN_MONTHLY = """
+with days as (
+    select m.customer, m.currency, m.day, m.kind, sum(m.amount) as amount
+    from analytics.customer_movements as m
+    group by m.customer, m.currency, m.day, m.kind
+), by_month as (
+    select date_trunc('month', d.day)::date as month, d.currency,
+        sum(d.amount) as change,
+        count(*) filter (where d.kind in ('new', 'reactivation')) - count(*) filter (where d.kind = 'churn') as customers,
+        count(distinct d.customer) filter (where d.kind = 'churn') as customers_churned,
+        coalesce(-sum(d.amount) filter (where d.kind = 'churn'), 0) as mrr_churned,
+        coalesce(-sum(d.amount) filter (where d.kind = 'contraction'), 0) as mrr_contracted
+    from days as d
+    group by 1, 2
+), months as (
+    select m.month::date as month, k.currency
+    from (select b.currency, min(b.month) as first_month from by_month as b group by b.currency) as k
+    cross join lateral generate_series(
+        k.first_month::timestamp,
+        (select max(b.month) from by_month as b)::timestamp,
+        interval '1 month'
+    ) as m (month)
+), sums as (
+    select m.month, m.currency,
+        sum(coalesce(b.change, 0)) over w - coalesce(b.change, 0) as mrr_at_start,
+        sum(coalesce(b.customers, 0)) over w - coalesce(b.customers, 0) as customers_at_start,
+        coalesce(b.customers_churned, 0) as customers_churned,
+        coalesce(b.mrr_churned, 0) as mrr_churned,
+        coalesce(b.mrr_contracted, 0) as mrr_contracted
+    from months as m
+    left join by_month as b using (month, currency)
+    window w as (partition by m.currency order by m.month)
+)
+select s.month, s.currency, s.customers_at_start::bigint, s.customers_churned::bigint,
+    round(s.customers_churned / nullif(s.customers_at_start, 0)::numeric, 4) as customer_churn,
+    s.mrr_at_start::bigint, s.mrr_churned::bigint, s.mrr_contracted::bigint,
+    round((s.mrr_churned + s.mrr_contracted) / nullif(s.mrr_at_start, 0)::numeric, 4) as mrr_churn
+from sums as s
+"""
+
+# In the order in which they build upon each other.
+VIEWS: dict[str, str] = {
+    "subscription_periods": _PERIODS,
+    "subscription_mrr": _SUBSCRIPTION_MRR,
+    "mrr_daily": _MRR_DAILY,
+    "customer_movements": _CUSTOMER_MOVEMENTS,
+    "mrr_movements": _MRR_MOVEMENTS,
+    "subscriptions_daily": _SUBSCRIPTIONS_DAILY,
+    "churn_monthly": _CHURN_MONTHLY,
+}
+
+
+def statements() -> list[str]:
+    """Return the statements that make the views. The schema may hold other people's relations too."""
+    return [
+        f"create schema if not exists {SCHEMA}",
+        *(f"create view {SCHEMA}.{name} as {query.strip()}" for name, query in VIEWS.items()),
+    ]

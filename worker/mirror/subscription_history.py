@@ -1,0 +1,280 @@
+"""Storage of the history of subscriptions, and its upkeep."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from schema.revenue import COMPUTE_MRR
+from worker.mirror import subscription_facts
+from worker.mirror.fold import Key, Observation, retrieved
+from worker.mirror.subscription_facts import Fact, State, facts_of
+from worker.postgres import cursors
+from worker.stripe_api.json_paths import canonical
+
+SEEDED, COMPACTED = "subscription_history_seeded", "subscription_history_compacted"
+# Stripe delivers for three days and lists events for thirty: nothing older can come between two facts any more.
+COMPLETE = timedelta(days=40)
+BATCH = 500
+
+_STATE = tuple(field.name for field in fields(State))
+_COLUMNS = ("account", "subscription", "at", "source", "before", "rank", "passed", *_STATE)
+_TIMES = ("at", "created", "ended", "trial_end")
+_KINDS = {
+    "before": "boolean", "passed": "boolean", "paused": "boolean", "rank": "smallint", "at": "bigint", "created": "bigint",
+    "ended": "bigint", "trial_end": "bigint", "months": "numeric",
+}  # fmt: skip
+_CASTS = {"products": "::text[]", "amounts": "::numeric[]", "discounts": "::jsonb"}
+
+
+def _value(name: str) -> str:
+    return f"to_timestamp(v.{name})" if name in _TIMES else f"v.{name}{_CASTS.get(name, '')}"
+
+
+def _selected(name: str) -> str:
+    return f"extract(epoch from h.{name})::bigint" if name in _TIMES else f"h.{name}"
+
+
+_UNNESTED = f"""
+    unnest({", ".join(f"%({name})s::{_KINDS.get(name, 'text')}[]" for name in _COLUMNS)})
+        as v ({", ".join(_COLUMNS)})
+"""
+# The select sees what was there before: the other facts of the same seconds.
+_SEEN = ", ".join(f"h.{name}" for name in _STATE if name not in ("customer", "created"))
+_GIVEN = ", ".join(_value(name) for name in _STATE if name not in ("customer", "created"))
+_ADD = f"""
+    with added as (
+        insert into mirror.subscription_history ({", ".join(_COLUMNS)})
+        select {", ".join(map(_value, _COLUMNS))}
+        from {_UNNESTED}
+        on conflict do nothing
+    )
+    select {", ".join(map(_selected, _COLUMNS))}
+    from mirror.subscription_history as h
+    where (h.account, h.subscription, h.at) in (
+        select v.account, v.subscription, to_timestamp(v.at)
+        from unnest(%(account)s::text[], %(subscription)s::text[], %(at)s::bigint[]) as v (account, subscription, at)
+    )
+"""  # noqa: S608 - names of columns
+# The subscriptions of ours for which a fact differs from the one before it. Others have the MRR that they had.
+_CHANGED = f"""
+    select distinct v.subscription
+    from {_UNNESTED}
+    where v.account = '' and row({_GIVEN}) is distinct from (
+        select row({_SEEN})
+        from mirror.subscription_history as h
+        where h.account = '' and h.subscription = v.subscription and h.at < to_timestamp(v.at) and not h.passed
+        order by h.at desc, h.before
+        limit 1
+    )
+"""  # noqa: S608
+_MARK = """
+    update mirror.subscription_history as h
+    set passed = v.passed
+    from unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::boolean[])
+        as v (account, subscription, at, source, passed)
+    where h.account = v.account and h.subscription = v.subscription and h.at = to_timestamp(v.at)
+        and h.source = v.source and not h.before
+"""
+
+
+def note(conn: psycopg.Connection, seen: Iterable[Observation]) -> None:
+    """Add the facts that observations of subscriptions tell, and compute MRR anew where they change it.
+
+    Runs in the caller's transaction, which holds the subscriptions' rows locked.
+    """
+    facts: dict[Any, Fact] = {}
+    terms: dict[str, set[str]] = {"discount": set(), "coupon": set()}
+    for one in seen:
+        facts |= {(*fact.second, fact.source, fact.before): fact for fact in facts_of(one)}
+        if one.key.object in terms and not one.key.account:
+            terms[one.key.object].add(one.key.id)
+    subscriptions = _add(conn, list(facts.values())) if facts else set[str]()
+    if terms["discount"] or terms["coupon"]:
+        subscriptions |= _concerned(conn, terms["discount"], coupons=bool(terms["coupon"]))
+    compute_mrr(conn, subscriptions)
+
+
+def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> None:
+    """Compute the MRR of these subscriptions of ours from their history."""
+    if subscriptions:
+        ids = sorted(subscriptions)
+        conn.execute("delete from mirror.subscription_mrr where subscription = any(%s)", (ids,))
+        conn.execute(COMPUTE_MRR, (ids,))
+
+
+def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
+    """Compute subscriptions again that lately lacked a discount: another transaction may have written it meanwhile."""
+    with conn.transaction():
+        ids = _locked(
+            conn,
+            "select subscription from mirror.subscription_mrr where waits and computed_at > now() - interval '1 hour' limit %s",
+            limit,
+        )
+        compute_mrr(conn, ids)
+    return len(ids)
+
+
+def _add(conn: psycopg.Connection, facts: Sequence[Fact]) -> set[str]:
+    """Add the facts; returns the subscriptions of ours whose MRR may have changed."""
+    marked = subscription_facts.in_their_seconds(facts)
+    parameters = _parameters(marked)
+    changed = {id_ for (id_,) in conn.execute(_CHANGED, parameters)}
+    rows = conn.execute(_ADD, parameters).fetchall()
+    if rows:
+        known = {(*fact.second, fact.source, fact.before): fact for fact in map(_fact, rows)}
+        changed |= _mark(conn, marked, known)
+    return changed
+
+
+def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons: bool) -> set[str]:
+    """Return the subscriptions that these discounts are given to, and with `coupons` those that wait for any, locked."""
+    return _locked(
+        conn,
+        """
+        select h.subscription
+        from unnest(%s::jsonb[]) as d (given)
+        join mirror.subscription_history as h on h.discounts @> d.given and h.discounts is not null
+        where h.account = ''
+        union
+        select m.subscription from mirror.subscription_mrr as m where m.waits and %s
+        """,
+        [json.dumps([{"id": id_}]) for id_ in discounts],
+        coupons,
+    )
+
+
+def _locked(conn: psycopg.Connection, query: str, *parameters: Any) -> set[str]:
+    rows = conn.execute(
+        f"select id from mirror.subscriptions where account = '' and id in ({query}) order by id for update",  # noqa: S608
+        parameters,
+    )
+    return {id_ for (id_,) in rows}
+
+
+def _mark(conn: psycopg.Connection, added: Sequence[Fact], known: dict[Any, Fact]) -> set[str]:
+    """Mark anew the last state of seconds that had facts before; returns the subscriptions of ours that this changed."""
+    stored = {(*fact.second, fact.source, fact.before): fact for fact in added} | known
+    seconds = {fact.second for fact in known.values()}
+    again = subscription_facts.in_their_seconds(fact for fact in stored.values() if fact.second in seconds)
+    changed = [
+        fact
+        for fact in again
+        if not fact.before and stored[(*fact.second, fact.source, fact.before)].passed != fact.passed
+    ]
+    if changed:
+        columns = zip(*((*fact.second, fact.source, fact.passed) for fact in changed), strict=True)
+        conn.execute(_MARK, [list(column) for column in columns])
+    return {fact.subscription for fact in again if not fact.account}
+
+
+def seed(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> int:
+    """Give mirrored subscriptions without a history their first fact, once; returns how many got one."""
+    place, number = cursors.read(conn, SEEDED) or {"account": "", "id": "", "done": False}, 0
+    while not place["done"] and should_continue():
+        with conn.transaction():
+            rows = conn.execute(
+                """
+                select s.account, s.id, s.data, s.deleted, extract(epoch from s.observed_at)::bigint, s.shape,
+                    exists (
+                        select from mirror.subscription_history as h where h.account = s.account and h.subscription = s.id
+                    )
+                from mirror.subscriptions as s
+                where (s.id, s.account) > (%s, %s)
+                order by s.id, s.account
+                limit %s
+                for update
+                """,
+                (place["id"], place["account"], BATCH),
+            ).fetchall()
+            fresh = [
+                retrieved(
+                    Key("subscriptions", subscription_facts.SUBSCRIPTION, id_, account),
+                    None if deleted else data,
+                    read_at=read_at,
+                    shape=shape,
+                )
+                for account, id_, data, deleted, read_at, shape, has in rows
+                if not has
+            ]
+            note(conn, fresh)
+            number += len(fresh)
+            last = rows[-1] if rows else (place["account"], place["id"])
+            place = {"account": last[0], "id": last[1], "done": len(rows) < BATCH}
+            cursors.save(conn, SEEDED, place)
+    return number
+
+
+def compact(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> int:
+    """Remove old facts that repeat the state before them, and states that had passed; returns how many.
+
+    It goes through the subscriptions in the order of their ids, and begins anew at the end; one call makes one round at
+    most.
+    """
+    place, removed = cursors.read(conn, COMPACTED) or ["", ""], 0
+    while should_continue():
+        rows = conn.execute(
+            """
+            select distinct account, subscription
+            from mirror.subscription_history
+            where (account, subscription) > (%s, %s)
+            order by account, subscription
+            limit %s
+            """,
+            (*place, BATCH),
+        ).fetchall()
+        if rows:
+            removed += conn.execute(_COMPACT, (*place, *rows[-1], COMPLETE)).rowcount
+        place = list(rows[-1]) if len(rows) == BATCH else ["", ""]
+        cursors.save(conn, COMPACTED, place)
+        if len(rows) < BATCH:
+            break
+    return removed
+
+
+_COMPACT = f"""
+    with facts as (
+        select h.ctid, h.at, h.passed, h.before, row_number() over w as number,
+            row({", ".join(f"h.{name}" for name in _STATE)}) is not distinct from
+                row({", ".join(f"lag(h.{name}) over w" for name in _STATE)}) as is_same
+        from mirror.subscription_history as h
+        where (h.account, h.subscription) > (%s, %s) and (h.account, h.subscription) <= (%s, %s)
+        window w as (partition by h.account, h.subscription, h.passed order by h.at, h.before desc, h.source)
+    )
+    delete from mirror.subscription_history as h
+    using facts as f
+    where h.ctid = f.ctid and f.at < now() - %s
+        and (f.passed or f.number > 1 and (f.is_same or f.before))
+"""  # noqa: S608 - names of columns
+
+
+def _parameters(facts: Sequence[Fact]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for fact in facts:
+        for name in _COLUMNS:
+            columns[name].append(_sent(name, getattr(fact.state if name in _STATE else fact, name)))
+    return columns
+
+
+def _sent(name: str, value: Any) -> Any:
+    """An array travels as its literal: arrays of arrays can't be unnested row by row."""
+    if name == "products":
+        return "{" + ",".join('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in value) + "}"
+    if name == "amounts":
+        return "{" + ",".join("NULL" if each is None else format(each, "f") for each in value) + "}"
+    return value
+
+
+def _fact(row: Sequence[Any]) -> Fact:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    state = State(**{name: _received(name, values.pop(name)) for name in _STATE})
+    return Fact(**values, state=state)
+
+
+def _received(name: str, value: Any) -> Any:
+    if name == "discounts":
+        return None if value is None else canonical(value)
+    return tuple(value) if name in ("products", "amounts") else value
