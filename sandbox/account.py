@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 from sandbox.clock import Clock
@@ -16,7 +17,9 @@ from sandbox.store import Record, Store, Version, View
 class Account:
     """One Stripe account in test mode."""
 
-    def __init__(self, *, seed: int = 0, clock: Clock | None = None) -> None:
+    def __init__(self, *, seed: int = 0, clock: Clock | None = None, connected_as: str = "") -> None:
+        """`connected_as` is the id of a connected account. Its objects may have the ids of another account's, its events not."""
+        self.connected_as = connected_as
         self.clock = clock or Clock()
         self.ids = Ids(seed)
         self.store = Store()
@@ -115,8 +118,8 @@ class Account:
     def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:
         created = self.clock.precise()
         return Event(
-            id=self._event_id(kind, id, int(created)),
-            thin_id=self.ids.plain("evt_test_61", 49),
+            id=self._own(self._event_id(kind, id, int(created))),
+            thin_id=self._own(self.ids.plain("evt_test_61", 49)),
             type=type,
             kind=kind,
             object_id=id,
@@ -126,6 +129,10 @@ class Account:
             request_id=self._request[0],
             idempotency_key=self._request[1],
         )
+
+    def _own(self, id: str) -> str:
+        """The id of an event, which no other account's event has."""
+        return id[:-6] + blake2b(self.connected_as.encode(), digest_size=3).hexdigest() if self.connected_as else id
 
     def _happened(self, event: Event) -> None:
         self.log.add(event)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sandbox.account import Account
-from sandbox.api import billing, endpoints, features, reads, selling
+from sandbox.api import accounts, billing, endpoints, features, reads, selling
 from sandbox.api.call import Call, Route, Routes
 from sandbox.api.params import Params, decode
 from sandbox.control import Control
@@ -36,15 +36,18 @@ class Sandbox:
 
     def __init__(self, *, seed: int = 0, journal: Journal | None = None) -> None:
         self.account = Account(seed=seed)
+        self.connected = accounts.Connected(self.account.clock)
         self.delivery = Delivery(self.account, seed=seed)
         self.conditions = Conditions()
         self.keys = Keys()
         self.stats = Stats()
         self.journal = journal
         self.control = Control(self.account, self.delivery, self.conditions, self.keys, self.stats, journal)
-        self.account.on_event = self._happened
+        self.control.connected, self.control.on_account = self.connected, self._listen
+        self._listen(self.account)
         self._answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._routes = Routes()
+        accounts.add_to(self._routes, self.connected)
         reads.add_to(self._routes)
         selling.add_to(self._routes)
         features.add_to(self._routes)
@@ -107,7 +110,7 @@ class Sandbox:
         body: bytes,
         headers: dict[str, str],
     ) -> bytes:
-        account, method = self.account, route.method
+        account, method = self.connected.of(given.get("stripe-account", ""), self.account), route.method
         idempotency_key = given.get("idempotency-key") if method == "POST" else None
         remembered = (route.operation, idempotency_key or "")
         if idempotency_key is not None and remembered in self._answers:
@@ -154,10 +157,14 @@ class Sandbox:
             if self.delivery.chance(fault.rate500):
                 raise StripeError(500, "An unknown error occurred.", type="api_error")
 
-    def _happened(self, event: Event) -> None:
-        if self.journal is not None:
-            self.journal.event(event)
-        self.delivery.announce(event)
+    def _listen(self, account: Account) -> None:
+        def happened(event: Event) -> None:
+            # The journal keeps the platform alone: connected accounts are gone with the process.
+            if self.journal is not None and account is self.account:
+                self.journal.event(event)
+            self.delivery.announce(event, account)
+
+        account.on_event = happened
 
 
 def _our_fault(error: Exception) -> StripeError:

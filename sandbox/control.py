@@ -1,5 +1,6 @@
 """The controls under `/_sandbox`: what a test or a person turns to make the stand-in behave."""
 
+import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 
 from sandbox import plain
 from sandbox.account import Account
+from sandbox.api.accounts import Connected
 from sandbox.clock import Clock
 from sandbox.delivery import Delivery, Endpoint
 from sandbox.errors import StripeError, invalid, missing
@@ -15,7 +17,7 @@ from sandbox.journal import Journal
 from sandbox.keys import Keys
 from sandbox.kinds import KINDS
 from sandbox.populate import populate
-from sandbox.shapes import shape_of
+from sandbox.shapes import CURRENT, shape_of
 from sandbox.stats import Stats
 from sandbox.stories import playing
 from sandbox.stories.expected import of_members, of_user
@@ -41,6 +43,8 @@ class Control:
         self.keys = keys
         self.stats = stats
         self.journal = journal
+        self.connected = Connected(account.clock)
+        self.on_account: Callable[[Account], None] = lambda _: None
         self._operations: dict[tuple[str, str], Callable[[JSON], Awaitable[JSON]]] = {
             ("GET", ""): self.help,
             ("GET", "state"): self.state,
@@ -50,6 +54,7 @@ class Control:
             ("POST", "clock"): self.set_clock,
             ("POST", "deliveries"): self.deliveries,
             ("POST", "endpoints"): self.add_endpoint,
+            ("POST", "accounts"): self.accounts,
             ("POST", "roll_secret"): self.roll_secret,
             ("POST", "faults"): self.faults,
             ("POST", "keys"): self.change_keys,
@@ -63,15 +68,23 @@ class Control:
         """Carry a control request out."""
         name = path.removeprefix("/_sandbox").strip("/")
         given = _decoded(body) if method == "POST" else query
+        if "account" in given:
+            inside = copy.copy(self)
+            inside.account = self.connected.of(str(given.pop("account")), self.account)
+            return await inside._answer(method, name, given)
+        return await self._answer(method, name, given)
+
+    async def _answer(self, method: str, name: str, given: JSON) -> JSON:
         if method == "POST" and name.startswith("stories/"):
             return playing.play(self.account, name.removeprefix("stories/"), given)
         operation = self._operations.get((method, name))
         if operation is None:
-            raise StripeError(404, f"No such control: {method} {path}; see GET /_sandbox")
+            raise StripeError(404, f"No such control: {method} {name}; see GET /_sandbox")
         try:
-            return await operation(given)
+            answer: JSON = await getattr(self, operation.__name__)(given)
         except (TypeError, ValueError) as error:
             raise invalid(f"{name}: {error}") from error
+        return answer
 
     async def help(self, given: JSON) -> JSON:
         """This list."""
@@ -160,6 +173,7 @@ class Control:
         if self.journal is not None:
             self.journal.clear()
         self.account.clear(seed=seed)
+        self.connected.accounts.clear()
         self.account.clock.follow_real_time()
         self.delivery.clear(seed=seed)
         for id in list(self.delivery.endpoints):
@@ -235,6 +249,31 @@ class Control:
         self.delivery.add(endpoint)
         shown: JSON = msgspec.to_builtins(endpoint)
         return shown
+
+    async def accounts(self, given: JSON) -> JSON:
+        """{"connect": ["acct_1", "acct_2"], "seed": 1} connects accounts, whose objects have equal ids if the same is done in
+        each; {"deauthorize": "acct_1"} ends one, and says so. Requests name one by the header `Stripe-Account`, other
+        controls by {"account": "acct_1"}."""
+        for id in given.get("connect", ()):
+            self.on_account(self.connected.add(str(id), seed=int(given.get("seed", 1))))
+        if "deauthorize" in given:
+            id = str(given["deauthorize"])
+            self.connected.accounts.pop(id)
+            await self.delivery.send(
+                {
+                    "id": self.account.ids.timed("evt_", self.account.now),
+                    "object": "event",
+                    "account": id,
+                    "api_version": CURRENT,
+                    "created": self.account.now,
+                    "data": {"object": {"id": "ca_sandbox", "object": "application", "name": "Sandbox"}},
+                    "livemode": False,
+                    "pending_webhooks": 1,
+                    "request": {"id": None, "idempotency_key": None},
+                    "type": "account.application.deauthorized",
+                }
+            )
+        return {"accounts": list(self.connected.accounts)}
 
     async def roll_secret(self, given: JSON) -> JSON:
         """{"id": ENDPOINT} makes a new secret and signs with both, as the dashboard does; {"id", "expire": true} ends the old

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
 @dataclass(slots=True)
 class _Job:
     event: Event
+    account: Account
     endpoint: Endpoint
     is_thin: bool
     is_extra: bool = False
@@ -138,15 +139,21 @@ class Delivery:
         self.add(endpoint)
         return endpoint
 
-    def announce(self, event: Event) -> None:
-        """Queue an event for every endpoint that wants it."""
+    def announce(self, event: Event, account: Account) -> None:
+        """Queue an account's event for every endpoint that wants it."""
         for endpoint in self.endpoints.values():
-            if not endpoint.wants(event.type):
+            if not endpoint.wants(event.type) or endpoint.connect != bool(account.connected_as):
                 continue
             if endpoint.payload in ("snapshot", "both") and not event.thin_only:
-                self._schedule(_Job(event, endpoint, is_thin=False))
+                self._schedule(_Job(event, account, endpoint, is_thin=False))
             if endpoint.payload in ("thin", "both"):
-                self._schedule(_Job(event, endpoint, is_thin=True))
+                self._schedule(_Job(event, account, endpoint, is_thin=True))
+
+    async def send(self, body: dict[str, Any]) -> None:
+        """Deliver an event that no account has, to the endpoints of connected accounts: once, and at once."""
+        for endpoint in self.endpoints.values():
+            if endpoint.connect:
+                await self._post(endpoint, _encode(body))
 
     def chance(self, probability: float) -> bool:
         """Draw: whether something of this probability happens now."""
@@ -160,7 +167,7 @@ class Delivery:
     def resend(self, event: Event) -> None:
         """Queue an event once more, as a person in the dashboard does."""
         for endpoint in self.endpoints.values():
-            self._enqueue(_Job(event, endpoint, is_thin=False, is_extra=True), 0.0)
+            self._enqueue(_Job(event, self.account, endpoint, is_thin=False, is_extra=True), 0.0)
 
     async def run(self) -> None:
         """Deliver what falls due, for ever."""
@@ -213,7 +220,7 @@ class Delivery:
 
     def _schedule(self, job: _Job) -> None:
         settings = self.settings
-        owed = self.account.log.owed
+        owed = job.account.log.owed
         if not job.is_thin:
             owed[job.event.id] = owed.get(job.event.id, 0) + 1
         if self.chance(settings.drop):
@@ -222,7 +229,7 @@ class Delivery:
         self._enqueue(job, self._delay())
         if self.chance(settings.duplicate):
             self.counts.duplicated += 1
-            self._enqueue(_Job(job.event, job.endpoint, job.is_thin, is_extra=True), self._delay())
+            self._enqueue(_Job(job.event, job.account, job.endpoint, job.is_thin, is_extra=True), self._delay())
 
     def _delay(self) -> float:
         settings = self.settings
@@ -261,18 +268,10 @@ class Delivery:
             self._idle.set()
 
     async def _send(self, job: _Job) -> None:
-        endpoint, log = job.endpoint, self.account.log
+        log = job.account.log
         job.attempts += 1
         self.counts.attempted += 1
-        body = self._body(job)
-        headers = {
-            "Accept": "*/*; q=0.5, application/xml",
-            "Cache-Control": "no-cache",
-            "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(body, endpoint.secrets, int(time.time())),
-            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-        }
-        status = await self._poster.post(endpoint.url, body, headers, timeout_seconds=self.settings.timeout_seconds)
+        status = await self._post(job.endpoint, self._body(job))
         self.counts.by_status[status] = self.counts.by_status.get(status, 0) + 1
         if 200 <= status < 300:
             self.counts.ok += 1
@@ -285,11 +284,23 @@ class Delivery:
         waits = self.settings.retry_seconds
         self._enqueue(job, waits[min(job.attempts, len(waits)) - 1])
 
+    async def _post(self, endpoint: Endpoint, body: bytes) -> int:
+        headers = {
+            "Accept": "*/*; q=0.5, application/xml",
+            "Cache-Control": "no-cache",
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(body, endpoint.secrets, int(time.time())),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }
+        return await self._poster.post(endpoint.url, body, headers, timeout_seconds=self.settings.timeout_seconds)
+
     def _body(self, job: _Job) -> bytes:
+        account = job.account
         if job.is_thin:
-            return _encode(thin(job.event))
-        owed = self.account.log.owed.get(job.event.id, 0)
-        return _encode(snapshot(job.event, shape_of(job.endpoint.api_version), self.account.store, owed=max(owed, 1)))
+            return _encode({**thin(job.event), "context": account.connected_as or None})
+        owed = max(account.log.owed.get(job.event.id, 0), 1)
+        body = snapshot(job.event, shape_of(job.endpoint.api_version), account.store, owed=owed)
+        return _encode({**body, "account": account.connected_as} if account.connected_as else body)
 
 
 def signature(body: bytes, secrets: list[str], second: int) -> str:

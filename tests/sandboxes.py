@@ -17,16 +17,22 @@ KEY = "sk_test_sandbox"
 class Sandbox:
     """A running sandbox."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, account: str = "") -> None:
+        self.address, self.account = address, account
+
+    def connected(self, account: str) -> "Sandbox":
+        """The same sandbox, for one of the accounts that are connected there."""
+        return Sandbox(self.address, account)
 
     def tell(self, path: str, **body: Any) -> Any:
         """POST to a control: `deliveries`, `stories/sign_up`, `faults` ..."""
-        return self._send(f"/_sandbox/{path}", json.dumps(body).encode())
+        inside = {"account": self.account} if self.account else {}
+        return self._send(f"/_sandbox/{path}", json.dumps(body | inside).encode())
 
     def ask(self, path: str) -> Any:
         """GET a control: `state?type=subscription`, `stats` ..."""
-        return self._send(f"/_sandbox/{path}", None)
+        inside = f"{'&' if '?' in path else '?'}account={self.account}" if self.account else ""
+        return self._send(f"/_sandbox/{path}{inside}", None)
 
     def get(self, path: str) -> Any:
         """GET from Stripe's API."""
@@ -43,7 +49,7 @@ class Sandbox:
         request = urllib.request.Request(
             self.address + path,
             body,
-            {"authorization": f"Bearer {KEY}"},
+            {"authorization": f"Bearer {KEY}"} | ({"stripe-account": self.account} if self.account else {}),
             method=method or ("POST" if body is not None else "GET"),
         )
         with urllib.request.urlopen(request, timeout=60) as answer:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import changes, console, dev, endpoint, events, history, processes, status
+from worker.cli import accounts, changes, console, dev, endpoint, events, history, processes, status
 from worker.cli.db import commands as db
 from worker.cli.doctor import commands as doctor
 from worker.cli.membership import commands as membership
@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 # To add a command, write it in the file of its group; to add a group, name its file here.
 # A Typer with a name becomes a group, and one without adds its commands to the root.
-for group in (processes, console, dev, status, doctor, users, db, endpoint, events, history, changes, sync, membership):
+groups = (processes, console, dev, status, doctor, users, db, endpoint, accounts, events, history, changes, sync, membership)
+for group in groups:
     app.add_typer(group.app)
 
 

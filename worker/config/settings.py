@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     ] = ()
     """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation. Each may be
     bound to its Stripe account: `whsec_...@acct_...`."""
+    connect: bool = False
+    """On: connected accounts are read too, each by the header Stripe-Account (docs/connect.md)."""
     webhook_url: str | None = None
     """The public address of the webhook endpoint, for `stripe-sync endpoint` and its checks. By default every endpoint at Stripe
     whose path is `/webhooks/stripe` counts as ours."""

@@ -24,6 +24,7 @@ class Job:
     queue: str
     interval: Callable[[Settings], float]
     needs_key: bool = True
+    is_wanted: Callable[[Settings], bool] = lambda _: True
 
     @property
     def task(self) -> str:
@@ -46,6 +47,12 @@ JOBS = (
     Job(name="catch_up", queue=PERIODIC, interval=lambda settings: settings.catch_up_interval),
     Job(name="reconcile", queue=PERIODIC, interval=lambda settings: settings.reconcile_interval),
     Job(name="audit", queue=BACKFILL, interval=lambda settings: settings.audit_interval),
+    Job(
+        name="accounts",
+        queue=BACKFILL,
+        interval=lambda settings: settings.catch_up_interval,
+        is_wanted=lambda settings: settings.connect,
+    ),
     Job(name="endpoint_check", queue=PERIODIC, interval=lambda _: ENDPOINT_CHECK_SECONDS),
     Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
 )
@@ -55,7 +62,8 @@ WAKE = Job(name="wake", queue=PERIODIC, interval=lambda settings: settings.wake_
 
 def jobs(settings: Settings) -> list[Job]:
     """The jobs that these settings allow: without a key, nothing can be read from Stripe."""
-    return [job for job in JOBS if settings.stripe_secret_key is not None or not job.needs_key]
+    has_key = settings.stripe_secret_key is not None
+    return [job for job in JOBS if (has_key or not job.needs_key) and job.is_wanted(settings)]
 
 
 def slot_of(seconds: float) -> datetime:

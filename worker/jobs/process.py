@@ -133,6 +133,7 @@ def applier_of(settings: Settings) -> Applier:
     return Applier(
         livemode=settings.livemode,
         has_key=settings.stripe_secret_key is not None,
+        connect=settings.connect,
         policy=policy_of(settings),
         batch_size=settings.event_batch_size,
         lease_seconds=settings.event_lease,

@@ -11,6 +11,7 @@ from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
 from worker.membership.store import held_rows, product_changes
+from worker.mirror import accounts
 from worker.mirror import store as mirror
 from worker.postgres import cursors, runs
 
@@ -71,6 +72,7 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         "held_rows": sum(held.values()),
         **{f"held_{table}": rows for table, rows in held.items()},
         "workers_alive": len(alive),
+        **{f"accounts_{name}": number for name, number in accounts.summary(conn).items()},
         "endpoint_problems": len(problems),
         "endpoint": problems,
         "oldest_event_kept": retention.get("oldest_kept"),

@@ -24,7 +24,7 @@ from worker.mirror import refetch_queue, shards
 from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
-from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention, sync_object
+from worker.writers import audit, backfill, catch_up, connected, reconcile, refetch, refresh_catalogue, retention, sync_object
 from worker.writers.apply import compute_waiting
 
 _log = log.get("worker")
@@ -231,6 +231,30 @@ def audit_tick(process: Process) -> None:
         audit.tick(conn, process.stripe, process.policy, slot, options=options, should_continue=in_time)
 
     process.with_connection(work)
+
+
+@_task("accounts")
+def read_accounts(process: Process) -> None:
+    """Give connected accounts their turns, once for this slot of the clock."""
+    interval = process.settings.catch_up_interval
+    slot, in_time = periodic.slot_of(interval), _until(SLICE_SECONDS)
+    options = process.options(connected.OPTIONS)
+
+    def work(conn: psycopg.Connection) -> dict[str, int] | None:
+        return connected.tick(
+            conn,
+            process.stripe,
+            process.policy,
+            slot,
+            now=int(time.time()),
+            pause=interval,
+            options=options,
+            should_continue=in_time,
+        )
+
+    result = process.with_connection(work)
+    if result is not None and result["events"]:
+        process.recruit()
 
 
 @_task("prove")

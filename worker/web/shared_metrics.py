@@ -42,6 +42,9 @@ _GAUGES: dict[str, tuple[str, str | None]] = {
     "catch_up_lag_seconds": ("Seconds that Stripe's list of events was not read up to", None),
     "job_age_seconds": ("Seconds since a periodic job was done last", "name"),
     "job_interval_seconds": ("How often a periodic job is due", "name"),
+    "accounts_connected": ("Connected accounts that are read (CONNECT=on)", None),
+    "accounts_failing": ("Connected accounts whose last turn failed", None),
+    "accounts_unread": ("Connected accounts whose lists were not read once", None),
     "endpoint_problem": ("Problems of the webhook endpoint at Stripe, by kind", "kind"),
     "backup_missed": ("Whether the last scheduled backup is missing an hour after its time", None),
 }

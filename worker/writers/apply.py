@@ -14,7 +14,7 @@ from worker.inbox.store import Leased
 from worker.membership import compute
 from worker.membership.rules.access import Policy
 from worker.membership.store import links, rechecks, recompute_queue
-from worker.mirror import refetch_queue
+from worker.mirror import accounts, refetch_queue
 from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, observe
 from worker.mirror.refetch_queue import Wanted
@@ -61,6 +61,7 @@ class Applier:
     livemode: bool
     policy: Policy
     has_key: bool = False
+    connect: bool = False
     batch_size: int = 500
     lease_seconds: float = 45
     max_attempts: int = 8
@@ -125,10 +126,27 @@ class Applier:
         else:
             for outcome, number in outcomes.items():
                 metrics.EVENTS_APPLIED.labels(outcome).inc(number)
+            if self.connect:
+                self._note_accounts(conn, [work.event for work in batch])
             now = time.monotonic()
             metrics.BATCH_SECONDS.observe(now - started)
             for work in batch:
                 metrics.EVENT_LATENCY_SECONDS.observe(now - work.stored_at)
+
+    def _note_accounts(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
+        """Keep what the events say of connected accounts, after the commit: batches don't wait for each other's accounts."""
+        newest: dict[str, float] = {}
+        theirs = [event for event in events if event.account and event.livemode == self.livemode]
+        for event in sorted(theirs, key=lambda event: event.created):
+            newest[event.account] = event.created
+        if newest:
+            accounts.note_events(conn, newest)
+        for event in theirs:
+            if event.type == "account.application.deauthorized":
+                accounts.deauthorize(conn, event.account)
+                _log.warning("account.deauthorized", account=event.account, event_id=event.id)
+            elif event.type == "account.application.authorized":
+                accounts.connect(conn, [event.account])
 
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
         """Carry out what `plan_failure` decides for an event that failed."""

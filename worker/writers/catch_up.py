@@ -5,8 +5,10 @@ eventually, not at once: each pass begins a little before the last one's end. A 
 at once, the oldest first.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import psycopg
@@ -58,15 +60,14 @@ def tick(
     """
     since, gap = _since(conn, now)
     until = now - DELAY_SECONDS
-    result = passes.tick(
+    result = read_spans(
         conn,
         stripe,
-        Policy(off=True),
         JOB,
-        slot,
-        spans=_spans(since - OVERLAP_SECONDS, until + 1),
-        shapes={"events": Shape(Listing(object=None, path="/v1/events"), record=_store)},
+        since=since - OVERLAP_SECONDS,
+        until=until,
         knows={"until": max(until, since), "gap": gap},
+        slot=slot,
         options=options,
         should_continue=should_continue,
     )
@@ -77,6 +78,37 @@ def tick(
     if caught.lost:
         _log.warning("events.caught_up", listed=caught.listed, lost=caught.lost)
     return caught
+
+
+def read_spans(
+    conn: psycopg.Connection,
+    stripe: Callable[[], Source],
+    job: str,
+    *,
+    since: int,
+    until: int,
+    knows: Mapping[str, Any] | None = None,
+    slot: datetime | None = None,
+    account: str = "",
+    options: Options = OPTIONS,
+    should_continue: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """Read the list of events between two seconds, in spans of an hour, and store what is missing; or continue the job's run that
+    is under way. Returns its result once it is finished, else None."""
+    return passes.tick(
+        conn,
+        stripe,
+        Policy(off=True),
+        job,
+        slot or datetime.now(UTC),
+        spans=_spans(since, until + 1),
+        shapes={
+            "events": Shape(Listing(object=None, path="/v1/events"), record=partial(store_missing, account=account))
+        },
+        knows=knows,
+        options=options,
+        should_continue=should_continue,
+    )
 
 
 def _since(conn: psycopg.Connection, now: int) -> tuple[int, bool]:
@@ -97,10 +129,12 @@ def _spans(gte: int, lt: int) -> list[tuple[str, int | None, int | None]]:
     return [("events", at, min(at + SPAN_SECONDS, lt)) for at in range(gte, max(lt, gte + 1), SPAN_SECONDS)]
 
 
-def _store(conn: psycopg.Connection, page: Page) -> dict[str, int]:
-    """Store those events of a page that no delivery brought."""
+def store_missing(conn: psycopg.Connection, page: Page, *, account: str = "") -> dict[str, int]:
+    """Store those events of a page that no delivery brought. A list read for a connected account does not name it."""
     missing = inbox.missing(conn, [event["id"] for event in page.data])
-    envelopes = [read_envelope(msgspec.json.encode(event).decode()) for event in page.data if event["id"] in missing]
-    lost = len(inbox.store(conn, envelopes))
-    counters.add(conn, counters.CAUGHT_UP, lost)
-    return {"listed": len(page.data), "lost": lost}
+    events = [event for event in page.data if event["id"] in missing]
+    if account:
+        events = [{**event, "account": account} for event in events]
+    number = len(inbox.store(conn, [read_envelope(msgspec.json.encode(event).decode()) for event in events]))
+    counters.add(conn, counters.CAUGHT_UP, number)
+    return {"listed": len(page.data), "found": number}

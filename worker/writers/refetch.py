@@ -123,7 +123,8 @@ def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | Non
         refetch_queue.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
     elif read.answered is None:
         if read.twin is not None:  # it goes into the inbox as if it had been delivered
-            inbox.store(conn, [read_envelope(msgspec.json.encode(read.twin).decode())])
+            twin = {**read.twin, "account": ask.account} if ask.account else read.twin
+            inbox.store(conn, [read_envelope(msgspec.json.encode(twin).decode())])
         refetch_queue.done(conn, ask)
     return read.answered
 

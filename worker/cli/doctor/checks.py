@@ -20,7 +20,7 @@ from worker.endpoints import sentinel
 from worker.jobs.wake import queue_client
 from worker.membership.rules import wording
 from worker.membership.store import catalogue, held_rows, product_changes
-from worker.mirror import refetch_queue
+from worker.mirror import accounts, refetch_queue
 from worker.mirror.registry import TYPES
 from worker.observe import log
 from worker.postgres import runs, schema_state
@@ -71,6 +71,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
                 yield Finding(what, ok=ok, detail=detail)
             yield from _refused_reads(conn)
             yield from _changes(conn, settings)
+            yield from _accounts(conn, settings)
             yield from _backups(conn, settings)
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
@@ -111,6 +112,24 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
                 detail=f"{row['rows']} are held back (for instance {row['example']}): {row['reason']}. They are written as "
                 "soon as the table takes them; `stripe-sync db adopt --apply --relax` drops NOT NULL",
             )
+
+
+def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
+    """The connected accounts, where they are read."""
+    known = accounts.summary(conn)
+    if not settings.connect:
+        if known["connected"]:
+            yield Finding("connected accounts", ok=True, detail="CONNECT=off: they are mirrored from deliveries alone")
+        return
+    if settings.stripe_secret_key is None:
+        yield Finding("connected accounts", ok=False, detail="CONNECT=on reads them, which needs STRIPE_SECRET_KEY")
+        return
+    waiting = f"; one waits for its turn since {known['waiting_since']}" if known["waiting_since"] else ""
+    detail = f"{known['connected']} connected, {known['deauthorized']} deauthorized{waiting}"
+    yield Finding("connected accounts", ok=True, detail=detail)
+    for row in accounts.rows(conn):
+        if row["status"] == "connected" and row["error"]:
+            yield Finding(f"account {row['id']}", ok=False, detail=f"the last turn failed: {row['error']}")
 
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:

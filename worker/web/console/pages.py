@@ -55,6 +55,7 @@ def health(asked: Asked) -> View:
             "runs": read_health.runs(asked.conn),
             "drift": read_health.drift(asked.conn),
             "latency": read_health.latency(asked.conn),
+            "accounts": read_health.accounts(asked.conn),
             "received": charts.line(labels, [row["received"] for row in minutes], " events"),
             "applied": charts.line(labels, [row["applied"] for row in minutes], " events"),
         },

@@ -72,9 +72,9 @@ def runs(conn: psycopg.Connection) -> list[Row]:
         return cursor.execute(
             """
             with recursive jobs as (
-                (select job from sync.runs order by job limit 1)
+                (select job from sync.runs where left(job, 1) <> '~' order by job limit 1)
                 union all
-                select (select r.job from sync.runs as r where r.job > jobs.job order by r.job limit 1)
+                select (select r.job from sync.runs as r where r.job > jobs.job and left(r.job, 1) <> '~' order by r.job limit 1)
                 from jobs where jobs.job is not null
             )
             select r.job, r.started_at, r.finished_at, r.outcome, r.error,
@@ -82,6 +82,17 @@ def runs(conn: psycopg.Connection) -> list[Row]:
             from jobs
             cross join lateral (select * from sync.runs where job = jobs.job order by slot desc limit 1) as r
             order by r.job
+            """
+        ).fetchall()
+
+
+def accounts(conn: psycopg.Connection) -> list[Row]:
+    """Connected accounts, those first that were not read for longest."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select id, status, last_event_at, last_pass_at, rounds, error from sync.accounts
+            order by status, last_pass_at nulls first, id limit 50
             """
         ).fetchall()
 

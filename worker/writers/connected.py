@@ -1,0 +1,208 @@
+"""Connected accounts (CONNECT=on): each in its turn is read by the header Stripe-Account, events first and then its lists.
+
+A turn is short, and the account that waited longest is next, so a huge account does not hold up a thousand small ones. All of
+it is background work within the rate limit of the platform's key.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, cast
+
+import psycopg
+
+from worker.config.errors import Permanent, Temporary
+from worker.membership.rules.access import Policy
+from worker.mirror import accounts, shards
+from worker.mirror.accounts import Account
+from worker.observe import log
+from worker.postgres import cursors, runs
+from worker.stripe_api.client import BadKey, MissingPermission, Page
+from worker.stripe_api.lists import LISTS
+from worker.writers import catch_up
+from worker.writers.list_pass import Source
+from worker.writers.passes import run as passes
+from worker.writers.passes.plan import Options, every_shape
+
+_log = log.get("connect")
+
+JOB = "accounts"
+# Runs of one account sort behind every job's name, so that what lists the jobs stops before them.
+ROUND, EVENTS = "~{} lists", "~{} events"
+OPTIONS = Options(threads=8, threads_per_list=4, pages=40, failures=2)
+AT_ONCE = 16
+# An account is looked for in Stripe's list so often, and all lists of one are read again after so long.
+LIST_SECONDS, ROUND_SECONDS = 900, 6 * 3600
+LISTED_AT = "accounts_listed"
+# Lists of the platform's own, which a connected account has not.
+NOT_THEIRS = ("accounts", "webhook_endpoints", "account_persons", "account_external_accounts", "account_capabilities")
+
+
+class Platform(Protocol):
+    """The reads that this module needs of `stripe_api.client.Stripe`."""
+
+    def page(self, path: str, params: Any = None, *, account: str = "") -> Page: ...
+
+    def acting_for(self, account: str) -> Any: ...
+
+
+def tick(
+    conn: psycopg.Connection,
+    stripe: Callable[[], Platform],
+    policy: Policy,
+    slot: datetime,
+    *,
+    now: int,
+    pause: float,
+    options: Options = OPTIONS,
+    should_continue: Callable[[], bool],
+) -> dict[str, int] | None:
+    """Give every account that was not read for `pause` seconds its turn; None if another worker has the slot."""
+    result = {"turns": 0, "events": 0, "rounds": 0, "failed": 0}
+    with runs.slot(conn, JOB, slot) as run:
+        if run is None:
+            return None
+        _list(conn, stripe(), now)
+        while should_continue() and (batch := accounts.lease(conn, limit=AT_ONCE, pause=pause)):
+            for account, read in zip(batch, _newest(stripe(), batch, now), strict=True):
+                _turn(
+                    conn,
+                    stripe(),
+                    policy,
+                    account,
+                    read,
+                    result,
+                    now=now,
+                    options=options,
+                    should_continue=should_continue,
+                )
+            run.seen(result)
+        run.result = result
+    return result
+
+
+def _list(conn: psycopg.Connection, stripe: Platform, now: int) -> None:
+    """Learn from Stripe which accounts are connected, now and then."""
+    if now - (cursors.read(conn, LISTED_AT) or 0) < LIST_SECONDS:
+        return
+    after: dict[str, str] = {}
+    while True:
+        page = stripe.page("/v1/accounts", after)
+        accounts.connect(conn, [account["id"] for account in page.data])
+        if not page.has_more:
+            break
+        after = {"starting_after": page.data[-1]["id"]}
+    cursors.save(conn, LISTED_AT, now)
+
+
+def _newest(stripe: Platform, batch: Sequence[Account], now: int) -> list[Page | Temporary | Permanent]:
+    """The newest page of each account's events since its last turn, or why it could not be read."""
+
+    def read(account: Account) -> Page | Temporary | Permanent:
+        span = {"created[gte]": _since(account, now) - catch_up.OVERLAP_SECONDS, "created[lt]": _until(now) + 1}
+        try:
+            return stripe.page("/v1/events", span, account=account.id)
+        except (Temporary, Permanent) as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="accounts") as pool:
+        return list(pool.map(read, batch))
+
+
+def _turn(
+    conn: psycopg.Connection,
+    stripe: Platform,
+    policy: Policy,
+    account: Account,
+    read: Page | Temporary | Permanent,
+    result: dict[str, int],
+    *,
+    now: int,
+    options: Options,
+    should_continue: Callable[[], bool],
+) -> None:
+    """One account's turn: store the events that no delivery brought, then read some pages of its lists."""
+    result["turns"] += 1
+    events_until, rounds = None, 0
+    try:
+        if not isinstance(read, Page):
+            raise read
+        source = cast(Source, stripe.acting_for(account.id))
+        stored = _store(conn, source, account, read, now=now, should_continue=should_continue)
+        if stored is not None:
+            result["events"] += stored
+            events_until = _until(now)
+        rounds = _carry_on(conn, source, policy, account, options, should_continue)
+        result["rounds"] += rounds
+    except BadKey:
+        raise
+    except MissingPermission as error:
+        # Stripe tells an account that has withdrawn from one that never was no better.
+        accounts.deauthorize(conn, account.id)
+        _log.warning("account.deauthorized", account=account.id, error=str(error))
+        result["failed"] += 1
+    except (Temporary, Permanent) as error:
+        accounts.done(conn, account.id, events_until=events_until, error=str(error))
+        _log.warning("account.not_read", account=account.id, error=str(error))
+        result["failed"] += 1
+    else:
+        accounts.done(conn, account.id, events_until=events_until, rounds=rounds)
+
+
+def _store(
+    conn: psycopg.Connection,
+    source: Source,
+    account: Account,
+    page: Page,
+    *,
+    now: int,
+    should_continue: Callable[[], bool],
+) -> int | None:
+    """Store the account's events that are missing; returns how many there were, None if some are left for the next turn."""
+    if not page.has_more:
+        with conn.transaction():
+            return catch_up.store_missing(conn, page, account=account.id)["found"]
+    # More than a page: the pass that own events take reads them in spans of an hour, and keeps its place.
+    since = max(_since(account, now) - catch_up.OVERLAP_SECONDS, now - catch_up.KEPT_SECONDS)
+    job = EVENTS.format(account.id)
+    caught = catch_up.read_spans(
+        conn, lambda: source, job, since=since, until=_until(now), account=account.id, should_continue=should_continue
+    )
+    if caught is None:
+        return None
+    conn.execute("delete from sync.runs where job = %s and finished_at is not null", (job,))
+    return int(caught.get("found", 0))
+
+
+def _carry_on(
+    conn: psycopg.Connection,
+    source: Source,
+    policy: Policy,
+    account: Account,
+    options: Options,
+    should_continue: Callable[[], bool],
+) -> int:
+    """Read some pages of the account's lists, of the round that is under way or due; returns how many rounds were ended."""
+    job = ROUND.format(account.id)
+    if shards.under_way(conn, job) is None:
+        last = conn.execute("select max(finished_at) from sync.runs where job = %s", (job,)).fetchone()
+        if last is not None and last[0] and last[0] > datetime.now(UTC) - timedelta(seconds=ROUND_SECONDS):
+            return 0
+    with conn.transaction():
+        run, is_new = shards.begin(conn, job, {})
+        if is_new:
+            shards.add(conn, run, [(name, None, None) for name in LISTS if name not in NOT_THEIRS])
+    shapes = every_shape(account.id)
+    if not passes.carry_out(conn, source, policy, run, shapes, options, should_continue=should_continue):
+        return 0
+    conn.execute("delete from sync.runs where job = %s and id < %s", (job, run))
+    return 1
+
+
+def _since(account: Account, now: int) -> int:
+    return account.events_until if account.events_until is not None else _until(now)
+
+
+def _until(now: int) -> int:
+    """A younger event may still be on its way."""
+    return now - catch_up.DELAY_SECONDS
