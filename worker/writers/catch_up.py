@@ -137,4 +137,4 @@ def store_missing(conn: psycopg.Connection, page: Page, *, account: str = "") ->
         events = [{**event, "account": account} for event in events]
     number = len(inbox.store(conn, [read_envelope(msgspec.json.encode(event).decode()) for event in events]))
     counters.add(conn, counters.CAUGHT_UP, number)
-    return {"listed": len(page.data), "found": number}
+    return {"listed": len(page.data), "lost": number}

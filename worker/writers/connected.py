@@ -161,7 +161,7 @@ def _store(
     """Store the account's events that are missing; returns how many there were, None if some are left for the next turn."""
     if not page.has_more:
         with conn.transaction():
-            return catch_up.store_missing(conn, page, account=account.id)["found"]
+            return catch_up.store_missing(conn, page, account=account.id)["lost"]
     # More than a page: the pass that own events take reads them in spans of an hour, and keeps its place.
     since = max(_since(account, now) - catch_up.OVERLAP_SECONDS, now - catch_up.KEPT_SECONDS)
     job = EVENTS.format(account.id)
@@ -171,7 +171,7 @@ def _store(
     if caught is None:
         return None
     conn.execute("delete from sync.runs where job = %s and finished_at is not null", (job,))
-    return int(caught.get("found", 0))
+    return int(caught.get("lost", 0))
 
 
 def _carry_on(
