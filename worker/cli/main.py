@@ -23,7 +23,22 @@ app = typer.Typer(
 )
 # To add a command, write it in the file of its group; to add a group, name its file here.
 # A Typer with a name becomes a group, and one without adds its commands to the root.
-groups = (processes, console, dev, status, doctor, users, db, endpoint, accounts, events, history, changes, sync, membership)
+groups = (
+    processes,
+    console,
+    dev,
+    status,
+    doctor,
+    users,
+    db,
+    endpoint,
+    accounts,
+    events,
+    history,
+    changes,
+    sync,
+    membership,
+)
 for group in groups:
     app.add_typer(group.app)
 

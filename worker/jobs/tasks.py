@@ -24,7 +24,17 @@ from worker.mirror import refetch_queue, shards
 from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
-from worker.writers import audit, backfill, catch_up, connected, reconcile, refetch, refresh_catalogue, retention, sync_object
+from worker.writers import (
+    audit,
+    backfill,
+    catch_up,
+    connected,
+    reconcile,
+    refetch,
+    refresh_catalogue,
+    retention,
+    sync_object,
+)
 from worker.writers.apply import compute_waiting
 
 _log = log.get("worker")
