@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from sandbox.account import Account
-from sandbox.api import accounts, billing, endpoints, features, reads, selling
+from sandbox.api import billing, endpoints, features, reads, selling
 from sandbox.api.call import Call, Route, Routes
 from sandbox.api.params import Params, decode
+from sandbox.connected import Connected
 from sandbox.control import Control
 from sandbox.delivery import Delivery
 from sandbox.errors import StripeError, invalid
@@ -36,7 +37,7 @@ class Sandbox:
 
     def __init__(self, *, seed: int = 0, journal: Journal | None = None) -> None:
         self.account = Account(seed=seed)
-        self.connected = accounts.Connected(self.account.clock)
+        self.connected = Connected(self.account.clock)
         self.delivery = Delivery(self.account, seed=seed)
         self.conditions = Conditions()
         self.keys = Keys()
@@ -47,7 +48,6 @@ class Sandbox:
         self._listen(self.account)
         self._answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._routes = Routes()
-        accounts.add_to(self._routes, self.connected)
         reads.add_to(self._routes)
         selling.add_to(self._routes)
         features.add_to(self._routes)

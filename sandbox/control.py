@@ -8,8 +8,8 @@ import msgspec
 
 from sandbox import plain
 from sandbox.account import Account
-from sandbox.api.accounts import Connected
 from sandbox.clock import Clock
+from sandbox.connected import Connected
 from sandbox.delivery import Delivery, Endpoint
 from sandbox.errors import StripeError, invalid, missing
 from sandbox.faults import Conditions, Fault, Limits
@@ -255,10 +255,10 @@ class Control:
         each; {"deauthorize": "acct_1"} ends one, and says so. Requests name one by the header `Stripe-Account`, other
         controls by {"account": "acct_1"}."""
         for id in given.get("connect", ()):
-            self.on_account(self.connected.add(str(id), seed=int(given.get("seed", 1))))
+            self.on_account(self.connected.add(str(id), self.account, seed=int(given.get("seed", 1))))
         if "deauthorize" in given:
             id = str(given["deauthorize"])
-            self.connected.accounts.pop(id)
+            self.connected.remove(id, self.account)
             await self.delivery.send(
                 {
                     "id": self.account.ids.timed("evt_", self.account.now),
