@@ -1,0 +1,69 @@
+"""A proxy between the daemon and a server: it can fall silent, as a network that drops packets does, and counts requests."""
+
+import contextlib
+import re
+import socket
+import threading
+from typing import Self
+
+_REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
+
+
+class Proxy:
+    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and nothing comes through.
+
+    `requests` are the addresses of the HTTP requests that went through it, in order.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.requests: list[str] = []
+        self._open: list[socket.socket] = []
+        self._forwards = threading.Event()
+        self._forwards.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def mute(self) -> None:
+        """Hold back everything from now on."""
+        self._forwards.clear()
+
+    def unmute(self) -> None:
+        """Forward again, and first whatever was held back."""
+        self._forwards.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unmute()
+        self._listener.close()
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._forwards.wait()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
+                self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, sink, source is client), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, is_client: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self._forwards.wait()
+                if is_client:
+                    self.requests += [found.decode() for found in _REQUEST.findall(data)]
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
