@@ -63,7 +63,7 @@ class Proxy:
             while data := source.recv(1 << 16):
                 self._forwards.wait()
                 if is_client:
-                    self.requests += [found.decode() for found in _REQUEST.findall(data)]
+                    self.requests += [address.decode() for address in _REQUEST.findall(data)]
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -222,8 +222,8 @@ def next_event_applied(daemon: Daemon) -> float:
         query = "select count(*) from sync.events where received_at >= %s and status = 'done'"
 
         def is_applied() -> bool:
-            found = conn.execute(query, row).fetchone()
-            return found is not None and found[0] > 0
+            number = conn.execute(query, row).fetchone()
+            return number is not None and number[0] > 0
 
         eventually(is_applied, within=RETURN_SECONDS)
     return time.monotonic() - began
