@@ -145,7 +145,7 @@ def test_a_refused_write_is_tried_again_as_an_outage_is() -> None:
 def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> None:
     sized = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
-    assert Budget(settings=sized, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * (4 + 1 + 2) * 2 + 3
+    assert Budget(settings=sized, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * ((4 + 1 + 2) * 2 + 2) + 3
     assert "WEB_CONCURRENCY" in Budget(settings=sized, webs=2, workers=3).fix
     assert "WORKER_CONCURRENCY" in Budget(settings=sized, webs=2, workers=30).fix
     one = sized.model_copy(update={"web_concurrency": 1})

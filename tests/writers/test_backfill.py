@@ -11,8 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.processes import eventually
 from tests.sandboxes import Sandbox
 from worker.membership.rules.access import Policy
+from worker.membership.store import recompute_queue
 from worker.mirror import shards
 from worker.stripe_api.client import Answer, InvalidRequest, MissingPermission, Page, Stripe, TimedOut
 from worker.stripe_api.lists import LISTS
@@ -325,6 +327,29 @@ def test_a_job_that_is_stopped_keeps_what_it_wrote_and_computes_the_users(
         "failed",
         backfill.STOPPED,
     )
+
+
+def test_users_that_a_list_under_parents_asks_for_are_computed_while_it_is_read(
+    conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.tell("populate", customers=3)
+    backfill.start(conn, ["customers", "payment_methods"])
+    waited: list[int] = []
+
+    def request(path: str, _: Mapping[str, Any]) -> None:
+        if path.endswith("/payment_methods") and not waited:
+            waited.append(1)
+            with psycopg.connect(database, autocommit=True) as other:
+                users = "select count(*) from sync.shards where list = 'users' and retry_at is not null"
+                eventually(lambda: other.execute(users).fetchone() == (1,))
+                recompute_queue.request(other, ["cus_1"], deferred=True)
+                eventually(lambda: not recompute_queue.any_deferred(other))
+            waited.append(2)
+
+    carried_on(conn, Through(stripe, before=request))
+
+    assert waited == [1, 2]
+    assert set(states(conn).values()) == {"done"}
 
 
 def test_since_reads_only_objects_created_from_then_on(

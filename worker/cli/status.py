@@ -20,8 +20,13 @@ def status(as_json: Json = False) -> None:
         say_json(values)
     else:
         workers, problems = values.pop("workers"), values.pop("endpoint")
+        progress = values.pop("backfill")
         say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in values.items()))
         say_table(("endpoint", "problem", "fix"), [each | {"problem": each["detail"]} for each in problems])
+        if progress is not None:
+            columns = ("backfill", "state", "listed", "remaining", "written", "error")
+            begun = [each for each in progress["lists"] if each["state"] != "waiting"]
+            say_table(columns, [each | {"backfill": each["list"]} for each in begun])
         say_table(("worker", "lane", "task", "since"), [worker | {"worker": worker["name"]} for worker in workers])
 
 

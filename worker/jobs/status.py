@@ -11,9 +11,10 @@ from worker.endpoints import sentinel
 from worker.inbox import store as inbox
 from worker.jobs.periodic import JOBS
 from worker.membership.store import held_rows, product_changes
-from worker.mirror import accounts
+from worker.mirror import accounts, shards
 from worker.mirror import store as mirror
 from worker.postgres import cursors, runs
+from worker.writers import backfill
 
 ALIVE_SECONDS = 90
 
@@ -76,6 +77,7 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         "endpoint_problems": len(problems),
         "endpoint": problems,
         "oldest_event_kept": retention.get("oldest_kept"),
-        **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), "backup")},
+        **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), backfill.JOB, "backup")},
+        "backfill": backfill.progress(conn) if shards.under_way(conn, backfill.JOB) is not None else None,
         "workers": alive,
     }

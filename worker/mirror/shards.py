@@ -218,6 +218,16 @@ def release(conn: psycopg.Connection, shards: Collection[int], *, owner: str) ->
     )
 
 
+def is_last(conn: psycopg.Connection, run: int, list_: str) -> bool:
+    """Whether every other list of the run is read to its end."""
+    return (
+        conn.execute(
+            "select from sync.shards where run_id = %s and list <> %s and not done limit 1", (run, list_)
+        ).fetchone()
+        is None
+    )
+
+
 def finish(conn: psycopg.Connection, shard: int, *, owner: str) -> None:
     """The shard is read to its end."""
     conn.execute(

@@ -84,7 +84,7 @@ def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Kn
         | of_jobs
         | {
             "lane_processes": _lane_processes(conn),
-            "queue_age_seconds": _queue_ages(conn, of_jobs),
+            "queue_age_seconds": _queue_ages(conn, of_jobs, fetch=plain["fetch_queue_age_seconds"][""]),
             "queue_length": lengths,
             "endpoint_problem": dict.fromkeys(sentinel.KINDS, 0.0)
             | Counter(each["kind"] for each in sentinel.problems(conn)),
@@ -114,16 +114,20 @@ def _lane_processes(conn: psycopg.Connection) -> dict[str, float]:
     return {name: float(alive.count(name)) for name in lanes.NAMES}
 
 
-def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The age of what is due in the inbox, and of the periodic job that is late longest."""
+def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
+    """Of each lane the age of the work that is due longest. Events: events, and users that wait to be computed. Background:
+    periodic jobs that are late, and objects to read again. Requests on access leave no time when they wait."""
     row = conn.execute(
         """
-        select coalesce(extract(epoch from now() - min(next_attempt_at)), 0)::float8
-        from sync.events where status = 'pending' and next_attempt_at <= now()
+        select extract(epoch from now() - least(
+            (select min(next_attempt_at) from sync.events where status = 'pending' and next_attempt_at <= now()),
+            (select min(requested_at) from sync.recompute_queue where not deferred),
+            now()
+        ))::float8
         """
     ).fetchone()
     late = (age - jobs["job_interval_seconds"].get(job, age) for job, age in jobs["job_age_seconds"].items())
-    return {"events": row[0] if row else 0.0, "background": max(0.0, *late, 0.0)}
+    return {"events": row[0] if row else 0.0, "background": max(0.0, fetch, *late)}
 
 
 def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, float]]:

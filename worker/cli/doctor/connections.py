@@ -17,6 +17,8 @@ from worker.postgres.pool import session_settings
 COMMANDS = 3
 # A child process of a worker holds one, and opens another for a moment to report.
 WORKER_EACH = 2
+# A child process of the background lane opens one more while it carries on a backfill.
+BACKFILL_EACH = 1
 # A web process keeps one pool for the webhook endpoint and operators, and one for access requests.
 WEB_POOLS = 2
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -39,7 +41,7 @@ class Budget:
 
     @property
     def worker(self) -> int:
-        return self.workers * self.children * WORKER_EACH
+        return self.workers * (self.children * WORKER_EACH + lanes.BACKGROUND_CHILDREN * BACKFILL_EACH)
 
     @property
     def children(self) -> int:
@@ -63,7 +65,8 @@ class Budget:
         return (
             f"at most {self.total}: {self.web} of web ({self.webs} x WEB_CONCURRENCY {self.settings.web_concurrency}"
             f" x {WEB_POOLS} x DATABASE_POOL_SIZE {self.settings.database_pool_size}), {self.worker} of worker"
-            f" ({self.workers} x {self.children} child processes x {WORKER_EACH}), {COMMANDS} of commands"
+            f" ({self.workers} x ({self.children} child processes x {WORKER_EACH} + {lanes.BACKGROUND_CHILDREN} of backfills)),"
+            f" {COMMANDS} of commands"
         )
 
 

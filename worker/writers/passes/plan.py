@@ -32,8 +32,8 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A list as the pass reads it: its request, and its order. `record` writes a page of a list that does not
-    go into the mirror, and returns its tally. `step` is work that reads nothing from Stripe: it is done in transactions until
-    it returns 0."""
+    go into the mirror, and returns its tally. `step` is work that reads nothing from Stripe: it is done in transactions, and
+    is finished when it returns 0 after every other list was read to its end."""
 
     listing: Listing
     by_created: bool = True

@@ -49,6 +49,8 @@ _numbers = itertools.count()
 
 RENEW_SECONDS, LOOK_SECONDS, ENDING_SECONDS = 10.0, 0.2, 5.0
 WRITE_ATTEMPTS = 5
+# Work that reads nothing from Stripe is looked for this often while lists are read.
+STEP_SECONDS = 1.0
 # A pause before a list that failed is read again doubles up to this.
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -274,8 +276,10 @@ class Reading:
                 done = {**before, shard.list: before.get(shard.list, 0) + number}
                 if shards.save(conn, shard.id, {}, done, owner=self._owner) is None:
                     raise psycopg.Rollback
-                if not number:
+                if not number and shards.is_last(conn, self._run, shard.list):
                     shards.finish(conn, shard.id, owner=self._owner)
+                elif not number:  # the lists that are still read may bring more work
+                    shards.put_off(conn, shard.id, seconds=STEP_SECONDS, owner=self._owner)
                 return done
 
             done = self._write(write)
