@@ -164,7 +164,7 @@ def test_doctor_compares_what_all_may_open_with_what_is_free(settings: Settings)
     assert few[0]
     assert not many[0]
     assert "lower WORKER_CONCURRENCY" in many[1]
-    assert "5000 of worker (500 x 5 child processes x 2)" in many[1]
+    assert "6000 of worker (500 x (5 child processes x 2 + 2 of backfills))" in many[1]
 
 
 def test_limits_of_the_database_count(settings: Settings) -> None:

@@ -1,21 +1,28 @@
 """The rolling audit: everything that Stripe lists is read again, and every difference is repaired and kept."""
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from tests.draining import read_lists
-from tests.factories import event
+from tests.factories import Json, encoded, event
 from tests.sandboxes import Sandbox
+from tests.system.test_convergence import CHILDREN, TABLES, faults, held_by
+from tests.system.test_plans import tell_every_story
+from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
-from worker.stripe_api.client import Stripe
+from worker.stripe_api.client import Answer, Page, Stripe
+from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.lists import LISTS
-from worker.writers import audit
+from worker.writers import audit, catch_up, refetch
+from worker.writers.apply import Applier
 
 SLOT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -174,3 +181,72 @@ def test_a_second_round_changes_nothing(conn: psycopg.Connection, sandbox: Sandb
 
     assert once["written"] == once["listed"]
     assert (again["unchanged"], again["written"], again["repaired"]) == (again["listed"], 0, 0)
+
+
+class Forgetful:
+    """A Stripe whose list of events lacks these, too."""
+
+    def __init__(self, stripe: Stripe, lost: Collection[str]) -> None:
+        self._stripe, self._lost = stripe, lost
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        page = self._stripe.page(path, params)
+        if path != "/v1/events":
+            return page
+        return Page([event for event in page.data if event["id"] not in self._lost], page.has_more, page.read_at)
+
+    def retrieve(self, path: str) -> Answer:
+        return self._stripe.retrieve(path)
+
+
+def test_a_tenth_of_all_events_lost_for_good_is_repaired_by_one_round(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    users = tell_every_story(sandbox)
+    conn.execute("insert into users (id) select unnest(%s::text[])", [users])
+    sandbox.tell("clock", advance=60)
+    events, chance = every_event(sandbox), random.Random(11)
+    lost = {event["id"] for event in chance.sample(events, len(events) // 10)}
+    lost |= {event["id"] for event in events if event["type"].startswith("payment_method.")}
+    delivered = [event for event in events if event["id"] not in lost]
+    chance.shuffle(delivered)
+    inbox.store(conn, [read_envelope(encoded(event).decode()) for event in delivered])
+    Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
+    source = Forgetful(stripe, lost)
+
+    now = int(time.time()) + 60
+    assert catch_up.tick(conn, lambda: source, SLOT, now=now, should_continue=lambda: True) is not None
+    before = differences(conn, sandbox)
+    audit.begin_anew(conn)
+    ticks(conn, source, 1)
+    sandbox.tell("clock", advance=10)
+    conn.execute("update sync.refetch_queue set due_at = now()")
+    refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
+
+    assert not audit.is_hurried(conn)
+    assert before != []
+    assert differences(conn, sandbox) == []
+    assert held_by(sandbox, "payment_method")[0] != {}
+
+
+def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
+    """Between the mirrored tables and Stripe."""
+    wrong: list[str] = []
+    with psycopg.connect(conn.info.dsn, row_factory=dict_row) as look:
+        for type_, table in (TABLES | CHILDREN).items():
+            live, gone = held_by(sandbox, type_)
+            rows = {row["id"]: row for row in look.execute(f"select * from stripe.{table}")}
+            wrong += [f"{type_} {id_} is not mirrored" for id_ in live.keys() - rows.keys()]
+            for id_, row in rows.items():
+                wrong += [f"{type_} {id_}: {fault}" for fault in faults(row, live.get(id_), id_ in gone, type_)]
+    return wrong
+
+
+def every_event(sandbox: Sandbox) -> list[Json]:
+    events: list[Json] = []
+    more, after = True, ""
+    while more:
+        page = sandbox.get(f"/v1/events?limit=100{after}")
+        events += page["data"]
+        more, after = page["has_more"], f"&starting_after={events[-1]['id']}"
+    return events
