@@ -376,14 +376,15 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
     if row["deleted"]:
         return [*differences, "is marked deleted"]
     held = dict(row["data"])
-    for list_ in ("items", "lines", "line_items"):
+    lists = {"items", "lines", "line_items"}
+    for list_ in lists:
         # Stripe shows the first ten, or none; the row holds them all, and so do the tables of the children.
         if obj.get(list_, {"has_more": True}).get("has_more"):
             obj, held = {**obj, list_: None}, {**held, list_: None}
     if content_hash(held) != content_hash(obj):
         differing = sorted(name for name in held.keys() | obj.keys() if held.get(name) != obj.get(name))
         differences += [f"{name} is {canonical(held.get(name))}, not {canonical(obj.get(name))}" for name in differing]
-    for column in row.keys() & obj.keys() - {"object", "data", "metadata"}:
+    for column in row.keys() & obj.keys() - {"object", "data", "metadata"} - lists:
         value = row[column]
         if isinstance(value, datetime):
             value = int(value.timestamp())
