@@ -78,7 +78,7 @@ def test_an_audit_goes_on_from_where_the_last_tick_ended(
     sandbox.tell("populate", customers=2500)
     monkeypatch.setattr(audit, "PAGES_PER_TICK", 12)
 
-    made = ticks(conn, stripe, 6)
+    made = ticks(conn, stripe, 24)
 
     assert made[0]["listed"] < 2500
     assert conn.execute("select count(*) from stripe.customers").fetchone() == (2500,)
