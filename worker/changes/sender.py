@@ -40,7 +40,7 @@ class Pace:
 
     each: int = 20
     run: float = 10.0
-    lease: float = 60.0
+    lease: float = 30.0
     idle: float = 0.2
     backoff: Backoff = ATTEMPT_PAUSES
     attempts: int = 16

@@ -75,6 +75,8 @@ def value(of: object) -> str:
     """A value of a column, in words."""
     if isinstance(of, datetime):
         return moment(of)
+    if isinstance(of, tuple):
+        return ", ".join(sorted({each.feature for each in of})) or "none"
     return "none" if of is None else f"{of:,}" if isinstance(of, int) else str(of)
 
 
@@ -83,7 +85,7 @@ def change(column: str, values: Change) -> str:
     old, new = values
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return f"{column} {value(old)} -> {value(new)}"
-    names = [", ".join(sorted({each.feature for each in held})) or "none" for held in (old, new)]
+    names = [value(held) for held in (old, new)]
     if names[0] == names[1]:
         names = [", ".join(f"{each.feature} ({ends(each)})" for each in held) for held in (old, new)]
     return f"{column} {names[0]} -> {names[1]}"

@@ -9,12 +9,16 @@ Row = dict[str, Any]
 
 
 def products(conn: psycopg.Connection, *, limit: int = 500) -> list[Row]:
-    """Products with what their metadata gives, their prices, and how many users have each as their product."""
+    """Products with what they give, their prices, and how many users have each as their product."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
             select p.id, p.name, p.active, p.metadata ->> 'role' as role, p.metadata ->> 'tokens' as tokens,
-                p.metadata ->> 'features' as features, p.metadata ->> 'access' as access, prices.list as prices,
+                coalesce((
+                    select string_agg(f.entitlement_feature_lookup_key, ', ' order by f.entitlement_feature_lookup_key)
+                    from mirror.product_features as f
+                    where f.product = p.id and f.account = '' and not f.deleted
+                ), p.metadata ->> 'features') as features, p.metadata ->> 'access' as access, prices.list as prices,
                 (select count(*) from users as u where u.stripe_product_id = p.id) as users
             from (select * from stripe_products order by active desc, name, id limit %s) as p
             cross join lateral (

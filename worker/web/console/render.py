@@ -110,6 +110,8 @@ _environment.filters |= {
     "pretty": pretty,
     "money": money,
     "source": wording.source,
+    "value": wording.value,
+    "change": lambda change, column: wording.change(column, change),
     "number": lambda value: f"{value:,}" if isinstance(value, int) else str(value),
 }
 _environment.globals |= {"line_chart": charts.line, "bar_chart": charts.bars}
