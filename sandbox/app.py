@@ -48,9 +48,9 @@ class Sandbox:
         self._listen(self.account)
         self._answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._routes = Routes()
+        features.add_to(self._routes)  # before the lists that are the same for every type
         reads.add_to(self._routes)
         selling.add_to(self._routes)
-        features.add_to(self._routes)
         billing.add_to(self._routes)
         endpoints.add_to(self._routes, self.delivery)
 

@@ -162,9 +162,12 @@ def lease(conn: Connection, *, users: int, each: int, seconds: float) -> dict[st
 
 
 def acknowledge(conn: Connection, ids: Collection[int]) -> None:
-    """These changes have arrived."""
+    """These changes have arrived. One that is to be sent again since, by `resend`, or whose lease has run out, stays."""
     if ids:
-        conn.execute("delete from sync.change_deliveries where change_id = any(%b::bigint[])", (list(ids),))
+        conn.execute(
+            "delete from sync.change_deliveries where change_id = any(%b::bigint[]) and due_at > clock_timestamp()",
+            (list(ids),),
+        )
 
 
 def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | None) -> None:
