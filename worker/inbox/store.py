@@ -283,9 +283,11 @@ def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
 
 
 def parked_ids(conn: psycopg.Connection) -> list[str]:
-    """The ids of parked events, the oldest first."""
+    """The ids of parked events, the oldest first; not those that are held until their secret is judged."""
     with conn.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute("select id from sync.events where status = 'parked' order by created").fetchall()
+        return cursor.execute(
+            "select id from sync.events where status = 'parked' and outcome is distinct from 'held' order by created"
+        ).fetchall()
 
 
 def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
