@@ -21,6 +21,7 @@ PAGES = {
     "object": "/console/objects/sub_ann",
     "catalogue": "/console/catalogue",
     "plan": "/console/catalogue/plan",
+    "revenue": "/console/revenue",
     "settings": "/console/settings",
 }
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]

@@ -11,9 +11,11 @@ import pytest
 from schema import revenue
 from tests.factories import DAY, Json, subscription, update
 from tests.revenue.lives import DAYS, Life, lives, noon, on
+from worker.config.settings import Settings
 from worker.membership.rules.access import Policy
 from worker.mirror import subscription_history
 from worker.mirror.fold import Key, listed, retrieved
+from worker.web.console import pages, render
 from worker.writers.record import record
 
 Apply = Callable[..., None]
@@ -205,6 +207,21 @@ def test_the_views_are_those_of_the_schema(conn: psycopg.Connection) -> None:
         conn.execute(f"create or replace view analytics.{name} as {query}")
         assert rows(conn, "select pg_get_viewdef(%s::regclass)", f"analytics.{name}") == migrated, name
     assert rows(conn, "select count(*) from stripe.subscription_history") == [(0,)]
+
+
+def test_the_console_shows_revenue_of_each_currency(conn: psycopg.Connection, apply: Apply, settings: Settings) -> None:
+    def page(**query: str) -> str:
+        view = pages.revenue(pages.Asked(conn, settings, query, {}))
+        assert view is not None
+        shared = {"path": "", "csrf": "", "can_write": False, "environment": "", "done": None, "is_fragment": False}
+        return bytes(render.page(view.template, shared | dict(view.values)).body).decode()
+
+    assert "No subscription is known yet" in page()
+    apply(*(each for life in lives() if life.name in ("euros", "comeback") for each in life.events))
+
+    assert "MRR is <strong>30.00 usd</strong>" in page()
+    assert '2026-01</th><td class="number">20.00 usd' in page()
+    assert "MRR is <strong>19.90 eur</strong>" in page(currency="eur")
 
 
 def test_churn_of_a_month(conn: psycopg.Connection, apply: Apply) -> None:

@@ -16,7 +16,15 @@ from worker.web.console.session import hash_password
 pytestmark = pytest.mark.system
 
 PASSWORD = "correct horse battery"
-PAGES = ("/console/", "/console/inbox", "/console/users", "/console/objects", "/console/catalogue", "/console/settings")
+PAGES = (
+    "/console/",
+    "/console/inbox",
+    "/console/users",
+    "/console/objects",
+    "/console/catalogue",
+    "/console/revenue",
+    "/console/settings",
+)
 HOSTILE = "<script>alert(1)</script>\u202e\"'><img src=x onerror=alert(1)>"
 
 

@@ -31,7 +31,7 @@ from worker.postgres import counters, schema_state
 from worker.postgres.pool import OTHER_SCHEMA, READ_ONLY, UNAVAILABLE, async_pool, pool
 from worker.postgres.schema_state import SchemaState
 from worker.stripe_api.envelope import Envelope
-from worker.web import shared_metrics
+from worker.web import openapi, shared_metrics
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
 from worker.web.changes_routes import ChangesRoutes
@@ -107,6 +107,7 @@ def build(settings: Settings) -> ASGI:
             Route("/readyz", routes.readyz),
             Route("/metrics", routes.metrics),
             Route("/v1/status", routes.status),
+            *openapi.routes(),
             *AccessRoutes(desk).routes,
             *ChangesRoutes(routes.pool.connection).routes,
             *ObjectRoutes(settings, routes.pool).routes,

@@ -103,11 +103,19 @@ def roles(
     worker: Annotated[str, typer.Option(help="Used by web, worker and beat.")] = "stripe_sync_worker",
     application: Annotated[str, typer.Option(help="Used by your application.")] = "application",
     reader: Annotated[str | None, typer.Option(help="Reads only, for reports; left out by default.")] = None,
+    rls: Annotated[
+        bool, typer.Option("--rls", help="Print row-level security instead: a user reads their own rows of public.")
+    ] = False,
+    user: Annotated[str, typer.Option(help="With --rls: the role of signed-in users.")] = "authenticated",
+    anonymous: Annotated[str, typer.Option(help="With --rls: the role of other visitors.")] = "anon",
 ) -> None:
     """Print SQL that creates roles of least privilege. Run it in psql as a role that may create roles; safe to repeat."""
     from worker.cli.db import roles
 
-    roles.run(owner=owner, worker=worker, application=application, reader=reader)
+    if rls:
+        roles.row_level_security(worker=worker, application=application, reader=reader, user=user, anonymous=anonymous)
+    else:
+        roles.run(owner=owner, worker=worker, application=application, reader=reader)
 
 
 @app.command()

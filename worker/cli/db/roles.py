@@ -2,6 +2,7 @@
 
 import sys
 
+import schema.rls
 import schema.roles
 from schema import VIEWS_SCHEMA
 from worker.cli.output import fail
@@ -11,9 +12,7 @@ from worker.postgres.pool import session_settings
 
 def run(*, owner: str, worker: str, application: str, reader: str | None) -> None:
     """Print the SQL for roles of least privilege: for psql, as a role that may create roles. Run again, it does no harm."""
-    named = [name for name in (owner, worker, application, reader) if name is not None]
-    if "" in named or len(set(named)) < len(named):
-        fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")
+    _check(owner, worker, application, reader)
     loaded = settings.load()
     lines = session_settings(loaded)
     shown = loaded.stripe_schema or VIEWS_SCHEMA
@@ -22,3 +21,17 @@ def run(*, owner: str, worker: str, application: str, reader: str | None) -> Non
             owner=owner, worker=worker, application=application, reader=reader, settings=lines, views_schema=shown
         )
     )
+
+
+def row_level_security(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> None:
+    """Print the SQL for row-level security: for psql, as the tables' owner. It is safe to repeat."""
+    _check(worker, application, reader, user, anonymous)
+    sys.stdout.write(
+        schema.rls.statements(worker=worker, application=application, reader=reader, user=user, anonymous=anonymous)
+    )
+
+
+def _check(*roles: str | None) -> None:
+    named = [name for name in roles if name is not None]
+    if "" in named or len(set(named)) < len(named):
+        fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")

@@ -15,11 +15,12 @@ from worker.membership.store import links
 from worker.membership.why import why
 from worker.mirror import history
 from worker.postgres.pool import snapshot
-from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_users
+from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_revenue, read_users, render
 from worker.web.console.read_inbox import Filters
 
 STATUSES = ("pending", "parked", "done")
 PLAN_SHOWN = 100
+REVENUE_DAYS, REVENUE_MONTHS = 365, 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,33 @@ def catalogue(asked: Asked) -> View:
     return View("catalogue.html", {"products": read_catalogue.products(asked.conn)})
 
 
+def revenue(asked: Asked) -> View:
+    """MRR of the last year, movements and churn of the last months, in one currency."""
+    known = read_revenue.currencies(asked.conn)
+    chosen = asked.query.get("currency", "")
+    currency = chosen if chosen in known else next(iter(known), None)
+    if currency is None:
+        return View("revenue.html", {"currency": None})
+    days = read_revenue.days(asked.conn, currency, number=REVENUE_DAYS)
+    months = read_revenue.months(asked.conn, currency, number=REVENUE_MONTHS)
+    labels = [f"{row['month']:%Y-%m}" for row in months]
+    units = 1 if render.is_zero_decimal(currency) else 100
+    return View(
+        "revenue.html",
+        {
+            "currency": currency,
+            "currencies": known,
+            "now": days[-1],
+            "days": days,
+            "months": months,
+            "products": read_revenue.products(asked.conn, currency),
+            "mrr_chart": charts.line([str(row["day"]) for row in days], [row["mrr"] / units for row in days]),
+            "net_chart": charts.bars(labels, [row["net"] / units for row in months]),
+            "churn_chart": charts.bars(labels, [float(row["customer_churn"] or 0) * 100 for row in months], " %"),
+        },
+    )
+
+
 def plan(asked: Asked) -> View:
     """The first users that `membership apply` would change. It looks at a bounded number of users."""
     changing, looked = [], 0
@@ -172,5 +200,6 @@ PAGES: Mapping[str, Build] = {
     "/objects/{id}": object_,
     "/catalogue": catalogue,
     "/catalogue/plan": plan,
+    "/revenue": revenue,
     "/settings": settings,
 }

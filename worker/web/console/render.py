@@ -85,9 +85,14 @@ def money(amount: int | None, currency: str | None) -> str:
     if amount is None:
         return ""
     code = (currency or "").lower()
-    if code in _ZERO_DECIMAL:
+    if is_zero_decimal(code):
         return f"{amount:,} {code}"
     return f"{amount / 100:,.2f} {code}".strip()
+
+
+def is_zero_decimal(currency: str) -> bool:
+    """Whether amounts of this currency have no minor unit."""
+    return currency.lower() in _ZERO_DECIMAL
 
 
 # docs.stripe.com/currencies: zero-decimal currencies.

@@ -1,0 +1,1 @@
+"""Packages for applications, and the script that generates parts of them."""

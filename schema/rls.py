@@ -1,0 +1,79 @@
+"""Row-level security, as SQL: a signed-in user reads their own rows of `public`, through PostgREST or Supabase.
+
+The user is the claim `sub` of the request's token, as PostgREST sets it. Users only read: an update of their own row would
+let them give themselves tokens. The daemon's and the application's roles see every row; the owner is not bound by policies.
+The statements may be run again at any time.
+"""
+
+from schema.base import metadata
+
+# Tables with rows of one user, and the column that holds the user's id.
+OWN_ROWS = {
+    "users": "id",
+    "stripe_customers": "user_id",
+    "user_subscriptions": "user_id",
+    "user_features": "user_id",
+    "payment_history": "user_id",
+}
+CATALOGUE = ("stripe_products", "stripe_prices")
+# Sign-in: tokens of sessions and of other services. Nobody reads them over HTTP.
+CLOSED = ("accounts", "sessions", "verification_tokens")
+
+# In a subquery it is read once for each statement, not once for each row.
+USER_ID = """(select coalesce(
+    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
+    nullif(current_setting('request.jwt.claim.sub', true), '')
+))"""
+
+
+def statements(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> str:
+    """Return the SQL. `user` and `anonymous` are the roles of signed-in and other visitors; they are made if they are
+    not there."""
+    servants = ", ".join(_quoted(role) for role in (worker, application, reader) if role)
+    visitors = f"{_quoted(user)}, {_quoted(anonymous)}"
+    lines = [
+        "-- Row-level security on the tables of public. Run it as the tables' owner, after `db roles` and `db migrate`.",
+        "begin;",
+        *(_role(role) for role in (user, anonymous)),
+        f"grant usage on schema public to {visitors};",
+    ]
+    for table in _tables():
+        lines += [
+            f"alter table public.{table} enable row level security;",
+            f"revoke all on public.{table} from {visitors};",
+            *_policy(table, "stripe_sync_all", f"for all to {servants} using (true) with check (true)"),
+        ]
+        if table in OWN_ROWS:
+            rule = f"for select to {_quoted(user)} using ({OWN_ROWS[table]}::text = {USER_ID})"
+            lines += [*_policy(table, "stripe_sync_own", rule), f"grant select on public.{table} to {_quoted(user)};"]
+        elif table in CATALOGUE:
+            rule = f"for select to {visitors} using (true)"
+            lines += [*_policy(table, "stripe_sync_read", rule), f"grant select on public.{table} to {visitors};"]
+        elif table == "organizations":
+            own = f"select organization_id from public.users where id::text = {USER_ID}"  # noqa: S608 - a constant
+            rule = f"for select to {_quoted(user)} using (id in ({own}))"
+            lines += [*_policy(table, "stripe_sync_own", rule), f"grant select on public.{table} to {_quoted(user)};"]
+    return "\n".join([*lines, "commit;", ""])
+
+
+def _tables() -> list[str]:
+    return sorted(table.name for table in metadata.tables.values() if table.schema is None)
+
+
+def _policy(table: str, name: str, rule: str) -> tuple[str, str]:
+    return (
+        f"drop policy if exists {name} on public.{table};",
+        f"create policy {name} on public.{table} {rule};",
+    )
+
+
+def _role(name: str) -> str:
+    literal = "'" + name.replace("'", "''") + "'"
+    return (
+        f"do $do$ begin if not exists (select from pg_roles where rolname = {literal}) then "
+        f"create role {_quoted(name)} nologin; end if; end $do$;"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,61 @@
+"""A web process and a sandbox for the clients, and a registry that may be out of reach."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests import sandboxes
+from tests.backends import Backend
+from tests.processes import Daemon
+from tests.sandboxes import Sandbox
+
+UNREACHABLE = re.compile(
+    r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED|NewConnectionError"
+    r"|ConnectTimeoutError|Temporary failure in name resolution|No matching distribution"
+)
+
+
+def install(*command: str, cwd: Path) -> None:
+    """Run a package client; skip the test if its registry can't be reached."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0 and (reason := UNREACHABLE.search(done.stderr)):
+        pytest.skip(f"the registry of {Path(command[0]).name} can't be reached: {reason[0]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def stripe_sandbox() -> Iterator[Sandbox]:
+    with sandboxes.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def web(
+    backend: Backend, template: str, stripe_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    """A web process that reads the sandbox, and to which nothing is delivered."""
+    with redis.Redis.from_url(backend.redis_url) as client:
+        client.flushall()
+    database = backend.create_database("clients", template=template)
+    env = {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": stripe_sandbox.address}
+    daemon = Daemon(database, backend.redis_url, tmp_path_factory.mktemp("logs"), **env)
+    daemon.start_web()
+    yield daemon
+    daemon.stop()
+    backend.drop_database("clients")
+
+
+@pytest.fixture
+def paying_user(web: Daemon, stripe_sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
+    """A user who has paid for Pro at Stripe, which the daemon has not heard of."""
+    user = re.sub(r"\W", "_", request.node.name)
+    customer = stripe_sandbox.tell("stories/sign_up", user_id=user)["ids"]["customer"]
+    with psycopg.connect(web.database_url, autocommit=True) as conn:
+        conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
+        conn.execute("insert into stripe_customers (user_id, stripe_customer_id) values (%s, %s)", (user, customer))
+    return user

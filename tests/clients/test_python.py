@@ -1,0 +1,75 @@
+"""The Python client, built and installed into an empty environment beside an application with modules like the daemon's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.conftest import install
+from tests.processes import Daemon
+
+pytestmark = pytest.mark.system
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "clients" / "python"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment that has the built package, its dependencies and a driver, and nothing of ours."""
+    folder = tmp_path_factory.mktemp("client")
+    shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    install(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(folder / "source"), cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
+    interpreter = str(folder / "env" / "bin" / "python")
+    quiet = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    install(interpreter, *quiet, f"{wheel}[sqlalchemy]", "psycopg[binary]", cwd=folder)
+    return interpreter
+
+
+def test_an_application_uses_the_package_beside_its_own_modules(python: str, web: Daemon, paying_user: str) -> None:
+    env = {
+        "PATH": os.environ["PATH"],
+        "STRIPE_SYNC_URL": f"http://127.0.0.1:{web.port}",
+        "STRIPE_SYNC_TOKEN": "token",
+        "DATABASE_URL": web.database_url.replace("postgresql://", "postgresql+psycopg://", 1),
+        "USER_ID": paying_user,
+    }
+
+    done = subprocess.run(
+        [python, "application.py"],
+        cwd=HERE / "an-application",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "modules": ["the application's schema", "the application's worker"],
+        "before": True,
+        "after": True,
+        "role": "PREMIUM",
+        "tokens": 5000,
+        "status": "active",
+        "errors": [
+            ["NotFound", 404, "not_found"],
+            ["Unauthorized", 401, "unauthorized"],
+            ["Unavailable", 0, "unavailable"],
+        ],
+        "stale": False,
+        "synced": True,
+        "spent": [True, False],
+        "balance": 4990,
+        "product": "Pro",
+        "change": [7, "tokens.granted", paying_user, 10],
+        "forged": "refused",
+    }
