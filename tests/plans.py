@@ -155,7 +155,10 @@ def _fault(plan: dict[str, Any]) -> str | None:
     # A range of blocks is a part of the table of a known size, whatever rows it holds.
     if cost <= MOST or any(node["Node Type"] == "Tid Range Scan" for node in _nodes(plan)):
         return None
-    dear = max(_nodes(plan), key=lambda node: float(node["Total Cost"]) if "Relation Name" in node else 0)
+    reads = [node for node in _nodes(plan) if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
+    dear = max(reads, key=lambda node: float(node["Total Cost"]), default=plan)
+    if float(dear["Total Cost"]) <= MOST:
+        return None  # much is computed of little that is read
     return f"costs {cost:,.0f}: {dear['Node Type']} of {dear.get('Relation Name')} {dear.get('Index Name', '')}"
 
 
