@@ -143,8 +143,10 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
     for grant in granted:
         if grant.kind in PERIODS and grant.owner is not None and grant.period_start is not None:
             held = periods.get(grant.owner, Periods(grant.period_start, None))
-            newest = grant.period_start if held.newest is None else max(held.newest, grant.period_start)
-            periods[grant.owner] = Periods(min(held.first, grant.period_start), newest)
+            newest, bill = held.newest, held.bill
+            if newest is None or newest <= grant.period_start:
+                newest, bill = grant.period_start, grant.invoice
+            periods[grant.owner] = Periods(min(held.first, grant.period_start), newest, bill)
     return replace(
         of,
         tokens=granted[-1].balance_after,

@@ -449,7 +449,7 @@ def test_a_line_waits_for_its_price(policy: Policy) -> None:
 def change(id: str, product: str, amount: int, *, days: int = 15, **more: Any) -> PaidLine:
     """A proration of so many days of the 30 that end on day 20."""
     return line(
-        id, invoice="in_u", product=product, proration=True, amount=amount, is_credit=amount < 0,
+        id, invoice="in_u", product=product, proration=True, amount=amount, is_credit=amount < 0 or None,
         period_start=day(20 - days), period_end=day(20), paid_at=NOW, **more,
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ class Book:
 
     def add(self, row: Grant, lot: Lot) -> None:
         """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves a row alone."""
-        before, lot = self._balance, self._without_returned(lot)
+        before, lot = self._balance, self._without_owed(self._without_returned(lot))
         row = replace(row, amount=row.amount - lot.taken_back)
         if lot.granted:
             self._add(lot)
@@ -83,7 +83,7 @@ class Book:
 
         One that comes too late to give anything ends those periods all the same.
         """
-        before, lot = self._balance, self._without_returned(lot)
+        before, lot = self._balance, self._without_owed(self._without_returned(lot))
         row = replace(row, amount=row.amount - lot.taken_back)
         if lot.granted and not self._is_reset:
             self._add(lot)
@@ -106,12 +106,13 @@ class Book:
             self._write(replace(row, source_key=key, amount=self._balance - before), before)
         return bool(ended)
 
-    def reduce(self, row: Grant, amount: int, *, owner: str) -> None:
+    def reduce(self, row: Grant, change: Lot, amount: int) -> None:
         """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
 
-        The grant of its own bill to the same allowance is reduced first: the bill granted the difference.
+        The grant of its own bill to the same allowance is reduced first: the bill granted the difference. The rest, of which
+        there is nothing left, is owed by grants that come late.
         """
-        before = self._balance
+        before, owner = self._balance, change.owner
         for lot in self._lots:
             if lot.bill == row.invoice and lot.owner == owner and not lot.pack:
                 less = min(amount, lot.left, lot.granted)
@@ -121,6 +122,8 @@ class Book:
         held = sum(lot.left for lot in self._lots if lot.owner == owner and not lot.pack)
         taken = min(amount, held if self._is_reset else max(self._balance, 0))
         self._lots = drawn(self._lots, taken, owner=owner)
+        if taken < amount:
+            self._lots = (*self._lots, replace(change, owed=amount - taken))
         self._balance -= taken
         self._write(row, before)
 
@@ -178,6 +181,17 @@ class Book:
         """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
         share = self._returned_share(lot)
         return replace(lot, left=lot.left - share, taken=share, taken_back=share)
+
+    def _without_owed(self, lot: Lot) -> Lot:
+        """A grant that came late, less what a change of its own time has taken already, and did not find."""
+        for debt in self._lots:
+            if debt.owed and debt.owner == lot.owner and lot.begins and debt.begins and lot.begins < debt.begins:
+                given = min(debt.owed, lot.left)
+                lot = replace(lot, left=lot.left - given)
+                self._lots = tuple(
+                    replace(held, owed=held.owed - given) if held is debt else held for held in self._lots
+                )
+        return lot
 
     def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
         """Change one lot by so much, and the balance with it."""

@@ -148,8 +148,8 @@ class PaidLine:
 
     Of a session the `invoice` is its id, `is_checkout` is true, and `line` is empty if its metadata says what was sold.
     `price_type` is None while the `price` is not known. `amount` is before discounts, in minor units; `is_credit` tells
-    that it gives money back. `full_period` is the length of the price's whole interval that ends with the line, and
-    `is_whole` whether the line covers it. `identity` is the same for the same line under another id.
+    that it gives money back, None if nothing on its invoice tells. `full_period` is the length of the price's whole interval
+    that ends with the line, and `is_whole` whether the line covers it. `identity` is the same for the same line under another id.
     """
 
     invoice: str
@@ -164,7 +164,7 @@ class PaidLine:
     is_checkout: bool = False
     item: str | None = None
     amount: int | None = None
-    is_credit: bool = False
+    is_credit: bool | None = None
     price: str | None = None
     price_type: str | None = None
     usage_type: str | None = None
@@ -229,10 +229,11 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The known history of an allowance: the start of the first period, and of the newest that the ledger has."""
+    """The known history of an allowance: the start of the first period, and of the newest, which `bill` paid."""
 
     first: datetime
     newest: datetime | None
+    bill: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

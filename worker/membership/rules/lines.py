@@ -219,9 +219,9 @@ def _trial(line: PaidLine, subscription: Subscription | None) -> Answer:
 
 
 def _is_credit(line: PaidLine, item: Item | None) -> bool:
-    """The sign of a line that costs nothing is not in its amount: it credits what its item no longer is."""
-    if not line.proration or line.amount != 0 or line.is_credit:
-        return line.proration and line.is_credit
+    """If nothing else tells, a line that costs nothing credits what its item no longer is."""
+    if not line.proration or line.amount != 0 or line.is_credit is not None:
+        return line.proration and line.is_credit is True
     return item is not None and line.price is not None and item.price != line.price
 
 

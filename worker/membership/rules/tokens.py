@@ -86,7 +86,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
             continue
         lot = _lot(user, part.line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
         book.begin(_row(part.line, part.key, "token_period", part.amount, part.begins), lot)
-        _remember(periods, part.line.owner, part.begins)
+        _remember(periods, part.line, part.begins)
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
     for bill in sorted(user.bills, key=lambda bill: bill.id):
@@ -102,7 +102,7 @@ def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> li
 
     def remember(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
         if row.gives is Gives.PERIOD or (row.gives is Gives.TRIAL and isinstance(worth, int)):
-            _remember(periods, line.owner, line.period_start, is_newest=isinstance(worth, int))
+            _remember(periods, line, line.period_start, is_newest=isinstance(worth, int))
 
     return _each(user, products, policy, periods, remember)
 
@@ -166,12 +166,12 @@ def _grant(
         if row.gives is Gives.PERIOD:
             key = source_key(line)
             ended = book.end(_row(line, key, "ended", 0, line.period_start), owner=line.owner, begins=line.period_start)
-            _remember(periods, line.owner, line.period_start, is_newest=ended)
+            _remember(periods, line, line.period_start, is_newest=ended)
         return
     is_period = row.gives in (Gives.PERIOD, Gives.TRIAL)
     kind = _kind(line, row, periods)
     if (
-        (policy.tokens_reset and row.gives is not Gives.PACK and _is_overtaken(line, periods))
+        (policy.tokens_reset and row.gives is not Gives.PACK and _is_overtaken(line, row, periods))
         or _is_granted_already(user, line.paid_at)
         or _is_over(user, line, row, policy, now)
     ):
@@ -181,9 +181,10 @@ def _grant(
         lot = _lot(user, line, source_key(line), worth, line.paid_at, policy, now, begins=line.period_start)
         write(_row(line, source_key(line), kind, worth, line.period_start), lot)
     else:
-        book.reduce(_row(line, source_key(line), kind, worth, line.period_start), -worth, owner=line.owner)
+        lot = _lot(user, line, source_key(line), 0, line.paid_at, policy, now, begins=line.period_start)
+        book.reduce(_row(line, source_key(line), kind, worth, line.period_start), lot, -worth)
     if is_period:
-        _remember(periods, line.owner, line.period_start)
+        _remember(periods, line, line.period_start)
 
 
 def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
@@ -242,13 +243,13 @@ def _lot(
     )
 
 
-def _remember(periods: dict[str, Periods], owner: str, start: datetime, *, is_newest: bool = True) -> None:
+def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, is_newest: bool = True) -> None:
     """Note a period of an allowance. One that gave nothing and ended nothing does not keep an older one from giving."""
-    held = periods.get(owner)
-    newest = held.newest if held is not None else None
-    if is_newest:
-        newest = start if newest is None else max(newest, start)
-    periods[owner] = Periods(start if held is None else min(held.first, start), newest)
+    held = periods.get(line.owner) or Periods(start, None)
+    newest, bill = held.newest, held.bill
+    if is_newest and (newest is None or newest <= start):
+        newest, bill = start, line.invoice
+    periods[line.owner] = Periods(min(held.first, start), newest, bill)
 
 
 def _worth(
@@ -392,11 +393,14 @@ def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime
     return over or _expiry(user, line, line.paid_at, policy, now) <= now
 
 
-def _is_overtaken(line: PaidLine, periods: Mapping[str, Periods]) -> bool:
-    """Whether a newer period of the same allowance was granted already. A change ends with the period it began in."""
+def _is_overtaken(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> bool:
+    """Whether a newer period of the same allowance was granted already. A change ends with the period it began in, and a
+    period on its own invoice replaces what it changes."""
     held = periods.get(line.owner)
-    newest = held.newest if held is not None else None
-    return newest is not None and line.period_start < newest
+    if held is None or held.newest is None:
+        return False
+    replaced = row.gives is Gives.CHANGE and line.period_start == held.newest and line.invoice == held.bill
+    return replaced or line.period_start < held.newest
 
 
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:

@@ -195,7 +195,8 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
     for row in _rows(
         conn,
         """
-        select user_id, owner, min(period_start) as first, max(period_start) as newest
+        select user_id, owner, min(period_start) as first, max(period_start) as newest,
+            (array_agg(stripe_invoice_id order by period_start desc, id desc))[1] as bill
         from sync.token_grants
         where user_id = any(%s) and kind in ('start', 'renewal', 'stub', 'trial', 'token_period', 'ended')
             and owner is not null and period_start is not null
@@ -203,7 +204,7 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
         """,
         users,
     ):
-        periods[row["user_id"]][row["owner"]] = Periods(row["first"], row["newest"])
+        periods[row["user_id"]][row["owner"]] = Periods(row["first"], row["newest"], row["bill"])
     return periods
 
 

@@ -1,0 +1,96 @@
+"""Draw random lives."""
+
+import random
+
+from tests.factories import Json
+from tests.membership.situations import life
+from tests.model.lives import AMOUNTS, PRICES, Life
+from tests.model.model import Spent
+
+
+def draw(chosen: random.Random) -> Life:
+    """A life of up to 55 days."""
+    made = Life(chosen)
+    made.day = float(-chosen.choice((54, 40, 20, 8, 2)))
+    if chosen.random() < 0.2:
+        made.buy()
+    made.start()
+    # A part that was due before a change came to be known is given as things were: tell the product in time.
+    parts = [
+        (of.trial[1] if of.trial else item.start) + 30
+        for of in made.subscriptions
+        for item in of.items.values()
+        if PRICES[item.price].days == 365
+    ]
+    if (soonest := max((part for part in parts if part < 0), default=None)) is not None:
+        made.renew_due(soonest + 0.5)
+        made.barrier()
+    while made.day < -1:
+        made.renew_due(min(made.day + chosen.choice((0.5, 1, 2, 5, 9)), -0.5))
+        _act(made, chosen)
+    made.renew_due(-0.1)
+    return made
+
+
+def _act(made: Life, chosen: random.Random) -> None:
+    """Do something at random, if it is possible."""
+    of = chosen.choice(made.subscriptions)
+    plan = next(iter(of.items), None)
+    can_change = of.status == "active" and plan is not None and not any(item.is_stub for item in of.items.values())
+    action = chosen.choice(
+        (
+            "change",
+            "change",
+            "change",
+            "switch",
+            "add",
+            "remove",
+            "buy",
+            "back",
+            "back",
+            "spend",
+            "cancel",
+            "late",
+            "trial",
+            "start",
+        )
+    )
+    if action == "change" and can_change:
+        changeable = [
+            id_
+            for id_, item in of.items.items()
+            # A change within an hour of the period's start counts for the whole of it.
+            if item.price != "addon_10" and item.start + 0.1 < made.day < item.end - 0.1
+        ]
+        if changeable:
+            made.change(of, chosen.choice(changeable))
+    elif action == "switch" and can_change and plan is not None and made.can_switch(of.items[plan]):
+        made.switch(of, plan)
+    elif action == "add" and of.status == "active":
+        made.add_item(of)
+    elif action == "remove" and can_change and len(of.items) > 1:
+        made.remove_item(of, list(of.items)[-1])
+    elif action == "buy":
+        made.buy()
+    elif action == "back":
+        made.give_back()
+    elif action == "spend" and chosen.random() < 0.5:
+        made.spend()
+    elif action == "cancel" and of.status == "active" and chosen.random() < 0.3:
+        made.cancel(of)
+    elif action == "late" and of.open_bill is not None:
+        made.pay_late(of)
+    elif action == "trial" and of.status == "trialing":
+        made.end_trial(of)
+    elif action == "start" and len(made.subscriptions) < 2 and chosen.random() < 0.3:
+        made.start()
+
+
+def events_of(made: Life) -> list[list[Json] | int]:
+    """The events of each phase, or the tokens that are spent between two."""
+    found: list[list[Json] | int] = [[life.jenny(), *life.catalogue(*AMOUNTS)]]
+    for phase in made.phases:
+        for step in phase:
+            found += [happened.amount for happened in step.happened if isinstance(happened, Spent)]
+        found.append([told for step in phase for told in step.events])
+    return found

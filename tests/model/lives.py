@@ -1,0 +1,408 @@
+"""A life of a user at Stripe: what happened, for the model, and the events that tell of it, for the product."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tests import factories
+from tests.factories import DAY, Json, event
+from tests.membership.situations import life
+from tests.membership.situations.life import at
+from tests.model import returns
+from tests.model.model import Back, Changed, Happening, Line, Paid, Price, Spent, Undone
+
+PRICES = {
+    "basic": Price(product="prod_basic", days=30, tokens=1_000, premium=True),
+    "pro": Price(product="prod_pro", days=30, tokens=5_000, premium=True),
+    "free": Price(product="prod_free", days=30, tokens=50, premium=False),
+    "basic_year": Price(product="prod_basic", days=365, tokens=1_000, premium=True),
+    "pro_year": Price(product="prod_pro", days=365, tokens=5_000, premium=True),
+    "addon_10": Price(product="prod_addon", days=10, tokens=100, premium=True),
+    "addon_year": Price(product="prod_addon", days=365, tokens=100, premium=True),
+    "addon_big_year": Price(product="prod_addon_big", days=365, tokens=200, premium=True),
+    "pack": Price(product="prod_pack", days=0, tokens=500, premium=False),
+    "lifetime": Price(product="prod_lifetime", days=0, tokens=0, premium=True, access=36_500),
+    "month_pass": Price(product="prod_month_pass", days=0, tokens=0, premium=True, access=30),
+}
+AMOUNTS = {
+    "basic": 2_000, "pro": 10_000, "free": 0, "basic_year": 20_000, "pro_year": 100_000, "addon_10": 500,
+    "addon_year": 5_000, "addon_big_year": 9_000, "pack": 1_500, "lifetime": 30_000, "month_pass": 3_000,
+}  # fmt: skip
+_PLANS = (("basic", "pro", "free"), ("basic_year", "pro_year"))
+_ADD_ONS = ("addon_10", "addon_year", "addon_big_year")
+# A part of a year that began between two happenings would be given for what is known at the present, not then.
+_YEARS_FROM = -29
+
+
+def days_of(price: str, start: float) -> float:
+    """The length of an interval that begins on that day; a year is the calendar's."""
+    if PRICES[price].days != 365:
+        return PRICES[price].days
+    begins = datetime.fromtimestamp(at(start), UTC)
+    return (begins.replace(year=begins.year + 1) - begins).total_seconds() / DAY
+
+
+@dataclass(kw_only=True)
+class Item:
+    """An item of a subscription as it is now, with the period that was billed last."""
+
+    price: str
+    quantity: int
+    created: float
+    start: float
+    end: float
+    is_stub: bool = False
+
+
+@dataclass(kw_only=True)
+class Subscription:
+    """A subscription as it is now. `pending` are prorations that the next cycle's invoice carries."""
+
+    id: str
+    created: float
+    status: str
+    items: dict[str, Item]
+    trial: tuple[float, float] | None = None
+    pending: list[Line] = field(default_factory=list)
+    open_bill: tuple[str, list[Line]] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened, and the events that tell of it. A step that stands alone is a phase of its own."""
+
+    happened: Sequence[Happening]
+    events: Sequence[Json]
+
+
+@dataclass
+class Life:
+    """Builds one life, day by day."""
+
+    chosen: random.Random
+    phases: list[list[Step]] = field(default_factory=lambda: [[]])
+    subscriptions: list[Subscription] = field(default_factory=list)
+    bills: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, list[str]] = field(default_factory=dict)
+    failing: list[tuple[str, Callable[[float], Json]]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    reducing: set[str] = field(default_factory=set)
+    is_alone: bool = False
+    day: float = 0
+
+    def number(self, kind: str) -> str:
+        self.numbers[kind] = self.numbers.get(kind, 0) + 1
+        return f"{kind}_{self.numbers[kind]:03d}"
+
+    def add(self, happened: Sequence[Happening], events: Sequence[Json]) -> None:
+        """Add a step. Once tokens can run short, what comes first matters: then each step is a phase of its own."""
+        if self.is_alone:
+            self.phases.append([])
+        self.phases[-1].append(Step(happened, events))
+
+    def barrier(self) -> None:
+        self.phases.append([])
+
+    def reduces(self, kind: str) -> None:
+        """Credits and money back of one grant can ask for more than it has left: then their order matters too."""
+        self.reducing.add(kind)
+        if len(self.reducing) > 1:
+            self.is_alone = True
+
+    @property
+    def can_buy_years(self) -> bool:
+        return self.day > _YEARS_FROM or not self.subscriptions
+
+    def add_on(self) -> str:
+        return self.chosen.choice(_ADD_ONS if self.can_buy_years else _ADD_ONS[:1])
+
+    # Subscriptions
+
+    def show(self, of: Subscription) -> tuple[Changed, Json]:
+        """What the subscription is like from today on, for the model and as Stripe's event."""
+        self.day += 0.001
+        items = {id_: (item.price, item.quantity) for id_, item in of.items.items()}
+        status = of.status
+        trial: Json = {}
+        if of.trial is not None:
+            trial = {"trial_start": at(of.trial[0]), "trial_end": at(of.trial[1])}
+        ends = [item.end for item in of.items.values()] or [self.day]
+        starts = [item.start for item in of.items.values()] or [self.day]
+        shown = life.subscribed(
+            *(
+                life.item(item.price, id=id_, quantity=item.quantity, created=item.created, subscription=of.id)
+                for id_, item in of.items.items()
+            ),
+            when=self.day,
+            begun=of.created,
+            period=(min(starts), min(ends)),
+            status=status,
+            id=of.id,
+            **trial,
+        )
+        return Changed(day=self.day, subscription=of.id, status=status, items=items), shown
+
+    def pay(self, lines: Sequence[Line], subscription: str | None, *, reason: str, status: str = "paid", bill: str = "",
+            made: float | None = None) -> tuple[list[Happening], list[Json], str]:  # fmt: skip
+        """An invoice of these lines; returns what happened, the events, and the invoice's id."""
+        self.day += 0.001
+        bill = bill or self.number("in")
+        amounts = [self.amount(line) for line in lines]
+        told = [self.tell(line, bill, n, amount) for n, (line, amount) in enumerate(zip(lines, amounts, strict=True))]
+        self.chosen.shuffle(told)
+        invoice = life.invoiced(
+            bill, *told, when=self.day if made is None else made, seen=self.day, status=status, reason=reason,
+            subscription=subscription, payment_intent=None,
+        )  # fmt: skip
+        if made is not None and status == "paid":
+            invoice["data"]["object"]["status_transitions"]["paid_at"] = at(self.day)
+        if status != "paid":
+            return [], [invoice], bill
+        self.bills[bill] = sum(amounts)
+        paid = life.payment_of(bill, when=self.day, amount=sum(amounts)) if sum(amounts) > 0 else []
+        return [Paid(day=self.day, bill=bill, total=sum(amounts), lines=tuple(lines))], [invoice, *paid], bill
+
+    def amount(self, line: Line) -> int:
+        full = AMOUNTS[line.price] * line.quantity
+        if line.nature == "trial":
+            return 0
+        if line.nature in ("period", "pack"):
+            return full
+        part = round(full * (line.end - line.start) / days_of(line.price, line.end - 365))
+        return -part if line.nature == "credit" else part
+
+    def tell(self, line: Line, bill: str, number: int, amount: int) -> Json:
+        """The line as Stripe sends it."""
+        id_ = f"il_{bill}_{number:02d}"
+        if line.nature == "pack":
+            return life.one_time(
+                line.price, id=id_, when=line.start, quantity=line.quantity, subscription=line.subscription or None
+            )
+        flagged = line.nature in ("charge", "credit") or (line.nature == "stub" and self.chosen.random() < 0.5)
+        told = life.line(
+            line.price, (line.start, line.end), id=id_, amount=amount, quantity=line.quantity, proration=flagged,
+            item=line.item, subscription=line.subscription,
+        )  # fmt: skip
+        if line.nature == "credit" and (amount == 0 or self.chosen.random() < 0.5):
+            credited = {"invoice": "in_before", "invoice_line_items": ["il_before"]}
+            told["parent"]["subscription_item_details"]["proration_details"] = {"credited_items": credited}
+        return told
+
+    def line(self, nature: str, of: Subscription, id_: str, start: float, end: float) -> Line:
+        item = of.items[id_]
+        return Line(
+            nature=nature, price=item.price, quantity=item.quantity, start=start, end=end, item=id_, subscription=of.id
+        )
+
+    def start(self) -> None:
+        """A subscription, with or without an add-on, a trial or a stub."""
+        plans = self.chosen.choice(_PLANS if self.can_buy_years else _PLANS[:1])
+        price, day = self.chosen.choice(plans), self.day
+        quantity = self.chosen.choice((1, 1, 1, 2, 3))
+        of = Subscription(id=self.number("sub"), created=day, status="active", items={})
+        kind = self.chosen.choice(("plain", "plain", "trial", "stub" if PRICES[price].days == 30 else "plain"))
+        names = [price] + ([self.add_on()] if kind == "plain" and self.chosen.random() < 0.4 else [])
+        for name in names:
+            item = Item(price=name, quantity=quantity if name == price else 1, created=day, start=day, end=day)
+            item.end = day + {"trial": 7.0, "stub": 20.0}.get(kind, days_of(name, day))
+            item.is_stub = kind == "stub"
+            of.items[self.number("si")] = item
+        if kind == "trial":
+            of.status, of.trial = "trialing", (day, day + 7)
+        self.subscriptions.append(of)
+        nature = {"trial": "trial", "stub": "stub"}.get(kind, "period")
+        lines = [self.line(nature, of, id_, item.start, item.end) for id_, item in of.items.items()]
+        changed, shown = self.show(of)
+        paid, events, _ = self.pay(
+            lines, of.id, reason=self.chosen.choice(("subscription_create", "subscription_update"))
+        )
+        self.add([changed, *paid], [shown, *events])
+
+    def renew_due(self, until: float) -> None:
+        """Bill what ends until that day, in order."""
+        while True:
+            due = [
+                (item.end, of.id)
+                for of in self.subscriptions
+                if of.status in ("active", "trialing") and of.open_bill is None
+                for item in of.items.values()
+                if item.end <= until
+            ]
+            if not due:
+                break
+            self.day = max(min(due)[0], self.day)
+            self.renew(next(of for of in self.subscriptions if of.id == min(due)[1]), min(due)[0])
+        self.day = max(self.day, until)
+
+    def renew(self, of: Subscription, day: float) -> None:
+        lines = list(of.pending)
+        of.pending = []
+        for id_, item in of.items.items():
+            if item.end == day:
+                item.start, item.end, item.is_stub = day, day + days_of(item.price, day), False
+                lines.append(self.line("period", of, id_, item.start, item.end))
+        is_failed = (of.trial is not None and self.chosen.random() < 0.3) or self.chosen.random() < 0.1
+        of.status = "past_due" if is_failed else "active"
+        changed, shown = self.show(of)
+        paid, events, bill = self.pay(lines, of.id, reason="subscription_cycle", status="open" if is_failed else "paid")
+        if is_failed:
+            of.open_bill = (bill, lines)
+        self.add([changed, *paid], [shown, *events])
+
+    def pay_late(self, of: Subscription) -> None:
+        """The open invoice is paid after all."""
+        assert of.open_bill is not None
+        bill, lines = of.open_bill
+        of.open_bill, of.status = None, "active"
+        made = next(line.start for line in lines[::-1])
+        changed, shown = self.show(of)
+        paid, events, _ = self.pay(lines, of.id, reason="subscription_cycle", bill=bill, made=made)
+        self.add([changed, *paid], [shown, *events])
+        if any(PRICES[line.price].days == 365 for line in lines):
+            self.barrier()
+
+    # Changes in mid-period
+
+    def change(self, of: Subscription, id_: str) -> None:
+        """Another price of the same interval, or another quantity; charged at once or with the next cycle."""
+        item, day = of.items[id_], self.day
+        same = [name for plans in (*_PLANS, ("addon_year", "addon_big_year")) if item.price in plans for name in plans]
+        before = self.line("credit", of, id_, day, item.end)
+        if self.chosen.random() < 0.6 and len(same) > 1:
+            item.price = self.chosen.choice([name for name in same if name != item.price])
+        else:
+            item.quantity = self.chosen.choice([n for n in (0, 1, 2, 5) if n != item.quantity])
+        after = self.line("charge", of, id_, day, item.end)
+        lines = [before, after]
+        if after.quantity == 0:
+            lines = [before]
+        if before.quantity == 0:
+            lines = [after]
+        self.settle(of, lines)
+
+    def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
+        """Bill prorations at once, or leave them to the next cycle's invoice."""
+        if any(line.nature == "credit" for line in lines):
+            self.reduces("credit")
+        changed, shown = self.show(of)
+        ends = min((item.end for item in of.items.values()), default=1)
+        if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.is_alone:
+            paid, events, _ = self.pay(lines, of.id, reason="subscription_update")
+            self.add([changed, *paid], [shown, *events])
+        else:
+            of.pending += lines
+            self.add([changed], [shown])
+
+    def can_switch(self, item: Item) -> bool:
+        return item.end > self.day + 0.1 and item.quantity > 0 and (self.can_buy_years or PRICES[item.price].days != 30)
+
+    def switch(self, of: Subscription, id_: str) -> None:
+        """Another interval: the period begins anew, its invoice credits the rest of the old one."""
+        item, day = of.items[id_], self.day
+        credit = self.line("credit", of, id_, day, item.end)
+        others = _PLANS[0] if PRICES[item.price].days != 30 else _PLANS[1]
+        item.price = self.chosen.choice(others)
+        item.start, item.end = day, day + days_of(item.price, day)
+        lines = [credit, self.line("period", of, id_, item.start, item.end)]
+        of.pending, pending = [], of.pending
+        self.settle(of, [*pending, *lines], is_at_once=True)
+
+    def add_item(self, of: Subscription) -> None:
+        """An add-on from now on, paid at once for a whole period of its own."""
+        name, day = self.add_on(), self.day
+        id_ = self.number("si")
+        of.items[id_] = Item(price=name, quantity=1, created=day, start=day, end=day + days_of(name, day))
+        self.settle(of, [self.line("period", of, id_, day, of.items[id_].end)], is_at_once=True)
+
+    def remove_item(self, of: Subscription, id_: str) -> None:
+        item = of.items[id_]
+        credit = self.line("credit", of, id_, self.day, item.end)
+        del of.items[id_]
+        self.settle(of, [credit], is_at_once=True)
+
+    def end_trial(self, of: Subscription) -> None:
+        assert of.trial is not None
+        day = self.day
+        of.trial = (of.trial[0], day)
+        lines = []
+        for id_, item in of.items.items():
+            item.start, item.end = day, day + days_of(item.price, day)
+            lines.append(self.line("period", of, id_, day, item.end))
+        is_failed = self.chosen.random() < 0.4
+        of.status = "past_due" if is_failed else "active"
+        changed, shown = self.show(of)
+        paid, events, bill = self.pay(
+            lines, of.id, reason="subscription_update", status="open" if is_failed else "paid"
+        )
+        if is_failed:
+            of.open_bill = (bill, lines)
+        self.add([changed, *paid], [shown, *events])
+
+    def cancel(self, of: Subscription) -> None:
+        of.status = "canceled"
+        changed, shown = self.show(of)
+        shown["type"] = "customer.subscription.deleted"
+        self.add([changed], [shown])
+
+    # Purchases and money back
+
+    def buy(self) -> None:
+        """A pack or a pass: on a subscription's invoice, on one of its own, or by Checkout."""
+        name = self.chosen.choice(("pack", "pack", "lifetime", "month_pass"))
+        live = [of for of in self.subscriptions if of.status == "active"]
+        way = self.chosen.choice(("checkout", "invoice", "pending"))
+        day = self.day = self.day + 0.001
+        if way == "checkout":
+            session = self.number("cs")
+            amount = AMOUNTS[name]
+            line = Line(nature="pack", price=name, quantity=1, start=day, end=day)
+            self.bills[session] = amount
+            sold = life.checkout(session, when=day, amount=amount, metadata={"product": PRICES[name].product})
+            intent = factories.payment_intent(f"pi_{session}", amount=amount, latest_charge=f"ch_{session}")
+            charge = factories.charge(f"ch_{session}", payment_intent=f"pi_{session}", amount=amount, created=at(day))
+            events = [
+                sold,
+                event("payment_intent.succeeded", intent, created=at(day)),
+                event("charge.succeeded", charge, created=at(day)),
+            ]
+            self.add([Paid(day=day, bill=session, total=amount, lines=(line,))], events)
+            return
+        of = self.chosen.choice(live) if live and way == "pending" else None
+        line = Line(nature="pack", price=name, quantity=self.chosen.choice((1, 2)) if name == "pack" else 1, start=day, end=day,
+                    subscription=of.id if of else "")  # fmt: skip
+        reason = "automatic_pending_invoice_item_invoice" if of else "manual"
+        paid, events, _ = self.pay([line], of.id if of else None, reason=reason)
+        self.add(paid, events)
+
+    def give_back(self) -> None:
+        """A refund, a lost dispute or a credit note of a bill, whole or in part; some come to nothing later."""
+        bills = [
+            bill for bill, total in self.bills.items() if total > 0 and bill not in {name for name, _ in self.failing}
+        ]
+        if not bills:
+            return
+        self.reduces("back")
+        bill, day = self.chosen.choice(bills), self.day
+        total = self.bills[bill]
+        amount = self.chosen.choice((total, total // 2, total // 4, 999))
+        kind = self.chosen.choice(("refund", "refund", "dispute", "note", "charge"))
+        if bill.startswith("cs") and kind == "note":
+            kind = "refund"
+        fails = kind in ("refund", "note", "dispute") and not self.noted.get(bill) and self.chosen.random() < 0.3
+        id_ = self.number(kind)
+        self.noted.setdefault(bill, []).append(kind)
+        if kind == "charge" and self.noted[bill] != ["charge"]:
+            kind = "refund"
+        told = returns.BACK[kind](bill, amount, id_, day)
+        self.add([Back(day=day, id=id_, bill=bill, amount=amount)], [told])
+        if fails:
+            self.failing.append((bill, lambda when: returns.UNDONE[kind](bill, amount, id_, day, when)))
+            self.day += 0.5
+            self.add([Undone(day=self.day, id=id_)], [self.failing[-1][1](self.day)])
+
+    def spend(self) -> None:
+        self.reduces("back")
+        self.reduces("spend")
+        self.day += 0.001
+        self.add([Spent(day=self.day, amount=self.chosen.choice((50, 300, 700, 1_500)))], [])
