@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import settings_page, stripe_tables_page
+from tests import lines_page, settings_page, stripe_tables_page
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,6 +27,11 @@ def test_a_document_names_files_and_tests_that_exist(document: Path) -> None:
 
 def test_the_page_of_stripes_objects_is_current() -> None:
     assert stripe_tables_page.PAGE.read_text() == stripe_tables_page.render(), "run python -m tests.stripe_tables_page"
+
+
+def test_the_table_of_paid_lines_is_current() -> None:
+    page = lines_page.PAGE.read_text()
+    assert page == lines_page.render(page), "run python -m tests.lines_page"
 
 
 def test_the_settings_page_is_current() -> None:

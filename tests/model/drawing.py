@@ -88,9 +88,9 @@ def _act(made: Life, chosen: random.Random) -> None:
 
 def events_of(made: Life) -> list[list[Json] | int]:
     """The events of each phase, or the tokens that are spent between two."""
-    found: list[list[Json] | int] = [[life.jenny(), *life.catalogue(*AMOUNTS)]]
+    phases: list[list[Json] | int] = [[life.jenny(), *life.catalogue(*AMOUNTS)]]
     for phase in made.phases:
         for step in phase:
-            found += [happened.amount for happened in step.happened if isinstance(happened, Spent)]
-        found.append([told for step in phase for told in step.events])
-    return found
+            phases += [happened.amount for happened in step.happened if isinstance(happened, Spent)]
+        phases.append([each for step in phase for each in step.events])
+    return phases

@@ -120,7 +120,7 @@ class Life:
     # Subscriptions
 
     def show(self, of: Subscription) -> tuple[Changed, Json]:
-        """What the subscription is like from today on, for the model and as Stripe's event."""
+        """Return the subscription as it is from today on, for the model and as an event."""
         self.day += 0.001
         items = {id_: (item.price, item.quantity) for id_, item in of.items.items()}
         status = of.status
@@ -149,10 +149,12 @@ class Life:
         self.day += 0.001
         bill = bill or self.number("in")
         amounts = [self.amount(line) for line in lines]
-        told = [self.tell(line, bill, n, amount) for n, (line, amount) in enumerate(zip(lines, amounts, strict=True))]
-        self.chosen.shuffle(told)
+        shown_lines = [
+            self.tell(line, bill, n, amount) for n, (line, amount) in enumerate(zip(lines, amounts, strict=True))
+        ]
+        self.chosen.shuffle(shown_lines)
         invoice = life.invoiced(
-            bill, *told, when=self.day if made is None else made, seen=self.day, status=status, reason=reason,
+            bill, *shown_lines, when=self.day if made is None else made, seen=self.day, status=status, reason=reason,
             subscription=subscription, payment_intent=None,
         )  # fmt: skip
         if made is not None and status == "paid":
@@ -180,14 +182,14 @@ class Life:
                 line.price, id=id_, when=line.start, quantity=line.quantity, subscription=line.subscription or None
             )
         flagged = line.nature in ("charge", "credit") or (line.nature == "stub" and self.chosen.random() < 0.5)
-        told = life.line(
+        shown_lines = life.line(
             line.price, (line.start, line.end), id=id_, amount=amount, quantity=line.quantity, proration=flagged,
             item=line.item, subscription=line.subscription,
         )  # fmt: skip
         if line.nature == "credit" and (amount == 0 or self.chosen.random() < 0.5):
             credited = {"invoice": "in_before", "invoice_line_items": ["il_before"]}
-            told["parent"]["subscription_item_details"]["proration_details"] = {"credited_items": credited}
-        return told
+            shown_lines["parent"]["subscription_item_details"]["proration_details"] = {"credited_items": credited}
+        return shown_lines
 
     def line(self, nature: str, of: Subscription, id_: str, start: float, end: float) -> Line:
         item = of.items[id_]
@@ -394,8 +396,8 @@ class Life:
         self.noted.setdefault(bill, []).append(kind)
         if kind == "charge" and self.noted[bill] != ["charge"]:
             kind = "refund"
-        told = returns.BACK[kind](bill, amount, id_, day)
-        self.add([Back(day=day, id=id_, bill=bill, amount=amount)], [told])
+        shown_lines = returns.BACK[kind](bill, amount, id_, day)
+        self.add([Back(day=day, id=id_, bill=bill, amount=amount)], [shown_lines])
         if fails:
             self.failing.append((bill, lambda when: returns.UNDONE[kind](bill, amount, id_, day, when)))
             self.day += 0.5

@@ -136,7 +136,7 @@ class Model:
                 self._draw(happened.amount, self.lots)
         self._give_parts(before=0.001)
 
-    # What is true
+    # The outcome
 
     @property
     def tokens(self) -> int:
@@ -155,15 +155,15 @@ class Model:
     def product(self) -> str | None:
         """The best entitled item's: the role first, then the health, the allowance, the newer subscription."""
         health = {"active": 0, "trialing": 1, "past_due": 2}
-        found = [
+        candidates = [
             (not price.premium, health[each.status], -price.tokens, -self.created[id_], id_, item, price.product)
             for id_, each in self.subscriptions.items()
             if each.status in health
             for item, (name, _) in each.items.items()
             for price in [self.prices[name]]
         ]
-        if found:
-            return min(found)[-1]
+        if candidates:
+            return min(candidates)[-1]
         passes = [
             (not price.premium, -(day + (price.access or 0)), bill, price.product)
             for bill, name, day in self._passes()

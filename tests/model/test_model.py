@@ -21,7 +21,7 @@ SEED = os.environ.get("TEST_LIVES_SEED", "")
 A_TEST = 20
 
 
-def found(conn: psycopg.Connection) -> dict[str, Any]:
+def outcome(conn: psycopg.Connection) -> dict[str, Any]:
     """Return what is true of the user, with what the packs and each item's allowance hold."""
     row = conn.execute("select tokens, role::text, membership_status::text, stripe_product_id from users").fetchone()
     assert row is not None
@@ -76,9 +76,9 @@ def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -
     for steps in life.phases:
         model.play([happened for step in steps for happened in step.happened])
     wanted = expected(model)
-    held = found(conn)
+    held = outcome(conn)
     if life.is_alone or not is_reset:
-        # What was spent since the newest row is in the balance alone; under `add` all is one balance.
+        # The lots know nothing of a spend since the newest row; under `add` all is one balance.
         held["lots"] = wanted["lots"] = None
     return held, wanted
 

@@ -741,6 +741,38 @@ def test_a_failed_refund_gives_back_what_the_renewal_has_not_replaced(policy: Po
     assert back.balance_after - back.balance_before == back_again
 
 
+@BOTH
+@pytest.mark.parametrize(("returned", "part"), [(1000, 500), (2000, 0)])
+def test_later_parts_of_a_refunded_year_are_smaller(policy: Policy, returned: int, part: int) -> None:
+    held = a_year(10)
+    held = holding(held, granted(held, policy))
+
+    taken = granted(billed(held, refund(returned), bill="in_y"), policy)
+    after = billed(holding(held, taken), bill="in_y", accounted=returned)
+    (later,) = granted(after, policy, now=day(21))
+    again = granted(holding(after, [later]), policy, now=day(22))
+
+    assert taken[-1].balance_after == part
+    assert (later.kind, later.amount, later.balance_after - later.balance_before) == (
+        "token_period",
+        part,
+        0 if policy is RESET else part,
+    )
+    assert again == []
+
+
+def test_a_part_that_a_failed_refund_made_smaller_is_whole_again() -> None:
+    held = a_year(10)
+    held = holding(held, granted(held))
+    (row,) = granted(billed(held, refund(1000), bill="in_y"))
+    after = billed(holding(held, [row]), bill="in_y", accounted=1000)
+    after = holding(after, granted(after, now=day(21)))
+
+    (back,) = granted(replace(after, restored=(failed(row),)), now=day(22))
+
+    assert (back.kind, back.amount, back.balance_after) == ("refund_failed", 500, 1000)
+
+
 def test_a_refund_takes_each_grant_s_own_share() -> None:
     both = user(subscribed(), lines=[line(), line("il_2", item="si_2", product="prod_max")])
     held = holding(both, granted(both))

@@ -169,15 +169,19 @@ def a_plan_without_a_product() -> Situation:
     )
 
 
-def unpaid_for_two_cycles(*, is_first_paid: bool) -> Situation:
-    """The first cycle is unpaid since day -10, the second since day -3; the grace is 7 days."""
+def unpaid_for_two_cycles(first: str) -> Situation:
+    """The first cycle's invoice is of day -10, the second's of day -3; the grace is 7 days.
+
+    Stripe gave the first up (`uncollectible`), the merchant voided it (then nobody owes it), or it was paid late.
+    """
+    is_unpaid = first in ("open", "uncollectible")
     cycles = [
         invoiced("in_2", line("addon_10", (-10, 0), id="il_2"), when=-10, status="open"),
         invoiced("in_3", line("addon_10", (0, 10), id="il_3"), when=-3, status="open"),
     ]
-    late = [invoiced("in_2", line("addon_10", (-10, 0), id="il_2"), when=-10, seen=-1)] if is_first_paid else []
+    late = [invoiced("in_2", line("addon_10", (-10, 0), id="il_2"), when=-10, seen=-1, status=first)]
     return Situation(
-        name=f"20 the grace counts from the first unpaid invoice of the streak, first paid late: {is_first_paid}",
+        name=f"20 the grace counts from the first unpaid invoice of the streak, the first is {first}",
         phases=[
             [
                 jenny(),
@@ -188,13 +192,13 @@ def unpaid_for_two_cycles(*, is_first_paid: bool) -> Situation:
                     item("addon_10", created=-20), when=-3, begun=-20, period=(-3, 7), status="past_due"
                 ),
                 *cycles,
-                *late,
+                *(late if first != "open" else []),
             ]
         ],
         expected={
-            "role": "PREMIUM" if is_first_paid else "USER",
+            "role": "USER" if is_unpaid else "PREMIUM",
             "membership_status": "PAST_DUE",
-            "next_change": 4 if is_first_paid else None,
+            "next_change": None if is_unpaid else 4,
         },
         policy=Policy(past_due_grace=timedelta(days=7)),
     )  # fmt: skip
@@ -264,7 +268,7 @@ SITUATIONS = [
     line_ids_that_repeat(),
     *(first_invoice_with_reason(reason) for reason in ("subscription_update", None, "invented_later")),
     a_plan_without_a_product(),
-    *(unpaid_for_two_cycles(is_first_paid=is_paid) for is_paid in (False, True)),
+    *(unpaid_for_two_cycles(first) for first in ("open", "paid", "void", "uncollectible")),
     huge(30, 3_000_000_000),
     huge(10**18, 2**53 - 1),
     huge(13_580_246_790, 2**53 - 1),
