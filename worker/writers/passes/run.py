@@ -112,14 +112,18 @@ def _conclude(
 
 
 def finish(conn: psycopg.Connection, run: int) -> dict[str, Any]:
-    """Finish the run with the sum of its shards; returns the result. It failed if every list did."""
+    """Finish the run with the sum of its shards; returns the result. It failed if every list did that had anything to read."""
     standings = shards.standings(conn, run)
     total: Counter[str] = Counter()
     for standing in standings.values():
         total.update(standing.tally)
     errors = {name: standing.error for name, standing in standings.items() if standing.error is not None}
     result: dict[str, Any] = {**(runs.result(conn, run) or {}), **total, **({"errors": errors} if errors else {})}
-    if errors and len(errors) == len(standings):
+    # A list under parents that has none was read, and says nothing.
+    worked = [
+        name for name, standing in standings.items() if standing.error is not None or any(standing.tally.values())
+    ]
+    if errors and len(errors) == len(worked):
         runs.fail(conn, run, result, "; ".join(sorted(set(errors.values()))))
     else:
         runs.finish(conn, run, result)
