@@ -1,13 +1,16 @@
 """Write the generated parts of the clients.
 
 openapi.json is the document of the HTTP API. The SQLAlchemy models are those of `schema/`, in one module without imports of
-ours.
+ours. The Drizzle tables are those that `stripe-sync db generate --types typescript` writes. After a change of openapi.json,
+`npm run types` in typescript/ writes the types of the npm package.
 """
 
 import json
 import re
 from pathlib import Path
 
+import schema.tables
+from migrations import drizzle
 from worker.web import openapi
 
 HERE = Path(__file__).parent
@@ -28,6 +31,7 @@ def files() -> dict[str, str]:
     return {
         "openapi.json": json.dumps(openapi.document(), indent=2) + "\n",
         MODELS: models(),
+        "typescript/src/tables.ts": drizzle.render(schema.tables.Base),
     }
 
 

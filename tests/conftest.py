@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     kind = config.stash[_KIND]
-    return f"servers: {kind}" + ("" if kind == "given" else f", PostgreSQL {backends.postgres_version()}")
+    servers = f"servers: {kind}" + ("" if kind == "given" else f", PostgreSQL {backends.postgres_version()}")
+    return servers + ("" if shutil.which("npm") else "; no npm: the TypeScript client is not tested")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,67 @@
+/** Calls about changes, signed in the format of Standard Webhooks; verified with Web Crypto. */
+
+/** `before` and `after` hold role, membership_status, stripe_product_id, features and tokens. */
+export interface ChangeCall {
+  id: string;
+  type: string;
+  timestamp: string;
+  userId: string;
+  before: Record<string, unknown>;
+  after: Record<string, unknown>;
+  reason: unknown;
+}
+
+/** The call is not signed with the secret, or is too old: answer 400. */
+export class InvalidSignature extends Error {
+  override name = "InvalidSignature";
+}
+
+const TOLERANCE_SECONDS = 300;
+
+/**
+ * The change that a call to CHANGES_URL tells. `body` is the raw body; `secret` is CHANGES_SECRET, several with commas
+ * between them. A change may come more than once: remember its id. Rejects with InvalidSignature.
+ */
+export async function verifyChange(
+  body: string,
+  headers: Headers | Record<string, string | undefined>,
+  secret: string,
+  now: number = Date.now(),
+): Promise<ChangeCall> {
+  const given = headers instanceof Headers ? headers : new Headers(withoutUndefined(headers));
+  const id = given.get("webhook-id");
+  const timestamp = given.get("webhook-timestamp");
+  const signatures = given.get("webhook-signature");
+  if (id === null || timestamp === null || signatures === null) throw new InvalidSignature("a header is missing");
+  if (!(Math.abs(now / 1000 - Number(timestamp)) <= TOLERANCE_SECONDS)) throw new InvalidSignature("the call is too old");
+  const content = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
+  for (const each of secret.split(",")) {
+    const raw = decode(each.trim().replace(/^whsec_/, ""));
+    const key = raw && (await crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]));
+    if (!key) continue;
+    for (const signature of signatures.split(" ")) {
+      const [version, value] = signature.split(",");
+      const bytes = version === "v1" && value ? decode(value) : null;
+      // Web Crypto compares in constant time.
+      if (bytes && (await crypto.subtle.verify("HMAC", key, bytes, content))) return read(id, body);
+    }
+  }
+  throw new InvalidSignature("no secret matches the signature");
+}
+
+function read(id: string, body: string): ChangeCall {
+  const { type, timestamp, data } = JSON.parse(body);
+  return { id, type, timestamp, userId: data.user_id, before: data.before, after: data.after, reason: data.reason };
+}
+
+function decode(text: string): Uint8Array<ArrayBuffer> | null {
+  try {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch {
+    return null;
+  }
+}
+
+function withoutUndefined(headers: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}

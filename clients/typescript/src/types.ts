@@ -1,0 +1,7 @@
+import type { components } from "./api.js";
+
+type Schemas = components["schemas"];
+
+export type Access = Schemas["Access"];
+export type Product = Schemas["Product"];
+export type Subscription = Schemas["Subscription"];
