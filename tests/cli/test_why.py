@@ -89,6 +89,7 @@ def test_each_ledger_row_names_its_invoice_and_event(run: Run, conn: psycopg.Con
     explanation, output = why(run, "jenny"), run("why", "jenny").stdout
 
     (row,) = explanation["tokens"]["ledger"]
+    assert row["row"] == "period"
     assert (row["source_key"], row["invoice"]) == ("invoice:in_1:line:il_1", "in_1")
     assert [row["amount"], row["balance_after"]] == list(
         conn.execute("select amount, balance_after from sync.token_grants").fetchone() or ()

@@ -127,7 +127,8 @@ def _ledger(explanation: Explanation) -> Iterator[str]:
         yield from ("", "Ledger, the newest first:")
     for row in explanation.tokens.ledger:
         balance = f"{row.balance_before:,} -> {row.balance_after:,}"
-        yield f"  {wording.moment(row.created_at)} {row.amount:+,} ({balance}) {wording.entry(row)}"
+        line = f" ({row.row})" if row.row else ""
+        yield f"  {wording.moment(row.created_at)} {row.amount:+,} ({balance}) {wording.entry(row)}{line}"
         for id_ in dict.fromkeys((row.invoice or "", *row.source_key.split(":"))):
             if id_ in explanation.sources:
                 yield f"    {id_}: {wording.source(explanation.sources[id_])}"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from worker.membership.rules.facts import PaidLine
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
@@ -67,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row of the ledger."""
+    """A row of the ledger; `row` is the row of the table of paid lines that its line falls into, None if it is of no line."""
 
     source_key: str
     kind: str
@@ -79,6 +81,7 @@ class Entry:
     subscription: str | None
     invoice: str | None
     created_at: datetime
+    row: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +108,4 @@ class Evidence:
     sources: Mapping[str, Source] = field(default_factory=dict)
     note: Note | None = None
     ledger: tuple[Entry, ...] = ()
+    granted: tuple[PaidLine, ...] = ()

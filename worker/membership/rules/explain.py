@@ -13,6 +13,7 @@ from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Se
 from worker.membership.rules.balance import Grant
 from worker.membership.rules.evidence import Customer, Entry, Evidence, HeldRow, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import Override, Product, User
+from worker.membership.rules.lines import row_of
 from worker.membership.rules.lots import Lot, after_spending
 from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import NoGrant
@@ -238,6 +239,14 @@ def _standings(
     return tuple(sorted(reasons, key=lambda standing: standing.place or len(order) + 1))
 
 
+def _line_row(entry: Entry, user: User, evidence: Evidence) -> str | None:
+    """The row of the table of paid lines that the line of a ledger's row falls into; None if it is of no line."""
+    if entry.source_key.startswith("cs:"):
+        return "pack"
+    lines = [line for line in evidence.granted if tokens.source_key(line) == entry.source_key]
+    return row_of(lines[0], user).name if lines else None
+
+
 def _balance(
     user: User,
     products: Mapping[str, Product],
@@ -256,7 +265,7 @@ def _balance(
         because=wording.balance(user, last, is_over=is_over),
         lots=() if is_over else tuple(lot for lot in after_spending(user.lots, user.tokens) if lot.left),
         spent=last.balance_after - user.tokens if last else 0,
-        ledger=evidence.ledger,
+        ledger=tuple(replace(entry, row=_line_row(entry, user, evidence)) for entry in evidence.ledger),
         due=due,
         ungranted=tuple(
             Ungranted(

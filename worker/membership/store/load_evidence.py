@@ -8,7 +8,7 @@ from psycopg.rows import class_row, dict_row
 
 from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, HeldRow, Note, Schedule, Source, Unlinked
 from worker.membership.rules.facts import User
-from worker.membership.store import held_rows
+from worker.membership.store import held_rows, load_lines
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
@@ -48,6 +48,7 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
         sources=_sources(conn, named, products),
         note=Note(**note) if note else None,
         ledger=tuple(ledger),
+        granted=tuple(load_lines.granted(conn, user.id, [entry.invoice for entry in ledger if entry.invoice])),
     )
 
 

@@ -17,7 +17,7 @@ def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
     """Per user the paid lines that the ledger does not have, and those of more than a month that last."""
     fresh: Lines = defaultdict(list)
     running: Lines = defaultdict(list)
-    for row in _rows(conn, _INVOICED, users):
+    for row in _rows(conn, _DECIDING, users):
         user, is_fresh, is_long = row.pop("user_id"), row.pop("is_fresh"), row.pop("is_long")
         line = PaidLine(**row)
         if is_fresh:
@@ -38,6 +38,14 @@ def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
             )
         )
     return fresh, running
+
+
+def granted(conn: Connection, user: str, invoices: list[str]) -> list[PaidLine]:
+    """The paid lines of these invoices of the user that the ledger has."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(f"{_INVOICED} and i.id = any(%s) and g.has", ([user], invoices)).fetchall()
+    names = ("user_id", "is_fresh", "is_long")
+    return [PaidLine(**{name: value for name, value in row.items() if name not in names}) for row in rows]
 
 
 def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
@@ -164,8 +172,9 @@ _INVOICED = """
             and (n.period_end - n.period_start > interval '31 days' or coalesce(w.full_period > interval '31 days', false))
             as is_long
     ) as r
-    where l.user_id = any(%s) and i.status = 'paid' and not i.deleted and (r.is_long or not g.has)
+    where l.user_id = any(%s) and i.status = 'paid' and not i.deleted
 """
+_DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 
 # The users of a session: its customer's, or of a guest's session the one that the application named. In a payment link
 # the buyer writes that name, so it counts for nothing.
