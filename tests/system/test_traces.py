@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests import factories, sandboxes
 from tests.backends import Backend
-from tests.processes import Daemon, deliver, eventually
+from tests.processes import SECRET, Daemon, deliver, eventually
 
 pytestmark = pytest.mark.system
 
@@ -62,6 +62,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path, collector: Collector
             tmp_path,
             STRIPE_SECRET_KEY=sandboxes.KEY,
             STRIPE_API_BASE=stripe.address,
+            STRIPE_WEBHOOK_SECRET=f"{SECRET}@{stripe.get('/v1/account')['id']}",
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.address,
             OTEL_BSP_SCHEDULE_DELAY="100",
             OTEL_TRACES_SAMPLER="always_on",
@@ -82,13 +83,13 @@ def test_one_trace_leads_from_the_request_to_the_user(daemon: Daemon, collector:
             "insert into users (id, email) select id, id || '@example.com' from unnest('{a,b,c}'::text[]) as u (id)"
         )
     daemon.start_web()
-    # Two events that wait are one batch; a third comes alone.
+    # Two events that wait until the secret is known to be ours are one batch; a third comes alone.
     send(daemon, "a")
     send(daemon, "b")
     daemon.start("worker")
-    daemon.wait_until_applied()
-    send(daemon, "c")
     daemon.start("beat")
+    eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'") == 2)
+    send(daemon, "c")
     eventually(lambda: len(collector.named("events.apply")) == 2 and len(collector.named("users.compute")) == 2)
     eventually(lambda: collector.named("GET /v1/products"))
     eventually(lambda: collector.named("task product_refresh"))

@@ -32,7 +32,6 @@ _LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
     ("background", (PERIODIC, BACKFILL), lambda _: BACKGROUND_CHILDREN),
     (CHANGES, (CHANGES,), lambda settings: int(settings.changes_url is not None)),
 )
-NAMES = tuple(name for name, _, _ in _LANES)
 QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
 
 

@@ -83,7 +83,7 @@ def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Kn
         plain
         | of_jobs
         | {
-            "lane_processes": _lane_processes(conn),
+            "lane_processes": _lane_processes(conn, settings),
             "queue_age_seconds": _queue_ages(conn, of_jobs, fetch=plain["fetch_queue_age_seconds"][""]),
             "queue_length": lengths,
             "endpoint_problem": dict.fromkeys(sentinel.KINDS, 0.0)
@@ -109,9 +109,9 @@ def _ages(conn: psycopg.Connection) -> dict[str, float]:
     return (row or {}) | {"fetch_queue": number, "fetch_queue_age_seconds": age}
 
 
-def _lane_processes(conn: psycopg.Connection) -> dict[str, float]:
+def _lane_processes(conn: psycopg.Connection, settings: Settings) -> dict[str, float]:
     alive = [worker["lane"] for worker in status.workers(conn)]
-    return {name: float(alive.count(name)) for name in lanes.NAMES}
+    return {name: float(alive.count(name)) for name in {lane.name for lane in lanes.lanes(settings)}}
 
 
 def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
