@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from benchmarks import (
     access,
+    backfill,
+    beside,
     everyone,
     latency,
     limit,
@@ -26,10 +28,12 @@ from benchmarks import (
 from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
-PLAIN, LONG = ("limit", "door", "latency", "access", "refresh", "reconcile"), ("everyone", "memory", "revenue")
+PLAIN = ("limit", "door", "latency", "access", "refresh", "reconcile")
+LONG = ("everyone", "memory", "revenue", "backfill", "beside")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
+BESIDE_SECONDS = 180
 
 
 def main() -> int:
@@ -94,6 +98,12 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "revenue" in only:
         result["revenue"] = revenue.measure(running)
         report.say_revenue(result["revenue"])
+    if "backfill" in only:
+        result["backfill"] = backfill.measure(running, count=count if arguments.events_given else backfill.GENERATED)
+        report.say_backfill(result["backfill"])
+    if "beside" in only:
+        result["beside"] = beside.measure(seconds=BESIDE_SECONDS)
+        report.say_latency(result["beside"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

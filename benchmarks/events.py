@@ -25,7 +25,7 @@ class Delivery:
     body: bytes
 
 
-def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
+def mixed(count: int, *, first: int, linked: bool = False, account: str = "") -> list[Delivery]:
     """A third each of customer, invoice and subscription updates, every one of another object, from number `first` on."""
     made = []
     for number in range(first, first + count):
@@ -40,7 +40,8 @@ def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
         else:
             obj, previous = objects.invoice(member), {"webhooks_delivered_at": None, "attempted": False}
             type_ = "invoice.updated"
-        made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=objects.BORN + AFTER_BIRTH_SECONDS))
+        created = objects.BORN + AFTER_BIRTH_SECONDS
+        made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=created, account=account))
     return made
 
 
@@ -91,7 +92,9 @@ def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
         )
 
 
-def _delivery(id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any], *, created: int) -> Delivery:
+def _delivery(
+    id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any], *, created: int, account: str = ""
+) -> Delivery:
     event = {
         "id": id_,
         "object": "event",
@@ -102,5 +105,5 @@ def _delivery(id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
         "type": type_,
-    }
+    } | ({"account": account} if account else {})
     return Delivery(id_, obj["object"], obj["id"], json.dumps(event, indent=2).encode())

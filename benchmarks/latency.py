@@ -17,14 +17,14 @@ _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subs
 
 
 def measure(
-    stack: Stack, *, first: int, linked: bool = False, per_second: int = 50, seconds: int = 20
+    stack: Stack, *, first: int, linked: bool = False, per_second: int = 50, seconds: int = 20, account: str = ""
 ) -> dict[str, Any]:
     """Send at a steady rate, whatever becomes of the last one; look every millisecond for the rows that are awaited.
 
     `linked`: every customer is a user of the application's, who is computed in the transaction that writes the row.
     """
     count = per_second * seconds
-    made = events.mixed(count, first=first, linked=linked)
+    made = events.mixed(count, first=first, linked=linked, account=account)
     if linked:
         with stack.connect() as conn:
             events.add_users(conn, count, first=first)
@@ -56,7 +56,7 @@ def measure(
     sender.start()
     try:
         with stack.connect() as conn:
-            seen = _watch(conn, made, sent, failed)
+            seen = _watch(conn, made, sent, failed, account)
     finally:
         over.set()
         sender.join()
@@ -83,7 +83,11 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def _watch(
-    conn: psycopg.Connection[Any], made: list[events.Delivery], sent: dict[str, float], failed: list[BaseException]
+    conn: psycopg.Connection[Any],
+    made: list[events.Delivery],
+    sent: dict[str, float],
+    failed: list[BaseException],
+    account: str,
 ) -> dict[str, float]:
     """When each event's object was first seen, by primary key, of those that are on their way and of no others."""
     seen: dict[str, float] = {}
@@ -97,7 +101,7 @@ def _watch(
         for type_ in {delivery.object_type for delivery in awaited.values()}:
             wanted = [id_ for id_, delivery in awaited.items() if delivery.object_type == type_]
             rows = conn.execute(
-                f"select id from stripe.{_TABLES[type_]} where id = any(%s) and account = ''", (wanted,)
+                f"select id from stripe.{_TABLES[type_]} where id = any(%s) and account = %s", (wanted, account)
             ).fetchall()
             now = time.perf_counter()
             for (id_,) in rows:

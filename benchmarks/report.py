@@ -93,6 +93,25 @@ def say_passes(name: str, result: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
+def say_backfill(result: dict[str, Any]) -> None:
+    table = Table("", "objects", "objects/s", "requests/s", "CPU us each", title="Backfill")
+    for name in ("all_new", "unchanged", "over_network"):
+        run = result[name]
+        table.add_row(
+            name.replace("_", " "),
+            f"{run['objects']:,}",
+            f"{run['objects_per_second']:,.0f}",
+            f"{run['requests_per_second']:,.1f}" if "requests_per_second" in run else "",
+            f"{run['cpu_us_per_object']:.0f}" if "cpu_us_per_object" in run else "",
+        )
+    table.caption = (
+        f"generated: at most {result['peak_mib']:.0f} MiB, of which {result['peak_mib_at_start']:.0f} before the first page, "
+        f"and {result['postgres_cpu_us_per_object']:.0f} us of Postgres each; "
+        f"over the network: {result['over_network']['peak_mib']:.0f} MiB"
+    )
+    console.print(_right(table))
+
+
 def say_everyone(result: dict[str, Any]) -> None:
     table = Table("", "users", "seconds", "users/s", "ours", "Postgres", "MiB", title="Everyone computed again")
     for name in ("all_new", "unchanged", "plan", "all_changed"):

@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Stack:
 
     port: int
     database_url: str
+    redis_url: str
     postgres: Postgres
     web: subprocess.Popen[bytes]
     worker: subprocess.Popen[bytes]
@@ -65,8 +66,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(*, beat: bool = True) -> Iterator[Stack]:
-    """The stack, migrated, with a catalogue and warmed up."""
+def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> Iterator[Stack]:
+    """The stack, migrated, with a catalogue and warmed up; with these settings beside its own."""
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stripe-sync-bench-")))
         home.chmod(0o711)  # Postgres may run under another account
@@ -75,7 +76,7 @@ def running(*, beat: bool = True) -> Iterator[Stack]:
         valkey = start_valkey(home / "valkey")
         stack.callback(valkey.close)
         database_url, port = postgres.create_database("bench"), free_port()
-        env = _environment(database_url=database_url, redis_url=valkey.url, port=port)
+        env = _environment(database_url=database_url, redis_url=valkey.url, port=port) | dict(settings or {})
         subprocess.run(_command("db", "migrate", "--yes"), env=env, check=True, stdout=subprocess.DEVNULL)
 
         def start(name: str, *words: str) -> subprocess.Popen[bytes]:
@@ -92,7 +93,14 @@ def running(*, beat: bool = True) -> Iterator[Stack]:
             stack.callback(_stop, process)
             return process
 
-        made = Stack(port, database_url, postgres, start("web", "web"), start("worker", "worker", "--concurrency", "1"))
+        made = Stack(
+            port,
+            database_url,
+            valkey.url,
+            postgres,
+            start("web", "web"),
+            start("worker", "worker", *(() if settings else ("--concurrency", "1"))),
+        )
         if beat:
             start("beat", "beat")
         try:

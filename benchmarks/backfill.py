@@ -1,0 +1,119 @@
+"""The backfill: generated objects without a network, and the sandbox's over one that is as slow as Stripe, within its limits."""
+
+import os
+import time
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from benchmarks import objects, passes, stripe
+from benchmarks.machine import Cpu
+from benchmarks.stack import Stack
+from worker.config import settings
+from worker.config.settings import Settings
+from worker.membership.rules.access import Policy
+from worker.postgres.pool import connect
+from worker.stripe_api.client import Stripe
+from worker.writers import backfill
+
+GENERATED = 1_000_000
+LISTS = ("products", "prices", "customers", "subscriptions", "invoices", "charges")
+PER_SECOND, PER_OPERATION = 100, 25
+
+
+def measure(stack: Stack, *, count: int) -> dict[str, Any]:
+    """So many generated objects into an empty mirror, and again; and a tenth of it over the network, at Stripe's pace."""
+    stack.settle()
+    cpu = Cpu({"postgres": stack.postgres.pid})
+    result = passes.in_a_process(_generated, stack.database_url, count)
+    result["postgres_cpu_us_per_object"] = cpu.spent()["postgres"] * 1e6 / count / 2
+    with stripe.running(populate=_populate(count // 10), limits=True) as address:
+        os.environ |= {"STRIPE_API_BASE": address, "REDIS_URL": stack.redis_url}
+        result["over_network"] = passes.in_a_process(_over_network, stack.database_url, count // 10)
+    return result
+
+
+def _populate(count: int) -> dict[str, Any]:
+    # A paid subscription brings an invoice, a payment and a charge.
+    return {"products": count // 50, "customers": count // 5, "subscriptions": count // 5, "invoices": True}
+
+
+def _generated(database_url: str, count: int) -> dict[str, Any]:
+    result: dict[str, Any] = {"objects": count, "peak_mib_at_start": passes.peak_mib()}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        _empty(conn)
+        for what, read_at in (("all_new", 3600), ("unchanged", 7200)):
+            source = passes.PagesOf(_lists(count), newest=objects.BORN, read_at=objects.BORN + read_at)
+            work = partial(_carry_on, conn, source, LISTS[:-1], _settings(database_url))
+            result[what] = passes.timed(work, source, objects=count)
+            result[what]["written"] = _sum(conn, "written") + _sum(conn, "repaired")
+            conn.execute("analyze")
+    return result | {"peak_mib": passes.peak_mib()}
+
+
+def _over_network(database_url: str, count: int) -> dict[str, Any]:
+    loaded = _settings(database_url)
+    made = Stripe.from_settings(loaded)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        _empty(conn)
+        before, began = stripe.requests(loaded.stripe_api_base), time.perf_counter()
+        _carry_on(conn, made, LISTS, loaded)
+        seconds = time.perf_counter() - began
+        pages = stripe.requests(loaded.stripe_api_base) - before
+        objects_read = _sum(conn, "listed")
+    made.close()
+    return {
+        "objects": objects_read,
+        "seconds": seconds,
+        "objects_per_second": objects_read / seconds,
+        "requests_per_second": pages / seconds,
+        "peak_mib": passes.peak_mib(),
+    }
+
+
+def _settings(database_url: str) -> Settings:
+    redis_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")  # generated pages pass no limiter
+    return settings.load(
+        database_url=database_url,
+        redis_url=redis_url,
+        app_env="test",
+        stripe_secret_key=stripe.KEY,
+        stripe_rate=PER_SECOND,
+        stripe_operation_rate=PER_OPERATION,
+    )
+
+
+def _lists(count: int) -> dict[str, tuple[int, passes.Make]]:
+    each = count // 50
+    return {
+        "/v1/products": (each, lambda n: objects.product(n) | {"id": f"prod_{n:014d}"}),
+        "/v1/prices": (each * 2, lambda n: objects.price(n) | {"id": f"price_{n:024d}"}),
+        "/v1/customers": (each * 17, lambda n: objects.customer(n) | {"id": f"cus_{n:014d}"}),
+        "/v1/subscriptions": (each * 15, lambda n: objects.subscription(n) | {"id": f"sub_{n:024d}"}),
+        "/v1/invoices": (each * 15, lambda n: objects.invoice(n) | {"id": f"in_{n:024d}"}),
+    }
+
+
+def _empty(conn: psycopg.Connection[Any]) -> None:
+    for name in LISTS:
+        conn.execute(f"truncate mirror.{name}")
+    conn.execute("truncate sync.recompute_queue")
+
+
+def _carry_on(conn: psycopg.Connection[Any], source: Any, lists: tuple[str, ...], loaded: Settings) -> None:
+    backfill.start(conn, lists)
+    while backfill.carry_on(
+        conn,
+        lambda: source,
+        Policy(),
+        should_continue=lambda: True,
+        connect=lambda: connect(loaded, application="bench"),
+    ):
+        pass
+
+
+def _sum(conn: psycopg.Connection[Any], name: str) -> int:
+    progress = backfill.progress(conn)
+    assert progress is not None
+    return sum(int(each[name]) for each in progress["lists"])

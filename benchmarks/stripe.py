@@ -1,0 +1,41 @@
+"""The sandbox as a Stripe of some size: a process of its own, with Stripe's answers as late as Stripe's."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+KEY = "sk_test_sandbox"
+
+
+@contextlib.contextmanager
+def running(*, populate: dict[str, Any], slow_seconds: float = 0.2, limits: bool = False) -> Iterator[str]:
+    """The address of a sandbox with so many objects. `limits`: it refuses what Stripe would, in live mode."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().split()[-1]
+            tell(address, "populate", populate)
+            tell(address, "faults", {"slow_seconds": slow_seconds})
+            if limits:
+                tell(address, "faults", {"limits": {"account": 100.0, "operation": 25.0}})
+            yield address
+        finally:
+            process.terminate()
+
+
+def tell(address: str, control: str, body: dict[str, Any]) -> Any:
+    """Tell the sandbox to do something; returns its answer."""
+    request = urllib.request.Request(f"{address}/_sandbox/{control}", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        return json.load(answer)
+
+
+def requests(address: str) -> int:
+    """How many requests for lists it has answered."""
+    with urllib.request.urlopen(f"{address}/_sandbox/stats", timeout=60) as answer:
+        return sum(number for name, number in json.load(answer)["requests"].items() if name.startswith("GET /v1/"))
