@@ -104,6 +104,19 @@ def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbo
     assert set(door.verdicts.known.values()) == {"ours"}
 
 
+def test_events_that_a_web_held_after_the_verdict_are_released(
+    conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    first, second = (sandbox.post("/v1/customers", name=name)["id"] for name in ("First", "Second"))
+    door.deliver(event_of(sandbox, first), OURS)
+    proof.judge_all(conn, lambda: stripe)
+    door.deliver(event_of(sandbox, second), OURS)
+
+    door.judge(stripe)
+
+    assert door.customers() == sorted([first, second])
+
+
 def test_events_that_nobody_can_read_are_applied_while_no_other_secret_is_proven(door: Door, stripe: Stripe) -> None:
     door.deliver(factories.event("customer.created", factories.customer(id="cus_made_up")), THEIRS)
 

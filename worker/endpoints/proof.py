@@ -51,7 +51,7 @@ def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
             released = released or (judged[0] != FOREIGN and number > 0)
             say = _log.error if judged[0] == FOREIGN else _log.info
             say("secret.judged", secret=secret.id, verdict=judged[0], reason=judged[1], events=number)
-    return released
+    return secrets.release(conn) > 0 or released
 
 
 def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequence[Secret]) -> tuple[str, str] | None:

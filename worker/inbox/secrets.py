@@ -86,6 +86,18 @@ def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> i
         ).rowcount
 
 
+def release(conn: psycopg.Connection) -> int:
+    """Make held events due whose secret is judged: a `web` that had not learnt of it stored them. Returns their number."""
+    return conn.execute(
+        """
+        update sync.events as e set status = 'pending', outcome = null, next_attempt_at = now()
+        from sync.webhook_secrets as s
+        where s.id = e.signed_by and s.verdict in (%s, %s) and e.status = 'parked' and e.outcome = %s
+        """,
+        (OURS, ASSUMED, HELD),
+    ).rowcount
+
+
 def any_held(conn: psycopg.Connection) -> bool:
     """Whether events are held until their secret is judged."""
     return (
