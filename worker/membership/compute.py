@@ -9,7 +9,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.config.settings import Settings, TokenPolicy
 from worker.membership.rules import access, balance, changes, link, outcome
 from worker.membership.rules.access import Policy
-from worker.membership.rules.facts import MOST_TOKENS, User, misses_something
+from worker.membership.rules.facts import User, misses_something
 from worker.membership.store import links, load_facts, organization_queue, rechecks, save, save_changes, save_rows
 from worker.observe import log, trace
 from worker.postgres import plans
@@ -68,8 +68,9 @@ def _compute(
     now = datetime.now(UTC)
     made = {id_: outcome.compute(user, products, policy, now) for id_, user in users.items()}
     for id_, each in made.items():
-        if any(grant.balance_after == MOST_TOKENS for grant in each.grants):
-            _log.warning("user.tokens_capped", object_id=id_, tokens=MOST_TOKENS)
+        most = users[id_].most_tokens
+        if any(grant.balance_after == most for grant in each.grants):
+            _log.warning("user.tokens_capped", object_id=id_, tokens=most)
     statuses = {each.id: each.status for user in users.values() for each in user.every_subscription}
     for id_, status in statuses.items():
         if status not in access.KNOWN_STATUSES:

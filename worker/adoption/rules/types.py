@@ -122,7 +122,8 @@ def _as_number(name: str, wanted: Any, found: Column) -> Judged:
     if found.type == "bigint" or (found.type == "integer" and not isinstance(wanted, BigInteger)):
         return Verdict.FITS, ""
     if found.type == "integer":
-        return Verdict.DIFFERS, "integer ends at 2,147,483,647; a larger amount would be refused"
+        larger = "a larger balance is cut off there" if name == "tokens" else "a row with a larger amount is held back"
+        return Verdict.DIFFERS, f"integer ends at 2,147,483,647; {larger}"
     if name in ("amount", "unit_amount"):
         return Verdict.CONFLICT, f"is {found.type}, and has to be bigint: whole cents, as Stripe counts"
     return Verdict.CONFLICT, f"is {found.type}, and has to be integer"

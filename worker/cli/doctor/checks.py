@@ -19,7 +19,7 @@ from worker.config.settings import ProductChanges, Settings
 from worker.endpoints import sentinel
 from worker.jobs.wake import queue_client
 from worker.membership.rules import wording
-from worker.membership.store import catalogue, held_rows, product_changes
+from worker.membership.store import catalogue, held_rows, load_facts, product_changes
 from worker.mirror import accounts, refetch_queue
 from worker.mirror.registry import TYPES
 from worker.observe import log
@@ -105,6 +105,14 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
             )
             detail += "membership plan`, then run `stripe-sync membership apply`, or set PRODUCT_CHANGES=apply"
             yield Finding("changed products", ok=False, detail=detail)
+        if (tokens := load_facts.capped(conn)) is not None:
+            most, users = tokens
+            yield Finding(
+                "users.tokens",
+                ok=not users,
+                detail=f"the application's column ends at {most:,}, and {users:,} users hold that: a larger grant is cut off "
+                "there, and the ledger has the balance as it is. Make the column bigint to have all of it",
+            )
         for row in held_rows.reasons(conn):
             yield Finding(
                 f"rows of {row['relation']}",

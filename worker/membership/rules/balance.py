@@ -4,7 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.membership.rules.facts import MOST_TOKENS, Bill, MoneyBack, Restored, User
+from worker.membership.rules.facts import Bill, MoneyBack, Restored, User
 from worker.membership.rules.lots import Lot, after_spending, drawn
 
 # A renewal may take this long after the period's end until it is paid.
@@ -59,7 +59,7 @@ class Book:
 
     def __init__(self, user: User, now: datetime, *, is_reset: bool) -> None:
         self._now, self._is_reset = now, is_reset
-        self._balance, self._expires_at = user.tokens, user.tokens_expires_at
+        self._balance, self._expires_at, self._most = user.tokens, user.tokens_expires_at, user.most_tokens
         self._lots = after_spending(user.lots, user.tokens)
         self._bills = {bill.id: bill for bill in user.bills}
         self._accounted = {bill.id: bill.accounted for bill in user.bills}
@@ -89,7 +89,7 @@ class Book:
             self._add(lot)
         elif lot.granted:
             kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
-            room = MOST_TOKENS - sum(held.left for held in kept)
+            room = self._most - sum(held.left for held in kept)
             lot = replace(lot, left=min(lot.left, room))
             self._lots = (*kept, lot)
             self._balance = sum(held.left for held in self._lots)
@@ -194,7 +194,8 @@ class Book:
         return lot
 
     def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
-        """Change one lot by so much, and the balance with it."""
+        """Change one lot by so much, and the balance with it, which never exceeds its column."""
+        left = min(left, max(self._most - self._balance, 0))
         self._lots = tuple(
             replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
             if lot.source == of.source
@@ -241,7 +242,7 @@ class Book:
 
     def _add(self, lot: Lot) -> None:
         held = tuple(held for held in self._lots if held.left or self._now < held.until)
-        room = MOST_TOKENS - max(self._balance, 0)
+        room = self._most - max(self._balance, 0)
         lot = replace(lot, left=min(lot.left, max(room, 0)))
         self._lots = (*held, lot)
         self._balance += lot.left

@@ -246,7 +246,8 @@ class User:
 
     `subscriptions` are those of the user's own customers. They alone give tokens; access comes of these, and of those that
     name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
-    by a subscription, `is_linked` whether any customer is the user. `tokens_since` is when the application, which counted
+    by a subscription, `is_linked` whether any customer is the user. `most_tokens` is the largest balance that the
+    application's column holds. `tokens_since` is when the application, which counted
     tokens itself until then, was adopted: what was paid before, it has granted. None where it counted none.
     `features` are those that are stored, in their order, and `given_features` those that an operator gave.
     """
@@ -275,6 +276,7 @@ class User:
     member_of: str | None = None
     is_linked: bool = False
     tokens_since: datetime | None = None
+    most_tokens: int = MOST_TOKENS
 
     @property
     def every_subscription(self) -> tuple[Subscription, ...]:

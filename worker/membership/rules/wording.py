@@ -281,8 +281,10 @@ def balance(user: User, last: Entry | None, *, is_over: bool) -> str:
         text += f"; {user.tokens - last.balance_after:,} were added since by somebody else"
     else:
         text += "; nothing was spent since"
-    if user.tokens == MOST_TOKENS:
+    if user.tokens == user.most_tokens:
         text += "; no balance is larger than that"
+        if user.most_tokens < MOST_TOKENS:
+            text += ", because the application's column is smaller than bigint"
     if is_over and user.tokens:
         text += ". Its time is over: it reads as 0, and is about to be set to 0"
     return f"{text[0].upper()}{text[1:]}."

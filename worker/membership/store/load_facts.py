@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from schema.states import MembershipStatus, UserRole
-from worker.membership.rules.facts import Feature, Override, Periods, Product, User, product_of
+from worker.membership.rules.facts import MOST_TOKENS, Feature, Override, Periods, Product, User, product_of
 from worker.membership.rules.lots import Lot
 from worker.membership.store import load_lines, load_money_back, load_subscriptions, organization_queue
 
@@ -23,6 +23,8 @@ ATTACHED = """array(
     select f.entitlement_feature_lookup_key from mirror.product_features as f
     where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
 )"""
+# The largest numbers of columns that an adopted application made smaller than ours.
+_MOST_TOKENS = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 _USER = """
     id::text, role::text, membership_status::text, stripe_product_id, organization_id::text, tokens, tokens_expires_at
 """
@@ -110,7 +112,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     own = load_subscriptions.of_users(conn, ids)
     organizations = {user.organization_id for user in users.values() if user.organization_id}
     shared = load_subscriptions.of_organizations(conn, organizations)
-    bonds, tokens_since = organization_queue.bonds(conn, ids), _tokens_since(conn)
+    bonds, (tokens_since, most_tokens) = organization_queue.bonds(conn, ids), _application(conn)
     lines, running = load_lines.of_users(conn, ids)
     purchases = load_lines.purchases(conn, ids)
     overrides, periods, newest = _overrides(conn, ids), _periods(conn, ids), _newest(conn, ids)
@@ -130,6 +132,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             member_of=bonds[id_].member_of,
             is_linked=bonds[id_].is_linked,
             tokens_since=tokens_since,
+            most_tokens=most_tokens,
             paid_lines=tuple(lines[id_]),
             override=overrides.get(id_),
             features=tuple(sorted(features[id_, False])),
@@ -148,10 +151,27 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     return full, _products(conn, set().union(*(user.named_products for user in full.values())))
 
 
-def _tokens_since(conn: Connection) -> datetime | None:
-    """Since when we count the tokens of an application that counted them itself; see `worker.adoption.adopt`."""
-    row = conn.execute("select tokens_since from sync.adoption").fetchone()
-    return row[0] if row else None
+def _application(conn: Connection) -> tuple[datetime | None, int]:
+    """The time since which we count the tokens of an application that counted them itself (see `worker.adoption.adopt`), and
+    the largest balance that its column holds."""
+    row = conn.execute(
+        """
+        select (select tokens_since from sync.adoption), atttypid::regtype::text
+        from pg_attribute
+        where attrelid = 'users'::regclass and attname = 'tokens'
+        """
+    ).fetchone()
+    assert row is not None
+    return row[0], _MOST_TOKENS.get(row[1], MOST_TOKENS)
+
+
+def capped(conn: Connection) -> tuple[int, int] | None:
+    """Where the application's column of tokens is smaller than ours: its largest number, and how many users hold that."""
+    _, most = _application(conn)
+    if most == MOST_TOKENS:
+        return None
+    row = conn.execute("select count(*) from users where tokens = %s", (most,)).fetchone()
+    return most, int(row[0]) if row else 0
 
 
 def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:

@@ -1,0 +1,44 @@
+"""A column of tokens that the application made an int4: respected, and what does not fit there is said."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import structlog
+
+from tests.adoption.applications import BY_HAND
+from tests.adoption.conftest import Application
+from tests.adoption.test_adopt import sign_up
+from tests.factories import event, product
+from worker.cli.doctor import checks
+from worker.membership.rules.access import Policy
+from worker.membership.why import why
+
+New = Callable[[str], Application]
+
+MOST = 2_147_483_647
+
+
+def test_a_balance_is_cut_off_where_the_column_ends_and_everybody_says_so(
+    application: New, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = application(BY_HAND.replace("tokens bigint", "tokens integer"))
+    app.adopt()
+    conn = app.daemon()
+    large = event("product.created", product(tokens="3000000000"))
+
+    with structlog.testing.capture_logs() as logs:
+        app.apply(large, *sign_up()[1:])
+    explained = why(conn, "jenny", Policy())
+    checks.run(app.settings, as_json=True)
+    findings = [row for row in json.loads(capsys.readouterr().out) if row["what"] == "users.tokens"]
+
+    assert app.sql("select pg_typeof(tokens)::text, tokens from users where id = 'jenny'") == [("integer", MOST)]
+    assert app.sql("select balance_before, balance_after from sync.token_grants where user_id = 'jenny'") == [(0, MOST)]
+    assert [(log["object_id"], log["tokens"]) for log in logs if log["event"] == "user.tokens_capped"] == [
+        ("jenny", MOST)
+    ]
+    assert explained is not None
+    assert "no balance is larger than that, because the application's column is smaller" in explained.tokens.because
+    assert explained.tokens.stored - explained.tokens.spent == MOST
+    assert "1 users hold that" in findings[0]["detail"]
