@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import schema.tables
-from migrations import drizzle
+from worker.cli.db import drizzle
 
 pytestmark = pytest.mark.system
 

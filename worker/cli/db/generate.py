@@ -5,10 +5,9 @@ from pathlib import Path
 
 import migrations
 import schema.tables
-from migrations import drizzle
 from migrations.generate import NothingToGenerate
 from migrations.generate import generate as generate_revision
-from worker.cli.db import target
+from worker.cli.db import drizzle, target
 from worker.cli.output import fail, say
 from worker.config import settings as config
 from worker.postgres.pool import owner_conninfo
