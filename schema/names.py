@@ -271,8 +271,11 @@ class Names:
             return traverse(expression, {}, real)
 
         for index in sorted(table.indexes, key=lambda found: str(found.name)):
-            where: Any = index.dialect_options["postgresql"]["where"]
+            own: Any = index.dialect_options["postgresql"]
             expressions: Any = index.expressions
-            options: Any = {} if where is None else {"postgresql_where": replaced(where)}
-            parts = [replaced(part) for part in expressions]
-            Index(str(index.name), *parts, unique=index.unique, **options)
+            options: dict[str, Any] = {"postgresql_using": own["using"]} if own["using"] else {}
+            if own["where"] is not None:
+                options["postgresql_where"] = replaced(own["where"])
+            if own["ops"]:
+                options["postgresql_ops"] = {self.column(ours, name): kind for name, kind in own["ops"].items()}
+            Index(str(index.name), *(replaced(part) for part in expressions), unique=index.unique, **options)

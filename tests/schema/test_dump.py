@@ -17,9 +17,7 @@ def dump(settings: Settings, database: str) -> list[str]:
     with psycopg.connect(database) as conn:
         at_least = tools.major_of(conn)
     program = tools.find(settings, "pg_dump", at_least=at_least)
-    text = tools.run(
-        [str(program), "--schema-only", "--no-owner"], tools.environment(settings, address=database)
-    )
+    text = tools.run([str(program), "--schema-only", "--no-owner"], tools.environment(settings, address=database))
     return sorted(line.rstrip(",") for line in text.splitlines() if not _NOISE.match(line))
 
 
