@@ -53,10 +53,10 @@ def render(base: type[DeclarativeBase]) -> str:
 
 
 def _enums(tables: list[Table]) -> Iterator[str]:
-    found = [column.type for table in tables for column in table.columns if isinstance(column.type, Enum)]
+    types = [column.type for table in tables for column in table.columns if isinstance(column.type, Enum)]
     lines = [
         f"export const {_camel(name)} = pgEnum({_quoted(name)}, [{', '.join(map(_quoted, type_.enums))}]);\n"
-        for name, type_ in {str(type_.name): type_ for type_ in found}.items()
+        for name, type_ in {str(type_.name): type_ for type_ in types}.items()
     ]
     yield "".join(lines)
 
