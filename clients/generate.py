@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import schema.tables
-from migrations import drizzle
+from worker.cli.db import drizzle
 from worker.web import openapi
 
 HERE = Path(__file__).parent
