@@ -87,7 +87,15 @@ def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> i
 
 
 def release(conn: psycopg.Connection) -> int:
-    """Make held events due whose secret is judged: a `web` that had not learnt of it stored them. Returns their number."""
+    """Carry out standing verdicts on held events: a `web` that had not learnt of one stored them. Returns how many fall due."""
+    conn.execute(
+        """
+        update sync.events as e set status = 'done', outcome = %s, done_at = now(), last_error = s.reason
+        from sync.webhook_secrets as s
+        where s.id = e.signed_by and s.verdict = %s and e.status = 'parked' and e.outcome = %s
+        """,
+        (OTHER_ACCOUNT, FOREIGN, HELD),
+    )
     return conn.execute(
         """
         update sync.events as e set status = 'pending', outcome = null, next_attempt_at = now()
