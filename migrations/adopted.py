@@ -1,8 +1,8 @@
 """Revisions on a database that was adopted: they find every table under the name they know.
 
 Tables and columns that are called otherwise are given our names, what is left out comes in from `sync_names`, the
-revisions run, and everything is called as before: in one transaction, so nobody else ever sees it. What stands under one
-of our names and is not meant steps aside for that long.
+revisions run, and everything is called as before: in one transaction, so nobody else ever sees it. Another relation
+under one of our names steps aside for that long.
 """
 
 import contextlib
@@ -118,13 +118,13 @@ def _recorded(connection: Connection) -> Names | None:
     if connection.execute(text("select to_regclass('sync.adoption') is null")).scalar_one():
         connection.rollback()
         return None
-    said = connection.execute(text("select names from sync.adoption")).scalar()
+    recorded = connection.execute(text("select names from sync.adoption")).scalar()
     connection.rollback()
-    return None if said is None else Names.recorded(said)
+    return None if recorded is None else Names.recorded(recorded)
 
 
 def _name_again(connection: Connection, names: Names, before: set[str]) -> None:
-    """What the revisions added is named as the rest is: new columns in the views, new tables apart where all are."""
+    """Name the additions of the revisions as the rest is named: new columns in the views, new tables apart where all are."""
     if "users" in names.left_out:
         fresh = sorted((_relations(connection, "public", "r") - before) & public_tables().keys())
         for table in fresh:
@@ -143,27 +143,27 @@ def _name_again(connection: Connection, names: Names, before: set[str]) -> None:
 
 
 def _relations(connection: Connection, schema: str, kind: str = "") -> set[str]:
-    found = connection.execute(
+    rows = connection.execute(
         text("select relname::text from pg_class where relnamespace = to_regnamespace(:schema) "
              "and (:kind = '' or relkind::text = :kind)"),
         {"schema": schema, "kind": kind},
     )  # fmt: skip
-    return set(found.scalars())
+    return set(rows.scalars())
 
 
 def _columns(connection: Connection, table: str) -> set[str]:
-    found = connection.execute(
+    rows = connection.execute(
         text("select attname::text from pg_attribute where attrelid = to_regclass(:table) and attnum > 0 "
              "and not attisdropped"),
         {"table": f"public.{quoted(table)}"},
     )  # fmt: skip
-    return set(found.scalars())
+    return set(rows.scalars())
 
 
 def _indexes_of(connection: Connection, table: str) -> list[str]:
-    found = connection.execute(
+    rows = connection.execute(
         text("select c.relname::text from pg_index join pg_class as c "
              "on c.oid = indexrelid where indrelid = to_regclass(:table)"),
         {"table": f"{NAMES_SCHEMA}.{quoted(table)}"},
     )  # fmt: skip
-    return sorted(found.scalars())
+    return sorted(rows.scalars())

@@ -73,7 +73,7 @@ def _indexes(indexes: dict[str, Index]) -> list[str]:
 
 
 def _read_back(connection: Connection, table: str, query: TextClause, statements: list[str]) -> dict[str, str]:
-    """What the statements make on a twin of the table, as Postgres prints it; nothing where the table is missing."""
+    """The result of the statements on a twin of the table, as Postgres prints it; nothing where the table is missing."""
     if connection.execute(text("select to_regclass(:table)"), {"table": table}).scalar_one() is None:
         return {}
     with connection.begin_nested() as nothing_is_kept:

@@ -1,4 +1,4 @@
-"""What distinguishes a database from the metadata, in words."""
+"""The differences between a database and the metadata, in words."""
 
 from collections.abc import Iterable, Iterator
 
@@ -23,7 +23,7 @@ def differences(database_url: str, metadata: MetaData = schema.tables.metadata) 
 
 
 def words(operations: Iterable[ops.MigrateOperation]) -> Iterator[str]:
-    """What each operation would mend."""
+    """The difference that each operation would remove."""
     for operation in operations:
         if isinstance(operation, ops.OpContainer):
             yield from words(operation.ops)

@@ -15,7 +15,7 @@ from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, en
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "mirror"}
-# What every revision runs with. Whoever waits for another's migration is not to be timed out.
+# The settings of every revision. A process that waits for another's migration is not to be timed out.
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
 _PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _LOCK_PAUSE_SECONDS = 0.2

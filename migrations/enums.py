@@ -29,12 +29,12 @@ def setup(plugin: Plugin) -> None:
 
 def declared(metadata: MetaData) -> dict[str, list[Column[Any]]]:
     """The columns of each enum type, by the type's name."""
-    found: dict[str, list[Column[Any]]] = {}
+    present: dict[str, list[Column[Any]]] = {}
     for table in metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, Enum) and column.type.name:
-                found.setdefault(column.type.name, []).append(column)
-    return found
+                present.setdefault(column.type.name, []).append(column)
+    return present
 
 
 def render_item(type_: str, obj: Any, autogen_context: AutogenContext) -> str | bool:
@@ -54,11 +54,11 @@ def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
 
 
 def _statements(connection: Connection, metadata: MetaData) -> Iterator[Statement]:
-    found: dict[str, list[str]] = {row[0]: row[1] for row in connection.execute(_FOUND)}
+    present: dict[str, list[str]] = {row[0]: row[1] for row in connection.execute(_FOUND)}
     for name, columns in declared(metadata).items():
         type_ = columns[0].type
         assert isinstance(type_, Enum)
-        wanted, there = list(type_.enums), found.get(name)
+        wanted, there = list(type_.enums), present.get(name)
         if there is None:
             made = f"create type public.{name} as enum ({_quoted(wanted)})"
             yield Statement(made, f"drop type public.{name}", words=f"the enum type {name} is missing")

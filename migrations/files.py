@@ -20,13 +20,13 @@ def render(revision: Script, *, down: bool = False, versions: Path = migrations.
 
 
 def rendered(versions: Path = migrations.VERSIONS) -> dict[str, str]:
-    """What the files are to hold, by their names."""
-    found: dict[str, str] = {}
+    """The content that the files are to hold, by their names."""
+    content: dict[str, str] = {}
     for revision in migrations.revisions(versions):
         name = Path(revision.path).stem
-        found[f"{name}.up.sql"] = render(revision, versions=versions)
-        found[f"{name}.down.sql"] = render(revision, down=True, versions=versions)
-    return found
+        content[f"{name}.up.sql"] = render(revision, versions=versions)
+        content[f"{name}.down.sql"] = render(revision, down=True, versions=versions)
+    return content
 
 
 def write(*, versions: Path = migrations.VERSIONS, sql: Path = SQL) -> list[Path]:

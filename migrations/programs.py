@@ -64,7 +64,8 @@ class _Function:
 
 
 def setup(plugin: Plugin) -> None:
-    # What uses tables is made after them, and goes before them: the downgrade runs in the other direction.
+    # Functions and triggers that use tables are made after them, and dropped before them: the downgrade runs in the
+    # other direction.
     plugin.add_autogenerate_comparator(_drop, "schema", priority=DispatchPriority.FIRST)
     plugin.add_autogenerate_comparator(_make, "schema", priority=DispatchPriority.LAST)
 
@@ -93,7 +94,7 @@ def _is_adopted(connection: Connection) -> bool:
 def statements(
     connection: Connection, functions: Mapping[str, str] = FUNCTIONS, triggers: Iterable[str] = TRIGGERS
 ) -> tuple[list[Statement], list[Statement]]:
-    """What is to be dropped first, and what is to be made at last."""
+    """The statements to drop first, and those to make last."""
     wanted = {_named(statement): statement for statement in triggers}
     trigger_drops, trigger_makes = _compared_triggers(connection, wanted)
     function_drops, function_makes = _compared_functions(connection, functions)
@@ -103,8 +104,8 @@ def statements(
 def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> tuple[list[Statement], list[Statement]]:
     ours = sorted({name.rpartition(".")[2] for name in declared} | set(_once_made()))
     rows = connection.execute(_FUNCTIONS_FOUND, {"ours": ours})
-    found = [_Function(name, arguments, result, _bare(definition)) for name, arguments, result, definition in rows]
-    there = {one.name for one in found}
+    present = [_Function(name, arguments, result, _bare(definition)) for name, arguments, result, definition in rows]
+    there = {one.name for one in present}
     drops, makes, kept = list[Statement](), list[Statement](), set[str]()
     for name, statement in declared.items():
         if name not in there:
@@ -112,7 +113,7 @@ def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> 
             makes.append(Statement(statement, f"drop function {name}", words=f"the function {name} is missing"))
             continue
         wanted = _as_postgres_has_it(connection, name, statement)
-        before = next((one for one in found if one.signature == wanted.signature), None)
+        before = next((one for one in present if one.signature == wanted.signature), None)
         if before is None:
             makes.append(
                 Statement(statement, f"drop function {wanted.signature}", words=f"{wanted.signature} is missing")
@@ -121,7 +122,7 @@ def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> 
         kept.add(before.signature)
         if before.definition != wanted.definition:
             makes.append(_replaced(before, wanted, statement))
-    for one in found:
+    for one in present:
         if one.signature not in kept:
             words = f"the function {one.signature} is not declared in schema/functions.py"
             drops.append(Statement(f"drop function {one.signature}", _whole(one), words=words))
@@ -158,17 +159,17 @@ def _compared_triggers(
         "names": [name for _, name in wanted],
     }
     rows = connection.execute(_TRIGGERS_FOUND, parameters)
-    found = {(table, name): definition for name, table, definition in rows}
+    present = {(table, name): definition for name, table, definition in rows}
     drops, makes = list[Statement](), list[Statement]()
     for (table, name), statement in wanted.items():
         drop = f"drop trigger {name} on {table}"
-        before = found.get((table, name))
+        before = present.get((table, name))
         if before is None:
             makes.append(Statement(statement, drop, words=f"the trigger {name} on {table} is missing"))
         elif _trigger_as_postgres_has_it(connection, table, name, statement) != _without_table(before):
             words = f"the trigger {name} on {table} is not as schema/functions.py declares it"
             makes.append(Statement(f"{drop};\n{statement}", f"{drop};\n{before}", words=words))
-    for (table, name), definition in found.items():
+    for (table, name), definition in present.items():
         if (table, name) not in wanted:
             words = f"the trigger {name} on {table} is not declared in schema/functions.py"
             drops.append(Statement(f"drop trigger {name} on {table}", definition, words=words))

@@ -1,4 +1,6 @@
-"""A statement of plain SQL as one of Alembic's operations: with the statement that undoes it, and what it mends in words."""
+"""A statement of plain SQL as one of Alembic's operations: with the statement that undoes it, and the difference that
+it removes in words.
+"""
 
 from typing import Any
 
@@ -10,7 +12,7 @@ _LONG = 100
 
 
 class Statement(ExecuteSQLOp):
-    """What a comparison found, and the statements that mend it and bring it back."""
+    """A difference, and the statements that remove it and bring it back."""
 
     def __init__(self, up: str, down: str, *, words: str) -> None:
         super().__init__(up.strip())

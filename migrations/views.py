@@ -27,7 +27,7 @@ _DEFINED = text(
 
 
 def schema_of(connection: Connection) -> str | None:
-    """What the schema of our views is called in this database; None where there is none yet."""
+    """The name of our views' schema in this database; None where there is none yet."""
     row = connection.exec_driver_sql(FIND_VIEWS_SCHEMA).scalar()
     return None if row is None else str(row)
 
@@ -94,7 +94,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | No
 
 
 def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statement | None]]:
-    """What is to be dropped first and made at last, for each view that is not as declared. Statements say `stripe`."""
+    """The statements to run first and last for each view that is not as declared. Statements say `stripe`."""
     schema = schema_of(connection) or VIEWS_SCHEMA
     there: dict[str, str] = {row[0]: row[1] for row in connection.execute(_DEFINED, {"schema": schema})}
     wanted = _as_postgres_has_them(connection)

@@ -62,7 +62,7 @@ class _Called(UserDefinedType[Any]):
 
 @dataclass(frozen=True)
 class Names:
-    """What the tables and columns that we know are called in this database, where it is not what we call them.
+    """The names of our tables and columns in this database, where they differ from ours.
 
     A table of another schema stands with it: `auth.users`. `types` are the types that stand for our enums, as SQL spells
     them. `ids` are the types of the tables' ids where these are not text. `left_out` are tables that `public` does not get.
@@ -109,9 +109,11 @@ class Names:
         return f"{quoted(schema or 'public')}.{quoted(name)}"
 
     @classmethod
-    def recorded(cls, said: Mapping[str, Any]) -> Names:
+    def recorded(cls, stored: Mapping[str, Any]) -> Names:
         """As `record` wrote it."""
-        return cls(said["tables"], said["columns"], said["types"], said.get("ids", {}), frozenset(said["left_out"]))
+        return cls(
+            stored["tables"], stored["columns"], stored["types"], stored.get("ids", {}), frozenset(stored["left_out"])
+        )
 
     @property
     def record(self) -> dict[str, Any]:
@@ -242,7 +244,7 @@ class Names:
         return column.type if called is None else _Called(called)
 
     def _constraints(self, ours: str, table: Table) -> Iterator[Any]:
-        for constraint in sorted(table.constraints, key=lambda found: str(_preparer.format_constraint(found))):
+        for constraint in sorted(table.constraints, key=lambda each: str(_preparer.format_constraint(each))):
             name = str(_preparer.format_constraint(constraint))
             if isinstance(constraint, CheckConstraint):
                 yield CheckConstraint(str(constraint.sqltext), name=name)
@@ -263,14 +265,14 @@ class Names:
                 yield ForeignKeyConstraint(columns, refers, name=name, ondelete=constraint.ondelete)
 
     def _index(self, ours: str, table: Table, made: Table) -> None:
-        def real(found: Any) -> Any:
-            return made.columns[self.column(ours, found.name)] if isinstance(found, Column) else None
+        def real(each: Any) -> Any:
+            return made.columns[self.column(ours, each.name)] if isinstance(each, Column) else None
 
         def replaced(expression: Any) -> Any:
             traverse: Any = visitors.replacement_traverse
             return traverse(expression, {}, real)
 
-        for index in sorted(table.indexes, key=lambda found: str(found.name)):
+        for index in sorted(table.indexes, key=lambda each: str(each.name)):
             own: Any = index.dialect_options["postgresql"]
             expressions: Any = index.expressions
             options: dict[str, Any] = {"postgresql_using": own["using"]} if own["using"] else {}

@@ -1,4 +1,4 @@
-"""What each worker does."""
+"""The current work of each worker."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -44,7 +44,7 @@ _RELATIONS = """
 
 
 def everything(database: str, *schemas: str) -> list[str]:
-    """What is in these schemas, or in all of them."""
+    """The objects in these schemas, or in all of them."""
     chosen = ", ".join(f"'{schema}'" for schema in schemas)
     where = (
         f"n.nspname in ({chosen})" if schemas else "n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')"

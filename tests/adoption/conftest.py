@@ -1,4 +1,4 @@
-"""What tests of adoption share: databases that an application made, and the daemon on them."""
+"""Fixtures of the tests of adoption: databases that an application made, and the daemon on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -33,8 +33,8 @@ class Application:
         self.conn = stack.enter_context(psycopg.connect(database, autocommit=True))
 
     def sql(self, query: str) -> list[tuple[object, ...]]:
-        found = self.conn.execute(query.encode())
-        return found.fetchall() if found.description else []
+        actual = self.conn.execute(query.encode())
+        return actual.fetchall() if actual.description else []
 
     def daemon(self) -> psycopg.Connection:
         """A connection as the daemon opens it."""
@@ -47,7 +47,7 @@ class Application:
         return job.adopt(self.daemon(), names, is_membership=is_membership, relax=relax)
 
     def apply(self, *events: Json, off: bool = False) -> None:
-        """The door stores these, and a worker drains the inbox."""
+        """The webhook endpoint stores these, and a worker drains the inbox."""
         conn, now = self.daemon(), 1_000
         bodies = [factories.encoded(event) for event in events]
         inbox.store(conn, [read(body, sign(body, timestamp=now), [SECRET], now=now) for body in bodies])

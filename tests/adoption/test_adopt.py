@@ -36,7 +36,7 @@ def sign_up(**more: str) -> list[dict[str, object]]:
     ("sql", "names"),
     [(DRIZZLE, DRIZZLE_NAMES), (PRISMA, PRISMA_NAMES), (BY_HAND, Names()), ("", Names()), ("", EVERYTHING_ELSE)],
 )
-def test_what_was_there_stays_and_doing_it_again_changes_nothing(application: New, sql: str, names: Names) -> None:
+def test_existing_objects_stay_and_a_second_adoption_changes_nothing(application: New, sql: str, names: Names) -> None:
     app = application(sql)
     before = set(everything(app.database))
 
@@ -98,7 +98,7 @@ def test_roles_that_the_application_gave_itself_are_never_touched(application: N
     ]
 
 
-def test_whoever_is_premium_stays_so_by_an_override(application: New) -> None:
+def test_a_premium_user_stays_premium_by_an_override(application: New) -> None:
     app = application(BY_HAND)
 
     done = app.adopt()
@@ -117,7 +117,7 @@ def test_whoever_is_premium_stays_so_by_an_override(application: New) -> None:
 
 
 @pytest.mark.parametrize(("held", "after"), [(0, 1000), (7, 7)])
-def test_what_the_application_granted_itself_is_not_granted_again(application: New, held: int, after: int) -> None:
+def test_tokens_that_the_application_granted_are_not_granted_again(application: New, held: int, after: int) -> None:
     app = application(BY_HAND + f"update users set tokens = {held};")
     app.adopt()
 
@@ -154,7 +154,7 @@ def test_a_whole_life_is_led_on_tables_of_other_names(application: New) -> None:
     )
 
 
-def test_who_became_premium_by_paying_gets_no_override_when_it_is_done_again(application: New) -> None:
+def test_a_second_adoption_gives_paying_users_no_override(application: New) -> None:
     app = application(DRIZZLE)
     app.adopt(DRIZZLE_NAMES)
     app.apply(*sign_up())

@@ -83,7 +83,7 @@ def test_an_application_is_looked_at_adopted_and_migrated_from_there(
     assert "FAIL  membership" not in doctor.stdout
 
 
-def test_what_is_adopted_is_not_reset_and_not_taken_for_ours(application: New, run: Run) -> None:
+def test_an_adopted_database_is_not_reset_and_not_taken_for_ours(application: New, run: Run) -> None:
     app = application(BY_HAND)
     run("db", "adopt", "--apply")
     before = everything(app.database)
@@ -111,14 +111,14 @@ def test_production_wants_a_yes(application: New, run: Run) -> None:
 
     asked = run("db", "adopt", "--apply", APP_ENV="production")
     meanwhile = everything(app.database)
-    told = run("db", "adopt", "--apply", "--yes", APP_ENV="production")
+    shown = run("db", "adopt", "--apply", "--yes", APP_ENV="production")
 
     assert asked.returncode == 1
     assert "--yes" in asked.stderr
     assert "production: database" in asked.stderr
     assert meanwhile == before
-    assert told.returncode == 0, told.stderr
-    assert "2 users are PREMIUM today" in told.stdout
+    assert shown.returncode == 0, shown.stderr
+    assert "2 users are PREMIUM today" in shown.stdout
 
 
 def test_a_table_that_is_in_use_is_not_waited_for_long(application: New, run: Run) -> None:
@@ -176,7 +176,7 @@ def test_with_membership_off_a_migration_leaves_public_alone(application: New, r
 
 
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("reason", "says"),
     [
         ("[membership.tables]\nuser = 'x'", "[membership.tables] user: the names are accounts"),
         ("[membership.columns.users]\nmail = 'x'", "[membership.columns.users] mail: the names are created_at"),
@@ -188,8 +188,8 @@ def test_with_membership_off_a_migration_leaves_public_alone(application: New, r
         ("[membership", "is not TOML"),
     ],
 )
-def test_a_wrong_configuration_file_stops_every_command(run: Run, tmp_path: Path, said: str, says: str) -> None:
-    (tmp_path / "wrong.toml").write_text(said)
+def test_a_wrong_configuration_file_stops_every_command(run: Run, tmp_path: Path, output: str, says: str) -> None:
+    (tmp_path / "wrong.toml").write_text(output)
 
     done = run("status", STRIPE_SYNC_CONFIG=str(tmp_path / "wrong.toml"))
 

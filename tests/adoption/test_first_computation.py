@@ -27,7 +27,7 @@ PEOPLE = (
 
 
 def read_everything(app: Application) -> None:
-    """What `sync all` leaves behind."""
+    """The runs that `sync all` leaves behind."""
     for job in ("customer", "subscription"):
         runs.note(app.daemon(), job, datetime.now(UTC), {})
 
@@ -55,7 +55,7 @@ def test_before_stripe_was_read_nothing_is_settled(application: New) -> None:
     assert app.sql("select count(*) from sync.overrides") == [(2,)]
 
 
-def test_what_a_subscription_gives_needs_no_override_and_the_rest_stays(application: New) -> None:
+def test_a_role_that_a_subscription_gives_needs_no_override_and_the_rest_stays(application: New) -> None:
     app, now = application(PEOPLE), int(time.time())
     app.adopt()
     app.apply(
@@ -83,7 +83,7 @@ def test_what_a_subscription_gives_needs_no_override_and_the_rest_stays(applicat
     ]
 
 
-def test_what_an_operator_decided_is_not_settled(application: New) -> None:
+def test_an_operators_override_is_not_lifted(application: New) -> None:
     app = application(BY_HAND)
     app.adopt()
     app.sql("update sync.overrides set note = 'a friend'")

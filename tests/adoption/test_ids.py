@@ -66,7 +66,7 @@ def ask(app: Application, *users: str) -> list[tuple[int, dict[str, Any]]]:
         }
         await served(scope, receive, send)  # type: ignore[arg-type] # ASGI's own types are mappings
         body = b"".join(message.get("body", b"") for message in sent)
-        return sent[0]["status"], json.loads(body) if sent[0]["status"] == 200 else {"said": body.decode()}
+        return sent[0]["status"], json.loads(body) if sent[0]["status"] == 200 else {"reason": body.decode()}
 
     desk.open()
     try:
@@ -87,8 +87,8 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     app.apply(*sign_up(user_id=jenny.upper(), email="pays@example.com"))
     app.apply(
         *(
-            event("customer.created", customer(f"cus_{n}", user_id=said, email=None))
-            for n, said in enumerate(MALFORMED)
+            event("customer.created", customer(f"cus_{n}", user_id=answer, email=None))
+            for n, answer in enumerate(MALFORMED)
         ),
         event("customer.subscription.created", subscription("sub_0", customer="cus_0")),
     )
@@ -96,16 +96,16 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     explained = why(conn, jenny.upper(), Policy())
     by_hand.link(conn, "cus_0", john, Policy())
     by_hand.override(conn, john, "PREMIUM", Policy(), until=None, note=None)
-    (told, answer), (unknown, said), *malformed = ask(app, jenny.upper(), jenny[:-1] + "9", *MALFORMED)
+    (shown, answer), (unknown, answer), *malformed = ask(app, jenny.upper(), jenny[:-1] + "9", *MALFORMED)
 
     assert app.look(names).of(Verdict.MISSING, Verdict.CONFLICT) == []
     assert app.sql(row.format(jenny)) == [("PREMIUM", 1000)]
     assert app.sql(row.format(john)) == [("PREMIUM", 0)]
     assert explained is not None
     assert explained.user == jenny
-    assert (told, answer["tokens"], answer["role"]) == (200, 1000, "PREMIUM")
+    assert (shown, answer["tokens"], answer["role"]) == (200, 1000, "PREMIUM")
     assert answer["subscription"]["id"] == "sub_1"
-    assert (unknown, jenny[:-1] + "9" in said["said"]) == (404, True)
+    assert (unknown, jenny[:-1] + "9" in answer["reason"]) == (404, True)
     assert [status for status, _ in malformed] == [404] * len(MALFORMED)
     assert app.sql(f"select consume_tokens('{jenny}', 300), token_balance('{jenny}')") == [(True, 1000)]
     assert app.sql(f"select token_balance('{jenny}')") == [(700,)]
@@ -181,6 +181,6 @@ def test_the_applications_own_indexes_find_a_user(
         "cus_1",
     )
 
-    for found in (one, many, joined):
-        assert f" {key} " in f"{found} ".replace("\n", " "), found
-        assert "Index Cond: (id = " in found or "Index Cond: (id = ANY" in found, found
+    for row in (one, many, joined):
+        assert f" {key} " in f"{row} ".replace("\n", " "), row
+        assert "Index Cond: (id = " in row or "Index Cond: (id = ANY" in row, row

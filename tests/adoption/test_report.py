@@ -1,4 +1,4 @@
-"""What is said of an application's database, before anything is changed."""
+"""The report on an application's database, before anything is changed."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,14 @@ from worker.adoption.rules.findings import Verdict
 New = Callable[[str], Application]
 
 
-def said(report: Report, table: str, what: str) -> tuple[str, str]:
-    found = [(one.verdict.value, one.said) for one in report.findings if (one.table, one.what) == (table, what)]
-    assert len(found) == 1, found
-    return found[0]
+def reason(report: Report, table: str, what: str) -> tuple[str, str]:
+    actual = [(one.verdict.value, one.reason) for one in report.findings if (one.table, one.what) == (table, what)]
+    assert len(actual) == 1, actual
+    return actual[0]
 
 
 def conflicts(report: Report) -> dict[str, str]:
-    return {f"{one.table} {one.what}": one.said for one in report.of(Verdict.CONFLICT)}
+    return {f"{one.table} {one.what}": one.reason for one in report.of(Verdict.CONFLICT)}
 
 
 def test_tables_of_other_names_are_asked_about_rather_than_doubled(application: New) -> None:
@@ -42,36 +42,36 @@ def test_an_application_of_drizzle_and_auth_js_can_be_adopted(application: New) 
     report = application(DRIZZLE).look(DRIZZLE_NAMES)
 
     assert conflicts(report) == {}
-    assert said(report, "users", "column email_verified") == ("fits", 'is "emailVerified"')
-    assert said(report, "users", "column role") == ("fits", "the enum role stands for user_role")
-    assert said(report, "users", "values of role")[1].startswith("1 users hold roles of the application's own")
-    assert said(report, "users", "column tokens") == ("missing", "tokens BIGINT DEFAULT 0 NOT NULL is added")
-    assert said(report, "accounts", "table")[0] == "left"
+    assert reason(report, "users", "column email_verified") == ("fits", 'is "emailVerified"')
+    assert reason(report, "users", "column role") == ("fits", "the enum role stands for user_role")
+    assert reason(report, "users", "values of role")[1].startswith("1 users hold roles of the application's own")
+    assert reason(report, "users", "column tokens") == ("missing", "tokens BIGINT DEFAULT 0 NOT NULL is added")
+    assert reason(report, "accounts", "table")[0] == "left"
 
 
 def test_an_application_of_prisma_can_be_adopted(application: New) -> None:
     report = application(PRISMA).look(PRISMA_NAMES)
 
     assert conflicts(report) == {}
-    assert said(report, "users", "column role") == ("missing", 'the labels PREMIUM are added to the enum "Role"')
-    assert said(report, "users", "column created_at")[0] == "differs" or said(report, "users", "column created_at")
-    assert said(report, "user_subscriptions", "column current_period_end")[1].endswith(
+    assert reason(report, "users", "column role") == ("missing", 'the labels PREMIUM are added to the enum "Role"')
+    assert reason(report, "users", "column created_at")[0] == "differs" or reason(report, "users", "column created_at")
+    assert reason(report, "user_subscriptions", "column current_period_end")[1].endswith(
         "holds times in UTC, as Prisma reads them"
     )
-    assert said(report, "stripe_customers", "foreign key user_id")[0] == "differs"
-    assert said(report, "users", "unique (email)") == ("fits", "")
+    assert reason(report, "stripe_customers", "foreign key user_id")[0] == "differs"
+    assert reason(report, "users", "unique (email)") == ("fits", "")
 
 
 def test_an_application_by_hand_can_be_adopted(application: New) -> None:
     report = application(BY_HAND).look()
 
     assert conflicts(report) == {}
-    assert said(report, "users", "column id") == ("fits", "")
-    assert said(report, "users", "column tokens") == ("fits", "")
-    assert said(report, "users", "column role")[0] == "differs"
-    assert said(report, "users", "index ix_users_email_folded") == ("fits", "")
-    assert said(report, "stripe_customers", "foreign key user_id")[0] == "missing"
-    assert said(report, "stripe_customers", "unique (user_id)")[0] == "missing"
+    assert reason(report, "users", "column id") == ("fits", "")
+    assert reason(report, "users", "column tokens") == ("fits", "")
+    assert reason(report, "users", "column role")[0] == "differs"
+    assert reason(report, "users", "index ix_users_email_folded") == ("fits", "")
+    assert reason(report, "stripe_customers", "foreign key user_id")[0] == "missing"
+    assert reason(report, "stripe_customers", "unique (user_id)")[0] == "missing"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_application_by_hand_can_be_adopted(application: New) -> None:
             "create table stripe_customers (id text primary key, user_id text, stripe_customer_id text);"
             "insert into stripe_customers values ('1', 'a', 'cus'), ('2', 'a', 'cus')",
             "stripe_customers unique (stripe_customer_id)",
-            "1 values are there more than once: mend them first",
+            "1 values are there more than once: fix them first",
         ),
         ("create schema stripe; create table stripe.customers (id text)", " schema stripe", "set STRIPE_SCHEMA to another name"),
         (
@@ -137,15 +137,15 @@ def test_an_application_by_hand_can_be_adopted(application: New) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_conflicts_is_told_with_its_mend_and_blocks(application: New, sql: str, where: str, says: str) -> None:
+def test_a_conflict_blocks_and_names_its_fix(application: New, sql: str, where: str, says: str) -> None:
     app = application(sql)
     before = everything(app.database)
 
-    found = conflicts(app.look())
+    actual = conflicts(app.look())
     with pytest.raises(NotAdoptable) as refused:
         app.adopt()
 
-    assert says in found[where], found
+    assert says in actual[where], actual
     assert says in str(refused.value)
     assert everything(app.database) == before
 
@@ -162,7 +162,7 @@ def test_a_column_that_is_not_null_is_no_conflict(application: New, sql: str, wh
 
     report = app.look()
 
-    verdict, words = said(report, "stripe_products", what)
+    verdict, words = reason(report, "stripe_products", what)
     assert conflicts(report) == {}
     assert verdict == "differs"
     assert says in words
@@ -173,7 +173,7 @@ def test_rows_that_refer_to_nobody_leave_a_foreign_key_out(application: New) -> 
 
     report = app.look()
 
-    assert said(report, "stripe_customers", "foreign key user_id") == (
+    assert reason(report, "stripe_customers", "foreign key user_id") == (
         "differs",
         "1 rows refer to no row of users; it is not added",
     )

@@ -30,32 +30,32 @@ class NotAdoptable(Permanent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What is said of a database, in the order in which what is missing is added."""
+    """The findings on a database, in the order in which missing parts are added."""
 
     findings: tuple[Finding, ...]
     names: Names
-    found: Found
+    actual: Found
 
     def of(self, *verdicts: Verdict) -> list[Finding]:
         return [finding for finding in self.findings if finding.verdict in verdicts]
 
     @property
     def statements(self) -> list[str]:
-        """What would be run, labels of enums first."""
+        """The statements that would be run, labels of enums first."""
         ordered = sorted(self.of(Verdict.MISSING), key=lambda finding: not finding.early)
         return [statement.strip() for finding in ordered for statement in finding.statements]
 
     @property
     def takes_users_over(self) -> bool:
         """Whether users come under the daemon by this, who were not before."""
-        before = self.found.names
-        were = self.found.revision is not None and (before is None or "users" not in before.left_out)
+        before = self.actual.names
+        were = self.actual.revision is not None and (before is None or "users" not in before.left_out)
         return not were and "users" not in self.names.left_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """What was done: how much was missing, how many constraints were dropped, how many users keep their role by an
+    """The result of an adoption: how much was missing, how many constraints were dropped, how many users keep their role by an
     override, and how many hold tokens that the application gave them (then what was paid before grants nothing more)."""
 
     report: Report
@@ -67,7 +67,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What becomes of an override that an adoption made: lifted where a subscription backs the role, else kept."""
+    """The outcome for an override that an adoption made: lifted where a subscription backs the role, else kept."""
 
     user: str
     email: str | None
@@ -115,13 +115,13 @@ def adopt(
         overrides = adoption_store.keep_roles(conn, report.names) if report.takes_users_over else 0
         holders = adoption_store.holders(conn, report.names) if report.takes_users_over else 0
         before = adoption_store.adopted(conn)
-        if report.found.revision is None or before is not None or report.names.needs_schema:
+        if report.actual.revision is None or before is not None or report.names.needs_schema:
             now = datetime.now(UTC)
             adopted_at, tokens_since = (before.adopted_at, before.tokens_since) if before else (now, None)
             if report.takes_users_over:
                 adopted_at, tokens_since = now, now if holders else None
             adoption_store.record(conn, adoption_store.Adoption(report.names, adopted_at, tokens_since))
-        if report.takes_users_over and report.found.revision is not None:
+        if report.takes_users_over and report.actual.revision is not None:
             # The mirror was there before: what it holds is news to these users, and no read of Stripe would tell them.
             conn.execute("set local search_path = sync_names, public")
             adoption_store.follow_the_mirror(conn)
@@ -164,19 +164,19 @@ def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> lis
 
 def _settle(conn: psycopg.Connection, policy: Policy, rows: Sequence[adoption_store.Row]) -> list[Settled]:
     users, products = load_facts.load(conn, load_facts.lock_users(conn, [row["user_id"] for row in rows]))
-    now, found = datetime.now(UTC), list[Settled]()
+    now, actual = datetime.now(UTC), list[Settled]()
     for row in rows:
         user = users.get(row["user_id"])
         if user is None:
             continue
         why = _backing(user, products, policy, now, lived=row["lived"])
         kept = "has no customer" if not row["has_customer"] else "no subscription of theirs gives this role"
-        found.append(Settled(user=user.id, email=row["email"], lifted=why is not None, why=why or kept))
-    lifted = [one.user for one in found if one.lifted]
+        actual.append(Settled(user=user.id, email=row["email"], lifted=why is not None, why=why or kept))
+    lifted = [one.user for one in actual if one.lifted]
     for user_id in lifted:
         save.lift_override(conn, user_id)
     compute.compute(conn, lifted, policy)
-    return found
+    return actual
 
 
 def _backing(
@@ -198,12 +198,12 @@ def _compared(
     conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None
 ) -> Report:
     shown = views_schema or inventory.views_schema(conn) or VIEWS_SCHEMA
-    found = adoption_store.look(conn, given, views_schema=shown)
-    names = names_of(given, found, membership=is_membership)
+    actual = adoption_store.look(conn, given, views_schema=shown)
+    names = names_of(given, actual, membership=is_membership)
     findings = [
-        _proved(conn, finding) for finding in compare(found, names, head=migrations.head() or "", views_schema=shown)
+        _proved(conn, finding) for finding in compare(actual, names, head=migrations.head() or "", views_schema=shown)
     ]
-    return Report(findings=tuple(findings), names=names, found=found)
+    return Report(findings=tuple(findings), names=names, actual=actual)
 
 
 def _proved(conn: psycopg.Connection, finding: Finding) -> Finding:
@@ -214,17 +214,17 @@ def _proved(conn: psycopg.Connection, finding: Finding) -> Finding:
         with conn.transaction():
             number = adoption_store.count(conn, finding.proof.query)
     except psycopg.errors.UndefinedFunction:
-        said = "can't be compared: the two sides have different types"
-        return replace(finding, verdict=Verdict.CONFLICT, said=said, statements=())
+        sentence = "can't be compared: the two sides have different types"
+        return replace(finding, verdict=Verdict.CONFLICT, reason=sentence, statements=())
     if number == 0:
         return finding
     return replace(
-        finding, verdict=finding.proof.verdict, said=finding.proof.said.format(number=f"{number:,}"), statements=()
+        finding, verdict=finding.proof.verdict, reason=finding.proof.reason.format(number=f"{number:,}"), statements=()
     )
 
 
 def _refuse_conflicts(report: Report) -> None:
     conflicts = report.of(Verdict.CONFLICT)
     if conflicts:
-        listed = "\n  ".join(f"{' '.join(filter(None, (one.table, one.what)))}: {one.said}" for one in conflicts)
+        listed = "\n  ".join(f"{' '.join(filter(None, (one.table, one.what)))}: {one.reason}" for one in conflicts)
         raise NotAdoptable(f"the database can't be adopted as it is, and nothing was changed:\n  {listed}")

@@ -120,7 +120,7 @@ _FOREIGN = """
 
 
 def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) -> Found:
-    """What is there, in `public` and in the schemas of these names. In the caller's transaction, whose search_path is
+    """The objects in `public` and in the schemas of these names. In the caller's transaction, whose search_path is
     `public` afterwards: so names are spelt short."""
     conn.execute("set local search_path = public")
     revision = inventory.revision(conn)
@@ -292,10 +292,10 @@ def _relations(conn: Connection, schemas: list[str]) -> dict[str, Relation]:
 
 
 def _by_relation(conn: Connection, query: str, schemas: list[str]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
+    actual: dict[str, list[Row]] = defaultdict(list)
     for row in _rows(conn, query.format(**_NAMED), {"schemas": schemas}):
-        found[row.pop("relation")].append(row)
-    return found
+        actual[row.pop("relation")].append(row)
+    return actual
 
 
 def _rows(conn: Connection, query: str, arguments: Sequence[object] | Mapping[str, object] | None = None) -> list[Row]:

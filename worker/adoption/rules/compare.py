@@ -1,4 +1,4 @@
-"""What fits, what is missing and what conflicts, table by table: a comparison of what was found with the schema."""
+"""Compare a database with the schema: the parts that fit, are missing or conflict, table by table."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +14,9 @@ from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
 from worker.adoption.rules.types import judge, judge_id, stands_for
 
-# What Auth.js keeps. The daemon reads nothing of it, so an application that has its own way to sign in keeps that.
+# The tables of Auth.js. The daemon reads nothing of it, so an application that has its own way to sign in keeps that.
 SIGN_IN = ("accounts", "sessions", "verification_tokens")
-# What every insert of ours sends, never null. The rest of what can't be null needs a default.
+# Columns that every insert of ours sends, never null. The rest of what can't be null needs a default.
 _SENT: Mapping[str, frozenset[str]] = {
     "stripe_products": frozenset({"id", "name", "active", "metadata", "created_at", "updated_at"}),
     "stripe_prices": frozenset({"id", "product_id", "active", "metadata", "created_at", "updated_at"}),
@@ -42,66 +42,68 @@ _ON_DELETE = {"CASCADE": "c", "SET NULL": "n", None: "a"}
 _LABEL = re.compile(r"'([^']*)'")
 
 
-def names_of(given: Names, found: Found, *, membership: bool) -> Names:
+def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
     """The names to work with: those that were given, the types that stand for our enums, the tables that are left out."""
     if not membership:
-        # What an earlier adoption made stays; the setting alone keeps the workers away from it.
-        if found.revision is not None:
-            return found.names or Names()
+        # Additions of an earlier adoption stay; the setting alone keeps the workers away from it.
+        if actual.revision is not None:
+            return actual.names or Names()
         types = {name: f"sync_names.{name}" for name in ("user_role", "membership_status")}
         return Names(left_out=frozenset(public_tables()), types=types)
     types = {}
-    users = found.relations.get(given.table("users"))
+    users = actual.relations.get(given.table("users"))
     for ours, type_ in (("role", "user_role"), ("membership_status", "membership_status")):
         column = users.columns.get(given.column("users", ours)) if users else None
         if column is not None and column.type != type_:
             types[type_] = stands_for(column)
-    ids = {table: of for table in ("users", "organizations", *ROW_IDS) if (of := _id_type(table, given, found))}
+    ids = {table: of for table in ("users", "organizations", *ROW_IDS) if (of := _id_type(table, given, actual))}
     named = replace(given, types=types, ids=ids)
-    return replace(named, left_out=frozenset(_left_out(named, found)))
+    return replace(named, left_out=frozenset(_left_out(named, actual)))
 
 
-def _id_type(table: str, names: Names, found: Found) -> str | None:
+def _id_type(table: str, names: Names, actual: Found) -> str | None:
     """The type of the table's ids where the application has made it, and they are not text."""
-    relation = found.relations.get(names.table(table))
+    relation = actual.relations.get(names.table(table))
     column = relation.columns.get(names.column(table, "id")) if relation else None
     return column.type if column is not None and column.type in KEYS else None
 
 
-def _left_out(names: Names, found: Found) -> Iterator[str]:
-    is_new = users_are_new(names, found) and not any(names.table(table) in found.relations for table in SIGN_IN)
+def _left_out(names: Names, actual: Found) -> Iterator[str]:
+    is_new = users_are_new(names, actual) and not any(names.table(table) in actual.relations for table in SIGN_IN)
     for table in SIGN_IN:
-        said = list(compare_table(public_tables()[table], names, found))
-        if not is_new and any(one.verdict in (Verdict.MISSING, Verdict.CONFLICT) for one in said):
+        finding = list(compare_table(public_tables()[table], names, actual))
+        if not is_new and any(one.verdict in (Verdict.MISSING, Verdict.CONFLICT) for one in finding):
             yield table
 
 
-def users_are_new(names: Names, found: Found) -> bool:
-    return names.table("users") not in found.relations and not _look_alikes("users", found.relations)
+def users_are_new(names: Names, actual: Found) -> bool:
+    return names.table("users") not in actual.relations and not _look_alikes("users", actual.relations)
 
 
-def compare_table(ours: Table, names: Names, found: Found) -> Iterator[Finding]:
+def compare_table(ours: Table, names: Names, actual: Found) -> Iterator[Finding]:
     """Everything that is said of one of the application's tables."""
     name = ours.name
     if name in names.left_out:
         real = names.table(name)
-        said = f"{real} is the application's own and is not used" if real in found.relations else "is not needed here"
-        yield Finding(table=name, what="table", verdict=Verdict.LEFT, said=said)
+        finding = (
+            f"{real} is the application's own and is not used" if real in actual.relations else "is not needed here"
+        )
+        yield Finding(table=name, what="table", verdict=Verdict.LEFT, reason=finding)
         return
-    relation = found.relations.get(names.table(name))
+    relation = actual.relations.get(names.table(name))
     if relation is None:
-        yield _absent(ours, names, found)
+        yield _absent(ours, names, actual)
         return
     if relation.kind not in ("r", "p"):
-        said = f"{relation.name} is a view or a foreign table: name the table itself in [membership.tables]"
-        yield Finding(table=name, what="table", verdict=Verdict.CONFLICT, said=said)
+        finding = f"{relation.name} is a view or a foreign table: name the table itself in [membership.tables]"
+        yield Finding(table=name, what="table", verdict=Verdict.CONFLICT, reason=finding)
         return
-    yield Finding(table=name, what="table", verdict=Verdict.FITS, said=f"is {names.relation(name)}")
+    yield Finding(table=name, what="table", verdict=Verdict.FITS, reason=f"is {names.relation(name)}")
     for column in ours.columns:
-        yield from _column(column, names, found, relation)
+        yield from _column(column, names, actual, relation)
     yield from _others(ours, names, relation)
     yield from _keys(ours, names, relation)
-    yield from _references(ours, names, found, relation)
+    yield from _references(ours, names, actual, relation)
     yield from _indexes(ours, names, relation)
     if name in TOUCHED_TABLES:
         yield _trigger(name, names, relation)
@@ -109,15 +111,15 @@ def compare_table(ours: Table, names: Names, found: Found) -> Iterator[Finding]:
         yield _user_triggers(names, relation)
 
 
-def _absent(ours: Table, names: Names, found: Found) -> Finding:
+def _absent(ours: Table, names: Names, actual: Found) -> Finding:
     name = ours.name
-    alike = _look_alikes(name, found.relations) if name not in names.tables else []
+    alike = _look_alikes(name, actual.relations) if name not in names.tables else []
     if alike:
-        said = (
+        finding = (
             f"there is none, but {' and '.join(map(quoted, alike))}: say which it is under [membership.tables] "
             f'({name} = "{alike[0]}"), or {name} = "{name}" for one of its own'
         )
-        return Finding(table=name, what="table", verdict=Verdict.CONFLICT, said=said)
+        return Finding(table=name, what="table", verdict=Verdict.CONFLICT, reason=finding)
     is_ours = name in TOUCHED_TABLES and names.column(name, "updated_at") == "updated_at"
     statements = (*ddl.create_table(ours, names), *([touch_trigger(names.relation(name))] if is_ours else []))
     if name == "users":
@@ -126,37 +128,37 @@ def _absent(ours: Table, names: Names, found: Found) -> Finding:
         table=name,
         what="table",
         verdict=Verdict.MISSING,
-        said=f"{names.relation(name)} is created",
+        reason=f"{names.relation(name)} is created",
         statements=statements,
     )
 
 
-def _column(ours: Any, names: Names, found: Found, relation: Relation) -> Iterator[Finding]:
+def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Iterator[Finding]:
     table, name = ours.table.name, ours.name
     column = relation.columns.get(names.column(table, name))
-    said = Finding(table=table, what=f"column {name}", verdict=Verdict.FITS, said="")
+    finding = Finding(table=table, what=f"column {name}", verdict=Verdict.FITS, reason="")
     if column is None:
-        yield _absent_column(ours, names, relation, said)
+        yield _absent_column(ours, names, relation, finding)
         return
     judged = judge_id(ours, column, names.id_type(ours)) if _holds_ids(ours) else None
-    verdict, reason = judged or judge(table, name, ours.type, column, found.enums)
+    verdict, reason = judged or judge(table, name, ours.type, column, actual.enums)
     if verdict is Verdict.CONFLICT:
-        yield replace(said, verdict=verdict, said=f"{quoted(column.name)} {reason}")
+        yield replace(finding, verdict=verdict, reason=f"{quoted(column.name)} {reason}")
     elif (fault := _null_or_default(ours, column)) is not None:
-        yield replace(said, verdict=Verdict.CONFLICT, said=fault)
+        yield replace(finding, verdict=Verdict.CONFLICT, reason=fault)
     elif verdict is not Verdict.MISSING and _is_stricter(ours, column):
-        yield _holds_back(said, names, column, "a row for which Stripe has nothing there is held back")
+        yield _holds_back(finding, names, column, "a row for which Stripe has nothing there is held back")
     elif verdict is Verdict.MISSING:
         yield replace(
-            said,
+            finding,
             verdict=verdict,
-            said=reason,
-            statements=tuple(ddl.add_labels(ours.type, column, found.enums)),
+            reason=reason,
+            statements=tuple(ddl.add_labels(ours.type, column, actual.enums)),
             early=True,
         )
     else:
         renamed = f"is {quoted(column.name)}" if column.name != name else ""
-        yield replace(said, verdict=verdict, said="; ".join(part for part in (renamed, reason) if part))
+        yield replace(finding, verdict=verdict, reason="; ".join(part for part in (renamed, reason) if part))
     if verdict is not Verdict.CONFLICT and table == "users":
         yield from _held(ours, column, names)
 
@@ -169,7 +171,7 @@ def _holds_ids(ours: Any) -> bool:
     return not targets.isdisjoint(("users", "organizations", *ROW_IDS))
 
 
-def _absent_column(ours: Any, names: Names, relation: Relation, said: Finding) -> Finding:
+def _absent_column(ours: Any, names: Names, relation: Relation, finding: Finding) -> Finding:
     table, name = ours.table.name, ours.name
     alike = [] if name in names.columns.get(table, {}) else _look_alikes(name, relation.columns)
     named = f"[membership.columns.{table}]"
@@ -177,19 +179,19 @@ def _absent_column(ours: Any, names: Names, relation: Relation, said: Finding) -
         reason = (
             f'there is none, but {quoted(alike[0])}: say so under {named} ({name} = "{alike[0]}"), or give another name'
         )
-        return replace(said, verdict=Verdict.CONFLICT, said=reason)
+        return replace(finding, verdict=Verdict.CONFLICT, reason=reason)
     if (not ours.nullable and ours.server_default is None) or ours.primary_key:
         reason = (
             f"there is none, and it can be neither null nor guessed: name the column under {named}, or give "
             f"{table} another name under [membership.tables], and it is made anew"
         )
-        return replace(said, verdict=Verdict.CONFLICT, said=reason)
+        return replace(finding, verdict=Verdict.CONFLICT, reason=reason)
     statement, shown = ddl.add_column(ours, names)
-    return replace(said, verdict=Verdict.MISSING, said=f"{shown} is added", statements=(statement,))
+    return replace(finding, verdict=Verdict.MISSING, reason=f"{shown} is added", statements=(statement,))
 
 
 def _null_or_default(ours: Any, column: Column) -> str | None:
-    """What of the column's NOT NULL or default would refuse what we write, or leave us without what we read."""
+    """Find a NOT NULL or a missing default that would refuse our writes, or leave out values that we read."""
     table, given = ours.table.name, column.default is not None or column.generated
     name = quoted(column.name)
     if table != "users":
@@ -214,42 +216,42 @@ def _is_stricter(ours: Any, column: Column) -> bool:
     return sent is not None and not column.nullable and (ours.nullable or (ours.name not in sent and not given))
 
 
-def _holds_back(said: Finding, names: Names, column: Column, reason: str) -> Finding:
+def _holds_back(finding: Finding, names: Names, column: Column, reason: str) -> Finding:
     """A NOT NULL is no conflict: rows that it refuses wait, until it is dropped or they have a value."""
     name = quoted(column.name)
     return replace(
-        said,
+        finding,
         verdict=Verdict.DIFFERS,
-        said=f"{name} is not null: {reason}, and named by `status` and `why` (--relax drops the constraint)",
-        relaxes=f"alter table {names.relation(said.table)} alter column {name} drop not null",
+        reason=f"{name} is not null: {reason}, and named by `status` and `why` (--relax drops the constraint)",
+        relaxes=f"alter table {names.relation(finding.table)} alter column {name} drop not null",
     )
 
 
 def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
-    """What is asked of the values that users hold today."""
+    """Checks of the values that users hold today."""
     name, relation, quoted_name = ours.name, names.relation("users"), quoted(column.name)
-    said = Finding(table="users", what=f"values of {name}", verdict=Verdict.FITS, said="")
+    finding = Finding(table="users", what=f"values of {name}", verdict=Verdict.FITS, reason="")
     if isinstance(ours.type, Enum):
         known = ", ".join(f"'{label}'" for label in ours.type.enums)
         verdict = Verdict.DIFFERS if name == "role" else Verdict.CONFLICT
         yield replace(
-            said,
+            finding,
             proof=Proof(
                 query=f"select count(*) from {relation} where {quoted_name}::text not in ({known})",
                 verdict=verdict,
-                said="{number} users hold roles of the application's own: the daemon never touches those"
+                reason="{number} users hold roles of the application's own: the daemon never touches those"
                 if name == "role"
                 else f"{{number}} users hold a status that is none of {known}",
             ),
         )
     if name in _NEVER_NULL and column.nullable:
         yield replace(
-            said,
+            finding,
             what=f"nulls of {name}",
             proof=Proof(
                 query=f"select count(*) from {relation} where {quoted_name} is null",
                 verdict=Verdict.CONFLICT,
-                said="{number} users have null there: set it first",
+                reason="{number} users have null there: set it first",
             ),
         )
 
@@ -261,8 +263,8 @@ def _others(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
     known = {names.column(ours.name, column.name) for column in ours.columns}
     for column in relation.columns.values():
         if column.name not in known and not (column.nullable or column.generated or column.default is not None):
-            said = Finding(table=ours.name, what=f"column {column.name}", verdict=Verdict.DIFFERS, said="")
-            yield _holds_back(said, names, column, "it has no default, so every row of ours is held back")
+            finding = Finding(table=ours.name, what=f"column {column.name}", verdict=Verdict.DIFFERS, reason="")
+            yield _holds_back(finding, names, column, "it has no default, so every row of ours is held back")
 
 
 def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
@@ -271,7 +273,7 @@ def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
         real = [names.column(ours.name, name) for name in columns]
         what = f"unique ({', '.join(columns)})"
         if frozenset(real) in relation.keys:
-            yield Finding(table=ours.name, what=what, verdict=Verdict.FITS, said="")
+            yield Finding(table=ours.name, what=what, verdict=Verdict.FITS, reason="")
             continue
         needed = isinstance(constraint, PrimaryKeyConstraint) or (ours.name, *columns) in _NEEDED_KEYS
         listed = ", ".join(map(quoted, real))
@@ -280,19 +282,19 @@ def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
             + " and ".join(f"{quoted(name)} is not null" for name in real)
             + f" group by {listed} having count(*) > 1) as doubled",
             verdict=Verdict.CONFLICT if needed else Verdict.DIFFERS,
-            said="{number} values are there more than once" + (": mend them first" if needed else "; it is not added"),
+            reason="{number} values are there more than once" + (": fix them first" if needed else "; it is not added"),
         )
         yield Finding(
             table=ours.name,
             what=what,
             verdict=Verdict.MISSING,
-            said="is added",
+            reason="is added",
             statements=(ddl.add_unique(ours, constraint, names),),
             proof=proof if all(name in relation.columns for name in real) else None,
         )
 
 
-def _references(ours: Table, names: Names, found: Found, relation: Relation) -> Iterator[Finding]:
+def _references(ours: Table, names: Names, actual: Found, relation: Relation) -> Iterator[Finding]:
     for constraint in ddl.sorted_constraints(ours, ForeignKeyConstraint):
         target = constraint.referred_table.name
         columns = [element.parent.name for element in constraint.elements]
@@ -306,39 +308,39 @@ def _references(ours: Table, names: Names, found: Found, relation: Relation) -> 
             ),
             None,
         )
-        said = Finding(table=ours.name, what=f"foreign key {', '.join(columns)}", verdict=Verdict.FITS, said="")
+        finding = Finding(table=ours.name, what=f"foreign key {', '.join(columns)}", verdict=Verdict.FITS, reason="")
         if there is not None:
             if there.on_delete != _ON_DELETE[constraint.ondelete]:
-                said = replace(
-                    said, verdict=Verdict.DIFFERS, said=f"is not `on delete {constraint.ondelete}`; it stays"
+                finding = replace(
+                    finding, verdict=Verdict.DIFFERS, reason=f"is not `on delete {constraint.ondelete}`; it stays"
                 )
-            yield said
+            yield finding
             continue
         column, key = quoted(real[0]), quoted(to[0])
         among = f" and not exists (select from {names.relation(target)} as t where t.{key} = r.{column})"
         proof = Proof(
             query=f"select count(*) from {names.relation(ours.name)} as r where r.{column} is not null"
-            + (among if names.table(target) in found.relations else ""),
+            + (among if names.table(target) in actual.relations else ""),
             verdict=Verdict.DIFFERS,
-            said=f"{{number}} rows refer to no row of {target}; it is not added",
+            reason=f"{{number}} rows refer to no row of {target}; it is not added",
         )
         yield replace(
-            said,
+            finding,
             verdict=Verdict.MISSING,
-            said=f"to {names.relation(target)} is added",
+            reason=f"to {names.relation(target)} is added",
             statements=(ddl.add_reference(ours, constraint, names),),
             proof=proof if real[0] in relation.columns else None,
         )
 
 
 def _indexes(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
-    for index in sorted(ours.indexes, key=lambda found: str(found.name)):
-        said = Finding(table=ours.name, what=f"index {index.name}", verdict=Verdict.FITS, said="")
-        if any(found.name == index.name for found in relation.indexes) or _has_index(ours, index, names, relation):
-            yield said
+    for index in sorted(ours.indexes, key=lambda actual: str(actual.name)):
+        finding = Finding(table=ours.name, what=f"index {index.name}", verdict=Verdict.FITS, reason="")
+        if any(actual.name == index.name for actual in relation.indexes) or _has_index(ours, index, names, relation):
+            yield finding
         else:
             statement = ddl.create_index(ours, index, names)
-            yield replace(said, verdict=Verdict.MISSING, said="is created", statements=(statement,))
+            yield replace(finding, verdict=Verdict.MISSING, reason="is created", statements=(statement,))
 
 
 def _has_index(ours: Table, index: Any, names: Names, relation: Relation) -> bool:
@@ -346,27 +348,31 @@ def _has_index(ours: Table, index: Any, names: Names, relation: Relation) -> boo
     if not all(isinstance(part, Declared) for part in index.expressions):
         column = quoted(names.column(ours.name, "email"))
         folded = re.compile(rf"lower\(\(?{re.escape(column)}\)?(::text)?\)")
-        return any(found.where is None and folded.search(found.definition) for found in relation.indexes)
+        return any(actual.where is None and folded.search(actual.definition) for actual in relation.indexes)
     wanted = tuple(names.column(ours.name, part.name) for part in index.expressions)
-    return any(found.where is None and found.columns[: len(wanted)] == wanted for found in relation.indexes)
+    return any(actual.where is None and actual.columns[: len(wanted)] == wanted for actual in relation.indexes)
 
 
 def _trigger(table: str, names: Names, relation: Relation) -> Finding:
-    said = Finding(table=table, what="trigger touch_updated_at", verdict=Verdict.FITS, said="")
+    finding = Finding(table=table, what="trigger touch_updated_at", verdict=Verdict.FITS, reason="")
     if "touch_updated_at" in relation.triggers:
-        return said
+        return finding
     column = relation.columns.get("updated_at")
     if names.column(table, "updated_at") != "updated_at" or (column and column.type != "timestamp with time zone"):
-        return replace(said, verdict=Verdict.DIFFERS, said="is not added: the application keeps its updated_at itself")
-    return replace(said, verdict=Verdict.MISSING, said="is created", statements=(touch_trigger(names.relation(table)),))
+        return replace(
+            finding, verdict=Verdict.DIFFERS, reason="is not added: the application keeps its updated_at itself"
+        )
+    return replace(
+        finding, verdict=Verdict.MISSING, reason="is created", statements=(touch_trigger(names.relation(table)),)
+    )
 
 
 def _user_triggers(names: Names, relation: Relation) -> Finding:
-    said = Finding(table="users", what="triggers of users", verdict=Verdict.FITS, said="")
+    finding = Finding(table="users", what="triggers of users", verdict=Verdict.FITS, reason="")
     statements = tuple(made for name, made in names.user_triggers.items() if name not in relation.triggers)
     if not statements:
-        return said
-    return replace(said, verdict=Verdict.MISSING, said="are created", statements=statements)
+        return finding
+    return replace(finding, verdict=Verdict.MISSING, reason="are created", statements=statements)
 
 
 def _look_alikes(name: str, others: Iterable[str]) -> list[str]:

@@ -25,7 +25,7 @@ _dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy le
 
 def sorted_constraints(table: Table, *kinds: type[Any]) -> list[Any]:
     """The table's constraints of these kinds, in the order of their names."""
-    return sorted((found for found in table.constraints if isinstance(found, kinds)), key=name_of)
+    return sorted((actual for actual in table.constraints if isinstance(actual, kinds)), key=name_of)
 
 
 def sorted_references(table: Table) -> list[ForeignKeyConstraint]:
@@ -36,7 +36,7 @@ def create_table(ours: Table, names: Names) -> Iterator[str]:
     """The table as we declare it, with its indexes and comments."""
     table = names.metadata.tables[names.key(ours)]
     yield _said(CreateTable(table))
-    for index in sorted(table.indexes, key=lambda found: str(found.name)):
+    for index in sorted(table.indexes, key=lambda actual: str(actual.name)):
         yield _said(CreateIndex(index))
     if table.comment:
         yield _said(SetTableComment(table))
@@ -51,7 +51,7 @@ def create_enum(name: str, labels: tuple[str, ...], *, schema: str) -> str:
 
 
 def add_labels(wanted: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """What the column's enum lacks of what we write."""
+    """The labels that the column's enum lacks."""
     for label in NEEDED_LABELS[wanted.name]:
         if label not in enums[column.type]:
             yield f"alter type {column.type} add value if not exists '{label}'"
@@ -74,13 +74,13 @@ def add_unique(ours: Table, constraint: Any, names: Names) -> str:
 
 def add_reference(ours: Table, constraint: ForeignKeyConstraint, names: Names) -> str:
     table = names.metadata.tables[names.key(ours)]
-    wanted = next(found for found in table.foreign_key_constraints if found.name == name_of(constraint))
+    wanted = next(actual for actual in table.foreign_key_constraints if actual.name == name_of(constraint))
     return _said(AddConstraint(wanted))
 
 
 def create_index(ours: Table, index: Index, names: Names) -> str:
     table = names.metadata.tables[names.key(ours)]
-    return _said(CreateIndex(next(found for found in table.indexes if found.name == index.name)))
+    return _said(CreateIndex(next(actual for actual in table.indexes if actual.name == index.name)))
 
 
 def name_of(constraint: Any) -> str:

@@ -1,4 +1,4 @@
-"""What was found in a database, and what is said of it: plain values."""
+"""The content of a database, and the findings on it: plain values."""
 
 import enum
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class Found:
 
 
 class Verdict(enum.StrEnum):
-    """What is said of one thing: `differs` works as it is, `left` is not ours to touch, a `conflict` blocks."""
+    """The verdict on one thing: `differs` works as it is, `left` is not ours to touch, a `conflict` blocks."""
 
     FITS = "fits"
     MISSING = "missing"
@@ -103,7 +103,7 @@ class Proof:
 
     query: str
     verdict: Verdict
-    said: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Finding:
     table: str
     what: str
     verdict: Verdict
-    said: str
+    reason: str
     statements: tuple[str, ...] = ()
     proof: Proof | None = None
     early: bool = False

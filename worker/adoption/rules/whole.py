@@ -14,7 +14,7 @@ from worker.adoption.rules.findings import Finding, Found, Verdict
 from worker.adoption.rules.types import NEEDED_LABELS
 
 _BEFORE = "__before"
-# What triggers and views of the tables call, so it is there before them.
+# Functions that triggers and views of the tables call, so they are there before them.
 _FIRST = (
     "sync.touch_updated_at",
     "sync.follow_organization",
@@ -31,37 +31,37 @@ ENUMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def compare(found: Found, names: Names, *, head: str, views_schema: str = VIEWS_SCHEMA) -> list[Finding]:
-    """Everything that is said of the database. What follows from `names` is what `names_of` makes of the settings."""
-    return [*_schemas(found, names, head, views_schema), *_apart(found, names), *_types(found, names), *_tables(found, names),
-            *_own_tables(found, names, views_schema), *_functions(found, names), *_views(found, names),
-            *_stamp(found, head)]  # fmt: skip
+def compare(actual: Found, names: Names, *, head: str, views_schema: str = VIEWS_SCHEMA) -> list[Finding]:
+    """Everything that is said of the database. `names` are those that `names_of` makes of the settings."""
+    return [*_schemas(actual, names, head, views_schema), *_apart(actual, names), *_types(actual, names), *_tables(actual, names),
+            *_own_tables(actual, names, views_schema), *_functions(actual, names), *_views(actual, names),
+            *_stamp(actual, head)]  # fmt: skip
 
 
-def _schemas(found: Found, names: Names, head: str, views_schema: str) -> Iterator[Finding]:
-    for schema in sorted(found.foreign_schemas):
-        said = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
-        said = views.foreign(schema) if schema == views_schema else said
-        yield Finding(table="", what=f"schema {schema}", verdict=Verdict.CONFLICT, said=said)
-    if found.revision not in (None, head):
-        said = f"is at revision {found.revision}, not {head}: run `stripe-sync db migrate` first"
-        yield Finding(table="", what="schema sync", verdict=Verdict.CONFLICT, said=said)
-    elif found.revision == head:
+def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Iterator[Finding]:
+    for schema in sorted(actual.foreign_schemas):
+        finding = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
+        finding = views.foreign(schema) if schema == views_schema else finding
+        yield Finding(table="", what=f"schema {schema}", verdict=Verdict.CONFLICT, reason=finding)
+    if actual.revision not in (None, head):
+        finding = f"is at revision {actual.revision}, not {head}: run `stripe-sync db migrate` first"
+        yield Finding(table="", what="schema sync", verdict=Verdict.CONFLICT, reason=finding)
+    elif actual.revision == head:
         yield Finding(
-            table="", what="schemas mirror, stripe and sync", verdict=Verdict.FITS, said=f"are at revision {head}"
+            table="", what="schemas mirror, stripe and sync", verdict=Verdict.FITS, reason=f"are at revision {head}"
         )
     else:
         statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror")]
-        said = "are created, with inbox and mirror"
+        finding = "are created, with inbox and mirror"
         own = [statement for name, statement in names.functions.items() if _is_first(name)]
-        yield _missing("schemas mirror, stripe and sync", said, *statements, *own, KEEP_TO_THE_TRIGGERS)
+        yield _missing("schemas mirror, stripe and sync", finding, *statements, *own, KEEP_TO_THE_TRIGGERS)
 
 
-def _types(found: Found, names: Names) -> Iterator[Finding]:
+def _types(actual: Found, names: Names) -> Iterator[Finding]:
     """Our enums, or what stands for them: the application's own types under our names, as domains."""
     if names.needs_schema:
-        if NAMES_SCHEMA in found.aside:
-            yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, said="")
+        if NAMES_SCHEMA in actual.aside:
+            yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, reason="")
         else:
             yield _missing(
                 f"schema {NAMES_SCHEMA}",
@@ -70,32 +70,34 @@ def _types(found: Found, names: Names) -> Iterator[Finding]:
             )
     for name, labels in ENUMS.items():
         what, real = f"type {name}", names.types.get(name)
-        apart = found.aside.get(name) == "type"
-        if real is None and not apart and name in found.enums:
-            lacking = [label for label in NEEDED_LABELS[name] if label not in found.enums[name]]
+        apart = actual.aside.get(name) == "type"
+        if real is None and not apart and name in actual.enums:
+            lacking = [label for label in NEEDED_LABELS[name] if label not in actual.enums[name]]
             statements = [f"alter type public.{name} add value if not exists '{label}'" for label in lacking]
-            said = f"the labels {', '.join(lacking)} are added" if lacking else ""
+            finding = f"the labels {', '.join(lacking)} are added" if lacking else ""
             verdict = Verdict.MISSING if lacking else Verdict.FITS
-            yield Finding(table="", what=what, verdict=verdict, said=said, statements=tuple(statements), early=True)
+            yield Finding(
+                table="", what=what, verdict=verdict, reason=finding, statements=tuple(statements), early=True
+            )
         elif real is None:
             # One of our own, apart, would hide the one that counts from now on.
-            statements = [ddl.create_enum(name, labels, schema="public")] if name not in found.enums else []
+            statements = [ddl.create_enum(name, labels, schema="public")] if name not in actual.enums else []
             yield _missing(what, "is created", *statements)
-        elif apart and found.names is not None and found.names.types.get(name) == real:
-            yield Finding(table="", what=what, verdict=Verdict.FITS, said=f"is {real}")
+        elif apart and actual.names is not None and actual.names.types.get(name) == real:
+            yield Finding(table="", what=what, verdict=Verdict.FITS, reason=f"is {real}")
         elif real == f"{NAMES_SCHEMA}.{name}":
             yield _missing(what, "is created apart", ddl.create_enum(name, labels, schema=NAMES_SCHEMA))
         else:
             yield _missing(what, f"is {real}", f"create domain {NAMES_SCHEMA}.{name} as {real}")
 
 
-def _apart(found: Found, names: Names) -> Iterator[Finding]:
-    """What `sync_names` holds by now and is not to hold any more makes room. None of it holds rows; types go last."""
-    before = found.names or Names()
-    if found.revision is None or before == names:
+def _apart(actual: Found, names: Names) -> Iterator[Finding]:
+    """Objects that `sync_names` is not to hold any more make room. None of it holds rows; types go last."""
+    before = actual.names or Names()
+    if actual.revision is None or before == names:
         return
-    views = [name for name, kind in found.aside.items() if kind == "v"]
-    tables = [name for name, kind in found.aside.items() if kind == "r" and name not in names.left_out]
+    views = [name for name, kind in actual.aside.items() if kind == "v"]
+    tables = [name for name, kind in actual.aside.items() if kind == "r" and name not in names.left_out]
     statements = [
         *(f"drop view {NAMES_SCHEMA}.{quoted(name)}" for name in sorted(views)),
         *(f"drop table {NAMES_SCHEMA}.{quoted(name)} cascade" for name in sorted(tables)),
@@ -109,24 +111,24 @@ def _apart(found: Found, names: Names) -> Iterator[Finding]:
         )
 
 
-def _tables(found: Found, names: Names) -> Iterator[Finding]:
+def _tables(actual: Found, names: Names) -> Iterator[Finding]:
     for table in metadata.sorted_tables:
         if table.schema is None:
-            yield from compare_table(table, names, found)
-            if table.name in names.left_out and table.name not in found.aside:
-                said = f"an empty one stands in for it in {NAMES_SCHEMA}"
+            yield from compare_table(table, names, actual)
+            if table.name in names.left_out and table.name not in actual.aside:
+                finding = f"an empty one stands in for it in {NAMES_SCHEMA}"
                 yield Finding(
                     table=table.name,
                     what="stand-in",
                     verdict=Verdict.MISSING,
-                    said=said,
+                    reason=finding,
                     statements=tuple(ddl.create_table(table, names)),
                 )
 
 
-def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Finding]:
+def _own_tables(actual: Found, names: Names, views_schema: str) -> Iterator[Finding]:
     """The tables of inbox and mirror; where they are there already, what of them refers to users."""
-    if found.revision is None:
+    if actual.revision is None:
         for schema in ("sync", "mirror"):
             tables = [table for table in metadata.sorted_tables if table.schema == schema]
             statements = [statement for table in tables for statement in ddl.create_table(table, names)]
@@ -136,7 +138,7 @@ def _own_tables(found: Found, names: Names, views_schema: str) -> Iterator[Findi
         yield _missing(f"views of {views_schema}", f"{len(views.VIEWS)} are created", *views.statements(views_schema))
         yield _missing(f"views of {revenue.SCHEMA}", f"{len(revenue.VIEWS)} are created", *revenue.statements())
         return
-    before = found.names or Names()
+    before = actual.names or Names()
     statements = list(_retyped(before, names))
     for table in metadata.sorted_tables:
         for constraint in ddl.sorted_references(table) if table.schema == "sync" else ():
@@ -173,20 +175,20 @@ def _retyped(before: Names, names: Names) -> Iterator[str]:
         yield f"drop {kind} {NAMES_SCHEMA}.{name}{_BEFORE}"
 
 
-def _functions(found: Found, names: Names) -> Iterator[Finding]:
-    before = found.names or Names()
+def _functions(actual: Found, names: Names) -> Iterator[Finding]:
+    before = actual.names or Names()
     for name, statement in names.functions.items():
-        own, there = name.startswith(("sync.", "mirror.")), found.functions.get(name)
-        if _is_first(name) and found.revision is None:
+        own, there = name.startswith(("sync.", "mirror.")), actual.functions.get(name)
+        if _is_first(name) and actual.revision is None:
             continue  # made with the schema
         what = f"function {name.partition('.')[2]}"
-        if found.revision is None and there is not None and "users" not in names.left_out:
-            said = f"there is a function {name} that is not ours: rename it"
-            yield Finding(table="", what=what, verdict=Verdict.CONFLICT, said=said)
-        elif found.revision is not None and "users" in names.left_out and not own:
-            yield Finding(table="", what=what, verdict=Verdict.LEFT, said="there are no users here")
+        if actual.revision is None and there is not None and "users" not in names.left_out:
+            finding = f"there is a function {name} that is not ours: rename it"
+            yield Finding(table="", what=what, verdict=Verdict.CONFLICT, reason=finding)
+        elif actual.revision is not None and "users" in names.left_out and not own:
+            yield Finding(table="", what=what, verdict=Verdict.LEFT, reason="there are no users here")
         elif there is not None and there.body == _body(statement) and (_is_first(name) or before.ids == names.ids):
-            yield Finding(table="", what=what, verdict=Verdict.FITS, said="")
+            yield Finding(table="", what=what, verdict=Verdict.FITS, reason="")
         else:
             is_typed = there is not None and not _is_first(name) and before.ids != names.ids
             drops = [f"drop function {there.signature}"] if there is not None and is_typed else []
@@ -202,18 +204,20 @@ def _body(statement: str) -> str:
     return statement.split("$$")[1] if "$$" in statement else ""
 
 
-def _views(found: Found, names: Names) -> Iterator[Finding]:
-    same = found.revision is not None and (found.names or Names()) == names
+def _views(actual: Found, names: Names) -> Iterator[Finding]:
+    same = actual.revision is not None and (actual.names or Names()) == names
     for table in names.mapped:
-        what, said = f"view {NAMES_SCHEMA}.{table}", f"is our name of {names.relation(table)}"
-        if same and found.aside.get(table) == "v":
-            yield Finding(table=table, what=what, verdict=Verdict.FITS, said=said)
+        what, finding = f"view {NAMES_SCHEMA}.{table}", f"is our name of {names.relation(table)}"
+        if same and actual.aside.get(table) == "v":
+            yield Finding(table=table, what=what, verdict=Verdict.FITS, reason=finding)
         else:
-            yield Finding(table=table, what=what, verdict=Verdict.MISSING, said=said, statements=(names.view(table),))
+            yield Finding(
+                table=table, what=what, verdict=Verdict.MISSING, reason=finding, statements=(names.view(table),)
+            )
 
 
-def _stamp(found: Found, head: str) -> Iterator[Finding]:
-    if found.revision is None:
+def _stamp(actual: Found, head: str) -> Iterator[Finding]:
+    if actual.revision is None:
         yield _missing(
             "revision",
             f"the database is stamped with {head}: `db migrate` goes on from there",
@@ -223,5 +227,5 @@ def _stamp(found: Found, head: str) -> Iterator[Finding]:
         )
 
 
-def _missing(what: str, said: str, *statements: str) -> Finding:
-    return Finding(table="", what=what, verdict=Verdict.MISSING, said=said, statements=statements)
+def _missing(what: str, finding: str, *statements: str) -> Finding:
+    return Finding(table="", what=what, verdict=Verdict.MISSING, reason=finding, statements=statements)

@@ -137,23 +137,25 @@ def _say_report(report: Report, *, as_json: bool) -> None:
         say_json(_listed(report))
         return
     say_table(
-        ("table", "what", "verdict", "said"),
+        ("table", "what", "verdict", "reason"),
         (
-            {"table": one.table, "what": one.what, "verdict": one.verdict.value, "said": one.said}
+            {"table": one.table, "what": one.what, "verdict": one.verdict.value, "reason": one.reason}
             for one in report.findings
         ),
     )
-    counted = ", ".join(f"{len(found)} {verdict.value}" for verdict in Verdict if (found := report.of(verdict)))
+    counted = ", ".join(f"{len(those)} {verdict.value}" for verdict in Verdict if (those := report.of(verdict)))
     say(f"\n{counted}.")
     if report.of(Verdict.CONFLICT):
-        said = "Conflicts block: mend them, or name other tables and columns (STRIPE_SYNC_CONFIG). Nothing was changed."
+        conclusion = (
+            "Conflicts block: fix them, or name other tables and columns (STRIPE_SYNC_CONFIG). Nothing was changed."
+        )
     elif report.of(Verdict.MISSING):
-        said = (
+        conclusion = (
             "`stripe-sync db adopt --apply` adds what is missing, and changes nothing that is there (--sql shows it)."
         )
     else:
-        said = "Nothing is missing."
-    say(said)
+        conclusion = "Nothing is missing."
+    say(conclusion)
 
 
 def _print_sql(report: Report) -> None:
@@ -167,7 +169,7 @@ def _listed(report: Report) -> list[dict[str, object]]:
             "table": one.table or None,
             "what": one.what,
             "verdict": one.verdict.value,
-            "said": one.said,
+            "reason": one.reason,
             "statements": [statement.strip() for statement in one.statements],
         }
         for one in report.findings
