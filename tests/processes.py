@@ -59,7 +59,7 @@ class Daemon:
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
-            "STRIPE_WEBHOOK_SECRET": f"whsec_old,{SECRET}",
+            "STRIPE_WEBHOOK_SECRET": SECRET,
             "STRIPE_LIVEMODE": "false",
             "APP_ENV": "test",
             "API_TOKEN": "token",

@@ -115,7 +115,7 @@ def test_a_damaged_dump_is_found_out_and_not_restored(kept_in: Settings, empty_d
 def test_a_database_that_is_not_empty_is_left_as_it_is(kept_in: Settings, conn: psycopg.Connection) -> None:
     made = take.logical(kept_in)
 
-    with pytest.raises(BackupError, match=r"is not empty: it holds mirror\.charges.* and \d+ more"):
+    with pytest.raises(BackupError, match=r"is not empty: it holds analytics\.churn_monthly.* and \d+ more"):
         restore.restore(kept_in, made)
 
 

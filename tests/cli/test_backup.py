@@ -60,7 +60,7 @@ def test_a_backup_is_made_listed_and_restored(run: Run, conn: psycopg.Connection
     assert backup["name"] in restored.stdout
     assert "sync all" in restored.stdout
     assert again.returncode == 1
-    assert "is not empty: it holds mirror.charges" in again.stderr
+    assert "is not empty: it holds analytics.churn_monthly" in again.stderr
     with psycopg.connect(empty_database) as look:
         assert look.execute("select tokens from users").fetchall() == [(5000,)]
 

@@ -87,7 +87,7 @@ def test_nothing_is_generated_where_metadata_and_database_agree(database: str, v
 DRIFT = {
     "alter table sync.drift drop column behind": "the column sync.drift.behind is missing",
     "alter table users add column nick text": "the column public.users.nick is not in the metadata",
-    "alter table users alter column tokens type int": "public.users.tokens is of the type INTEGER",
+    "alter table users alter column name type varchar(9)": "public.users.name is of the type VARCHAR(9)",
     "alter table users alter column tokens drop not null": "public.users.tokens is nullable, and should be not null",
     "alter table users alter column tokens set default 9": "the column public.users.tokens has another default",
     "comment on column accounts.expires_at is 'x'": "the column public.accounts.expires_at has another comment",

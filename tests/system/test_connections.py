@@ -85,7 +85,7 @@ def test_all_the_work_is_done_with_the_workers_rights(daemon: Daemon, sandbox: S
     doctor = command(daemon, "doctor", "--json", "--workers", "2")
     checks = {one["what"]: one for one in json.loads(doctor.stdout)}
     assert doctor.returncode == 0, doctor.stdout
-    assert "2 x 5 child processes x 2" in checks["connections"]["detail"]
+    assert "2 x (5 child processes x 2 + 2 of backfills)" in checks["connections"]["detail"]
     assert command(daemon, "sync", "all").returncode == 0
     assert daemon.count("select count(*) from sync.runs where outcome = 'failed'") == 0
     assert daemon.count("select count(*) from sync.events where status <> 'done'") == 0

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.backends import Backend
-from tests.processes import Daemon, deliver, eventually, sign
+from tests.processes import SECRET, Daemon, deliver, eventually, sign
 from worker.web.webhook import MAX_BODY_BYTES, Refused, read
 
 pytestmark = pytest.mark.system
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="module")
 def door(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     database = backend.create_database("door", template=template)
-    daemon = Daemon(database, backend.redis_url, tmp_path_factory.mktemp("logs"))
+    daemon = Daemon(
+        database, backend.redis_url, tmp_path_factory.mktemp("logs"), STRIPE_WEBHOOK_SECRET=f"whsec_old,{SECRET}"
+    )
     daemon.start_web()
     yield daemon
     daemon.stop()
