@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql
 from schema.tables import metadata
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "clients/README.md")
 # Zensical reads the settings of mkdocs, and JSON is YAML.
 SETTINGS = {
     "site_name": "stripe-sync",
@@ -38,6 +38,7 @@ def build(target: Path) -> None:
         root = Path(folder)
         pages = root / "pages"
         shutil.copytree(ROOT / "docs", pages / "docs")
+        (pages / "clients").mkdir()
         for name in PAGES:
             shutil.copy(ROOT / name, pages / name)
         (pages / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
