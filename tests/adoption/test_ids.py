@@ -87,8 +87,8 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     app.apply(*sign_up(user_id=jenny.upper(), email="pays@example.com"))
     app.apply(
         *(
-            event("customer.created", customer(f"cus_{n}", user_id=answer, email=None))
-            for n, answer in enumerate(MALFORMED)
+            event("customer.created", customer(f"cus_{n}", user_id=malformed_id, email=None))
+            for n, malformed_id in enumerate(MALFORMED)
         ),
         event("customer.subscription.created", subscription("sub_0", customer="cus_0")),
     )
@@ -96,7 +96,7 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     explained = why(conn, jenny.upper(), Policy())
     by_hand.link(conn, "cus_0", john, Policy())
     by_hand.override(conn, john, "PREMIUM", Policy(), until=None, note=None)
-    (shown, answer), (unknown, answer), *malformed = ask(app, jenny.upper(), jenny[:-1] + "9", *MALFORMED)
+    (shown, answer), (unknown, refusal), *malformed = ask(app, jenny.upper(), jenny[:-1] + "9", *MALFORMED)
 
     assert app.look(names).of(Verdict.MISSING, Verdict.CONFLICT) == []
     assert app.sql(row.format(jenny)) == [("PREMIUM", 1000)]
@@ -105,7 +105,7 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     assert explained.user == jenny
     assert (shown, answer["tokens"], answer["role"]) == (200, 1000, "PREMIUM")
     assert answer["subscription"]["id"] == "sub_1"
-    assert (unknown, jenny[:-1] + "9" in answer["reason"]) == (404, True)
+    assert (unknown, jenny[:-1] + "9" in refusal["reason"]) == (404, True)
     assert [status for status, _ in malformed] == [404] * len(MALFORMED)
     assert app.sql(f"select consume_tokens('{jenny}', 300), token_balance('{jenny}')") == [(True, 1000)]
     assert app.sql(f"select token_balance('{jenny}')") == [(700,)]
