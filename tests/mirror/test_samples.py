@@ -59,7 +59,8 @@ def test_every_sample_of_a_type_with_a_table_gives_typed_values() -> None:
             filled = sum(value is not None for value in values(type_, event.object))
             given[type_.name] = max(given.get(type_.name, 0), filled)
 
-    assert given.keys() == TYPES.keys()
+    # Stripe sends no event about a product's feature: only its list tells of it.
+    assert given.keys() == TYPES.keys() - {"product_feature"}
     assert all(filled >= 4 for filled in given.values()), given
 
 
@@ -68,9 +69,11 @@ def test_every_child_in_the_samples_has_an_id_and_its_parent() -> None:
         if event.object is None or event.object_id is None or event.object_type not in TYPES:
             continue
         for family in families(TYPES[event.object_type], event.object, deleted=event.deletes):
+            # `mirror.objects` has a column for the parent; the other children's tables read it from the object.
+            apart = family.children.type.table.name == "objects"
             for id_, member in family.members.items():
                 assert id_
-                assert member[family.children.parent] == event.object_id
+                assert apart or member[family.children.parent] == event.object_id
 
 
 def test_both_shapes_of_the_story_give_the_same_columns_where_it_begins() -> None:

@@ -30,7 +30,12 @@ def settled(database_url: str) -> dict[tuple[str, ...], tuple[Any, ...]]:
     """The settled part of the mirror: the content of every row that is not marked."""
     rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     with psycopg.connect(database_url) as conn:
-        tables = [name for (name,) in conn.execute("select tablename from pg_tables where schemaname = 'mirror'")]
+        tables = [
+            name
+            for (name,) in conn.execute(
+                "select table_name from information_schema.columns where table_schema = 'mirror' and column_name = 'unsettled'"
+            )
+        ]
         for table in tables:
             kind = "object" if table == "objects" else f"'{table}'"
             for key, *row in conn.execute(

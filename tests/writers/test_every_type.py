@@ -46,8 +46,8 @@ def test_every_list_is_read_and_each_column_equals_the_raw_object(
     for row in LISTS.values():
         if (
             row.object is None
+            or row.object == "webhook_endpoint"  # the sandbox's own, with an API of its own
             or not KINDS[row.object].plain
-            or row.object == "webhook_endpoint"
             or row.parent_having is not None
             or row.object in made
         ):
