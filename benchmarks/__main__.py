@@ -13,6 +13,7 @@ from benchmarks import (
     access,
     backfill,
     beside,
+    compare,
     everyone,
     latency,
     limit,
@@ -46,8 +47,13 @@ def main() -> int:
         signal.signal(name, _interrupt)
     began = time.monotonic()
     try:
-        with stack.running() as running:
-            result = _measure(running, arguments)
+        if arguments.compare is not None:
+            words = ("--only", ",".join(arguments.only), "--events", str(arguments.events))
+            result = compare.measure(arguments.compare, words, rounds=arguments.rounds)
+            report.say_comparison(result)
+        else:
+            with stack.running() as running:
+                result = _measure(running, arguments)
     except KeyboardInterrupt:
         sys.stderr.write("bench: interrupted, everything is stopped\n")
         return 130
@@ -130,6 +136,8 @@ def _arguments() -> argparse.Namespace:
         metavar="A,B",
         help=f"some of {','.join((*PLAIN, *LONG))} (the plain run: {','.join(PLAIN)})",
     )
+    parser.add_argument("--compare", metavar="REV", help="run that revision and this tree in turn, and print ratios")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each is run by --compare (5)")
     arguments = parser.parse_args()
     arguments.events_given = arguments.events is not None
     arguments.events = arguments.events or 20_000

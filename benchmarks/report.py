@@ -133,6 +133,16 @@ def say_everyone(result: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
+def say_comparison(result: dict[str, Any]) -> None:
+    table = Table("", "before", "now", "ratio", "least", "most")
+    table.title = f"This tree against {result['revision']}: medians and ratios of {result['rounds']} rounds"
+    for name, each in result["figures"].items():
+        if not each["least"] == each["most"] == 1:
+            ratios = (f"[bold]{each['ratio']:.2f}[/]", f"{each['least']:.2f}", f"{each['most']:.2f}")
+            table.add_row(name.replace("_", " "), f"{each['before']:,.1f}", f"{each['now']:,.1f}", *ratios)
+    console.print(_right(table))
+
+
 def say_revenue(result: dict[str, Any]) -> None:
     table = Table("the last 12 months of", "seconds", title=f"Revenue of {result['subscriptions']:,} subscriptions")
     for name, seconds in result["seconds"].items():
