@@ -32,7 +32,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def console(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Web and worker with the console, and a small world: users who pay, one who does not any more, parked events."""
     database = backend.create_database("browser", template=template)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.browser.conftest import sign_in
@@ -22,6 +23,7 @@ PAGES = {
     "catalogue": "/console/catalogue",
     "plan": "/console/catalogue/plan",
     "revenue": "/console/revenue",
+    "backfill": "/console/backfill",
     "settings": "/console/settings",
 }
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
@@ -53,6 +55,37 @@ def test_an_operator_replays_a_group_of_parked_events(page: Any, console: Daemon
     eventually(
         lambda: console.count("select count(*) from sync.events where id like 'evt_parked%' and status = 'done'") == 2
     )
+
+
+def test_an_operator_previews_and_applies_a_plan(page: Any, console: Daemon) -> None:
+    with psycopg.connect(console.database_url, autocommit=True) as conn:
+        conn.execute("update users set role = 'USER' where id = 'ann'")
+    sign_in(page)
+
+    page.get_by_role("link", name="Catalogue").click()
+    page.get_by_role("link", name="What would change for users?").click()
+    changes = page.get_by_role("row").filter(has=page.get_by_role("link", name="ann", exact=True))
+    previewed = changes.get_by_role("cell").inner_text()
+    page.get_by_role("button", name="Apply to all users").click()
+    page.get_by_role("button", name="Yes, apply to all users").click()
+
+    assert previewed == "role: USER PREMIUM"
+    eventually(lambda: console.count("select count(*) from users where id = 'ann' and role = 'PREMIUM'") == 1)
+
+
+def test_an_operator_gives_a_feature_and_takes_it_back(page: Any) -> None:
+    sign_in(page)
+
+    page.goto("/console/users/ben")
+    page.get_by_label("Give a feature").fill("export")
+    page.get_by_role("button", name="Give the feature").click()
+    page.get_by_role("button", name="Yes, give the feature").click()
+    given = page.get_by_text("export: An operator gave it.").count()
+    page.get_by_role("button", name="Take back export").click()
+    page.get_by_role("button", name="Yes, take back the feature").click()
+
+    assert given == 1
+    assert page.get_by_text("export: An operator gave it.").count() == 0
 
 
 def test_a_wrong_password_says_so(page: Any) -> None:

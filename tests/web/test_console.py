@@ -23,6 +23,7 @@ PAGES = (
     "/console/objects",
     "/console/catalogue",
     "/console/revenue",
+    "/console/backfill",
     "/console/settings",
 )
 HOSTILE = "<script>alert(1)</script>\u202e\"'><img src=x onerror=alert(1)>"
@@ -215,6 +216,34 @@ def test_an_unknown_user_object_and_event_are_404(browser: Browser) -> None:
     answers = [browser.get(f"/console/{path}/nothing_here")[0] for path in ("users", "objects", "inbox")]
 
     assert answers == [404, 404, 404]
+
+
+def test_a_backfill_is_started_joined_and_stopped(start: Start) -> None:
+    daemon = start(
+        CONSOLE_PASSWORD=PASSWORD,
+        CONSOLE_WRITE="on",
+        STRIPE_SECRET_KEY="sk_test_1",
+        STRIPE_API_BASE="http://127.0.0.1:9",
+    )
+    browser = Browser(daemon)
+    browser.sign_in()
+    sent = {"csrf": browser.csrf(), "confirmed": "yes", "back": "/console/backfill"}
+
+    unknown = browser.post("/console/backfill/start", lists="customers nothing", **sent)
+    begun = browser.post("/console/backfill/start", lists="customers, invoices", **sent)[0]
+    joined = browser.post("/console/backfill/start", lists="products", **sent)[0]
+    other = browser.post("/console/backfill/start", lists="customers", account="acct_1", **sent)
+    page = browser.get("/console/backfill")[1]
+    stopped = browser.post("/console/backfill/stop", **sent)[0]
+    again = browser.post("/console/backfill/stop", **sent)
+
+    assert (begun, joined, stopped) == (303, 303, 303)
+    assert (unknown[0], other[0], again[0]) == (409, 409, 409)
+    assert "Stripe has no list nothing" in unknown[1]
+    assert "a backfill of your own account" in other[1]
+    assert "0 of 5" in page
+    assert "5 lists wait" in page
+    assert "An operator stopped it." in browser.get("/console/backfill")[1]
 
 
 def test_an_address_outside_the_console_is_not_followed(daemon: Daemon) -> None:

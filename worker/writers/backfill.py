@@ -32,7 +32,7 @@ JOB = "backfill"
 USERS = "users"
 USERS_AT_ONCE = 200
 OPTIONS = Options(threads=32, threads_per_list=16, failures=6, users_later=True)
-STOPPED = "stopped by `stripe-sync sync stop`"
+STOPPED = "An operator stopped it."
 
 
 class OtherJob(Permanent):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from worker.membership import by_hand
 from worker.membership.by_hand import Refused
 from worker.membership.compute import policy_of
 from worker.web.console import read_inbox
+from worker.writers import backfill
 
 Values = Mapping[str, str]
 Ids = Sequence[str]
@@ -90,6 +92,21 @@ def _lift(conn: psycopg.Connection, settings: Settings, _: Values, __: Ids, path
     return f"The override of {path['id']} is lifted."
 
 
+def _give_feature(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
+    feature, until = values.get("feature", ""), by_hand.until_when(values.get("until"))
+    note = values.get("note") or None
+    by_hand.override_feature(conn, path["id"], feature, policy_of(settings), until=until, note=note)
+    return f"{path['id']} has the feature {feature} " + (
+        f"until {until:%Y-%m-%d %H:%M UTC}." if until else "until it is taken back."
+    )
+
+
+def _lift_feature(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
+    feature = values.get("feature", "")
+    by_hand.lift_feature(conn, path["id"], feature, policy_of(settings))
+    return f"The feature {feature} of {path['id']} is Stripe's to decide again."
+
+
 def _link(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
     customer = values.get("customer", "").strip()
     is_new = by_hand.link(conn, customer, path["id"], policy_of(settings), force=values.get("force") == "yes")
@@ -99,6 +116,41 @@ def _link(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, 
 def _apply(_: psycopg.Connection, __: Settings, ___: Values, ____: Ids, _____: Values, send: Send) -> str:
     send("membership_apply", queue=BACKFILL)
     return "A worker computes all users now. This page shows how far it is."
+
+
+def _start_backfill(
+    conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, __: Values, send: Send
+) -> str:
+    _needs_key(settings)
+    lists = backfill.lists_named(values.get("lists", "").replace(",", " ").split() or ["all"])
+    run, is_new = backfill.start(
+        conn, lists, since=_day(values.get("since")), account=values.get("account", "").strip()
+    )
+    send(backfill.JOB, queue=BACKFILL)
+    return f"Backfill {run} has begun." if is_new else f"Backfill {run} is under way, and reads these lists too."
+
+
+def _stop_backfill(conn: psycopg.Connection, _: Settings, __: Values, ___: Ids, ____: Values, _____: Send) -> str:
+    if not backfill.stop(conn):
+        raise Refused("No backfill is under way.")
+    return "The backfill has ended. Everything that it wrote stays, and the users concerned are computed."
+
+
+def _day(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    except ValueError as error:
+        raise Refused(f"{text} is no date such as 2027-01-31") from error
+
+
+def _sentence_of_backfill(values: Values, _: Ids, __: Values) -> str:
+    names = values.get("lists", "").strip() or "all"
+    return (
+        f"Read {'every list that Stripe has' if names == 'all' else f'these lists of Stripe: {names}'}"
+        + (f", of the account {values['account'].strip()}" if values.get("account", "").strip() else "")
+        + (f", objects created since {values['since']}" if values.get("since") else "")
+        + ". The workers do it, beside live events and in the background share of the rate limit."
+    )
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -135,6 +187,21 @@ ACTIONS: Mapping[str, Action] = {
         lambda _, __, path: f"Let Stripe decide the role of {path['id']} again.",
         _lift,
     ),
+    "/users/{id}/feature": Action(
+        "user.override_feature",
+        "Give the feature",
+        lambda values, _, path: (
+            f"Give {path['id']} the feature {values.get('feature', '')} whatever Stripe says"
+            + (f", until {values['until']}." if values.get("until") else ", until it is taken back.")
+        ),
+        _give_feature,
+    ),
+    "/users/{id}/lift-feature": Action(
+        "user.lift_feature",
+        "Take back the feature",
+        lambda values, _, path: f"Let Stripe decide whether {path['id']} has the feature {values.get('feature', '')}.",
+        _lift_feature,
+    ),
     "/users/{id}/link": Action(
         "customer.link",
         "Link a customer",
@@ -151,5 +218,12 @@ ACTIONS: Mapping[str, Action] = {
             "Compute every user by the products' metadata as it is now. Users whom nothing concerns stay as they are."
         ),
         _apply,
+    ),
+    "/backfill/start": Action("backfill.start", "Start a backfill", _sentence_of_backfill, _start_backfill),
+    "/backfill/stop": Action(
+        "backfill.stop",
+        "Stop the backfill",
+        lambda _, __, ___: "End the backfill. Everything that it wrote stays, and the users concerned are computed.",
+        _stop_backfill,
     ),
 }

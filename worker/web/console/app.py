@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 
 from worker.config import settings as config
+from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.jobs import celery_app
 from worker.jobs.periodic import task_name
@@ -189,7 +190,7 @@ class Console:
 
             try:
                 done = await anyio.to_thread.run_sync(run)
-            except Refused as error:
+            except Permanent as error:
                 return self._error(request, 409, str(error))
             except UNAVAILABLE as error:
                 return self._error(

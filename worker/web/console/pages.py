@@ -15,7 +15,17 @@ from worker.membership.store import links
 from worker.membership.why import why
 from worker.mirror import history
 from worker.postgres.pool import snapshot
-from worker.web.console import charts, read_catalogue, read_health, read_inbox, read_revenue, read_users, render
+from worker.stripe_api.lists import LISTS
+from worker.web.console import (
+    charts,
+    read_backfill,
+    read_catalogue,
+    read_health,
+    read_inbox,
+    read_revenue,
+    read_users,
+    render,
+)
 from worker.web.console.read_inbox import Filters
 
 STATUSES = ("pending", "parked", "done")
@@ -56,7 +66,6 @@ def health(asked: Asked) -> View:
             "runs": read_health.runs(asked.conn),
             "drift": read_health.drift(asked.conn),
             "latency": read_health.latency(asked.conn),
-            "accounts": read_health.accounts(asked.conn),
             "received": charts.line(labels, [row["received"] for row in minutes], " events"),
             "applied": charts.line(labels, [row["applied"] for row in minutes], " events"),
         },
@@ -176,6 +185,16 @@ def plan(asked: Asked) -> View:
     )
 
 
+def backfill(asked: Asked) -> View:
+    """The backfill, and connected accounts. The part that changes refreshes itself from `backfill_progress`."""
+    values = backfill_progress(asked).values
+    return View("backfill.html", {**values, "accounts": read_backfill.accounts(asked.conn), "lists": list(LISTS)})
+
+
+def backfill_progress(asked: Asked) -> View:
+    return View("backfill_progress.html", {"progress": read_backfill.progress(asked.conn)})
+
+
 def settings(asked: Asked) -> View:
     return View("settings.html", {"rows": read_health.settings(asked.settings)})
 
@@ -201,5 +220,7 @@ PAGES: Mapping[str, Build] = {
     "/catalogue": catalogue,
     "/catalogue/plan": plan,
     "/revenue": revenue,
+    "/backfill": backfill,
+    "/backfill/progress": backfill_progress,
     "/settings": settings,
 }

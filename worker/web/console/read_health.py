@@ -86,17 +86,6 @@ def runs(conn: psycopg.Connection) -> list[Row]:
         ).fetchall()
 
 
-def accounts(conn: psycopg.Connection) -> list[Row]:
-    """Connected accounts, those first that were not read for longest."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            """
-            select id, status, last_event_at, last_pass_at, rounds, error from sync.accounts
-            order by status, last_pass_at nulls first, id limit 50
-            """
-        ).fetchall()
-
-
 def drift(conn: psycopg.Connection) -> list[Row]:
     """Objects that reading Stripe repaired, by day and type, of the last week."""
     with conn.cursor(row_factory=dict_row) as cursor:

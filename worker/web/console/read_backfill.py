@@ -1,0 +1,50 @@
+"""Queries of the backfill page: the newest backfill, and connected accounts."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from worker.writers import backfill
+
+Row = dict[str, Any]
+ACCOUNTS = 50
+_ORDER = ("failed", "reading", "done", "not available", "stopped", "waiting")
+
+
+def progress(conn: psycopg.Connection) -> Row | None:
+    """How far the newest backfill came, its lists with the failed ones first, and its errors with their lists; None if there
+    was none."""
+    found = backfill.progress(conn)
+    if found is None:
+        return None
+    ended = found["finished_at"] is not None
+    lists: list[Row] = [
+        each | {"state": "stopped" if ended and each["state"] in ("reading", "waiting") else each["state"]}
+        for each in found["lists"]
+    ]
+    errors: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in lists:
+        if each["error"]:
+            errors[each["state"], each["error"]].append(each["list"])
+    return found | {
+        "started_at": datetime.fromisoformat(found["started_at"]),
+        "finished_at": datetime.fromisoformat(found["finished_at"]) if ended else None,
+        "lists": sorted(lists, key=lambda each: (_ORDER.index(each["state"]), -each["listed"])),
+        "errors": sorted(errors.items()),
+        "finished_lists": sum(each["state"] in ("done", "failed", "not available") for each in lists),
+    }
+
+
+def accounts(conn: psycopg.Connection) -> list[Row]:
+    """Connected accounts, those first that were not read for longest."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            select id, status, last_event_at, last_pass_at, rounds, error from sync.accounts
+            order by status, last_pass_at nulls first, id limit %s
+            """,
+            (ACCOUNTS,),
+        ).fetchall()
