@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
+
+from schema import SYNC_MARK, VIEWS_SCHEMA
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -71,10 +73,8 @@ def offline_sql(
     """Write the SQL that would run between `from:to`, without a database."""
     from alembic import command
 
-    from migrations.views import Renamed
-
-    config = configuration(None, versions=versions)
-    config.output_buffer = output if views_schema is None else cast("TextIO", Renamed(output, views_schema))
+    config = configuration(None, versions=versions, views_schema=views_schema or VIEWS_SCHEMA)
+    config.output_buffer = output
     (command.downgrade if down else command.upgrade)(config, span, sql=True)
 
 
@@ -87,10 +87,18 @@ def revisions(versions: Path = VERSIONS) -> list[Script]:
 
 
 def refuse_prerelease(connection: Connection) -> None:
-    """Raise Refused for a database of the revisions 0001 to 0008 that the first release replaced by one `0001`."""
-    if connection.exec_driver_sql("select to_regclass('sync.asks') is not null").scalar_one():
+    """Raise Refused for a database of the revisions that the first release replaced by one `0001`."""
+    is_old = (
+        "select to_regclass('sync.alembic_version') is not null "
+        "and obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"
+    )
+    if connection.exec_driver_sql(is_old, (SYNC_MARK,)).scalar_one() and _versions(connection):
         raise Refused(PRERELEASE)
     connection.rollback()
+
+
+def _versions(connection: Connection) -> bool:
+    return bool(connection.exec_driver_sql("select exists (select from sync.alembic_version)").scalar_one())
 
 
 @cache

@@ -40,7 +40,6 @@ OPTIONS: dict[str, Any] = {
     "version_table_schema": VERSION_SCHEMA,
     "include_schemas": True,
     "include_name": include_name,
-    "render_item": enums.render_item,
     "transaction_per_migration": True,
     "compare_type": True,
     "compare_server_default": True,

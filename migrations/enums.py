@@ -37,15 +37,6 @@ def declared(metadata: MetaData) -> dict[str, list[Column[Any]]]:
     return present
 
 
-def render_item(type_: str, obj: Any, autogen_context: AutogenContext) -> str | bool:
-    """In a revision a column names its enum type, and does not make it."""
-    if type_ != "type" or not isinstance(obj, Enum) or not obj.name:
-        return False
-    autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
-    values = ", ".join(repr(value) for value in obj.enums)
-    return f"postgresql.ENUM({values}, name={obj.name!r}, create_type=False)"
-
-
 def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]) -> PriorityDispatchResult:
     assert context.connection is not None
     assert isinstance(context.metadata, MetaData)

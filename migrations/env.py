@@ -4,31 +4,29 @@ from typing import Any
 
 from alembic import context
 
-from migrations import refuse_prerelease, views
-from migrations.adopted import as_ours, stop_before_nothing
+from migrations import adopted_names, files, refuse_prerelease, views
 from migrations.engine import OPTIONS, SETTINGS, VERSION_SCHEMA, connected, held
-from schema import VIEWS_SCHEMA
 
 
 def run_online(database_url: str, *, to_nothing: bool, views_schema: str | None) -> None:
     with held(database_url), connected(database_url) as connection:
         refuse_prerelease(connection)
-        views_schema = views.settle_schema(connection, views_schema)
-        if views_schema != VIEWS_SCHEMA:
-            views.rename_in(connection, views_schema)
+        schema = views.settle_schema(connection, views_schema)
         connection.exec_driver_sql(f"create schema if not exists {VERSION_SCHEMA}")
         connection.commit()
-        with as_ours(connection, to_nothing=to_nothing) as is_adopted:
-            look = context.config.attributes.get("process_revision_directives")
-            own: dict[str, Any] = {"on_version_apply": stop_before_nothing} if is_adopted else {}
-            context.configure(connection=connection, process_revision_directives=look, **OPTIONS, **own)
-            with context.begin_transaction():
-                context.run_migrations()
+        names = adopted_names.recorded(connection)
+        options = OPTIONS | {"placeholders": files.placeholders(names, views_schema=schema)}
+        if names is None:
+            _run(connection=connection, **options)
+            return
+        with adopted_names.away(connection, names, to_nothing=to_nothing):
+            _run(connection=connection, on_version_apply=adopted_names.stop_before_nothing, **options)
 
 
-def run_offline() -> None:
+def run_offline(views_schema: str) -> None:
     # Another style would write a % twice, as drivers want it and psql does not.
-    context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True, **OPTIONS)
+    options = OPTIONS | {"placeholders": files.placeholders(views_schema=views_schema)}
+    context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True, **options)
     with context.begin_transaction():
         for name, value in SETTINGS.items():
             context.execute(f"set {name} = '{value}'")
@@ -36,10 +34,16 @@ def run_offline() -> None:
         context.run_migrations()
 
 
+def _run(**options: Any) -> None:
+    context.configure(**options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+attributes = context.config.attributes
 if context.is_offline_mode():
-    run_offline()
+    run_offline(attributes["views_schema"])
 else:
-    attributes = context.config.attributes
     run_online(
         attributes["database_url"],
         to_nothing=attributes.get("to_nothing", False),

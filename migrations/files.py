@@ -1,45 +1,80 @@
-"""The SQL of every revision, up and down, as files that are reviewed with it."""
+"""The SQL of the revisions, and how it is run.
 
-import io
+A revision NNNN is `versions/NNNN_name.py`, which says what it follows, and `sql/NNNN/`: `up.sql` or the files of `up/` in
+their order, and `down.sql`. What a database may call otherwise is written as a placeholder: `@{stripe}` for the schema of
+the views, and what `placeholders` names for the application's tables.
+"""
+
+import string
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from alembic.script import Script
+from alembic import op
+from sqlalchemy import Enum
 
-import migrations
-
-SQL = Path(__file__).parent / "sql"
-
-
-def render(revision: Script, *, down: bool = False, versions: Path = migrations.VERSIONS) -> str:
-    """The SQL that one revision runs."""
-    before = revision.down_revision or "base"
-    span = f"{revision.revision}:{before}" if down else f"{before}:{revision.revision}"
-    output = io.StringIO()
-    migrations.offline_sql(span, down=down, output=output, versions=versions)
-    return "\n".join(line.rstrip() for line in output.getvalue().strip().splitlines()) + "\n"
+from schema import VIEWS_SCHEMA
+from schema.names import Names, public_tables, quoted
 
 
-def rendered(versions: Path = migrations.VERSIONS) -> dict[str, str]:
-    """The content that the files are to hold, by their names."""
-    content: dict[str, str] = {}
-    for revision in migrations.revisions(versions):
-        name = Path(revision.path).stem
-        content[f"{name}.up.sql"] = render(revision, versions=versions)
-        content[f"{name}.down.sql"] = render(revision, down=True, versions=versions)
-    return content
+class _Sql(string.Template):
+    """SQL with placeholders, and nothing else that is special."""
+
+    delimiter = "@"
+    pattern = r"@\{(?P<braced>[a-z_. ]+)\}|(?P<named>(?!))|(?P<escaped>(?!))|(?P<invalid>(?!))"  # type: ignore[assignment]  # it is compiled by the base class
 
 
-def write(*, versions: Path = migrations.VERSIONS, sql: Path = SQL) -> list[Path]:
-    """Make the files what the revisions render, and remove those of no revision; returns what was changed."""
-    sql.mkdir(exist_ok=True)
-    wanted, changed = rendered(versions), list[Path]()
-    for file in sorted(sql.glob("*.sql")):
-        if file.name not in wanted:
-            file.unlink()
-            changed.append(file)
-    for name, statements in wanted.items():
-        file = sql / name
-        if not file.exists() or file.read_text() != statements:
-            file.write_text(statements)
-            changed.append(file)
-    return changed
+def placeholders(names: Names | None = None, *, views_schema: str = VIEWS_SCHEMA) -> dict[str, str]:
+    """What stands in this database for each placeholder.
+
+    `@{users}` is a table with its schema, `@{users.email}` a column, `@{user_role}` a type. `@{references users}` is the
+    foreign key of a column of `sync` that holds a user's id: nothing where ids are not text, since a trigger stands for it.
+    """
+    names = names or Names()
+    filled = {"stripe": views_schema}
+    for table, made in public_tables().items():
+        filled[table] = names.relation(table)
+        filled |= {f"{table}.{column.name}": quoted(names.column(table, column.name)) for column in made.columns}
+        enums = {str(column.type.name) for column in made.columns if isinstance(column.type, Enum)}
+        filled |= {name: names.types.get(name, f"public.{name}") for name in enums}
+    key = quoted(names.column("users", "id"))
+    filled["references users"] = (
+        "" if "users" in names.ids else f"references {names.relation('users')} ({key}) on delete cascade"
+    )
+    return filled
+
+
+def fill(sql: str, values: Mapping[str, str]) -> str:
+    """The SQL as it is run. Raises ValueError for a placeholder that nothing stands for."""
+    try:
+        return _Sql(sql).substitute(values)
+    except KeyError as unknown:
+        raise ValueError(f"@{{{unknown.args[0]}}}: there is no such placeholder (migrations/files.py)") from unknown
+
+
+def execute(sql: str) -> None:
+    """Run SQL in a revision: any number of statements, with placeholders. Offline it is printed."""
+    context = op.get_context()
+    sql = fill(sql, context.opts["placeholders"])
+    if context.as_sql:
+        context.impl.static_output(sql.rstrip() + "\n")
+    else:
+        # Without parameters Postgres takes many statements at once, and a % is only a %.
+        op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def folder_of(revision: str | Path) -> Path:
+    """The folder of a revision's SQL; `revision` is the path of its file in `versions/`."""
+    file = Path(revision)
+    return file.parent.parent / "sql" / file.name.partition("_")[0]
+
+
+def read(revision: str | Path, direction: str) -> str:
+    """The SQL of a revision, `up` or `down`, as it is written: with placeholders."""
+    folder = folder_of(revision)
+    parts = sorted((folder / direction).glob("*.sql")) or [folder / f"{direction}.sql"]
+    return "\n".join(part.read_text() for part in parts)
+
+
+def steps(revision: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The `upgrade` and `downgrade` of a revision that is its SQL."""
+    return lambda: execute(read(revision, "up")), lambda: execute(read(revision, "down"))

@@ -1,20 +1,21 @@
-"""A new revision: what the metadata says and a database at head lacks, numbered, formatted, with its SQL."""
+"""A new revision: what the metadata says and a database at head lacks, numbered, as SQL."""
 
-import contextlib
-import importlib.util
 import io
 import re
-import subprocess
-import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from alembic import command
-from alembic.operations.ops import MigrationScript
+from alembic.autogenerate import produce_migrations
+from alembic.operations import Operations, ops
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 import migrations
+import schema.tables
 from migrations import drift, files
+from migrations.engine import OPTIONS, connected
+from migrations.statement import Statement
 
 _NUMBER = re.compile(r"\d+")
 
@@ -28,35 +29,31 @@ class NothingToGenerate(Exception):
 
 @dataclass(frozen=True)
 class Generated:
-    """A revision that was written: its file, the SQL beside it, and what it brings, in words."""
+    """A revision that was written: its file, its SQL, and what it brings, in words."""
 
     revision: Path
     sql: list[Path]
     brings: list[str]
 
 
-def generate(
-    database_url: str, message: str, *, versions: Path = migrations.VERSIONS, sql: Path = files.SQL
-) -> Generated:
+def generate(database_url: str, message: str, *, versions: Path = migrations.VERSIONS) -> Generated:
     """Write the revision that makes the metadata of a database at head; raises NothingToGenerate where that is so."""
-    brings: list[str] = []
-
-    def look(context: object, revision: object, directives: list[MigrationScript]) -> None:
-        upgrade = directives[0].upgrade_ops
-        assert upgrade is not None
-        brings.extend(drift.words(upgrade.ops))
-        if upgrade.is_empty():
-            directives.clear()
-
-    config = migrations.configuration(database_url, versions=versions, process_revision_directives=look)
-    number = _next_number(versions)
-    with contextlib.redirect_stdout(io.StringIO()):  # Alembic talks
-        made: Any = command.revision(config, message, autogenerate=True, rev_id=number, version_path=str(versions))
-    if not made:
+    with connected(database_url) as connection:
+        context = MigrationContext.configure(connection, opts=OPTIONS)
+        made = produce_migrations(context, schema.tables.metadata)
+    assert made.upgrade_ops is not None
+    assert made.downgrade_ops is not None
+    if made.upgrade_ops.is_empty():
         raise NothingToGenerate
-    file = Path(made.path)
-    _format(file)
-    return Generated(file, files.write(versions=versions, sql=sql), brings)
+    directory = ScriptDirectory.from_config(migrations.configuration(versions=versions))
+    script = directory.generate_revision(_next_number(versions), message, version_path=str(versions))
+    assert script is not None
+    folder = files.folder_of(script.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    sql = [folder / "up.sql", folder / "down.sql"]
+    for file, operations in zip(sql, (made.upgrade_ops, made.downgrade_ops), strict=True):
+        file.write_text(_sql(_each(operations.ops)))
+    return Generated(Path(script.path), sql, list(drift.words(made.upgrade_ops.ops)))
 
 
 def _next_number(versions: Path) -> str:
@@ -64,11 +61,27 @@ def _next_number(versions: Path) -> str:
     return f"{max(numbers, default=0) + 1:04}"
 
 
-def _format(file: Path) -> None:
-    """As the others look: without Alembic's remarks, and formatted where ruff is installed (with the tests' requirements)."""
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(line for line in lines if not line.strip().startswith("# ###")))
-    if importlib.util.find_spec("ruff") is None:
-        return
-    for words in (("check", "--fix", "--exit-zero"), ("format",)):
-        subprocess.run([sys.executable, "-m", "ruff", *words, "--quiet", str(file)], check=True, cwd=file.parent)
+def _each(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:
+    for operation in operations:
+        if isinstance(operation, ops.OpContainer):
+            yield from _each(operation.ops)
+        else:
+            yield operation
+
+
+def _sql(operations: Iterable[ops.MigrateOperation]) -> str:
+    """The statements of the operations, as Alembic's offline mode prints them."""
+    output = io.StringIO()
+    # Another style would write a % twice, as drivers want it and psql does not.
+    context = MigrationContext.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},
+        opts={"as_sql": True, "output_buffer": output, "literal_binds": True},
+    )
+    for operation in operations:
+        if isinstance(operation, Statement):
+            output.write(operation.up.removesuffix(";") + ";\n\n")
+        else:
+            Operations(context).invoke(operation)
+    lines = (line.rstrip().replace("\t", "    ") for line in output.getvalue().strip().splitlines())
+    return "\n".join(lines) + "\n"

@@ -201,7 +201,7 @@ def _named(statement: str) -> tuple[str, str]:
 
 def _once_made() -> Iterator[str]:
     """The functions that a revision ever made in `public`: one that is not declared any more is ours all the same."""
-    for file in sorted(_SQL.glob("*.up.sql")):
+    for file in sorted(_SQL.rglob("*.sql")):
         for match in _FUNCTION.finditer(file.read_text()):
             if match[2].startswith("public."):
                 yield match[2].removeprefix("public.")

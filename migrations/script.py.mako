@@ -1,18 +1,10 @@
 """${message[0].upper() + message[1:].rstrip(".")}."""
 
-from alembic import op
-import sqlalchemy as sa
-${imports if imports else ""}
+from migrations.files import steps
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 branch_labels = None
 depends_on = None
 
-
-def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
-
-
-def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+upgrade, downgrade = steps(__file__)

@@ -1,26 +1,22 @@
 """The schema of the views: what it is called in a database, and each view compared with schema/views.py.
 
-Revisions call it `stripe`. Where STRIPE_SCHEMA calls it otherwise, because another tool has a schema of that name, their
-statements are rewritten on their way to the database.
+Revisions call it `@{stripe}` (migrations/files.py), since STRIPE_SCHEMA may call it otherwise.
 """
 
-import re
 from collections.abc import Iterator
-from typing import Any, TextIO
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from migrations import Refused
 from migrations.statement import Statement
-from schema import FIND_VIEWS_SCHEMA, VIEWS_MARK, VIEWS_SCHEMA
+from schema import FIND_VIEWS_SCHEMA, VIEWS_SCHEMA
 from schema.views import VIEWS, foreign
 
-_NAMED = re.compile(r"(?<![\w.$\"'-])stripe(?=\.(?!com\b)[a-z_\"])|(?<=schema )stripe\b|(?<= exists )stripe\b")
 _DEFINED = text(
     "select relname::text, pg_get_viewdef(oid) from pg_class where relnamespace = to_regnamespace(:schema) and relkind = 'v'"
 )
@@ -50,36 +46,6 @@ def settle_schema(connection: Connection, wanted: str | None) -> str:
     return name
 
 
-def renamed(statement: str, schema: str) -> str:
-    """A statement of a revision, with the views in the schema of that name."""
-    statement = _NAMED.sub(schema, statement)
-    if statement.strip() == f"create schema {schema}":
-        # Marked at once: who goes on from here knows it, whatever the settings say then.
-        return f"create schema if not exists {schema}; comment on schema {schema} is '{VIEWS_MARK}'"
-    return statement
-
-
-def rename_in(connection: Connection, schema: str) -> None:
-    """Rewrite every statement of this connection."""
-
-    @event.listens_for(connection, "before_cursor_execute", retval=True)
-    def rewrite(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> tuple[str, Any]:
-        return renamed(statement, schema), parameters
-
-
-class Renamed:
-    """An output that rewrites every statement written to it."""
-
-    def __init__(self, output: TextIO, schema: str) -> None:
-        self._output, self._schema = output, schema
-
-    def write(self, statement: str) -> None:
-        self._output.write(renamed(statement, self._schema))
-
-    def flush(self) -> None:
-        self._output.flush()
-
-
 def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(_compare, "schema", priority=DispatchPriority.LAST)
 
@@ -94,7 +60,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | No
 
 
 def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statement | None]]:
-    """The statements to run first and last for each view that is not as declared. Statements say `stripe`."""
+    """The statements to run first and last for each view that is not as declared."""
     schema = schema_of(connection) or VIEWS_SCHEMA
     there: dict[str, str] = {row[0]: row[1] for row in connection.execute(_DEFINED, {"schema": schema})}
     wanted = _as_postgres_has_them(connection)
@@ -105,12 +71,12 @@ def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statem
         words = f"the view {schema}.{name} is not as schema/views.py declares it"
         if name in VIEWS:
             words = words if name in there else f"the view {schema}.{name} is missing"
-            create = f"create view {VIEWS_SCHEMA}.{name} as\n{VIEWS[name]}"
-            make = Statement(create, f"drop view {VIEWS_SCHEMA}.{name}", words=words)
+            create = f"create view @{{stripe}}.{name} as\n{VIEWS[name]}"
+            make = Statement(create, f"drop view @{{stripe}}.{name}", words=words)
         if name in there:
             words = "" if name in VIEWS else f"the view {schema}.{name} is not in the catalogue"
-            before = f"create view {VIEWS_SCHEMA}.{name} as\n{there[name].strip()}"
-            drop = Statement(f"drop view {VIEWS_SCHEMA}.{name}", before.removesuffix(";"), words=words)
+            before = f"create view @{{stripe}}.{name} as\n{there[name].strip()}"
+            drop = Statement(f"drop view @{{stripe}}.{name}", before.removesuffix(";"), words=words)
         yield drop, make
 
 

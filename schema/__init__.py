@@ -10,11 +10,9 @@ NAMES_SCHEMA = "sync_names"
 # The schema of the views, where STRIPE_SCHEMA does not say otherwise, and the comment that tells ours from another tool's.
 VIEWS_SCHEMA = "stripe"
 VIEWS_MARK = "Views of stripe-sync: the Stripe objects that the schema mirror holds."
-# Its name in a database; before revision 0009 it had no comment.
-FIND_VIEWS_SCHEMA = f"""
-    select nspname::text from pg_namespace where obj_description(oid, 'pg_namespace') = '{VIEWS_MARK}'
-    union all
-    select 'stripe' from pg_class
-    where oid = to_regclass('stripe.subscription_items') and relkind = 'v'
-        and obj_description(relnamespace, 'pg_namespace') is null and to_regclass('mirror.subscription_items') is not null
-"""  # noqa: S608 - our own words
+# Its name in a database.
+FIND_VIEWS_SCHEMA = (
+    f"select nspname::text from pg_namespace where obj_description(oid, 'pg_namespace') = '{VIEWS_MARK}'"  # noqa: S608 - ours
+)
+# The comment of the schema `sync`: no version before the first release wrote it.
+SYNC_MARK = "The inbox of stripe-sync, and its bookkeeping."

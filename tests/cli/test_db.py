@@ -230,15 +230,10 @@ def test_a_new_object_type_is_generated_as_contributing_says(run_there: Run, tre
     assert "the table mirror.promotion_codes is missing" in made.stdout
     revision = tree / f"migrations/versions/{number}_promotion_codes.py"
     assert revision.read_text().startswith('"""Promotion codes."""\n')
-    assert "###" not in revision.read_text()
     subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", revision], check=True, cwd=tree)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", "--check", revision], check=True, cwd=tree)
-    assert (
-        "CREATE TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.up.sql").read_text()
-    )
-    assert (
-        "DROP TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}_promotion_codes.down.sql").read_text()
-    )
+    assert "CREATE TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}/up.sql").read_text()
+    assert "DROP TABLE mirror.promotion_codes" in (tree / f"migrations/sql/{number}/down.sql").read_text()
     assert migrated.returncode == checked.returncode == back.returncode == 0, migrated.stderr + checked.stdout
     assert nothing.returncode == 1
     assert "nothing to generate: the metadata and the database agree" in nothing.stderr

@@ -69,7 +69,8 @@ def test_the_wheel_holds_what_runs_and_nothing_for_development(wheel: Path) -> N
         "worker/dev/supervisor.py",
         "schema/py.typed",
         "migrations/versions/0001_the_three_floors.py",
-        "migrations/sql/0001_the_three_floors.up.sql",
+        "migrations/sql/0001/up/1_public.sql",
+        "migrations/sql/0001/down.sql",
         "worker/web/console/static/htmx.min.js",
         "worker/web/console/templates/base.html",
     ):

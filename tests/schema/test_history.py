@@ -1,5 +1,6 @@
 """Revisions as a person makes and runs them: generated, reviewed as SQL, failing, and side by side."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,11 @@ Write = Callable[[str], Path]
 @pytest.fixture
 def versions(tmp_path: Path) -> Path:
     """A copy of the revisions, to which a test may add."""
-    folder = tmp_path / "versions"
-    shutil.copytree(migrations.VERSIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    for name in ("versions", "sql"):
+        shutil.copytree(
+            migrations.VERSIONS.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return tmp_path / "versions"
 
 
 @pytest.fixture
@@ -51,24 +54,18 @@ def revision_of(conn: psycopg.Connection) -> object:
     return row and row[0]
 
 
-def test_the_sql_that_is_reviewed_is_what_the_revisions_run() -> None:
-    there = {file.name: file.read_text() for file in files.SQL.glob("*.sql")}
-
-    # Not equal? `stripe-sync db sql --write` writes them anew.
-    assert there == files.rendered()
-
-
 def test_the_sql_alone_makes_the_database_and_takes_it_away(empty_database: str) -> None:
-    up = sorted(files.SQL.glob("*.up.sql"))
-    down = sorted(files.SQL.glob("*.down.sql"), reverse=True)
+    def sql(span: str, *, down: bool = False) -> bytes:
+        output = io.StringIO()
+        migrations.offline_sql(span, down=down, output=output)
+        return output.getvalue().encode()
+
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        for file in up:
-            conn.execute(file.read_bytes())
+        conn.execute(sql("base:head"))
     made = drift.differences(empty_database)
 
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        for file in down:
-            conn.execute(file.read_bytes())
+        conn.execute(sql("head:base", down=True))
         left = conn.execute(
             "select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
         ).fetchone()
@@ -77,9 +74,17 @@ def test_the_sql_alone_makes_the_database_and_takes_it_away(empty_database: str)
     assert left == (0,)
 
 
-def test_nothing_is_generated_where_metadata_and_database_agree(database: str, versions: Path, tmp_path: Path) -> None:
+def test_a_placeholder_that_nothing_stands_for_is_named() -> None:
+    with pytest.raises(ValueError, match=r"@\{userss\}: there is no such placeholder"):
+        files.fill("select 1 from @{users}; select 1 from @{userss}", files.placeholders())
+
+    kept = "select '{\"a\": 1}'::jsonb @> '{}', 'a@{', '%', $$ ${x} $$"
+    assert files.fill(kept, files.placeholders()) == kept
+
+
+def test_nothing_is_generated_where_metadata_and_database_agree(database: str, versions: Path) -> None:
     with pytest.raises(NothingToGenerate, match="the metadata and the database agree"):
-        generate(database, "nothing", versions=versions, sql=tmp_path / "sql")
+        generate(database, "nothing", versions=versions)
 
     assert len(list(versions.glob("*.py"))) == len(revisions())
 
@@ -125,7 +130,7 @@ def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goe
             conn.execute(change.encode())
     reported = drift.differences(database)
 
-    made = generate(database, "fix it", versions=versions, sql=tmp_path / "sql")
+    made = generate(database, "fix it", versions=versions)
     migrations.migrate(database, versions=versions)
     mended = drift.differences(database)
     migrations.downgrade(database, "-1", versions=versions)
@@ -135,7 +140,7 @@ def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goe
     assert made.brings == reported
     assert mended == []
     assert sorted(drift.differences(database)) == sorted(reported)
-    assert {file.name for file in made.sql} >= {f"{made.revision.stem}.up.sql", f"{made.revision.stem}.down.sql"}
+    assert made.sql == [tmp_path / "sql" / made.revision.stem[:4] / name for name in ("up.sql", "down.sql")]
     assert made.revision.name == f"{len(revisions()) + 1:04}_fix_it.py"
 
 

@@ -60,7 +60,7 @@ def test_an_adopted_database_has_the_views_where_the_setting_says(empty_database
 
 
 def test_a_migrated_database_keeps_its_name_until_the_setting_names_another(empty_database: str) -> None:
-    migrations.migrate(empty_database, "0008", views_schema="billing")
+    migrations.migrate(empty_database, views_schema="billing")
     migrations.migrate(empty_database)
 
     with psycopg.connect(empty_database, autocommit=True) as conn:

@@ -185,7 +185,7 @@ def _backing(
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return f"is {user.role}, which no override changes"
     decided = access.project(replace(user, override=None), products, policy, now)
-    if decided.role is UserRole.PREMIUM:
+    if decided.role == UserRole.PREMIUM:
         return f"{decided.by} gives it"
     for subscription in user.subscriptions:
         roles = [products.get(item.product or "", Product(id="")).role for item in subscription.items]

@@ -30,7 +30,7 @@ def override(
             f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
         )
     user = _existing(conn, user)
-    save.save_override(conn, user, UserRole(role), until=until, note=note)
+    save.save_override(conn, user, role, until=until, note=note)
     compute.compute(conn, [user], policy)
 
 

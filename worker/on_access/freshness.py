@@ -22,7 +22,7 @@ class Stored:
 
     id: str
     now: datetime
-    role: UserRole
+    role: str
     membership_status: MembershipStatus
     product: Mapping[str, Any] | None
     subscription: Mapping[str, Any] | None
@@ -67,7 +67,7 @@ class Answer:
         stored = self.stored
         return {
             "has_access": stored.has_access,
-            "role": stored.role.value,
+            "role": stored.role,
             "membership_status": stored.membership_status.value,
             "product": _told(stored.product),
             "subscription": _told(stored.subscription),

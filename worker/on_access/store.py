@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
-from schema.states import MembershipStatus, UserRole
+from schema.states import MembershipStatus
 from worker.on_access.freshness import Stored
 
 Connection = psycopg.Connection
@@ -57,7 +57,7 @@ def stored(conn: Connection, user: str) -> Stored | None:
     subscription = _gathered(row, "subscription_")
     return Stored(
         **row
-        | {"role": UserRole(row["role"]), "membership_status": MembershipStatus(row["membership_status"])}
+        | {"role": row["role"], "membership_status": MembershipStatus(row["membership_status"])}
         | {"product": product, "subscription": subscription}
     )
 

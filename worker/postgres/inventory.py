@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from schema import FIND_VIEWS_SCHEMA
+from schema import FIND_VIEWS_SCHEMA, SYNC_MARK
 
 SCHEMAS = ("mirror", "sync")
 
@@ -93,7 +93,8 @@ def views_schema(conn: psycopg.Connection) -> str | None:
 
 def is_prerelease(conn: psycopg.Connection) -> bool:
     """Whether a version before the first release made this database: its tables had other names, and none can be kept."""
-    return conn.execute("select to_regclass('sync.asks') is not null").fetchone() == (True,)
+    unmarked = "select obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"
+    return revision(conn) is not None and conn.execute(unmarked, (SYNC_MARK,)).fetchone() == (True,)
 
 
 def revision(conn: psycopg.Connection) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Enum
 
-from schema import NAMES_SCHEMA, VIEWS_SCHEMA, revenue, views
+from schema import NAMES_SCHEMA, SYNC_MARK, VIEWS_SCHEMA, revenue, views
 from schema.base import metadata
 from schema.functions import COMPRESS_BODIES, KEEP_TO_THE_TRIGGERS, PUBLISH_TRIGGER
 from schema.names import Names, public_tables, quoted
@@ -52,6 +52,7 @@ def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Itera
         )
     else:
         statements = [f"create schema if not exists {schema}" for schema in ("sync", "mirror")]
+        statements.append(f"comment on schema sync is '{SYNC_MARK}'")
         finding = "are created, with inbox and mirror"
         own = [statement for name, statement in names.functions.items() if _is_first(name)]
         yield _missing("schemas mirror, stripe and sync", finding, *statements, *own, KEEP_TO_THE_TRIGGERS)

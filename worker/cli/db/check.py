@@ -5,7 +5,7 @@ import sys
 import typer
 
 import migrations
-from migrations import drift, files
+from migrations import drift
 from worker.adoption import store as adoption_store
 from worker.cli.db import target
 from worker.cli.output import fail, say, say_json
@@ -43,21 +43,12 @@ def check(*, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def sql(span: str, *, down: bool, write: bool) -> None:
-    """Print the SQL of revisions, without a database; or write all of it into migrations/sql/, for review."""
-    if write:
-        changed = files.write()
-        say(f"{len(changed)} files of {files.SQL} changed" + (":" if changed else "."))
-        for file in changed:
-            say(f"  {file.name}{'' if file.exists() else ' (removed)'}")
-        return
+def sql(span: str, *, down: bool) -> None:
+    """Print the SQL of revisions, without a database."""
     line = {one.revision: one for one in migrations.revisions()}
-    if ":" not in span:
-        if span not in line:
-            fail(f"there is no revision {span}: there are {', '.join(line)}")
-        sys.stdout.write(files.render(line[span], down=down))
-        return
-    ends = span.split(":", 1)
+    if ":" not in span and span not in line:
+        fail(f"there is no revision {span}: there are {', '.join(line)}")
+    ends = span.split(":", 1) if ":" in span else [str(line[span].down_revision or "base"), span]
     for end in ends:
         if end not in {*line, "base", "head"}:
             fail(f"there is no revision {end or '(nothing)'}: there are {', '.join(line)}, base and head")

@@ -59,12 +59,11 @@ def check(as_json: Json = False) -> None:
 def sql(
     span: Annotated[str, typer.Argument(metavar="[REVISION|FROM:TO]", help="One revision, or a range.")] = "base:head",
     down: Annotated[bool, typer.Option("--down", help="Print the way back, newest revision first.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Rewrite migrations/sql/ for all revisions.")] = False,
 ) -> None:
-    """Print the SQL of revisions without a database, or write it to migrations/sql/ for review."""
+    """Print the SQL of revisions without a database."""
     from worker.cli.db import check
 
-    check.sql(span, down=down, write=write)
+    check.sql(span, down=down)
 
 
 @app.command()

@@ -48,7 +48,10 @@ def _revision(message: str) -> None:
         made = generate_revision(owner_conninfo(settings), message)
     except NothingToGenerate as nothing:
         fail(str(nothing))
-    say(f"{made.revision} was written, and {', '.join(file.name for file in made.sql)} beside it. It fixes:")
+    say(f"{made.revision} was written, with {' and '.join(str(file) for file in made.sql)}. It fixes:")
     for difference in made.brings:
         say(f"  {difference}")
-    say("Read it, up and down, then run `stripe-sync db migrate`. After a change of it: `stripe-sync db sql --write`.")
+    say(
+        "Read the SQL, up and down. Write the names of the application's tables, columns and types as placeholders, @{users}"
+    )
+    say("or @{users.email}: an adopted database calls them otherwise. Then run `stripe-sync db migrate`.")

@@ -50,7 +50,7 @@ class Policy:
 class Access:
     """The values that the user's row should hold; `by` is the subscription that entitles, None if none does."""
 
-    role: UserRole
+    role: str
     membership_status: MembershipStatus
     stripe_product_id: str | None
     by: str | None
@@ -170,7 +170,7 @@ def best_purchase(user: User, products: Mapping[str, Product], now: datetime) ->
     return min(
         live,
         key=lambda each: (
-            products[each.product].role is not UserRole.PREMIUM,
+            products[each.product].role != UserRole.PREMIUM,
             -(access_until(each, products) or now).timestamp(),
             each.source,
         ),
@@ -278,7 +278,7 @@ def _role(
     now: datetime,
     *,
     otherwise: Rule,
-) -> tuple[UserRole, Rule]:
+) -> tuple[str, Rule]:
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.role, Rule.UNTOUCHED
     if user.override is not None and (user.override.until is None or now < user.override.until):
@@ -286,7 +286,7 @@ def _role(
     if otherwise is Rule.UNKNOWN_STATUS:
         return user.role, otherwise
     role = _policy_of(best.item, products).role if best else UserRole.USER
-    if purchase is not None and (best is None or role is not UserRole.PREMIUM):
+    if purchase is not None and (best is None or role != UserRole.PREMIUM):
         return products[purchase.product].role, Rule.PURCHASED
     return role, otherwise
 
@@ -295,7 +295,7 @@ def _preference(subscription: Subscription, item: Item, products: Mapping[str, P
     """The higher role first, then the healthier status, the larger allowance, the newer; ids settle what is equal."""
     product = _policy_of(item, products)
     return Preference(
-        role=product.role is not UserRole.PREMIUM,
+        role=product.role != UserRole.PREMIUM,
         status=_ENTITLED_FIRST[subscription.status],
         tokens=-product.tokens,
         created=-subscription.created.timestamp(),

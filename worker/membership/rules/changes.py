@@ -62,7 +62,7 @@ def _differences(
     behind = [decided.access.by or (decided.purchase.source if decided.purchase else None)]
     if before["role"] != after["role"]:
         is_granted = after["role"] == UserRole.PREMIUM.value
-        yield "access.granted" if is_granted else "access.revoked", decided.role.value, behind
+        yield "access.granted" if is_granted else "access.revoked", decided.role, behind
     if before["stripe_product_id"] != after["stripe_product_id"]:
         yield "subscription.changed", decided.stripe_product_id.value, behind
     elif before["membership_status"] != after["membership_status"]:
@@ -80,9 +80,9 @@ def _differences(
         yield "tokens.granted", given[-1].kind, [grant.invoice or grant.source_key for grant in given]
 
 
-def _state(role: UserRole, status: Any, product: str | None, held: list[str], tokens: int) -> State:
+def _state(role: str, status: Any, product: str | None, held: list[str], tokens: int) -> State:
     return {
-        "role": role.value,
+        "role": role,
         "membership_status": status.value,
         "stripe_product_id": product,
         "features": held,

@@ -30,7 +30,7 @@ class Product:
     """
 
     id: str
-    role: UserRole = UserRole.PREMIUM
+    role: str = UserRole.PREMIUM
     tokens: int = 0
     access: timedelta | None = None
     features: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class Subscription:
 class Override:
     """A role that an operator gave."""
 
-    role: UserRole
+    role: str
     until: datetime | None = None
 
 
@@ -253,7 +253,7 @@ class User:
     """
 
     id: str
-    role: UserRole
+    role: str
     membership_status: MembershipStatus
     stripe_product_id: str | None
     tokens: int

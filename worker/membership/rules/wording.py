@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from schema.states import UserRole
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
 from worker.membership.rules.evidence import Customer, Entry, Note, Source, Unlinked
 from worker.membership.rules.facts import LIFETIME, MOST_TOKENS, Feature, PaidLine, Product, Subscription, User
@@ -119,7 +118,7 @@ def _gives(product: Product | None, of: Feature) -> bool:
 def role(
     user: User,
     decided: Decision,
-    otherwise: UserRole,
+    otherwise: str,
     behind: Sequence[tuple[Candidate, str]],
     products: Mapping[str, Product],
     now: datetime,

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from schema.states import MembershipStatus, UserRole
+from schema.states import MembershipStatus
 from worker.membership.rules.facts import MOST_TOKENS, Feature, Override, Periods, Product, User, product_of
 from worker.membership.rules.lots import Lot
 from worker.membership.store import load_lines, load_money_back, load_subscriptions, organization_queue
@@ -73,7 +73,7 @@ def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> d
         row["id"]: User(
             **{
                 **row,
-                "role": UserRole(row["role"]),
+                "role": row["role"],
                 "membership_status": MembershipStatus(row["membership_status"]),
             }
         )
@@ -187,7 +187,7 @@ def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
 
 def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
     rows = _rows(conn, "select user_id, role::text, until from sync.overrides where user_id = any(%s)", users)
-    return {row["user_id"]: Override(role=UserRole(row["role"]), until=row["until"]) for row in rows}
+    return {row["user_id"]: Override(role=row["role"], until=row["until"]) for row in rows}
 
 
 def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:

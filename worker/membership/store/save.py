@@ -9,7 +9,6 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import scalar_row
 
-from schema.states import UserRole
 from worker.membership.rules.access import Access
 from worker.membership.rules.balance import Grant
 from worker.membership.rules.changes import FAILED, RENEWED, Turn
@@ -63,7 +62,7 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
         """,
         (
             ids,
-            [access[id_].role.value for id_ in ids],
+            [str(access[id_].role) for id_ in ids],
             [access[id_].membership_status.value for id_ in ids],
             [access[id_].stripe_product_id for id_ in ids],
         ),
@@ -148,7 +147,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
     )
 
 
-def save_override(conn: Connection, user: str, role: UserRole, *, until: datetime | None, note: str | None) -> None:
+def save_override(conn: Connection, user: str, role: str, *, until: datetime | None, note: str | None) -> None:
     """The user has this role from now on, whatever Stripe says, until then."""
     conn.execute(
         """
@@ -156,7 +155,7 @@ def save_override(conn: Connection, user: str, role: UserRole, *, until: datetim
         on conflict (user_id) do update
         set role = excluded.role, until = excluded.until, note = excluded.note, created_at = now()
         """,
-        (user, role.value, until, note),
+        (user, str(role), until, note),
     )
 
 

@@ -1,149 +1,9 @@
-"""Every Stripe type is a view: a typed column for each documented field, read out of `data` where no table holds it."""
+-- A view for each Stripe object type: schema/views.py declares them.
 
-import sqlalchemy as sa
-from alembic import op
+create schema if not exists @{stripe};
+comment on schema @{stripe} is 'Views of stripe-sync: the Stripe objects that the schema mirror holds.';
 
-revision = "0009"
-down_revision = "0008"
-branch_labels = None
-depends_on = None
-
-FUNCTIONS = {
-    "mirror.as_id(jsonb)": r"""
-create or replace function mirror.as_id(value jsonb) returns text
-language sql immutable parallel safe
-return case jsonb_typeof(value) when 'object' then value ->> 'id' else value #>> '{}' end
-""",
-    "mirror.as_boolean(jsonb)": r"""
-create or replace function mirror.as_boolean(value jsonb) returns boolean
-language sql immutable parallel safe
-return case jsonb_typeof(value) when 'boolean' then value::boolean end
-""",
-    "mirror.as_bigint(jsonb)": r"""
-create or replace function mirror.as_bigint(value jsonb) returns bigint
-language sql immutable parallel safe
-return case jsonb_typeof(value)
-    when 'number' then
-        case
-            when value::numeric % 1 = 0 and value::numeric between -9223372036854775808 and 9223372036854775807
-            then value::bigint
-        end
-end
-""",
-    "mirror.as_numeric(jsonb)": r"""
-create or replace function mirror.as_numeric(value jsonb) returns numeric
-language sql immutable parallel safe
-return case jsonb_typeof(value)
-    when 'number' then value::numeric
-    when 'string' then case when value #>> '{}' ~ '^[+-]?\d{1,99}(\.\d{1,99})?$' then (value #>> '{}')::numeric end
-end
-""",
-    "mirror.as_time(jsonb, integer)": r"""
-create or replace function mirror.as_time(value jsonb, per_second integer default 1) returns timestamptz
-language sql immutable parallel safe
-return case jsonb_typeof(value)
-    when 'number' then
-        case
-            when abs(value::numeric / per_second) < 100000000000
-            then to_timestamp((value::numeric / per_second)::double precision)
-        end
-end
-""",
-}
-# Before: one view over each table.
-BEFORE = r"""
-create view stripe.charges as
-SELECT id, account, customer, payment_intent, status, paid, captured, refunded, amount, amount_refunded,
-    currency, disputed, failure_code, payment_method, balance_transaction, invoice, created, deleted, data,
-    observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at FROM
-    mirror.charges;
-create view stripe.checkout_session_line_items as
-SELECT id, account, checkout_session, price, product, description, quantity, amount_subtotal, amount_total,
-    currency, created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev,
-    unsettled, synced_at FROM mirror.checkout_session_line_items;
-create view stripe.checkout_sessions as
-SELECT id, account, customer, customer_details_email, client_reference_id, mode, status, payment_status,
-    subscription, invoice, payment_intent, setup_intent, payment_link, amount_total, currency,
-    metadata_user_id, expires_at, created, deleted, data, observed_at, observed_rank, observed_in,
-    content_hash, shape, rev, unsettled, synced_at, metadata_product FROM mirror.checkout_sessions;
-create view stripe.coupons as
-SELECT id, account, name, percent_off, amount_off, currency, duration, duration_in_months, valid, redeem_by,
-    times_redeemed, created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev,
-    unsettled, synced_at FROM mirror.coupons;
-create view stripe.credit_notes as
-SELECT id, account, customer, invoice, status, type, amount, total, returned, currency, created, deleted,
-    data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at FROM
-    mirror.credit_notes;
-create view stripe.customers as
-SELECT id, account, email, name, metadata_user_id, currency, balance, delinquent,
-    invoice_settings_default_payment_method, test_clock, created, deleted, data, observed_at, observed_rank,
-    observed_in, content_hash, shape, rev, unsettled, synced_at FROM mirror.customers;
-create view stripe.disputes as
-SELECT id, account, charge, payment_intent, status, reason, amount, currency, evidence_details_due_by,
-    is_charge_refundable, created, deleted, data, observed_at, observed_rank, observed_in, content_hash,
-    shape, rev, unsettled, synced_at FROM mirror.disputes;
-create view stripe.invoice_line_items as
-SELECT id, account, invoice, amount, currency, price, product, subscription, subscription_item, proration,
-    quantity, period_start, period_end, created, deleted, data, observed_at, observed_rank, observed_in,
-    content_hash, shape, rev, unsettled, synced_at FROM mirror.invoice_line_items;
-create view stripe.invoice_payments as
-SELECT id, account, invoice, payment_type, payment_payment_intent, payment_charge, status, amount_requested,
-    amount_paid, is_default, status_transitions_paid_at, created, deleted, data, observed_at, observed_rank,
-    observed_in, content_hash, shape, rev, unsettled, synced_at FROM mirror.invoice_payments;
-create view stripe.invoices as
-SELECT id, account, customer, subscription, status, billing_reason, collection_method, amount_due,
-    amount_paid, amount_remaining, total, currency, number, attempt_count, next_payment_attempt, period_start,
-    period_end, due_date, status_transitions_finalized_at, status_transitions_paid_at,
-    status_transitions_voided_at, status_transitions_marked_uncollectible_at, payment_intent, created,
-    deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
-    FROM mirror.invoices;
-create view stripe.other_objects as
-SELECT object, id, account, created, deleted, data, observed_at, observed_rank, observed_in, content_hash,
-    shape, rev, unsettled, synced_at FROM mirror.objects;
-create view stripe.payment_intents as
-SELECT id, account, customer, status, amount, amount_received, currency, latest_charge, payment_method,
-    invoice, canceled_at, cancellation_reason, capture_method, description, created, deleted, data,
-    observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at FROM
-    mirror.payment_intents;
-create view stripe.payment_methods as
-SELECT id, account, customer, type, card_brand, card_last4, card_exp_month, card_exp_year, created, deleted,
-    data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at FROM
-    mirror.payment_methods;
-create view stripe.plans as
-SELECT id, account, product, active, amount, currency, "interval", interval_count, usage_type, created,
-    deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
-    FROM mirror.plans;
-create view stripe.prices as
-SELECT id, account, product, active, type, currency, unit_amount, unit_amount_decimal, billing_scheme,
-    recurring_interval, recurring_interval_count, recurring_trial_period_days, recurring_usage_type,
-    lookup_key, nickname, metadata, created, deleted, data, observed_at, observed_rank, observed_in,
-    content_hash, shape, rev, unsettled, synced_at FROM mirror.prices;
-create view stripe.product_features as
-SELECT id, account, product, entitlement_feature, entitlement_feature_lookup_key, created, deleted, data,
-    observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at FROM
-    mirror.product_features;
-create view stripe.products as
-SELECT id, account, name, active, description, default_price, metadata, unit_label, tax_code, updated,
-    created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled,
-    synced_at FROM mirror.products;
-create view stripe.refunds as
-SELECT id, account, charge, payment_intent, status, amount, currency, reason, failure_reason, created,
-    deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
-    FROM mirror.refunds;
-create view stripe.subscription_items as
-SELECT id, account, subscription, price, product, quantity, current_period_start, current_period_end,
-    billed_until, created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev,
-    unsettled, synced_at FROM mirror.subscription_items;
-create view stripe.subscriptions as
-SELECT id, account, customer, customer_account, status, cancel_at, cancel_at_period_end, canceled_at,
-    ended_at, start_date, trial_start, trial_end, current_period_start, current_period_end, collection_method,
-    pause_collection_behavior, pause_collection_resumes_at, status_details_paused_subscription_type,
-    billing_mode_type, latest_invoice, default_payment_method, schedule, currency, metadata_user_id,
-    metadata_organization_id, test_clock, metadata, created, deleted, data, observed_at, observed_rank,
-    observed_in, content_hash, shape, rev, unsettled, synced_at FROM mirror.subscriptions;
-"""
-VIEWS = r"""
-create view stripe.account_capabilities as
+create view @{stripe}.account_capabilities as
 select
     id, account, mirror.as_id(data -> 'account') as account_id,
     nullif(data -> 'future_requirements', 'null') as future_requirements, data ->> 'object' as object,
@@ -152,7 +12,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'capability';
-create view stripe.account_persons as
+
+create view @{stripe}.account_persons as
 select
     id, account, data ->> 'account' as account_id,
     nullif(data -> 'additional_tos_acceptances', 'null') as additional_tos_acceptances,
@@ -177,7 +38,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'person';
-create view stripe.accounts as
+
+create view @{stripe}.accounts as
 select
     id, account, nullif(data -> 'business_profile', 'null') as business_profile,
     data ->> 'business_type' as business_type, nullif(data -> 'capabilities', 'null') as capabilities,
@@ -195,28 +57,32 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'account';
-create view stripe.active_entitlement_summaries as
+
+create view @{stripe}.active_entitlement_summaries as
 select
     id, account, customer, nullif(data -> 'entitlements', 'null') as entitlements,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'entitlements.active_entitlement_summary';
-create view stripe.active_entitlements as
+
+create view @{stripe}.active_entitlements as
 select
     id, account, mirror.as_id(data -> 'feature') as feature, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'lookup_key' as lookup_key, data ->> 'object' as object, parent as customer, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'entitlements.active_entitlement';
-create view stripe.apple_pay_domains as
+
+create view @{stripe}.apple_pay_domains as
 select
     id, account, data ->> 'domain_name' as domain_name, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'object' as object, created, deleted, data, observed_at, observed_rank, observed_in, content_hash,
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'apple_pay_domain';
-create view stripe.application_fee_refunds as
+
+create view @{stripe}.application_fee_refunds as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_id(data -> 'balance_transaction') as balance_transaction, data ->> 'currency' as currency,
@@ -225,7 +91,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'fee_refund';
-create view stripe.application_fees as
+
+create view @{stripe}.application_fees as
 select
     id, account, mirror.as_id(data -> 'account') as account_id, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_bigint(data -> 'amount_refunded') as amount_refunded,
@@ -238,13 +105,15 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'application_fee';
-create view stripe.applications as
+
+create view @{stripe}.applications as
 select
     id, account, data ->> 'name' as name, data ->> 'object' as object, created, deleted, data, observed_at,
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'application';
-create view stripe.apps_installs as
+
+create view @{stripe}.apps_installs as
 select
     id, account, data ->> 'account' as account_id, data ->> 'app' as app,
     mirror.as_boolean(data -> 'approval_required') as approval_required, data ->> 'auth_code' as auth_code,
@@ -259,13 +128,15 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'apps.install';
-create view stripe.balance_settings as
+
+create view @{stripe}.balance_settings as
 select
     id, account, data ->> 'object' as object, nullif(data -> 'payments', 'null') as payments, created, deleted,
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'balance_settings';
-create view stripe.balance_transactions as
+
+create view @{stripe}.balance_transactions as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_time(data -> 'available_on') as available_on, data ->> 'balance_type' as balance_type,
@@ -278,7 +149,8 @@ select
     unsettled, synced_at
 from mirror.objects
 where object = 'balance_transaction';
-create view stripe.balances as
+
+create view @{stripe}.balances as
 select
     id, account, nullif(data -> 'available', 'null') as available,
     nullif(data -> 'connect_reserved', 'null') as connect_reserved,
@@ -289,7 +161,8 @@ select
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'balance';
-create view stripe.bank_accounts as
+
+create view @{stripe}.bank_accounts as
 select
     id, account, data ->> 'account_holder_name' as account_holder_name,
     data ->> 'account_holder_type' as account_holder_type, mirror.as_id(data -> 'account') as account_id,
@@ -304,7 +177,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'bank_account';
-create view stripe.billing_alerts as
+
+create view @{stripe}.billing_alerts as
 select
     id, account, data ->> 'alert_type' as alert_type, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'object' as object, data ->> 'status' as status, data ->> 'title' as title,
@@ -312,7 +186,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing.alert';
-create view stripe.billing_alerts_triggered as
+
+create view @{stripe}.billing_alerts_triggered as
 select
     id, account, nullif(data -> 'alert', 'null') as alert, customer,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object,
@@ -320,7 +195,8 @@ select
     content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing.alert_triggered';
-create view stripe.billing_credit_balance_transactions as
+
+create view @{stripe}.billing_credit_balance_transactions as
 select
     id, account, nullif(data -> 'credit', 'null') as credit,
     mirror.as_id(data -> 'credit_grant') as credit_grant, nullif(data -> 'debit', 'null') as debit,
@@ -330,7 +206,8 @@ select
     rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing.credit_balance_transaction';
-create view stripe.billing_credit_grants as
+
+create view @{stripe}.billing_credit_grants as
 select
     id, account, nullif(data -> 'amount', 'null') as amount,
     nullif(data -> 'applicability_config', 'null') as applicability_config, data ->> 'category' as category,
@@ -343,7 +220,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing.credit_grant';
-create view stripe.billing_feedback_options as
+
+create view @{stripe}.billing_feedback_options as
 select
     id, account, data ->> 'description' as description, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'object' as object, data ->> 'status' as status,
@@ -351,7 +229,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing.feedback_option';
-create view stripe.billing_meters as
+
+create view @{stripe}.billing_meters as
 select
     id, account, nullif(data -> 'customer_mapping', 'null') as customer_mapping,
     nullif(data -> 'default_aggregation', 'null') as default_aggregation,
@@ -364,7 +243,8 @@ select
     synced_at
 from mirror.objects
 where object = 'billing.meter';
-create view stripe.billing_portal_configurations as
+
+create view @{stripe}.billing_portal_configurations as
 select
     id, account, mirror.as_boolean(data -> 'active') as active,
     mirror.as_id(data -> 'application') as application,
@@ -376,7 +256,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing_portal.configuration';
-create view stripe.billing_portal_sessions as
+
+create view @{stripe}.billing_portal_sessions as
 select
     id, account, nullif(data -> 'after_expiration', 'null') as after_expiration,
     mirror.as_id(data -> 'configuration') as configuration, customer,
@@ -386,7 +267,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'billing_portal.session';
-create view stripe.cards as
+
+create view @{stripe}.cards as
 select
     id, account, mirror.as_id(data -> 'account') as account_id, data ->> 'address_city' as address_city,
     data ->> 'address_country' as address_country, data ->> 'address_line1' as address_line1,
@@ -406,7 +288,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'card';
-create view stripe.cash_balances as
+
+create view @{stripe}.cash_balances as
 select
     id, account, nullif(data -> 'available', 'null') as available, customer,
     data ->> 'customer_account' as customer_account, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -414,7 +297,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'cash_balance';
-create view stripe.charges as
+
+create view @{stripe}.charges as
 select
     id, account, amount, mirror.as_bigint(data -> 'amount_captured') as amount_captured, amount_refunded,
     mirror.as_id(data -> 'application') as application,
@@ -442,7 +326,8 @@ select
     data ->> 'transfer_group' as transfer_group, created, deleted, data, observed_at, observed_rank, observed_in,
     content_hash, shape, rev, unsettled, synced_at
 from mirror.charges;
-create view stripe.checkout_session_line_items as
+
+create view @{stripe}.checkout_session_line_items as
 select
     id, account, nullif(data -> 'adjustable_quantity', 'null') as adjustable_quantity,
     mirror.as_bigint(data -> 'amount_discount') as amount_discount, amount_subtotal,
@@ -451,7 +336,8 @@ select
     data ->> 'object' as object, price, product, quantity, nullif(data -> 'taxes', 'null') as taxes, created,
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.checkout_session_line_items;
-create view stripe.checkout_sessions as
+
+create view @{stripe}.checkout_sessions as
 select
     id, account, nullif(data -> 'adaptive_pricing', 'null') as adaptive_pricing,
     nullif(data -> 'after_expiration', 'null') as after_expiration,
@@ -498,7 +384,8 @@ select
     data ->> 'url' as url, nullif(data -> 'wallet_options', 'null') as wallet_options, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.checkout_sessions;
-create view stripe.climate_orders as
+
+create view @{stripe}.climate_orders as
 select
     id, account, mirror.as_bigint(data -> 'amount_fees') as amount_fees,
     mirror.as_bigint(data -> 'amount_subtotal') as amount_subtotal,
@@ -517,7 +404,8 @@ select
     synced_at
 from mirror.objects
 where object = 'climate.order';
-create view stripe.climate_products as
+
+create view @{stripe}.climate_products as
 select
     id, account, nullif(data -> 'current_prices_per_metric_ton', 'null') as current_prices_per_metric_ton,
     mirror.as_bigint(data -> 'delivery_year') as delivery_year,
@@ -527,7 +415,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'climate.product';
-create view stripe.climate_suppliers as
+
+create view @{stripe}.climate_suppliers as
 select
     id, account, data ->> 'info_url' as info_url, mirror.as_boolean(data -> 'livemode') as livemode,
     nullif(data -> 'locations', 'null') as locations, data ->> 'name' as name, data ->> 'object' as object,
@@ -535,7 +424,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'climate.supplier';
-create view stripe.country_specs as
+
+create view @{stripe}.country_specs as
 select
     id, account, data ->> 'default_currency' as default_currency, data ->> 'object' as object,
     nullif(data -> 'supported_bank_account_currencies', 'null') as supported_bank_account_currencies,
@@ -546,7 +436,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'country_spec';
-create view stripe.coupons as
+
+create view @{stripe}.coupons as
 select
     id, account, amount_off, nullif(data -> 'applies_to', 'null') as applies_to, currency,
     nullif(data -> 'currency_options', 'null') as currency_options, duration, duration_in_months,
@@ -556,7 +447,8 @@ select
     times_redeemed, valid, created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape,
     rev, unsettled, synced_at
 from mirror.coupons;
-create view stripe.credit_note_lines as
+
+create view @{stripe}.credit_note_lines as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'description' as description,
     mirror.as_bigint(data -> 'discount_amount') as discount_amount,
@@ -571,7 +463,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'credit_note_line_item';
-create view stripe.credit_notes as
+
+create view @{stripe}.credit_notes as
 select
     id, account, amount, mirror.as_bigint(data -> 'amount_shipping') as amount_shipping, currency, customer,
     data ->> 'customer_account' as customer_account,
@@ -594,7 +487,8 @@ select
     created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled,
     synced_at
 from mirror.credit_notes;
-create view stripe.customer_balance_transactions as
+
+create view @{stripe}.customer_balance_transactions as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_id(data -> 'checkout_session') as checkout_session,
@@ -606,7 +500,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'customer_balance_transaction';
-create view stripe.customer_cash_balance_transactions as
+
+create view @{stripe}.customer_cash_balance_transactions as
 select
     id, account, nullif(data -> 'adjusted_for_overdraft', 'null') as adjusted_for_overdraft,
     nullif(data -> 'applied_to_payment', 'null') as applied_to_payment, data ->> 'currency' as currency,
@@ -619,7 +514,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'customer_cash_balance_transaction';
-create view stripe.customers as
+
+create view @{stripe}.customers as
 select
     id, account, nullif(data -> 'address', 'null') as address, balance,
     data ->> 'business_name' as business_name, nullif(data -> 'cash_balance', 'null') as cash_balance, currency,
@@ -637,7 +533,8 @@ select
     data ->> 'tax_exempt' as tax_exempt, nullif(data -> 'tax_ids', 'null') as tax_ids, test_clock, created,
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.customers;
-create view stripe.discounts as
+
+create view @{stripe}.discounts as
 select
     id, account, data ->> 'checkout_session' as checkout_session, customer,
     data ->> 'customer_account' as customer_account, mirror.as_time(data -> 'end') as "end",
@@ -648,7 +545,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'discount';
-create view stripe.disputes as
+
+create view @{stripe}.disputes as
 select
     id, account, amount, nullif(data -> 'balance_transactions', 'null') as balance_transactions, charge,
     currency, nullif(data -> 'enhanced_eligibility_types', 'null') as enhanced_eligibility_types,
@@ -660,7 +558,8 @@ select
     nullif(data -> 'payment_method_details', 'null') as payment_method_details, reason, status, created, deleted,
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.disputes;
-create view stripe.entitlements_features as
+
+create view @{stripe}.entitlements_features as
 select
     id, account, mirror.as_boolean(data -> 'active') as active,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'lookup_key' as lookup_key,
@@ -669,13 +568,15 @@ select
     synced_at
 from mirror.objects
 where object = 'entitlements.feature';
-create view stripe.exchange_rates as
+
+create view @{stripe}.exchange_rates as
 select
     id, account, data ->> 'object' as object, nullif(data -> 'rates', 'null') as rates, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'exchange_rate';
-create view stripe.file_links as
+
+create view @{stripe}.file_links as
 select
     id, account, mirror.as_boolean(data -> 'expired') as expired,
     mirror.as_time(data -> 'expires_at') as expires_at, mirror.as_id(data -> 'file') as file,
@@ -684,7 +585,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'file_link';
-create view stripe.files as
+
+create view @{stripe}.files as
 select
     id, account, mirror.as_time(data -> 'expires_at') as expires_at, data ->> 'filename' as filename,
     nullif(data -> 'links', 'null') as links, data ->> 'object' as object, data ->> 'purpose' as purpose,
@@ -693,7 +595,8 @@ select
     rev, unsettled, synced_at
 from mirror.objects
 where object = 'file';
-create view stripe.financial_connections_accounts as
+
+create view @{stripe}.financial_connections_accounts as
 select
     id, account, nullif(data -> 'account_holder', 'null') as account_holder,
     nullif(data -> 'account_numbers', 'null') as account_numbers, nullif(data -> 'balance', 'null') as balance,
@@ -710,7 +613,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'financial_connections.account';
-create view stripe.financial_connections_authorizations as
+
+create view @{stripe}.financial_connections_authorizations as
 select
     id, account, data ->> 'institution_name' as institution_name,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object, data ->> 'status' as status,
@@ -718,7 +622,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'financial_connections.authorization';
-create view stripe.financial_connections_transactions as
+
+create view @{stripe}.financial_connections_transactions as
 select
     id, account, data ->> 'account' as account_id, mirror.as_bigint(data -> 'amount') as amount,
     data ->> 'currency' as currency, data ->> 'description' as description,
@@ -729,7 +634,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'financial_connections.transaction';
-create view stripe.forwarding_requests as
+
+create view @{stripe}.forwarding_requests as
 select
     id, account, mirror.as_boolean(data -> 'livemode') as livemode,
     nullif(data -> 'metadata', 'null') as metadata, data ->> 'object' as object,
@@ -740,7 +646,8 @@ select
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'forwarding.request';
-create view stripe.identity_verification_reports as
+
+create view @{stripe}.identity_verification_reports as
 select
     id, account, data ->> 'client_reference_id' as client_reference_id,
     nullif(data -> 'document', 'null') as document, nullif(data -> 'email', 'null') as email,
@@ -752,7 +659,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'identity.verification_report';
-create view stripe.identity_verification_sessions as
+
+create view @{stripe}.identity_verification_sessions as
 select
     id, account, data ->> 'client_reference_id' as client_reference_id,
     data ->> 'client_secret' as client_secret, nullif(data -> 'last_error', 'null') as last_error,
@@ -768,7 +676,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'identity.verification_session';
-create view stripe.invoice_line_items as
+
+create view @{stripe}.invoice_line_items as
 select
     id, account, amount, currency, data ->> 'description' as description,
     nullif(data -> 'discount_amounts', 'null') as discount_amounts,
@@ -782,7 +691,8 @@ select
     mirror.as_bigint(data -> 'subtotal') as subtotal, nullif(data -> 'taxes', 'null') as taxes, created, deleted,
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.invoice_line_items;
-create view stripe.invoice_payments as
+
+create view @{stripe}.invoice_payments as
 select
     id, account, amount_paid, amount_requested, data ->> 'currency' as currency, invoice, is_default,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object,
@@ -790,7 +700,8 @@ select
     nullif(data -> 'status_transitions', 'null') as status_transitions, status_transitions_paid_at, created,
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.invoice_payments;
-create view stripe.invoice_rendering_templates as
+
+create view @{stripe}.invoice_rendering_templates as
 select
     id, account, mirror.as_boolean(data -> 'livemode') as livemode,
     nullif(data -> 'metadata', 'null') as metadata, data ->> 'nickname' as nickname, data ->> 'object' as object,
@@ -798,7 +709,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'invoice_rendering_template';
-create view stripe.invoiceitems as
+
+create view @{stripe}.invoiceitems as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'currency' as currency, customer,
     data ->> 'customer_account' as customer_account, mirror.as_time(data -> 'date') as date,
@@ -816,7 +728,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'invoiceitem';
-create view stripe.invoices as
+
+create view @{stripe}.invoices as
 select
     id, account, data ->> 'account_country' as account_country, data ->> 'account_name' as account_name,
     nullif(data -> 'account_tax_ids', 'null') as account_tax_ids, amount_due,
@@ -872,7 +785,8 @@ select
     mirror.as_time(data -> 'webhooks_delivered_at') as webhooks_delivered_at, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.invoices;
-create view stripe.issuing_authorizations as
+
+create view @{stripe}.issuing_authorizations as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     nullif(data -> 'amount_details', 'null') as amount_details,
@@ -895,7 +809,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.authorization';
-create view stripe.issuing_cardholders as
+
+create view @{stripe}.issuing_cardholders as
 select
     id, account, nullif(data -> 'billing', 'null') as billing, nullif(data -> 'company', 'null') as company,
     data ->> 'email' as email, nullif(data -> 'individual', 'null') as individual,
@@ -908,7 +823,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.cardholder';
-create view stripe.issuing_cards as
+
+create view @{stripe}.issuing_cards as
 select
     id, account, data ->> 'brand' as brand, data ->> 'cancellation_reason' as cancellation_reason,
     nullif(data -> 'cardholder', 'null') as cardholder, data ->> 'currency' as currency, data ->> 'cvc' as cvc,
@@ -928,7 +844,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.card';
-create view stripe.issuing_disputes as
+
+create view @{stripe}.issuing_disputes as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     nullif(data -> 'balance_transactions', 'null') as balance_transactions, data ->> 'currency' as currency,
@@ -939,7 +856,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.dispute';
-create view stripe.issuing_personalization_designs as
+
+create view @{stripe}.issuing_personalization_designs as
 select
     id, account, mirror.as_id(data -> 'card_logo') as card_logo,
     nullif(data -> 'carrier_text', 'null') as carrier_text, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -950,7 +868,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.personalization_design';
-create view stripe.issuing_physical_bundles as
+
+create view @{stripe}.issuing_physical_bundles as
 select
     id, account, nullif(data -> 'features', 'null') as features,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'name' as name, data ->> 'object' as object,
@@ -958,7 +877,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.physical_bundle';
-create view stripe.issuing_tokens as
+
+create view @{stripe}.issuing_tokens as
 select
     id, account, mirror.as_id(data -> 'card') as card, data ->> 'device_fingerprint' as device_fingerprint,
     data ->> 'last4' as last4, mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'network' as network,
@@ -968,7 +888,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.token';
-create view stripe.issuing_transactions as
+
+create view @{stripe}.issuing_transactions as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     nullif(data -> 'amount_details', 'null') as amount_details,
@@ -985,7 +906,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'issuing.transaction';
-create view stripe.mandates as
+
+create view @{stripe}.mandates as
 select
     id, account, nullif(data -> 'customer_acceptance', 'null') as customer_acceptance,
     mirror.as_boolean(data -> 'livemode') as livemode, nullif(data -> 'multi_use', 'null') as multi_use,
@@ -997,12 +919,14 @@ select
     synced_at
 from mirror.objects
 where object = 'mandate';
-create view stripe.other_objects as
+
+create view @{stripe}.other_objects as
 select
     object, id, account, customer, parent, created, deleted, data, observed_at, observed_rank, observed_in,
     content_hash, shape, rev, unsettled, synced_at
 from mirror.objects;
-create view stripe.payment_attempt_records as
+
+create view @{stripe}.payment_attempt_records as
 select
     id, account, nullif(data -> 'amount', 'null') as amount,
     nullif(data -> 'amount_authorized', 'null') as amount_authorized,
@@ -1021,7 +945,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payment_attempt_record';
-create view stripe.payment_intents as
+
+create view @{stripe}.payment_intents as
 select
     id, account, nullif(data -> 'allowed_payment_method_types', 'null') as allowed_payment_method_types, amount,
     mirror.as_bigint(data -> 'amount_capturable') as amount_capturable,
@@ -1054,7 +979,8 @@ select
     created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled,
     synced_at
 from mirror.payment_intents;
-create view stripe.payment_link_line_items as
+
+create view @{stripe}.payment_link_line_items as
 select
     id, account, nullif(data -> 'adjustable_quantity', 'null') as adjustable_quantity,
     mirror.as_bigint(data -> 'amount_discount') as amount_discount,
@@ -1068,7 +994,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'item' and parent like 'plink\_%';
-create view stripe.payment_links as
+
+create view @{stripe}.payment_links as
 select
     id, account, mirror.as_boolean(data -> 'active') as active,
     nullif(data -> 'after_completion', 'null') as after_completion,
@@ -1102,7 +1029,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payment_link';
-create view stripe.payment_method_configurations as
+
+create view @{stripe}.payment_method_configurations as
 select
     id, account, nullif(data -> 'acss_debit', 'null') as acss_debit,
     mirror.as_boolean(data -> 'active') as active, nullif(data -> 'affirm', 'null') as affirm,
@@ -1141,7 +1069,8 @@ select
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payment_method_configuration';
-create view stripe.payment_method_domains as
+
+create view @{stripe}.payment_method_domains as
 select
     id, account, nullif(data -> 'amazon_pay', 'null') as amazon_pay,
     nullif(data -> 'apple_pay', 'null') as apple_pay, data ->> 'domain_name' as domain_name,
@@ -1152,7 +1081,8 @@ select
     content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payment_method_domain';
-create view stripe.payment_methods as
+
+create view @{stripe}.payment_methods as
 select
     id, account, nullif(data -> 'acss_debit', 'null') as acss_debit, nullif(data -> 'affirm', 'null') as affirm,
     nullif(data -> 'afterpay_clearpay', 'null') as afterpay_clearpay, nullif(data -> 'alipay', 'null') as alipay,
@@ -1191,7 +1121,8 @@ select
     nullif(data -> 'wechat_pay', 'null') as wechat_pay, nullif(data -> 'zip', 'null') as zip, created, deleted,
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.payment_methods;
-create view stripe.payment_records as
+
+create view @{stripe}.payment_records as
 select
     id, account, nullif(data -> 'amount', 'null') as amount,
     nullif(data -> 'amount_authorized', 'null') as amount_authorized,
@@ -1210,7 +1141,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payment_record';
-create view stripe.payouts as
+
+create view @{stripe}.payouts as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_id(data -> 'application_fee') as application_fee,
@@ -1230,7 +1162,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'payout';
-create view stripe.plans as
+
+create view @{stripe}.plans as
 select
     id, account, active, amount, mirror.as_numeric(data -> 'amount_decimal') as amount_decimal,
     data ->> 'billing_scheme' as billing_scheme, currency, interval, interval_count,
@@ -1241,7 +1174,8 @@ select
     mirror.as_bigint(data -> 'trial_period_days') as trial_period_days, usage_type, created, deleted, data,
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.plans;
-create view stripe.prices as
+
+create view @{stripe}.prices as
 select
     id, account, active, billing_scheme, currency,
     nullif(data -> 'currency_options', 'null') as currency_options,
@@ -1254,7 +1188,8 @@ select
     type, unit_amount, unit_amount_decimal, created, deleted, data, observed_at, observed_rank, observed_in,
     content_hash, shape, rev, unsettled, synced_at
 from mirror.prices;
-create view stripe.product_catalog_trial_offers as
+
+create view @{stripe}.product_catalog_trial_offers as
 select
     id, account, mirror.as_boolean(data -> 'active') as active, nullif(data -> 'duration', 'null') as duration,
     nullif(data -> 'end_behavior', 'null') as end_behavior, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -1263,13 +1198,15 @@ select
     synced_at
 from mirror.objects
 where object = 'product_catalog.trial_offer';
-create view stripe.product_features as
+
+create view @{stripe}.product_features as
 select
     id, account, entitlement_feature, entitlement_feature_lookup_key,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object, product, created, deleted,
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.product_features;
-create view stripe.products as
+
+create view @{stripe}.products as
 select
     id, account, active, default_price, description, nullif(data -> 'images', 'null') as images,
     mirror.as_boolean(data -> 'livemode') as livemode,
@@ -1280,7 +1217,8 @@ select
     data ->> 'url' as url, created, deleted, data, observed_at, observed_rank, observed_in, content_hash, shape,
     rev, unsettled, synced_at
 from mirror.products;
-create view stripe.promotion_codes as
+
+create view @{stripe}.promotion_codes as
 select
     id, account, mirror.as_boolean(data -> 'active') as active, data ->> 'code' as code, customer,
     data ->> 'customer_account' as customer_account, mirror.as_time(data -> 'expires_at') as expires_at,
@@ -1292,7 +1230,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'promotion_code';
-create view stripe.quote_line_items as
+
+create view @{stripe}.quote_line_items as
 select
     id, account, nullif(data -> 'adjustable_quantity', 'null') as adjustable_quantity,
     mirror.as_bigint(data -> 'amount_discount') as amount_discount,
@@ -1306,7 +1245,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'item' and parent like 'qt\_%';
-create view stripe.quotes as
+
+create view @{stripe}.quotes as
 select
     id, account, mirror.as_bigint(data -> 'amount_subtotal') as amount_subtotal,
     mirror.as_bigint(data -> 'amount_total') as amount_total, mirror.as_id(data -> 'application') as application,
@@ -1331,7 +1271,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'quote';
-create view stripe.radar_early_fraud_warnings as
+
+create view @{stripe}.radar_early_fraud_warnings as
 select
     id, account, mirror.as_boolean(data -> 'actionable') as actionable, mirror.as_id(data -> 'charge') as charge,
     data ->> 'fraud_type' as fraud_type, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -1339,14 +1280,16 @@ select
     data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'radar.early_fraud_warning';
-create view stripe.radar_value_list_items as
+
+create view @{stripe}.radar_value_list_items as
 select
     id, account, data ->> 'created_by' as created_by, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'object' as object, data ->> 'value' as value, data ->> 'value_list' as value_list, created,
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'radar.value_list_item';
-create view stripe.radar_value_lists as
+
+create view @{stripe}.radar_value_lists as
 select
     id, account, data ->> 'alias' as alias, data ->> 'created_by' as created_by,
     data ->> 'item_type' as item_type, nullif(data -> 'list_items', 'null') as list_items,
@@ -1355,7 +1298,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'radar.value_list';
-create view stripe.refunds as
+
+create view @{stripe}.refunds as
 select
     id, account, amount, mirror.as_id(data -> 'balance_transaction') as balance_transaction, charge, currency,
     mirror.as_id(data -> 'customer') as customer, data ->> 'customer_account' as customer_account,
@@ -1370,7 +1314,8 @@ select
     mirror.as_id(data -> 'transfer_reversal') as transfer_reversal, created, deleted, data, observed_at,
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.refunds;
-create view stripe.reporting_report_runs as
+
+create view @{stripe}.reporting_report_runs as
 select
     id, account, data ->> 'error' as error, mirror.as_boolean(data -> 'livemode') as livemode,
     data ->> 'object' as object, nullif(data -> 'parameters', 'null') as parameters,
@@ -1379,7 +1324,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'reporting.report_run';
-create view stripe.reporting_report_types as
+
+create view @{stripe}.reporting_report_types as
 select
     id, account, mirror.as_time(data -> 'data_available_end') as data_available_end,
     mirror.as_time(data -> 'data_available_start') as data_available_start,
@@ -1389,7 +1335,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'reporting.report_type';
-create view stripe.reserve_holds as
+
+create view @{stripe}.reserve_holds as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_bigint(data -> 'amount_releasable') as amount_releasable, data ->> 'created_by' as created_by,
@@ -1404,7 +1351,8 @@ select
     content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'reserve.hold';
-create view stripe.reserve_plans as
+
+create view @{stripe}.reserve_plans as
 select
     id, account, data ->> 'created_by' as created_by, data ->> 'currency' as currency,
     data ->> 'destination' as destination, mirror.as_time(data -> 'disabled_at') as disabled_at,
@@ -1416,7 +1364,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'reserve.plan';
-create view stripe.reserve_releases as
+
+create view @{stripe}.reserve_releases as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'created_by' as created_by,
     data ->> 'currency' as currency, data ->> 'destination' as destination,
@@ -1428,7 +1377,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'reserve.release';
-create view stripe.reviews as
+
+create view @{stripe}.reviews as
 select
     id, account, data ->> 'billing_zip' as billing_zip, mirror.as_id(data -> 'charge') as charge,
     data ->> 'closed_reason' as closed_reason, data ->> 'ip_address' as ip_address,
@@ -1440,7 +1390,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'review';
-create view stripe.setup_attempts as
+
+create view @{stripe}.setup_attempts as
 select
     id, account, mirror.as_id(data -> 'application') as application,
     mirror.as_boolean(data -> 'attach_to_self') as attach_to_self, customer,
@@ -1455,7 +1406,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'setup_attempt';
-create view stripe.setup_intents as
+
+create view @{stripe}.setup_intents as
 select
     id, account, nullif(data -> 'allowed_payment_method_types', 'null') as allowed_payment_method_types,
     mirror.as_id(data -> 'application') as application,
@@ -1479,7 +1431,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'setup_intent';
-create view stripe.shipping_rates as
+
+create view @{stripe}.shipping_rates as
 select
     id, account, mirror.as_boolean(data -> 'active') as active,
     nullif(data -> 'delivery_estimate', 'null') as delivery_estimate, data ->> 'display_name' as display_name,
@@ -1490,7 +1443,8 @@ select
     shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'shipping_rate';
-create view stripe.sigma_scheduled_query_runs as
+
+create view @{stripe}.sigma_scheduled_query_runs as
 select
     id, account, mirror.as_time(data -> 'data_load_time') as data_load_time,
     nullif(data -> 'error', 'null') as error, nullif(data -> 'file', 'null') as file,
@@ -1500,7 +1454,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'scheduled_query_run';
-create view stripe.source_mandate_notifications as
+
+create view @{stripe}.source_mandate_notifications as
 select
     id, account, nullif(data -> 'acss_debit', 'null') as acss_debit,
     mirror.as_bigint(data -> 'amount') as amount, nullif(data -> 'bacs_debit', 'null') as bacs_debit,
@@ -1510,7 +1465,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'source_mandate_notification';
-create view stripe.source_transactions as
+
+create view @{stripe}.source_transactions as
 select
     id, account, nullif(data -> 'ach_credit_transfer', 'null') as ach_credit_transfer,
     mirror.as_bigint(data -> 'amount') as amount,
@@ -1523,7 +1479,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'source_transaction';
-create view stripe.sources as
+
+create view @{stripe}.sources as
 select
     id, account, nullif(data -> 'ach_credit_transfer', 'null') as ach_credit_transfer,
     nullif(data -> 'ach_debit', 'null') as ach_debit, nullif(data -> 'acss_debit', 'null') as acss_debit,
@@ -1547,7 +1504,14 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'source';
-create view stripe.subscription_items as
+
+create view @{stripe}.subscription_history as
+select
+    account, subscription, at, source, before, passed, rank, customer, status, paused, currency, created, ended,
+    trial_end, products, amounts, months, discounts
+from mirror.subscription_history;
+
+create view @{stripe}.subscription_items as
 select
     id, account, billed_until, nullif(data -> 'billing_thresholds', 'null') as billing_thresholds,
     current_period_end, current_period_start, nullif(data -> 'current_trial', 'null') as current_trial,
@@ -1556,7 +1520,8 @@ select
     nullif(data -> 'tax_rates', 'null') as tax_rates, created, deleted, data, observed_at, observed_rank,
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.subscription_items;
-create view stripe.subscription_schedules as
+
+create view @{stripe}.subscription_schedules as
 select
     id, account, mirror.as_id(data -> 'application') as application,
     nullif(data -> 'billing_mode', 'null') as billing_mode, mirror.as_time(data -> 'canceled_at') as canceled_at,
@@ -1573,7 +1538,8 @@ select
     synced_at
 from mirror.objects
 where object = 'subscription_schedule';
-create view stripe.subscriptions as
+
+create view @{stripe}.subscriptions as
 select
     id, account, mirror.as_id(data -> 'application') as application,
     mirror.as_numeric(data -> 'application_fee_percent') as application_fee_percent,
@@ -1606,14 +1572,16 @@ select
     nullif(data -> 'trial_settings', 'null') as trial_settings, trial_start, created, deleted, data, observed_at,
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.subscriptions;
-create view stripe.tax_codes as
+
+create view @{stripe}.tax_codes as
 select
     id, account, data ->> 'description' as description, data ->> 'name' as name, data ->> 'object' as object,
     nullif(data -> 'requirements', 'null') as requirements, created, deleted, data, observed_at, observed_rank,
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'tax_code';
-create view stripe.tax_ids as
+
+create view @{stripe}.tax_ids as
 select
     id, account, data ->> 'country' as country, customer, data ->> 'customer_account' as customer_account,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object,
@@ -1622,7 +1590,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'tax_id';
-create view stripe.tax_locations as
+
+create view @{stripe}.tax_locations as
 select
     id, account, nullif(data -> 'address', 'null') as address, data ->> 'description' as description,
     mirror.as_boolean(data -> 'livemode') as livemode, data ->> 'object' as object, data ->> 'type' as type,
@@ -1630,7 +1599,8 @@ select
     synced_at
 from mirror.objects
 where object = 'tax.location';
-create view stripe.tax_rates as
+
+create view @{stripe}.tax_rates as
 select
     id, account, mirror.as_boolean(data -> 'active') as active, data ->> 'country' as country,
     data ->> 'description' as description, data ->> 'display_name' as display_name,
@@ -1643,7 +1613,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'tax_rate';
-create view stripe.tax_registrations as
+
+create view @{stripe}.tax_registrations as
 select
     id, account, mirror.as_time(data -> 'active_from') as active_from, data ->> 'country' as country,
     nullif(data -> 'country_options', 'null') as country_options,
@@ -1652,7 +1623,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'tax.registration';
-create view stripe.tax_settings as
+
+create view @{stripe}.tax_settings as
 select
     id, account, nullif(data -> 'defaults', 'null') as defaults,
     nullif(data -> 'head_office', 'null') as head_office, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -1661,7 +1633,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'tax.settings';
-create view stripe.terminal_configurations as
+
+create view @{stripe}.terminal_configurations as
 select
     id, account, nullif(data -> 'bbpos_wisepad3', 'null') as bbpos_wisepad3,
     nullif(data -> 'bbpos_wisepos_e', 'null') as bbpos_wisepos_e, nullif(data -> 'cellular', 'null') as cellular,
@@ -1679,7 +1652,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'terminal.configuration';
-create view stripe.terminal_locations as
+
+create view @{stripe}.terminal_locations as
 select
     id, account, nullif(data -> 'address', 'null') as address,
     nullif(data -> 'address_kana', 'null') as address_kana,
@@ -1691,7 +1665,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'terminal.location';
-create view stripe.terminal_readers as
+
+create view @{stripe}.terminal_readers as
 select
     id, account, nullif(data -> 'action', 'null') as action, data ->> 'device_sw_version' as device_sw_version,
     data ->> 'device_type' as device_type, data ->> 'ip_address' as ip_address, data ->> 'label' as label,
@@ -1702,7 +1677,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'terminal.reader';
-create view stripe.test_helpers_test_clocks as
+
+create view @{stripe}.test_helpers_test_clocks as
 select
     id, account, mirror.as_time(data -> 'deletes_after') as deletes_after,
     mirror.as_time(data -> 'frozen_time') as frozen_time, mirror.as_boolean(data -> 'livemode') as livemode,
@@ -1711,7 +1687,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'test_helpers.test_clock';
-create view stripe.three_d_secure_authentications as
+
+create view @{stripe}.three_d_secure_authentications as
 select
     id, account, nullif(data -> 'acquirer_details', 'null') as acquirer_details,
     mirror.as_bigint(data -> 'amount') as amount, data ->> 'challenge_url' as challenge_url,
@@ -1727,7 +1704,8 @@ select
     deleted, data, observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'three_d_secure.authentication';
-create view stripe.topups as
+
+create view @{stripe}.topups as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_id(data -> 'balance_transaction') as balance_transaction, data ->> 'currency' as currency,
@@ -1743,7 +1721,8 @@ select
     observed_at, observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'topup';
-create view stripe.transfer_reversals as
+
+create view @{stripe}.transfer_reversals as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_id(data -> 'balance_transaction') as balance_transaction, data ->> 'currency' as currency,
@@ -1754,7 +1733,8 @@ select
     synced_at
 from mirror.objects
 where object = 'transfer_reversal';
-create view stripe.transfers as
+
+create view @{stripe}.transfers as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_bigint(data -> 'amount_reversed') as amount_reversed,
@@ -1769,7 +1749,8 @@ select
     content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'transfer';
-create view stripe.treasury_credit_reversals as
+
+create view @{stripe}.treasury_credit_reversals as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'currency' as currency,
     data ->> 'financial_account' as financial_account,
@@ -1781,7 +1762,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.credit_reversal';
-create view stripe.treasury_debit_reversals as
+
+create view @{stripe}.treasury_debit_reversals as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'currency' as currency,
     data ->> 'financial_account' as financial_account,
@@ -1794,7 +1776,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.debit_reversal';
-create view stripe.treasury_financial_accounts as
+
+create view @{stripe}.treasury_financial_accounts as
 select
     id, account, nullif(data -> 'active_features', 'null') as active_features,
     nullif(data -> 'balance', 'null') as balance, data ->> 'country' as country,
@@ -1810,7 +1793,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.financial_account';
-create view stripe.treasury_inbound_transfers as
+
+create view @{stripe}.treasury_inbound_transfers as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_boolean(data -> 'cancelable') as cancelable, data ->> 'currency' as currency,
@@ -1827,7 +1811,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.inbound_transfer';
-create view stripe.treasury_outbound_payments as
+
+create view @{stripe}.treasury_outbound_payments as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_boolean(data -> 'cancelable') as cancelable, data ->> 'currency' as currency, customer,
@@ -1846,7 +1831,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.outbound_payment';
-create view stripe.treasury_outbound_transfers as
+
+create view @{stripe}.treasury_outbound_transfers as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     mirror.as_boolean(data -> 'cancelable') as cancelable, data ->> 'currency' as currency,
@@ -1864,7 +1850,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.outbound_transfer';
-create view stripe.treasury_received_credits as
+
+create view @{stripe}.treasury_received_credits as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'currency' as currency,
     data ->> 'description' as description, data ->> 'failure_code' as failure_code,
@@ -1878,7 +1865,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.received_credit';
-create view stripe.treasury_received_debits as
+
+create view @{stripe}.treasury_received_debits as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount, data ->> 'currency' as currency,
     data ->> 'description' as description, data ->> 'failure_code' as failure_code,
@@ -1892,7 +1880,8 @@ select
     observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.received_debit';
-create view stripe.treasury_transaction_entries as
+
+create view @{stripe}.treasury_transaction_entries as
 select
     id, account, nullif(data -> 'balance_impact', 'null') as balance_impact, data ->> 'currency' as currency,
     mirror.as_time(data -> 'effective_at') as effective_at, data ->> 'financial_account' as financial_account,
@@ -1903,7 +1892,8 @@ select
     synced_at
 from mirror.objects
 where object = 'treasury.transaction_entry';
-create view stripe.treasury_transactions as
+
+create view @{stripe}.treasury_transactions as
 select
     id, account, mirror.as_bigint(data -> 'amount') as amount,
     nullif(data -> 'balance_impact', 'null') as balance_impact, data ->> 'currency' as currency,
@@ -1915,7 +1905,8 @@ select
     observed_rank, observed_in, content_hash, shape, rev, unsettled, synced_at
 from mirror.objects
 where object = 'treasury.transaction';
-create view stripe.webhook_endpoints as
+
+create view @{stripe}.webhook_endpoints as
 select
     id, account, data ->> 'api_version' as api_version, data ->> 'application' as application,
     data ->> 'description' as description, nullif(data -> 'enabled_events', 'null') as enabled_events,
@@ -1925,48 +1916,3 @@ select
     synced_at
 from mirror.objects
 where object = 'webhook_endpoint';
-"""
-
-
-def upgrade() -> None:
-    for statement in FUNCTIONS.values():
-        op.execute(statement)
-    for column in ("customer", "parent"):
-        op.add_column("objects", sa.Column(column, sa.Text(), nullable=True), schema="mirror")
-        op.create_index(
-            f"ix_objects_{column}",
-            "objects",
-            [column],
-            unique=False,
-            schema="mirror",
-            postgresql_where=sa.text(f"{column} is not null"),
-        )
-    op.execute("update mirror.objects set customer = mirror.as_id(data -> 'customer') where data ? 'customer'")
-    _replace(BEFORE, VIEWS)
-    op.execute("comment on schema stripe is 'Views of stripe-sync: the Stripe objects that the schema mirror holds.'")
-
-
-def downgrade() -> None:
-    _replace(VIEWS, BEFORE)
-    op.execute("comment on schema stripe is null")
-    for column in ("parent", "customer"):
-        op.drop_index(
-            f"ix_objects_{column}",
-            table_name="objects",
-            schema="mirror",
-            postgresql_where=sa.text(f"{column} is not null"),
-        )
-        op.drop_column("objects", column, schema="mirror")
-    for signature in FUNCTIONS:
-        op.execute(f"drop function {signature}")
-
-
-def _replace(old: str, new: str) -> None:
-    for statement in _statements(old):
-        op.execute(f"drop view {statement.split()[2]}")
-    for statement in _statements(new):
-        op.execute(statement)
-
-
-def _statements(views: str) -> list[str]:
-    return [statement.strip() for statement in views.split(";\n") if statement.strip()]
