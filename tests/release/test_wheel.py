@@ -68,7 +68,7 @@ def test_the_wheel_holds_what_runs_and_nothing_for_development(wheel: Path) -> N
         "worker/py.typed",
         "worker/dev/supervisor.py",
         "schema/py.typed",
-        "migrations/versions/0001_the_three_floors.py",
+        "migrations/versions/0001_first_release.py",
         "migrations/sql/0001/up/1_public.sql",
         "migrations/sql/0001/down.sql",
         "worker/web/console/static/htmx.min.js",
