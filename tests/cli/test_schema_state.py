@@ -2,7 +2,9 @@
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from schema import SYNC_MARK
 from tests.backends import Backend
 from tests.cli.conftest import Run, command_on
 from worker.postgres import schema_state
@@ -71,6 +73,7 @@ def test_an_older_and_a_newer_database_are_told_apart(empty_database: str) -> No
 
 def _set_revision(conn: psycopg.Connection, revision: str) -> None:
     conn.execute("create schema if not exists sync")
+    conn.execute(sql.SQL("comment on schema sync is {}").format(SYNC_MARK))
     conn.execute("create table if not exists sync.alembic_version (version_num text)")
     conn.execute("delete from sync.alembic_version")
     conn.execute("insert into sync.alembic_version values (%s)", (revision,))

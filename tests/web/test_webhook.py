@@ -9,7 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from schema import SYNC_MARK
 from tests.backends import Backend
 from tests.processes import SECRET, Daemon, deliver, eventually, sign
 from worker.web.webhook import MAX_BODY_BYTES, Refused, read
@@ -313,15 +315,17 @@ def test_ready_tells_a_newer_schema_from_an_older_one(door: Daemon) -> None:
         try:
             conn.execute("update sync.alembic_version set version_num = '9999'")
             newer, of_newer = door.get("/readyz")
-            conn.execute("update sync.alembic_version set version_num = '0001'")
+            conn.execute("update sync.alembic_version set version_num = %s", (head,))
+            conn.execute("comment on schema sync is null")
             older, of_older = door.get("/readyz")
         finally:
             conn.execute("update sync.alembic_version set version_num = %s", (head,))
+            conn.execute(sql.SQL("comment on schema sync is {}").format(SYNC_MARK))
 
     assert (newer, json.loads(of_newer)["status"]) == (200, "ok")
     assert "a newer release migrated it" in json.loads(of_newer)["notes"]["schema"]
     assert (older, json.loads(of_older)["status"]) == (503, "not_ready")
-    assert "run `stripe-sync db migrate`" in json.loads(of_older)["checks"]["database"]
+    assert "made by a version before the first release" in json.loads(of_older)["checks"]["database"]
 
 
 def test_events_that_nobody_applies_make_the_process_not_ready(door: Daemon) -> None:
