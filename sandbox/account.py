@@ -22,6 +22,7 @@ class Account:
         self.connected_as = connected_as
         self.clock = clock or Clock()
         self.ids = Ids(seed)
+        self._request_ids = Ids(seed)
         self.store = Store()
         self.log = EventLog()
         self.deletes_show_stubs = False
@@ -32,6 +33,7 @@ class Account:
     def clear(self, *, seed: int | None = None) -> None:
         """Forget every object and event, and draw ids from the beginning."""
         self.ids = Ids(self.ids.seed if seed is None else seed)
+        self._request_ids = Ids(self.ids.seed)
         self.store = Store()
         self.log = EventLog()
         self.deletes_show_stubs = False
@@ -112,8 +114,8 @@ class Account:
             yield
 
     def request_id(self) -> str:
-        """An id for a request."""
-        return self.ids.plain("req_")
+        """An id for a request. It is drawn apart, so that the ids of objects do not depend on how often somebody asked."""
+        return self._request_ids.plain("req_")
 
     def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:
         created = self.clock.precise()

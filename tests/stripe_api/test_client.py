@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from schema import catalogue
 from tests.stripe_api.conftest import KEY, NOW, Clock, Reply, Request, ScriptedStripe, failure
 from worker.config.errors import Permanent, SyncError, Temporary
 from worker.config.settings import ConfigError, Settings
@@ -353,6 +355,17 @@ def test_requests_are_counted_by_operation_and_outcome(stripe: Stripe, server: S
 )
 def test_an_operation_has_one_name_for_all_ids(path: str, operation: str) -> None:
     assert operation_of(path) == operation
+
+
+def test_every_path_of_the_catalogue_is_an_operation_of_its_own() -> None:
+    known = {row.path for row in catalogue.lists().values()} | {
+        row.url for row in catalogue.types().values() if row.url
+    }
+
+    named = {re.sub(r"\{[^}]*\}", "{id}", path): operation_of(re.sub(r"\{[^}]*\}", "id_1", path)) for path in known}
+
+    assert len(named) > 100
+    assert named == {path: f"GET {path}" for path in named}
 
 
 def test_check_says_whose_key_it_is(stripe: Stripe, server: ScriptedStripe) -> None:

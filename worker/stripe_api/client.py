@@ -52,8 +52,8 @@ OPTIONAL = ("GET /v1/webhook_endpoints", "GET /v2/core/event_destinations")
 
 # Words of a path that are neither a collection nor an id. Custom ids look like anything, so ids are known by position.
 _NAMESPACES = re.compile(
-    "apps|billing|billing_portal|checkout|climate|core|crypto|entitlements|financial_connections|forwarding|identity|"
-    "issuing|radar|reporting|sigma|tax|terminal|test_helpers|treasury"
+    "apple_pay|apps|billing|billing_portal|checkout|climate|core|crypto|entitlements|financial_connections|forwarding|"
+    "identity|issuing|product_catalog|radar|reporting|sigma|tax|terminal|test_helpers|three_d_secure|treasury"
 )
 
 Params = Mapping[str, str | int | bool | Sequence[str]]
