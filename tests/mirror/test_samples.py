@@ -13,17 +13,17 @@ from worker.mirror.registry import TYPES
 from worker.mirror.rows import families, values
 from worker.stripe_api.event import Event, read_event
 
-_SAMPLES = Path(__file__).parents[3] / "shared" / "stripe"
+SAMPLES = Path(__file__).parents[3] / "shared" / "stripe"
 
 pytestmark = pytest.mark.skipif(
-    not (_SAMPLES / "events.jsonl").is_file(), reason="no sample events beside the repository"
+    not (SAMPLES / "events.jsonl").is_file(), reason="no sample events beside the repository"
 )
 
 
 @cache
 def samples(pattern: str) -> tuple[Json, ...]:
     """Every event in the files of that pattern."""
-    files = sorted(_SAMPLES.glob(pattern))
+    files = sorted(SAMPLES.glob(pattern))
     return tuple(json.loads(line) for file in files for line in file.read_text().splitlines())
 
 

@@ -57,6 +57,11 @@ def test_livemode_is_the_events_own() -> None:
         ({"object": "tax.settings"}, "tax.settings"),
         ({"object": "cash_balance", "customer": "cus_1"}, "cus_1"),
         ({"object": "entitlements.active_entitlement_summary", "customer": "cus_1"}, "cus_1"),
+        (
+            {"object": "billing.alert_triggered", "alert": {"id": "alrt_1"}, "customer": "cus_1", "created": 7},
+            "alrt_1:cus_1:7",
+        ),
+        ({"object": "billing.alert_triggered", "alert": None}, None),
         ({"object": "invoice", "customer": "cus_1"}, None),
         ({"object": "cash_balance", "customer": None}, None),
         ({"object": "customer", "id": ""}, None),

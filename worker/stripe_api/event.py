@@ -130,6 +130,9 @@ def object_id(obj: Json) -> str | None:
         return id_
     if obj["object"] in _KEYED_BY_CUSTOMER and (customer := reference(obj.get("customer"))) is not None:
         return customer
+    if obj["object"] == "billing.alert_triggered" and (alert := reference(obj.get("alert"))) is not None:
+        # One alert is triggered by many customers, and again in each period.
+        return f"{alert}:{reference(obj.get('customer'))}:{obj.get('created')}"
     return str(obj["object"]) if obj["object"] in _SINGLETONS else None
 
 
