@@ -1,6 +1,7 @@
 """Another platform account's webhook secret beside ours: nothing of ours is touched, and the secret is named."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -8,6 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from tests import factories, sandboxes
+from tests.backends import Backend
+from tests.cli.conftest import Run, command_on
 from tests.processes import sign
 from tests.sandboxes import Sandbox
 from worker.config.settings import Settings
@@ -17,6 +20,7 @@ from worker.membership.rules.access import Policy
 from worker.stripe_api.client import Stripe, fingerprint
 from worker.web.verdicts import Verdicts
 from worker.web.webhook import read
+from worker.writers import audit
 from worker.writers.apply import Applier
 
 OURS, THEIRS = "whsec_ours", "whsec_theirs"
@@ -67,6 +71,11 @@ def event_of(sandbox: Sandbox, customer: str) -> Any:
 
 
 @pytest.fixture
+def run(backend: Backend, database: str) -> Run:
+    return command_on(database, backend)
+
+
+@pytest.fixture
 def door(conn: psycopg.Connection, settings: Settings) -> Door:
     return Door(conn, settings, OURS, THEIRS)
 
@@ -90,6 +99,38 @@ def test_another_accounts_deliveries_are_never_applied_and_the_secret_is_named(
     assert not door.deliver({**foreign, "id": "evt_again"}, THEIRS)
     named = [problem for problem in sentinel.look(conn, stripe, door.settings) if problem.kind == "secret"]
     assert [fingerprint(THEIRS) in problem.detail for problem in named] == [True]
+
+
+def test_an_audit_after_foreign_deliveries_marks_nobody_deleted_and_doctor_names_the_secret(
+    conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe, run: Run
+) -> None:
+    ours = [sandbox.post("/v1/customers", name=f"Ours {number}")["id"] for number in range(3)]
+    product = sandbox.post("/v1/products", id="pro", name="Ours")["id"]
+    with sandboxes.running(seed=7) as other:
+        other.post("/v1/products", id="pro", name="Theirs")
+        other.post("/v1/products/pro", name="Theirs again")
+        theirs = [other.post("/v1/customers", name=f"Theirs {number}")["id"] for number in range(30)]
+        other.delete(f"/v1/products/{product}")
+        foreign = other.get("/v1/events?limit=100")["data"]
+    for event in sandbox.get("/v1/events?limit=100")["data"]:
+        assert door.deliver(event, OURS)
+    assert all(door.deliver(event, THEIRS) for event in foreign)
+
+    door.judge(stripe)
+    door.judge(stripe)
+    for table in ("customers", "products", "objects"):
+        conn.execute(f"update mirror.{table} set observed_at = observed_at - interval '1 hour'")
+    slot = datetime(2026, 11, 22, tzinfo=UTC)
+    assert audit.tick(conn, lambda: stripe, Policy(), slot, should_continue=lambda: True) is not None
+    names = {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": sandbox.address}
+    said = run("doctor", **names, STRIPE_WEBHOOK_SECRET=f"{OURS},{THEIRS}").stdout
+
+    assert door.customers() == sorted(ours)
+    assert not set(theirs) & {row[0] for row in conn.execute("select id from stripe.customers")}
+    assert conn.execute("select name, deleted from stripe.products").fetchall() == [("Ours", False)]
+    assert conn.execute("select count(*) from stripe.other_objects where deleted").fetchone() == (0,)
+    assert f"the webhook secret {fingerprint(THEIRS)} is another Stripe account's" in said
+    assert f"webhook secret 2 {' ' * 6}has the fingerprint {fingerprint(THEIRS)}" in said
 
 
 def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbox: Sandbox, stripe: Stripe) -> None:

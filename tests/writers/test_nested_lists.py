@@ -12,7 +12,6 @@ from tests.factories import NOW, Json
 from tests.writers.test_refetch import ask, deliver
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
-from worker.postgres import runs
 from worker.stripe_api.client import Answer, Page
 from worker.writers.passes import run as passes
 from worker.writers.passes.plan import Options, every_shape
@@ -105,13 +104,16 @@ def test_an_old_summary_takes_nothing_from_a_newer_one(conn: psycopg.Connection)
     assert len(held(conn, "active_entitlements")) == 3
 
 
-def read_lists(conn: psycopg.Connection, stripe: Lists, *names: str) -> None:
+def read_lists(
+    conn: psycopg.Connection, stripe: Lists, *names: str, share: float = 1, account: str = ""
+) -> dict[str, str]:
+    """Read these lists to their end; returns the errors."""
     with conn.transaction():
         run, _ = shards.begin(conn, "test", {})
         shards.add(conn, run, [(name, None, None) for name in names])
-    options = Options(threads=2, threads_per_list=2, max_deleted_share=1)
-    assert passes.carry_out(conn, stripe, Policy(), run, every_shape(), options, should_continue=lambda: True)
-    assert not (runs.result(conn, run) or {}).get("errors")
+    options = Options(threads=2, threads_per_list=2, max_deleted_share=share)
+    assert passes.carry_out(conn, stripe, Policy(), run, every_shape(account), options, should_continue=lambda: True)
+    return {name: standing.error for name, standing in shards.standings(conn, run).items() if standing.error}
 
 
 def test_a_pass_finds_entitlements_that_no_event_told_of(conn: psycopg.Connection) -> None:
@@ -129,12 +131,12 @@ def test_a_pass_finds_entitlements_that_no_event_told_of(conn: psycopg.Connectio
             of = (params or {}).get("customer")
             return (stripe if of == "cus_jenny" else Lists()).page(path, params, account=account)
 
-    read_lists(conn, Each(), "entitlements_active_entitlements")
+    assert not read_lists(conn, Each(), "entitlements_active_entitlements")
     assert held(conn, "active_entitlements") == {each["id"]: "cus_jenny" for each in active}
     assert conn.execute("select id from stripe.active_entitlement_summaries").fetchall() == [("cus_jenny",)]
 
     stripe.lists[OF_JENNY], stripe.now = [], NOW + 5000
-    read_lists(conn, Each(), "entitlements_active_entitlements")
+    assert not read_lists(conn, Each(), "entitlements_active_entitlements")
     assert held(conn, "active_entitlements") == {}
 
 
@@ -146,13 +148,71 @@ def test_the_features_of_a_product_are_those_of_its_list(conn: psycopg.Connectio
     ]
     stripe = Lists(lists={path: [dict(each) for each in features]})
 
-    read_lists(conn, _A_hundred(stripe), "product_features")
+    assert not read_lists(conn, _A_hundred(stripe), "product_features")
     assert held(conn, "product_features", "product") == {each["id"]: "prod_pro" for each in features}
 
     stripe.lists[path].pop(5)
     stripe.now += 100
-    read_lists(conn, _A_hundred(stripe), "product_features")
+    assert not read_lists(conn, _A_hundred(stripe), "product_features")
     assert held(conn, "product_features", "product").keys() == {each["id"] for each in stripe.lists[path]}
+
+
+def feature(number: int) -> Json:
+    return {"id": f"prodft_{number}", "object": "product_feature", "entitlement_feature": {"id": "feat_1"}}
+
+
+def with_features(conn: psycopg.Connection, number: int) -> Lists:
+    """A mirrored product with so many features, which are gone from Stripe's list afterwards."""
+    deliver(conn, factories.event("product.created", factories.product("prod_pro")))
+    path = "/v1/products/prod_pro/features"
+    stripe = _A_hundred(Lists(lists={path: [feature(n) for n in range(number)]}))
+    assert not read_lists(conn, stripe, "product_features")
+    assert len(held(conn, "product_features", "product")) == number
+    stripe.of.now += 100
+    return stripe.of
+
+
+def test_features_that_are_gone_are_limited_by_the_share_too(conn: psycopg.Connection) -> None:
+    stripe = with_features(conn, 40)
+    features = stripe.lists["/v1/products/prod_pro/features"]
+    stripe.lists["/v1/products/prod_pro/features"] = features[:25]
+
+    errors = read_lists(conn, _A_hundred(stripe), "product_features", share=0.1)
+    assert "15 or more of the 40" in errors["product_features"]
+    assert len(held(conn, "product_features", "product")) == 40
+
+    assert not read_lists(conn, _A_hundred(stripe), "product_features")
+    assert held(conn, "product_features", "product").keys() == {each["id"] for each in features[:25]}
+    gone = conn.execute("select distinct product from stripe.product_features where deleted").fetchall()
+    assert gone == [("prod_pro",)], "users who depend on the product are found by it"
+
+
+def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psycopg.Connection) -> None:
+    stripe = with_features(conn, 230)
+    features = stripe.lists["/v1/products/prod_pro/features"]
+    gone = [features.pop(210)["id"], features.pop(7)["id"]]
+
+    assert not read_lists(conn, _A_hundred(stripe), "product_features", share=0.1)
+
+    marked = conn.execute("select id from stripe.product_features where deleted order by id").fetchall()
+    assert marked == sorted((id_,) for id_ in gone)
+
+
+def test_the_share_is_measured_against_the_rows_of_the_list_and_the_account(conn: psycopg.Connection) -> None:
+    """Thousands of rows of our own do not allow a connected account to lose most of its few."""
+    insert = """
+        insert into mirror.coupons (id, account, created, data, observed_at, observed_rank, observed_in, content_hash, shape)
+        select 'c_' || n, %s, to_timestamp(%s), '{"object": "coupon"}', to_timestamp(%s), 0, 'evt', '', ''
+        from generate_series(1, %s) as n
+    """
+    conn.execute(insert, ("", NOW, NOW, 3000))
+    conn.execute(insert, ("acct_1", NOW, NOW, 40))
+    conn.execute("analyze mirror.coupons")
+
+    errors = read_lists(conn, Lists(lists={"/v1/coupons": []}), "coupons", share=0.1, account="acct_1")
+
+    assert "of the 40" in errors["coupons"]
+    assert conn.execute("select count(*) from stripe.coupons where deleted").fetchone() == (0,)
 
 
 class _A_hundred(Lists):
@@ -160,10 +220,10 @@ class _A_hundred(Lists):
 
     def __init__(self, stripe: Lists) -> None:
         super().__init__()
-        self._of = stripe
+        self.of = stripe
 
     def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
-        return self._of.page(path, {"limit": 100, **(params or {})}, account=account)
+        return self.of.page(path, {"limit": 100, **(params or {})}, account=account)
 
 
 def line(number: int) -> Json:

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     audit_interval: Seconds = 300
     """How often a few more pages of every list are compared with the mirror."""
     max_deleted_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The share of a table that one pass may mark deleted because Stripe no longer has the objects. Beyond it the pass marks
+    """The share of the rows of a list, for one account, that one pass may mark deleted. Beyond it the pass marks
     nothing and says so; `1` allows everything."""
     events_keep_days: Annotated[int, AfterValidator(values.keep_days)] = 35
     """How many days an applied event is kept, at least 31, because Stripe lists events for 30."""

@@ -77,17 +77,24 @@ def expected(
 
 
 def add(
-    conn: psycopg.Connection, run: int, list_: str, object_: str, account: str, absent: Collection[tuple[str, int]]
+    conn: psycopg.Connection,
+    run: int,
+    list_: str,
+    object_: str,
+    account: str,
+    absent: Collection[tuple[str, int]],
+    *,
+    read_at: int | None = None,
 ) -> None:
-    """Keep these for the run: they are to be asked for."""
+    """Keep these for the run: they are to be asked for. With `read_at` the list itself has said so, and nobody asks."""
     if absent:
         conn.execute(
             """
-            insert into sync.absences (run_id, list, object, id, account, rev)
-            select %s, %s, %s, id, %s, rev from unnest(%b::text[], %b::bigint[]) as a (id, rev)
-            on conflict (run_id, object, id, account) do update set rev = excluded.rev, read_at = null
+            insert into sync.absences (run_id, list, object, id, account, rev, read_at)
+            select %s, %s, %s, id, %s, rev, %s from unnest(%b::text[], %b::bigint[]) as a (id, rev)
+            on conflict (run_id, object, id, account) do update set rev = excluded.rev, read_at = excluded.read_at
             """,
-            (run, list_, object_, account, [id_ for id_, _ in absent], [rev for _, rev in absent]),
+            (run, list_, object_, account, read_at, [id_ for id_, _ in absent], [rev for _, rev in absent]),
         )
 
 
@@ -176,6 +183,51 @@ def gone(conn: psycopg.Connection, run: int, list_: str, *, limit: int) -> list[
             """,
             (run, list_, limit),
         ).fetchall()
+
+
+def count(
+    conn: psycopg.Connection,
+    object_: str,
+    *,
+    account: str,
+    final: Sequence[str] = (),
+    parent: str | None = None,
+    most: int,
+) -> int:
+    """The number of rows that a list can show, counted up to `most`: not deleted, in none of the `final` statuses; of a list
+    under parents, those whose column `parent` names one."""
+    table = object_type(object_).table
+    bounds = ["account = %(account)s", "not deleted"]
+    bounds += ["object = %(object)s"] if "object" in table.columns else []
+    status = "status" if "status" in table.columns else "data ->> 'status'"
+    bounds += [f"coalesce({status} <> all (%(final)s::text[]), true)"] if final else []
+    bounds += [f'"{parent}" is not null'] if parent is not None else []
+    row = conn.execute(
+        f"""
+        select count(*) from (
+            select from mirror.{table.name} where {" and ".join(bounds)} limit %(most)s
+        ) as counted
+        """,  # noqa: S608 - names from the schema
+        {"object": object_, "account": account, "final": list(final), "most": most},
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def parents_of(
+    conn: psycopg.Connection, object_: str, field: str, absences: Collection[Absence]
+) -> dict[tuple[str, str], str]:
+    """The parent that each object's row names in the column `field`, by id and account."""
+    table = object_type(object_).table.name
+    return {
+        (id_, account): parent
+        for id_, account, parent in conn.execute(
+            f"""
+            select m.id, m.account, m."{field}" from mirror.{table} as m
+            join unnest(%b::text[], %b::text[]) as a (id, account) on a.id = m.id and a.account = m.account
+            """,  # noqa: S608 - names from the schema
+            ([each.id for each in absences], [each.account for each in absences]),
+        )
+    }
 
 
 def rows_of(conn: psycopg.Connection, object_: str) -> int:

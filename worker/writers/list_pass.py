@@ -209,34 +209,6 @@ def absent_of(
     return [(id_, rev) for id_, rev in expected if id_ not in shown]
 
 
-def record_removed(
-    conn: psycopg.Connection,
-    listing: Listing,
-    ids: Iterable[str],
-    page: Page,
-    parent: Mapping[str, str],
-    policy: Policy,
-    *,
-    users_later: bool = False,
-) -> int:
-    """Mark objects deleted that their parent's whole list did not show; returns how many. They keep the parent's id."""
-    assert listing.object is not None
-    table = object_type(listing.object).table.name
-    seen = [
-        retrieved(
-            Key(table, listing.object, id_, listing.account),
-            {"id": id_, "object": listing.object, "deleted": True, **parent},
-            read_at=page.read_at,
-            shape=page.shape,
-        )
-        for id_ in ids
-    ]
-    written = [each for each in record(conn, seen, policy, users_later=users_later) if each.object is not None]
-    gone = [Drift(each.key.object, each.key.id, ("deleted",), 0) for each in written]
-    drift.keep(conn, gone, by=f"list of {listing.path}")
-    return len(gone)
-
-
 def read_absent(stripe: Source, key: Key) -> Answer:
     """Ask Stripe for an object that a list did not show."""
     url = object_type(key.object).url
@@ -250,10 +222,7 @@ def record_absent(
     """Write, in one transaction, what Stripe answered of objects that a complete list did not show; each with the rev that its
     row stood at."""
     # Not listed by a complete pass, and then not found: two witnesses that it is gone.
-    asked = [
-        Answered(retrieved(key, None if a.deleted else a.object, read_at=a.read_at, shape=a.shape), rev)
-        for key, a, rev in answers
-    ]
+    asked = [Answered(retrieved(key, a.object, read_at=a.read_at, shape=a.shape), rev) for key, a, rev in answers]
     changed: list[tuple[Outcome, Answer]] = []
     with conn.transaction():
         outcomes = record_answers(conn, asked, policy)

@@ -1,19 +1,23 @@
 """Which absent objects are marked deleted, and when a pass refuses to: nothing is marked before a list was read to its end.
 
 A list that was cut short, or the key of another account, would make most of a table look deleted. So a pass that would mark
-more than MAX_DELETED_SHARE of a table marks nothing of it, and says so.
+more than MAX_DELETED_SHARE of the rows that a list can show (of one account) marks none of them, and says so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 
 import psycopg
 
 from worker.config.errors import Permanent
 from worker.membership.rules.access import Policy
 from worker.mirror import absences, shards
+from worker.mirror.absences import MOST_COUNTED, Absence
+from worker.mirror.fold import Key
 from worker.mirror.shards import Standing
 from worker.observe import log
 from worker.stripe_api.client import Answer
+from worker.stripe_api.json_paths import Json
 from worker.writers.list_pass import Tally, record_absent
 from worker.writers.passes.plan import Options, Shape
 
@@ -28,7 +32,7 @@ AT_ONCE = 100
 
 
 class TooManyDeleted(Permanent):
-    """A pass would mark more of a table deleted than MAX_DELETED_SHARE allows."""
+    """A pass would mark more of a list's rows deleted than MAX_DELETED_SHARE allows."""
 
 
 def guard(
@@ -43,23 +47,41 @@ def guard(
         standing, shape = standings.get(list_), shapes.get(list_)
         if standing is None or standing.error is not None or shape is None or shape.listing.object is None:
             continue
-        rows, answered = absences.rows_of(conn, shape.listing.object), gone + standing.tally.get("found", 0)
-        allowed = max(ALWAYS_BELIEVED, int(rows * options.max_deleted_share))
+        answered = gone + standing.tally.get("found", 0)
         likely = gone + (unasked * gone // answered if answered >= SAMPLE else 0)
-        if likely > allowed:
+        if likely <= ALWAYS_BELIEVED or options.max_deleted_share >= 1:
+            continue
+        # So many rows would be enough for so many deletions; how many more there are does not matter.
+        enough = ceil(likely / options.max_deleted_share) if options.max_deleted_share else MOST_COUNTED
+        rows = _rows(conn, shape, most=enough)
+        if likely > rows * options.max_deleted_share:
             error = _too_many(list_, likely, rows, options.max_deleted_share)
             shards.fail(conn, run, list_, str(error))
             absences.drop_list(conn, run, list_)
             _log.error("list.given_up", run=run, error=str(error), **error.ids)
 
 
-def mark(conn: psycopg.Connection, run: int, list_: str, policy: Policy, *, alive: Callable[[], object]) -> None:
+def _rows(conn: psycopg.Connection, shape: Shape, *, most: int) -> int:
+    """The number of mirrored rows that a list can show, counted up to `most`."""
+    listing = shape.listing
+    assert listing.object is not None
+    parent = shape.parents.row.parent_field if shape.parents is not None else None
+    return absences.count(conn, listing.object, account=listing.account, final=listing.final, parent=parent, most=most)
+
+
+def mark(
+    conn: psycopg.Connection,
+    run: int,
+    list_: str,
+    shape: Shape | None,
+    policy: Policy,
+    *,
+    alive: Callable[[], object],
+) -> None:
     """Mark the objects of a list deleted that Stripe has no more. `alive` is called after each batch."""
     while gone := absences.gone(conn, run, list_, limit=AT_ONCE):
         tally = Tally()
-        answers = [
-            (each.key, Answer(None, deleted=True, missing=True, read_at=each.read_at or 0), each.rev) for each in gone
-        ]
+        answers = _answers(conn, shape, gone)
         with conn.transaction():
             record_absent(conn, answers, policy, tally)
             shards.count(conn, run, list_, {"marked_deleted": tally.marked_deleted})
@@ -67,9 +89,24 @@ def mark(conn: psycopg.Connection, run: int, list_: str, policy: Policy, *, aliv
         alive()
 
 
+def _answers(conn: psycopg.Connection, shape: Shape | None, gone: Sequence[Absence]) -> list[tuple[Key, Answer, int]]:
+    """What Stripe has said of each. A child of a table of its own keeps the parent's id, which users may depend on."""
+    column = shape.parents.row.parent_field if shape is not None and shape.parents is not None else None
+    parents = (
+        absences.parents_of(conn, gone[0].object, column, gone) if column is not None and column != "parent" else {}
+    )
+    answers = []
+    for each in gone:
+        bare: Json = {"id": each.id, "object": each.object, "deleted": True}
+        if column is not None and (parent := parents.get((each.id, each.account))) is not None:
+            bare[column] = parent
+        answers.append((each.key, Answer(bare, deleted=True, missing=True, read_at=each.read_at or 0), each.rev))
+    return answers
+
+
 def _too_many(list_: str, likely: int, rows: int, share: float) -> TooManyDeleted:
     return TooManyDeleted(
-        f"{list_}: Stripe no longer has {likely:,} or more of about {rows:,} mirrored objects, which is more than "
+        f"{list_}: Stripe no longer has {likely:,} or more of the {rows:,} mirrored objects of this list, which is more than "
         f"MAX_DELETED_SHARE ({share:g}) allows in one pass. Nothing was marked deleted. Check that STRIPE_SECRET_KEY is "
         "the key of the mirrored account; if they were really deleted, set MAX_DELETED_SHARE=1 for one pass",
         list=list_,

@@ -77,6 +77,8 @@ class Walk:
         # Parents that were begun, in order, and whether each is done.
         self._begun: OrderedDict[str, bool] = OrderedDict()
         self._again: deque[Step] = deque()
+        # Of parents whose first page this walk has read: when, and the ids so far.
+        self._shown: dict[str, tuple[int, frozenset[str]]] = {}
         self._exhausted = self._ended = False
 
     @property
@@ -138,16 +140,24 @@ class Walk:
             mirror.file_under(conn, shown, account=self._parents.account, parent=step.parent)
 
     def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
-        """Mirrored children of the parent that its list did not show; only a list of one page is sure to be whole."""
+        """Mirrored children of the parent that its list did not show, once this walk has read all pages of it."""
         row = self._parents.row
-        if row.parent_field is None or row.object is None or page.has_more or "starting_after" in step.request[1]:
+        if row.parent_field is None or row.object is None:
             return []
-        shown = {obj["id"] for obj in page.data}
+        ids = frozenset(obj["id"] for obj in page.data)
+        if "starting_after" not in step.request[1]:
+            self._shown[step.parent] = page.read_at, ids
+        elif step.parent in self._shown:
+            read_at, before = self._shown[step.parent]
+            self._shown[step.parent] = read_at, before | ids
+        if page.has_more or step.parent not in self._shown:
+            return []
+        read_at, shown = self._shown[step.parent]
         expected = absences.expected(
             conn,
             row.object,
             account=self._parents.account,
-            before=page.read_at - AMBIGUITY_SECONDS,
+            before=read_at - AMBIGUITY_SECONDS,
             parent=(row.parent_field, step.parent),
         )
         return [(id_, rev) for id_, rev in expected if id_ not in shown]
@@ -174,6 +184,7 @@ class Walk:
         if page is not None and page.has_more:
             self._again.append(self._step(step.parent, page.data[-1]["id"]))
             return
+        self._shown.pop(step.parent, None)
         self.tally["parents"] = self.tally.get("parents", 0) + 1
         with self._inner:
             self._begun[step.parent] = True

@@ -38,7 +38,6 @@ from worker.writers.list_pass import (
     read_absent,
     record_absent,
     record_page,
-    record_removed,
 )
 from worker.writers.passes import deletions
 from worker.writers.passes.parents import Step, Walk
@@ -315,13 +314,18 @@ class Reading:
                         done = self._record(conn, shape, shape.listing, walk.recorded(conn, step, page), done)
                         walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
-                        if shape.listing.object is not None and object_type(shape.listing.object).fetchable:
+                        if shape.listing.object is not None:
+                            # Stripe has no GET for some: there the parent's whole list is the proof.
+                            asks = object_type(shape.listing.object).fetchable
                             absences.add(
-                                conn, self._run, shard.list, shape.listing.object, shape.listing.account, absent
+                                conn,
+                                self._run,
+                                shard.list,
+                                shape.listing.object,
+                                shape.listing.account,
+                                absent,
+                                read_at=None if asks else page.read_at,
                             )
-                        elif absent:
-                            gone = self._remove(conn, shape, step, page, [id_ for id_, _ in absent])
-                            done["marked_deleted"] = done.get("marked_deleted", 0) + gone
                         if shape.listing.object == "product_feature" and not page.has_more:
                             product_changes.mark_read(conn, step.parent)
                     place = walk.after(step, page)
@@ -383,15 +387,6 @@ class Reading:
         tally = Tally()
         record_page(conn, listing, page, self._policy, tally, users_later=self._options.users_later)
         return tally.as_dict()
-
-    def _remove(self, conn: psycopg.Connection, shape: Shape, step: Step, page: Page, ids: list[str]) -> int:
-        """Mark these children deleted: Stripe has no GET for one of them, and their parent's whole list lacks them."""
-        assert shape.parents is not None
-        field = shape.parents.row.parent_field or ""
-        parent = {} if field == "parent" else {field: step.parent}
-        return record_removed(
-            conn, shape.listing, ids, page, parent, self._policy, users_later=self._options.users_later
-        )
 
     def _ask_for(self, absence: Absence) -> None:
         """Ask Stripe for an object that a list did not show. One that exists is written at once; one that does not is kept,

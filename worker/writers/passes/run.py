@@ -104,7 +104,7 @@ def _conclude(
     deletions.guard(conn, run, standings, shapes, options)
     for list_, standing in shards.standings(conn, run).items():
         if standing.error is None:
-            deletions.mark(conn, run, list_, policy, alive=lambda: shards.renew(conn, run, owner=""))
+            deletions.mark(conn, run, list_, shapes.get(list_), policy, alive=lambda: shards.renew(conn, run, owner=""))
         else:
             absences.drop_list(conn, run, list_)
     finish(conn, run)
