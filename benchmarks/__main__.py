@@ -14,6 +14,7 @@ from benchmarks import (
     backfill,
     beside,
     compare,
+    console,
     everyone,
     latency,
     limit,
@@ -30,7 +31,7 @@ from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
 PLAIN = ("limit", "door", "latency", "access", "refresh", "reconcile")
-LONG = ("everyone", "memory", "revenue", "backfill", "beside")
+LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -110,6 +111,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "beside" in only:
         result["beside"] = beside.measure(seconds=BESIDE_SECONDS)
         report.say_latency(result["beside"])
+    if "console" in only:
+        result["console"] = console.measure()
+        report.say_console(result["console"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

@@ -94,9 +94,7 @@ _WITH = """
 def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
     """Compute so many users several times over, each time in a process of its own, then some of them one by one."""
     with stack.connect() as conn:
-        with conn.transaction():
-            for statement in _ROWS:
-                conn.execute(_WITH.format(count=count) + statement)
+        fill(conn, count)
         conn.execute(f"analyze {_TABLES}")  # as autovacuum does within a minute
     result: dict[str, Any] = {"all_new": _measured(stack, _apply, count, changed=count)}
     result["unchanged"] = _measured(stack, _apply, count, changed=0)
@@ -106,6 +104,13 @@ def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
     result["all_changed"] = _measured(stack, _apply, count, changed=count)
     result["one"] = _measured(stack, _ones, ONES, changed=0)
     return result
+
+
+def fill(conn: psycopg.Connection[Any], count: int) -> None:
+    """So many users, each with a customer, a subscription and a payment."""
+    with conn.transaction():
+        for statement in _ROWS:
+            conn.execute(_WITH.format(count=count) + statement)
 
 
 def _measured(stack: Stack, job: Callable[[str, int], dict[str, Any]], count: int, *, changed: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.browser import world
 from tests.browser.conftest import sign_in
 from tests.processes import Daemon, eventually
 
@@ -18,6 +19,7 @@ PAGES = {
     "event": "/console/inbox/evt_parked_1",
     "users": "/console/users",
     "user": "/console/users/ann",
+    "hostile user": "/console/users/hostile",
     "objects": "/console/objects",
     "object": "/console/objects/sub_ann",
     "catalogue": "/console/catalogue",
@@ -129,7 +131,13 @@ def test_the_health_page_refreshes_itself(page: Any, console: Daemon) -> None:
     assert page.get_by_role("heading", name="Health").count() == 1
 
 
+@pytest.fixture(scope="module")
+def full(console: Daemon) -> None:
+    world.fill(console.database_url)
+
+
 @pytest.mark.parametrize("page", LOOKS, indirect=True, ids=lambda look: f"{look[0]}-{look[1]}")
+@pytest.mark.usefixtures("full")
 def test_every_page_fits_and_is_accessible(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     sign_in(page)

@@ -65,4 +65,4 @@ def test_each_job_has_a_task_and_each_tick_a_queue(settings: Settings) -> None:
 
     assert {entry["task"] for entry in schedule.values()} <= set(app.tasks)
     assert {entry["options"]["queue"] for entry in schedule.values()} <= set(lanes.QUEUES)
-    assert set(celery_app.schedule(settings)) == {"wake", "retention"}
+    assert set(celery_app.schedule(settings)) == {"wake", "retention", "revenue"}

@@ -2,18 +2,19 @@
 
 import random
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from schema import revenue
 from tests.factories import DAY, Json, subscription, update
 from tests.revenue.lives import DAYS, Life, lives, noon, on
 from worker.config.settings import Settings
 from worker.membership.rules.access import Policy
-from worker.mirror import subscription_history
+from worker.mirror import revenue_summary, subscription_history
 from worker.mirror.fold import Key, listed, retrieved
 from worker.web.console import pages, render
 from worker.writers.record import record
@@ -216,12 +217,36 @@ def test_the_console_shows_revenue_of_each_currency(conn: psycopg.Connection, ap
         shared = {"path": "", "csrf": "", "can_write": False, "environment": "", "done": None, "is_fragment": False}
         return bytes(render.page(view.template, shared | dict(view.values)).body).decode()
 
+    def summed_up() -> None:
+        conn.execute("update sync.cursors set value = value - 'tried_at' where name = %s", (revenue_summary.JOB,))
+        revenue_summary.refresh(conn, datetime.now(UTC))
+
+    assert "Nothing was summed up yet" in page()
+    summed_up()
     assert "No subscription is known yet" in page()
     apply(*(each for life in lives() if life.name in ("euros", "comeback") for each in life.events))
+    summed_up()
 
     assert "MRR is <strong>30.00 usd</strong>" in page()
     assert '2026-01</th><td class="number">20.00 usd' in page()
     assert "MRR is <strong>19.90 eur</strong>" in page(currency="eur")
+
+
+def test_revenue_is_summed_up_for_a_hundredth_of_the_time(conn: psycopg.Connection) -> None:
+    now = datetime.now(UTC)
+    revenue_summary.refresh(conn, now)
+    first = revenue_summary.read(conn)
+    cost = {"seconds": 60, "tried_at": (now - timedelta(seconds=5900)).isoformat()}
+    conn.execute("update sync.cursors set value = value || %s where name = %s", (Jsonb(cost), revenue_summary.JOB))
+
+    revenue_summary.refresh(conn, now + timedelta(minutes=5))
+    too_early = revenue_summary.read(conn)
+    conn.execute("update sync.cursors set value = value || '{\"seconds\": 58}' where name = %s", (revenue_summary.JOB,))
+    revenue_summary.refresh(conn, now + timedelta(minutes=10))
+
+    assert first is not None
+    assert too_early == first
+    assert revenue_summary.read(conn) != first
 
 
 def test_churn_of_a_month(conn: psycopg.Connection, apply: Apply) -> None:

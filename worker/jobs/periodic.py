@@ -40,7 +40,7 @@ def task_name(name: str) -> str:
     return f"stripe_sync.{name}"
 
 
-RETENTION_SECONDS, ENDPOINT_CHECK_SECONDS = 900.0, 300.0
+RETENTION_SECONDS, ENDPOINT_CHECK_SECONDS, REVENUE_SECONDS = 900.0, 300.0, 300.0
 
 JOBS = (
     Job(name="product_refresh", queue=PERIODIC, interval=lambda settings: settings.product_refresh_interval),
@@ -54,6 +54,7 @@ JOBS = (
         is_wanted=lambda settings: settings.connect,
     ),
     Job(name="endpoint_check", queue=PERIODIC, interval=lambda _: ENDPOINT_CHECK_SECONDS),
+    Job(name="revenue", queue=BACKFILL, interval=lambda _: REVENUE_SECONDS, needs_key=False),
     Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
 )
 # Not a job of its own: it looks for work that was forgotten, lost ticks of the jobs above included.

@@ -20,7 +20,7 @@ from worker.jobs import chores, periodic
 from worker.jobs.periodic import ACCESS, BACKFILL
 from worker.jobs.process import Process
 from worker.membership import catalogue_changes, organizations, recompute_all
-from worker.mirror import refetch_queue, shards
+from worker.mirror import refetch_queue, revenue_summary, shards
 from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
@@ -338,6 +338,13 @@ def backfill_slice(process: Process) -> None:
 def backup(process: Process) -> None:
     """Take the backup that is due, once for its slot of the clock."""
     process.with_connection(lambda conn: scheduled.tick(conn, process.settings, datetime.now(UTC)))
+
+
+@_task("revenue")
+def sum_revenue_up(process: Process) -> None:
+    """Sum up for the console what the views say of revenue, once for this slot of the clock."""
+    slot = periodic.slot_of(periodic.REVENUE_SECONDS)
+    process.with_connection(lambda conn: revenue_summary.refresh(conn, slot))
 
 
 @_task("retention")

@@ -37,10 +37,12 @@ class SomebodyElse(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A piece of the walk: how many users were looked at, and what would become of those who would change."""
+    """A piece of the walk: how many users were looked at, and what would become of those who would change. `last` is the last of
+    them, None at the end of all."""
 
     users: int
     changing: Mapping[str, Outcome]
+    last: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +58,15 @@ class Progress:
 
 
 def plan(
-    conn: psycopg.Connection, policy: Policy, *, only: Collection[str] | None = None, batch: int = BATCH
+    conn: psycopg.Connection,
+    policy: Policy,
+    *,
+    only: Collection[str] | None = None,
+    after: str = "",
+    batch: int = BATCH,
 ) -> Iterator[Planned]:
-    """The changes that `apply` would make now, a batch at a time; nothing is written or locked."""
-    place: str | None = ""
+    """The changes that `apply` would make now, a batch at a time, behind the user `after`; nothing is written or locked."""
+    place: str | None = after
     while place is not None:
         with snapshot(conn):
             plans.keep(conn)
@@ -69,8 +76,8 @@ def plan(
         made = {
             id_: outcome.compute(users[id_], products, policy, now) for id_ in sorted(users) if is_concerned(users[id_])
         }
-        yield Planned(len(users), {id_: each for id_, each in made.items() if each.changes or each.grants})
         place = ids[-1] if only is None and len(ids) == batch else None
+        yield Planned(len(users), {id_: each for id_, each in made.items() if each.changes or each.grants}, place)
 
 
 def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """The pages: each reads what its template shows. Nothing is written or locked here."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from worker.config.settings import Settings
 from worker.jobs import status
 from worker.membership import recompute_all
 from worker.membership.compute import policy_of
+from worker.membership.rules.outcome import Outcome
 from worker.membership.store import links
 from worker.membership.why import why
-from worker.mirror import history
+from worker.mirror import history, revenue_summary
 from worker.postgres.pool import snapshot
 from worker.stripe_api.lists import LISTS
 from worker.web.console import (
@@ -22,7 +24,6 @@ from worker.web.console import (
     read_catalogue,
     read_health,
     read_inbox,
-    read_revenue,
     read_users,
     render,
 )
@@ -30,7 +31,7 @@ from worker.web.console.read_inbox import Filters
 
 STATUSES = ("pending", "parked", "done")
 PLAN_SHOWN = 100
-REVENUE_DAYS, REVENUE_MONTHS = 365, 13
+PLAN_SECONDS, PLAN_BATCH = 0.1, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,43 +147,46 @@ def catalogue(asked: Asked) -> View:
 
 def revenue(asked: Asked) -> View:
     """MRR of the last year, movements and churn of the last months, in one currency."""
-    known = read_revenue.currencies(asked.conn)
+    summary = revenue_summary.read(asked.conn)
+    if summary is None or not summary.currencies:
+        return View("revenue.html", {"currency": None, "summary": summary})
     chosen = asked.query.get("currency", "")
-    currency = chosen if chosen in known else next(iter(known), None)
-    if currency is None:
-        return View("revenue.html", {"currency": None})
-    days = read_revenue.days(asked.conn, currency, number=REVENUE_DAYS)
-    months = read_revenue.months(asked.conn, currency, number=REVENUE_MONTHS)
-    labels = [f"{row['month']:%Y-%m}" for row in months]
+    currency = chosen if chosen in summary.currencies else next(iter(summary.currencies))
+    days, months, products = (summary.currencies[currency][name] for name in ("days", "months", "products"))
     units = 1 if render.is_zero_decimal(currency) else 100
+    labels = [row["month"][:7] for row in months]
     return View(
         "revenue.html",
         {
+            "summary": summary,
             "currency": currency,
-            "currencies": known,
+            "currencies": list(summary.currencies),
             "now": days[-1],
             "days": days,
             "months": months,
-            "products": read_revenue.products(asked.conn, currency),
-            "mrr_chart": charts.line([str(row["day"]) for row in days], [row["mrr"] / units for row in days]),
+            "products": products,
+            "mrr_chart": charts.line([row["day"] for row in days], [row["mrr"] / units for row in days]),
             "net_chart": charts.bars(labels, [row["net"] / units for row in months]),
-            "churn_chart": charts.bars(labels, [float(row["customer_churn"] or 0) * 100 for row in months], " %"),
+            "churn_chart": charts.bars(labels, [(row["customer_churn"] or 0) * 100 for row in months], " %"),
         },
     )
 
 
 def plan(asked: Asked) -> View:
-    """The first users that `membership apply` would change. It looks at a bounded number of users."""
-    changing, looked = [], 0
-    for piece in recompute_all.plan(asked.conn, policy_of(asked.settings)):
-        looked += piece.users
-        changing += [(user, outcome) for user, outcome in piece.changing.items()]
-        if len(changing) >= PLAN_SHOWN or looked >= 20_000:
+    """The first users behind `after` whom `membership apply` would change. It looks for a moment, then says how far it came."""
+    changing: list[tuple[str, Outcome]] = []
+    looked, ends = 0, time.monotonic() + PLAN_SECONDS
+    after: str | None = asked.query.get("after", "")
+    for piece in recompute_all.plan(asked.conn, policy_of(asked.settings), after=after or "", batch=PLAN_BATCH):
+        looked, after = looked + piece.users, piece.last
+        changing += piece.changing.items()
+        if len(changing) >= PLAN_SHOWN or time.monotonic() > ends:
             break
-    return View(
-        "plan.html",
-        {"changing": changing[:PLAN_SHOWN], "looked": looked, "progress": read_catalogue.progress(asked.conn)},
-    )
+    return View("plan.html", {"changing": changing, "looked": looked, "after": after, **plan_progress(asked).values})
+
+
+def plan_progress(asked: Asked) -> View:
+    return View("plan_progress.html", {"progress": read_catalogue.progress(asked.conn)})
 
 
 def backfill(asked: Asked) -> View:
@@ -219,6 +223,7 @@ PAGES: Mapping[str, Build] = {
     "/objects/{id}": object_,
     "/catalogue": catalogue,
     "/catalogue/plan": plan,
+    "/catalogue/progress": plan_progress,
     "/revenue": revenue,
     "/backfill": backfill,
     "/backfill/progress": backfill_progress,

@@ -17,21 +17,21 @@ _ORDER = ("failed", "reading", "done", "not available", "stopped", "waiting")
 def progress(conn: psycopg.Connection) -> Row | None:
     """How far the newest backfill came, its lists with the failed ones first, and its errors with their lists; None if there
     was none."""
-    found = backfill.progress(conn)
-    if found is None:
+    newest = backfill.progress(conn)
+    if newest is None:
         return None
-    ended = found["finished_at"] is not None
+    ended = newest["finished_at"] is not None
     lists: list[Row] = [
         each | {"state": "stopped" if ended and each["state"] in ("reading", "waiting") else each["state"]}
-        for each in found["lists"]
+        for each in newest["lists"]
     ]
     errors: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for each in lists:
         if each["error"]:
             errors[each["state"], each["error"]].append(each["list"])
-    return found | {
-        "started_at": datetime.fromisoformat(found["started_at"]),
-        "finished_at": datetime.fromisoformat(found["finished_at"]) if ended else None,
+    return newest | {
+        "started_at": datetime.fromisoformat(newest["started_at"]),
+        "finished_at": datetime.fromisoformat(newest["finished_at"]) if ended else None,
         "lists": sorted(lists, key=lambda each: (_ORDER.index(each["state"]), -each["listed"])),
         "errors": sorted(errors.items()),
         "finished_lists": sum(each["state"] in ("done", "failed", "not available") for each in lists),
