@@ -209,19 +209,6 @@ def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str,
     return {id_: (data, observed_at) for id_, data, observed_at in rows}
 
 
-def shard_bounds(conn: Connection, table: str, *, shards: int) -> list[int]:
-    """Seconds of `created` that cut the mirrored rows into so many parts of about one size."""
-    row = conn.execute(
-        f"""
-        select percentile_disc(%b::float8[]) within group (order by extract(epoch from created)::bigint)
-        from mirror.{table}
-        where created is not null
-        """,  # noqa: S608 - a name from the schema
-        ([number / shards for number in range(1, shards)],),
-    ).fetchone()
-    return sorted(set(row[0])) if row and row[0] else []
-
-
 def count(conn: Connection, table: str) -> int:
     """How many objects of a type are mirrored, about: what the planner knows, for a count would read the table."""
     row = conn.execute(
