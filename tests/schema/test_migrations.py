@@ -54,6 +54,18 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
     assert left == []
 
 
+def test_the_applications_own_relations_in_analytics_outlive_the_way_back(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("create schema analytics; create table analytics.visits (day date)")
+        migrations.migrate(empty_database)
+        migrations.downgrade(empty_database, "base")
+
+        left = conn.execute(
+            "select relname::text from pg_class where relnamespace = 'analytics'::regnamespace"
+        ).fetchall()
+    assert left == [("visits",)]
+
+
 @pytest.mark.parametrize("revision", ["0001", "0008", "0014"])
 def test_a_database_from_before_the_first_release_is_refused_unchanged(empty_database: str, revision: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:

@@ -1,6 +1,18 @@
--- Everything goes. The schema sync stays with the table of revisions.
+-- Everything goes. The schema sync stays, with the table of revisions; so does analytics, where the application uses it too.
 
-drop schema @{stripe}, analytics, mirror cascade;
+drop view
+    analytics.churn_monthly, analytics.subscriptions_daily, analytics.mrr_movements, analytics.customer_movements,
+    analytics.mrr_daily, analytics.subscription_mrr, analytics.subscription_periods;
+do $$
+begin
+    if not exists (select from pg_class where relnamespace = 'analytics'::regnamespace) then
+        drop schema analytics;
+    end if;
+exception when dependent_objects_still_exist or insufficient_privilege then
+    null;
+end
+$$;
+drop schema @{stripe}, mirror cascade;
 
 drop table
     sync.absences, sync.accounts, sync.adoption, sync.audit_log, sync.change_deliveries, sync.change_drafts,
