@@ -152,6 +152,20 @@ def test_doctor_names_the_setting_behind_each_problem(run: Run) -> None:
         assert word in broken.stdout
 
 
+def test_status_and_doctor_show_connected_accounts(run: Run, conn: psycopg.Connection) -> None:
+    conn.execute("insert into sync.accounts (id, last_pass_at, error) values ('acct_shop', now(), 'Stripe answered 500')")
+    on_time = run("doctor", CONNECT="on")
+    conn.execute("update sync.accounts set last_pass_at = now() - interval '2 hours', error = null")
+    late = run("doctor", CONNECT="on")
+    shown = run("status")
+
+    assert "account acct_shop" in on_time.stdout
+    assert "ok    connected accounts     1 connected, 0 deauthorized" in on_time.stdout
+    assert "FAIL  connected accounts     1 connected, 0 deauthorized. One waits for its turn since" in late.stdout
+    assert "acct_shop" in shown.stdout
+    assert json.loads(run("status", "--json").stdout)["accounts"][0]["id"] == "acct_shop"
+
+
 def test_doctor_reports_a_missing_backup(run: Run, conn: psycopg.Connection) -> None:
     clock = {"BACKUP_SCHEDULE": "0 3 * * *", "BACKUP_DIR": "backups"}
     missing = run("doctor", **clock)

@@ -196,6 +196,26 @@ def test_a_waiting_recompute_is_reported(run: Run, conn: psycopg.Connection) -> 
     assert "The user is waiting to be recomputed" in run("why", "jenny").stdout
 
 
+def test_customers_of_connected_accounts_are_shown_with_their_account(run: Run, conn: psycopg.Connection) -> None:
+    conn.execute("insert into sync.accounts (id, status) values ('acct_shop', 'deauthorized')")
+    for account, customer in (
+        ("acct_shop", factories.customer("cus_1", user_id="john")),
+        ("acct_new", factories.customer("cus_9", email="john@example.com")),
+    ):
+        created = factories.event("customer.created", customer, id=f"evt_{account}")
+        apply_events(conn, {**created, "account": account})
+
+    explanation = why(run, "john")
+
+    assert [(each["id"], each["account"], each["status"]) for each in explanation["elsewhere"]] == [
+        ("cus_9", "acct_new", None),
+        ("cus_1", "acct_shop", "deauthorized"),
+    ]
+    assert explanation["customers"] == []
+    assert "cus_1 of the account acct_shop (deauthorized)" in run("why", "john").stdout
+    assert why(run, "jenny")["elsewhere"] == []
+
+
 def test_an_unknown_user_is_a_clear_error(run: Run) -> None:
     done = run("why", "who@example.com")
 

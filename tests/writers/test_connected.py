@@ -145,6 +145,40 @@ def test_a_huge_account_holds_up_no_small_one(
     assert conn.execute("select count(*) from sync.accounts where last_pass_at is null").fetchone() == (0,)
 
 
+def test_between_two_rounds_the_catalogue_and_living_subscriptions_are_read(
+    conn: psycopg.Connection, sandbox: Sandbox, turn: Callable[..., Any]
+) -> None:
+    sandbox.tell("accounts", connect=["acct_a"])
+    account = sandbox.connected("acct_a")
+    account.tell("populate", customers=3, subscriptions=3)
+    turn()
+    while conn.execute("select min(rounds) from sync.accounts").fetchone() != (1,):
+        turn()
+    turn()
+    asked = sandbox.ask("stats")["requests"]
+    conn.execute("update sync.runs set finished_at = finished_at - interval '2 hours' where job like '~%'")
+    conn.execute("update mirror.subscriptions set content_hash = '', observed_at = observed_at - interval '2 hours'")
+    feature = account.post("/v1/entitlements/features", name="Export", lookup_key="export")["id"]
+    product = account.ask("state?type=product")["objects"][0]["id"]
+    account.post(f"/v1/products/{product}/features", entitlement_feature=feature)
+
+    turn()
+
+    after = sandbox.ask("stats")["requests"]
+    read = {name for name in after if name.startswith("GET /v1/") and after[name] > asked.get(name, 0)}
+    found = conn.execute("select product from stripe.product_features where account = 'acct_a'").fetchall()
+    assert found == [(product,)]
+    assert read == {
+        "GET /v1/events",
+        "GET /v1/prices",
+        "GET /v1/products",
+        "GET /v1/products/{id}/features",
+        "GET /v1/subscriptions",
+    }
+    assert conn.execute("select count(*) from mirror.subscriptions where content_hash = ''").fetchone() == (0,)
+    assert conn.execute("select rounds from sync.accounts").fetchone() == (1,)
+
+
 def test_an_account_that_withdraws_is_read_no_more(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, turn: Callable[..., Any]
 ) -> None:

@@ -19,10 +19,14 @@ def status(as_json: Json = False) -> None:
     if as_json:
         say_json(values)
     else:
-        workers, problems = values.pop("workers"), values.pop("endpoint")
+        workers, problems, connected = values.pop("workers"), values.pop("endpoint"), values.pop("accounts")
         progress = values.pop("backfill")
         say_table(("what", "value"), ({"what": key, "value": _brief(value)} for key, value in values.items()))
         say_table(("endpoint", "problem", "fix"), [each | {"problem": each["detail"]} for each in problems])
+        if connected:
+            say_table(
+                ("account", "status", "lag_seconds", "error"), [each | {"account": each["id"]} for each in connected]
+            )
         if progress is not None:
             columns = ("backfill", "state", "listed", "remaining", "written", "error")
             begun = [each for each in progress["lists"] if each["state"] != "waiting"]

@@ -17,6 +17,8 @@ from worker.postgres import cursors, runs
 from worker.writers import backfill
 
 ALIVE_SECONDS = 90
+# So many connected accounts are shown: those that were not read for longest.
+ACCOUNTS_SHOWN = 20
 
 
 def beat(conn: psycopg.Connection, name: str, *, lane: str, task: tuple[str, datetime] | None) -> None:
@@ -74,6 +76,7 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         **{f"held_{table}": rows for table, rows in held.items()},
         "workers_alive": len(alive),
         **{f"accounts_{name}": number for name, number in accounts.summary(conn).items()},
+        "accounts": accounts.rows(conn, limit=ACCOUNTS_SHOWN),
         "endpoint_problems": len(problems),
         "endpoint": problems,
         "oldest_event_kept": retention.get("oldest_kept"),

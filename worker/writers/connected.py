@@ -6,6 +6,7 @@ it is background work within the rate limit of the platform's key.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 
@@ -19,7 +20,7 @@ from worker.observe import log
 from worker.postgres import cursors, runs
 from worker.stripe_api.client import BadKey, MissingPermission, Page
 from worker.stripe_api.lists import LISTS
-from worker.writers import catch_up
+from worker.writers import catch_up, reconcile, refresh_catalogue
 from worker.writers.list_pass import Source
 from worker.writers.passes import run as passes
 from worker.writers.passes.plan import Options, every_shape
@@ -28,11 +29,13 @@ _log = log.get("connect")
 
 JOB = "accounts"
 # Runs of one account sort behind every job's name, so that what lists the jobs stops before them.
-ROUND, EVENTS = "~{} lists", "~{} events"
+ROUND, REFRESH, EVENTS = "~{} lists", "~{} refresh", "~{} events"
 OPTIONS = Options(threads=8, threads_per_list=4, pages=40, failures=2)
 AT_ONCE = 16
 # An account is looked for in Stripe's list so often, and all lists of one are read again after so long.
 LIST_SECONDS, ROUND_SECONDS = 900, 6 * 3600
+# Between two rounds the catalogue, of whose features no event tells, and subscriptions that can still change are read.
+REFRESH_SECONDS, REFRESHED = 3600, (*refresh_catalogue.CATALOGUE, "subscriptions")
 LISTED_AT = "accounts_listed"
 # Lists of the platform's own, which a connected account has not.
 NOT_THEIRS = ("accounts", "webhook_endpoints", "account_persons", "account_external_accounts", "account_capabilities")
@@ -182,21 +185,42 @@ def _carry_on(
     options: Options,
     should_continue: Callable[[], bool],
 ) -> int:
-    """Read some pages of the account's lists, of the round that is under way or due; returns how many rounds were ended."""
-    job = ROUND.format(account.id)
-    if shards.under_way(conn, job) is None:
-        last = conn.execute("select max(finished_at) from sync.runs where job = %s", (job,)).fetchone()
-        if last is not None and last[0] and last[0] > datetime.now(UTC) - timedelta(seconds=ROUND_SECONDS):
-            return 0
+    """Read some pages of the account's lists, of the round or refresh that is under way or due; returns how many rounds were
+    ended."""
+    job = _due(conn, account)
+    if job is None:
+        return 0
+    is_round, shapes = job == ROUND.format(account.id), every_shape(account.id)
+    if not is_round:
+        living = replace(reconcile.LIVING.listing, account=account.id)
+        shapes["subscriptions"] = replace(reconcile.LIVING, listing=living)
     with conn.transaction():
         run, is_new = shards.begin(conn, job, {})
         if is_new:
-            shards.add(conn, run, [(name, None, None) for name in LISTS if name not in NOT_THEIRS])
-    shapes = every_shape(account.id)
+            lists = [name for name in LISTS if name not in NOT_THEIRS] if is_round else REFRESHED
+            shards.add(conn, run, [(name, None, None) for name in lists])
     if not passes.carry_out(conn, source, policy, run, shapes, options, should_continue=should_continue):
         return 0
     conn.execute("delete from sync.runs where job = %s and id < %s", (job, run))
-    return 1
+    return int(is_round)
+
+
+def _due(conn: psycopg.Connection, account: Account) -> str | None:
+    """The job that reads the account's lists now: one that is under way goes first. A round is a refresh, too."""
+    jobs = [ROUND.format(account.id), REFRESH.format(account.id)]
+    for job in jobs:
+        if shards.under_way(conn, job) is not None:
+            return job
+    ended: dict[str, datetime] = dict(
+        conn.execute(
+            "select job, max(finished_at) from sync.runs where job = any(%s) and finished_at is not null group by job",
+            (jobs,),
+        ).fetchall()
+    )
+    now, never = datetime.now(UTC), datetime.fromtimestamp(0, UTC)
+    if now - ended.get(jobs[0], never) > timedelta(seconds=ROUND_SECONDS):
+        return jobs[0]
+    return jobs[1] if now - max(ended.values(), default=never) > timedelta(seconds=REFRESH_SECONDS) else None
 
 
 def _since(account: Account, now: int) -> int:

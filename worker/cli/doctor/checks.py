@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import redis
@@ -33,6 +33,8 @@ from worker.stripe_api.lists import LISTS
 _EVENTS = "/v1/events"
 # Changes that wait longer than this mean that the receiver does not keep up.
 LATE_CHANGE_SECONDS = 600
+# So long after its last turn an account should have had another one.
+LATE_ACCOUNT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,13 @@ def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]
     if settings.stripe_secret_key is None:
         yield Finding("connected accounts", ok=False, detail="CONNECT=on reads them, which needs STRIPE_SECRET_KEY")
         return
-    waiting = f"; one waits for its turn since {known['waiting_since']}" if known["waiting_since"] else ""
-    detail = f"{known['connected']} connected, {known['deauthorized']} deauthorized{waiting}"
-    yield Finding("connected accounts", ok=True, detail=detail)
+    detail = f"{known['connected']} connected, {known['deauthorized']} deauthorized"
+    since = known["waiting_since"]
+    late = since is not None and datetime.fromisoformat(since) < datetime.now(UTC) - LATE_ACCOUNT
+    if late:
+        detail += f". One waits for its turn since {since}: does a worker serve the queue `backfill`? "
+        detail += "With thousands of accounts, set CATCH_UP_INTERVAL longer"
+    yield Finding("connected accounts", ok=not late, detail=detail)
     for row in accounts.rows(conn):
         if row["status"] == "connected" and row["error"]:
             yield Finding(f"account {row['id']}", ok=False, detail=f"the last turn failed: {row['error']}")

@@ -74,6 +74,10 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from ("", "Customers without a user:")
         for customer in explanation.unlinked:
             yield f"  {customer.id} {wording.unlinked(customer, explanation.user)}"
+    if explanation.elsewhere:
+        yield from ("", "Customers of connected accounts:")
+        for other in explanation.elsewhere:
+            yield f"  {other.id} {wording.elsewhere(other)}"
     if explanation.held:
         yield from ("", "Held back, because the application's table refuses the row:")
         for row in explanation.held:

@@ -48,6 +48,16 @@ class Unlinked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A customer of a connected account that has the user's e-mail, or names the user. It gives nothing here. `status` is the
+    account's, None if it is not known."""
+
+    id: str
+    account: str
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A subscription's announced future, and its owner: nothing that decides today."""
 
@@ -103,6 +113,7 @@ class Evidence:
     is_waiting: bool = False
     customers: tuple[Customer, ...] = ()
     unlinked: tuple[Unlinked, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
     held: tuple[HeldRow, ...] = ()
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)

@@ -11,7 +11,17 @@ from schema.states import UserRole
 from worker.membership.rules import access, outcome, tokens, wording
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service
 from worker.membership.rules.balance import Grant
-from worker.membership.rules.evidence import Customer, Entry, Evidence, HeldRow, Note, Schedule, Source, Unlinked
+from worker.membership.rules.evidence import (
+    Customer,
+    Elsewhere,
+    Entry,
+    Evidence,
+    HeldRow,
+    Note,
+    Schedule,
+    Source,
+    Unlinked,
+)
 from worker.membership.rules.facts import Override, Product, User
 from worker.membership.rules.lines import row_of
 from worker.membership.rules.lots import Lot, after_spending
@@ -107,6 +117,7 @@ class Explanation:
     override_note: Note | None
     customers: tuple[Customer, ...]
     unlinked: tuple[Unlinked, ...]
+    elsewhere: tuple[Elsewhere, ...]
     held: tuple[HeldRow, ...]
     subscriptions: tuple[Standing, ...]
     products: Mapping[str, Product]
@@ -143,6 +154,7 @@ def explain(
         override_note=evidence.note,
         customers=evidence.customers,
         unlinked=evidence.unlinked,
+        elsewhere=evidence.elsewhere,
         held=evidence.held,
         subscriptions=_standings(user, policy, now, decided, evidence),
         products=products,

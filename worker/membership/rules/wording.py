@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from worker.membership.rules.access import Candidate, Decision, Policy, Rule, Service, access_until, grace_ends
-from worker.membership.rules.evidence import Customer, Entry, Note, Source, Unlinked
+from worker.membership.rules.evidence import Customer, Elsewhere, Entry, Note, Source, Unlinked
 from worker.membership.rules.facts import LIFETIME, MOST_TOKENS, Feature, PaidLine, Product, Subscription, User
 from worker.membership.rules.features import OVERRIDE
 from worker.membership.rules.lines import Row
@@ -246,6 +246,12 @@ def unlinked(customer: Unlinked, user: str) -> str:
     if customer.verified:
         return f"has the same e-mail, and {customer.verified} users have verified it: {command}"
     return f"has the same e-mail, and the user has not verified it: {command}"
+
+
+def elsewhere(customer: Elsewhere) -> str:
+    """The account of a customer elsewhere, and what that means for the user."""
+    known = customer.status or "not known by its own events yet"
+    return f"of the account {customer.account} ({known}): only customers of our own account give something"
 
 
 def standing(subscription: Subscription, service: Service, policy: Policy, behind: str | None, best: str | None) -> str:

@@ -6,13 +6,26 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, HeldRow, Note, Schedule, Source, Unlinked
+from worker.membership.rules.evidence import (
+    Customer,
+    Elsewhere,
+    Entry,
+    Evidence,
+    Heard,
+    HeldRow,
+    Note,
+    Schedule,
+    Source,
+    Unlinked,
+)
 from worker.membership.rules.facts import User
 from worker.membership.store import held_rows, load_lines
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
+# A platform's user may be a customer of very many accounts.
+MOST_ELSEWHERE = 20
 # Of which table an id is, by how Stripe begins it.
 _TABLES = {
     "sub_": "subscriptions",
@@ -43,6 +56,7 @@ def read(conn: Connection, user: User, *, entries: int) -> Evidence:
         is_waiting=bool(row and row["is_waiting"]),
         customers=tuple(customers),
         unlinked=tuple(_unlinked(conn, user.id)),
+        elsewhere=tuple(_elsewhere(conn, user.id)),
         held=tuple(_held(conn, user.id, {*products, *prices})),
         schedules=schedules,
         sources=_sources(conn, named, products),
@@ -106,6 +120,27 @@ def _unlinked(conn: Connection, user: str) -> list[Unlinked]:
             order by c.id
             """,
             (user,),
+        ).fetchall()
+
+
+def _elsewhere(conn: Connection, user: str) -> list[Elsewhere]:
+    """The customers of connected accounts that have the user's e-mail as it is written here, or name the user."""
+    with conn.cursor(row_factory=class_row(Elsewhere)) as cursor:
+        return cursor.execute(
+            """
+            select c.id, c.account, a.status
+            from (
+                select c.id, c.account from users as u join mirror.customers as c on c.email = u.email
+                where u.id = sync.user_key(%(user)s) and c.account <> '' and not c.deleted
+                union
+                select id, account from mirror.customers
+                where metadata_user_id = %(user)s and account <> '' and not deleted
+            ) as c
+            left join sync.accounts as a on a.id = c.account
+            order by c.account, c.id
+            limit %(most)s
+            """,
+            {"user": user, "most": MOST_ELSEWHERE},
         ).fetchall()
 
 
