@@ -4,7 +4,7 @@ from typing import Any
 
 from alembic import context
 
-from migrations import adopted_names, files, refuse_prerelease, views
+from migrations import adopted_names, files, grants, refuse_prerelease, views
 from migrations.engine import OPTIONS, SETTINGS, VERSION_SCHEMA, connected, held
 
 
@@ -16,11 +16,12 @@ def run_online(database_url: str, *, to_nothing: bool, views_schema: str | None)
         connection.commit()
         names = adopted_names.recorded(connection)
         options = OPTIONS | {"placeholders": files.placeholders(names, views_schema=schema)}
+        kept = grants.keep(connection, schema)
         if names is None:
-            _run(connection=connection, **options)
+            _run(connection=connection, on_version_apply=kept, **options)
             return
         with adopted_names.away(connection, names, to_nothing=to_nothing):
-            _run(connection=connection, on_version_apply=adopted_names.stop_before_nothing, **options)
+            _run(connection=connection, on_version_apply=[adopted_names.stop_before_nothing, kept], **options)
 
 
 def run_offline(views_schema: str) -> None:

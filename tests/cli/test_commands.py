@@ -153,7 +153,9 @@ def test_doctor_names_the_setting_behind_each_problem(run: Run) -> None:
 
 
 def test_status_and_doctor_show_connected_accounts(run: Run, conn: psycopg.Connection) -> None:
-    conn.execute("insert into sync.accounts (id, last_pass_at, error) values ('acct_shop', now(), 'Stripe answered 500')")
+    conn.execute(
+        "insert into sync.accounts (id, last_pass_at, error) values ('acct_shop', now(), 'Stripe answered 500')"
+    )
     on_time = run("doctor", CONNECT="on")
     conn.execute("update sync.accounts set last_pass_at = now() - interval '2 hours', error = null")
     late = run("doctor", CONNECT="on")

@@ -1,14 +1,17 @@
 """The schema of the views under another name, and beside another tool's."""
 
 import io
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 
 import migrations
 from migrations import drift
 from schema import views
 from schema.names import Names
+from tests.adoption.test_later_revisions import later
 from worker.adoption import adopt
 from worker.postgres import inventory
 
@@ -84,6 +87,70 @@ def test_the_sql_of_a_migration_says_the_name() -> None:
     assert "create view billing.charges" in printed.getvalue()
     assert "comment on schema billing" in printed.getvalue()
     assert " stripe." not in printed.getvalue()
+
+
+# As `db generate` writes it where definitions change: the views go, and come again.
+ANEW = '''
+from migrations.files import execute
+revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None
+
+def upgrade():
+    execute("""
+        drop view @{stripe}.payouts;
+        drop view @{stripe}.refunds;
+        drop view @{stripe}.topups;
+        create view @{stripe}.payouts as select id, account, created, 1 as added from mirror.objects;
+        create view @{stripe}.refunds as select id, account, 1 as added from mirror.refunds;
+        create view @{stripe}.topups as select id from mirror.objects;
+        create view @{stripe}.invented as select id from mirror.objects
+    """)
+
+def downgrade():
+    execute("""
+        drop view @{stripe}.payouts; create view @{stripe}.payouts as select id from mirror.objects; drop view @{stripe}.invented
+    """)
+'''
+
+
+def test_a_view_that_is_made_anew_keeps_the_grants_that_an_operator_gave(empty_database: str, tmp_path: Path) -> None:
+    migrations.migrate(empty_database)
+    config = later(empty_database, tmp_path, ANEW)
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        reader, analyst = (f'"{name} {conn.info.dbname}"' for name in ("a reader", "an analyst"))
+        conn.execute(f"create role {reader}; create role {analyst}")
+        try:
+            conn.execute(
+                f"grant select on stripe.payouts to {reader} with grant option; grant select on stripe.charges to public"
+            )
+            conn.execute(f"grant select (id, amount), references (account) on stripe.refunds to {analyst}")
+            conn.execute(f"alter default privileges in schema stripe grant select on tables to {analyst}")
+            granted = """
+                select table_name, column_name, grantee, privilege_type, is_grantable
+                from information_schema.column_privileges
+                where table_schema = 'stripe' and grantee <> grantor and column_name in ('id', 'account', 'added', 'amount')
+            """
+
+            command.upgrade(config, "head")
+            after = {
+                row
+                for row in conn.execute(granted).fetchall()
+                if row[0] in ("payouts", "refunds", "topups", "invented")
+            }
+            command.downgrade(config, "-1")
+            back = {row for row in conn.execute(granted).fetchall() if row[0] == "payouts"}
+            public = conn.execute("select has_table_privilege('public', 'stripe.charges', 'select')").fetchone()
+        finally:
+            conn.execute(f"drop owned by {reader}, {analyst}; drop role {reader}, {analyst}")
+
+    reader, analyst = reader.strip('"'), analyst.strip('"')
+    assert after == {
+        *(("payouts", column, reader, "SELECT", "YES") for column in ("id", "account", "added")),
+        ("refunds", "id", analyst, "SELECT", "NO"),
+        ("refunds", "account", analyst, "REFERENCES", "NO"),
+        ("invented", "id", analyst, "SELECT", "NO"),
+    }
+    assert back == {("payouts", "id", reader, "SELECT", "YES")}
+    assert public == (True,)
 
 
 def test_a_view_that_somebody_changed_is_told(empty_database: str) -> None:
