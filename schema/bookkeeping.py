@@ -217,6 +217,7 @@ def _change() -> tuple[Column[Any], ...]:
         Column("after", JSONB, nullable=False),
         Column("reason", Text, nullable=False, comment="the rule, as `why` names it"),
         Column("sources", ARRAY(Text), nullable=False, server_default="{}", comment="objects of Stripe's behind it"),
+        Column("traceparent", Text, comment="the span that made it, as W3C Trace Context writes it"),
     )
 
 

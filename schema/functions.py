@@ -119,8 +119,8 @@ declare
     change bigint;
 begin
     perform pg_advisory_xact_lock(7165064744911531620);
-    insert into sync.changes (user_id, type, before, after, reason, sources)
-    values (new.user_id, new.type, new.before, new.after, new.reason, new.sources)
+    insert into sync.changes (user_id, type, before, after, reason, sources, traceparent)
+    values (new.user_id, new.type, new.before, new.after, new.reason, new.sources, new.traceparent)
     returning id into change;
     delete from sync.change_drafts where id = new.id;
     perform pg_notify('stripe_sync_changes', change::text);

@@ -63,6 +63,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Wake-ups", "cps", {"{{outcome}}": rate("wake_ups_total", "outcome")}),
         Panel("Since a periodic job was done", "s", {"{{name}}": gauge("job_age_seconds", "name")}),
     ),
+    "Changes of users": (
+        Panel("Changes that wait for the receiver", "short", {"waiting": gauge("changes_pending")}),
+        Panel("Age of the oldest", "s", {"age": gauge("oldest_pending_change_seconds")}),
+        Panel("Parked changes", "short", {"parked": gauge("changes_parked")}),
+    ),
     "Stripe": (
         Panel("Requests to Stripe", "reqps", {"{{outcome}}": rate("stripe_requests_total", "outcome")}),
         Panel("Time of a request, p99", "s", {"{{operation}}": quantile(0.99, "stripe_request_seconds", "operation")}),

@@ -136,6 +136,35 @@ def events_parked(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def changes_late(scene: Scene) -> Iterator[None]:
+    with a_change(scene, parked=False):
+        yield
+
+
+@contextlib.contextmanager
+def changes_parked(scene: Scene) -> Iterator[None]:
+    with a_change(scene, parked=True):
+        yield
+
+
+@contextlib.contextmanager
+def a_change(scene: Scene, *, parked: bool) -> Iterator[None]:
+    """A change of an hour ago that its receiver has not acknowledged."""
+    scene.execute(
+        f"""
+        with change as (
+            insert into sync.changes (user_id, type, before, after, reason, created_at)
+            values ('user', 'access.granted', '{{}}', '{{}}', 'entitled', now() - interval '1 hour') returning id
+        )
+        insert into sync.change_deliveries (change_id, user_id, due_at, parked)
+        select id, 'user', now() + interval '1 hour', {parked} from change
+        """
+    )
+    yield
+    scene.execute("delete from sync.changes where created_at < now() - interval '30 minutes'")
+
+
+@contextlib.contextmanager
 def permission_gone(scene: Scene) -> Iterator[None]:
     scene.stripe.tell("keys", key=sandboxes.KEY, deny=["product"])
     # A slice of the audit may hold the lane for 45 seconds.
@@ -178,6 +207,8 @@ STAGES: dict[str, Stage] = {
     "StripeSyncEventsLate": events_late,
     "StripeSyncCatchUpLate": catch_up_late,
     "StripeSyncEventsParked": events_parked,
+    "StripeSyncChangesLate": changes_late,
+    "StripeSyncChangesParked": changes_parked,
     "StripeSyncPermissionGone": permission_gone,
     "StripeSyncEndpoint": endpoint_disabled,
     "StripeSyncBackupMissed": backup_missed,

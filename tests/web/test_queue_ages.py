@@ -1,12 +1,16 @@
 """The age of the work that each lane has waiting, as GET /metrics shows it."""
 
+import time
 from collections.abc import Mapping
 
 import psycopg
+import pytest
 import redis
 
 from tests.backends import Backend
 from worker.config.settings import Settings
+from worker.jobs import celery_app
+from worker.jobs.periodic import ACCESS, task_name
 from worker.web import shared_metrics
 
 
@@ -18,7 +22,7 @@ def ages(conn: psycopg.Connection, backend: Backend, settings: Settings) -> Mapp
 def test_a_lane_is_as_late_as_the_work_that_is_due_longest(
     conn: psycopg.Connection, backend: Backend, settings: Settings
 ) -> None:
-    assert ages(conn, backend, settings) == {"events": 0.0, "background": 0.0}
+    assert ages(conn, backend, settings) == {"events": 0.0, "background": 0.0, "access": 0.0}
 
     conn.execute("insert into sync.recompute_queue values ('cus_1', now() - interval '40 s', false)")
     conn.execute("insert into sync.recompute_queue values ('cus_2', now() - interval '9 hours', true)")
@@ -31,3 +35,23 @@ def test_a_lane_is_as_late_as_the_work_that_is_due_longest(
     late = ages(conn, backend, settings)
     assert 40 <= late["events"] < 60
     assert 70 <= late["background"] < 90
+
+
+def test_the_lane_of_access_is_as_late_as_its_oldest_message(
+    conn: psycopg.Connection, backend: Backend, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, now = celery_app.make(settings), time.time()
+    with redis.Redis.from_url(backend.redis_url) as queue:
+        queue.delete(ACCESS)
+    try:
+        for sent_at in (now - 50, now - 20):
+            monkeypatch.setattr(time, "time", lambda sent_at=sent_at: sent_at)
+            app.send_task(task_name("sync_user"), args=("user",), queue=ACCESS)
+        monkeypatch.undo()
+
+        waited = ages(conn, backend, settings)["access"]
+    finally:
+        with redis.Redis.from_url(backend.redis_url) as queue:
+            queue.delete(ACCESS)
+
+    assert 50 <= waited < 60

@@ -15,6 +15,7 @@ from worker.changes import address
 from worker.changes.address import Target
 from worker.changes.store import Change
 from worker.config.errors import Temporary
+from worker.observe import trace
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 # The name is resolved again, and the addresses checked again, after so long.
@@ -46,6 +47,7 @@ def headers(change: Change, content: bytes, secrets: Sequence[str], now: datetim
         "webhook-id": str(change.id),
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
+        **({"traceparent": here} if (here := trace.traceparent()) else {}),
     }
 
 
@@ -70,6 +72,12 @@ class Caller:
 
     def send(self, change: Change) -> None:
         """Deliver the change. Raises NotDelivered, or AddressRefused; a redirect is not followed."""
+        with trace.span("change.send", kind=trace.CLIENT, parent=change.traceparent) as span:
+            if span is not None:
+                trace.note("stripe_sync.change", change.id)
+            self._send(change)
+
+    def _send(self, change: Change) -> None:
         content = body(change)
         pool, target = self._connected()
         try:

@@ -28,6 +28,7 @@ class Change:
     reason: str
     sources: list[str]
     created_at: datetime
+    traceparent: str | None = None
 
     @property
     def timestamp(self) -> str:
@@ -51,7 +52,7 @@ class Change:
         }
 
 
-_CHANGE = "c.id, c.user_id, c.type, c.before, c.after, c.reason, c.sources, c.created_at"
+_CHANGE = "c.id, c.user_id, c.type, c.before, c.after, c.reason, c.sources, c.created_at, c.traceparent"
 
 
 def after(conn: Connection, id_: int, *, limit: int, user: str | None = None) -> list[Change]:

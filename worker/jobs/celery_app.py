@@ -4,6 +4,7 @@ The settings follow what was measured of Celery 5.7 on Redis: a message may be l
 redelivered only after `visibility_timeout`; what matters is found again in Postgres by the beat's `wake`.
 """
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from kombu.transport import TRANSPORT_ALIASES
 from worker.config.settings import Settings
 from worker.jobs.periodic import BACKFILL, EVENTS, WAKE, jobs, task_name
 
+# The header of a message that says when it was sent, in unix seconds.
+SENT_AT = "stripe_sync_sent_at"
 _TRANSPORTS = {
     "redis": "worker.jobs.broker:Transport",
     "rediss": "worker.jobs.broker:Transport",
@@ -25,6 +28,7 @@ def make(settings: Settings) -> Celery:
     """The Celery app of this process. Nothing is connected yet."""
     # Celery sets logging up by itself unless somebody says that they did.
     signals.setup_logging.connect(_logging_is_set_up, weak=False)
+    signals.before_task_publish.connect(_stamp, weak=False)
     TRANSPORT_ALIASES.update(_TRANSPORTS)
     app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True)
     app.conf.update(
@@ -68,6 +72,10 @@ def make(settings: Settings) -> Celery:
         beat_schedule=schedule(settings),
     )
     return app
+
+
+def _stamp(headers: dict[str, Any], **_: Any) -> None:
+    headers[SENT_AT] = time.time()
 
 
 def _logging_is_set_up(**_: Any) -> None:

@@ -87,6 +87,7 @@ def _send_changes(process: Process) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: stopping.set())
+    trace.configure(process.settings, process=f"worker {CHANGES}")
     process.reporter.start()
     _log.info("worker.started", queues=(CHANGES,), children=1)
     try:
@@ -97,6 +98,7 @@ def _send_changes(process: Process) -> int:
         return 1
     finally:
         process.reporter.stop()
+        trace.shutdown()
     _log.info("worker.stopped", code=0)
     return 0
 

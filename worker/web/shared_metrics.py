@@ -3,6 +3,8 @@
 Every web process shows the same, so that a scrape of any one of them is a scrape of the whole daemon.
 """
 
+import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from psycopg.rows import dict_row
 from worker.backup import scheduled
 from worker.config.settings import Settings
 from worker.endpoints import sentinel
-from worker.jobs import lanes, periodic, status
+from worker.jobs import celery_app, lanes, periodic, status
 from worker.mirror import refetch_queue
 from worker.observe import metrics
 from worker.postgres import counters
@@ -45,6 +47,9 @@ _GAUGES: dict[str, tuple[str, str | None]] = {
     "accounts_connected": ("Connected accounts that are read (CONNECT=on)", None),
     "accounts_failing": ("Connected accounts whose last turn failed", None),
     "accounts_unread": ("Connected accounts whose lists were not read once", None),
+    "changes_pending": ("Changes of users that CHANGES_URL has not acknowledged", None),
+    "changes_parked": ("Changes set aside after the last attempt to send them", None),
+    "oldest_pending_change_seconds": ("Age of the oldest change that CHANGES_URL has not acknowledged", None),
     "endpoint_problem": ("Problems of the webhook endpoint at Stripe, by kind", "kind"),
     "backup_missed": ("Whether the last scheduled backup is missing an hour after its time", None),
 }
@@ -76,7 +81,7 @@ class Shared(Collector):
 
 def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Known:
     """The values of now. Raises what the database raises; a broker that is away is a value."""
-    lengths = _queue_lengths(queue)
+    lengths, waited = _queues(queue)
     plain = {name: {"": value} for name, value in (status.gauges(conn) | _ages(conn)).items() if name in _GAUGES}
     of_jobs = _jobs(conn, settings)
     return Known(
@@ -84,7 +89,8 @@ def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Kn
         | of_jobs
         | {
             "lane_processes": _lane_processes(conn, settings),
-            "queue_age_seconds": _queue_ages(conn, of_jobs, fetch=plain["fetch_queue_age_seconds"][""]),
+            "queue_age_seconds": _queue_ages(conn, of_jobs, fetch=plain["fetch_queue_age_seconds"][""])
+            | {"access": waited},
             "queue_length": lengths,
             "endpoint_problem": dict.fromkeys(sentinel.KINDS, 0.0)
             | Counter(each["kind"] for each in sentinel.problems(conn)),
@@ -116,7 +122,7 @@ def _lane_processes(conn: psycopg.Connection, settings: Settings) -> dict[str, f
 
 def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
     """Of each lane the age of the work that is due longest. Events: events, and users that wait to be computed. Background:
-    periodic jobs that are late, and objects to read again. Requests on access leave no time when they wait."""
+    periodic jobs that are late, and objects to read again."""
     row = conn.execute(
         """
         select extract(epoch from now() - least(
@@ -150,12 +156,23 @@ def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, f
     return {"job_age_seconds": ages, "job_interval_seconds": intervals}
 
 
-def _queue_lengths(queue: redis.Redis) -> dict[str, float]:
-    """The messages in each queue; empty while the broker does not answer."""
+def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
+    """The messages in each queue, and how long the oldest request on access has waited in seconds; nothing while the broker
+    does not answer."""
     try:
         with queue.pipeline(transaction=False) as pipeline:
             for name in lanes.QUEUES:
                 pipeline.llen(name)
-            return dict(zip(lanes.QUEUES, map(float, pipeline.execute()), strict=True))
+            pipeline.lindex(periodic.ACCESS, -1)
+            *lengths, oldest = pipeline.execute()
     except (OSError, redis.RedisError):
-        return {}
+        return {}, 0.0
+    return dict(zip(lanes.QUEUES, map(float, lengths), strict=True)), _waited(oldest)
+
+
+def _waited(message: bytes | None) -> float:
+    """How long ago the message was sent, in seconds; 0 for none, and for one that another application has sent."""
+    if message is None:
+        return 0.0
+    sent_at = json.loads(message)["headers"].get(celery_app.SENT_AT)
+    return max(0.0, time.time() - sent_at) if isinstance(sent_at, int | float) else 0.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from worker.membership.rules.changes import Change
+from worker.observe import trace
 
 # The trigger that finds low balances reads its threshold here.
 SETTINGS = "changes"
@@ -18,13 +19,14 @@ def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> N
         return
     conn.execute(
         """
-        insert into sync.change_drafts (user_id, type, before, after, reason, sources)
-        select user_id, type, before::jsonb, after::jsonb, reason, string_to_array(sources, ' ')
+        insert into sync.change_drafts (user_id, type, before, after, reason, sources, traceparent)
+        select user_id, type, before::jsonb, after::jsonb, reason, string_to_array(sources, ' '), %s
         from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
             with ordinality as n (user_id, type, before, after, reason, sources, place)
         order by place
         """,
         (
+            trace.traceparent(),
             [user for user, _ in rows],
             [change.type for _, change in rows],
             [json.dumps(change.before) for _, change in rows],

@@ -56,12 +56,14 @@ CREATE TABLE sync.change_drafts (
     after JSONB NOT NULL,
     reason TEXT NOT NULL,
     sources TEXT[] DEFAULT '{}' NOT NULL,
+    traceparent TEXT,
     CONSTRAINT pk_change_drafts PRIMARY KEY (id)
 );
 COMMENT ON TABLE sync.change_drafts IS 'Changes of a transaction that has not committed; a trigger moves them to `changes` when it does.';
 COMMENT ON COLUMN sync.change_drafts.user_id IS 'no foreign key: the change outlives the user';
 COMMENT ON COLUMN sync.change_drafts.reason IS 'the rule, as `why` names it';
 COMMENT ON COLUMN sync.change_drafts.sources IS 'objects of Stripe''s behind it';
+COMMENT ON COLUMN sync.change_drafts.traceparent IS 'the span that made it, as W3C Trace Context writes it';
 
 CREATE TABLE sync.changes (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -71,6 +73,7 @@ CREATE TABLE sync.changes (
     after JSONB NOT NULL,
     reason TEXT NOT NULL,
     sources TEXT[] DEFAULT '{}' NOT NULL,
+    traceparent TEXT,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT pk_changes PRIMARY KEY (id),
     CONSTRAINT ck_changes_type_is_known CHECK (type in ('access.granted', 'access.revoked', 'features.changed', 'subscription.changed', 'subscription.renewed', 'tokens.granted', 'tokens.low', 'payment.failed'))
@@ -80,6 +83,7 @@ COMMENT ON COLUMN sync.changes.id IS 'in the order of commits';
 COMMENT ON COLUMN sync.changes.user_id IS 'no foreign key: the change outlives the user';
 COMMENT ON COLUMN sync.changes.reason IS 'the rule, as `why` names it';
 COMMENT ON COLUMN sync.changes.sources IS 'objects of Stripe''s behind it';
+COMMENT ON COLUMN sync.changes.traceparent IS 'the span that made it, as W3C Trace Context writes it';
 CREATE INDEX ix_changes_created_at ON sync.changes (created_at);
 CREATE INDEX ix_changes_user_id_id ON sync.changes (user_id, id);
 
