@@ -1,105 +1,20 @@
 """Signed events with impossible numbers, ids and metadata: every event is applied, and no user's tokens go wrong."""
 
-import copy
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.factories import Json
+from tests.membership import mutations
 from tests.membership.situations import changes, purchases, starts
 from tests.membership.situations.life import Situation
 
 # More lives by hand: TEST_FUZZ=2000 ./run pytest tests/membership/test_fuzz.py
 LIVES = int(os.environ.get("TEST_FUZZ", "100"))
 SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
-
-_MISSING = object()
-_LONG = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=6_000))
-_NUMBERS: Sequence[Any] = (
-    True, False, 0, -1, 1, 13_580_246_790, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 10**40,
-    1.5, -0.5, 1e300, -1e300, 253_402_300_800, 10**11 - 1, -(10**11) + 1, "12", "1.5", "", "many", None, _MISSING, [], [1],
-    {}, {"amount": 1},
-)  # fmt: skip
-_IDS: Sequence[Any] = (
-    "",
-    " ",
-    None,
-    _MISSING,
-    0,
-    -7,
-    True,
-    1.5,
-    [],
-    ["id"],
-    {},
-    {"id": ""},
-    {"id": 5},
-    "é\u0000x",
-    _LONG,
-)
-_METADATA: Sequence[Any] = (
-    [], ["tokens"], [["tokens", "5"]], "tokens", "", 5, 10**30, True, None, _MISSING, {"tokens": {"a": 1}}, {"tokens": []},
-    {"tokens": 10**30}, {"tokens": "9" * 400}, {"tokens": "999999999999999"}, {"tokens": -5}, {"tokens": 1.5},
-    {"role": ["PREMIUM"]}, {"role": {}}, {"access": "99999999999"}, {"access": ["lifetime"]}, {"access": -3},
-    {"user_id": {"id": "jenny"}}, {"user_id": ["jenny"]}, {"user_id": 7}, {"organization_id": {}}, {"product": {"a": 1}},
-    {"product": ["prod_pack"], "quantity": "9" * 30}, {"product": 5, "tokens": True}, {"": ""}, {_LONG: _LONG},
-)  # fmt: skip
-_WORDS: Sequence[Any] = ("", "unheard_of", 5, None, _MISSING, [], {}, True)
-
-
-def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Sequence[Any]]]:
-    """Yield the places of an object that may be mutated, each with the values to choose from."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in children:
-        here = (*path, key)
-        if key == "metadata":
-            yield here, _METADATA
-        elif isinstance(value, bool | int | float):
-            yield here, _NUMBERS
-        elif isinstance(value, str) and key not in ("object", "currency"):
-            yield here, _IDS if "_" in value else _WORDS
-        yield from _places(value, here)
-
-
-def _mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[list[Json], list[str]]:
-    """Return the events with so many of their places mutated, and what was changed.
-
-    One time in four every field of that name gets the value, for sums of what is near the limit are beyond it.
-    """
-    mutated, changes = copy.deepcopy(list(events)), []
-    for _ in range(count):
-        event = chosen.choice(mutated)
-        path, values = chosen.choice(_places_of(event))
-        value, everywhere = chosen.choice(values), chosen.random() < 0.25
-        for each in mutated if everywhere else [event]:
-            same = [other for other, _ in _places_of(each) if other[-1] == path[-1]] if everywhere else [path]
-            for place in same:
-                _put(each["data"]["object"], place, value)
-        event["id"] = f"{event['id'].removesuffix('_')}_"
-        changes.append(f"{event['type']} {path}{' everywhere' if everywhere else ''} = {str(value)[:60]}")
-    return mutated, changes
-
-
-def _places_of(event: Json) -> list[tuple[tuple[Any, ...], Sequence[Any]]]:
-    """Return the places of the event's object, but for its id and type: Stripe signs nothing without them."""
-    return [place for place in _places(event["data"]["object"]) if place[0] not in (("id",), ("object",))]
-
-
-def _put(node: Any, path: tuple[Any, ...], value: Any) -> None:
-    """Put the value there, if an earlier mutation has left the place."""
-    for key in path[:-1]:
-        try:
-            node = node[key]
-        except (LookupError, TypeError):
-            return
-    if value is not _MISSING:
-        node[path[-1]] = copy.deepcopy(value)
-    elif isinstance(node, dict):
-        node.pop(path[-1], None)
 
 
 def _faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
@@ -135,7 +50,7 @@ def _live(
 ) -> list[str]:
     """Play the life with mutations, in random order and batches; return what was mutated."""
     events = [event for phase in situation.phases if not isinstance(phase, int) for event in phase]
-    mutated, changes = _mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
+    mutated, changes = mutations.mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
     # Half of the lives see the true objects as well, before or after.
     everything = [*mutated, *(events if chosen.random() < 0.3 else [])]
     if chosen.random() < 0.5:

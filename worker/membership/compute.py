@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import psycopg
 from celery.exceptions import SoftTimeLimitExceeded
@@ -17,6 +18,14 @@ from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.event import ObjectRef
 
 _log = log.get("membership")
+
+
+class Linked(NamedTuple):
+    """The users of customers: of those that were linked before, and of those that are linked just now."""
+
+    known: dict[str, str]
+    fresh: dict[str, str]
+
 
 # A span names no more users than this.
 MOST_IDS = 20
@@ -34,7 +43,8 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
 
 def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
     """The users of those of these customers that have one, linked just now where a rule allows it."""
-    return sorted(set(_link(conn, customers).values()))
+    known, fresh = linked(conn, customers)
+    return sorted({*known.values(), *fresh.values()})
 
 
 def compute(
@@ -174,17 +184,19 @@ def _new_members(users: Mapping[str, User]) -> dict[str, str]:
     }
 
 
-def _link(conn: psycopg.Connection, customers: Collection[str]) -> dict[str, str]:
-    """The user of each customer that has one, linked just now where a rule allows it."""
+def linked(conn: psycopg.Connection, customers: Collection[str]) -> Linked:
+    """The user of each of these customers that has one, linked just now where a rule allows it."""
+    if not customers:
+        return Linked({}, {})
     stored = links.stored_links(conn, customers)
-    linked = {customer: user for customer, user in stored.items() if user is not None}
-    if linked.keys() >= set(customers):
-        return linked
-    linked |= links.hold_links(conn, set(customers) - linked.keys())
-    unlinked = set(customers) - linked.keys()
+    known = {customer: user for customer, user in stored.items() if user is not None}
+    if known.keys() >= set(customers):
+        return Linked(known, {})
+    fresh = links.hold_links(conn, set(customers) - known.keys())
+    unlinked = set(customers) - known.keys() - fresh.keys()
     chosen = [choice for each in links.candidates(conn, unlinked) if (choice := link.choose(each)) is not None]
     if chosen:
         made, ours = links.save_links(conn, chosen)
         save_rows.of_links(conn, ours)
-        linked |= made
-    return linked
+        fresh |= made
+    return Linked(known, fresh)

@@ -58,7 +58,8 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a batch for one object. `object` is None where the row's content stays as it is; `erased` as observed."""
+    """The outcome of a batch for one object. `object` is None where the row's content stays as it is; `erased` and
+    `completed` as observed."""
 
     key: Key
     before: Version | None
@@ -66,10 +67,27 @@ class Outcome:
     object: Json | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     erased: bool = False
+    completed: bool = False
 
     @property
     def touched(self) -> bool:
         return self.version is not None and self.version != self.before
+
+    @property
+    def moves_users(self) -> bool:
+        """Whether something changed that users are computed from.
+
+        An object that does not say when it was created is dated by when it was last observed, which every event changes.
+        """
+        if not self.type.decides_users or self.version is None:
+            return False
+        was, now = self.before, self.version
+        if was is None or was.unsettled != now.unsettled:
+            return True
+        if self.object is None:
+            return False
+        is_undated = not isinstance(self.object.get("created"), int)
+        return self.completed or now.deleted or is_undated or was.deciding_hash != now.deciding_hash
 
     @property
     def type(self) -> ObjectType:
@@ -164,7 +182,15 @@ def _fold_one(key: Key, before: Version | None, observations: Sequence[Observati
         if takes_content(version, seen.snapshot, verdict):
             written = seen.object
         version = take(version, seen.snapshot, verdict, traits) or version
-    return Outcome(key, before, version, written, verdicts, erased=any(seen.erased for seen in observations))
+    return Outcome(
+        key,
+        before,
+        version,
+        written,
+        verdicts,
+        erased=any(seen.erased for seen in observations),
+        completed=any(seen.completed for seen in observations),
+    )
 
 
 def traits_of(key: Key) -> Traits:

@@ -66,6 +66,10 @@ class Children:
 class ObjectType:
     """A Stripe object type.
 
+    `deciding` are the fields at the top of an object, in any API version, that users are computed from: their access, tokens
+    and rows (`worker.membership`). Being there, being deleted and being unsettled decides as well. `decides_users`: whether
+    any user is computed from objects of the type.
+
     `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
     `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
     `lacks` tells whether an event's object cannot say something that a read would. `lists` are the embedded lists of objects
@@ -81,6 +85,8 @@ class ObjectType:
     customer: Read
     children: tuple[Children, ...]
     columns: tuple[Column, ...]
+    deciding: frozenset[str] = frozenset()
+    decides_users: bool = False
     lacks: Callable[[Json], bool] = lambda _: False
     lists: tuple[tuple[str, str], ...] = ()
     from_list: Callable[[str, Json], Json] | None = None
@@ -88,11 +94,6 @@ class ObjectType:
     @property
     def fetchable(self) -> bool:
         return self.url is not None
-
-    @property
-    def decides_users(self) -> bool:
-        """Whether users are computed from objects of this type."""
-        return self.name in TYPES and self.name not in ("payment_method", "plan", "coupon")
 
 
 def _type(
@@ -104,6 +105,7 @@ def _type(
     final: tuple[str, ...] = (),
     reborn: bool = False,
     customer: str = "customer",
+    deciding: str | None = None,
     children: tuple[Children, ...] = (),
     lacks: Callable[[Json], bool] = lambda _: False,
     lists: tuple[tuple[str, str], ...] = (),
@@ -132,6 +134,8 @@ def _type(
         customer=at(customer),
         children=children,
         columns=typed,
+        deciding=frozenset((deciding or "").split()),
+        decides_users=deciding is not None,
         lacks=lacks,
         lists=lists,
         from_list=from_list[1] if from_list is not None else None,
@@ -297,6 +301,7 @@ TYPES: dict[str, ObjectType] = {
             "customer",
             "customers",
             customer="id",
+            deciding="",
             columns={
                 "metadata_user_id": _USER_ID,
                 "invoice_settings_default_payment_method": "invoice_settings.default_payment_method",
@@ -315,6 +320,8 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "subscription",
             "subscriptions",
+            deciding="customer status created current_period_start current_period_end trial_start trial_end status_details "
+            "cancel_at_period_end canceled_at metadata items",
             final=("canceled", "incomplete_expired"),
             columns={
                 "current_period_start": _earliest_period("current_period_start"),
@@ -332,6 +339,8 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "invoice",
             "invoices",
+            deciding="customer status created subscription parent total amount_paid payment_intent payments charge "
+            "status_transitions lines",
             final=("paid", "void"),
             columns={
                 "subscription": at("parent.subscription_details.subscription", "subscription"),
@@ -346,6 +355,7 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "invoice_payment",
             "invoice_payments",
+            deciding="invoice payment created",
             final=("paid", "canceled"),
             columns={
                 "payment_type": "payment.type",
@@ -354,10 +364,16 @@ TYPES: dict[str, ObjectType] = {
                 "status_transitions_paid_at": "status_transitions.paid_at",
             },
         ),
-        _type("payment_intent", "payment_intents", final=("succeeded", "canceled")),
+        _type(
+            "payment_intent",
+            "payment_intents",
+            deciding="customer status created amount amount_received currency description invoice metadata",
+            final=("succeeded", "canceled"),
+        ),
         _type(
             "charge",
             "charges",
+            deciding="customer payment_intent amount_refunded created",
             final=("failed",),
             lacks=_hides_refunds,
             lists=(("refunds", "/v1/charges/{id}/refunds"),),
@@ -365,6 +381,7 @@ TYPES: dict[str, ObjectType] = {
         _type(
             "credit_note",
             "credit_notes",
+            deciding="customer invoice status type amount post_payment_amount refund refunds created",
             final=("void",),
             columns={"returned": _returned_by_credit_note},
             children=(
@@ -376,16 +393,24 @@ TYPES: dict[str, ObjectType] = {
                 ),
             ),
         ),
-        _type("refund", "refunds", final=("failed", "canceled")),
+        _type(
+            "refund",
+            "refunds",
+            deciding="charge payment_intent status amount created",
+            final=("failed", "canceled"),
+        ),
         _type(
             "dispute",
             "disputes",
+            deciding="charge payment_intent status amount created",
             final=("prevented",),
             columns={"evidence_details_due_by": "evidence_details.due_by"},
         ),
         _type(
             "checkout.session",
             "checkout_sessions",
+            deciding="customer client_reference_id mode status payment_status payment_link invoice payment_intent created "
+            "metadata amount_total line_items",
             final=("complete", "expired"),
             columns={
                 "customer_details_email": "customer_details.email",

@@ -6,12 +6,14 @@ than a read may last: outside of it the later second is surely the newer state; 
 guess stands, and the row is marked `unsettled`.
 """
 
+import base64
 import enum
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from worker.mirror.registry import object_type
 from worker.stripe_api.event import CREATED
 from worker.stripe_api.json_paths import Json, canonical
 
@@ -19,6 +21,8 @@ AMBIGUITY_SECONDS = 7
 REPLICA_LAG_SECONDS = 5
 
 DELETED_HASH = "deleted"
+# Letters of each half of a hash: six bits a letter.
+_HALF = 20
 
 # Fields that change between two reads of an unchanged object: signed addresses, and delivery's own progress.
 _VOLATILE = ("hosted_invoice_url", "invoice_pdf", "receipt_url", "webhooks_delivered_at", "pending_webhooks")
@@ -67,6 +71,11 @@ class Version:
     @property
     def deleted(self) -> bool:
         return self.content_hash == DELETED_HASH
+
+    @property
+    def deciding_hash(self) -> str:
+        """The hash of what users are computed from."""
+        return self.content_hash[:_HALF]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,10 +216,21 @@ def _may_live_again(row: Version, traits: Traits) -> bool:
 
 def content_hash(obj: Json) -> str:
     """A hash over the whole object, without what changes between reads, and without the refunds of a charge: these are
-    mirrored by themselves, and only some versions and reads show them."""
-    left_out = (*_VOLATILE, "refunds") if obj.get("object") == "charge" else _VOLATILE
-    kept = {key: value for key, value in obj.items() if key not in left_out}
-    return hashlib.blake2b(canonical(kept).encode(), digest_size=16).hexdigest()
+    mirrored by themselves, and only some versions and reads show them.
+
+    It has two halves. The first is over the fields that users are computed from, the second over all others.
+    """
+    name = obj.get("object")
+    left_out = (*_VOLATILE, "refunds") if name == "charge" else _VOLATILE
+    deciding = object_type(name).deciding if isinstance(name, str) else frozenset()
+    first = {key: obj[key] for key in deciding if key in obj}
+    second = {key: value for key, value in obj.items() if key not in deciding and key not in left_out}
+    return _digest(first) + _digest(second)
+
+
+def _digest(fields: Json) -> str:
+    made = hashlib.blake2b(canonical(fields).encode(), digest_size=_HALF * 6 // 8).digest()
+    return base64.b64encode(made).decode()
 
 
 def put_back(obj: Any, previous: Mapping[str, Any]) -> Json:

@@ -47,6 +47,11 @@ STRIPE_REQUEST_SECONDS = Histogram(
 FETCHES = Counter(
     "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
 )
+USERS = Counter(
+    "stripe_sync_users",
+    "Users of customers that something was written of: computed, or unchanged in all that users are computed from",
+    ["outcome"],
+)
 ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by whether they were fresh", ["outcome"])
 ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
 # Series that alerts look for begin at 0: `increase` does not see one that begins at 1.
@@ -55,6 +60,7 @@ for _counter, _labels in (
     (EVENTS_PUT_OFF, ("released", "retried", "parked")),
     (WAKE_UPS, ("sent", "already_queued", "failed")),
     (STRIPE_REFUSED, ("401", "403")),
+    (USERS, ("computed", "unchanged")),
     (FETCHES, ("confirmed", "corrected", "moved", "too_early", "failed")),
 ):
     for _label in _labels:

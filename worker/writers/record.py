@@ -1,6 +1,6 @@
 """The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key, Observation, Outcome, fold, traits_of, with_members
 from worker.mirror.refetch_queue import Wanted
 from worker.mirror.version import Version, settle
-from worker.observe import log
+from worker.observe import log, metrics
 from worker.privacy import guard
 from worker.stripe_api.event import ObjectRef
 from worker.stripe_api.json_paths import Json, embedded, reference
@@ -88,14 +88,15 @@ def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy
         version = settle(before, seen.snapshot, rev=answer.rev, traits=traits_of(seen.key), event_at=answer.event_at)
         if version is not None:
             same = before is not None and not seen.completed and _is_same(before, version)
-            outcomes[seen.key] = Outcome(seen.key, before, version, None if same else _kept(seen))
+            written = None if same else _kept(seen)
+            outcomes[seen.key] = Outcome(seen.key, before, version, written, completed=seen.completed)
     for lost in mirror.write(conn, list(outcomes.values())):
         del outcomes[lost]
-    written = [seen for seen in shown if seen.key in outcomes]
-    subscription_history.note(conn, written)
+    taken = [seen for seen in shown if seen.key in outcomes]
+    subscription_history.note(conn, taken)
     _follow(conn, list(outcomes.values()), policy, offered)
-    record(conn, with_members(written)[len(written) :], policy)
-    for payout in (seen for seen in written if seen.key.object == "payout"):
+    record(conn, with_members(taken)[len(taken) :], policy)
+    for payout in (seen for seen in taken if seen.key.object == "payout"):
         settled = [("balance_transaction", each["id"]) for each in embedded(payout.object, "balance_transactions")[0]]
         mirror.file_under(conn, settled, account=payout.key.account, parent=payout.key.id)
     return [outcomes.get(seen.key) for seen in shown]
@@ -171,7 +172,7 @@ def _follow(
     changed = _changed_products(conn, by_type)
     guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
     product_changes.note(conn, changed.known)
-    missed = guests | _compute_concerned(conn, written, ours, by_type, policy, users_later=users_later)
+    missed = guests | _compute_concerned(conn, written, ours, policy, users_later=users_later)
     # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
     for outcome in by_type.get("product", []):
         _warn_of_unclear_metadata(outcome)
@@ -227,34 +228,45 @@ def _compute_concerned(
     conn: psycopg.Connection,
     written: Sequence[Outcome],
     ours: Sequence[Outcome],
-    by_type: Mapping[str, Sequence[Outcome]],
     policy: Policy,
     *,
     users_later: bool,
 ) -> set[ObjectRef]:
     """Compute the users whom the objects concern; returns the objects that name something not mirrored yet.
 
+    An object concerns its user if it moved what users are computed from, or if its customer is linked just now.
     `users_later`: ask for them instead, as deferred. A guest is computed at once, for no customer stands for them.
     """
-    customers = {customer for outcome in ours if (customer := _customer(outcome)) is not None}
+    moved = [outcome for outcome in ours if outcome.moves_users]
+    customers = _customers(moved)
     # Tokens are taken back only for what is settled: becoming so matters, also if the content was guessed right.
     news = [
         outcome.key
         for outcome in written
-        if outcome.key.account == "" and (outcome.object is not None or _is_settled_now(outcome))
+        if outcome.key.account == ""
+        and outcome.moves_users
+        and (outcome.object is not None or _is_settled_now(outcome))
     ]
     returns = {key.ref for key in news if key.object in links.TELLS_OF_MONEY_BACK}
-    invoices = {ObjectRef("invoice", id_) for id_ in _named(by_type.get("invoice_payment", []), "invoice")}
+    paid = [outcome for outcome in moved if outcome.key.object == "invoice_payment"]
+    invoices = {ObjectRef("invoice", id_) for id_ in _named(paid, "invoice")}
     behind, missed = links.customers_behind(conn, invoices | returns)
     guests = links.guests(conn, [key.id for key in news if key.object == "checkout.session"], returns)
     if users_later:
-        deciding = {each for outcome in ours if outcome.type.decides_users and (each := _customer(outcome)) is not None}
-        recompute_queue.request(conn, deciding | behind, deferred=True)
-        customers = behind = set()
-    users = set(compute.users_behind(conn, customers | behind)) if customers | behind else set()
-    if users | guests:
-        compute.compute(conn, sorted(users | guests), policy)
+        recompute_queue.request(conn, customers | behind, deferred=True)
+        compute.compute(conn, sorted(guests), policy)
+        return missed
+    linked = compute.linked(conn, customers | behind | _customers(ours))
+    users = guests | {user for customer, user in linked.fresh.items()}
+    users |= {user for customer, user in linked.known.items() if customer in customers or customer in behind}
+    compute.compute(conn, sorted(users), policy)
+    metrics.USERS.labels("computed").inc(len(users))
+    metrics.USERS.labels("unchanged").inc(len(set(linked.known.values()) - users))
     return missed
+
+
+def _customers(outcomes: Iterable[Outcome]) -> set[str]:
+    return {customer for outcome in outcomes if (customer := _customer(outcome)) is not None}
 
 
 def _warn_of_unclear_metadata(outcome: Outcome) -> None:

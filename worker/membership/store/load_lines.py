@@ -178,16 +178,20 @@ _DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 
 # The users of a session: its customer's, or of a guest's session the one that the application named. In a payment link
 # the buyer writes that name, so it counts for nothing.
-_SESSIONS = """
-    select l.user_id, s.*
+_SESSION = """
+    s.id, s.mode, s.status, s.payment_status, s.payment_intent, s.invoice, s.amount_total, s.metadata_product, s.data,
+    s.created, s.observed_at, s.deleted
+"""
+_SESSIONS = f"""
+    select l.user_id, {_SESSION}
     from sync.customer_links as l
     join mirror.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
     where l.user_id = any(%s)
     union all
-    select s.client_reference_id, s.*
+    select s.client_reference_id, {_SESSION}
     from mirror.checkout_sessions as s
     where s.client_reference_id = any(%s) and s.customer is null and s.payment_link is null and s.account = ''
-"""
+"""  # noqa: S608 - our own words
 _PAID_SESSIONS = f"""
     select * from ({_SESSIONS}) as s
     where s.mode = 'payment' and s.payment_status in ('paid', 'no_payment_required') and s.status = 'complete'
