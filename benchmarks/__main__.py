@@ -30,7 +30,7 @@ from benchmarks import (
 from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
-PLAIN = ("limit", "door", "latency", "access", "refresh", "reconcile")
+PLAIN = ("limit", "door", "updates", "latency", "access", "refresh", "reconcile")
 LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
@@ -85,6 +85,12 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
             )
             first += some
         report.say_throughput(result["door"], result.get("limit"))
+    if "updates" in only:
+        first += 3 - first % 3
+        some = count - count % 6
+        result["updates"] = throughput.measure_updates(running, count=some, first=first, concurrency=CONCURRENCIES[-1])
+        first += some
+        report.say_throughput([result["updates"]], result.get("limit"))
     if "latency" in only:
         result["latency"] = []
         for linked in (False, True):

@@ -45,6 +45,35 @@ def mixed(count: int, *, first: int, linked: bool = False, account: str = "") ->
     return made
 
 
+def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
+    """Later updates of the objects of `mixed(count // turns, first=first, linked=True)`, all of them in each turn.
+
+    Nine of ten change what no user is computed from: an address, a payment method, a footer. The tenth changes an e-mail, a
+    cancellation, the time of a payment.
+    """
+    made = []
+    for turn in range(1, turns + 1):
+        for number in range(first, first + count // turns):
+            member, matters = number // 3, (number // 3 + turn) % 10 == 0
+            created = objects.BORN + AFTER_BIRTH_SECONDS * (turn + 1)
+            previous: dict[str, Any]
+            if number % 3 == 0:
+                obj, type_ = objects.customer(member, linked=True), "customer.updated"
+                previous = {"email": obj["email"]} if matters else {"phone": obj["phone"]}
+                obj |= {"email": f"new-{turn}-{member}@example.com"} if matters else {"phone": f"+1415555{turn:04}"}
+            elif number % 3 == 1:
+                obj, type_ = objects.subscription(member), "customer.subscription.updated"
+                previous = {"cancel_at_period_end": False} if matters else {"default_payment_method": None}
+                obj |= {"cancel_at_period_end": True} if matters else {"default_payment_method": f"pm_{turn}_{member}"}
+            else:
+                obj, type_ = objects.invoice(member), "invoice.updated"
+                moved = {**obj["status_transitions"], "paid_at": objects.BORN + turn}
+                previous = {"status_transitions": {"paid_at": objects.BORN}} if matters else {"footer": None}
+                obj |= {"status_transitions": moved} if matters else {"footer": f"Note {turn}"}
+            made.append(_delivery(f"evt_again{turn}{number:018d}", type_, obj, previous, created=created))
+    return made
+
+
 def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
     """The application's users whom the customers of `mixed` name, where they are linked."""
     conn.execute(

@@ -22,7 +22,8 @@ def say_throughput(runs: Iterable[dict[str, Any]], limit: dict[str, Any] | None)
         cpu = run["cpu_us_per_event"]
         table.add_row(
             f"{run['events']:,} events, {run['concurrency']} at once"
-            + (", linked users" if run["linked_users"] else ""),
+            + (", linked users" if run.get("linked_users") else "")
+            + (", updates of linked users" if run.get("updates") else ""),
             f"{run['acknowledged_per_second']:,.0f}",
             f"{run['applied_per_second']:,.0f}",
             *(f"{cpu[name]:.0f}" for name in ("web", "worker", "postgres")),

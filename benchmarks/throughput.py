@@ -15,10 +15,26 @@ def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: b
 
     `linked`: every customer is a user of the application's, who gets role and tokens for what was paid.
     """
-    made = events.mixed(count, first=first, linked=linked)
-    with stack.connect() as conn:
-        if linked:
+    if linked:
+        with stack.connect() as conn:
             events.add_users(conn, count, first=first)
+    return _measured(stack, events.mixed(count, first=first, linked=linked), concurrency) | {"linked_users": linked}
+
+
+def measure_updates(stack: Stack, *, count: int, first: int, concurrency: int) -> dict[str, Any]:
+    """Send `count` updates of half as many objects of users, which are there already; see `events.updates`."""
+    with stack.connect() as conn:
+        events.add_users(conn, count // 2, first=first)
+        seed = events.mixed(count // 2, first=first, linked=True)
+        client.send(events.requests(seed, port=stack.port), port=stack.port, concurrency=concurrency)
+        stack.drained(conn, seconds=PATIENCE_SECONDS)
+        conn.execute("vacuum analyze")
+    return _measured(stack, events.updates(count, first=first), concurrency) | {"updates": True}
+
+
+def _measured(stack: Stack, made: list[events.Delivery], concurrency: int) -> dict[str, Any]:
+    count = len(made)
+    with stack.connect() as conn:
         stack.settle()
         requests = list(events.requests(made, port=stack.port))
         cpu, started = Cpu(stack.pids), time.perf_counter()
@@ -31,7 +47,6 @@ def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: b
     return {
         "events": count,
         "concurrency": concurrency,
-        "linked_users": linked,
         "mean_body_bytes": sum(len(delivery.body) for delivery in made) // count,
         "acknowledged_per_second": count / sent_seconds,
         "applied_per_second": count / seconds,
