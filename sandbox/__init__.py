@@ -9,6 +9,6 @@ subscription renews when a story says so. There are no taxes, one currency per p
 of what is to come (`invoice.upcoming`, `trial_will_end`), no quotes, schedules, promotion codes, invoice items of their own,
 test clocks, connected accounts, Search, and nothing in live mode. Proration is by the second and knows no pending updates.
 A draft invoice is finalised at once, not an hour later, unless the clock is a virtual one. Of `/v2` it has core events
-alone. Parameters that Stripe has and the sandbox does not know are refused, as Stripe refuses unknown ones, so that no test
-passes because a parameter was ignored.
+and the list of event destinations alone. Parameters that Stripe has and the sandbox does not know are refused, as Stripe
+refuses unknown ones, so that no test passes because a parameter was ignored.
 """

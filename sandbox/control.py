@@ -231,7 +231,7 @@ class Control:
 
     async def add_endpoint(self, given: JSON) -> JSON:
         """Add or replace a webhook endpoint: {"url", "secrets": [...], "api_version", "enabled_events": [...],
-        "payload": "snapshot" | "thin" | "both", "id", "disabled"}."""
+        "payload": "snapshot" | "thin" | "both", "id", "disabled"}. An id `ed_...` makes it an event destination (v2)."""
         now = self.account.now
         try:
             endpoint = msgspec.convert(

@@ -36,6 +36,11 @@ class Endpoint(msgspec.Struct):
     metadata: dict[str, str] = {}
     connect: bool = False
 
+    @property
+    def is_destination(self) -> bool:
+        """Whether it is an event destination of API v2 alone, by its id."""
+        return self.id.startswith("ed_")
+
     def wants(self, type: str) -> bool:
         """Whether events of this type go here."""
         return not self.disabled and ("*" in self.enabled_events or type in self.enabled_events)

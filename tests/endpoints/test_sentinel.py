@@ -9,10 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sandboxes import Sandbox
+from tests.backends import Backend
+from tests.cli.conftest import command_on
+from tests.sandboxes import KEY, Sandbox
 from worker.config.settings import Settings
 from worker.endpoints import sentinel
-from worker.endpoints.rules import Endpoint, lacking
+from worker.endpoints.rules import Endpoint, lacking, ours
 from worker.jobs import status
 from worker.postgres import counters
 from worker.stripe_api.client import API_VERSION, Stripe
@@ -79,6 +81,60 @@ def test_another_version_is_named(sandbox: Sandbox, look: Look) -> None:
 
     sandbox.delete(f"/v1/webhook_endpoints/{old['id']}")
     assert kinds == ["version"]
+
+
+@pytest.fixture
+def destination(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+    """An event destination of API v2, which the list of webhook endpoints does not show."""
+    made = sandbox.tell("endpoints", id="ed_test_1", url=URL, api_version=API_VERSION)
+    yield made
+    sandbox.tell("reset", endpoints=True)
+
+
+def test_a_destination_of_api_v2_is_an_endpoint_and_each_of_its_problems_is_named(
+    sandbox: Sandbox, destination: dict[str, Any], look: Look, stripe: Stripe, settings: Settings
+) -> None:
+    assert sandbox.get("/v1/webhook_endpoints")["data"] == []
+    assert look() == []
+
+    sandbox.tell("endpoints", **destination | {"disabled": True})
+    assert look() == ["disabled"]
+    sandbox.tell("endpoints", **destination | {"enabled_events": ["customer.created"]})
+    assert look() == ["types"]
+    sandbox.tell("endpoints", **destination | {"api_version": "2024-06-20"})
+    assert look() == ["version"]
+    thin = [f"v1.{type_}" for type_ in sentinel.required_types() if type_ != "*"]
+    sandbox.tell("endpoints", **destination | {"payload": "thin", "enabled_events": thin})
+    assert look() == []
+    sandbox.tell("endpoints", **destination | {"payload": "thin", "enabled_events": thin[1:]})
+    assert look() == ["types"]
+
+
+def test_destinations_are_read_to_the_last_page(sandbox: Sandbox, destination: dict[str, Any], stripe: Stripe) -> None:
+    for number in range(2, 110):
+        sandbox.tell("endpoints", id=f"ed_test_{number}", url="https://other.example/", enabled_events=["plan.created"])
+
+    read = sentinel.read(stripe)
+
+    assert read is not None
+    assert len({endpoint.id for endpoint in read}) == 109
+    assert [endpoint.id for endpoint in ours(read, URL)] == ["ed_test_1"]
+
+
+def test_endpoint_check_names_a_disabled_destination_with_its_fix(
+    sandbox: Sandbox, destination: dict[str, Any], backend: Backend, database: str
+) -> None:
+    names = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": sandbox.address, "STRIPE_WEBHOOK_SECRET": "whsec_test"}
+    run = command_on(database, backend, **names)
+    sound = run("endpoint", "check")
+    sandbox.tell("endpoints", **destination | {"disabled": True})
+
+    broken = run("endpoint", "check")
+
+    assert (sound.returncode, sound.stdout) == (0, "The endpoint is in order.\n")
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("disabled  ed_test_1 Stripe delivers nothing to it")
+    assert "then enable it in the dashboard" in broken.stdout
 
 
 def test_deliveries_of_the_other_mode_are_named(conn: psycopg.Connection, endpoint: dict[str, Any], look: Look) -> None:

@@ -25,6 +25,11 @@ class Endpoint:
     metadata: Mapping[str, str]
 
     @property
+    def is_destination(self) -> bool:
+        """Whether it is known to API v2 alone: `stripe-sync endpoint` does not change those."""
+        return self.id.startswith("ed_")
+
+    @property
     def is_quiet(self) -> bool:
         """Whether `endpoint roll` has made it and has not turned it on yet."""
         return self.metadata.get("stripe_sync") == "rolling"
@@ -132,7 +137,7 @@ def _settings(
             "types",
             live[0].id,
             f"{len(missing)} event types are not delivered, among them {named}: such changes arrive late, by catch-up",
-            "run `stripe-sync endpoint update`, or select all events in Stripe's dashboard",
+            _update(live[0], "select all events in Stripe's dashboard"),
         )
     for each in live:
         if not each.thin and each.version != version:
@@ -140,7 +145,9 @@ def _settings(
                 "version",
                 each.id,
                 f"it delivers API version {each.version or 'of the account (none is pinned)'}, and we read {version}",
-                "run `stripe-sync endpoint roll`: Stripe can't change the version of an endpoint, so a new one takes over",
+                f"make another one with API version {version} in Stripe's dashboard, add its secret, then delete this one"
+                if each.is_destination
+                else "run `stripe-sync endpoint roll`: Stripe can't change the version of an endpoint, so a new one takes over",
             )
         if each.livemode != livemode:
             yield Problem(
@@ -171,8 +178,14 @@ def _disabled(endpoint: Endpoint) -> Problem:
         "disabled",
         endpoint.id,
         "Stripe delivers nothing to it, because it is disabled: by a person, or after days of failed deliveries",
-        "make its URL answer, then run `stripe-sync endpoint update`; catch-up brings what was missed, up to 30 days",
+        f"make its URL answer, then {_update(endpoint, 'enable it in the dashboard')}; catch-up brings what was missed, up to "
+        "30 days",
     )
+
+
+def _update(endpoint: Endpoint, by_hand: str) -> str:
+    """How an endpoint is put right: by a command, or by hand."""
+    return by_hand if endpoint.is_destination else f"run `stripe-sync endpoint update`, or {by_hand}"
 
 
 def _other_mode(number: int, livemode: bool) -> Problem:

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 
@@ -143,13 +144,18 @@ def _webhook_endpoints(stripe: Source) -> list[dict[str, Any]]:
 
 def _destinations(stripe: Source) -> list[dict[str, Any]]:
     """Event destinations (v2), as far as this key reads them: a restricted key may not, and a sandbox has none."""
+    objects: list[dict[str, Any]] = []
+    asked: dict[str, Any] = {"include[0]": "webhook_endpoint.url", "limit": 100}
     try:
-        answer = stripe.retrieve(
-            "/v2/core/event_destinations", params={"include[0]": "webhook_endpoint.url", "limit": 100}
-        )
+        while True:
+            answer = stripe.retrieve("/v2/core/event_destinations", params=asked).object or {}
+            objects += answer.get("data") or []
+            query = dict(parse_qsl(urlsplit(answer.get("next_page_url") or "").query))
+            if "page" not in query:
+                return objects
+            asked["page"] = query["page"]
     except Permanent:
         return []
-    return list((answer.object or {}).get("data") or [])
 
 
 def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:

@@ -1,0 +1,68 @@
+"""The sentinel on its real processes: whatever Stripe changes about our endpoint is named by the next tick."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests import sandboxes
+from tests.backends import Backend
+from tests.processes import SECRET, Daemon, eventually
+from tests.sandboxes import Sandbox
+from worker.endpoints import sentinel
+from worker.stripe_api.client import API_VERSION
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
+    with redis.Redis.from_url(backend.redis_url) as client:
+        client.flushall()
+    running = Daemon(database, backend.redis_url, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
+    with sandboxes.running() as running:
+        daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
+        yield running
+
+
+def test_what_stripe_changes_about_the_endpoint_is_named_by_the_next_tick(daemon: Daemon, sandbox: Sandbox) -> None:
+    sound = {"id": "we_ours", "url": daemon.door, "secrets": [SECRET], "api_version": API_VERSION}
+    without_one = [type_ for type_ in sentinel.required_types() if type_ not in ("*", "customer.subscription.updated")]
+    sandbox.tell("endpoints", **sound)
+    daemon.start("worker")
+    daemon.start("beat")
+
+    with psycopg.connect(daemon.database_url, autocommit=True) as conn:
+
+        def named() -> list[str]:
+            """What the tick says that comes next: a slot of the clock whose run is not there is looked at again."""
+            conn.execute("delete from sync.runs where job = %s", (sentinel.JOB,))
+            done = "select finished_at is not null from sync.runs where job = %s"
+            eventually(lambda: conn.execute(done, (sentinel.JOB,)).fetchone() == (True,))
+            return [problem["kind"] for problem in sentinel.problems(conn)]
+
+        found = {"sound": named()}
+        for name, change in (
+            ("disabled", {"disabled": True}),
+            ("a type removed", {"enabled_events": without_one}),
+            ("another version", {"api_version": "2024-06-20"}),
+            ("repaired", {}),
+        ):
+            sandbox.tell("endpoints", **sound | change)
+            found[name] = named()
+
+    assert found == {
+        "sound": [],
+        "disabled": ["disabled"],
+        "a type removed": ["types"],
+        "another version": ["version"],
+        "repaired": [],
+    }
