@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import lines_page, settings_page, stripe_tables_page
+from tests import http_api_page, lines_page, settings_page, stripe_tables_page
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,6 +32,10 @@ def test_the_page_of_stripes_objects_is_current() -> None:
 def test_the_table_of_paid_lines_is_current() -> None:
     page = lines_page.PAGE.read_text()
     assert page == lines_page.render(page), "run python -m tests.lines_page"
+
+
+def test_the_page_of_the_http_api_is_current() -> None:
+    assert http_api_page.PAGE.read_text() == http_api_page.render(), "run python -m tests.http_api_page"
 
 
 def test_the_settings_page_is_current() -> None:

@@ -19,7 +19,13 @@ def test_the_site_builds_and_no_link_is_wrong(tmp_path: Path) -> None:
     except subprocess.CalledProcessError as error:
         pytest.fail(error.stdout + error.stderr)
 
-    for page in ("index.html", "docs/settings.html", "docs/runbooks.html", "tables/sync.events.html"):
+    for page in (
+        "index.html",
+        "docs/settings.html",
+        "docs/runbooks.html",
+        "docs/http-api.html",
+        "tables/sync.events.html",
+    ):
         assert (tmp_path / "site" / page).is_file()
     text = (tmp_path / "site" / "docs" / "index.html").read_text()
     assert not [word for word in ("googleapis", "gstatic", "unpkg", "jsdelivr") if word in text]
