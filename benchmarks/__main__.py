@@ -20,6 +20,7 @@ from benchmarks import (
     limit,
     machine,
     memory,
+    observing,
     reconcile,
     refresh,
     report,
@@ -31,7 +32,7 @@ from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
 PLAIN = ("limit", "door", "updates", "latency", "access", "refresh", "reconcile")
-LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console")
+LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -120,6 +121,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "console" in only:
         result["console"] = console.measure()
         report.say_console(result["console"])
+    if "observing" in only:
+        result["observing"] = observing.measure()
+        report.say_observing(result["observing"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

@@ -85,6 +85,7 @@ _ROWS = (
     insert into sync.minutes (minute, received, applied)
     select date_trunc('minute', now()) - n * interval '1 minute', (1500 - n) * 40, (1500 - n) * 40
     from generate_series(0, 1500) as n
+    on conflict do nothing
     """,
     """
     insert into sync.drift (found_by, object, object_id, fields, found_at)

@@ -168,6 +168,14 @@ def say_console(result: dict[str, Any]) -> None:
     say_latency(result["latency"])
 
 
+def say_observing(result: dict[str, Any]) -> None:
+    table = Table("", "CPU us an event", "ratio", "least", "most", title="The cost of metrics and traces")
+    for name, used in result["cpu_us_per_event"].items():
+        ratio = result["ratio"][name]
+        table.add_row(name, f"{used:.0f}", *(f"{ratio[column]:.3f}" for column in ("median", "least", "most")))
+    console.print(_right(table))
+
+
 def _right(table: Table) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"

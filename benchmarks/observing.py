@@ -1,0 +1,108 @@
+"""The cost of metrics and traces: three stacks side by side, with neither, with metrics, and with both; the same events in turn.
+
+Only CPU is compared, and only within a round, so that what else the machine does changes little.
+"""
+
+import contextlib
+import http.server
+import statistics
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import stack, throughput
+from benchmarks.client import LOOPBACK
+from benchmarks.stack import API_TOKEN, Stack
+
+ROUNDS, EVENTS, CONCURRENCY = 7, 6_000, 32
+SCRAPE_SECONDS = 15
+# There is no setting against metrics. Python imports a module of this name at its start, in every process.
+_WITHOUT_METRICS = """
+from prometheus_client import Counter, Gauge, Histogram
+for kind in (Counter, Gauge, Histogram):
+    kind.labels = lambda self, *labels, **more: self
+    kind.inc = kind.dec = kind.set = kind.observe = lambda self, *values: None
+"""
+
+
+def measure() -> dict[str, Any]:
+    """The CPU of an event in each round, in microseconds, and the medians of the ratios to that with neither."""
+    with contextlib.ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        (folder / "sitecustomize.py").write_text(_WITHOUT_METRICS)
+        collector = opened.enter_context(_collector())
+        same = {"WORKER_CONCURRENCY": "1"}
+        settings = {
+            "neither": {**same, "PYTHONPATH": str(folder)},
+            "metrics": same,
+            "metrics and traces": {**same, "OTEL_EXPORTER_OTLP_ENDPOINT": collector},
+        }
+        running = {name: opened.enter_context(stack.running(of, beat=False)) for name, of in settings.items()}
+        for name in ("metrics", "metrics and traces"):
+            opened.enter_context(_scraped(running[name]))
+        used: dict[str, list[float]] = {name: [] for name in settings}
+        for number in range(ROUNDS):
+            names = list(running)
+            # Each is the first as often as the others.
+            for name in names[number % 3 :] + names[: number % 3]:
+                figures = throughput.measure(
+                    running[name], count=EVENTS, first=number * EVENTS, concurrency=CONCURRENCY, linked=False
+                )
+                used[name].append(figures["cpu_us_per_event_in_all"])
+    ratios = {name: [one / none for one, none in zip(of, used["neither"], strict=True)] for name, of in used.items()}
+    return {
+        "events_a_round": EVENTS,
+        "cpu_us_per_event": {name: statistics.median(of) for name, of in used.items()},
+        "ratio": {
+            name: {"median": statistics.median(of), "least": min(of), "most": max(of)} for name, of in ratios.items()
+        },
+    }
+
+
+@contextlib.contextmanager
+def _collector() -> Iterator[str]:
+    """The address of a server that takes spans and forgets them."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def _scraped(running: Stack) -> Iterator[None]:
+    """Ask for /metrics as Prometheus does, until the end of the block."""
+    over = threading.Event()
+    request = urllib.request.Request(
+        f"http://{LOOPBACK}:{running.port}/metrics", headers={"authorization": f"Bearer {API_TOKEN}"}
+    )
+
+    def scrape() -> None:
+        while not over.wait(SCRAPE_SECONDS):
+            with urllib.request.urlopen(request, timeout=SCRAPE_SECONDS) as answer:
+                answer.read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
