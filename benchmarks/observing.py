@@ -17,7 +17,7 @@ from benchmarks import stack, throughput
 from benchmarks.client import LOOPBACK
 from benchmarks.stack import API_TOKEN, Stack
 
-ROUNDS, EVENTS, CONCURRENCY = 7, 6_000, 32
+ROUNDS, EVENTS, CONCURRENCY = 30, 1_500, 32
 SCRAPE_SECONDS = 15
 # There is no setting against metrics. Python imports a module of this name at its start, in every process.
 _WITHOUT_METRICS = """
