@@ -198,6 +198,35 @@ def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psy
     assert marked == sorted((id_,) for id_ in gone)
 
 
+@pytest.mark.parametrize(
+    ("list_", "type_", "column", "url"),
+    [
+        ("tax_ids", "tax_id", "customer", "/v1/tax_ids/{}"),
+        ("payment_methods", "payment_method", "customer", "/v1/payment_methods/{}"),
+    ],
+)
+def test_what_a_customer_has_is_complete_after_a_pass_over_several_pages(
+    conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
+) -> None:
+    """Lost events of a customer with many: those that were never told are found, and those that are gone are asked for."""
+    deliver(conn, factories.event("customer.created", factories.customer()))
+    path = f"/v1/customers/cus_jenny/{list_}"
+    every = [{"id": f"x_{n}", "object": type_, "customer": "cus_jenny", "created": NOW} for n in range(230)]
+    stripe = Lists(lists={path: every})
+    assert not read_lists(conn, _A_hundred(stripe), list_)
+    assert held(conn, list_, column) == {each["id"]: "cus_jenny" for each in every}
+
+    stripe.lists[path] = [each for each in every if each["id"] not in ("x_3", "x_150", "x_229")]
+    stripe.objects[url.format("x_150")] = {**every[150], "customer": None}
+    stripe.now += 100
+    assert not read_lists(conn, _A_hundred(stripe), list_, share=0.1)
+
+    rows = conn.execute(f"select id, coalesce({column}, '') from stripe.{list_} where not deleted").fetchall()
+    assert dict(rows) == {each["id"]: "cus_jenny" for each in stripe.lists[path]} | {"x_150": ""}
+    gone = conn.execute(f"select id from stripe.{list_} where deleted order by id").fetchall()
+    assert gone == [("x_229",), ("x_3",)]
+
+
 def test_the_share_is_measured_against_the_rows_of_the_list_and_the_account(conn: psycopg.Connection) -> None:
     """Thousands of rows of our own do not allow a connected account to lose most of its few."""
     insert = """
@@ -224,6 +253,9 @@ class _A_hundred(Lists):
 
     def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
         return self.of.page(path, {"limit": 100, **(params or {})}, account=account)
+
+    def retrieve(self, path: str, *, account: str = "") -> Answer:
+        return self.of.retrieve(path, account=account)
 
 
 def line(number: int) -> Json:
