@@ -467,6 +467,7 @@ minutes = Table(
     Column("minute", DateTime(timezone=True), primary_key=True),
     Column("received", BigInteger, nullable=False, comment="since the first event"),
     Column("applied", BigInteger, nullable=False, comment="since the first event"),
+    Column("requests", BigInteger, nullable=False, server_default=text("0"), comment="to Stripe, since the first"),
     schema=SCHEMA,
-    comment="Totals of events received and applied at each minute of the last days, for charts.",
+    comment="Totals of events received and applied, and of requests to Stripe, at each minute of the last days, for charts.",
 )

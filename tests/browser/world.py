@@ -11,9 +11,9 @@ HOSTILE = "<script>alert(1)</script>\u202e\"'><img src=x onerror=alert(1)>" + "l
 
 _ROWS = (
     """
-    insert into sync.minutes (minute, received, applied)
+    insert into sync.minutes (minute, received, applied, requests)
     select date_trunc('minute', now()) - n * interval '1 minute', (1500 - n) * 40 + 400 * sin(n / 90.0),
-        (1500 - n) * 40 + 400 * sin(n / 90.0)
+        (1500 - n) * 40 + 400 * sin(n / 90.0), (1500 - n) * 6
     from generate_series(0, 1500) as n
     """,
     """

@@ -140,13 +140,14 @@ def erasure(conn: psycopg.Connection, process: Process) -> None:
 
 
 def totals_of_the_minute(conn: psycopg.Connection, _: Process) -> None:
-    """Write down how many events were received and applied so far, once a minute, for the console's charts."""
+    """Write down once a minute how many events were received and applied, and requests sent, for the console's charts."""
     conn.execute(
         """
-        insert into sync.minutes (minute, received, applied)
+        insert into sync.minutes (minute, received, applied, requests)
         select date_trunc('minute', now()),
             coalesce(sum(value) filter (where name like 'events_received %'), 0),
-            coalesce(sum(value) filter (where name like 'events_applied %'), 0)
+            coalesce(sum(value) filter (where name like 'events_applied %'), 0),
+            coalesce(sum(value) filter (where name like 'stripe_requests %'), 0)
         from sync.counters
         on conflict (minute) do nothing
         """

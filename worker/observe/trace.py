@@ -7,6 +7,7 @@ a trace of its own, and links to those of its events.
 import contextlib
 import contextvars
 import os
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
@@ -30,6 +31,9 @@ _NEEDED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.tr
 _OFF: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
 _context = TraceContextTextMapPropagator()
 _tracer: Tracer | None = None
+# Makes spans that are kept in any case.
+_keeping: Tracer | None = None
+_share = 1.0
 _provider: Any = None
 
 
@@ -55,7 +59,7 @@ def _is_installed(module: str) -> bool:
 
 def configure(settings: Settings, *, process: str) -> None:
     """Begin to trace in this process, if the settings say where to. Call it after the fork: a thread sends the spans."""
-    global _tracer, _provider
+    global _tracer, _keeping, _share, _provider
     if settings.otel_exporter_otlp_endpoint is None or _tracer is not None:
         return
     require(settings)
@@ -63,7 +67,7 @@ def configure(settings: Settings, *, process: str) -> None:
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 
     # The SDK reads the other OTEL_* settings: sampler, headers, time-outs, attributes. Without a sampler the SDK would keep all.
     facts = {
@@ -71,11 +75,16 @@ def configure(settings: Settings, *, process: str) -> None:
         "service.version": metadata.version("stripe-sync"),
         "stripe_sync.process": process,
     }
-    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(TraceIdRatioBased(SAMPLED_SHARE))
-    _provider = TracerProvider(sampler, Resource(facts).merge(OTELResourceDetector().detect()))
+    is_ours = "OTEL_TRACES_SAMPLER" not in os.environ
+    sampler = ParentBased(TraceIdRatioBased(SAMPLED_SHARE)) if is_ours else None
+    resource = Resource(facts).merge(OTELResourceDetector().detect())
     exporter = OTLPSpanExporter(endpoint=settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces")
-    _provider.add_span_processor(BatchSpanProcessor(exporter))
-    _tracer = _provider.get_tracer("stripe_sync")
+    processor = BatchSpanProcessor(exporter)
+    _provider, keeping = TracerProvider(sampler, resource), TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
+    for provider in (_provider, keeping):
+        provider.add_span_processor(processor)
+    _tracer, _keeping = _provider.get_tracer("stripe_sync"), keeping.get_tracer("stripe_sync")
+    _share = SAMPLED_SHARE if is_ours else 1.0
 
 
 def is_on() -> bool:
@@ -113,6 +122,17 @@ def span(
             Link(trace.get_current_span(_context.extract({"traceparent": each})).get_span_context()) for each in links
         ],
     )
+
+
+def delivery(name: str, *, parent: str | None) -> contextlib.AbstractContextManager[Span | None]:
+    """A span for a request that no other span is made in. One that is not kept is not made: that costs a tenth."""
+    if _tracer is None or _keeping is None:
+        return _OFF
+    if parent is not None or _share == 1.0:
+        return span(name, kind=SERVER, parent=parent)
+    if random.random() >= _share:  # noqa: S311 - a sample
+        return _OFF
+    return _keeping.start_as_current_span(name, kind=SERVER)
 
 
 def batch(name: str, parents: Collection[str | None]) -> contextlib.AbstractContextManager[Span | None]:

@@ -211,7 +211,7 @@ class Stripe:
         limiter = RateLimiter(
             shared_client(settings.redis_url),
             key=key,
-            account_per_second=settings.stripe_rate or (LIVE_PER_SECOND if _is_live(key) else TEST_PER_SECOND),
+            account_per_second=rate_of(settings),
             operation_per_second=settings.stripe_operation_rate,
         )
         connections = settings.stripe_concurrency + SPARE_CONNECTIONS
@@ -548,6 +548,13 @@ def _word(value: object) -> str:
 def _query(params: Params) -> str:
     pairs = [(name, str(value).lower() if isinstance(value, bool) else value) for name, value in params.items()]
     return "?" + urlencode(pairs, doseq=True) if pairs else ""
+
+
+def rate_of(settings: Settings) -> float:
+    """The most requests a second that the settings allow; the key must be set."""
+    assert settings.stripe_secret_key is not None
+    is_live = _is_live(settings.stripe_secret_key.get_secret_value())
+    return settings.stripe_rate or (LIVE_PER_SECOND if is_live else TEST_PER_SECOND)
 
 
 def _is_live(key: str) -> bool:

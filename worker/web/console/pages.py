@@ -17,6 +17,7 @@ from worker.membership.store import links
 from worker.membership.why import why
 from worker.mirror import history, revenue_summary
 from worker.postgres.pool import snapshot
+from worker.stripe_api.client import rate_of
 from worker.stripe_api.lists import LISTS
 from worker.web.console import (
     charts,
@@ -69,6 +70,8 @@ def health(asked: Asked) -> View:
             "latency": read_health.latency(asked.conn),
             "received": charts.line(labels, [row["received"] for row in minutes], " events"),
             "applied": charts.line(labels, [row["applied"] for row in minutes], " events"),
+            "requests": charts.line(labels, [row["requests"] for row in minutes], " requests"),
+            "requests_allowed": round(60 * rate_of(asked.settings)) if asked.settings.stripe_secret_key else None,
         },
     )
 

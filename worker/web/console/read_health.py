@@ -15,13 +15,14 @@ SAMPLED = 2000
 
 
 def minutes(conn: psycopg.Connection) -> list[Row]:
-    """Events received and applied in each minute of the last 24 hours that has a total before it."""
+    """Events received and applied, and requests to Stripe, in each minute of the last 24 hours that has a total before it."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            select minute, received, applied
+            select minute, received, applied, requests
             from (
-                select minute, received - lag(received) over before as received, applied - lag(applied) over before as applied
+                select minute, received - lag(received) over before as received, applied - lag(applied) over before as applied,
+                    requests - lag(requests) over before as requests
                 from sync.minutes
                 where minute > now() - interval '1 day'
                 window before as (order by minute)

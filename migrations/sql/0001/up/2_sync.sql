@@ -183,11 +183,13 @@ CREATE TABLE sync.minutes (
     minute TIMESTAMP WITH TIME ZONE NOT NULL,
     received BIGINT NOT NULL,
     applied BIGINT NOT NULL,
+    requests BIGINT DEFAULT 0 NOT NULL,
     CONSTRAINT pk_minutes PRIMARY KEY (minute)
 );
-COMMENT ON TABLE sync.minutes IS 'Totals of events received and applied at each minute of the last days, for charts.';
+COMMENT ON TABLE sync.minutes IS 'Totals of events received and applied, and of requests to Stripe, at each minute of the last days, for charts.';
 COMMENT ON COLUMN sync.minutes.received IS 'since the first event';
 COMMENT ON COLUMN sync.minutes.applied IS 'since the first event';
+COMMENT ON COLUMN sync.minutes.requests IS 'to Stripe, since the first';
 
 CREATE TABLE sync.organization_queue (
     organization_id TEXT NOT NULL,
