@@ -58,7 +58,7 @@ def _words(operation: ops.MigrateOperation) -> Iterator[str]:
             yield f"the constraint {constraint.name} of {table} is missing"
         case ops.DropConstraintOp():
             table = _table(operation.schema, operation.table_name)
-            yield f"the constraint {operation.constraint_name} of {table} is not in the metadata, or is another there"
+            yield f"the constraint {operation.constraint_name} of {table} is missing in the metadata, or differs from it"
         case ops.CreateTableCommentOp() | ops.DropTableCommentOp():
             yield f"the comment of {_table(operation.schema, operation.table_name)} is another"
         case _:

@@ -1,4 +1,4 @@
-"""Enum types compared with the metadata, which Alembic does not do: made, dropped, and given other values."""
+"""Compare the database's enum types with the metadata, and create, drop or change them. Alembic does none of this."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,10 +59,10 @@ def _statements(connection: Connection, metadata: MetaData) -> Iterator[Statemen
 
 
 def _changed(name: str, columns: list[Column[Any]], there: list[str], wanted: list[str]) -> str:
-    """Values are added in place, which locks nobody out; what is removed or in another order makes the type anew."""
+    """Add new values in place, which blocks no other session. Make the type anew if values were removed or reordered."""
     if [value for value in wanted if value in there] != there:
         return _made_anew(name, columns, wanted)
-    # Each is placed before one that is there by then: from the last to the first.
+    # Each is added before its successor, which must exist: so the last value comes first.
     placed, statements = list(there), list[str]()
     for position in reversed(range(len(wanted))):
         value = wanted[position]
@@ -74,7 +74,7 @@ def _changed(name: str, columns: list[Column[Any]], there: list[str], wanted: li
 
 
 def _made_anew(name: str, columns: list[Column[Any]], values: list[str]) -> str:
-    """The type with other values: its columns are written anew, and a row that holds a value which is gone stops it."""
+    """Replace the type and rewrite its columns. This fails if a row holds a removed value."""
     lines = [f"alter type public.{name} rename to {name}_before;"]
     lines.append(f"create type public.{name} as enum ({_quoted(values)});")
     checks = [check for column in columns for check in _checks_of(column)]

@@ -69,7 +69,7 @@ class Account:
         return record
 
     def change(self, kind: str, id: str, **changes: Any) -> int:
-        """Write fields over an object; returns the number before, which an update event is made of."""
+        """Change fields of an object. Returns the number of the version before, from which an update event is made."""
         before = self.store.number
         record = self.get(kind, id)
         record.update(changes)
@@ -77,11 +77,11 @@ class Account:
         return before
 
     def delete(self, kind: str, id: str) -> None:
-        """Delete an object; what it was last stays in its history."""
+        """Delete an object. Its versions stay in its history."""
         self._kept(kind, id, self.store.delete(kind, id, self.now))
 
     def emit(self, type: str, kind: str, id: str, *, since: int | None = None) -> None:
-        """Say that something happened to an object; `since` is the number before, if it was an update."""
+        """Make an event for an object; `since` is the number of the version before an update."""
         event = self._event(type, kind, id, since)
         event.as_stub = self.deletes_show_stubs and type == f"{kind}.deleted"
         self._happened(event)
@@ -93,7 +93,7 @@ class Account:
                 self._happened(closer)
 
     def update(self, type: str, kind: str, id: str, **changes: Any) -> None:
-        """Change an object and say so, unless nothing changed."""
+        """Change an object and make its event, unless nothing changed."""
         record, blank = self.get(kind, id), BLANKS[kind]
         if any(record.get(name, blank.get(name)) != value for name, value in changes.items()):
             self.emit(type, kind, id, since=self.change(kind, id, **changes))
@@ -114,7 +114,7 @@ class Account:
             yield
 
     def request_id(self) -> str:
-        """An id for a request. It is drawn apart, so that the ids of objects do not depend on how often somebody asked."""
+        """An id for a request. It has a generator of its own, so that requests do not change the ids of later objects."""
         return self._request_ids.plain("req_")
 
     def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:
@@ -133,7 +133,7 @@ class Account:
         )
 
     def _own(self, id: str) -> str:
-        """The id of an event, which no other account's event has."""
+        """An event id that is unique across accounts."""
         return id[:-6] + blake2b(self.connected_as.encode(), digest_size=3).hexdigest() if self.connected_as else id
 
     def _happened(self, event: Event) -> None:
@@ -142,7 +142,7 @@ class Account:
             self.on_event(event)
 
     def _event_id(self, kind: str, id: str, second: int) -> str:
-        """Events of a payment are named after its birth, not after their own time."""
+        """An event id by time; the event of a payment has the time at which the payment was created."""
         if kind in ("payment_intent", "charge", "refund"):
             return f"evt_3{id.partition('_3')[2][:15]}{self.ids.characters(8)}"
         return self.ids.timed("evt_", second)

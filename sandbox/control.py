@@ -251,9 +251,9 @@ class Control:
         return shown
 
     async def accounts(self, given: JSON) -> JSON:
-        """{"connect": ["acct_1", "acct_2"], "seed": 1} connects accounts, whose objects have equal ids if the same is done in
-        each; {"deauthorize": "acct_1"} ends one, and says so. Requests name one by the header `Stripe-Account`, other
-        controls by {"account": "acct_1"}."""
+        """{"connect": ["acct_1", "acct_2"], "seed": 1} connects accounts. The same requests make objects of equal ids in each.
+        {"deauthorize": "acct_1"} disconnects one, with its event. Requests name an account by the header `Stripe-Account`,
+        other controls by {"account": "acct_1"}."""
         for id in given.get("connect", ()):
             self.on_account(self.connected.add(str(id), self.account, seed=int(given.get("seed", 1))))
         if "deauthorize" in given:

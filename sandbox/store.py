@@ -75,10 +75,10 @@ class Shelf:
         return bisect_right(self.order, self.entries[id].key)
 
     def add(self, id: str, version: Version, record: Record | None) -> None:
-        """Take a new version in, and put the object where lists will find it."""
+        """Add a version, and the object to the order and the indexes that lists use."""
         entry = self.entries.get(id)
         if entry is not None and record is not None and entry.versions[-1].body is None:
-            self._forget_place(entry)  # An id made anew is a new object, and stands where a new one stands.
+            self._forget_place(entry)  # An id that is used again after a deletion takes the place of a new object.
             entry.key = self._place(id, record)
         if entry is None:
             assert record is not None
@@ -154,11 +154,11 @@ class Store:
         return View(self, self.number if number is None else number)
 
     def forget_when(self) -> None:
-        """Hold everything so far for old: it was there before any moment that can be asked for."""
+        """Make every present version older than any time that `number_before` can be asked about."""
         self._marks = [(float("-inf"), self.number)]
 
     def number_before(self, seconds: float) -> int:
-        """The number that was the newest so many real seconds ago."""
+        """The newest number of `seconds` ago, in real time."""
         index = bisect_right(self._marks, time.monotonic() - seconds, key=lambda mark: mark[0])
         return self._marks[index - 1][1] if index else 0
 
@@ -171,7 +171,7 @@ class View:
         self.number = number
 
     def version(self, kind: str, id: str) -> Version | None:
-        """The version of an object that stood then; None where it wasn't yet."""
+        """The object's version at that number; None if it did not exist yet."""
         entry = self.store.shelves[KINDS[kind].kept_as].entries.get(id)
         return entry.at(self.number) if entry is not None else None
 
@@ -181,7 +181,7 @@ class View:
         return version.record() if version is not None and version.body is not None else None
 
     def get(self, kind: str, id: str) -> Record:
-        """A copy of a record that must have been there, as it was last if it is deleted."""
+        """A copy of a record that must exist; the last version of a deleted one."""
         entry = self.store.shelves[KINDS[kind].kept_as].entries[id]
         version = next(v for v in reversed(entry.versions) if v.number <= self.number and v.body is not None)
         return version.record()

@@ -32,7 +32,7 @@ HISTORY = Table(
     metadata,
     Column("account", Text, primary_key=True, comment="connected account; empty for our own"),
     Column("subscription", Text, primary_key=True),
-    Column("at", _TIME, primary_key=True, comment="Stripe's clock: the state was this then"),
+    Column("at", _TIME, primary_key=True, comment="Stripe's clock: when it had this state"),
     Column("source", Text, primary_key=True, comment="the event, or the read, that showed it"),
     Column("before", Boolean, primary_key=True, comment="the state that the event's previous_attributes give back"),
     Column("passed", Boolean, nullable=False, server_default=text("false"), comment="not the last state of its second"),
@@ -117,8 +117,8 @@ end
 $$
 """
 
-# Facts in their order. The end of a subscription counts from `ended`, whenever it was heard of. The time before the first
-# fact is estimated: the subscription was what it was first seen as, and in its trial until the trial's end.
+# The facts of a subscription in order. Its end counts from `ended`, even if the event came later. The time before the first
+# fact is estimated: a trial until the trial's end, then the state of the first fact.
 _PERIODS = """
 select o.subscription, o.customer, p.since, p.until, p.status, o.paused, o.currency, o.products, o.amounts, o.months,
     o.discounts, p.estimated

@@ -113,7 +113,7 @@ VIEWS: dict[str, str] = dict(sorted(_views()))
 
 
 def foreign(schema: str) -> str:
-    """Say how to go on where another tool has a schema of this name."""
+    """The error for a schema of this name that another tool made, with the ways to continue."""
     return (
         f"there is a schema {schema} that is another tool's: set STRIPE_SCHEMA to another name for the schema of our views, "
         "STRIPE_SCHEMA=stripe_sync for example. Nothing was changed"

@@ -10,7 +10,7 @@ from sandbox.store import Record
 
 
 def add_to(routes: Routes) -> None:
-    """Take the operations in."""
+    """Add the operations of billing."""
     routes.add("POST", "/v1/subscriptions", create_subscription)
     routes.add("POST", "/v1/subscriptions/{id}", update_subscription)
     routes.add("DELETE", "/v1/subscriptions/{id}", cancel_subscription)

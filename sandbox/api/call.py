@@ -69,7 +69,7 @@ class Routes:
     _shaped: dict[tuple[str, int], list[tuple[list[str], Route]]] = field(default_factory=dict)
 
     def add(self, method: str, pattern: str, handler: Handler, *, resource: str = "") -> None:
-        """Take an operation in."""
+        """Add an operation."""
         route = Route(method, pattern, handler, resource or pattern.split("/")[2].removesuffix("s"))
         if "{" not in pattern:
             self._exact[method, pattern] = route

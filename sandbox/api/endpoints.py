@@ -11,7 +11,7 @@ from sandbox.shapes import CURRENT, shape_of
 
 
 def add_to(routes: Routes, delivery: Delivery) -> None:
-    """Take the operations in."""
+    """Add the operations on endpoints."""
     path = "/v1/webhook_endpoints"
     for method, pattern, handler in (
         ("POST", path, _creating(delivery)),

@@ -99,7 +99,7 @@ def _referenced(value: Any, kind: str, call: Call) -> Any:
 
 
 def _include(node: dict[str, Any], name: str, call: Call) -> bool:
-    """Put a list in that is left out unless asked for; whether there is such a list."""
+    """Add a list that Stripe shows only on request. Returns False if the object has no such list."""
     kind, id = node.get("object"), node.get("id", "")
     if (kind, name) == ("invoice", "payments") and not call.shape.is_legacy:
         members = [

@@ -1,4 +1,4 @@
-"""Features, and those that are attached to a product. Neither is told by an event, as at Stripe."""
+"""Features, and their attachments to products. As at Stripe, neither makes an event."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ JSON = dict[str, Any]
 
 
 def add_to(routes: Routes) -> None:
-    """Take the operations in."""
+    """Add the operations on features."""
     routes.add("POST", "/v1/entitlements/features", create_feature, resource="entitlement")
     path = "/v1/products/{id}/features"
     routes.add("GET", path, list_attached, resource="product")

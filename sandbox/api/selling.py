@@ -8,7 +8,7 @@ from sandbox.errors import invalid
 
 
 def add_to(routes: Routes) -> None:
-    """Take the operations in."""
+    """Add the operations of selling."""
     routes.add("POST", "/v1/products", create_product)
     routes.add("POST", "/v1/products/{id}", update_product)
     routes.add("DELETE", "/v1/products/{id}", delete_product)

@@ -84,7 +84,7 @@ def apply_changes(conn: psycopg.Connection) -> bool:
 
 
 def subscribers(number: int) -> list[Json]:
-    """The events of so many customers, each with a subscription to `basic`."""
+    """The events of `number` customers, each with a subscription to `basic`."""
     return [
         made
         for n in range(number)
@@ -107,7 +107,7 @@ def test_a_feature_that_is_attached_without_an_event_is_planned_and_then_given_t
     attach(sandbox, "prod_basic", *(f"f{n:02}" for n in range(25)))
     apply(*catalogue("basic"), *subscribers(SUBSCRIBERS))
     read_lists(conn, stripe, ["product_features"])
-    # Features that are read for the first time reach users at once: they were computed before these were known.
+    # The users were computed before any feature was known, so the first read gives the features at once.
     compute_waiting(conn, Policy())
     assert by_features(conn) == {25: SUBSCRIBERS, 0: 1}
 

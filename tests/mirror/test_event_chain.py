@@ -1,4 +1,4 @@
-"""Where a cluster of events ends, told by what each of them changed."""
+"""The last state of a cluster of events, derived from the changes that each event states."""
 
 from dataclasses import replace
 from itertools import pairwise, permutations
@@ -18,7 +18,7 @@ from worker.stripe_api.event import CREATED, DELETED, read_event
 
 
 def path(states: str, at: int = 100, *, born: bool = True, key: Key = MADE_ONCE) -> list[Observation]:
-    """The events of an object that went through these states within one second; their ids tell nothing."""
+    """The events of an object that had these states within one second. Their ids have no order."""
     steps = [shown(states[0], at, key=key, rank=CREATED, source="evt_5")] if born else []
     for number, (before, after) in enumerate(pairwise(states)):
         steps.append(shown(after, at, key=key, source=f"evt_{(7 * number + 3) % 10}", before=before))
@@ -33,11 +33,11 @@ def guessed(version: Version | None = None, before: Version | None = None, key: 
     return Outcome(key, before, version or row("?", 100, unsettled=True, rev=3))
 
 
-# The end of a walk
+# The last state of a chain
 
 
 @pytest.mark.parametrize("states", ["a", "ab", "aba", "abc", "abca", "abab", "abcab", "ababcb"])
-def test_the_end_of_what_was_born_here_is_told_whatever_the_order(states: str) -> None:
+def test_a_chain_with_its_creation_has_a_last_state_in_any_order(states: str) -> None:
     steps = path(states)
 
     for number in range(50):
@@ -46,38 +46,38 @@ def test_the_end_of_what_was_born_here_is_told_whatever_the_order(states: str) -
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_the_end_is_told_without_the_birth_where_it_is_another_state_than_the_first(order: tuple[int, ...]) -> None:
+def test_a_chain_without_its_creation_has_a_last_state_if_it_differs_from_the_first(order: tuple[int, ...]) -> None:
     steps = path("abac", born=False)
 
     assert state(end([steps[number] for number in order])) == "c"
 
 
-def test_a_round_of_unknown_beginning_is_not_decided() -> None:
+def test_a_chain_that_returns_to_its_first_state_is_open_without_its_creation() -> None:
     assert end(path("aba", born=False)) is None
 
 
 @pytest.mark.parametrize("missing", [1, 2])
-def test_a_step_that_is_missing_in_between_leaves_the_end_open(missing: int) -> None:
+def test_a_missing_event_leaves_the_last_state_open(missing: int) -> None:
     steps = path("abcd")
     del steps[missing]
 
     assert end(steps) is None
 
 
-def test_two_walks_that_do_not_hang_together_have_no_end() -> None:
+def test_two_separate_chains_have_no_last_state() -> None:
     assert end([*path("ab"), *path("xyx", born=False)]) is None
 
 
-def test_two_births_have_no_end() -> None:
+def test_two_creations_have_no_last_state() -> None:
     assert end([shown("a", 100, rank=CREATED, source="evt_1"), shown("b", 100, rank=CREATED, source="evt_2")]) is None
 
 
-def test_an_event_that_does_not_say_what_it_changed_may_show_the_end() -> None:
+def test_an_event_without_previous_attributes_may_show_the_last_state() -> None:
     assert state(end([*path("abc"), shown("c", 100, source="evt_paid")])) == "c"
 
 
 @pytest.mark.parametrize("shows", ["a", "b", "d"])
-def test_an_event_that_does_not_say_what_it_changed_and_shows_another_state_leaves_the_end_open(shows: str) -> None:
+def test_an_event_without_previous_attributes_that_shows_another_state_leaves_the_last_state_open(shows: str) -> None:
     assert end([*path("abc"), shown(shows, 100, source="evt_paid")]) is None
 
 
@@ -86,29 +86,29 @@ def test_events_that_all_show_one_state_end_there() -> None:
 
 
 @pytest.mark.parametrize("at", [99, 100, 101])
-def test_nothing_is_told_across_a_deletion(at: int) -> None:
+def test_a_deletion_leaves_the_last_state_open(at: int) -> None:
     gone = shown(DELETED_HASH, at, key=REBORN, rank=DELETED, source="evt_gone")
 
     assert end([*path("ab", key=REBORN), gone]) is None
 
 
-def test_nothing_is_told_across_two_shapes() -> None:
+def test_two_api_shapes_leave_the_last_state_open() -> None:
     first, last = path("ab")
 
     assert end([first, replace(last, snapshot=replace(last.snapshot, shape="2024-06-20"))]) is None
 
 
-def test_nothing_is_told_where_a_list_was_cut_short() -> None:
+def test_a_truncated_list_leaves_the_last_state_open() -> None:
     first, last = path("ab")
 
     assert end([first, replace(last, snapshot=replace(last.snapshot, incomplete=True))]) is None
 
 
-def test_nothing_is_told_by_no_events() -> None:
+def test_no_events_have_no_last_state() -> None:
     assert end([]) is None
 
 
-def test_of_events_that_show_the_end_the_newest_is_chosen_and_never_the_creation() -> None:
+def test_of_the_events_that_show_the_last_state_the_newest_is_returned_but_never_the_creation() -> None:
     born, away, back = path("aba")
     late = replace(born, snapshot=replace(born.snapshot, created=105))
 
@@ -117,7 +117,7 @@ def test_of_events_that_show_the_end_the_newest_is_chosen_and_never_the_creation
 
 @LAW
 @given(st.text("abc", min_size=1, max_size=9).map(lambda text: _stepping(text)), st.data())
-def test_any_walk_that_is_whole_ends_where_it_ended_or_is_open(states: str, data: st.DataObject) -> None:
+def test_a_complete_chain_has_its_true_last_state_or_is_open(states: str, data: st.DataObject) -> None:
     born = data.draw(st.booleans())
     steps = data.draw(st.permutations(path(states, born=born)))
 
@@ -127,7 +127,7 @@ def test_any_walk_that_is_whole_ends_where_it_ended_or_is_open(states: str, data
 
 
 def _stepping(text: str) -> str:
-    """Without a state that follows itself: a change changes something."""
+    """The states without immediate repetitions, since a change changes something."""
     return "".join(after for before, after in zip(" " + text, text, strict=False) if before != after)
 
 
@@ -182,7 +182,7 @@ def test_events_older_than_the_pause_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "settled"), [(LONGEST_SECONDS, True), (LONGEST_SECONDS + 1, False)])
-def test_a_cluster_that_a_late_event_might_not_open_again_settles_nothing(seconds: int, settled: bool) -> None:
+def test_a_cluster_longer_than_the_limit_settles_nothing(seconds: int, settled: bool) -> None:
     events = [
         shown("a", 100, rank=CREATED, source="evt_1"),
         shown("b", 103, source="evt_2", before="a"),
@@ -194,23 +194,23 @@ def test_a_cluster_that_a_late_event_might_not_open_again_settles_nothing(second
 
 @pytest.mark.parametrize("source", ["get:100", "list:95"])
 @pytest.mark.parametrize("which", ["row", "before"])
-def test_where_somebody_read_the_object_meanwhile_the_events_are_not_all_that_is_known(source: str, which: str) -> None:
+def test_a_read_during_the_cluster_leaves_the_row_unsettled(source: str, which: str) -> None:
     read = row("d", int(source.rpartition(":")[2]), source=source, unsettled=True)
     outcome = guessed(read) if which == "row" else guessed(before=read)
 
     assert not settle(outcome, path("abc"))
 
 
-def test_a_read_of_long_before_is_no_obstacle() -> None:
+def test_a_read_long_before_the_cluster_does_not_matter() -> None:
     assert settle(guessed(before=row("a", 92, source="list:92")), path("abc"))
 
 
-def test_a_row_observed_later_than_every_event_is_left_open() -> None:
+def test_a_row_observed_after_every_event_stays_unsettled() -> None:
     assert not settle(guessed(row("b", 101, unsettled=True)), path("abc"))
 
 
 @pytest.mark.parametrize(("born", "settled"), [(True, True), (False, False)])
-def test_a_tombstone_is_lifted_by_a_creation_alone(born: bool, settled: bool) -> None:
+def test_only_a_creation_brings_a_deleted_object_back(born: bool, settled: bool) -> None:
     tombstone = row(DELETED_HASH, 100, rank=DELETED, unsettled=True)
 
     assert (settle(guessed(tombstone, key=REBORN), path("ab", born=born, key=REBORN)) is not None) == settled
@@ -244,5 +244,5 @@ def test_previous_attributes_of_events_are_the_edges() -> None:
         [event("customer.created", customer(test_clock="clock_1"))],
     ],
 )  # fmt: skip
-def test_deletions_shapes_cut_lists_and_test_clocks_are_seen_as_such(bodies: list[Json]) -> None:
+def test_stripes_deletions_shapes_truncated_lists_and_test_clocks_leave_the_last_state_open(bodies: list[Json]) -> None:
     assert end(_seen(*bodies)) is None

@@ -15,7 +15,7 @@ def draw(chosen: random.Random) -> Life:
     if chosen.random() < 0.2:
         made.buy()
     made.start()
-    # A part that was due before a change came to be known is given as things were: tell the product in time.
+    # A part that is due before a change counts by the state before it: let the product compute it before the change arrives.
     parts = [
         (of.trial[1] if of.trial else item.start) + 30
         for of in made.subscriptions

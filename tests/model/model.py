@@ -1,7 +1,7 @@
 """A model of tokens and access: slow, obviously right, written from the decided rules alone, without code of the product.
 
-It plays what happened in the order in which it happened. Times are in days; the present is day 0. Nothing it is asked about
-lasts longer than the tokens do, so no balance expires.
+It applies happenings in the order of their times, in days; the present is day 0. Histories are shorter than the life of
+tokens, so no balance expires.
 """
 
 from collections.abc import Mapping, Sequence
@@ -228,7 +228,7 @@ class Model:
                 self._change(paid, line, full, order)
 
     def _change(self, paid: Paid, line: Line, full: int, order: tuple[Any, ...]) -> None:
-        """A change counts for its time; in a longer interval for its time of the 30 days in which it begins."""
+        """A change counts by the time left of its interval or, if that is longer than a month, of its 30 days."""
         days, end = self.prices[line.price].days, line.end
         if days > LONG:
             joined = line.end - days
@@ -296,7 +296,7 @@ class Model:
         return lot.granted * self._returned(lot.bill) // total if total > 0 else 0
 
     def _take_back(self, bill: str) -> None:
-        """Each grant of the bill gives its share; what was spent of it comes from the rest of the balance."""
+        """Take a share of each grant of the bill. If part of it was spent, take the difference from the rest of the balance."""
         missing: list[tuple[Lot, int]] = []
         for lot in self.lots:
             if lot.bill == bill:

@@ -133,7 +133,7 @@ def estimated(conn: psycopg.Connection) -> dict[date, tuple[int, int]]:
     return {day: (amount, part) for day, amount, part in result}
 
 
-def test_a_backfill_tells_the_past_from_what_it_reads_and_marks_it_as_estimated(
+def test_a_backfill_estimates_the_past_from_the_objects_it_reads(
     conn: psycopg.Connection, read: Callable[..., None]
 ) -> None:
     life = Life("read")
@@ -149,7 +149,7 @@ def test_a_backfill_tells_the_past_from_what_it_reads_and_marks_it_as_estimated(
     }
 
 
-def test_a_change_tells_what_was_before_it_where_nothing_else_does(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_first_event_gives_the_state_before_it_by_previous_attributes(conn: psycopg.Connection, apply: Apply) -> None:
     life = Life("late")
     before = subscription("sub_late", items=[life.item(1000)], created=noon(0))
     after = {**before, "items": {**before["items"], "data": [life.item(3000)]}}
@@ -162,7 +162,9 @@ def test_a_change_tells_what_was_before_it_where_nothing_else_does(conn: psycopg
     }
 
 
-def test_a_subscription_that_is_gone_counts_until_it_was_missed(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_subscription_that_stripe_no_longer_has_counts_until_that_was_noticed(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
     life = Life("gone")
     life.subscribe(noon(0), life.item(2000))
     apply(*life.events)
@@ -193,7 +195,7 @@ def test_a_discount_that_another_transaction_wrote_meanwhile_counts(conn: psycop
     life.redeem("di_meanwhile", noon(0), percent_off=50, duration="forever")
     life.subscribe(noon(0), life.item(2000), discounts=["di_meanwhile"])
     apply(*life.events)
-    # As two transactions leave it that could not see each other.
+    # The result of two concurrent transactions, neither of which saw the other's rows.
     conn.execute("update mirror.subscription_mrr set mrr = 2000, waits = true, is_partial = true")
 
     assert subscription_history.compute_waiting(conn) == 1

@@ -29,7 +29,7 @@ def web(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactor
 
 @contextlib.contextmanager
 def connections(web: Daemon, number: int, send: Callable[[int], bytes]) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which has sent these bytes and goes no further."""
+    """Open `number` connections. Each sends its bytes and then stalls."""
     opened: list[socket.socket] = []
     try:
         for n in range(number):
@@ -50,7 +50,7 @@ def headers(*, length: int, signature: str | None) -> bytes:
 
 
 def fresh() -> str:
-    """A signature that nobody made, of now: all that a stranger can know."""
+    """A false signature with the present time, which is the most that a stranger can write."""
     return f"t={int(time.time())},v1={'0' * 64}"
 
 

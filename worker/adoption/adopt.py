@@ -47,7 +47,7 @@ class Report:
 
     @property
     def takes_users_over(self) -> bool:
-        """Whether users come under the daemon by this, who were not before."""
+        """Whether the daemon starts to manage users with this adoption."""
         before = self.actual.names
         were = self.actual.revision is not None and (before is None or "users" not in before.left_out)
         return not were and "users" not in self.names.left_out
@@ -55,8 +55,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """The result of an adoption: how much was missing, how many constraints were dropped, how many users keep their role by an
-    override, and how many hold tokens that the application gave them (then what was paid before grants nothing more)."""
+    """The result of an adoption.
+
+    `added`: missing parts. `overrides`: users who keep their role by one. `relaxed`: constraints dropped. `token_holders`:
+    users with tokens from the application; if there are any, earlier payments grant nothing more.
+    """
 
     report: Report
     added: int
@@ -122,7 +125,8 @@ def adopt(
                 adopted_at, tokens_since = now, now if holders else None
             adoption_store.record(conn, adoption_store.Adoption(report.names, adopted_at, tokens_since))
         if report.takes_users_over and report.actual.revision is not None:
-            # The mirror was there before: what it holds is news to these users, and no read of Stripe would tell them.
+            # No user was computed from the rows that the mirror has already. Stripe's lists show them unchanged, so nothing
+            # else would compute these users.
             conn.execute("set local search_path = sync_names, public")
             adoption_store.follow_the_mirror(conn)
         if relaxed and "users" not in report.names.left_out:
@@ -141,9 +145,9 @@ def adopt(
 def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
     """Lift the overrides of an adoption that a subscription makes needless, and say which stay.
 
-    A role is backed where the subscriptions give it by now, and where they gave it when the database was adopted and have
-    ended since: nobody keeps an override only because they once had a subscription. The rest is a person's to decide.
-    Raises NotAdoptable where Stripe was not read in whole since the adoption.
+    A subscription backs a role if it gives the role now, or gave it at the adoption and has ended since: such a user should lose
+    the role with the subscription. A person decides on the other overrides. Raises NotAdoptable unless all of Stripe was
+    read since the adoption.
     """
     adoption = adoption_store.adopted(conn)
     if adoption is None:
@@ -207,7 +211,7 @@ def _compared(
 
 
 def _proved(conn: psycopg.Connection, finding: Finding) -> Finding:
-    """The finding, once the rows that are there have been asked."""
+    """The finding, after its query has counted the rows that conflict."""
     if finding.proof is None:
         return finding
     try:

@@ -1,4 +1,4 @@
-"""PostgreSQL's write-ahead log by its names: which segments a base needs, which nobody needs, where the chain breaks."""
+"""PostgreSQL's write-ahead log, judged by file names: the segments that a base backup needs, the obsolete ones, and gaps."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def segment(timeline: int, at: int, size: int) -> str:
 def obsolete(archived: Iterable[str], *, oldest: str) -> set[str]:
     """The archived files that no base needs, where `oldest` is the first segment of the oldest base that is kept.
 
-    Of every timeline, as the positions of all of them are one count. Histories are small, and tell them apart: they stay.
+    Timelines share one count of positions, so files of all timelines are compared by position. Timeline histories stay.
     """
     matches = ((name, _ARCHIVED.fullmatch(name)) for name in archived)
     return {name for name, match in matches if match is not None and match[1][8:] < oldest[8:]}
@@ -55,14 +55,15 @@ def read_history(text: str) -> dict[int, int]:
 
 
 def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
-    """Whether WAL leads from the base to the timeline: a base taken after the fork belongs to a life that was left."""
+    """Whether the timeline's WAL continues the base. It does not if the base ended after its own timeline was left."""
     return base.timeline == timeline or base.stop <= history.get(base.timeline, -1)
 
 
 def chain_end(archived: Iterable[str], base: Span, size: int) -> tuple[str | None, bool]:
-    """The last segment that can be reached from the base, None where its first is missing; and whether more lie behind a gap.
+    """Return the last segment that can be reached from the base, and whether there are more behind a gap.
 
-    Segments behind a gap can't be restored. A fork goes on at the same position on another timeline, so any later one counts.
+    The segment is None if the base's first one is missing. Segments behind a gap can't be restored. A fork continues at the
+    same position on another timeline, so segments of any later timeline count.
     """
     held: dict[str, str] = {}
     for name in sorted(archived):

@@ -72,7 +72,7 @@ def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]
 
 
 def _shared_names(where: str, mapping: Mapping[str, str]) -> list[str]:
-    """A fault for every one of our names that stands for the same name of the application as an earlier one."""
+    """A fault for each name of ours that is mapped to a name of the application which an earlier one has."""
     first: dict[str, str] = {}
     return [
         f"{where} {ours} and {first[theirs]} are both {theirs}"

@@ -1,6 +1,6 @@
 """A user's next changes: by time alone, and by Stripe's announcements.
 
-Each is computed by the deciding code from the same facts at that moment.
+Each is computed by the rules themselves, from the present facts at a future time.
 """
 
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ _KINDS = {
     "dispute_won": "a dispute about {invoice} that was won after all",
     "ended": "{invoice}, whose period gives no tokens and so ends the allowance before it,",
     "expiry": "the time of the balance was over",
-    "extension": "the longer life of what {invoice} paid, since {subscription} entitles,",
+    "extension": "a longer validity of the tokens of {invoice}, because {subscription} still entitles,",
 }
 _NO_GRANT = {
     NoGrant.WAITS_FOR_PRODUCT: "waits for product {product}, which is not mirrored yet",

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 # A platform's user may be a customer of very many accounts.
 MOST_ELSEWHERE = 20
-# Of which table an id is, by how Stripe begins it.
+# The table of an object, by the prefix of its id.
 _TABLES = {
     "sub_": "subscriptions",
     "in_": "invoices",
@@ -145,7 +145,7 @@ def _elsewhere(conn: Connection, user: str) -> list[Elsewhere]:
 
 
 def _held(conn: Connection, user: str, places: Collection[str | None]) -> list[HeldRow]:
-    """The user's rows that a table refuses, and the products and prices that they refer to."""
+    """Rows of the user, and of the products and prices they refer to, that a table of the application refuses."""
     return [
         HeldRow(relation=row.relation, id=row.id, reason=row.reason, since=row.since)
         for row in held_rows.concerning(conn, [user], [id_ for id_ in places if id_])

@@ -13,7 +13,7 @@ SETTINGS = "changes"
 
 
 def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> None:
-    """Tell these changes, by user. The users' rows are locked, so each user's changes are told in their order."""
+    """Store these changes, given by user, to be sent. The users' rows are locked, so each user's changes stay in order."""
     rows = [(user, change) for user in sorted(changes) for change in changes[user]]
     if not rows:
         return
@@ -38,7 +38,7 @@ def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> N
 
 
 def keep_threshold(conn: psycopg.Connection, tokens_low: int | None) -> None:
-    """Let the database tell when a balance falls below this; None: never. An equal threshold is not written."""
+    """Store the balance below which the database reports low tokens; None for no reports. An equal one is not written."""
     conn.execute(
         """
         insert into sync.cursors as c (name, value) values (%s, jsonb_build_object('tokens_low', %s::bigint))

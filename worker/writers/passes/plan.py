@@ -32,8 +32,8 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A list as the pass reads it: its request, and its order. `record` writes a page of a list that does not
-    go into the mirror, and returns its tally. `step` is work that reads nothing from Stripe: it is done in transactions, and
-    is finished when it returns 0 after every other list was read to its end."""
+    go into the mirror, and returns its tally. `step` replaces reading: it does a
+    part of some work in the database and returns its size. The work ends with a 0 after all other lists are read."""
 
     listing: Listing
     by_created: bool = True

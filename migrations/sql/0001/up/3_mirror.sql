@@ -763,7 +763,7 @@ CREATE TABLE mirror.subscription_history (
 );
 COMMENT ON TABLE mirror.subscription_history IS 'States of subscriptions by time, for revenue.';
 COMMENT ON COLUMN mirror.subscription_history.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.subscription_history.at IS 'Stripe''s clock: the state was this then';
+COMMENT ON COLUMN mirror.subscription_history.at IS 'Stripe''s clock: when it had this state';
 COMMENT ON COLUMN mirror.subscription_history.source IS 'the event, or the read, that showed it';
 COMMENT ON COLUMN mirror.subscription_history.before IS 'the state that the event''s previous_attributes give back';
 COMMENT ON COLUMN mirror.subscription_history.passed IS 'not the last state of its second';
