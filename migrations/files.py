@@ -1,8 +1,8 @@
 """The SQL of the revisions, and how it is run.
 
 A revision NNNN is `versions/NNNN_name.py`, which says what it follows, and `sql/NNNN/`: `up.sql` or the files of `up/` in
-their order, and `down.sql`. What a database may call otherwise is written as a placeholder: `@{stripe}` for the schema of
-the views, and what `placeholders` names for the application's tables.
+their order, and `down.sql`. A name that may differ between databases is a placeholder: `@{stripe}` is the schema of the views,
+and `placeholders` lists the names of the application's tables.
 """
 
 import string
@@ -24,7 +24,7 @@ class _Sql(string.Template):
 
 
 def placeholders(names: Names | None = None, *, views_schema: str = VIEWS_SCHEMA) -> dict[str, str]:
-    """What stands in this database for each placeholder.
+    """This database's SQL for each placeholder.
 
     `@{users}` is a table with its schema, `@{users.email}` a column, `@{user_role}` a type. `@{references users}` is the
     foreign key of a column of `sync` that holds a user's id: nothing where ids are not text, since a trigger stands for it.

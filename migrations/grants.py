@@ -46,7 +46,7 @@ class Grant(NamedTuple):
 
     @property
     def on(self) -> str:
-        """What a statement grants or revokes."""
+        """The object of a statement that grants or revokes."""
         column = f" ({self.column})" if self.column else ""
         return f"{self.privilege}{column} on {self.view}"
 
@@ -61,10 +61,10 @@ def keep(connection: Connection, schema: str) -> Callable[..., None]:
         return {Grant(view, column, role, privilege, grantable) for view, _, column, role, privilege, grantable in rows}
 
     def columns() -> dict[str, tuple[int, set[str]]]:
-        found: dict[str, tuple[int, set[str]]] = {}
+        present: dict[str, tuple[int, set[str]]] = {}
         for view, oid, column in connection.execute(_COLUMNS, schemas):
-            found.setdefault(view, (oid, set()))[1].add(column)
-        return found
+            present.setdefault(view, (oid, set()))[1].add(column)
+        return present
 
     before, held = columns(), grants()
     connection.rollback()

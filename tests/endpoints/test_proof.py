@@ -123,14 +123,14 @@ def test_an_audit_after_foreign_deliveries_marks_nobody_deleted_and_doctor_names
     slot = datetime(2026, 11, 22, tzinfo=UTC)
     assert audit.tick(conn, lambda: stripe, Policy(), slot, should_continue=lambda: True) is not None
     names = {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": sandbox.address}
-    said = run("doctor", **names, STRIPE_WEBHOOK_SECRET=f"{OURS},{THEIRS}").stdout
+    printed = run("doctor", **names, STRIPE_WEBHOOK_SECRET=f"{OURS},{THEIRS}").stdout
 
     assert door.customers() == sorted(ours)
     assert not set(theirs) & {row[0] for row in conn.execute("select id from stripe.customers")}
     assert conn.execute("select name, deleted from stripe.products").fetchall() == [("Ours", False)]
     assert conn.execute("select count(*) from stripe.other_objects where deleted").fetchone() == (0,)
-    assert f"the webhook secret {fingerprint(THEIRS)} is another Stripe account's" in said
-    assert f"webhook secret 2 {' ' * 6}has the fingerprint {fingerprint(THEIRS)}" in said
+    assert f"the webhook secret {fingerprint(THEIRS)} is another Stripe account's" in printed
+    assert f"webhook secret 2 {' ' * 6}has the fingerprint {fingerprint(THEIRS)}" in printed
 
 
 def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbox: Sandbox, stripe: Stripe) -> None:

@@ -1,7 +1,7 @@
 """Connect on its real processes: three accounts with equal object ids lose a tenth of their deliveries, and every relation
 equals each account.
 
-What happens in them happened a minute ago by Stripe's clock, so that catch-up need not wait for what is still on its way.
+Stripe's clock is a minute behind, so that catch-up need not wait for deliveries on their way.
 """
 
 import time

@@ -166,8 +166,8 @@ def test_between_two_rounds_the_catalogue_and_living_subscriptions_are_read(
 
     after = sandbox.ask("stats")["requests"]
     read = {name for name in after if name.startswith("GET /v1/") and after[name] > asked.get(name, 0)}
-    found = conn.execute("select product from stripe.product_features where account = 'acct_a'").fetchall()
-    assert found == [(product,)]
+    attached = conn.execute("select product from stripe.product_features where account = 'acct_a'").fetchall()
+    assert attached == [(product,)]
     assert read == {
         "GET /v1/events",
         "GET /v1/prices",

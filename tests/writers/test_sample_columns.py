@@ -64,8 +64,8 @@ def differences(type_: str, obj: Json, row: Json, parent: str) -> Iterator[str]:
         if (type_, column) in COMPUTED or field in ("deleted", "id"):
             continue
         if (type_, column) in PATHS:
-            found = (at_path(obj, path) for path in PATHS[type_, column])
-            raw, kind = next((value for value in found if value is not None), None), "text"
+            values = (at_path(obj, path) for path in PATHS[type_, column])
+            raw, kind = next((value for value in values if value is not None), None), "text"
             if isinstance(row[column], str) and isinstance(raw, int):
                 kind = "timestamptz"
         elif field:

@@ -896,7 +896,8 @@ def test_no_grant_takes_a_balance_below_zero_or_lets_it_expire_sooner_than_now(
 ) -> None:
     for grant in granted(user(tokens=tokens, expires=expires, lines=lines), policy):
         assert grant.balance_after >= 0
-        if grant.kind == "expiry":
+        if grant.kind in ("expiry", "ended"):
+            assert grant.amount <= 0
             continue
         assert grant.amount >= 0
         assert grant.amount == 0 or (grant.expires_at is not None and grant.expires_at > NOW)

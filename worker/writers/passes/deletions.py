@@ -90,7 +90,7 @@ def mark(
 
 
 def _answers(conn: psycopg.Connection, shape: Shape | None, gone: Sequence[Absence]) -> list[tuple[Key, Answer, int]]:
-    """What Stripe has said of each. A child of a table of its own keeps the parent's id, which users may depend on."""
+    """The answers to record for these rows. A child of a table of its own keeps the parent's id, which users may depend on."""
     column = shape.parents.row.parent_field if shape is not None and shape.parents is not None else None
     parents = (
         absences.parents_of(conn, gone[0].object, column, gone) if column is not None and column != "parent" else {}

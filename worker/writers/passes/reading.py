@@ -315,8 +315,8 @@ class Reading:
                         walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
                         if shape.listing.object is not None:
-                            # Stripe has no GET for some: there the parent's whole list is the proof.
-                            asks = object_type(shape.listing.object).fetchable
+                            # Types without a GET: the parent's whole list is the proof.
+                            fetchable = object_type(shape.listing.object).fetchable
                             absences.add(
                                 conn,
                                 self._run,
@@ -324,7 +324,7 @@ class Reading:
                                 shape.listing.object,
                                 shape.listing.account,
                                 absent,
-                                read_at=None if asks else page.read_at,
+                                read_at=None if fetchable else page.read_at,
                             )
                         if shape.listing.object == "product_feature" and not page.has_more:
                             product_changes.mark_read(conn, step.parent)
