@@ -1,5 +1,4 @@
-"""Filling the account with very many objects at once, silently: nothing is told of them, as of what is older than
-a daemon that comes new to a grown account."""
+"""Fill the account with very many objects at once and without events, like an account that is older than the daemon."""
 
 import random
 from typing import Any
@@ -22,9 +21,9 @@ def populate(
     seed: int = 0,
     user_prefix: str = "user_",
 ) -> dict[str, Any]:
-    """Make so many of each, spread over the last year; returns the ids of the products and how many of each were made.
+    """Make these numbers of objects, spread over the last year. Returns the ids of the products, and the numbers made.
 
-    Subscriptions go round the customers; customer n belongs to the user `user_prefix` + n.
+    Customers get subscriptions in turn; customer n belongs to the user `user_prefix` + n.
     """
     chance = random.Random(seed)
     now = account.now

@@ -1,4 +1,4 @@
-"""Adoption against migration: an empty database ends alike by both, and one that was migrated lacks nothing."""
+"""Adoption and migration give an empty database the same schema, and a migrated database lacks nothing."""
 
 import psycopg
 

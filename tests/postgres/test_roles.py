@@ -1,4 +1,4 @@
-"""Least privilege: what each role may, and what it is refused; also of what later revisions make."""
+"""Least privilege: the statements that each role may run or is refused, also on tables of later revisions."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Roles:
-    """Roles of this test's own: a server has them in common for all its databases."""
+    """Roles with names of this test's own, because all databases of a server share their roles."""
 
     database: str
     owner: str
@@ -49,7 +49,7 @@ class Roles:
 
 @contextlib.contextmanager
 def roles_of(database: str) -> Iterator[Roles]:
-    """Roles without passwords, gone in the end: given servers may not let them in, or not let us make them."""
+    """Make roles without passwords, and drop them in the end. Skips the test if a given server refuses either."""
     ending = f"{os.getpid()}_{next(_numbers)}"
     made = Roles(database, *(f"{name} {ending}" for name in ("owner", "Worker's", "application", "reader")))
     try:
@@ -68,13 +68,13 @@ def roles_of(database: str) -> Iterator[Roles]:
 
 @pytest.fixture
 def roles(database: str) -> Iterator[Roles]:
-    """Of a database that one role made so far."""
+    """Roles for a database whose objects belong to another role so far."""
     with roles_of(database) as made:
         yield made
 
 
 def refused(conn: psycopg.Connection, *queries: str) -> list[str]:
-    """Those of the queries that the role may not."""
+    """The queries that the role may not run."""
     refusals = []
     for query in queries:
         try:

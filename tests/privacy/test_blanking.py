@@ -30,7 +30,7 @@ OBJECTS = (
     factories.dispute(),
     factories.checkout_session(client_reference_id="user_42"),
 )
-# The typed columns that tell of a person; all others are what they were.
+# The typed columns with personal data; all others stay unchanged.
 PERSONAL = {
     ("customer", "email"),
     ("customer", "name"),

@@ -1,4 +1,4 @@
-"""Stories: what they leave behind, what they say of it, and that they come out the same again."""
+"""Stories: the objects and events they make, the result they report, and their repeatability."""
 
 import json
 from collections.abc import Callable

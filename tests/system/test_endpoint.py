@@ -33,7 +33,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
         yield running
 
 
-def test_what_stripe_changes_about_the_endpoint_is_named_by_the_next_tick(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_the_next_tick_names_the_changes_of_the_endpoint(daemon: Daemon, sandbox: Sandbox) -> None:
     sound = {"id": "we_ours", "url": daemon.door, "secrets": [SECRET], "api_version": API_VERSION}
     without_one = [type_ for type_ in sentinel.required_types() if type_ not in ("*", "customer.subscription.updated")]
     sandbox.tell("endpoints", **sound)
@@ -43,13 +43,13 @@ def test_what_stripe_changes_about_the_endpoint_is_named_by_the_next_tick(daemon
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
 
         def named() -> list[str]:
-            """What the tick says that comes next: a slot of the clock whose run is not there is looked at again."""
+            """The problems that the next tick names. A slot without a run is run again."""
             conn.execute("delete from sync.runs where job = %s", (sentinel.JOB,))
             done = "select finished_at is not null from sync.runs where job = %s"
             eventually(lambda: conn.execute(done, (sentinel.JOB,)).fetchone() == (True,))
             return [problem["kind"] for problem in sentinel.problems(conn)]
 
-        found = {"sound": named()}
+        problems = {"sound": named()}
         for name, change in (
             ("disabled", {"disabled": True}),
             ("a type removed", {"enabled_events": without_one}),
@@ -57,9 +57,9 @@ def test_what_stripe_changes_about_the_endpoint_is_named_by_the_next_tick(daemon
             ("repaired", {}),
         ):
             sandbox.tell("endpoints", **sound | change)
-            found[name] = named()
+            problems[name] = named()
 
-    assert found == {
+    assert problems == {
         "sound": [],
         "disabled": ["disabled"],
         "a type removed": ["types"],

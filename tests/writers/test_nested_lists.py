@@ -205,7 +205,7 @@ def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psy
         ("payment_methods", "payment_method", "customer", "/v1/payment_methods/{}"),
     ],
 )
-def test_what_a_customer_has_is_complete_after_a_pass_over_several_pages(
+def test_a_customer_s_lists_are_complete_after_a_pass_over_several_pages(
     conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
 ) -> None:
     """Lost events of a customer with many: those that were never told are found, and those that are gone are asked for."""

@@ -56,7 +56,7 @@ def run(*, home: Path, port: int) -> int:
 
 @contextlib.contextmanager
 def setup(*, home: Path, port: int) -> Iterator[Setup]:
-    """The servers that the environment does not name, running; stopped at the end."""
+    """Run the servers that the environment does not name, and stop them at the end."""
     _refuse_taken(port)
     home.mkdir(parents=True, exist_ok=True)
     env = {
@@ -121,8 +121,8 @@ def _end_with_us(lock: str, pid: int, death: signal.Signals) -> None:
 
 
 def preferred_ports(home: Path) -> tuple[int, int, int]:
-    """The preferred ports of Postgres, Valkey and the sandbox: those of one folder stay the same, as other tools like it, and
-    no other folder has them, so that nobody reaches another's database by mistake."""
+    """The preferred ports of Postgres, Valkey and the sandbox. A folder keeps its ports, so other tools can store them. Other
+    folders have other ports, so no one reaches another's database by mistake."""
     first = 20_000 + zlib.crc32(bytes(home.resolve())) % 4_000 * 3
     return first, first + 1, first + 2
 

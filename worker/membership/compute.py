@@ -35,14 +35,14 @@ NOT_COMPUTED_PAUSE = timedelta(hours=1)
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
     """Compute the users behind these customers from the mirror; returns those whose row changed.
 
-    Runs inside the caller's transaction. A concurrent computation of the same user waits for the user's row, and who links
-    the same customer on its link, and then sees what we wrote: whoever is last has seen everything.
+    Runs inside the caller's transaction. A concurrent computation of the same user waits for the user's row, and a
+    concurrent link of the same customer waits for its link. The last one sees everything that the others wrote.
     """
     return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
 
 
 def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
-    """The users of those of these customers that have one, linked just now where a rule allows it."""
+    """The users of these customers. Customers without a user are linked first, if a rule allows it."""
     known, fresh = linked(conn, customers)
     return sorted({*known.values(), *fresh.values()})
 
@@ -57,8 +57,8 @@ def compute(
 ) -> list[str]:
     """Compute these users; returns those whose row changed. In the caller's transaction.
 
-    `concerned_only`: users whom nothing concerns that Stripe or an operator said are left as the application made them.
-    `looked_again`: these are computed because something had not come when they were computed, and wait for it no more.
+    `concerned_only`: leave users unchanged who have neither data from Stripe nor an override.
+    `looked_again`: this is the recheck of users who lacked some object; it asks for no further recheck.
     """
     if policy.off or not ids:
         return []
@@ -110,10 +110,10 @@ def compute_each(
     concerned_only: bool = False,
     looked_again: bool = False,
 ) -> None:
-    """Compute these users all at once; where that fails each alone, so that one who can't be computed holds nobody up.
+    """Compute these users together or, if that fails, each alone, so that one failure does not affect the others.
 
-    Such a user is computed again in an hour. For work that nothing else would bring back: an event that fails is retried,
-    and parked, by itself. Raises what says nothing about users: Postgres is away, or its schema another release's.
+    A user who fails is computed again in an hour. Use this for work that nothing else retries; events have retries of their
+    own. Raises errors that no user causes: Postgres is unreachable, or has the schema of another release.
     """
     try:
         with conn.transaction():
@@ -162,8 +162,8 @@ def sweep_expired(conn: psycopg.Connection, *, should_continue: Callable[[], boo
 def compute_due(
     conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 200
 ) -> int:
-    """Compute the users whom time has changed, or who changed their organization, a batch a transaction; returns how many.
-    Each is due later then, or never."""
+    """Compute the users whose next change is due, and those who changed their organization, a batch in each transaction.
+    Returns their number. Afterwards each is due at a later time, or never."""
     computed = 0
     while not policy.off and should_continue():
         with conn.transaction():

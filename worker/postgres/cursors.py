@@ -1,4 +1,4 @@
-"""Where a job that works a piece at a time stands, in `sync.cursors`."""
+"""The progress of jobs that work a piece at a time, in `sync.cursors`."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from psycopg.types.json import Jsonb
 
 
 def read(conn: psycopg.Connection, name: str) -> Any:
-    """Where the job stands, as it saved it; None where it never ran."""
+    """The progress that the job saved; None if there is none."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select value from sync.cursors where name = %s", (name,)).fetchone()
 
 
 def save(conn: psycopg.Connection, name: str, value: Any) -> None:
-    """Where the job stands, as JSON."""
+    """Save the job's progress, as JSON."""
     conn.execute(
         """
         insert into sync.cursors (name, value) values (%s, %s)
@@ -25,7 +25,7 @@ def save(conn: psycopg.Connection, name: str, value: Any) -> None:
 
 
 def move(conn: psycopg.Connection, name: str, before: Any, after: Any) -> bool:
-    """The job stands at `after` now; False where it did not stand at `before`, because somebody else has moved it."""
+    """Change the job's progress from `before` to `after`. Returns False if another process has changed it meanwhile."""
     return (
         conn.execute(
             "update sync.cursors set value = %s, updated_at = now() where name = %s and value = %s",
@@ -36,5 +36,5 @@ def move(conn: psycopg.Connection, name: str, before: Any, after: Any) -> bool:
 
 
 def drop(conn: psycopg.Connection, name: str) -> None:
-    """The job is done, and begins anew the next time."""
+    """Delete the job's progress, so that it starts from the beginning the next time."""
     conn.execute("delete from sync.cursors where name = %s", (name,))

@@ -108,7 +108,7 @@ class Applier:
         return work
 
     def _apply_or_halve(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> None:
-        """A batch that fails is halved until the culprit stands alone; the others do not wait for it."""
+        """Apply a batch; if it fails, apply each half, down to the one event that fails. The others do not wait for it."""
         started = time.monotonic()
         try:
             with conn.transaction():
@@ -176,7 +176,7 @@ class Applier:
         stored = set(twins) - inbox.missing(conn, twins) if twins else set()
         for event in events:
             if event.type == NEVER_MADE_TYPE:
-                # Stripe failed to make an event at all: no delivery and no list has it. The audit comes by.
+                # Stripe failed to make this event, so no delivery or list has it. The audit reads the object later.
                 _log.error(
                     "events.never_made", event_id=event.id, fix="run `stripe-sync sync all`, or wait for the audit"
                 )

@@ -28,12 +28,12 @@ SHORT_GRACE = Policy(past_due_grace=timedelta(days=3))
 
 
 def why(of: User, policy: Policy | None = None, evidence: Evidence | None = None) -> Explanation:
-    """Of a user whom a customer is linked to."""
+    """Explain a user who has a linked customer."""
     return explain(replace(of, is_linked=True), POLICIES, policy or Policy(), NOW, evidence or Evidence())
 
 
 def settled(of: User, policy: Policy | None = None) -> User:
-    """The user as their row is once they were computed."""
+    """The user after a computation was written to their row."""
     made = outcome.compute(of, POLICIES, policy or Policy(), NOW)
     return holding(with_access(of, made.access), made.grants)
 
@@ -107,7 +107,7 @@ def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
         (subscribed("sub_1"), subscribed("sub_2"), "the two are equal"),
     ],
 )
-def test_the_best_of_several_is_explained_by_what_the_others_are_behind_in(
+def test_the_best_subscription_is_explained_by_the_first_difference_from_the_others(
     better: Subscription, worse: Subscription, says: str
 ) -> None:
     explained = why(user(worse, better))
@@ -138,7 +138,7 @@ def test_each_subscription_says_what_it_gives(status: str, policy: Policy, servi
     assert says in standing.because
 
 
-def test_a_user_without_a_customer_stays_and_needs_no_fix() -> None:
+def test_a_user_without_a_customer_stays_unchanged() -> None:
     explained = explain(user(role=PREMIUM, product="prod_pro", status=CANCELED), POLICIES, Policy(), NOW, Evidence())
 
     assert {explained.role.rule, explained.membership_status.rule, explained.stripe_product_id.rule} == {NO_CUSTOMER}
@@ -147,7 +147,7 @@ def test_a_user_without_a_customer_stays_and_needs_no_fix() -> None:
     assert (explained.differs, explained.fix) == ({}, None)
 
 
-def test_a_link_of_the_application_s_that_stripe_told_nothing_of_is_named() -> None:
+def test_a_customer_that_the_application_linked_but_stripe_has_not_sent_is_named() -> None:
     written = Evidence(customers=(Customer(id="cus_1", source=None, linked_at=None),))
 
     explained = explain(user(), POLICIES, Policy(), NOW, written)
@@ -208,7 +208,7 @@ def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes()
 # The row
 
 
-def test_a_row_that_was_edited_by_hand_is_told_with_what_mends_it() -> None:
+def test_a_row_that_was_edited_by_hand_comes_with_its_fix() -> None:
     explained = why(user(subscribed(), role=USER, product="prod_pro"))
 
     assert explained.differs == {"role": (USER, PREMIUM)}
@@ -409,5 +409,5 @@ EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
         (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, Stripe is being asked"),
     ],
 )  # fmt: skip
-def test_where_an_object_was_learned_is_said(seen: Source | None, says: str) -> None:
+def test_an_object_comes_with_its_event_or_read(seen: Source | None, says: str) -> None:
     assert says in source(seen)

@@ -1,4 +1,4 @@
-"""`stripe-sync db migrate` and `rollback`: along the revisions, and what to do where one fails."""
+"""`stripe-sync db migrate` and `rollback`: run revisions, and say what to do if one fails."""
 
 import sys
 import time
@@ -119,7 +119,7 @@ def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
 
 
 def _move(settings: Settings, conn: psycopg.Connection, run: Callable[[str], None], steps: Sequence[Script]) -> None:
-    """Run the revisions; where one fails, say which, where the database is now, and what is to be done."""
+    """Run the revisions. If one fails, name it, the revision that the database is at, and the fix."""
     try:
         run(owner_conninfo(settings))
     except migrations.Refused as error:
@@ -145,16 +145,16 @@ def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> l
         lines.append(
             f"Part of it runs outside of a transaction (autocommit_block), and stays: the database is at {at or 'nothing'}."
         )
-        lines += _mends(inventory.invalid_indexes(conn))
+        lines += _fixes(inventory.invalid_indexes(conn))
         lines.append("Fix the cause, and run it again.")
     return lines
 
 
 def _refuse_invalid_indexes(conn: psycopg.Connection) -> None:
-    """CREATE INDEX CONCURRENTLY IF NOT EXISTS would take one that is half made for a whole one."""
+    """Refuse invalid indexes, because CREATE INDEX CONCURRENTLY IF NOT EXISTS takes them for complete ones."""
     if invalid := inventory.invalid_indexes(conn):
-        fail("\n".join(["an earlier migration was interrupted.", *_mends(invalid), "Then run it again."]))
+        fail("\n".join(["an earlier migration was interrupted.", *_fixes(invalid), "Then run it again."]))
 
 
-def _mends(indexes: Sequence[str]) -> list[str]:
+def _fixes(indexes: Sequence[str]) -> list[str]:
     return [f"The index {name} is half made; remove it: drop index concurrently {name};" for name in indexes]

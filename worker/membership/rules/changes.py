@@ -1,4 +1,4 @@
-"""The changes that are told of a user: each follows from the difference of two states, never from an event of Stripe's."""
+"""The reported changes of a user. Each follows from the difference of two states, never from an event of Stripe's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change as it is told. `reason` is the rule, as `why` names it; `sources` are the objects of Stripe's behind it."""
+    """A reported change. `reason` is the rule, as `why` names it; `sources` are the objects of Stripe's behind it."""
 
     type: str
     before: State

@@ -77,7 +77,7 @@ class Walk:
         # Parents that were begun, in order, and whether each is done.
         self._begun: OrderedDict[str, bool] = OrderedDict()
         self._again: deque[Step] = deque()
-        # Of parents whose first page this walk has read: when, and the ids so far.
+        # By parent whose first page was read here: the time of that read, and the ids of its children so far.
         self._shown: dict[str, tuple[int, frozenset[str]]] = {}
         self._exhausted = self._ended = False
 
@@ -111,7 +111,7 @@ class Walk:
         return Step(parent, (path, {**params, **({} if after is None else {"starting_after": after})}))
 
     def begin_again(self, step: Step) -> None:
-        """Read the parent's list from its beginning: the object that the page began after is gone."""
+        """Read the parent's list again from its beginning, because the object before the next page no longer exists."""
         with self._inner:
             self._again.append(self._step(step.parent, None))
 
@@ -134,7 +134,7 @@ class Walk:
                 obj.setdefault(field, step.parent)
 
     def file(self, conn: psycopg.Connection, step: Step, page: Page) -> None:
-        """Keep the parent of the children that were written to `mirror.objects`, in its column."""
+        """Store the parent of children in `mirror.objects` in the column `parent`."""
         if self._parents.row.parent_field == "parent":
             shown = [(str(obj.get("object")), obj["id"]) for obj in page.data if isinstance(obj.get("id"), str)]
             mirror.file_under(conn, shown, account=self._parents.account, parent=step.parent)
@@ -179,7 +179,7 @@ class Walk:
         return Place(parent=parent, ahead=tuple(ahead), open=opened)
 
     def accept(self, step: Step, page: Page | None, tally: dict[str, int]) -> None:
-        """The page is written: go on from there."""
+        """Continue after this page, which is written."""
         self._place, self.tally = self.after(step, page), tally
         if page is not None and page.has_more:
             self._again.append(self._step(step.parent, page.data[-1]["id"]))
@@ -192,5 +192,5 @@ class Walk:
                 self._begun.popitem(last=False)
 
     def end(self) -> None:
-        """No thread reads on: the list fails."""
+        """Stop all threads, because the list failed."""
         self._ended = True
