@@ -19,6 +19,9 @@ UNREACHABLE = re.compile(
     r"|ConnectTimeoutError|Temporary failure in name resolution|No matching distribution"
 )
 
+# The changes that the first sync of `paying_user` makes.
+CHANGES = ["access.granted", "subscription.changed", "features.changed", "tokens.granted"]
+
 
 def install(*command: str, cwd: Path) -> None:
     """Run a package client; skip the test if its registry can't be reached."""
@@ -52,9 +55,11 @@ def web(
 
 @pytest.fixture
 def paying_user(web: Daemon, stripe_sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
-    """A user who has paid for Pro at Stripe, which the daemon has not heard of."""
+    """A user who has paid for Pro, which gives the feature `export`, at Stripe; the daemon has not heard of it."""
     user = re.sub(r"\W", "_", request.node.name)
-    customer = stripe_sandbox.tell("stories/sign_up", user_id=user)["ids"]["customer"]
+    made = stripe_sandbox.tell("stories/sign_up", user_id=user)["ids"]
+    customer = made["customer"]
+    stripe_sandbox.post(f"/v1/products/{made['product']}", **{"metadata[features]": "export"})
     with psycopg.connect(web.database_url, autocommit=True) as conn:
         conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
         conn.execute("insert into stripe_customers (user_id, stripe_customer_id) values (%s, %s)", (user, customer))

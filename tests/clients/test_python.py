@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import install
+from tests.clients.conftest import CHANGES, install
 from tests.processes import Daemon
 
 pytestmark = pytest.mark.system
@@ -29,7 +29,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
     interpreter = str(folder / "env" / "bin" / "python")
     quiet = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    install(interpreter, *quiet, f"{wheel}[sqlalchemy]", "psycopg[binary]", cwd=folder)
+    install(interpreter, *quiet, f"{wheel}[asyncio]", "psycopg[binary]", cwd=folder)
     return interpreter
 
 
@@ -70,6 +70,12 @@ def test_an_application_uses_the_package_beside_its_own_modules(python: str, web
         "spent": [True, False],
         "balance": 4990,
         "product": "Pro",
+        "features": [True, False],
+        "changes": CHANGES,
+        "later": CHANGES[1:],
+        "aspent": [True, True, False],
+        "afeatures": [True, False],
+        "abalance": 4900,
         "change": [7, "tokens.granted", paying_user, 10],
         "forged": "refused",
     }

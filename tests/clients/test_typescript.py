@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import install
+from tests.clients.conftest import CHANGES, install
 from tests.processes import Daemon
 
 pytestmark = pytest.mark.system
@@ -20,7 +20,7 @@ QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--f
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the packed package and Drizzle are installed, and nothing else."""
+    """A folder in which the packed package Drizzle and a driver are installed, and nothing else."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed")
@@ -36,7 +36,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install(npm, "pack", "--pack-destination", str(folder), cwd=source)
     (packed,) = folder.glob("*.tgz")
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    install(npm, "install", *QUIET, str(packed), "drizzle-orm@0.45.4", cwd=folder)
+    install(npm, "install", *QUIET, str(packed), "drizzle-orm@0.45.4", "pg@8.23.1", cwd=folder)
     shutil.copy(HERE / "application.mjs", folder)
     return folder
 
@@ -46,6 +46,7 @@ def test_an_application_uses_the_npm_package(application: Path, web: Daemon, pay
         "PATH": os.environ["PATH"],
         "STRIPE_SYNC_URL": f"http://127.0.0.1:{web.port}",
         "STRIPE_SYNC_TOKEN": "token",
+        "DATABASE_URL": web.database_url,
         "USER_ID": paying_user,
     }
     command = ["node", "application.mjs"]
@@ -56,7 +57,13 @@ def test_an_application_uses_the_npm_package(application: Path, web: Daemon, pay
     assert json.loads(done.stdout) == {
         "access": [True, "PREMIUM", 5000, False, "active"],
         "errors": [[True, 404, "not_found"], [True, 401, "unauthorized"], [True, 0, "unavailable"]],
-        "change": ["7", "tokens.granted", paying_user, 10],
+        "changes": CHANGES,
+        "granted": [[0, 5000]],
+        "later": CHANGES[1:],
+        "spent": [True, False, True],
+        "balance": 4990,
+        "features": [True, False, True],
+        "change": [7, "tokens.granted", paying_user, 10],
         "refused": [True, True],
         "table": "tokens_expires_at",
     }

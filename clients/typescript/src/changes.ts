@@ -1,8 +1,8 @@
 /** Calls about changes, signed in the format of Standard Webhooks; verified with Web Crypto. */
 
-/** `before` and `after` hold role, membership_status, stripe_product_id, features and tokens. */
-export interface ChangeCall {
-  id: string;
+/** A change of one user; `before` and `after` hold role, membership_status, stripe_product_id, features and tokens. */
+export interface Change {
+  id: number;
   type: string;
   timestamp: string;
   userId: string;
@@ -27,7 +27,7 @@ export async function verifyChange(
   headers: Headers | Record<string, string | undefined>,
   secret: string,
   now: number = Date.now(),
-): Promise<ChangeCall> {
+): Promise<Change> {
   const given = headers instanceof Headers ? headers : new Headers(withoutUndefined(headers));
   const id = given.get("webhook-id");
   const timestamp = given.get("webhook-timestamp");
@@ -43,15 +43,25 @@ export async function verifyChange(
       const [version, value] = signature.split(",");
       const bytes = version === "v1" && value ? decode(value) : null;
       // Web Crypto compares in constant time.
-      if (bytes && (await crypto.subtle.verify("HMAC", key, bytes, content))) return read(id, body);
+      if (bytes && (await crypto.subtle.verify("HMAC", key, bytes, content))) {
+        const call = JSON.parse(body);
+        return changeOf(call, Number(id), call.data.user_id);
+      }
     }
   }
   throw new InvalidSignature("no secret matches the signature");
 }
 
-function read(id: string, body: string): ChangeCall {
-  const { type, timestamp, data } = JSON.parse(body);
-  return { id, type, timestamp, userId: data.user_id, before: data.before, after: data.after, reason: data.reason };
+/** The change in an answer or a call. */
+export function changeOf(content: Content, id: number, userId: string): Change {
+  const { type, timestamp, data } = content;
+  return { id, type, timestamp, userId, before: data.before, after: data.after, reason: data.reason };
+}
+
+interface Content {
+  type: string;
+  timestamp: string;
+  data: { before: Record<string, unknown>; after: Record<string, unknown>; reason: unknown };
 }
 
 function decode(text: string): Uint8Array<ArrayBuffer> | null {

@@ -1,5 +1,6 @@
+import { changeOf, type Change } from "./changes.js";
 import { ApiError } from "./errors.js";
-import type { Access } from "./types.js";
+import type { Access, ChangesPage } from "./types.js";
 
 export interface Options {
   /** Where the web process answers, such as http://127.0.0.1:8000. */
@@ -30,6 +31,19 @@ export class StripeSync {
   async sync(userId: string, options: { checkoutSession?: string } = {}): Promise<Access> {
     const body = options.checkoutSession === undefined ? {} : { checkout_session: options.checkoutSession };
     return this.#send<Access>("POST", `/v1/users/${encodeURIComponent(userId)}/sync`, body);
+  }
+
+  /** Every change after this id, the oldest first, until there is none left. `pageSize` changes are read at a time. */
+  async *changes(options: { after?: number; pageSize?: number } = {}): AsyncGenerator<Change, void, undefined> {
+    let { after = 0 } = options;
+    for (;;) {
+      const page = await this.#send<ChangesPage>("GET", `/v1/changes?after=${after}&limit=${options.pageSize ?? 100}`);
+      for (const each of page.data) {
+        after = each.id;
+        yield changeOf(each, after, each.user_id);
+      }
+      if (!page.has_more) return;
+    }
   }
 
   async #send<T>(method: string, path: string, body?: unknown): Promise<T> {

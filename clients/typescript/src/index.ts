@@ -2,5 +2,5 @@
 
 export { StripeSync, type Options } from "./client.js";
 export { ApiError } from "./errors.js";
-export { InvalidSignature, verifyChange, type ChangeCall } from "./changes.js";
+export { InvalidSignature, verifyChange, type Change } from "./changes.js";
 export type { Access, Product, Subscription } from "./types.js";

@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime
 
 from sqlalchemy import create_engine, select
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook
 from stripe_sync_client import (
@@ -19,7 +20,14 @@ from stripe_sync_client import (
     verify_change,
 )
 from stripe_sync_client.models import User
-from stripe_sync_client.sql import consume_tokens, token_balance
+from stripe_sync_client.sql import (
+    aconsume_tokens,
+    ahas_feature,
+    atoken_balance,
+    consume_tokens,
+    has_feature,
+    token_balance,
+)
 
 URL, TOKEN, USER = os.environ["STRIPE_SYNC_URL"], os.environ["STRIPE_SYNC_TOKEN"], os.environ["USER_ID"]
 OLD, SECRET = "whsec_b2xkIHNlY3JldCBvZiAzMiBieXRlcyBvciBtb3Jl", "whsec_bmV3IHNlY3JldCBvZiAzMiBieXRlcyBvciBtb3Jl"
@@ -29,6 +37,7 @@ def main() -> None:
     """Use everything, and print it as JSON."""
     own = [importlib.import_module(name).NAME for name in ("schema", "worker")]
     result = {"modules": own, **over_http(), **asyncio.run(over_asyncio()), **in_sql(), **in_a_call()}
+    result |= {"changes": told_of(), **asyncio.run(in_asyncio())}
     print(json.dumps(result))
 
 
@@ -61,7 +70,17 @@ async def over_asyncio() -> dict[str, object]:
     """Ask again with asyncio."""
     async with AsyncClient(URL, token=TOKEN) as client:
         access = await client.access(USER, max_age=3600)
-    return {"stale": access.stale, "synced": access.synced_at is not None and access.synced_at < datetime.now(UTC)}
+        changes = [change async for change in client.changes(page_size=1)]
+        first = next(change.id for change in changes if change.user_id == USER)
+        later = [change.type async for change in client.changes(after=first) if change.user_id == USER]
+    synced = access.synced_at is not None and access.synced_at < datetime.now(UTC)
+    return {"stale": access.stale, "synced": synced, "later": later}
+
+
+def told_of() -> list[str]:
+    """The types of the user's changes, read in pages of one."""
+    with Client(URL, token=TOKEN) as client:
+        return [change.type for change in client.changes(page_size=1) if change.user_id == USER]
 
 
 def in_sql() -> dict[str, object]:
@@ -70,7 +89,22 @@ def in_sql() -> dict[str, object]:
         spent = [consume_tokens(session, USER, 10), consume_tokens(session, USER, 10**9)]
         user = session.scalars(select(User).where(User.id == USER)).one()
         product = user.product and user.product.name
-        return {"spent": spent, "balance": token_balance(session, USER), "product": product}
+        features = [has_feature(session, USER, "export"), has_feature(session, USER, "teleport")]
+        return {"spent": spent, "balance": token_balance(session, USER), "product": product, "features": features}
+
+
+async def in_asyncio() -> dict[str, object]:
+    """Spend with asyncio, in a transaction that is rolled back and in one that is committed."""
+    engine = create_async_engine(os.environ["DATABASE_URL"])
+    async with engine.connect() as connection:
+        rolled_back = await aconsume_tokens(connection, USER, 1000)
+        await connection.rollback()
+    async with engine.begin() as connection:
+        spent = [await aconsume_tokens(connection, USER, 90), await aconsume_tokens(connection, USER, 10**9)]
+        features = [await ahas_feature(connection, USER, "export"), await ahas_feature(connection, USER, "teleport")]
+        balance = await atoken_balance(connection, USER)
+    await engine.dispose()
+    return {"aspent": [rolled_back, *spent], "afeatures": features, "abalance": balance}
 
 
 def in_a_call() -> dict[str, object]:

@@ -14,7 +14,7 @@ from stripe_sync_client.types import Access, Change, access_of, change_of
 
 # The daemon answers within two seconds, or says that the answer is stale.
 TIMEOUT_SECONDS = 10.0
-PAGE = 100
+PAGE_SIZE = 100
 
 
 class Client:
@@ -39,10 +39,10 @@ class Client:
         body = _without_none(checkout_session=checkout_session)
         return access_of(self._send("POST", _sync_path(user_id), json=body))
 
-    def changes(self, *, after: int = 0) -> Iterator[Change]:
-        """Yield the changes after this id, the oldest first, until there is none left."""
+    def changes(self, *, after: int = 0, page_size: int = PAGE_SIZE) -> Iterator[Change]:
+        """Yield the changes after this id, the oldest first, until there is none left. It reads `page_size` at a time."""
         while True:
-            page = self._send("GET", "/v1/changes", params={"after": after, "limit": PAGE})
+            page = self._send("GET", "/v1/changes", params={"after": after, "limit": page_size})
             for each in page["data"]:
                 after = each["id"]
                 yield change_of(each, id=after, user_id=each["user_id"])
@@ -90,10 +90,10 @@ class AsyncClient:
         body = _without_none(checkout_session=checkout_session)
         return access_of(await self._send("POST", _sync_path(user_id), json=body))
 
-    async def changes(self, *, after: int = 0) -> AsyncIterator[Change]:
-        """Yield the changes after this id, the oldest first, until there is none left."""
+    async def changes(self, *, after: int = 0, page_size: int = PAGE_SIZE) -> AsyncIterator[Change]:
+        """Yield the changes after this id, the oldest first, until there is none left. It reads `page_size` at a time."""
         while True:
-            page = await self._send("GET", "/v1/changes", params={"after": after, "limit": PAGE})
+            page = await self._send("GET", "/v1/changes", params={"after": after, "limit": page_size})
             for each in page["data"]:
                 after = each["id"]
                 yield change_of(each, id=after, user_id=each["user_id"])

@@ -38,21 +38,15 @@ metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class UserRole(enum.StrEnum):
-    """The role of a user. The daemon sets USER and PREMIUM. People set ADMIN, BANNED and the application's own roles."""
+    """The roles of ours. The daemon sets USER and PREMIUM, people set ADMIN and BANNED.
+
+    An adopted application may have others, which only it sets, so a user's role is any text.
+    """
 
     USER = "USER"
     PREMIUM = "PREMIUM"
     ADMIN = "ADMIN"
     BANNED = "BANNED"
-
-    @classmethod
-    def _missing_(cls, value: object) -> UserRole | None:
-        """An adopted application's role: a value of its own, and no member."""
-        if not isinstance(value, str):
-            return None
-        role = str.__new__(cls, value)
-        role._name_ = role._value_ = value
-        return role
 
 
 class MembershipStatus(enum.StrEnum):
