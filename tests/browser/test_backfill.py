@@ -1,4 +1,4 @@
-"""An operator starts a backfill in the browser and watches it, with the sandbox as Stripe."""
+"""An operator reads Stripe from the browser: a backfill that is watched, and one object. The sandbox is Stripe."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests import sandboxes
 from tests.backends import Backend
 from tests.browser.conftest import PASSWORD, sign_in
-from tests.processes import Daemon
+from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
 
 pytestmark = pytest.mark.system
@@ -57,3 +57,20 @@ def test_a_backfill_is_started_and_watched(page: Any, console: Daemon) -> None:
     errors = page.get_by_role("region", name="Errors")
     errors.get_by_role("row").filter(has_text="invoices").filter(has_text="rak_invoice_read").wait_for()
     assert console.count("select count(*) from mirror.customers") == 7
+
+
+def test_an_object_is_read_from_stripe_again(page: Any, sandbox: Sandbox, console: Daemon) -> None:
+    customer = sandbox.get("/v1/customers")["data"][0]["id"]
+    mirrored = f"select count(*) from mirror.customers where id = '{customer}' and data ->> 'name' = 'Another'"
+    with console.connection() as connection:
+        connection.request("POST", f"/v1/objects/{customer}/sync", headers={"authorization": "Bearer token"})
+        assert connection.getresponse().status == 200
+    sandbox.post(f"/v1/customers/{customer}", name="Another")
+    sign_in(page)
+
+    page.goto(f"/console/objects/{customer}")
+    page.get_by_role("button", name="Read from Stripe now").click()
+    page.get_by_role("button", name="Yes, read from stripe").click()
+
+    assert f"A worker reads {customer}" in page.get_by_role("status").inner_text()
+    eventually(lambda: console.count(mirrored) == 1)

@@ -73,6 +73,12 @@ def _sync_user(_: psycopg.Connection, settings: Settings, __: Values, ___: Ids, 
     return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
 
 
+def _sync_object(_: psycopg.Connection, settings: Settings, values: Values, __: Ids, path: Values, send: Send) -> str:
+    _needs_key(settings)
+    send("sync_object", path["id"], values.get("type"), values.get("account", ""), queue=ACCESS)
+    return f"A worker reads {path['id']} from Stripe now. Reload in a few seconds."
+
+
 def _needs_key(settings: Settings) -> None:
     if settings.stripe_secret_key is None:
         raise Refused("Stripe cannot be read: STRIPE_SECRET_KEY is not set.")
@@ -210,6 +216,12 @@ ACTIONS: Mapping[str, Action] = {
             + (" Take it from the user it is linked to." if values.get("force") == "yes" else "")
         ),
         _link,
+    ),
+    "/objects/{id}/sync": Action(
+        "object.sync",
+        "Read from Stripe",
+        lambda _, __, path: f"Read {path['id']} from Stripe now, and write what differs.",
+        _sync_object,
     ),
     "/catalogue/apply": Action(
         "membership.apply",
