@@ -1,0 +1,35 @@
+"""Fixtures of the tests of organizations."""
+
+import psycopg
+import pytest
+
+from tests.factories import (
+    customer,
+    event,
+    product,
+)
+from tests.membership.teams import BOSS, Apply, settle, team
+
+
+@pytest.fixture
+def people(conn: psycopg.Connection) -> None:
+    """Two users of the organization, one of another, one of none; the boss, who pays, is in none."""
+    conn.execute("insert into organizations (id, name) values ('org', 'Org'), ('other', 'Other')")
+    conn.execute(
+        """
+        insert into users (id, organization_id)
+        values ('ann', 'org'), ('bob', 'org'), ('eve', 'other'), ('sue', null), ('boss', null)
+        """
+    )
+    conn.execute("delete from sync.next_changes")
+
+
+@pytest.fixture
+def paying(conn: psycopg.Connection, apply: Apply, people: None) -> None:
+    """The boss subscribed for the organization, and its users are computed."""
+    apply(
+        event("product.created", product()),
+        event("customer.created", customer(BOSS, user_id="boss")),
+        event("customer.subscription.created", team()),
+    )
+    settle(conn)
