@@ -66,6 +66,6 @@ def _prove(conn: Any, made: list[events.Delivery]) -> None:
     ).fetchone()
     assert written == len(made), f"{written} of {len(made)} events were written"
     for table, type_ in (("customers", "customer"), ("invoices", "invoice"), ("subscriptions", "subscription")):
-        wanted = [delivery.object_id for delivery in made if delivery.object_type == type_]
+        wanted = sorted({delivery.object_id for delivery in made if delivery.object_type == type_})
         (count,) = conn.execute(f"select count(*) from stripe.{table} where id = any(%s)", (wanted,)).fetchone()
         assert count == len(wanted), f"{count} of {len(wanted)} rows are in stripe.{table}"
