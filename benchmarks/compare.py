@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 LOCK = "requirements-dev.txt"
 # These name a row of a table, and are no figures.
-_NAMES = ("concurrency", "per_second", "linked_users", "updates")
+_NAMES = ("concurrency", "per_second", "linked_users", "updated")
 _LEFT_OUT = ("facts", "total_seconds")
 
 Figures = dict[str, float]

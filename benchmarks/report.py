@@ -23,7 +23,7 @@ def say_throughput(runs: Iterable[dict[str, Any]], limit: dict[str, Any] | None)
         table.add_row(
             f"{run['events']:,} events, {run['concurrency']} at once"
             + (", linked users" if run.get("linked_users") else "")
-            + (", updates of linked users" if run.get("updates") else ""),
+            + (", updates of linked users" if run.get("updated") else ""),
             f"{run['acknowledged_per_second']:,.0f}",
             f"{run['applied_per_second']:,.0f}",
             *(f"{cpu[name]:.0f}" for name in ("web", "worker", "postgres")),

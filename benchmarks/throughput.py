@@ -29,7 +29,7 @@ def measure_updates(stack: Stack, *, count: int, first: int, concurrency: int) -
         client.send(events.requests(seed, port=stack.port), port=stack.port, concurrency=concurrency)
         stack.drained(conn, seconds=PATIENCE_SECONDS)
         conn.execute("vacuum analyze")
-    return _measured(stack, events.updates(count, first=first), concurrency) | {"updates": True}
+    return _measured(stack, events.updates(count, first=first), concurrency) | {"updated": True}
 
 
 def _measured(stack: Stack, made: list[events.Delivery], concurrency: int) -> dict[str, Any]:
