@@ -70,13 +70,14 @@ _ROWS = (
     from generate_series(1, {subscriptions}) as n
     """,
     """
-    insert into mirror.subscription_mrr (subscription, product_id, since, until, customer, currency, mrr, estimated, is_partial,
-        waits)
+    insert into mirror.subscription_mrr (subscription, product_id, since, until, customer, currency, status, mrr, estimated,
+        is_partial, waits)
     select 'sub_c' || n, 'prod_e' || n % 50, began.at, case when n % 3 = 0 then began.at + interval '200 days' end, 'cus_c' || n,
-        'usd', 1900, false, false, false
+        'usd', 'active', 1900, false, false, false
     from generate_series(1, {subscriptions}) as n
     cross join lateral (select now() - interval '2 years' + n % 700 * interval '1 day' as at) as began
     """,
+    "insert into mirror.movements_due (customer) select distinct customer from mirror.subscription_mrr",
     """
     insert into sync.token_grants (user_id, kind, amount, balance_before, balance_after, source_key, created_at)
     select 'user-e' || n % 1000, 'pack', 10, n / 1000 * 10, n / 1000 * 10 + 10, 'bench ' || n, now() - n * interval '1 minute'

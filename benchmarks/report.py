@@ -149,7 +149,9 @@ def say_revenue(result: dict[str, Any]) -> None:
     for name, seconds in result["seconds"].items():
         table.add_row(name, f"{seconds:.2f}")
     size = f"{result['bytes'] / 2**20:.0f} MiB"
-    table.caption = f"{result['facts']:,} facts in {size}; all of them computed anew in {result['computed']:.1f} s"
+    table.caption = (
+        f"{result['facts']:,} facts in {size}; computed anew in {result['computed']:.1f} + {result['moved']:.1f} s"
+    )
     console.print(_right(table))
 
 

@@ -6,6 +6,8 @@ coupons, `mirror.subscription_mrr` is computed in the same transaction, and the 
 docs/revenue.md has the rules.
 """
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -21,7 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from schema import movements
 from schema.base import metadata
+from schema.movements import HORIZON
 
 SCHEMA = "analytics"
 
@@ -71,13 +75,17 @@ MRR = Table(
     Column("product_id", Text, primary_key=True),
     Column("since", _TIME, primary_key=True),
     Column("until", _TIME, comment="null while it goes on"),
-    Column("customer", Text),
+    Column("customer", Text, nullable=False, comment="empty where the subscription does not tell"),
     Column("currency", Text),
-    Column("mrr", BigInteger, nullable=False, comment="minor units a month, after discounts"),
+    Column("status", Text, nullable=False, comment="Stripe's; `paused_collection` where payments are not collected"),
+    Column(
+        "mrr", BigInteger, nullable=False, comment="minor units a month, after discounts; 0 unless the status counts"
+    ),
     Column("estimated", Boolean, nullable=False, comment="reconstructed: nothing was observed then"),
     Column("is_partial", Boolean, nullable=False, comment="a price or discount is not known, and counts as 0"),
     Column("waits", Boolean, nullable=False, comment="for a discount or coupon that is not mirrored yet"),
     Column("computed_at", _TIME, nullable=False, server_default=text("now()")),
+    Index("ix_subscription_mrr_customer", "customer"),
     Index("ix_subscription_mrr_waits", "computed_at", postgresql_where=text("waits")),
     schema="mirror",
     comment="Monthly amounts of our own subscriptions by product and time, computed from their history when it changes.",
@@ -152,16 +160,22 @@ cross join lateral (
 # It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
 COMPUTE_MRR = """
 insert into mirror.subscription_mrr (
-    subscription, customer, currency, product_id, since, until, mrr, estimated, is_partial, waits
+    subscription, customer, currency, product_id, since, until, status, mrr, estimated, is_partial, waits
 )
-select p.subscription, p.customer, p.currency, m.product_id, m.since, m.until, m.mrr, p.estimated, m.is_partial or m.waits,
-    m.waits
+select p.subscription, coalesce(p.customer, ''), p.currency, m.product_id, m.since, m.until, s.status, m.mrr, p.estimated,
+    m.is_partial or m.waits, m.waits
 from analytics.subscription_periods as p
 cross join lateral (
-    select u.product as product_id, p.since, p.until, round(coalesce(u.amount, 0))::bigint as mrr,
-        u.amount is null as is_partial, false as waits
+    select case when p.paused and p.status in ('active', 'past_due') then 'paused_collection' else p.status end as status
+) as s
+cross join lateral (
+    select u.product as product_id, p.since, p.until, 0 as mrr, false as is_partial, false as waits
+    from unnest(p.products) as u (product)
+    where s.status not in ('active', 'past_due')
+    union all
+    select u.product, p.since, p.until, round(coalesce(u.amount, 0))::bigint, u.amount is null, false
     from unnest(p.products, p.amounts) as u (product, amount)
-    where p.discounts is null
+    where s.status in ('active', 'past_due') and p.discounts is null
     union all
     select u.product, c.since, c.until, round(coalesce(u.amount, 0))::bigint, u.amount is null, g.waits
     from (
@@ -225,159 +239,75 @@ cross join lateral (
             )
         )
     ) as u (product, amount)
-    where p.discounts is not null
+    where s.status in ('active', 'past_due') and p.discounts is not null
 ) as m
-where p.subscription = any(%s) and p.status in ('active', 'past_due') and not p.paused
+where p.subscription = any(%s)
 """
 
 _SUBSCRIPTION_MRR = """
 select m.subscription, m.customer, m.currency, m.product_id, m.since, m.until, m.mrr, m.estimated, m.is_partial
 from mirror.subscription_mrr as m
+where m.status in ('active', 'past_due')
 """
 
-# Through today; further where a test clock is ahead.
-_HORIZON = """(
-        select greatest((now() at time zone 'UTC')::date, (max(h.at) at time zone 'UTC')::date)
-        from mirror.subscription_history as h where h.account = ''
-    )"""
-
-# A day shows its end: a period counts from the day it begins on to the day before the one it ends on.
-_MRR_DAILY = f"""
+# A day shows its end: a period counts from the day it begins on to the day before the one it ends on. Each kind has a row
+# of zeros for every day, so that no day is missing.
+_DAILY = """
 with by_day as (
-    select (c.at at time zone 'UTC')::date as day, m.currency, m.product_id, sum(c.sign * m.mrr) as mrr,
-        sum(c.sign) as subscriptions, sum(c.sign * m.mrr) filter (where m.estimated) as estimated
-    from analytics.subscription_mrr as m
+    select (c.at at time zone 'UTC')::date as day, {keys}, {sums}
+    from {source} as m
     cross join lateral (values (m.since, 1), (m.until, -1)) as c (at, sign)
     where c.at is not null
-    group by 1, 2, 3
-), kinds as (
-    select b.currency, b.product_id, min(b.day) as first_day from by_day as b group by b.currency, b.product_id
+    group by 1, {keys}
+), with_zeros as (
+    select * from by_day
+    union all
+    select d.day::date, k.*, {zeros}
+    from (select {keys}, min(b.day) as first_day from by_day as b group by {keys}) as f
+    cross join lateral (select {keys_of_f}) as k
+    cross join lateral generate_series(f.first_day::timestamp, {horizon}::timestamp, interval '1 day') as d (day)
 )
-select d.day::date as day, k.currency, k.product_id,
-    (sum(coalesce(b.mrr, 0)) over w)::bigint as mrr,
-    (sum(coalesce(b.subscriptions, 0)) over w)::bigint as subscriptions,
-    (sum(coalesce(b.estimated, 0)) over w)::bigint as estimated
-from kinds as k
-cross join lateral generate_series(k.first_day::timestamp, {_HORIZON}::timestamp, interval '1 day') as d (day)
-left join by_day as b on b.day = d.day::date and b.currency = k.currency and b.product_id = k.product_id
-window w as (partition by k.currency, k.product_id order by d.day)
-"""  # noqa: S608 - constants
-
-# A customer's change on a day has one kind; its parts by product add up to it.
-_CUSTOMER_MOVEMENTS = f"""
-with parts as (
-    select m.customer, m.currency, m.product_id, (c.at at time zone 'UTC')::date as day,
-        sum(c.sign * m.mrr)::bigint as amount
-    from analytics.subscription_mrr as m
-    cross join lateral (values (m.since, 1), (m.until, -1)) as c (at, sign)
-    where c.at is not null
-    group by 1, 2, 3, 4
-    having sum(c.sign * m.mrr) <> 0
-), sums as (
-    select p.*,
-        sum(p.amount) over (partition by p.customer, p.currency, p.day) as change,
-        sum(p.amount) over (partition by p.customer, p.currency order by p.day) as mrr
-    from parts as p
-), ever as (
-    select s.*,
-        max(s.mrr) over (
-            partition by s.customer, s.currency order by s.day groups between unbounded preceding and 1 preceding
-        ) as most
-    from sums as s
-)
-select e.day, e.customer, e.currency, e.product_id,
-    case
-        when e.mrr = 0 and e.change < 0 then 'churn'
-        when e.mrr - e.change = 0 and e.change > 0 and coalesce(e.most, 0) = 0 then 'new'
-        when e.mrr - e.change = 0 and e.change > 0 then 'reactivation'
-        when e.change < 0 then 'contraction'
-        else 'expansion'
-    end as kind,
-    e.amount
-from ever as e
-where e.day <= {_HORIZON}
-"""  # noqa: S608
-
-_MRR_MOVEMENTS = """
-select m.day, m.currency, m.product_id, m.kind, sum(m.amount)::bigint as amount
-from analytics.customer_movements as m
-group by m.day, m.currency, m.product_id, m.kind
-having sum(m.amount) <> 0
+select z.day, {keys}, {totals}
+from with_zeros as z
+where z.day <= {horizon}
+group by z.day, {keys}
+window w as (partition by {keys} order by z.day)
 """
 
-_SUBSCRIPTIONS_DAILY = f"""
-with by_day as (
-    select (c.at at time zone 'UTC')::date as day, p.currency, u.product_id,
-        case when p.paused and p.status in ('active', 'past_due') then 'paused_collection' else p.status end as status,
-        sum(c.sign) as subscriptions
-    from analytics.subscription_periods as p
-    cross join lateral unnest(p.products) as u (product_id)
-    cross join lateral (values (p.since, 1), (p.until, -1)) as c (at, sign)
-    where c.at is not null
-    group by 1, 2, 3, 4
-), kinds as (
-    select b.currency, b.product_id, b.status, min(b.day) as first_day
-    from by_day as b
-    group by b.currency, b.product_id, b.status
-)
-select d.day::date as day, k.currency, k.product_id, k.status,
-    (sum(coalesce(b.subscriptions, 0)) over w)::bigint as subscriptions
-from kinds as k
-cross join lateral generate_series(k.first_day::timestamp, {_HORIZON}::timestamp, interval '1 day') as d (day)
-left join by_day as b on b.day = d.day::date and b.currency = k.currency and b.product_id = k.product_id
-    and b.status = k.status
-window w as (partition by k.currency, k.product_id, k.status order by d.day)
-"""  # noqa: S608
 
-_CHURN_MONTHLY = """
-with days as (
-    select m.customer, m.currency, m.day, m.kind, sum(m.amount) as amount
-    from analytics.customer_movements as m
-    group by m.customer, m.currency, m.day, m.kind
-), by_month as (
-    select date_trunc('month', d.day)::date as month, d.currency,
-        sum(d.amount) as change,
-        count(*) filter (where d.kind in ('new', 'reactivation')) - count(*) filter (where d.kind = 'churn') as customers,
-        count(distinct d.customer) filter (where d.kind = 'churn') as customers_churned,
-        coalesce(-sum(d.amount) filter (where d.kind = 'churn'), 0) as mrr_churned,
-        coalesce(-sum(d.amount) filter (where d.kind = 'contraction'), 0) as mrr_contracted
-    from days as d
-    group by 1, 2
-), months as (
-    select m.month::date as month, k.currency
-    from (select b.currency, min(b.month) as first_month from by_month as b group by b.currency) as k
-    cross join lateral generate_series(
-        k.first_month::timestamp,
-        (select max(b.month) from by_month as b)::timestamp,
-        interval '1 month'
-    ) as m (month)
-), sums as (
-    select m.month, m.currency,
-        sum(coalesce(b.change, 0)) over w - coalesce(b.change, 0) as mrr_at_start,
-        sum(coalesce(b.customers, 0)) over w - coalesce(b.customers, 0) as customers_at_start,
-        coalesce(b.customers_churned, 0) as customers_churned,
-        coalesce(b.mrr_churned, 0) as mrr_churned,
-        coalesce(b.mrr_contracted, 0) as mrr_contracted
-    from months as m
-    left join by_month as b using (month, currency)
-    window w as (partition by m.currency order by m.month)
+def _daily(source: str, keys: Sequence[str], sums: Mapping[str, str]) -> str:
+    """Return a query for sums at the end of each day, by these keys."""
+    return _DAILY.format(
+        source=source,
+        keys=", ".join(keys),
+        keys_of_f=", ".join(f"f.{key}" for key in keys),
+        sums=", ".join(f"{expression} as {name}" for name, expression in sums.items()),
+        zeros=", ".join("0" for _ in sums),
+        totals=", ".join(f"(sum(coalesce(sum(z.{name}), 0)) over w)::bigint as {name}" for name in sums),
+        horizon=HORIZON,
+    )
+
+
+_MRR_DAILY = _daily(
+    "analytics.subscription_mrr",
+    ("currency", "product_id"),
+    {
+        "mrr": "sum(c.sign * m.mrr)",
+        "subscriptions": "sum(c.sign)",
+        "estimated": "sum(c.sign * m.mrr) filter (where m.estimated)",
+    },
 )
-select s.month, s.currency, s.customers_at_start::bigint, s.customers_churned::bigint,
-    round(s.customers_churned / nullif(s.customers_at_start, 0)::numeric, 4) as customer_churn,
-    s.mrr_at_start::bigint, s.mrr_churned::bigint, s.mrr_contracted::bigint,
-    round((s.mrr_churned + s.mrr_contracted) / nullif(s.mrr_at_start, 0)::numeric, 4) as mrr_churn
-from sums as s
-"""
+_SUBSCRIPTIONS_DAILY = _daily(
+    "mirror.subscription_mrr", ("currency", "product_id", "status"), {"subscriptions": "sum(c.sign)"}
+)
 
 # In the order in which they build upon each other.
 VIEWS: dict[str, str] = {
     "subscription_periods": _PERIODS,
     "subscription_mrr": _SUBSCRIPTION_MRR,
     "mrr_daily": _MRR_DAILY,
-    "customer_movements": _CUSTOMER_MOVEMENTS,
-    "mrr_movements": _MRR_MOVEMENTS,
     "subscriptions_daily": _SUBSCRIPTIONS_DAILY,
-    "churn_monthly": _CHURN_MONTHLY,
+    **movements.VIEWS,
 }
 
 

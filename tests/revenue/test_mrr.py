@@ -14,7 +14,7 @@ from tests.factories import DAY, Json, subscription, update
 from tests.revenue.lives import DAYS, Life, lives, noon, on
 from worker.config.settings import Settings
 from worker.membership.rules.access import Policy
-from worker.mirror import revenue_summary, subscription_history
+from worker.mirror import movements, revenue_summary, subscription_history
 from worker.mirror.fold import Key, listed, retrieved
 from worker.web.console import pages, render
 from worker.writers.record import record
@@ -38,7 +38,7 @@ def mrr(conn: psycopg.Connection, product: str) -> dict[date, int]:
     return dict(result)
 
 
-def movements(conn: psycopg.Connection, products: Iterable[str]) -> list[tuple[date, str, int]]:
+def moved(conn: psycopg.Connection, products: Iterable[str]) -> list[tuple[date, str, int]]:
     return rows(
         conn,
         "select day, kind, sum(amount)::bigint from analytics.mrr_movements where product_id = any(%s) "
@@ -50,7 +50,7 @@ def movements(conn: psycopg.Connection, products: Iterable[str]) -> list[tuple[d
 def check(conn: psycopg.Connection, life: Life) -> None:
     for product in life.mrr:
         assert mrr(conn, product) == life.by_day(product), product
-    assert movements(conn, life.mrr) == [(on(day), kind, amount) for day, kind, amount in life.movements], life.name
+    assert moved(conn, life.mrr) == [(on(day), kind, amount) for day, kind, amount in life.movements], life.name
 
 
 def shuffled(events: list[Json], chance: random.Random) -> list[list[Json]]:
@@ -66,13 +66,19 @@ def test_every_life_gives_the_mrr_of_every_day_in_any_order_of_delivery(conn: ps
     apply(*events)
     for life in played:
         check(conn, life)
+    assert movements.compute_due(conn) == len({f"cus_{life.name}" for life in played})
+    for life in played:
+        check(conn, life)
     first = rows(conn, HISTORY)
 
     for seed in range(4):
         conn.execute("truncate sync.events, mirror.subscriptions, mirror.objects, mirror.coupons")
         conn.execute("truncate mirror.subscription_history, mirror.subscription_mrr")
-        for batch in shuffled(events, random.Random(seed)):
+        conn.execute("truncate mirror.customer_movements, mirror.movements_due")
+        for number, batch in enumerate(shuffled(events, random.Random(seed))):
             apply(*batch)
+            if number in range(seed):
+                movements.compute_due(conn)
         assert rows(conn, HISTORY) == first
         for life in played:
             check(conn, life)
@@ -99,6 +105,27 @@ def test_movements_add_up_to_the_difference_of_every_day(conn: psycopg.Connectio
 
     assert len(wrong) > 1000
     assert [row for row in wrong if row[3] != (row[4] or 0)] == []
+
+
+def test_movements_are_current_whatever_commits_while_they_are_computed(
+    conn: psycopg.Connection, database: str, apply: Apply
+) -> None:
+    life = Life("current")
+    it = life.subscribe(noon(0), life.item(2000))
+    apply(*life.events)
+    with psycopg.connect(database) as other:
+        subscription_history.compute_mrr(other, ["sub_current1"])
+        other.execute("update mirror.subscription_mrr set mrr = 3000")
+        assert movements.compute_due(conn) == 1
+        assert moved(conn, [life.product()]) == [(on(0), "new", 2000)]
+    assert moved(conn, [life.product()]) == [(on(0), "new", 3000)]
+
+    it.end(noon(9))
+    apply(life.events[-1])
+    assert moved(conn, [life.product()]) == [(on(0), "new", 2000), (on(9), "churn", -2000)]
+    assert movements.compute_due(conn) == 1
+    assert moved(conn, [life.product()]) == [(on(0), "new", 2000), (on(9), "churn", -2000)]
+    assert movements.compute_due(conn) == 0
 
 
 def test_old_repetitions_are_removed_and_no_day_changes(conn: psycopg.Connection, apply: Apply) -> None:

@@ -20,7 +20,7 @@ from worker.jobs import chores, periodic
 from worker.jobs.periodic import ACCESS, BACKFILL
 from worker.jobs.process import Process
 from worker.membership import catalogue_changes, organizations, recompute_all
-from worker.mirror import refetch_queue, revenue_summary, shards
+from worker.mirror import movements, refetch_queue, revenue_summary, shards
 from worker.observe import log, trace
 from worker.on_access import sync_user as on_access
 from worker.postgres.pool import connect
@@ -342,8 +342,9 @@ def backup(process: Process) -> None:
 
 @_task("revenue")
 def sum_revenue_up(process: Process) -> None:
-    """Sum up for the console what the views say of revenue, once for this slot of the clock."""
+    """Compute the movements of MRR that are due, and sum up for the console what the views say of revenue."""
     slot = periodic.slot_of(periodic.REVENUE_SECONDS)
+    process.with_connection(lambda conn: movements.compute_due(conn, should_continue=_until(SLICE_SECONDS)))
     process.with_connection(lambda conn: revenue_summary.refresh(conn, slot))
 
 

@@ -71,6 +71,15 @@ _CHANGED = f"""
         limit 1
     )
 """  # noqa: S608
+# The movements of the customers who had this MRR, and of those who get it, are due to be computed again.
+_FORGET_MRR = """
+    with gone as (delete from mirror.subscription_mrr where subscription = any(%s) returning customer)
+    insert into mirror.movements_due (customer) select distinct customer from gone
+"""
+_WRITE_MRR = f"""
+    with made as ({COMPUTE_MRR} returning customer)
+    insert into mirror.movements_due (customer) select distinct customer from made
+"""  # noqa: S608 - a constant
 _MARK = """
     update mirror.subscription_history as h
     set passed = v.passed
@@ -102,8 +111,8 @@ def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> Non
     """Compute the MRR of these subscriptions of ours from their history."""
     if subscriptions:
         ids = sorted(subscriptions)
-        conn.execute("delete from mirror.subscription_mrr where subscription = any(%s)", (ids,))
-        conn.execute(COMPUTE_MRR, (ids,))
+        conn.execute(_FORGET_MRR, (ids,))
+        conn.execute(_WRITE_MRR, (ids,))
 
 
 def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:

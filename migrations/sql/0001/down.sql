@@ -1,8 +1,8 @@
 -- Everything goes. The schema sync stays, with the table of revisions; so does analytics, where the application uses it too.
 
 drop view
-    analytics.churn_monthly, analytics.subscriptions_daily, analytics.mrr_movements, analytics.customer_movements,
-    analytics.mrr_daily, analytics.subscription_mrr, analytics.subscription_periods;
+    analytics.churn_monthly, analytics.mrr_movements, analytics.customer_movements, analytics.customer_changes,
+    analytics.subscriptions_daily, analytics.mrr_daily, analytics.subscription_mrr, analytics.subscription_periods;
 do $$
 begin
     if not exists (select from pg_class where relnamespace = 'analytics'::regnamespace) then

@@ -241,6 +241,23 @@ CREATE INDEX ix_credit_notes_customer ON mirror.credit_notes (customer);
 CREATE INDEX ix_credit_notes_invoice ON mirror.credit_notes (invoice);
 CREATE INDEX ix_credit_notes_unsettled ON mirror.credit_notes (id) WHERE unsettled;
 
+CREATE TABLE mirror.customer_movements (
+    customer TEXT NOT NULL,
+    currency TEXT,
+    day DATE NOT NULL,
+    kind TEXT NOT NULL,
+    amount BIGINT NOT NULL,
+    products TEXT[] NOT NULL,
+    amounts BIGINT[] NOT NULL
+);
+COMMENT ON TABLE mirror.customer_movements IS 'Movements of MRR by customer and day, computed from subscription_mrr by a periodic job.';
+COMMENT ON COLUMN mirror.customer_movements.day IS 'UTC';
+COMMENT ON COLUMN mirror.customer_movements.kind IS 'new, expansion, contraction, churn or reactivation';
+COMMENT ON COLUMN mirror.customer_movements.amount IS 'change of the customer''s MRR on that day, in minor units';
+COMMENT ON COLUMN mirror.customer_movements.amounts IS 'change of each product; they add up to `amount`';
+CREATE INDEX ix_customer_movements_customer ON mirror.customer_movements (customer);
+CREATE INDEX ix_customer_movements_day ON mirror.customer_movements (day);
+
 CREATE TABLE mirror.customers (
     id TEXT NOT NULL,
     account TEXT DEFAULT '' NOT NULL,
@@ -448,6 +465,12 @@ CREATE INDEX ix_invoices_customer ON mirror.invoices (customer);
 CREATE INDEX ix_invoices_payment_intent ON mirror.invoices (payment_intent);
 CREATE INDEX ix_invoices_subscription ON mirror.invoices (subscription);
 CREATE INDEX ix_invoices_unsettled ON mirror.invoices (id) WHERE unsettled;
+
+CREATE TABLE mirror.movements_due (
+    customer TEXT NOT NULL
+);
+COMMENT ON TABLE mirror.movements_due IS 'Customers whose movements are to be computed again; one customer may have several rows.';
+CREATE INDEX ix_movements_due_customer ON mirror.movements_due (customer);
 
 CREATE TABLE mirror.objects (
     object TEXT NOT NULL,
@@ -817,8 +840,9 @@ CREATE TABLE mirror.subscription_mrr (
     product_id TEXT NOT NULL,
     since TIMESTAMP WITH TIME ZONE NOT NULL,
     until TIMESTAMP WITH TIME ZONE,
-    customer TEXT,
+    customer TEXT NOT NULL,
     currency TEXT,
+    status TEXT NOT NULL,
     mrr BIGINT NOT NULL,
     estimated BOOLEAN NOT NULL,
     is_partial BOOLEAN NOT NULL,
@@ -828,10 +852,13 @@ CREATE TABLE mirror.subscription_mrr (
 );
 COMMENT ON TABLE mirror.subscription_mrr IS 'Monthly amounts of our own subscriptions by product and time, computed from their history when it changes.';
 COMMENT ON COLUMN mirror.subscription_mrr.until IS 'null while it goes on';
-COMMENT ON COLUMN mirror.subscription_mrr.mrr IS 'minor units a month, after discounts';
+COMMENT ON COLUMN mirror.subscription_mrr.customer IS 'empty where the subscription does not tell';
+COMMENT ON COLUMN mirror.subscription_mrr.status IS 'Stripe''s; `paused_collection` where payments are not collected';
+COMMENT ON COLUMN mirror.subscription_mrr.mrr IS 'minor units a month, after discounts; 0 unless the status counts';
 COMMENT ON COLUMN mirror.subscription_mrr.estimated IS 'reconstructed: nothing was observed then';
 COMMENT ON COLUMN mirror.subscription_mrr.is_partial IS 'a price or discount is not known, and counts as 0';
 COMMENT ON COLUMN mirror.subscription_mrr.waits IS 'for a discount or coupon that is not mirrored yet';
+CREATE INDEX ix_subscription_mrr_customer ON mirror.subscription_mrr (customer);
 CREATE INDEX ix_subscription_mrr_waits ON mirror.subscription_mrr (computed_at) WHERE waits;
 
 CREATE TABLE mirror.subscriptions (

@@ -1,0 +1,39 @@
+"""Upkeep of the movements of MRR: customers whose subscriptions changed are computed again."""
+
+from collections.abc import Callable
+
+import psycopg
+
+from schema.movements import COMPUTE
+
+BATCH = 2000
+# One process at a time: two could write the same customer's movements twice.
+_LOCK = "select pg_try_advisory_xact_lock(hashtext('stripe-sync movements'))"
+_TAKE = """
+    with due as (
+        delete from mirror.movements_due where ctid in (select ctid from mirror.movements_due limit %s) returning customer
+    )
+    select array_agg(distinct customer) from due
+"""
+
+
+def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool] = lambda: True) -> int:
+    """Compute the movements of customers that are due; returns how many. Each batch is one transaction."""
+    number = 0
+    while should_continue():
+        with conn.transaction():
+            # What a writer commits after the row was taken comes with a row of its own.
+            customers = _taken(conn)
+            conn.execute("delete from mirror.customer_movements where customer = any(%s)", (customers,))
+            conn.execute(COMPUTE, (customers,))
+        if not customers:
+            break
+        number += len(customers)
+    return number
+
+
+def _taken(conn: psycopg.Connection) -> list[str]:
+    if conn.execute(_LOCK).fetchone() != (True,):
+        return []
+    row = conn.execute(_TAKE, (BATCH,)).fetchone()
+    return row[0] or [] if row else []
