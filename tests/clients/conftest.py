@@ -1,7 +1,9 @@
 """A web process and a sandbox for the clients, and a registry that may be out of reach."""
 
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,9 @@ UNREACHABLE = re.compile(
 
 # The changes that the first sync of `paying_user` makes.
 CHANGES = ["access.granted", "subscription.changed", "features.changed", "tokens.granted"]
+PACKAGE = Path(__file__).parents[2] / "clients" / "python"
+# docs/examples/*/requirements.txt without the client.
+FRAMEWORKS = ("psycopg[binary]", "stripe", "fastapi", "python-multipart", "itsdangerous", "django")
 
 
 def install(*command: str, cwd: Path) -> None:
@@ -29,6 +34,21 @@ def install(*command: str, cwd: Path) -> None:
     if done.returncode != 0 and (reason := UNREACHABLE.search(done.stderr)):
         pytest.skip(f"the registry of {Path(command[0]).name} can't be reached: {reason[0]}")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment with the built package and what the examples need, and nothing of ours."""
+    folder = tmp_path_factory.mktemp("client")
+    shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    install(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(folder / "source"), cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
+    interpreter = str(folder / "env" / "bin" / "python")
+    quiet = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    install(interpreter, *quiet, f"{wheel}[asyncio]", *FRAMEWORKS, cwd=folder)
+    return interpreter
 
 
 @pytest.fixture(scope="session")

@@ -2,35 +2,17 @@
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import CHANGES, install
+from tests.clients.conftest import CHANGES
 from tests.processes import Daemon
 
 pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parents[1] / "clients" / "python"
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment that has the built package, its dependencies and a driver, and nothing of ours."""
-    folder = tmp_path_factory.mktemp("client")
-    shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    install(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(folder / "source"), cwd=folder)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
-    interpreter = str(folder / "env" / "bin" / "python")
-    quiet = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    install(interpreter, *quiet, f"{wheel}[asyncio]", "psycopg[binary]", cwd=folder)
-    return interpreter
 
 
 def test_an_application_uses_the_package_beside_its_own_modules(python: str, web: Daemon, paying_user: str) -> None:

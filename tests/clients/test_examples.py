@@ -1,0 +1,75 @@
+"""The examples of docs/examples, used as a visitor who signs up, buys, and uses what was bought."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import sandboxes
+from tests.processes import Daemon
+from tests.sandboxes import Sandbox
+
+pytestmark = pytest.mark.system
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "docs" / "examples"
+
+
+@pytest.fixture(scope="module")
+def price(stripe_sandbox: Sandbox) -> str:
+    """A price of a product that gives a feature and tokens."""
+    metadata = {"metadata[features]": "export, api", "metadata[tokens]": "5000"}
+    product = stripe_sandbox.post("/v1/products", name="Team", **metadata)["id"]
+    recurring = {"recurring[interval]": "month", "currency": "usd", "unit_amount": "2000"}
+    price_id: str = stripe_sandbox.post("/v1/prices", product=product, **recurring)["id"]
+    return price_id
+
+
+def environment(web: Daemon, stripe_sandbox: Sandbox, price: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "STRIPE_SYNC_URL": f"http://127.0.0.1:{web.port}",
+        "STRIPE_SYNC_TOKEN": "token",
+        "STRIPE_API_BASE": stripe_sandbox.address,
+        "STRIPE_SECRET_KEY": sandboxes.KEY,
+        "PRICE_ID": price,
+        "DATABASE_URL": web.database_url,
+    }
+
+
+def used(command: list[str], folder: Path, env: dict[str, str]) -> Any:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["fastapi", "django"])
+def test_an_example_in_python(name: str, python: str, web: Daemon, stripe_sandbox: Sandbox, price: str) -> None:
+    folder = EXAMPLES / name
+    env = environment(web, stripe_sandbox, price) | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    if name == "fastapi":
+        env["DATABASE_URL"] = env["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1)
+    with psycopg.connect(web.database_url, autocommit=True) as conn:
+        conn.execute("drop table if exists handled_changes")
+
+        seen = used([python, str(HERE / "buyer.py"), name], folder, env)
+
+        user = seen.pop("user")
+        handled = conn.execute("select id, message from handled_changes").fetchall()
+        conn.execute("drop table handled_changes")
+        rows = conn.execute("select role::text, tokens from users where id = %s", (user,)).fetchall()
+    assert seen == {
+        "stranger": [401, 401],
+        "twice": 409,
+        "before": [402, 403, 402],
+        "checkout": [303, "/premium"],
+        "after": [{"welcome": f"{name}@example.com"}, {"csv": "id,email"}, {"left": 4990}],
+        "too_much": 402,
+        "changes": [204, 204, 400],
+    }
+    assert handled == [(7, "Welcome")]
+    assert rows == [("PREMIUM", 4990)]
