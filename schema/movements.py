@@ -1,6 +1,6 @@
 """Revenue: how the MRR of customers moves, kept by customer and day.
 
-A customer's movements follow from all of their subscriptions. Whoever writes `mirror.subscription_mrr` adds the customers
+A customer's movements follow from all of their subscriptions. The writer of `mirror.subscription_mrr` adds the customers
 to `mirror.movements_due` in the same transaction, and a periodic job computes those anew in `mirror.customer_movements`.
 The views compute the customers that are due themselves, so they are always current.
 """

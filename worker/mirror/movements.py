@@ -22,7 +22,7 @@ def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool]
     number = 0
     while should_continue():
         with conn.transaction():
-            # What a writer commits after the row was taken comes with a row of its own.
+            # A writer that commits after this row was taken has added a row of its own.
             customers = _taken(conn)
             conn.execute("delete from mirror.customer_movements where customer = any(%s)", (customers,))
             conn.execute(COMPUTE, (customers,))
