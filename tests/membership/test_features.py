@@ -83,6 +83,23 @@ def apply_changes(conn: psycopg.Connection) -> bool:
     return catalogue_changes.compute_waiting(conn, Policy(), should_continue=lambda: True, batch=7)
 
 
+def told_after(conn: psycopg.Connection, seen: Any) -> list[Any]:
+    """The changes after an id: by type and features that came, how many, and of how many users."""
+    return conn.execute(
+        """
+        select type, added, count(*), count(distinct user_id)
+        from sync.changes cross join lateral (
+            select array(
+                select jsonb_array_elements_text(after->'features') except select jsonb_array_elements_text(before->'features')
+            ) as added
+        ) as f
+        where id > %s
+        group by type, added
+        """,
+        seen,
+    ).fetchall()
+
+
 def subscribers(number: int) -> list[Json]:
     """The events of `number` customers, each with a subscription to `basic`."""
     return [
@@ -118,9 +135,12 @@ def test_a_feature_that_is_attached_without_an_event_is_planned_and_then_given_t
     assert by_features(conn) == {25: SUBSCRIBERS, 0: 1}
     assert len(planned(conn)) == SUBSCRIBERS
     assert all("late" in held and len(held) == 26 for held in planned(conn).values())
+    seen = conn.execute("select coalesce(max(id), 0) from sync.changes").fetchone()
     assert apply_all(conn) == SUBSCRIBERS
     assert by_features(conn) == {26: SUBSCRIBERS, 0: 1}
+    assert told_after(conn, seen) == [("features.changed", ["late"], SUBSCRIBERS, SUBSCRIBERS)]
     assert planned(conn) == {}
+    assert conn.execute("select count(*) from sync.drift").fetchone() == (0,)
     assert catalogue_changes.progress(conn)["products_waiting"] == []
 
     sandbox.delete(f"/v1/products/prod_basic/features/{last}")
