@@ -4,7 +4,7 @@ import random
 
 from tests.factories import Json
 from tests.membership.situations import life
-from tests.model.lives import AMOUNTS, PRICES, Life
+from tests.model.lives import AMOUNTS, Life
 from tests.model.model import Spent
 
 
@@ -15,16 +15,6 @@ def draw(chosen: random.Random) -> Life:
     if chosen.random() < 0.2:
         made.buy()
     made.start()
-    # A part that is due before a change counts by the state before it: let the product compute it before the change arrives.
-    parts = [
-        (of.trial[1] if of.trial else item.start) + 30
-        for of in made.subscriptions
-        for item in of.items.values()
-        if PRICES[item.price].days == 365
-    ]
-    if (soonest := max((part for part in parts if part < 0), default=None)) is not None:
-        made.renew_due(soonest + 0.5)
-        made.barrier()
     while made.day < -1:
         made.renew_due(min(made.day + chosen.choice((0.5, 1, 2, 5, 9)), -0.5))
         _act(made, chosen)

@@ -31,8 +31,6 @@ AMOUNTS = {
 }  # fmt: skip
 _PLANS = (("basic", "pro", "free"), ("basic_year", "pro_year"))
 _ADD_ONS = ("addon_10", "addon_year", "addon_big_year")
-# A part of a year that began between two happenings would be given for what is known at the present, not then.
-_YEARS_FROM = -29
 
 
 def days_of(price: str, start: float) -> float:
@@ -101,21 +99,11 @@ class Life:
             self.phases.append([])
         self.phases[-1].append(Step(happened, events))
 
-    def barrier(self) -> None:
-        self.phases.append([])
-
     def reduces(self, kind: str) -> None:
         """Credits and money back of one grant can ask for more than it has left: then their order matters too."""
         self.reducing.add(kind)
         if len(self.reducing) > 1:
             self.is_alone = True
-
-    @property
-    def can_buy_years(self) -> bool:
-        return self.day > _YEARS_FROM or not self.subscriptions
-
-    def add_on(self) -> str:
-        return self.chosen.choice(_ADD_ONS if self.can_buy_years else _ADD_ONS[:1])
 
     # Subscriptions
 
@@ -124,9 +112,9 @@ class Life:
         self.day += 0.001
         items = {id_: (item.price, item.quantity) for id_, item in of.items.items()}
         status = of.status
-        trial: Json = {}
+        times: Json = {"ended_at": at(self.day), "canceled_at": at(self.day)} if status == "canceled" else {}
         if of.trial is not None:
-            trial = {"trial_start": at(of.trial[0]), "trial_end": at(of.trial[1])}
+            times |= {"trial_start": at(of.trial[0]), "trial_end": at(of.trial[1])}
         ends = [item.end for item in of.items.values()] or [self.day]
         starts = [item.start for item in of.items.values()] or [self.day]
         shown = life.subscribed(
@@ -139,7 +127,7 @@ class Life:
             period=(min(starts), min(ends)),
             status=status,
             id=of.id,
-            **trial,
+            **times,
         )
         return Changed(day=self.day, subscription=of.id, status=status, items=items), shown
 
@@ -199,12 +187,12 @@ class Life:
 
     def start(self) -> None:
         """A subscription, with or without an add-on, a trial or a stub."""
-        plans = self.chosen.choice(_PLANS if self.can_buy_years else _PLANS[:1])
+        plans = self.chosen.choice(_PLANS)
         price, day = self.chosen.choice(plans), self.day
         quantity = self.chosen.choice((1, 1, 1, 2, 3))
         of = Subscription(id=self.number("sub"), created=day, status="active", items={})
         kind = self.chosen.choice(("plain", "plain", "trial", "stub" if PRICES[price].days == 30 else "plain"))
-        names = [price] + ([self.add_on()] if kind == "plain" and self.chosen.random() < 0.4 else [])
+        names = [price] + ([self.chosen.choice(_ADD_ONS)] if kind == "plain" and self.chosen.random() < 0.4 else [])
         for name in names:
             item = Item(price=name, quantity=quantity if name == price else 1, created=day, start=day, end=day)
             item.end = day + {"trial": 7.0, "stub": 20.0}.get(kind, days_of(name, day))
@@ -261,8 +249,6 @@ class Life:
         changed, shown = self.show(of)
         paid, events, _ = self.pay(lines, of.id, reason="subscription_cycle", bill=bill, made=made)
         self.add([changed, *paid], [shown, *events])
-        if any(PRICES[line.price].days == 365 for line in lines):
-            self.barrier()
 
     # Changes in mid-period
 
@@ -297,7 +283,7 @@ class Life:
             self.add([changed], [shown])
 
     def can_switch(self, item: Item) -> bool:
-        return item.end > self.day + 0.1 and item.quantity > 0 and (self.can_buy_years or PRICES[item.price].days != 30)
+        return item.end > self.day + 0.1 and item.quantity > 0
 
     def switch(self, of: Subscription, id_: str) -> None:
         """Another interval: the period begins anew, its invoice credits the rest of the old one."""
@@ -312,7 +298,7 @@ class Life:
 
     def add_item(self, of: Subscription) -> None:
         """An add-on from now on, paid at once for a whole period of its own."""
-        name, day = self.add_on(), self.day
+        name, day = self.chosen.choice(_ADD_ONS), self.day
         id_ = self.number("si")
         of.items[id_] = Item(price=name, quantity=1, created=day, start=day, end=day + days_of(name, day))
         self.settle(of, [self.line("period", of, id_, day, of.items[id_].end)], is_at_once=True)

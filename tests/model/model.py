@@ -268,10 +268,10 @@ class Model:
             self.lots.append(lot)
 
     def _give_parts(self, *, before: float) -> None:
-        """Every 30 days of what was paid for longer, while the item is there as it was paid for."""
+        """Every 30 days of what was paid for longer, while the item is there as it was paid for last."""
         due = [
             (start + PART * number, number, line, paid, start)
-            for line, paid, start in self.running
+            for line, paid, start in reversed(self.running)
             for number in range(1, 14)
             if line.start < start + PART * number < min(before, line.end)
         ]

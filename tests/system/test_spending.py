@@ -22,7 +22,7 @@ from tests.backends import Backend
 from tests.factories import DAY
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker.membership.rules.tokens import TOKEN_PERIOD
+from worker.membership.rules.parts import TOKEN_PERIOD
 
 pytestmark = pytest.mark.system
 

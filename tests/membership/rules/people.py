@@ -159,7 +159,7 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
         periods=periods,
         last_key=granted[-1].source_key,
         lots=granted[-1].lots,
-        renewed=of.renewed | {grant.source_key for grant in granted if grant.kind == "token_period"},
+        renewed=of.renewed | {grant.source_key for grant in granted if grant.kind in ("token_period", "undone")},
     )
 
 

@@ -9,6 +9,7 @@ from tests.factories import Json
 from tests.membership.situations.life import (
     BOTH,
     Situation,
+    at,
     catalogue,
     invoiced,
     item,
@@ -240,6 +241,131 @@ def upgrade_reversed(policy: str) -> Situation:
     )
 
 
+def _years(*prices: str) -> list[Json]:
+    """Yearly items, `si_1` and on, that were paid 45 days ago: their second part was due 15 days ago."""
+    named = [(name, f"si_{n}") for n, name in enumerate(prices, 1)]
+    return [
+        jenny(),
+        *catalogue(*prices),
+        subscribed(
+            *(item(name, id=id_, created=-45) for name, id_ in named), when=-45, period=(-45, YEAR - 45)
+        ),
+        invoiced("in_1", *(line(name, (-45, YEAR - 45), id=f"il_{id_}", item=id_) for name, id_ in named), when=-45),
+    ]  # fmt: skip
+
+
+def year_upgraded(policy: str, *, is_late: bool) -> Situation:
+    """The upgrade was 20 days after the start: a third of the first part is left. The second part is the new plan's.
+
+    Reset: the second part of 5,000, less the 400 that were spent of it. Add: 1,000 - 333 + 1,666 + 5,000 - 400.
+    """
+    up = [
+        *catalogue("pro_year"),
+        subscribed(item("pro_year", created=-45), when=-25, begun=-45, period=(-45, YEAR - 45)),
+        invoiced(
+            "in_2",
+            line("basic_year", (-25, YEAR - 45), id="il_2", amount=-18_904, proration=True),
+            line("pro_year", (-25, YEAR - 45), id="il_3", amount=94_521, proration=True),
+            when=-25,
+            reason="subscription_update",
+        ),
+    ]
+    return Situation(
+        name=f"a yearly plan's upgrade before its second part counts alike, known after that part: {is_late}, {policy}",
+        phases=[_years("basic_year"), 400, up] if is_late else [[*_years("basic_year"), *up], 400],
+        expected={"tokens": 4600 if policy == "reset" else 6933, "next_change": 15},
+        policy=BOTH[policy],
+    )
+
+
+def yearly_add_on_removed_before_its_second_part(policy: str, *, is_late: bool) -> Situation:
+    """Of the add-on's first 100, 33 go for the rest of 30 days; its second part is not due. The plan's is.
+
+    Reset: 1,000 and 67. Add: 1,000 twice and 67.
+    """
+    removed = [
+        subscribed(item("basic_year", created=-45), when=-25, begun=-45, period=(-45, YEAR - 45)),
+        invoiced(
+            "in_2",
+            line("addon_year", (-25, YEAR - 45), id="il_2", amount=-4726, proration=True, item="si_2"),
+            when=-25,
+            reason="subscription_update",
+        ),
+    ]
+    years = _years("basic_year", "addon_year")
+    return Situation(
+        name=f"a yearly add-on's removal before its second part counts alike, known after that part: {is_late}, {policy}",
+        phases=[years, 50, removed] if is_late else [[*years, *removed], 50],
+        expected={"tokens": (1067 if policy == "reset" else 2067) - 50},
+        policy=BOTH[policy],
+    )
+
+
+def year_switched_to_month(policy: str, *, is_late: bool) -> Situation:
+    """The month began 25 days ago: the year's second part is not due.
+
+    Reset: the month's 1,000, less 400. Add: 1,000 - 333 + 1,000 - 400.
+    """
+    month = [
+        *catalogue("basic"),
+        subscribed(item("basic", created=-45), when=-25, begun=-45, period=(-25, 5)),
+        invoiced(
+            "in_2",
+            line("basic_year", (-25, YEAR - 45), id="il_2", amount=-18_904, proration=True),
+            line("basic", (-25, 5), id="il_3"),
+            when=-25,
+            reason="subscription_update",
+        ),
+    ]
+    return Situation(
+        name=f"a year switched to a month before its second part counts alike, known after that part: {is_late}, {policy}",
+        phases=[_years("basic_year"), 400, month] if is_late else [[*_years("basic_year"), *month], 400],
+        expected={"tokens": 600 if policy == "reset" else 1267},
+        policy=BOTH[policy],
+    )
+
+
+def year_canceled(policy: str, *, is_late: bool) -> Situation:
+    """The subscription ended 20 days after its start: its first part stays, the second is not due."""
+    shown = subscribed(
+        item("basic_year", created=-45), when=-25, begun=-45, period=(-45, YEAR - 45), status="canceled",
+        ended_at=at(-25), canceled_at=at(-25),
+    )  # fmt: skip
+    ended = [shown | {"type": "customer.subscription.deleted"}]
+    return Situation(
+        name=f"a year canceled before its second part gives no other, known after that part: {is_late}, {policy}",
+        phases=[_years("basic_year"), 400, ended] if is_late else [[*_years("basic_year"), *ended], 400],
+        expected={"tokens": 600},
+        policy=BOTH[policy],
+    )
+
+
+def year_upgraded_after_a_missed_part(policy: str) -> Situation:
+    """Nothing was computed when the second part fell due; five days ago, with two thirds of it left, came the upgrade.
+
+    Reset: 1,000 - 666 + 3,333. Add: the first part's 1,000 more.
+    """
+    return Situation(
+        name=f"a part that was missed before an upgrade is given as the item was then, {policy}",
+        phases=[
+            [
+                *_years("basic_year"),
+                *catalogue("pro_year"),
+                subscribed(item("pro_year", created=-45), when=-5, begun=-45, period=(-45, YEAR - 45)),
+                invoiced(
+                    "in_2",
+                    line("basic_year", (-5, YEAR - 45), id="il_2", amount=-17_808, proration=True),
+                    line("pro_year", (-5, YEAR - 45), id="il_3", amount=89_041, proration=True),
+                    when=-5,
+                    reason="subscription_update",
+                ),
+            ]
+        ],
+        expected={"tokens": 3667 if policy == "reset" else 4667, "next_change": 15},
+        policy=BOTH[policy],
+    )
+
+
 SITUATIONS = [
     switch_to_year(),
     *(free_to_paid(is_flagged=is_flagged) for is_flagged in (False, True)),
@@ -249,4 +375,16 @@ SITUATIONS = [
     *(yearly_add_on_removed(is_swapped=is_swapped) for is_swapped in (False, True)),
     *(yearly_plan_with_a_renewed_add_on(spent) for spent in (0, 50)),
     *(upgrade_reversed(policy) for policy in BOTH),
+    *(
+        make(policy, is_late=is_late)
+        for make in (
+            year_upgraded,
+            yearly_add_on_removed_before_its_second_part,
+            year_switched_to_month,
+            year_canceled,
+        )
+        for policy in BOTH
+        for is_late in (False, True)
+    ),
+    *(year_upgraded_after_a_missed_part(policy) for policy in BOTH),
 ]

@@ -63,6 +63,7 @@ class Book:
         self._lots = after_spending(user.lots, user.tokens)
         self._bills = {bill.id: bill for bill in user.bills}
         self._accounted = {bill.id: bill.accounted for bill in user.bills}
+        self._spent: list[tuple[Lot, int]] = []
         self.rows: list[Grant] = []
         if (ended := expire(user, now)) is not None:
             self.rows.append(ended)
@@ -90,7 +91,8 @@ class Book:
         elif lot.granted:
             kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
             room = self._most - sum(held.left for held in kept)
-            lot = replace(lot, left=min(lot.left, room))
+            ended = [replace(held, replaced=()) for held in self._lots if held not in kept and held.left]
+            lot = replace(lot, left=min(lot.left, room), replaced=tuple(ended) if row.kind == "token_period" else ())
             self._lots = (*kept, lot)
             self._balance = sum(held.left for held in self._lots)
             self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
@@ -105,6 +107,27 @@ class Book:
             key = f"ended:{ended[0].source}"
             self._write(replace(row, source_key=key, amount=self._balance - before), before)
         return bool(ended)
+
+    def undo(self, part: Lot, key: str) -> None:
+        """End a part that was given in error. The lots that it replaced are back.
+
+        What was spent of it is taken from the balance by `spend_again`, once all that is due has been granted.
+        """
+        before, part = self._balance, next(lot for lot in self._lots if lot.source == part.source)
+        back = [self._without_returned_since(held) for held in part.replaced if self._now < held.until]
+        self._lots = (*(lot for lot in self._lots if lot.source != part.source), *back)
+        self._balance += sum(lot.left for lot in back) - part.left
+        self._expires_at = max((lot.until for lot in self._lots if lot.left), default=self._expires_at)
+        self._spent.append((part, max(part.granted - part.left - part.taken, 0)))
+        self._note(key, "undone", self._balance - before, before, part.bill, 0)
+
+    def spend_again(self) -> None:
+        """Take from the balance what was spent of parts that have ended in error, and no more than there is."""
+        for part, spent in self._spent:
+            if (taken := min(spent, max(self._balance, 0))) > 0:
+                before = self._balance
+                self._lots, self._balance = drawn(self._lots, taken, owner=part.owner), self._balance - taken
+                self._note(f"undone:{part.source}:spent", "undone", -taken, before, part.bill, 0)
 
     def reduce(self, row: Grant, change: Lot, amount: int) -> None:
         """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
@@ -181,6 +204,11 @@ class Book:
         """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
         share = self._returned_share(lot)
         return replace(lot, left=lot.left - share, taken=share, taken_back=share)
+
+    def _without_returned_since(self, lot: Lot) -> Lot:
+        """A lot that is back, less its share of the money that went back in the meantime."""
+        due = min(max(self._returned_share(lot) - lot.taken_back, 0), lot.left)
+        return replace(lot, left=lot.left - due, taken=lot.taken + due, taken_back=lot.taken_back + due)
 
     def _without_owed(self, lot: Lot) -> Lot:
         """A grant that came late, less what a change of its own time has taken already, and did not find."""

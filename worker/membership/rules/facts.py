@@ -109,7 +109,7 @@ class Subscription:
     """A subscription of one of the user's customers, or of their organization.
 
     `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is when the first unpaid invoice of the present
-    streak was made. `removed` are items that it no longer has.
+    streak was made. `ended_at` is when it ended for good. `removed` are items that it no longer has.
     """
 
     id: str
@@ -121,6 +121,7 @@ class Subscription:
     trial_start: datetime | None = None
     trial_end: datetime | None = None
     unpaid_since: datetime | None = None
+    ended_at: datetime | None = None
     items: tuple[Item, ...] = ()
     removed: tuple[Item, ...] = ()
 

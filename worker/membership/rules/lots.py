@@ -17,7 +17,8 @@ class Lot:
     `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far,
     and `taken` those of them that were still there to be taken.
     `owed` is what a change had to take and found nothing of: a grant for an earlier time that comes later gives it.
-    They are of the time from `begins` to `ends`, and lapse at `until`.
+    They are of the time from `begins` to `ends`, and lapse at `until`. `replaced` are the lots of which a later part took the
+    place: they come back if the part turns out to have been given in error.
     """
 
     source: str
@@ -33,6 +34,7 @@ class Lot:
     begins: datetime | None = None
     ends: datetime | None = None
     subscription: str | None = None
+    replaced: tuple["Lot", ...] = ()
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from worker.membership.rules.access import Policy, access_until, grace_ends
 from worker.membership.rules.facts import Product, User
-from worker.membership.rules.tokens import next_part
+from worker.membership.rules.parts import next_part
+from worker.membership.rules.tokens import entitled
 
 
 class Cause(enum.StrEnum):
@@ -37,7 +38,7 @@ def next_look(user: User, products: Mapping[str, Product], policy: Policy, now: 
 def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Moment]:
     """The ends of overrides, a grace and a one-time purchase's access, and the next part of tokens, if still to come."""
     moments = []
-    if (renewal := next_part(user, policy, now)) is not None:
+    if (renewal := next_part(user, entitled(user, policy, now), now)) is not None:
         moments.append(Moment(renewal, Cause.TOKENS_RENEWED))
     moments += [
         Moment(until, Cause.ACCESS_ENDS)

@@ -6,18 +6,24 @@ itself is its key in the ledger. `lines.TABLE` says what a line is, `balance.Boo
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.membership.rules.access import Policy, is_entitled
 from worker.membership.rules.balance import GRACE_OF_A_PERIOD, Book, Grant
-from worker.membership.rules.facts import MOST_TOKENS, Item, PaidLine, Periods, Product, Subscription, User
+from worker.membership.rules.facts import MOST_TOKENS, PaidLine, Periods, Product, Subscription, User
 from worker.membership.rules.lines import Gives, Row, row_of
 from worker.membership.rules.lots import Lot
+from worker.membership.rules.parts import (
+    A_MONTH,
+    TOKEN_PERIOD,
+    UNDONE,
+    Part,
+    due_parts,
+    joined_interval,
+    review,
+    reviewed,
+)
 
-# A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
-TOKEN_PERIOD = timedelta(days=30)
-A_MONTH = timedelta(days=31)
 # The kinds of rows that begin a period of an allowance.
 PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period", "ended"})
 
@@ -67,32 +73,29 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
     nothing is handed out twice, and the order in which invoices are seen does not matter.
     """
-    book = Book(user, now, is_reset=policy.tokens_reset)
+    book, found = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
+    for lot in found.wrong:
+        book.undo(lot, UNDONE + lot.source)
+    user = reviewed(user, found)
     periods = dict(user.periods)
-    waiting = {
-        line.invoice
-        for line, why, _ in _each(
-            user,
-            products,
-            policy,
-            periods,
-            lambda line, row, worth: _grant(book, user, line, row, worth, policy, now, periods),
-        )
-        if why in _WAITS
-    }
-    for part in _parts(user, products, policy, now):
-        held = periods.get(part.line.owner)
-        if policy.tokens_reset and held is not None and held.newest is not None and part.begins <= held.newest:
-            continue
-        lot = _lot(user, part.line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
-        book.begin(_row(part.line, part.key, "token_period", part.amount, part.begins), lot)
-        _remember(periods, part.line, part.begins)
+    parts = due_parts(user, products, entitled(user, policy, now), now, is_reset=policy.tokens_reset)
+
+    def take(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
+        while parts and parts[0].begins <= line.period_start:
+            _grant_part(book, user, parts.pop(0), policy, now, periods)
+        _grant(book, user, line, row, worth, policy, now, periods)
+
+    passed = _each(user, products, policy, periods, take)
+    for part in parts:
+        _grant_part(book, user, part, policy, now, periods)
+    book.spend_again()
+    waiting = {line.invoice for line, why, _ in passed if why in _WAITS}
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
     for bill in sorted(user.bills, key=lambda bill: bill.id):
         if bill.id not in waiting:
             book.take_back(bill)
-    book.extend(_entitled(user, policy, now).keys())
+    book.extend(entitled(user, policy, now).keys())
     return book.rows
 
 
@@ -185,6 +188,18 @@ def _grant(
         book.reduce(_row(line, source_key(line), kind, worth, line.period_start), lot, -worth)
     if is_period:
         _remember(periods, line, line.period_start)
+
+
+def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
+    """Write a later part to the book, unless its time is over, or balances are reset and a newer period was granted."""
+    held, line = periods.get(part.line.owner), part.line
+    is_overtaken = held is not None and held.newest is not None and part.begins <= held.newest
+    if (policy.tokens_reset and is_overtaken) or _is_granted_already(user, part.begins):
+        return
+    lot = _lot(user, line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
+    if now < lot.until:
+        book.begin(_row(line, part.key, "token_period", part.amount, part.begins), lot)
+        _remember(periods, line, part.begins)
 
 
 def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
@@ -301,82 +316,13 @@ def _part_of_a_change(line: PaidLine) -> tuple[timedelta, timedelta]:
     assert line.full_period is not None
     if line.full_period <= A_MONTH:
         return line.period_end - line.period_start, line.full_period
-    begins = _joined_interval(line)
+    begins = joined_interval(line)
     end = min(begins + TOKEN_PERIOD * ((line.period_start - begins) // TOKEN_PERIOD + 1), line.period_end)
     return end - line.period_start, TOKEN_PERIOD
 
 
-def _parts_begin(user: User, line: PaidLine) -> datetime:
-    """When the parts of a long line begin to count: with its period, or with the interval that a change joins."""
-    return line.period_start if row_of(line, user).gives is Gives.PERIOD else _joined_interval(line)
-
-
-def _joined_interval(line: PaidLine) -> datetime:
-    """The start of the interval in which a change begins: the price's whole interval that ends with the line."""
-    return min(line.period_end - (line.full_period or timedelta()), line.period_start)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    key: str
-    line: PaidLine
-    amount: int
-    begins: datetime
-
-
-def next_part(user: User, policy: Policy, now: datetime) -> datetime | None:
-    """When the next part of what was paid for longer than a month falls due, None if none does."""
-    entitled = _entitled(user, policy, now)
-    ahead = [
-        begins
-        for line in user.running
-        if _goes_on(user, line, entitled, now)
-        for start in [_parts_begin(user, line)]
-        for begins in [start + TOKEN_PERIOD * ((now - start) // TOKEN_PERIOD + 1)]
-        if begins < line.period_end
-    ]
-    return min(ahead, default=None)
-
-
-def _parts(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[_Part]:
-    """The parts that are due, oldest first; of those that were missed only the newest if balances are reset."""
-    entitled = _entitled(user, policy, now)
-    due: dict[str, _Part] = {}
-    for line in sorted(user.running, key=lambda line: (line.period_start, line.invoice, line.line)):
-        product = products.get(line.product or "")
-        if product is None or not _goes_on(user, line, entitled, now):
-            continue
-        start, amount = _parts_begin(user, line), min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
-        newest = (now - start) // TOKEN_PERIOD
-        for number in range(newest if policy.tokens_reset else 1, newest + 1):
-            key, begins = f"part:{line.owner}:{int(start.timestamp())}:{number}", start + TOKEN_PERIOD * number
-            is_new = key not in user.renewed and begins > line.period_start
-            if number >= 1 and amount and is_new and not _is_granted_already(user, begins):
-                due[key] = _Part(key=key, line=line, amount=amount, begins=begins)
-    return sorted(due.values(), key=lambda part: (part.begins, part.key))
-
-
-def _goes_on(user: User, line: PaidLine, entitled: Mapping[str | None, Subscription], now: datetime) -> bool:
-    """Whether parts of the line are still due: the item is there as it was paid for, and its subscription entitles."""
-    subscription = entitled.get(line.subscription)
-    if subscription is None or not line.period_start <= now < line.period_end:
-        return False
-    if line.period_end - line.period_start <= A_MONTH and (line.full_period or A_MONTH) <= A_MONTH:
-        return False
-    row = row_of(line, user)
-    if row.gives is not Gives.PERIOD and row.name != "charge":
-        return False
-    return any(_is_paid_by(item, line) for item in subscription.items)
-
-
-def _is_paid_by(item: Item, line: PaidLine) -> bool:
-    if line.item is not None and item.id != line.item:
-        return False
-    same = item.price == line.price if item.price and line.price else item.product == line.product
-    return same and item.quantity == line.quantity
-
-
-def _entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subscription]:
+def entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subscription]:
+    """The user's own subscriptions that give access now, by id."""
     return {each.id: each for each in user.subscriptions if is_entitled(each, policy, now)}
 
 
@@ -406,5 +352,6 @@ def _is_overtaken(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> b
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
     """The time to live from the payment on; while the subscription entitles, at least its period's end and a day."""
     ends = granted_at + policy.token_ttl
-    entitled = line.subscription in _entitled(user, policy, now)
-    return max(ends, line.period_end + GRACE_OF_A_PERIOD) if entitled else ends
+    if line.subscription not in entitled(user, policy, now):
+        return ends
+    return max(ends, line.period_end + GRACE_OF_A_PERIOD)

@@ -34,6 +34,7 @@ _KINDS = {
     "trial": "the trial of {subscription}",
     "update": "a change of {subscription} in mid-period, by {invoice}",
     "token_period": "the next 30 days of what {invoice} paid for {subscription}",
+    "undone": "the end of 30 days that {invoice} paid, for a change before them came to be known after them",
     "pack": "a pack, paid by {invoice}",
     "refund": "a refund of {invoice}",
     "refund_failed": "a refund of {invoice} that failed",

@@ -101,7 +101,13 @@ def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, t
 def _read_lots(rows: list[Row] | None) -> tuple[Lot, ...]:
     times = ("until", "begins", "ends")
     return tuple(
-        Lot(**{**lot, **{name: datetime.fromisoformat(lot[name]) for name in times if lot.get(name)}})
+        Lot(
+            **{
+                **lot,
+                **{name: datetime.fromisoformat(lot[name]) for name in times if lot.get(name)},
+                "replaced": _read_lots(lot.get("replaced")),
+            }
+        )
         for lot in rows or ()
     )
 
@@ -178,7 +184,7 @@ def _renewed(conn: Connection, users: list[str]) -> dict[str, list[str]]:
     loaded: dict[str, list[str]] = defaultdict(list)
     for row in _rows(
         conn,
-        "select user_id, source_key from sync.token_grants where user_id = any(%s) and kind = 'token_period'",
+        "select user_id, source_key from sync.token_grants where user_id = any(%s) and kind in ('token_period', 'undone')",
         users,
     ):
         loaded[row["user_id"]].append(row["source_key"])
@@ -217,9 +223,12 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
         """
         select user_id, owner, min(period_start) as first, max(period_start) as newest,
             (array_agg(stripe_invoice_id order by period_start desc, id desc))[1] as bill
-        from sync.token_grants
+        from sync.token_grants as g
         where user_id = any(%s) and kind in ('start', 'renewal', 'stub', 'trial', 'token_period', 'ended')
             and owner is not null and period_start is not null
+            and (kind <> 'token_period' or not exists (
+                select from sync.token_grants where source_key = 'undone:' || g.source_key
+            ))
         group by user_id, owner
         """,
         users,

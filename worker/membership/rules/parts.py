@@ -1,0 +1,227 @@
+"""The later parts of what was paid for longer than a month: which are due, and which were given in error.
+
+The paid lines of an item are its history: the newest that begins before a part does says what the item was then. So a part is
+the same whether a change is known before the part falls due or long after.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from worker.membership.rules.facts import MOST_TOKENS, Item, PaidLine, Periods, Product, Subscription, User
+from worker.membership.rules.lines import Gives, row_of
+from worker.membership.rules.lots import Lot
+
+# A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
+TOKEN_PERIOD = timedelta(days=30)
+A_MONTH = timedelta(days=31)
+# The key of the row that ends a part is the part's own behind this.
+UNDONE = "undone:"
+
+Entitled = Mapping[str | None, Subscription]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part that is due, and the line that paid for it."""
+
+    key: str
+    line: PaidLine
+    amount: int
+    begins: datetime
+
+
+def joined_interval(line: PaidLine) -> datetime:
+    """The start of the interval in which a change begins: the price's whole interval that ends with the line."""
+    return min(line.period_end - (line.full_period or timedelta()), line.period_start)
+
+
+def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
+    """When the next part falls due, None if none does."""
+    ahead = [
+        begins
+        for lines in _histories(user).values()
+        for line in lines[-1:]
+        if _has_parts(user, line) and _is_there(user, line, None, now, entitled)
+        for start in [_parts_begin(user, line)]
+        for begins in [start + TOKEN_PERIOD * ((now - start) // TOKEN_PERIOD + 1)]
+        if begins < line.period_end
+    ]
+    return min(ahead, default=None)
+
+
+def due_parts(
+    user: User, products: Mapping[str, Product], entitled: Entitled, now: datetime, *, is_reset: bool
+) -> list[Part]:
+    """The parts that are due, oldest first; of those that were missed only the newest of an item if balances are reset."""
+    due: list[Part] = []
+    for lines in _histories(user).values():
+        found = [
+            part
+            for line, after in pairwise([*lines, None])
+            if line is not None and line.period_end > now and _has_parts(user, line)
+            for part in _parts_of(user, line, after, products, entitled, now)
+        ]
+        found.sort(key=lambda part: part.begins)
+        due += found[-1:] if is_reset else found
+    return sorted(
+        (part for part in due if _is_new(user, part.key)), key=lambda part: (part.begins, part.line.owner, part.key)
+    )
+
+
+def _parts_of(
+    user: User,
+    line: PaidLine,
+    after: PaidLine | None,
+    products: Mapping[str, Product],
+    entitled: Entitled,
+    now: datetime,
+) -> list[Part]:
+    """The parts that began while the line was the item's newest."""
+    product = products.get(line.product or "")
+    if product is None:
+        return []
+    start, amount = _parts_begin(user, line), min(product.tokens * max(line.quantity, 0), MOST_TOKENS)
+    until = now if after is None else min(now, after.period_start)
+    first = (line.period_start - start) // TOKEN_PERIOD + 1
+    return [
+        Part(key=_key(user, line, start, number), line=line, amount=amount, begins=begins)
+        for number in range(max(first, 1), (until - start) // TOKEN_PERIOD + 1)
+        for begins in [start + TOKEN_PERIOD * number]
+        if amount and _is_there(user, line, after, begins, entitled)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The parts given in error, and the lines that wait because only a part of their change is known so far."""
+
+    wrong: tuple[Lot, ...]
+    waiting: tuple[PaidLine, ...]
+
+
+def review(user: User, products: Mapping[str, Product], now: datetime) -> Review:
+    """Look for parts that the balance holds for a time at which their item, as is known by now, was something else or gone.
+
+    A change of which the invoice is known, but not the item or a product, waits for the rest: what comes in the place of a
+    part is granted in the same moment in which the part ends.
+    """
+    histories = _histories(user)
+    wrong: list[Lot] = []
+    waiting: list[PaidLine] = []
+    for lot in user.lots:
+        if not lot.source.startswith("part:") or lot.begins is None or lot.ends is None or lot.ends <= now:
+            continue
+        lines = histories.get(lot.owner, [])
+        held = [line for line in lines if line.period_start < lot.begins]
+        own = [line for line in held if line.invoice == lot.bill and not _is_credit(user, line)]
+        if not own:
+            continue
+        if _has_ended(user, lot.subscription, before=lot.begins):
+            wrong.append(lot)
+        elif held[-1] is not own[-1]:
+            if _is_known(user, products, own[-1], lines):
+                wrong.append(lot)
+            else:
+                waiting += held[held.index(own[-1]) + 1 :]
+    return Review(tuple(wrong), tuple(waiting))
+
+
+def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
+    """Whether all is known of what came after a line: the lines of each invoice, and the item as it is by now."""
+    invoices = {line.invoice for line in lines[lines.index(own) + 1 :]}
+    for line in user.paid_lines:
+        is_waiting = row_of(line, user).gives is Gives.WAITS or (line.product or "") not in products
+        if line.invoice in invoices and is_waiting:
+            return False
+    items = [item for each in user.subscriptions if each.id == own.subscription for item in each.items]
+    is_as_before = any(_is_paid_by(item, own) for item in items)
+    is_as_paid = not _is_credit(user, lines[-1]) and any(_is_paid_by(item, lines[-1]) for item in items)
+    return is_as_paid or not is_as_before
+
+
+def reviewed(user: User, found: Review) -> User:
+    """The user as if the wrong parts had never been given, and without the lines that wait."""
+    histories, periods = _histories(user), dict(user.periods)
+    for lot in found.wrong:
+        held = periods.get(lot.owner)
+        if held is None or lot.begins is None or held.newest is None or held.newest < lot.begins:
+            continue
+        before = [line.period_start for line in histories[lot.owner] if line.period_start < lot.begins]
+        periods[lot.owner] = Periods(held.first, min(before[-1], lot.begins - TOKEN_PERIOD))
+    return replace(
+        user,
+        periods=periods,
+        renewed=user.renewed | {UNDONE + lot.source for lot in found.wrong},
+        paid_lines=tuple(line for line in user.paid_lines if line not in found.waiting),
+    )
+
+
+def _key(user: User, line: PaidLine, start: datetime, number: int) -> str:
+    """The key of a part; of one that takes the place of a part which was ended, with its invoice."""
+    key = f"part:{line.owner}:{int(start.timestamp())}:{number}"
+    return f"{key}:{line.invoice}" if UNDONE + key in user.renewed else key
+
+
+def _is_new(user: User, key: str) -> bool:
+    return key not in user.renewed
+
+
+def _histories(user: User) -> dict[str, list[PaidLine]]:
+    """By allowance the lines that begin or change a period, oldest first; a charge counts after the credit beside it."""
+    known = {(line.invoice, line.line): line for line in user.every_line if line.subscription is not None}
+    histories: dict[str, list[PaidLine]] = defaultdict(list)
+    for line in sorted(
+        known.values(),
+        key=lambda line: (line.period_start, line.paid_at, not _is_credit(user, line), line.invoice, line.line),
+    ):
+        if row_of(line, user).gives in (Gives.PERIOD, Gives.CHANGE):
+            histories[line.owner].append(line)
+    return histories
+
+
+def _has_parts(user: User, line: PaidLine) -> bool:
+    """Whether the line, or the interval that it changes, is longer than a month."""
+    is_long = max(line.period_end - line.period_start, line.full_period or timedelta()) > A_MONTH
+    return is_long and line in user.running and not _is_credit(user, line)
+
+
+def _is_credit(user: User, line: PaidLine) -> bool:
+    return row_of(line, user).name == "credit"
+
+
+def _parts_begin(user: User, line: PaidLine) -> datetime:
+    """When the parts of a long line begin to count: with its period, or with the interval that a change joins."""
+    return line.period_start if row_of(line, user).gives is Gives.PERIOD else joined_interval(line)
+
+
+def _is_there(user: User, line: PaidLine, after: PaidLine | None, moment: datetime, entitled: Entitled) -> bool:
+    """Whether the item was there at that moment, as the line paid for it, and its subscription entitled.
+
+    `after` is the item's next line: if it credits what this line paid for, the item was as it was until then. Without a next
+    line the item must be so now.
+    """
+    subscription = next((each for each in user.subscriptions if each.id == line.subscription), None)
+    if subscription is None or not line.period_start <= moment < line.period_end:
+        return False
+    has_ended = subscription.ended_at is not None and moment < subscription.ended_at
+    if line.subscription not in entitled and not has_ended:
+        return False
+    if after is not None:
+        return _is_credit(user, after) and (after.price, after.quantity) == (line.price, line.quantity)
+    return any(_is_paid_by(item, line) for item in subscription.items)
+
+
+def _has_ended(user: User, subscription: str | None, *, before: datetime) -> bool:
+    return any(
+        each.id == subscription and each.ended_at is not None and each.ended_at <= before for each in user.subscriptions
+    )
+
+
+def _is_paid_by(item: Item, line: PaidLine) -> bool:
+    if line.item is not None and item.id != line.item:
+        return False
+    same = item.price == line.price if item.price and line.price else item.product == line.product
+    return same and item.quantity == line.quantity
