@@ -86,6 +86,7 @@ class Life:
     failing: list[tuple[str, Callable[[float], Json]]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     reducing: set[str] = field(default_factory=set)
+    renewed: set[str] = field(default_factory=set)
     is_alone: bool = False
     day: float = 0
 
@@ -231,6 +232,7 @@ class Life:
         for id_, item in of.items.items():
             if item.end == day:
                 item.start, item.end, item.is_stub = day, day + days_of(item.price, day), False
+                self.renewed.add(id_)
                 lines.append(self.line("period", of, id_, item.start, item.end))
         is_failed = (of.trial is not None and self.chosen.random() < 0.3) or self.chosen.random() < 0.1
         of.status = "past_due" if is_failed else "active"
@@ -271,8 +273,12 @@ class Life:
 
     def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
         """Bill prorations at once, or leave them to the next cycle's invoice."""
-        if any(line.nature == "credit" for line in lines):
-            self.reduces("credit")
+        for line in lines:
+            if line.nature == "credit":
+                self.reduces(f"credit of {line.item}")
+        # The order matters where a change may find an older period of its item than its own.
+        if any(line.item in self.renewed or PRICES[line.price].days == 365 for line in lines):
+            self.is_alone = True
         changed, shown = self.show(of)
         ends = min((item.end for item in of.items.values()), default=1)
         if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.is_alone:
@@ -291,6 +297,7 @@ class Life:
         credit = self.line("credit", of, id_, day, item.end)
         others = _PLANS[0] if PRICES[item.price].days != 30 else _PLANS[1]
         item.price = self.chosen.choice(others)
+        self.renewed.add(id_)
         item.start, item.end = day, day + days_of(item.price, day)
         lines = [credit, self.line("period", of, id_, item.start, item.end)]
         of.pending, pending = [], of.pending
@@ -368,7 +375,7 @@ class Life:
         bills = [
             bill for bill, total in self.bills.items() if total > 0 and bill not in {name for name, _ in self.failing}
         ]
-        if not bills:
+        if not bills or self.has_part_ahead:
             return
         self.reduces("back")
         bill, day = self.chosen.choice(bills), self.day
@@ -389,7 +396,20 @@ class Life:
             self.day += 0.5
             self.add([Undone(day=self.day, id=id_)], [self.failing[-1][1](self.day)])
 
+    @property
+    def has_part_ahead(self) -> bool:
+        """Whether a later part of a year falls due before the present. The product gives it with whatever is told first, so
+        what takes from the balance in the present, a spend or money that goes back, comes after it."""
+        return any(
+            PRICES[item.price].days == 365 and self.day < item.start + 30 < 1
+            for of in self.subscriptions
+            for item in of.items.values()
+        )
+
     def spend(self) -> None:
+        """Spend in the present: what falls due before the present has been given by then."""
+        if self.has_part_ahead:
+            return
         self.reduces("back")
         self.reduces("spend")
         self.day += 0.001

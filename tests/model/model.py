@@ -1,7 +1,7 @@
 """A model of tokens and access: slow, obviously right, written from the decided rules alone, without code of the product.
 
-It applies happenings in the order of their times, in days; the present is day 0. Histories are shorter than the life of
-tokens, so no balance expires.
+It applies happenings in the order of their times, in days; the present is just after day 0. Histories are shorter than
+the life of tokens, so no balance expires.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,10 +105,11 @@ class Lot:
 
 @dataclass(kw_only=True)
 class Model:
-    """A user. `play` what happened, a phase at a time; the properties say what is true then."""
+    """A user. `play` all that happened; the properties say what is true then."""
 
     prices: Mapping[str, Price]
     is_reset: bool
+    now: float = 0
     lots: list[Lot] = field(default_factory=list)
     subscriptions: dict[str, Changed] = field(default_factory=dict)
     created: dict[str, float] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class Model:
                 self._give_back(self.back.pop(happened.id).bill)
             elif self.tokens >= happened.amount:
                 self._draw(happened.amount, self.lots)
-        self._give_parts(before=0.001)
+        self._give_parts(before=self.now)
 
     # The outcome
 
@@ -222,8 +223,9 @@ class Model:
                 if self.is_reset:
                     self.lots = [lot for lot in self.lots if lot.owner != line.item]
                 self._add(paid, line, full, order, owner=line.item)
+                self._end_parts(paid, line)
                 if price.days > LONG:
-                    self.running.append((line, paid, line.start))
+                    self.running.append((line, paid, round(line.start, 6)))
             elif line.nature in ("charge", "credit"):
                 self._change(paid, line, full, order)
 
@@ -231,9 +233,10 @@ class Model:
         """A change counts by the time left of its interval or, if that is longer than a month, of its 30 days."""
         days, end = self.prices[line.price].days, line.end
         if days > LONG:
-            joined = line.end - days
+            joined = round(line.end - days, 6)
             end, days = min(end, joined + PART * ((line.start - joined) // PART + 1)), PART
             if line.nature == "charge":
+                self._end_parts(paid, line)
                 self.running.append((line, paid, joined))
         amount = share(full, line.start, end, days)
         if line.nature == "charge":
@@ -267,11 +270,15 @@ class Model:
         if amount:
             self.lots.append(lot)
 
+    def _end_parts(self, paid: Paid, line: Line) -> None:
+        """What is paid for an item now takes the place of what other bills paid for it."""
+        self.running = [each for each in self.running if each[0].item != line.item or each[1].bill == paid.bill]
+
     def _give_parts(self, *, before: float) -> None:
         """Every 30 days of what was paid for longer, while the item is there as it was paid for last."""
         due = [
             (start + PART * number, number, line, paid, start)
-            for line, paid, start in reversed(self.running)
+            for line, paid, start in self.running
             for number in range(1, 14)
             if line.start < start + PART * number < min(before, line.end)
         ]
@@ -280,10 +287,10 @@ class Model:
             is_there = held is not None and held.items.get(line.item) == (line.price, line.quantity)
             if not is_there or held is None or held.status == "canceled" or (line.item, start, number) in self.parts:
                 continue
-            self.parts.add((line.item, start, number))
-            if self.is_reset:
-                self.lots = [lot for lot in self.lots if lot.owner != line.item]
             amount = self.prices[line.price].tokens * line.quantity
+            self.parts.add((line.item, start, number))
+            if self.is_reset and amount:
+                self.lots = [lot for lot in self.lots if lot.owner != line.item]
             self._add(paid, line, amount, (line.end + 1, 1, paid.bill, number), owner=line.item, day=begins)
 
     # Money back

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.factories import Json
+from tests.factories import DAY, Json
+from tests.membership.situations.life import T0
 from tests.model import drawing, lives
 from tests.model.model import Model
 from worker.membership.rules.access import Policy
 
 Apply = Callable[..., None]
-# More lives by hand: TEST_LIVES=5000 ./run pytest tests/model
+# More lives, other ones: TEST_LIVES=3000 TEST_LIVES_SEED=a ./run pytest tests/model (about a quarter of a second for each)
 LIVES = int(os.environ.get("TEST_LIVES", "80"))
 SEED = os.environ.get("TEST_LIVES_SEED", "")
 A_TEST = 20
@@ -65,7 +67,7 @@ def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -
     """Play the life of this seed; return what is found, and what the model expects."""
     chosen = random.Random(seed)
     life = drawing.draw(chosen)
-    model = Model(prices=lives.PRICES, is_reset=is_reset)
+    model = Model(prices=lives.PRICES, is_reset=is_reset, now=(time.time() - T0) / DAY)
     policy = Policy(token_ttl=timedelta(days=60), tokens_reset=is_reset)
     conn.execute("insert into users (id) values ('jenny')")
     for phase in drawing.events_of(life):
@@ -73,8 +75,7 @@ def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -
             conn.execute("select consume_tokens('jenny', %s)", (phase,))
         else:
             deliver(conn, apply, phase, policy, chosen)
-    for steps in life.phases:
-        model.play([happened for step in steps for happened in step.happened])
+    model.play([happened for steps in life.phases for step in steps for happened in step.happened])
     wanted = expected(model)
     held = outcome(conn)
     if life.is_alone or not is_reset:

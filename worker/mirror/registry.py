@@ -321,7 +321,7 @@ TYPES: dict[str, ObjectType] = {
             "subscription",
             "subscriptions",
             deciding="customer status created current_period_start current_period_end trial_start trial_end status_details "
-            "cancel_at_period_end canceled_at metadata items",
+            "cancel_at_period_end canceled_at ended_at metadata items",
             final=("canceled", "incomplete_expired"),
             columns={
                 "current_period_start": _earliest_period("current_period_start"),
