@@ -271,7 +271,7 @@ class Model:
             self.lots.append(lot)
 
     def _end_parts(self, paid: Paid, line: Line) -> None:
-        """What is paid for an item now takes the place of what other bills paid for it."""
+        """Let a new payment for an item take the place of what other bills paid for it."""
         self.running = [each for each in self.running if each[0].item != line.item or each[1].bill == paid.bill]
 
     def _give_parts(self, *, before: float) -> None:

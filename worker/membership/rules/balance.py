@@ -111,7 +111,7 @@ class Book:
     def undo(self, part: Lot, key: str) -> None:
         """End a part that was given in error. The lots that it replaced are back.
 
-        What was spent of it is taken from the balance by `spend_again`, once all that is due has been granted.
+        `spend_again` takes from the balance what was spent of it, once all that is due has been granted.
         """
         before, part = self._balance, next(lot for lot in self._lots if lot.source == part.source)
         back = [self._without_returned_since(held) for held in part.replaced if self._now < held.until]

@@ -58,14 +58,14 @@ def due_parts(
     """The parts that are due, oldest first; of those that were missed only the newest of an item if balances are reset."""
     due: list[Part] = []
     for lines in _histories(user).values():
-        found = [
+        parts = [
             part
             for line, after in pairwise([*lines, None])
             if line is not None and line.period_end > now and _has_parts(user, line)
             for part in _parts_of(user, line, after, products, entitled, now)
         ]
-        found.sort(key=lambda part: part.begins)
-        due += found[-1:] if is_reset else found
+        parts.sort(key=lambda part: part.begins)
+        due += parts[-1:] if is_reset else parts
     return sorted(
         (part for part in due if _is_new(user, part.key)), key=lambda part: (part.begins, part.line.owner, part.key)
     )
@@ -142,10 +142,10 @@ def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines:
     return is_as_paid or not is_as_before
 
 
-def reviewed(user: User, found: Review) -> User:
+def reviewed(user: User, result: Review) -> User:
     """The user as if the wrong parts had never been given, and without the lines that wait."""
     histories, periods = _histories(user), dict(user.periods)
-    for lot in found.wrong:
+    for lot in result.wrong:
         held = periods.get(lot.owner)
         if held is None or lot.begins is None or held.newest is None or held.newest < lot.begins:
             continue
@@ -154,8 +154,8 @@ def reviewed(user: User, found: Review) -> User:
     return replace(
         user,
         periods=periods,
-        renewed=user.renewed | {UNDONE + lot.source for lot in found.wrong},
-        paid_lines=tuple(line for line in user.paid_lines if line not in found.waiting),
+        renewed=user.renewed | {UNDONE + lot.source for lot in result.wrong},
+        paid_lines=tuple(line for line in user.paid_lines if line not in result.waiting),
     )
 
 

@@ -73,10 +73,10 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
     nothing is handed out twice, and the order in which invoices are seen does not matter.
     """
-    book, found = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
-    for lot in found.wrong:
+    book, checked = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
+    for lot in checked.wrong:
         book.undo(lot, UNDONE + lot.source)
-    user = reviewed(user, found)
+    user = reviewed(user, checked)
     periods = dict(user.periods)
     parts = due_parts(user, products, entitled(user, policy, now), now, is_reset=policy.tokens_reset)
 
