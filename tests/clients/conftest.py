@@ -84,3 +84,13 @@ def paying_user(web: Daemon, stripe_sandbox: Sandbox, request: pytest.FixtureReq
         conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))
         conn.execute("insert into stripe_customers (user_id, stripe_customer_id) values (%s, %s)", (user, customer))
     return user
+
+
+@pytest.fixture(scope="session")
+def price(stripe_sandbox: Sandbox) -> str:
+    """A price of a product that gives a feature and tokens."""
+    metadata = {"metadata[features]": "export, api", "metadata[tokens]": "5000"}
+    product = stripe_sandbox.post("/v1/products", name="Team", **metadata)["id"]
+    recurring = {"recurring[interval]": "month", "currency": "usd", "unit_amount": "2000"}
+    price_id: str = stripe_sandbox.post("/v1/prices", product=product, **recurring)["id"]
+    return price_id

@@ -19,16 +19,6 @@ HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "docs" / "examples"
 
 
-@pytest.fixture(scope="module")
-def price(stripe_sandbox: Sandbox) -> str:
-    """A price of a product that gives a feature and tokens."""
-    metadata = {"metadata[features]": "export, api", "metadata[tokens]": "5000"}
-    product = stripe_sandbox.post("/v1/products", name="Team", **metadata)["id"]
-    recurring = {"recurring[interval]": "month", "currency": "usd", "unit_amount": "2000"}
-    price_id: str = stripe_sandbox.post("/v1/prices", product=product, **recurring)["id"]
-    return price_id
-
-
 def environment(web: Daemon, stripe_sandbox: Sandbox, price: str) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],

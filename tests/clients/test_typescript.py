@@ -1,4 +1,7 @@
-"""The npm package, built, packed and installed into an empty folder, used there against a running web process."""
+"""The npm package, built, packed and installed into an empty folder, used there against a running web process.
+
+The handlers of the Next.js example run there too.
+"""
 
 import json
 import os
@@ -9,12 +12,24 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import CHANGES, install
+from tests.clients.test_examples import EXAMPLES, environment
 from tests.processes import Daemon
+from tests.sandboxes import Sandbox
 
 pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "clients" / "typescript"
+# Next.js is large. The route handlers need nothing of it; the page needs two functions, which are declared.
+ABSENT = ("next", "react", "react-dom", "stripe-sync-client")
+NEXT = """
+declare module "next/headers" {
+  export function headers(): Promise<Headers>;
+}
+declare module "next/navigation" {
+  export function redirect(url: string): never;
+}
+"""
 QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1")
 
 
@@ -36,7 +51,10 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install(npm, "pack", "--pack-destination", str(folder), cwd=source)
     (packed,) = folder.glob("*.tgz")
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    install(npm, "install", *QUIET, str(packed), "drizzle-orm@0.45.4", "pg@8.23.1", cwd=folder)
+    wanted = json.loads((EXAMPLES / "nextjs" / "package.json").read_text())
+    versions = wanted["dependencies"] | wanted["devDependencies"]
+    used = [f"{name}@{version}" for name, version in versions.items() if name not in ABSENT]
+    install(npm, "install", *QUIET, str(packed), *used, cwd=folder)
     shutil.copy(HERE / "application.mjs", folder)
     return folder
 
@@ -67,3 +85,29 @@ def test_an_application_uses_the_npm_package(application: Path, web: Daemon, pay
         "refused": [True, True],
         "table": "tokens_expires_at",
     }
+
+
+@pytest.fixture
+def nextjs(application: Path, tmp_path: Path) -> Path:
+    """The Next.js example, type-checked and compiled for Node."""
+    shutil.copytree(EXAMPLES / "nextjs", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "node_modules").symlink_to(application / "node_modules")
+    (tmp_path / "app" / "next.d.ts").write_text(NEXT)
+    node = ["--module", "esnext", "--noEmit", "false", "--rewriteRelativeImportExtensions", "--jsx", "react-jsx"]
+    install("npx", "tsc", "--project", str(tmp_path), *node, "--noUnusedLocals", cwd=tmp_path)
+    shutil.copy(HERE / "nextjs.mjs", tmp_path)
+    return tmp_path
+
+
+def test_the_nextjs_example_serves_a_user(nextjs: Path, web: Daemon, stripe_sandbox: Sandbox, price: str) -> None:
+    env = environment(web, stripe_sandbox, price) | {
+        "APP_URL": "http://127.0.0.1:3000",
+        "AUTH_SECRET": "a secret of an example, long enough to sign with",
+        "CHANGES_SECRET": "whsec_c2VjcmV0IG9mIGFuIGV4YW1wbGUgdGhhdCB2ZXJpZmllcw==",
+        "SCHEMA": (nextjs / "schema.sql").read_text(),
+    }
+    command = ["node", "nextjs.mjs"]
+
+    done = subprocess.run(command, cwd=nextjs, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "all of it works\n"), done.stderr

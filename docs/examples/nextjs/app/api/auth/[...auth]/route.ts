@@ -1,0 +1,3 @@
+import { auth } from "../../../../lib/auth.ts";
+
+export { auth as GET, auth as POST };
