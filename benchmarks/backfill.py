@@ -2,7 +2,10 @@
 
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -36,7 +39,8 @@ def measure(stack: Stack, *, count: int) -> dict[str, Any]:
 
 def _populate(count: int) -> dict[str, Any]:
     # A paid subscription brings an invoice, a payment and a charge.
-    return {"products": count // 50, "customers": count // 5, "subscriptions": count // 5, "invoices": True}
+    each = count * 49 // 200
+    return {"products": count // 100, "customers": each, "subscriptions": each, "invoices": True, "charges": each}
 
 
 def _generated(database_url: str, count: int) -> dict[str, Any]:
@@ -53,34 +57,49 @@ def _generated(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _over_network(database_url: str, count: int) -> dict[str, Any]:
-    loaded = _settings(database_url)
-    made = Stripe.from_settings(loaded)
+    """Within Stripe's limits, then again with nothing to write; then without limits, by many threads and by one."""
+    free = {"stripe_rate": 10_000, "stripe_operation_rate": 10_000}
+    one = {"threads": 1, "threads_per_list": 1}
     with psycopg.connect(database_url, autocommit=True) as conn:
         _empty(conn)
-        before, began = stripe.requests(loaded.stripe_api_base), time.perf_counter()
-        _carry_on(conn, made, LISTS, loaded)
-        seconds = time.perf_counter() - began
-        pages = stripe.requests(loaded.stripe_api_base) - before
-        objects_read = _sum(conn, "listed")
+        result = {"within_limits": _read_all(conn, database_url), "unchanged": _read_all(conn, database_url)}
+        stripe.tell(os.environ["STRIPE_API_BASE"], "faults", {"limits": None})
+        result["without_limits"] = _read_all(conn, database_url, settings=free)
+        result["one_by_one"] = _read_all(conn, database_url, settings=free, options=one)
+    return result | {"peak_mib": passes.peak_mib()}
+
+
+def _read_all(
+    conn: psycopg.Connection[Any],
+    database_url: str,
+    *,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, float]:
+    loaded = _settings(database_url, **settings)
+    made = Stripe.from_settings(loaded)
+    before, began = stripe.requests(loaded.stripe_api_base), time.perf_counter()
+    _carry_on(conn, made, LISTS, loaded, **options)
+    seconds = time.perf_counter() - began
+    pages = stripe.requests(loaded.stripe_api_base) - before
     made.close()
     return {
-        "objects": objects_read,
+        "objects": _sum(conn, "listed"),
+        "written": _sum(conn, "written") + _sum(conn, "repaired"),
         "seconds": seconds,
-        "objects_per_second": objects_read / seconds,
+        "objects_per_second": _sum(conn, "listed") / seconds,
         "requests_per_second": pages / seconds,
-        "peak_mib": passes.peak_mib(),
     }
 
 
-def _settings(database_url: str) -> Settings:
+def _settings(database_url: str, **changes: Any) -> Settings:
     redis_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")  # generated pages pass no limiter
     return settings.load(
         database_url=database_url,
         redis_url=redis_url,
         app_env="test",
         stripe_secret_key=stripe.KEY,
-        stripe_rate=PER_SECOND,
-        stripe_operation_rate=PER_OPERATION,
+        **{"stripe_rate": PER_SECOND, "stripe_operation_rate": PER_OPERATION, **changes},
     )
 
 
@@ -101,12 +120,15 @@ def _empty(conn: psycopg.Connection[Any]) -> None:
     conn.execute("truncate sync.recompute_queue")
 
 
-def _carry_on(conn: psycopg.Connection[Any], source: Any, lists: tuple[str, ...], loaded: Settings) -> None:
+def _carry_on(
+    conn: psycopg.Connection[Any], source: Any, lists: tuple[str, ...], loaded: Settings, **options: Any
+) -> None:
     backfill.start(conn, lists)
     while backfill.carry_on(
         conn,
         lambda: source,
         Policy(),
+        options=replace(backfill.OPTIONS, **options),
         should_continue=lambda: True,
         connect=lambda: connect(loaded, application="bench"),
     ):

@@ -96,10 +96,13 @@ def say_passes(name: str, result: dict[str, Any]) -> None:
 
 def say_backfill(result: dict[str, Any]) -> None:
     table = Table("", "objects", "objects/s", "requests/s", "CPU us each", title="Backfill")
-    for name in ("all_new", "unchanged", "over_network"):
-        run = result[name]
+    network = result["over_network"]
+    runs = {name.replace("_", " "): result[name] for name in ("all_new", "unchanged")}
+    for name in ("within_limits", "unchanged", "without_limits", "one_by_one"):
+        runs[f"network, {name.replace('_', ' ')}"] = network[name]
+    for name, run in runs.items():
         table.add_row(
-            name.replace("_", " "),
+            name,
             f"{run['objects']:,}",
             f"{run['objects_per_second']:,.0f}",
             f"{run['requests_per_second']:,.1f}" if "requests_per_second" in run else "",
@@ -108,7 +111,7 @@ def say_backfill(result: dict[str, Any]) -> None:
     table.caption = (
         f"generated: at most {result['peak_mib']:.0f} MiB, of which {result['peak_mib_at_start']:.0f} before the first page, "
         f"and {result['postgres_cpu_us_per_object']:.0f} us of Postgres each; "
-        f"over the network: {result['over_network']['peak_mib']:.0f} MiB"
+        f"over the network: {network['peak_mib']:.0f} MiB"
     )
     console.print(_right(table))
 

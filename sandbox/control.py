@@ -314,8 +314,8 @@ class Control:
         }
 
     async def populate(self, given: JSON) -> JSON:
-        """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "seed": 0, "user_prefix": "user_"} makes
-        objects without events."""
+        """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "charges": N, "seed": 0,
+        "user_prefix": "user_"} makes objects without events."""
         return populate(self.account, **given)
 
     async def put_object(self, given: JSON) -> JSON:

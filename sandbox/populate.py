@@ -18,6 +18,7 @@ def populate(
     customers: int = 0,
     subscriptions: int = 0,
     invoices: bool = False,
+    charges: int = 0,
     seed: int = 0,
     user_prefix: str = "user_",
 ) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def populate(
     now = account.now
     prices = [_product(account, number, now - _YEAR) for number in range(max(products, 1))]
     first = len(account.store.shelves["customer"].entries)
-    count = customers or (1 if subscriptions else 0)
+    count = customers or (1 if subscriptions or charges else 0)
     made = [
         _customer(account, f"{user_prefix}{first + number}", now - _YEAR + number * _YEAR // (count + 1))
         for number in range(count)
@@ -37,12 +38,15 @@ def populate(
     for number in range(subscriptions):
         created = now - _YEAR + number * _YEAR // (subscriptions + 1)
         _subscription(account, made[number % count], chance.choice(prices), created, chance.choice(_STATUSES), invoices)
+    for number in range(charges):
+        _charge(account, made[number % count], now - _YEAR + number * _YEAR // (charges + 1))
     return {
         "products": [price["product"] for price in prices],
         "prices": [price["id"] for price in prices],
         "customers": count,
         "subscriptions": subscriptions,
         "invoices": subscriptions if invoices else 0,
+        "charges": charges,
     }
 
 
@@ -175,6 +179,19 @@ def _invoice(account: Account, subscription: Record, price: Record, at: int) -> 
         "_subscription_metadata": {},
     }
     return str(account.create("invoice", record)["id"])
+
+
+def _charge(account: Account, customer: str, created: int) -> None:
+    record = {
+        "id": account.ids.of_payment("ch_", created),
+        "amount": 900,
+        "amount_captured": 900,
+        "created": created,
+        "currency": "usd",
+        "customer": customer,
+        "_invoice": None,
+    }
+    account.create("charge", record)
 
 
 def _current_period(created: int, now: int, *, ended: bool) -> tuple[int, int]:

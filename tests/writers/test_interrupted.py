@@ -141,7 +141,7 @@ def test_a_job_that_is_killed_at_every_page_ends_with_everything(
 
 def die_in_transactions(monkeypatch: pytest.MonkeyPatch, *, nth: int) -> None:
     """A process dies at each nth page, when it has written the page, before the commit."""
-    save, pages = shards.save, itertools.count(1)
+    save, pages = shards.save_all, itertools.count(1)
 
     def dying(*arguments: Any, **options: Any) -> Any:
         saved = save(*arguments, **options)
@@ -149,7 +149,7 @@ def die_in_transactions(monkeypatch: pytest.MonkeyPatch, *, nth: int) -> None:
             raise Killed
         return saved
 
-    monkeypatch.setattr(shards, "save", dying)
+    monkeypatch.setattr(shards, "save_all", dying)
 
 
 def populate(sandbox: Sandbox) -> set[str]:

@@ -161,16 +161,34 @@ def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
 def save(
     conn: psycopg.Connection, shard: int, place: Any, tally: Mapping[str, int], *, owner: str
 ) -> tuple[int | None] | None:
-    """Save where the shard's pass stands, in the transaction of what it wrote; returns where the span begins by now: another
-    worker may have taken a part of it. None where the shard is no longer ours, and nothing is to be written."""
-    return conn.execute(
+    """Save one shard's place; see `save_all`. None where the shard is no longer ours."""
+    saved = save_all(conn, [(shard, place, tally)], owner=owner)
+    return (saved[shard],) if saved else None
+
+
+def save_all(
+    conn: psycopg.Connection, places: Sequence[tuple[int, Any, Mapping[str, int]]], *, owner: str
+) -> dict[int, int | None]:
+    """Save where the passes over shards stand, in the transaction of what they wrote: (shard, place, tally).
+
+    Returns where each span begins by now: another worker may have taken a part of it. A shard that is no longer ours is not
+    in the answer, and nothing is to be written for it.
+    """
+    rows = conn.execute(
         """
-        update sync.shards set place = %s, tally = %s, failures = 0, retry_at = null
-        where id = %s and leased_by = %s and not done
-        returning gte
+        update sync.shards as s set place = v.place, tally = v.tally, failures = 0, retry_at = null
+        from unnest(%b::bigint[], %b::jsonb[], %b::jsonb[]) as v (id, place, tally)
+        where s.id = v.id and s.leased_by = %s and not s.done
+        returning s.id, s.gte
         """,
-        (Jsonb(place), Jsonb(dict(tally)), shard, owner),
-    ).fetchone()
+        (
+            [shard for shard, _, _ in places],
+            [Jsonb(place) for _, place, _ in places],
+            [Jsonb(dict(tally)) for _, _, tally in places],
+            owner,
+        ),
+    )
+    return dict(rows.fetchall())
 
 
 def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit: int) -> int:

@@ -174,48 +174,37 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
         conn.execute(_doubt_statement(table), _columns(rows))
 
 
-def expected(
-    conn: Connection, table: str, *, above: int | None, upto: int | None, before: int, final: Sequence[str]
-) -> list[tuple[Key, int]]:
-    """The rows, with their rev, that a list is expected to show between two seconds of `created` (above, upto].
-
-    They are ours, alive, in none of the `final` statuses, and were not heard of since `before`. Times in unix seconds.
-    """
-    rows = conn.execute(
-        f"""
-        select id, rev
-        from mirror.{table}
-        where account = '' and not deleted and observed_at < to_timestamp(%(before)s)
-            and (%(above)s::bigint is null or created > to_timestamp(%(above)s))
-            and (%(upto)s::bigint is null or created <= to_timestamp(%(upto)s))
-            {"and status <> all (%(final)s::text[])" if final else ""}
-        """,  # noqa: S608 - a name from the schema
-        {"before": before, "above": above, "upto": upto, "final": list(final)},
-    )
-    name = _OF_TABLE[table].name
-    return [(Key(table, name, id_, ""), rev) for id_, rev in rows]
-
-
 def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
     """Of these objects of ours, those that the mirror holds with another hash: what it holds, and of which second."""
     rows = conn.execute(
         f"""
         select m.id, m.data, extract(epoch from m.observed_at)::bigint
-        from unnest(%b::text[], %b::text[]) as seen (id, content_hash)
-        join mirror.{table} as m on m.id = seen.id and m.account = '' and m.content_hash <> seen.content_hash
+        from unnest(%b::text[], %b::text[], %b::text[]) as seen (id, account, content_hash)
+        join mirror.{table} as m
+            on m.id = seen.id and m.account = seen.account and m.content_hash <> seen.content_hash
         """,  # noqa: S608 - a name from the schema
-        (list(hashes), list(hashes.values())),
+        (list(hashes), [""] * len(hashes), list(hashes.values())),
     )
     return {id_: (data, observed_at) for id_, data, observed_at in rows}
 
 
-def count(conn: Connection, table: str) -> int:
-    """How many objects of a type are mirrored, about: what the planner knows, for a count would read the table."""
-    row = conn.execute(
-        "select greatest(reltuples, 0)::bigint from pg_class where oid = %s::regclass", (f"mirror.{table}",)
-    )
-    current = row.fetchone()
-    return int(current[0]) if current else 0
+def analyze(conn: Connection) -> None:
+    """Gather statistics of tables that changed by more than a tenth since, as autovacuum does a minute or more later.
+
+    Without them the planner reads whole indexes for a customer's rows. The raw objects are left out: reading them takes most of
+    the time. Where our role does not own the tables, Postgres warns and does nothing.
+    """
+    rows = conn.execute(
+        """
+        select relname from pg_stat_user_tables
+        where schemaname = 'mirror' and n_mod_since_analyze > 50 + n_live_tup / 10
+        order by relname
+        """
+    ).fetchall()
+    for (name,) in rows:
+        if (table := mirror.tables.get(name)) is not None:
+            columns = ", ".join(f'"{column.name}"' for column in table.columns if column.name != "data")
+            conn.execute(f"analyze mirror.{name} ({columns})")
 
 
 def count_unsettled(conn: Connection) -> int:
@@ -242,7 +231,8 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         if table == "objects":
             _write_children_apart(conn, object_, current)
             continue
-        complete = [(outcome, family) for outcome, family in current if family.complete]
+        # A parent that is new has no children to go.
+        complete = [(outcome, family) for outcome, family in current if family.complete and outcome.before is not None]
         if complete:
             conn.execute(
                 _absent_statement(type_.table.name, parent),

@@ -90,10 +90,11 @@ _MARK = """
 """
 
 
-def note(conn: psycopg.Connection, seen: Iterable[Observation]) -> None:
+def note(conn: psycopg.Connection, seen: Iterable[Observation], *, new: Collection[str] = ()) -> None:
     """Add the facts that observations of subscriptions tell, and compute MRR anew where they change it.
 
-    Runs in the caller's transaction, which holds the subscriptions' rows locked.
+    Runs in the caller's transaction, which holds the subscriptions' rows locked. `new`: subscriptions of ours that this
+    transaction has inserted, so they have no history.
     """
     facts: dict[Any, Fact] = {}
     terms: dict[str, set[str]] = {"discount": set(), "coupon": set()}
@@ -101,7 +102,7 @@ def note(conn: psycopg.Connection, seen: Iterable[Observation]) -> None:
         facts |= {(*fact.second, fact.source, fact.before): fact for fact in facts_of(one)}
         if one.key.object in terms and not one.key.account:
             terms[one.key.object].add(one.key.id)
-    subscriptions = _add(conn, list(facts.values())) if facts else set[str]()
+    subscriptions = _add(conn, list(facts.values()), new) if facts else set[str]()
     if terms["discount"] or terms["coupon"]:
         subscriptions |= _concerned(conn, terms["discount"], coupons=bool(terms["coupon"]))
     compute_mrr(conn, subscriptions)
@@ -127,12 +128,13 @@ def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
     return len(ids)
 
 
-def _add(conn: psycopg.Connection, facts: Sequence[Fact]) -> set[str]:
+def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) -> set[str]:
     """Add the facts; returns the subscriptions of ours whose MRR may have changed."""
     marked = subscription_facts.in_their_seconds(facts)
-    parameters = _parameters(marked)
-    changed = {id_ for (id_,) in conn.execute(_CHANGED, parameters)}
-    rows = conn.execute(_ADD, parameters).fetchall()
+    changed = {fact.subscription for fact in marked if not fact.account and fact.subscription in new}
+    if others := [fact for fact in marked if fact.subscription not in changed]:
+        changed |= {id_ for (id_,) in conn.execute(_CHANGED, _parameters(others))}
+    rows = conn.execute(_ADD, _parameters(marked)).fetchall()
     if rows:
         known = {(*fact.second, fact.source, fact.before): fact for fact in map(_fact, rows)}
         changed |= _mark(conn, marked, known)

@@ -5,6 +5,7 @@ and again ("cached plan must not change result type"). Inside a transaction psyc
 autocommit nothing would ever end that but a new connection. So these cursors prepare it anew.
 """
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import psycopg
@@ -14,12 +15,23 @@ from psycopg.rows import Row
 # For statements that find rows by their keys: planned once, and no table is read whole, so that a plan made while tables were
 # small is no bad one later. Elsewhere a statement is planned each time (`pool.session_settings`).
 KEPT = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+# For writing pages of lists into tables that may have no statistics yet: nested loops over keys, planned for the size of now.
+BY_KEY = {"enable_seqscan": "off", "enable_mergejoin": "off", "enable_hashjoin": "off", "jit": "off"}
 
 
 def keep(conn: psycopg.Connection) -> None:
     """Keep the plans of what is sent until the transaction ends. Measured: one user is computed in half the time (planning),
     and so are 100,000 in batches of 400 (planned anew, whole tables were read and hashed for each batch)."""
-    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in KEPT.items())
+    _set(conn, KEPT)
+
+
+def by_key(conn: psycopg.Connection) -> None:
+    """Find rows by their keys alone until the transaction ends."""
+    _set(conn, BY_KEY)
+
+
+def _set(conn: psycopg.Connection, values: Mapping[str, str]) -> None:
+    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
     conn.execute(f"select {settings}")
 
 

@@ -16,6 +16,7 @@ from worker.membership import compute
 from worker.membership.rules.access import Policy
 from worker.membership.store import recompute_queue
 from worker.mirror import absences, shards
+from worker.mirror import store as mirror
 from worker.mirror.registry import TYPES
 from worker.observe import log
 from worker.postgres import runs
@@ -200,9 +201,16 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
 def _users(policy: Policy) -> Shape:
     """The users as a shape of the pass: computed when the lists that they follow from are read to their end."""
     core = tuple(name for name, row in LISTS.items() if row.object in TYPES and row.parent is None)
-    return Shape(
-        Listing(object=None, path=""), by_created=False, after=core, step=lambda conn: compute_some(conn, policy)
-    )
+    analyzed = False
+
+    def step(conn: psycopg.Connection) -> int:
+        nonlocal analyzed
+        if not analyzed:
+            mirror.analyze(conn)
+            analyzed = True
+        return compute_some(conn, policy)
+
+    return Shape(Listing(object=None, path=""), by_created=False, after=core, step=step)
 
 
 def compute_some(conn: psycopg.Connection, policy: Policy) -> int:

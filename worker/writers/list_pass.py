@@ -139,28 +139,39 @@ def record_page(
     conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally, *, users_later: bool = False
 ) -> None:
     """Write what a page shows, in one transaction; what it repaired is kept as drift. `users_later`: see `record`."""
-    seen = [
-        each
-        for obj in page.data
-        if (each := listed(obj, read_at=page.read_at, shape=page.shape, account=listing.account)) is not None
-    ]
+    [recorded] = record_pages(conn, [(listing, page)], policy, users_later=users_later)
+    tally.add(recorded.as_dict())
+
+
+def record_pages(
+    conn: psycopg.Connection, pages: Sequence[tuple[Listing, Page]], policy: Policy, *, users_later: bool = False
+) -> list[Tally]:
+    """Write what pages of one list show, in one transaction; returns the tally of each."""
+    tallies, page_of = [Tally(listed=len(page.data)) for _, page in pages], dict[Key, int]()
+    seen: list[Observation] = []
+    for number, (listing, page) in enumerate(pages):
+        for obj in page.data:
+            one = listed(obj, read_at=page.read_at, shape=page.shape, account=listing.account)
+            if one is not None:
+                seen.append(one)
+                page_of[one.key] = number
     repaired: list[Drift] = []
     with conn.transaction():
         held = _differing(conn, seen)
         for outcome in record(conn, seen, policy, users_later=users_later):
+            number = page_of.get(outcome.key, 0)
+            tally, read_at = tallies[number], pages[number][1].read_at
             if outcome.object is None:
                 tally.unchanged += 1
             elif outcome.before is None:
                 tally.written += 1
             else:
                 tally.repaired += 1
-                repaired.append(
-                    _drift(outcome.key, *held.get(outcome.key, ({}, page.read_at)), outcome.object, page.read_at)
-                )
-        drift.keep(conn, repaired, by=f"list of {listing.path}")
-    tally.listed += len(page.data)
-    for one in repaired:
-        _log.info("object.corrected", object_id=one.object_id, object_type=one.object, fields=one.fields)
+                repaired.append(_drift(outcome.key, *held.get(outcome.key, ({}, read_at)), outcome.object, read_at))
+        drift.keep(conn, repaired, by=f"list of {pages[0][0].path}")
+    for each in repaired:
+        _log.info("object.corrected", object_id=each.object_id, object_type=each.object, fields=each.fields)
+    return tallies
 
 
 def _differing(conn: psycopg.Connection, seen: Iterable[Observation]) -> dict[Key, tuple[Json, int]]:

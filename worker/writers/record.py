@@ -49,7 +49,11 @@ def record(
     written, offered = _write(conn, observations, events_of)
     changed = {outcome.key for outcome in written if outcome.object is not None}
     # A page of a list that shows what is known adds nothing; an event tells of its second even where it loses.
-    subscription_history.note(conn, (seen for seen in observations if not seen.snapshot.listed or seen.key in changed))
+    subscription_history.note(
+        conn,
+        (seen for seen in observations if not seen.snapshot.listed or seen.key in changed),
+        new={outcome.key.id for outcome in written if outcome.before is None and outcome.key.account == ""},
+    )
     on_test_clock = {seen.key for seen in observations if seen.object.get("test_clock")}
     refetch_queue.want(
         conn,

@@ -7,13 +7,11 @@ given.
 
 import itertools
 import os
-import queue
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,35 +25,28 @@ from worker.mirror.absences import Absence
 from worker.mirror.registry import object_type
 from worker.mirror.shards import Shard, Standing
 from worker.observe import log, trace
-from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
+from worker.postgres.pool import UNAVAILABLE
 from worker.stripe_api.client import BadKey, CursorGone, InvalidRequest, MissingPermission, Page
 from worker.writers.list_pass import (
-    Listing,
     Place,
     Source,
     Tally,
-    absent_of,
     read_absent,
     record_absent,
-    record_page,
 )
 from worker.writers.passes import deletions
 from worker.writers.passes.parents import Step, Walk
 from worker.writers.passes.plan import Options, Shape
+from worker.writers.passes.writing import Ended, ReadPage, Writer
 
 _log = log.get("pass")
 _numbers = itertools.count()
 
 RENEW_SECONDS, LOOK_SECONDS, ENDING_SECONDS = 10.0, 0.2, 5.0
-WRITE_ATTEMPTS = 5
 # Work that reads nothing from Stripe is looked for this often while lists are read.
 STEP_SECONDS = 1.0
 # A pause before a list that failed is read again doubles up to this.
 LONGEST_PAUSE_SECONDS = 60.0
-
-
-class _Ended(Exception):
-    """This reading is closed: what a thread has read too late is not written."""
 
 
 @dataclass(slots=True)
@@ -88,10 +79,8 @@ class Reading:
         self._should_continue = should_continue
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{next(_numbers)}"
         self._conn, self._extra = conn, connect() if connect is not None else None
-        self._connections: queue.LifoQueue[psycopg.Connection | None] = queue.LifoQueue()
-        for each in (conn, self._extra):
-            if each is not None:
-                self._connections.put(each)
+        connections = [each for each in (conn, self._extra) if each is not None]
+        self._writer = Writer(connections, policy, run, options, self._owner)
         self._state, self._changed = _State(), threading.Condition()
         self._renewed_at = float("-inf")
 
@@ -115,7 +104,7 @@ class Reading:
 
     def _waits(self) -> bool:
         """Whether a list that failed, or an object that was not shown, is to be asked for again soon."""
-        with self._connection() as conn:
+        with self._writer.connection() as conn:
             return shards.any_put_off(conn, self._run) or absences.any_put_off(conn, self._run)
 
     def _is_stopping(self) -> bool:
@@ -136,9 +125,7 @@ class Reading:
         with self._changed:
             self._state.stopping = True
             self._changed.wait_for(lambda: self._state.threads == 0, timeout=ENDING_SECONDS)
-        for _ in range(1 if self._extra is None else 2):
-            self._connections.get()
-        self._connections.put(None)
+        self._writer.close()
         try:
             if not self._conn.closed:
                 shards.release(self._conn, self._state.held, owner=self._owner)
@@ -153,7 +140,7 @@ class Reading:
         idle = self._options.threads - self._state.threads
         if idle <= 0:
             return False
-        with self._connection() as conn:
+        with self._writer.connection() as conn:
             standings = shards.standings(conn, self._run)
             deletions.guard(conn, self._run, standings, self._shapes, self._options)
             absent = absences.lease(conn, self._run, limit=max(idle // 2, 1))
@@ -171,8 +158,12 @@ class Reading:
     def _split(self, conn: psycopg.Connection, room: Mapping[str, int], idle: int) -> int:
         """Cut what is left of the longest shards, so that idle threads have something to read."""
         splittable = {name: most for name, most in room.items() if self._shapes[name].by_created}
-        fair = max(1, self._options.threads // max(len(splittable), 1))
-        return shards.split(conn, self._run, {name: min(most, fair) for name, most in splittable.items()}, limit=idle)
+        fair, active = max(1, self._options.threads // max(len(splittable), 1)), self._state.active
+        # Each list is limited by itself at Stripe, so those with the fewest threads come first.
+        parts = {
+            name: min(splittable[name], fair - active[name]) for name in sorted(splittable, key=active.__getitem__)
+        }
+        return shards.split(conn, self._run, parts, limit=idle)
 
     def _room(self, standings: Mapping[str, Standing]) -> dict[str, int]:
         """How many more threads each list may have now: none whose predecessors are not read to their end."""
@@ -203,7 +194,7 @@ class Reading:
         def run() -> None:
             try:
                 work(*arguments)
-            except _Ended:
+            except Ended:
                 pass
             except BaseException as error:  # noqa: BLE001 - raised again by whoever carries the pass out
                 with self._changed:
@@ -231,34 +222,13 @@ class Reading:
                     place = place.without_cursor(by_created=shape.by_created)
                     continue
                 following = place.following(page, by_created=shape.by_created)
-
-                def write(
-                    conn: psycopg.Connection,
-                    listing: Listing = listing,
-                    page: Page = page,
-                    place: Place = place,
-                    following: Place = following,
-                    before: dict[str, int] = tally,
-                ) -> tuple[tuple[int | None], dict[str, int]]:
-                    done = self._record(conn, shape, listing, page, before)
-                    if listing.object is not None and shape.by_created:
-                        absent = absent_of(conn, listing, page, place, following)
-                        absences.add(conn, self._run, shard.list, listing.object, listing.account, absent)
-                    span = shards.save(conn, shard.id, following.as_json(), done, owner=self._owner)
-                    if span is None:
-                        raise psycopg.Rollback
-                    if not page.has_more:
-                        shards.finish(conn, shard.id, owner=self._owner)
-                    return span, done
-
-                written = self._write(write)
+                saved = self._writer.write_page(ReadPage(shard, shape, listing, page, place, following, tally))
                 self._count_page()
                 page.forget()
-                if written is None or not page.has_more:
+                if saved is None or not page.has_more:
                     self._forget(shard)
                     return
-                span, tally = written
-                (gte,), place = span, following
+                gte, tally, place = saved.gte, saved.tally, following
         except (Temporary, Permanent) as error:
             self._trouble(shard, error)
             return
@@ -281,7 +251,7 @@ class Reading:
                     shards.put_off(conn, shard.id, seconds=STEP_SECONDS, owner=self._owner)
                 return done
 
-            done = self._write(write)
+            done = self._writer.transaction(write)
             if done is None or done == tally:
                 self._forget(shard)
                 return
@@ -292,7 +262,7 @@ class Reading:
         """Read the lists of one parent after the other; several threads share the walk."""
         try:
             while not self._state.stopping:
-                with self._connection() as conn:
+                with self._writer.connection() as conn:
                     step = walk.next(conn)
                 if step is None:
                     break
@@ -311,7 +281,7 @@ class Reading:
                     done = dict(walk.tally)
                     if page is not None:
                         walk.name_parent(step, page)
-                        done = self._record(conn, shape, shape.listing, walk.recorded(conn, step, page), done)
+                        done = self._writer.record(conn, shape, shape.listing, walk.recorded(conn, step, page), done)
                         walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
                         if shape.listing.object is not None:
@@ -334,7 +304,7 @@ class Reading:
                     return done
 
                 with walk.lock:
-                    done = self._write(write)
+                    done = self._writer.transaction(write)
                     if done is None:
                         return
                     walk.accept(step, page, done)
@@ -348,45 +318,11 @@ class Reading:
                 left[0] -= 1
                 is_last = left[0] == 0
         if is_last and walk.is_complete:
-            with self._connection() as conn:
+            with self._writer.connection() as conn:
                 shards.finish(conn, shard.id, owner=self._owner)
             self._forget(shard)
         elif is_last:
             self._give_back(shard)
-
-    def _record(
-        self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page, before: Mapping[str, int]
-    ) -> dict[str, int]:
-        """Record a page; returns the tally with it. Where an object can't be recorded the others still are."""
-        total = Counter(before)
-        total["pages"] += 1
-        try:
-            with conn.transaction():
-                total.update(self._recorded(conn, shape, listing, page))
-            return dict(total)
-        except (*UNAVAILABLE, *OTHER_SCHEMA):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one object can cause must not stop the others
-            _log.warning("page.divided", list=listing.path, error=type(error).__name__)
-        for obj in page.data:
-            try:
-                with conn.transaction():
-                    alone = Page([obj], False, page.read_at, page.shape)
-                    total.update(self._recorded(conn, shape, listing, alone))
-            except (*UNAVAILABLE, *OTHER_SCHEMA):
-                raise
-            except Exception as error:  # noqa: BLE001
-                total["refused"] += 1
-                id_, what = obj.get("id"), f"{type(error).__name__}: {error}".strip()
-                _log.error("object.not_recorded", object_id=id_, list=listing.path, error=what)
-        return dict(total)
-
-    def _recorded(self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page) -> dict[str, int]:
-        if shape.record is not None:
-            return shape.record(conn, page)
-        tally = Tally()
-        record_page(conn, listing, page, self._policy, tally, users_later=self._options.users_later)
-        return tally.as_dict()
 
     def _ask_for(self, absence: Absence) -> None:
         """Ask Stripe for an object that a list did not show. One that exists is written at once; one that does not is kept,
@@ -412,7 +348,7 @@ class Reading:
             shards.count(conn, self._run, absence.list, {"repaired": tally.repaired, "found": 1})
             absences.drop(conn, self._run, [absence])
 
-        self._write(write)
+        self._writer.transaction(write)
 
     def _trouble(self, shard: Shard, error: Temporary | Permanent) -> None:
         """Try the shard again later, or give its list up."""
@@ -422,13 +358,13 @@ class Reading:
             self._fail(shard.list, error)
         else:
             pause = min(2.0**shard.failures, LONGEST_PAUSE_SECONDS)
-            with self._connection() as conn:
+            with self._writer.connection() as conn:
                 shards.put_off(conn, shard.id, seconds=pause, owner=self._owner)
             _log.warning("list.put_off", list=shard.list, error=str(error), retry_in_seconds=pause, **error.ids)
         self._forget(shard)
 
     def _fail(self, list_: str, error: Temporary | Permanent) -> None:
-        with self._connection() as conn:
+        with self._writer.connection() as conn:
             refused = isinstance(error, MissingPermission | InvalidRequest)
             shards.fail(conn, self._run, list_, str(error), refused=refused)
         _log.warning("list.given_up", list=list_, run=self._run, error=str(error), **error.ids)
@@ -438,7 +374,7 @@ class Reading:
         if time.monotonic() - self._renewed_at < RENEW_SECONDS:
             return True
         self._renewed_at = time.monotonic()
-        with self._connection() as conn:
+        with self._writer.connection() as conn:
             return shards.renew(conn, self._run, owner=self._owner)
 
     def _count_page(self) -> None:
@@ -446,39 +382,13 @@ class Reading:
             self._state.pages += 1
 
     def _give_back(self, shard: Shard) -> None:
-        with self._connection() as conn:
+        with self._writer.connection() as conn:
             shards.release(conn, [shard.id], owner=self._owner)
         self._forget(shard)
 
     def _forget(self, shard: Shard) -> None:
         with self._changed:
             self._state.held.discard(shard.id)
-
-    def _write(self, work: Callable[[psycopg.Connection], Any]) -> Any:
-        """Run `work` in a transaction, and again after a serialization conflict or deadlock; returns its result."""
-        for attempt in range(WRITE_ATTEMPTS):
-            with self._connection() as conn:
-                try:
-                    result = None
-                    with conn.transaction():
-                        result = work(conn)
-                    return result  # noqa: RET504 - a work that raises Rollback gives None
-                except UNAVAILABLE:
-                    if conn.closed or attempt + 1 == WRITE_ATTEMPTS:
-                        raise
-            time.sleep(0.05 * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
-
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection]:
-        """One of the pass's connections, for as long as the block; raises _Ended once the pass is closed."""
-        conn = self._connections.get()
-        try:
-            if conn is None:
-                raise _Ended
-            yield conn
-        finally:
-            self._connections.put(conn)
 
     def _raise_what_a_thread_met(self) -> None:
         if self._state.error is not None:

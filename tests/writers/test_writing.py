@@ -1,0 +1,137 @@
+"""Pages that wait for a connection are written together, and what fails or was lost is written or left out alone."""
+
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+from worker.membership.rules.access import Policy
+from worker.mirror import shards
+from worker.mirror import store as mirror
+from worker.mirror.shards import Shard
+from worker.stripe_api.client import Page
+from worker.writers.list_pass import Listing, Place, record_pages
+from worker.writers.passes import writing
+from worker.writers.passes.plan import Options, Shape
+from worker.writers.passes.writing import ReadPage, Saved, Writer
+
+LISTING = Listing(object="customer", path="/v1/customers")
+READ_AT = 1_790_000_000
+
+
+class Pass:
+    """Three threads that have read a page each, while the only connection is taken."""
+
+    def __init__(self, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, *, mine: int = 3) -> None:
+        self._conn = conn
+        self.run, _ = shards.begin(conn, "test", {})
+        shards.add(conn, self.run, [("customers", n, n + 1) for n in range(3)])
+        self.shards = shards.lease(conn, self.run, {"customers": 3}, owner="me", limit=3)
+        for lost in self.shards[mine:]:
+            conn.execute("update sync.shards set leased_by = 'you' where id = %s", (lost.id,))
+        self.together: list[int] = []
+        self.saved: dict[int, Saved | None] = {}
+
+        def counted(conn: psycopg.Connection, pages: Any, *arguments: Any, **options: Any) -> Any:
+            self.together.append(len(pages))
+            return record_pages(conn, pages, *arguments, **options)
+
+        monkeypatch.setattr(writing, "record_pages", counted)
+
+    def write(self, pages: list[Page]) -> None:
+        writer = Writer([self._conn], Policy(), self.run, Options(), "me")
+        threads = [
+            threading.Thread(target=self._write, args=(writer, shard, page))
+            for shard, page in zip(self.shards, pages, strict=True)
+        ]
+        with writer.connection():
+            for thread in threads:
+                thread.start()
+            while len(writer.waiting) < len(threads):
+                pass
+        for thread in threads:
+            thread.join(30)
+        writer.close()
+
+    def _write(self, writer: Writer, shard: Shard, page: Page) -> None:
+        read = ReadPage(shard, Shape(LISTING), LISTING, page, Place(), Place(after="x"), {"pages": 4, "listed": 7})
+        self.saved[shard.id] = writer.write_page(read)
+
+    def held(self) -> set[str]:
+        return {row[0] for row in self._conn.execute("select id from mirror.customers")}
+
+    def tallies(self) -> list[dict[str, int]]:
+        return [row[0] for row in self._conn.execute("select tally from sync.shards order by id")]
+
+
+def page(*ids: str, **fields: Any) -> Page:
+    data = [{"id": id_, "object": "customer", "created": READ_AT - 100, **fields} for id_ in ids]
+    return Page(data, has_more=True, read_at=READ_AT)
+
+
+def test_pages_that_wait_are_written_in_one_transaction_each_with_its_own_tally(
+    conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Pass(conn, monkeypatch)
+
+    it.write([page("cus_1", "cus_2"), page("cus_3"), page()])
+
+    assert it.together == [3]
+    assert it.held() == {"cus_1", "cus_2", "cus_3"}
+    assert [(each["pages"], each["listed"], each["written"]) for each in it.tallies()] == [
+        (5, 9, 2),
+        (5, 8, 1),
+        (5, 7, 0),
+    ]
+
+
+def test_an_object_that_cannot_be_written_leaves_the_other_pages_whole(
+    conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn.execute("alter table mirror.customers add check (email <> 'impossible')")
+    it = Pass(conn, monkeypatch)
+
+    it.write([page("cus_1"), page("cus_2", email="impossible"), page("cus_3")])
+
+    assert it.together[0] == 3
+    assert it.held() == {"cus_1", "cus_3"}
+    assert [each.get("refused", 0) for each in it.tallies()] == [0, 1, 0]
+
+
+def test_a_shard_that_was_lost_is_not_written_and_the_others_are(
+    conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Pass(conn, monkeypatch, mine=2)
+
+    it.write([page("cus_1"), page("cus_2"), page("cus_3")])
+
+    assert it.held() == {"cus_1", "cus_2"}
+    assert it.saved[it.shards[2].id] is None
+    assert [each.get("written", 0) for each in it.tallies()] == [1, 1, 0]
+
+
+def test_a_thread_that_comes_after_the_pass_was_closed_writes_nothing(conn: psycopg.Connection) -> None:
+    writer = Writer([conn], Policy(), 1, Options(), "me")
+    writer.close()
+    shard = Shard(1, 1, "customers", None, None, None, {}, 0)
+
+    with pytest.raises(writing.Ended):
+        writer.write_page(ReadPage(shard, Shape(LISTING), LISTING, page("cus_1"), Place(), Place(), {}))
+
+
+def test_tables_that_were_filled_get_statistics(conn: psycopg.Connection) -> None:
+    conn.execute(
+        """
+        insert into mirror.customers (id, data, observed_at, observed_rank, observed_in, content_hash, shape)
+        select 'cus_' || n, '{}', now(), 1, 'list:1', 'x', 'endive' from generate_series(1, 300) as n
+        """
+    )
+    conn.execute("select pg_stat_force_next_flush()")
+
+    mirror.analyze(conn)
+
+    columns = conn.execute("select attname from pg_stats where schemaname = 'mirror' and tablename = 'customers'")
+    named = {row[0] for row in columns}
+    assert {"id", "account"} <= named
+    assert "data" not in named
