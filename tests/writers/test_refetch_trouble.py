@@ -1,0 +1,161 @@
+"""Re-reads that fail, or may not be made: nothing is lost, and no object holds up another."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+
+from tests.backends import Backend
+from tests.factories import event
+from tests.sandboxes import Sandbox
+from tests.writers.refetching import (
+    Canned,
+    Meanwhile,
+    ask,
+    deliver,
+    doubtful,
+    held,
+    later,
+    rows,
+    waiting,
+)
+from worker.config.errors import Temporary
+from worker.membership.rules.access import Policy
+from worker.mirror import refetch_queue
+from worker.stripe_api.client import Answer, BadKey, Stripe, StripeFailed, TimedOut
+from worker.stripe_api.rate_limit import RateLimited, RateLimiter
+from worker.writers import refetch
+
+
+@pytest.fixture
+def restricted(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
+    """The way to the sandbox with a key that may not read customers."""
+    key = sandbox.tell("keys", deny=["customer"])["key"]
+    client = redis.Redis.from_url(backend.redis_url)
+    limiter = RateLimiter(client, key=key, account_per_second=1000, operation_per_second=1000)
+    made = Stripe(key=key, base=sandbox.address, limiter=limiter)
+    yield made
+    made.close()
+    client.close()
+
+
+def test_a_key_that_may_not_ask_keeps_the_doubt_and_names_the_permission(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, restricted: Stripe
+) -> None:
+    made = doubtful(conn, sandbox)
+    later(sandbox)
+
+    ask(conn, restricted)
+
+    ((object_, reason, number),) = refetch_queue.refused(conn)
+    assert (object_, number) == ("customer", 1)
+    assert "rak_customer_read" in reason
+    assert rows(conn, "select unsettled from stripe.customers") == [(True,)]
+    assert waiting(conn) == [("customer", made["id"], True)]
+
+    ask(conn, stripe)
+
+    assert held(conn) == [("Second", False, False)]
+    assert refetch_queue.refused(conn) == []
+
+
+def test_a_key_that_may_not_ask_for_one_type_still_asks_for_others(
+    conn: psycopg.Connection, sandbox: Sandbox, restricted: Stripe
+) -> None:
+    doubtful(conn, sandbox)
+    product = sandbox.post("/v1/products", name="Stripe's")
+    states = [{**product, "name": "This"}, {**product, "name": "That"}]
+    deliver(conn, *(event("product.updated", state, created=product["created"]) for state in states))
+    later(sandbox)
+
+    ask(conn, restricted)
+
+    assert rows(conn, "select name, unsettled from stripe.products") == [("Stripe's", False)]
+
+
+def test_a_key_that_is_refused_stops_the_asking_and_loses_nothing(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    made, other = doubtful(conn, sandbox), doubtful(conn, sandbox)
+    refusing = Canned(BadKey())
+    later(sandbox)
+
+    with pytest.raises(BadKey):
+        ask(conn, refusing)
+
+    assert len(refusing.asked) <= refetch.THREADS
+    assert rows(conn, "select unsettled from stripe.customers") == [(True,), (True,)]
+    assert {row[1] for row in waiting(conn)} == {made["id"], other["id"]}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [RateLimited("a request too many"), StripeFailed("Stripe answered 500"), TimedOut()],
+    ids=["429", "500", "timeout"],
+)
+def test_a_stripe_in_trouble_is_asked_again_later_and_later(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, trouble: Temporary
+) -> None:
+    made = doubtful(conn, sandbox)
+    later(sandbox)
+    pauses = []
+
+    for _ in range(3):
+        ask(conn, Canned(trouble))
+        pauses.append(rows(conn, "select extract(epoch from due_at - now())::float8 from sync.refetch_queue")[0][0])
+    waits = waiting(conn)
+    ask(conn, stripe)
+
+    assert waits == [("customer", made["id"], True)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > pauses[0] + 2
+    assert held(conn) == [("Second", False, False)]
+
+
+def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    slow, *others = [doubtful(conn, sandbox) for _ in range(refetch.THREADS)]
+    later(sandbox)
+    meeting, settled = threading.Barrier(refetch.THREADS, timeout=10), threading.Event()
+
+    class Meeting(Meanwhile):
+        def retrieve(self, path: str, *, account: str = "") -> Answer:
+            meeting.wait()  # every thread asks before any has its answer
+            if path.endswith(slow["id"]):
+                assert settled.wait(10)
+            return self.stripe.retrieve(path, account=account)
+
+    def until_the_others_are_settled() -> bool:
+        left = rows(conn, "select id from stripe.customers where unsettled")
+        if left == [(slow["id"],)]:
+            settled.set()
+        return True
+
+    conn.execute("update sync.refetch_queue set due_at = now()")
+    asked = refetch.drain(conn, Meeting(stripe, lambda: None), Policy(), should_continue=until_the_others_are_settled)
+
+    assert settled.is_set()
+    assert asked == len(others) + 1
+    assert rows(conn, "select count(*) from stripe.customers where unsettled") == [(0,)]
+    assert waiting(conn) == []
+
+
+def test_an_answer_that_no_row_can_take_blocks_nobody(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    # A constraint fails the write here, which no answer should be able to do.
+    conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
+    for name in ("Good", "Evil", "Better"):
+        doubtful(conn, sandbox, name=name)
+    later(sandbox)
+
+    ask(conn, stripe)
+
+    assert {row[0] for row in rows(conn, "select name from stripe.customers where not unsettled")} == {"Good", "Better"}
+    ((_, reason, number),) = refetch_queue.refused(conn)
+    assert number == 1
+    assert "no_evil" in reason
+    assert [row[2] for row in waiting(conn)] == [True]

@@ -1,0 +1,163 @@
+"""Thin events: they name an object, which is then read from Stripe."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from tests.factories import NOW, Json, event, thin_event
+from tests.sandboxes import Sandbox
+from tests.writers.refetching import (
+    Canned,
+    answered,
+    ask,
+    deliver,
+    held,
+    later,
+    outcomes,
+    rows,
+    waiting,
+)
+from worker.inbox import store as inbox
+from worker.stripe_api.client import Answer, Stripe
+
+
+def thin(type_: str, obj: Json, **more: Any) -> Json:
+    related = {"id": obj["id"], "type": obj["object"], "url": f"/v1/{obj['object']}s/{obj['id']}"}
+    return thin_event(type_, related=related, **more)
+
+
+def test_a_thin_event_is_asked_about_and_its_object_written(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    made = sandbox.post("/v1/customers", name="Shown by nobody")
+
+    deliver(conn, thin("v1.customer.created", made))
+    before = held(conn)
+    ask(conn, stripe)
+
+    assert before == []
+    assert outcomes(conn) == ["asked"]
+    assert held(conn) == [("Shown by nobody", False, False)]
+    assert waiting(conn) == []
+
+
+def test_a_thin_event_makes_a_row_that_is_there_doubtful(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    made = sandbox.post("/v1/customers", name="New")
+    deliver(conn, event("customer.created", {**made, "name": "Old"}, created=made["created"]))
+
+    deliver(conn, thin("v1.customer.updated", made))
+    between = held(conn)
+    later(sandbox)
+    ask(conn, stripe)
+
+    assert between == [("Old", False, True)]
+    assert held(conn) == [("New", False, False)]
+
+
+def test_a_thin_event_and_its_snapshot_twin_count_once(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    made = sandbox.post("/v1/customers", name="Twin")
+    deliver(conn, event("customer.created", made, id="evt_snapshot", created=made["created"]))
+
+    deliver(conn, {**thin("v1.customer.created", made), "snapshot_event": "evt_snapshot"})
+
+    assert outcomes(conn) == ["written", "twin"]
+    assert held(conn) == [("Twin", False, False)]
+    assert waiting(conn) == []
+
+
+def test_a_singleton_is_kept_under_its_name(conn: psycopg.Connection) -> None:
+    related = {"type": "balance", "url": "/v1/balance"}
+    balance = {"object": "balance", "available": [{"amount": 7, "currency": "usd"}], "livemode": False}
+    stripe = Canned(answered(balance, read_at=NOW + 3600))
+
+    deliver(conn, thin_event("v1.balance.available", related=related))
+    ask(conn, stripe)
+
+    assert stripe.asked == ["/v1/balance"]
+    assert rows(conn, "select object, id, data -> 'available' -> 0 ->> 'amount' from stripe.other_objects") == [
+        ("balance", "balance", "7")
+    ]
+
+
+def test_a_type_that_nobody_knows_is_asked_for_where_the_event_says_it_is(conn: psycopg.Connection) -> None:
+    related = {"id": "nt_1", "type": "new.thing", "url": "/v1/new/things/nt_1"}
+    stripe = Canned(answered({"id": "nt_1", "object": "new.thing", "colour": "red"}, read_at=NOW + 3600))
+
+    deliver(conn, thin_event("v1.new.thing.created", related=related))
+    ask(conn, stripe)
+
+    assert stripe.asked == ["/v1/new/things/nt_1"]
+    assert rows(conn, "select id, data ->> 'colour', unsettled from stripe.other_objects") == [("nt_1", "red", False)]
+
+
+def test_events_that_name_nothing_of_ours_are_done_at_once(conn: psycopg.Connection) -> None:
+    elsewhere = {"id": "acct_1", "type": "v2.core.account", "url": "/v2/core/accounts/acct_1"}
+
+    deliver(conn, thin_event("v2.core.event_destination.ping", id="evt_1"))
+    deliver(conn, thin_event("v2.core.account.updated", id="evt_2", related=elsewhere))
+
+    assert outcomes(conn) == ["ping", "not_kept"]
+    assert waiting(conn) == []
+
+
+def test_a_thin_event_without_an_object_goes_through_the_snapshot_that_tells_the_same(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.post("/v1/customers", name="Told by the twin")
+    (listed,) = stripe.page("/v1/events").data
+
+    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
+    ask(conn, stripe)
+    deliver(conn)
+
+    assert sorted(outcomes(conn)) == ["asked", "written"]
+    assert held(conn) == [("Told by the twin", False, False)]
+    assert waiting(conn) == []
+
+
+def test_without_a_key_a_thin_event_waits_for_one(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+    made = sandbox.post("/v1/customers", name="Waited for")
+
+    deliver(conn, thin("v1.customer.created", made, id="evt_thin"), has_key=False)
+    parked = rows(conn, "select status, outcome from sync.events")
+    inbox.replay(conn, ["evt_thin"])
+    deliver(conn)
+    ask(conn, stripe)
+
+    assert parked == [("parked", "needs_key")]
+    assert rows(conn, "select status, outcome from sync.events") == [("done", "asked")]
+    assert held(conn) == [("Waited for", False, False)]
+
+
+def test_a_snapshot_that_a_replica_does_not_have_yet_is_asked_for_again(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    sandbox.post("/v1/customers", name="Told by the twin")
+    (listed,) = stripe.page("/v1/events").data
+    deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
+
+    ask(conn, Canned(Answer(None, deleted=True, missing=True, read_at=listed["created"])))
+    still = waiting(conn)
+    ask(conn, stripe)
+    deliver(conn)
+
+    assert still == [("event", listed["id"], True)]
+    assert held(conn) == [("Told by the twin", False, False)]
+
+
+def test_a_thin_event_is_not_answered_by_an_older_snapshot_that_comes_after_it(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    made = sandbox.post("/v1/customers", name="Newest")
+    moment = datetime.fromtimestamp(made["created"], UTC).isoformat()
+    deliver(conn, thin("v1.customer.updated", made, created=moment))
+    deliver(conn, event("customer.created", {**made, "name": "Old"}, created=made["created"] - 60))
+
+    ask(conn, stripe)
+
+    assert rows(conn, "select name from stripe.customers") == [("Newest",)]
