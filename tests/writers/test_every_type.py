@@ -9,8 +9,8 @@ from sandbox.kinds import KINDS
 from schema import catalogue, views
 from tests.factories import NOW, Json
 from tests.sandboxes import Sandbox
+from tests.writers.refetching import deliver
 from tests.writers.test_backfill import carried_on
-from tests.writers.test_refetch import deliver
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.lists import LISTS
 from worker.writers import backfill

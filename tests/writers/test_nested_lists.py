@@ -9,7 +9,7 @@ import pytest
 
 from tests import factories
 from tests.factories import NOW, Json
-from tests.writers.test_refetch import ask, deliver
+from tests.writers.refetching import ask, deliver
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.stripe_api.client import Answer, Page

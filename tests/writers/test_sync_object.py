@@ -8,7 +8,7 @@ import pytest
 
 from tests import factories
 from tests.factories import NOW, Json
-from tests.writers.test_refetch import Canned, answered, deliver
+from tests.writers.refetching import Canned, answered, deliver
 from worker.membership.rules.access import Policy
 from worker.mirror import history
 from worker.mirror.history import Difference
