@@ -19,6 +19,7 @@ from tests import dashboard, sandboxes
 from tests.processes import SECRET, Daemon, eventually
 from tests.sandboxes import Sandbox
 from worker.dev.servers import Valkey, start_valkey
+from worker.mirror import shards
 
 pytestmark = pytest.mark.system
 
@@ -167,8 +168,8 @@ def a_change(scene: Scene, *, parked: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def permission_gone(scene: Scene) -> Iterator[None]:
     scene.stripe.tell("keys", key=sandboxes.KEY, deny=["product"])
-    # A slice of the audit may hold the lane for 45 seconds.
-    eventually(lambda: scene.value("stripe_refused_total", status="403") > 0, within=120)
+    # The worker that was killed above may have been reading the catalogue: its lease of that list has to run out first.
+    eventually(lambda: scene.value("stripe_refused_total", status="403") > 0, within=shards.LEASE_SECONDS + 30)
     yield
     scene.stripe.tell("keys", restore=sandboxes.KEY)
 

@@ -13,7 +13,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 # A worker renews its leases while it lives. After so long without that it is taken for dead.
-LEASE_SECONDS = 60
+LEASE_SECONDS = 30
 # Stripe opened in 2011: no object is older. Only estimates and splits use it; the last shard of a list has no lower end.
 OLDEST = 1_293_840_000
 # A shard with fewer pages left than this many for each part is not worth a split.

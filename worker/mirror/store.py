@@ -3,54 +3,19 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import psycopg
 
 from schema import mirror
+from worker.mirror import statements
 from worker.mirror.fold import Key, Outcome
-from worker.mirror.registry import TYPES, ObjectType, object_type
+from worker.mirror.registry import ObjectType, object_type
 from worker.mirror.rows import Family, families, values
 from worker.mirror.version import DELETED_HASH, Version, content_hash
 from worker.stripe_api.json_paths import Json, canonical, fit
 
 Connection = psycopg.Connection
-
-# How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.
-_TRAVELS = {
-    "text": ("text", "v.{0}"),
-    "id": ("text", "v.{0}"),
-    "bigint": ("bigint", "v.{0}"),
-    "boolean": ("boolean", "v.{0}"),
-    "timestamptz": ("bigint", "to_timestamp(v.{0})"),
-    "numeric": ("text", "v.{0}::numeric"),
-    "jsonb": ("text", "v.{0}::jsonb"),
-    "object": ("text", "v.{0}::jsonb"),
-}
-_BOOKKEEPING = (
-    ("created", "timestamptz"),
-    ("deleted", "boolean"),
-    ("data", "jsonb"),
-    ("observed_at", "timestamptz"),
-    ("observed_rank", "bigint"),
-    ("observed_in", "text"),
-    ("content_hash", "text"),
-    ("shape", "text"),
-    ("rev", "bigint"),
-    ("unsettled", "boolean"),
-)
-_CHILDREN = [children.type for type_ in TYPES.values() for children in type_.children]
-_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN, object_type("other"))}
-_EXCLUDED = 'excluded."{0}"'
-# An older version of the API cannot take knowledge away: a plan that names no product leaves what is known of its price.
-_KNOWN_BEFORE = {
-    (
-        "subscription_items",
-        "product",
-    ): "coalesce(excluded.product, case when t.price = excluded.price then t.product end)",
-}
-_VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unsettled")
 
 
 def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
@@ -61,7 +26,7 @@ def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
         by_table[key.table].append(key)
     for table, wanted in by_table.items():
         rows = conn.execute(
-            _lock_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+            statements.lock(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
         )
         for object_, id_, account, status, *version in rows:
             observed_at, rank, observed_in, content_hash, shape, rev, unsettled = version
@@ -93,12 +58,12 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
         way = inserts if outcome.before is None else touches if outcome.object is None else updates
         way[outcome.key.table].append(outcome)
     for table, touched in touches.items():
-        conn.execute(_touch_statement(table), _columns(map(_touch_row, touched)))
+        conn.execute(statements.touch(table), _columns(map(_touch_row, touched)))
     for table, changed in updates.items():
-        conn.execute(_update_statement(table), _columns(map(_outcome_row, changed)))
+        conn.execute(statements.update(table), _columns(map(_outcome_row, changed)))
     lost: set[Key] = set()
     for table, fresh in inserts.items():
-        inserted = set(conn.execute(_insert_statement(table), _columns(map(_outcome_row, fresh))))
+        inserted = set(conn.execute(statements.insert(table), _columns(map(_outcome_row, fresh))))
         lost |= {o.key for o in fresh if (o.key.object, o.key.id, o.key.account) not in inserted}
     _write_children(conn, [o for o in outcomes if o.touched and o.object is not None and o.key not in lost])
     return lost
@@ -115,23 +80,23 @@ def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json
         by_table[key.table].append(key)
     for table, wanted in by_table.items():
         held = conn.execute(
-            _data_statement(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
+            statements.data(table), ([k.object for k in wanted], [k.id for k in wanted], [k.account for k in wanted])
         ).fetchall()
         rows = []
         for object_, id_, account, data in held:
             if (now := change(data)) != data:
-                type_ = object_type(object_) if table == "objects" else _OF_TABLE[table]
+                type_ = object_type(object_) if table == "objects" else statements.TYPE_OF_TABLE[table]
                 hash_ = DELETED_HASH if locked[Key(table, object_, id_, account)].deleted else content_hash(now)
                 rows.append((object_, id_, account, *values(type_, now), canonical(now), hash_))
         if rows:
-            conn.execute(_rewrite_statement(table), _columns(rows))
+            conn.execute(statements.rewrite(table), _columns(rows))
         written += len(rows)
     return written
 
 
 def type_of_table(table: str) -> ObjectType:
     """The type whose objects a table holds; of `objects` no single one."""
-    return _OF_TABLE[table]
+    return statements.TYPE_OF_TABLE[table]
 
 
 def standing(conn: Connection, key: Key) -> tuple[int, bool]:
@@ -171,7 +136,7 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
         by_table[key.table].append(key)
     for table, keys in by_table.items():
         rows = [(key.object, key.id, key.account, *newest[key]) for key in keys]
-        conn.execute(_doubt_statement(table), _columns(rows))
+        conn.execute(statements.doubt(table), _columns(rows))
 
 
 def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
@@ -235,7 +200,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         complete = [(outcome, family) for outcome, family in current if family.complete and outcome.before is not None]
         if complete:
             conn.execute(
-                _absent_statement(type_.table.name, parent),
+                statements.absent(type_.table.name, parent),
                 (
                     [outcome.key.id for outcome, _ in complete],
                     [outcome.key.account for outcome, _ in complete],
@@ -248,7 +213,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
             for id_, member in family.members.items()
         }
         if rows:
-            conn.execute(_upsert_statement(type_.table.name), _columns(rows[key] for key in sorted(rows)))
+            conn.execute(statements.upsert(type_.table.name), _columns(rows[key] for key in sorted(rows)))
 
 
 def _write_children_apart(conn: Connection, object_: str, current: Sequence[tuple[Outcome, Family]]) -> None:
@@ -278,7 +243,7 @@ def _write_children_apart(conn: Connection, object_: str, current: Sequence[tupl
             row = _child_row(family.children.type, outcome, id_, member)
             rows[id_, outcome.key.account] = (*row, outcome.key.id)
     if rows:
-        conn.execute(_upsert_statement("objects"), _columns(rows[key] for key in sorted(rows)))
+        conn.execute(statements.upsert("objects"), _columns(rows[key] for key in sorted(rows)))
 
 
 def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
@@ -330,145 +295,3 @@ def _touch_row(outcome: Outcome) -> tuple[Any, ...]:
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _keys(table: str) -> tuple[str, ...]:
-    return tuple(column.name for column in mirror.tables[table].primary_key)
-
-
-def _typed(table: str) -> list[tuple[str, str]]:
-    """Every column but the key, with its kind, in the order of `_row`."""
-    return [(column.name, column.kind) for column in _OF_TABLE[table].columns] + list(_BOOKKEEPING)
-
-
-def _unnested(columns: Sequence[tuple[str, str]]) -> str:
-    """`unnest(...) as v (...)` of an array per column, led by the three parts of the key."""
-    everything = [("object", "text"), ("id", "text"), ("account", "text"), *columns]
-    arrays = ", ".join(f"%b::{_TRAVELS[kind][0]}[]" for _, kind in everything)
-    names = ", ".join(f'"{name}"' for name, _ in everything)
-    return f"unnest({arrays}) as v ({names})"
-
-
-def _value(name: str, kind: str) -> str:
-    return _TRAVELS[kind][1].format(f'"{name}"')
-
-
-def _matches(table: str) -> str:
-    return " and ".join(f't."{name}" = v."{name}"' for name in _keys(table))
-
-
-@cache
-def _lock_statement(table: str) -> str:
-    declared = mirror.tables[table]
-    object_ = "t.object" if "object" in declared.columns else "k.object"
-    status = "t.status" if "status" in declared.columns else "t.data->>'status'" if table == "objects" else "null"
-    joined = "t.object = k.object and " if "object" in declared.columns else ""
-    return f"""
-        select {object_}, t.id, t.account, {status}, extract(epoch from t.observed_at)::bigint,
-            t.observed_rank, t.observed_in, t.content_hash, t.shape, t.rev, t.unsettled
-        from mirror.{table} as t
-        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
-            on {joined}t.id = k.id and t.account = k.account
-        order by {object_}, t.id, t.account
-        for update of t
-    """  # noqa: S608 - names from the schema
-
-
-@cache
-def _data_statement(table: str) -> str:
-    declared = mirror.tables[table]
-    object_, joined = ("t.object", "t.object = k.object and ") if "object" in declared.columns else ("k.object", "")
-    return f"""
-        select {object_}, t.id, t.account, t.data
-        from mirror.{table} as t
-        join unnest(%b::text[], %b::text[], %b::text[]) as k (object, id, account)
-            on {joined}t.id = k.id and t.account = k.account
-        order by {object_}, t.id, t.account
-    """  # noqa: S608 - names from the schema
-
-
-@cache
-def _rewrite_statement(table: str) -> str:
-    columns = [(column.name, column.kind) for column in _OF_TABLE[table].columns]
-    columns += [("data", "jsonb"), ("content_hash", "text")]
-    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
-    return f"""
-        update mirror.{table} as t
-        set {changes}, synced_at = now()
-        from {_unnested(columns)}
-        where {_matches(table)}
-    """  # noqa: S608
-
-
-@cache
-def _insert_statement(table: str) -> str:
-    columns = _typed(table)
-    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
-    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
-    object_ = "object" if "object" in _keys(table) else f"'{_OF_TABLE[table].name}'"
-    return f"""
-        insert into mirror.{table} ({names})
-        select {chosen}
-        from {_unnested(columns)}
-        on conflict ({", ".join(_keys(table))}) do nothing
-        returning {object_}, id, account
-    """  # noqa: S608
-
-
-@cache
-def _update_statement(table: str) -> str:
-    columns = _typed(table)
-    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
-    return f"""
-        update mirror.{table} as t
-        set {changes}, synced_at = now()
-        from {_unnested(columns)}
-        where {_matches(table)}
-    """  # noqa: S608
-
-
-@cache
-def _doubt_statement(table: str) -> str:
-    return f"""
-        update mirror.{table} as t
-        set unsettled = true, rev = t.rev + v.number, observed_at = greatest(t.observed_at, to_timestamp(v.event_at))
-        from {_unnested([("number", "bigint"), ("event_at", "bigint")])}
-        where {_matches(table)}
-    """  # noqa: S608 - names from the schema
-
-
-@cache
-def _touch_statement(table: str) -> str:
-    columns = [(name, kind) for name, kind in _BOOKKEEPING if name in _VERSION]
-    changes = ", ".join(f'"{name}" = {_value(name, kind)}' for name, kind in columns)
-    return f"""
-        update mirror.{table} as t
-        set {changes}
-        from {_unnested(columns)}
-        where {_matches(table)}
-    """  # noqa: S608
-
-
-@cache
-def _upsert_statement(table: str) -> str:
-    columns = _typed(table) + ([("parent", "text")] if table == "objects" else [])
-    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
-    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
-    changes = ", ".join(f'"{name}" = {_KNOWN_BEFORE.get((table, name), _EXCLUDED).format(name)}' for name, _ in columns)
-    return f"""
-        insert into mirror.{table} as t ({names})
-        select {chosen}
-        from {_unnested(columns)}
-        on conflict ({", ".join(_keys(table))}) do update set {changes}, synced_at = now()
-    """  # noqa: S608
-
-
-@cache
-def _absent_statement(table: str, parent: str) -> str:
-    return f"""
-        update mirror.{table} as t
-        set deleted = true, synced_at = now()
-        from unnest(%b::text[], %b::text[]) as p (id, account)
-        where t.{parent} = p.id and t.account = p.account and not t.deleted
-            and not exists (select from unnest(%b::text[]) as m (id) where m.id = t.id)
-    """  # noqa: S608

@@ -155,6 +155,8 @@ def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any]
     known = [each["remaining"] for each in lists]
     rate = listed / max(row["seconds"], 0.001)
     remaining = None if any(each is None for each in known) else sum(known)
+    requests = sum(each["pages"] for each in lists)
+    left = None if remaining is None else sum(map(_requests_left, lists))
     return {
         **row,
         "state": row["outcome"] or "running",
@@ -163,9 +165,18 @@ def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any]
         "listed": listed,
         "objects_per_second": round(rate, 1),
         "remaining": remaining,
-        "seconds_left": round(remaining / rate) if remaining is not None and listed and not row["outcome"] else None,
+        "seconds_left": round(left * row["seconds"] / requests)
+        if left is not None and requests and not row["outcome"]
+        else None,
         "lists": lists,
     }
+
+
+def _requests_left(each: Mapping[str, Any]) -> float:
+    """Stripe limits requests: a page has a hundred objects, and each parent is one at least."""
+    if each["list"] == USERS:
+        return 0
+    return float(each["remaining"] if each["parents"] is not None else each["remaining"] / 100)
 
 
 def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds: float) -> dict[str, Any]:
@@ -175,7 +186,9 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
         state = "not available"
     if state == "waiting" and (standing.leased or tally):
         state = "reading"
-    remaining: int | None = standing.remaining
+    remaining, parents = standing.remaining, None
+    if standing.list != USERS and LISTS[standing.list].parent is not None:
+        parents = tally.get("parents", 0)
     if standing.unfinished and standing.list == USERS:
         remaining = recompute_queue.count_deferred(conn)
     elif standing.unfinished and (parent := LISTS[standing.list].parent) is not None:
@@ -192,6 +205,7 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
         "marked_deleted": tally.get("marked_deleted", 0),
         "refused": tally.get("refused", 0),
         "pages": tally.get("pages", 0),
+        "parents": parents,
         "remaining": remaining if standing.unfinished else 0,
         "objects_per_second": round((tally.get("listed", 0) + tally.get("users", 0)) / max(seconds, 0.001), 1),
         "error": standing.error,

@@ -153,35 +153,39 @@ class _Helper:
 
 
 def table(progress: dict[str, Any]) -> Group:
-    """The job as a table: a bar, rate, estimate and error of each list that has begun, the longest first."""
-    shown = [each for each in progress["lists"] if each["state"] != "waiting"]
+    """The job as a table: a bar, rate, estimate and error of each list that has begun, the longest first. Lists that were read
+    and are empty are only counted."""
+    empty = [each for each in progress["lists"] if each["state"] == "done" and not each["listed"]]
+    waiting = [each for each in progress["lists"] if each["state"] == "waiting"]
+    shown = [each for each in progress["lists"] if each not in empty and each not in waiting]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("list", "", "objects", "of about", "per second", "new", "repaired", "state"):
         made.add_column(name, justify="left" if name in ("list", "", "state") else "right", overflow="fold")
     states = ("failed", "reading", "done", "not available")
     for each in sorted(shown, key=lambda each: (states.index(each["state"]), -each["listed"]))[:MOST_ROWS]:
-        total = None if each["remaining"] is None else each["listed"] + each["remaining"]
+        # Of a list under parents the parents are known, and not how many objects each has.
+        under_parents = each["parents"] is not None
+        done = each["parents"] if under_parents else each["listed"]
+        total = None if each["remaining"] is None else done + each["remaining"]
         made.add_row(
             each["list"],
-            ProgressBar(total=max(total, 1), completed=each["listed"] if total else 1, width=20)
-            if total is not None
-            else Text("..."),
+            Text("...")
+            if total is None
+            else ProgressBar(total=max(total, 1), completed=done if total else 1, width=20),
             f"{each['listed']:,}",
-            "" if total is None else f"{total:,}",
+            "" if total is None else f"{total:,} parents" if under_parents else f"{total:,}",
             f"{each['objects_per_second']:,.0f}",
             f"{each['written']:,}",
             f"{each['repaired'] + each['marked_deleted']:,}",
             Text(visible(each["error"] or each["state"])),
         )
-    waiting = len(progress["lists"]) - len(shown)
     left = progress["seconds_left"]
     return Group(
         made,
         Text(
             f"{progress['listed']:,} objects in {progress['seconds']:,.0f} s, {progress['objects_per_second']:,.0f} a second"
             + (f", about {left:,} s left" if left is not None else "")
-            + (f"; {waiting} lists wait" if waiting else "")
-            + ". Ctrl-C detaches."
+            + f". Lists: {len(waiting)} waiting, {len(empty)} empty. Ctrl-C detaches."
         ),
     )
 
