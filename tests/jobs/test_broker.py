@@ -13,6 +13,12 @@ from worker.dev.servers import Valkey, start_valkey
 from worker.jobs import broker, celery_app
 
 
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kombu looks a transport up once a process; a test that was an application with a Celery of its own has kombu's."""
+    monkeypatch.setattr("kombu.transport._transport_cache", {})
+
+
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = start_valkey(tmp_path / "valkey")

@@ -1,4 +1,4 @@
-"""A release while Stripe delivers: the schema goes back and forth, web and workers are restarted, and nothing is lost.
+"""A release while Stripe delivers: a column changes its type, web and workers are restarted, and nothing is lost.
 
 Deliveries alone bring everything here: catch-up and the passes over lists are off, so that no pass repairs a loss of
 the webhook endpoint or a worker.
@@ -101,9 +101,7 @@ def test_a_release_under_load_loses_nothing(daemon: Daemon, sandbox: Sandbox) ->
     load.start()
     load.goes_on()
 
-    migrate(daemon, "rollback")
-    load.goes_on()
-    migrate(daemon, "migrate")
+    migrate(daemon)
     load.goes_on()
     change_a_type(daemon, "bigint")
     for number, worker in enumerate(workers):
@@ -125,22 +123,10 @@ def test_a_release_under_load_loses_nothing(daemon: Daemon, sandbox: Sandbox) ->
     assert "cached plan must not change" not in daemon.logs()
 
 
-def migrate(daemon: Daemon, command: str) -> None:
-    """As the release phase does; one that can't have its locks soon gives up, leaves all as it was, and is run again."""
-
-    def done() -> bool:
-        ran = subprocess.run(
-            [sys.executable, "-m", "worker", "db", command],
-            env=daemon.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ran.returncode == 0 or "lock" in ran.stderr, ran.stderr
-        return ran.returncode == 0
-
-    eventually(done, within=60)
+def migrate(daemon: Daemon) -> None:
+    """As the release phase does. There is one revision so far, so that nothing is to be done."""
+    command = [sys.executable, "-m", "worker", "db", "migrate"]
+    subprocess.run(command, env=daemon.env, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
 def change_a_type(daemon: Daemon, type_: str) -> None:

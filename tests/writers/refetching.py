@@ -1,4 +1,4 @@
-"""What the tests of re-reads share: events that leave an object uncertain, and ways to Stripe that a test arranges."""
+"""Helpers of the tests of re-reads: events that leave an object uncertain, and ways to Stripe that a test arranges."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
