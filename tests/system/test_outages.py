@@ -42,7 +42,9 @@ def test_a_backfill_of_processes_killed_three_times_equals_stripe_and_reads_litt
         client.flushall()
     with through_proxy(backend, database, tmp_path) as (daemon, sandbox, proxy):
         sandbox.tell("populate", products=3, customers=500, subscriptions=990, invoices=True)
-        sandbox.tell("faults", slow_seconds=0.1)
+        # Slow enough that the backfill is still under way at each kill.
+        sandbox.tell("faults", slow_seconds=2)
+        ended = "select count(*) from sync.runs where job = 'backfill' and outcome = 'done'"
         with psycopg.connect(database, autocommit=True) as conn:
             wasted, deleted = 0, ""
             for pages in (3, 9, 16):
@@ -53,15 +55,16 @@ def test_a_backfill_of_processes_killed_three_times_equals_stripe_and_reads_litt
                         "select place ->> 'after' from sync.shards where list = 'customers' and place ->> 'after' is not null"
                     ).fetchone()[0]  # type: ignore[index]
                     sandbox.delete(f"/v1/customers/{deleted}")
+                    sandbox.tell("deliveries", drain=60)
                     daemon.wait_until_applied()
                 for process in daemon.processes:
                     daemon.kill(process)
+                assert daemon.count(ended) == 0
                 wasted += daemon.count("select count(*) from sync.shards where leased_until > now() and not done")
                 conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
                 conn.execute("update sync.absences set leased_until = now() - interval '1 second'")
             sandbox.tell("faults", clear=True)
             start(daemon)
-            ended = "select count(*) from sync.runs where job = 'backfill' and outcome = 'done'"
             eventually(lambda: daemon.count(ended) == 1, within=120)
             held = {name: ids(conn, f"select id from stripe.{name} where not deleted") for name in LISTS}
 
