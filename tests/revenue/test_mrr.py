@@ -204,6 +204,18 @@ def test_a_subscription_that_stripe_no_longer_has_counts_until_that_was_noticed(
     assert mrr(conn, life.product()) == {on(day): 2000 for day in range(30)}
 
 
+def test_a_subscription_without_a_customer_counts(conn: psycopg.Connection, apply: Apply) -> None:
+    life = Life("nobody")
+    life.subscribe(noon(0), life.item(2000))
+    for event in life.events:
+        event["data"]["object"]["customer"] = None
+
+    apply(*life.events)
+
+    assert set(mrr(conn, life.product()).values()) == {2000}
+    assert rows(conn, "select count(*) from sync.events where status <> 'done'") == [(0,)]
+
+
 def test_subscriptions_from_before_the_history_get_their_first_fact(
     conn: psycopg.Connection, read: Callable[..., None]
 ) -> None:
