@@ -1,4 +1,4 @@
-"""The job that takes over an existing database: look, compare, add what is missing, and keep the roles users hold."""
+"""Adopt an existing database: compare it, add what is missing, and keep the roles that users have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from worker.postgres import inventory
 
 
 class NotAdoptable(Permanent):
-    """The database has something that conflicts with what we need."""
+    """The database conflicts with our schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def statements(self) -> list[str]:
-        """The statements that would be run, labels of enums first."""
+        """The statements to run, new labels of enums first."""
         ordered = sorted(self.of(Verdict.MISSING), key=lambda finding: not finding.early)
         return [statement.strip() for finding in ordered for statement in finding.statements]
 
@@ -57,8 +57,9 @@ class Report:
 class Adopted:
     """The result of an adoption.
 
-    `added`: missing parts. `overrides`: users who keep their role by one. `relaxed`: constraints dropped. `token_holders`:
-    users with tokens from the application; if there are any, earlier payments grant nothing more.
+    `added` are the missing parts, `overrides` the users who keep their role by an override, and `relaxed` the
+    constraints that were dropped. `token_holders` are users with tokens from the application; if there are any, earlier
+    payments grant no more tokens.
     """
 
     report: Report
@@ -70,7 +71,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The outcome for an override that an adoption made: lifted where a subscription backs the role, else kept."""
+    """The result for an override that an adoption made: lifted if a subscription backs the role, else kept."""
 
     user: str
     email: str | None
@@ -79,7 +80,7 @@ class Settled:
 
 
 def look(conn: psycopg.Connection, given: Names, *, is_membership: bool, views_schema: str | None = None) -> Report:
-    """Compare the database with what we need. Nothing is changed."""
+    """Compare the database with our schema. Nothing is changed."""
     with conn.transaction():
         return _compared(conn, given, is_membership=is_membership, views_schema=views_schema)
 
@@ -92,10 +93,11 @@ def adopt(
     relax: bool = False,
     views_schema: str | None = None,
 ) -> Adopted:
-    """Add what is missing, all of it or nothing (labels of enums go ahead: they can't be used before they are committed).
+    """Add everything that is missing, or nothing.
 
-    `relax`: drop the NOT NULL of columns for which a row of ours may have nothing. Doing it again changes nothing. Raises
-    NotAdoptable, with nothing changed, where something conflicts.
+    New labels of enums are committed first, because they can't be used earlier. `relax` drops the NOT NULL of columns
+    for which our rows may have no value. A second run changes nothing. Raises NotAdoptable, with nothing changed, if
+    something conflicts.
     """
     first = look(conn, given, is_membership=is_membership, views_schema=views_schema)
     _refuse_conflicts(first)
@@ -125,8 +127,8 @@ def adopt(
                 adopted_at, tokens_since = now, now if holders else None
             adoption_store.record(conn, adoption_store.Adoption(report.names, adopted_at, tokens_since))
         if report.takes_users_over and report.actual.revision is not None:
-            # No user was computed from the rows that the mirror has already. Stripe's lists show them unchanged, so nothing
-            # else would compute these users.
+            # No user has been computed from the rows already in the mirror. Stripe's lists will show these rows
+            # unchanged, so nothing else would compute the users.
             conn.execute("set local search_path = sync_names, public")
             adoption_store.follow_the_mirror(conn)
         if relaxed and "users" not in report.names.left_out:
@@ -143,11 +145,11 @@ def adopt(
 
 
 def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
-    """Lift the overrides of an adoption that a subscription makes needless, and say which stay.
+    """Lift the overrides of an adoption that a subscription makes needless, and return which stay.
 
-    A subscription backs a role if it gives the role now, or gave it at the adoption and has ended since: such a user should lose
-    the role with the subscription. A person decides on the other overrides. Raises NotAdoptable unless all of Stripe was
-    read since the adoption.
+    A subscription backs a role if it gives the role now, or gave it at the adoption and has ended since: such a user
+    should lose the role with the subscription. A person decides on the other overrides. Raises NotAdoptable unless all
+    of Stripe was read since the adoption.
     """
     adoption = adoption_store.adopted(conn)
     if adoption is None:

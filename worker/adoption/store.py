@@ -1,4 +1,4 @@
-"""An existing database as its catalogue shows it, and the statements that adopt it."""
+"""Read the catalogue of an existing database, and run the statements that adopt it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,20 +20,20 @@ from worker.postgres import inventory
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
-# The note of the overrides that an adoption made: those, and no operator's, are settled later.
+# The note of overrides that an adoption made. Only these are settled later, never an operator's.
 ADOPTED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """When a database was adopted, the names in it, and since when the daemon counts tokens (None: from the first payment)."""
+    """When a database was adopted, its names, and since when the daemon grants tokens (None: from the first payment)."""
 
     names: Names
     adopted_at: datetime
     tokens_since: datetime | None
 
 
-# A table of `public` by its name, one of another schema with that.
+# The name of a table of `public`, or schema and name of any other.
 _NAME = """
     case when {0}.relnamespace = 'public'::regnamespace then '' else {0}.relnamespace::regnamespace::text || '.' end
         || {0}.relname"""
@@ -121,8 +121,10 @@ _FOREIGN = """
 
 
 def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) -> Found:
-    """The objects in `public` and in the schemas of these names. In the caller's transaction, whose search_path is
-    `public` afterwards: so names are spelt short."""
+    """The objects in `public` and in the named schemas.
+
+    Runs in the caller's transaction and sets its search_path to `public`, so that names are spelled without it.
+    """
     conn.execute("set local search_path = public")
     revision = inventory.revision(conn)
     schemas = {schema for table in names.tables.values() if (schema := table.rpartition(".")[0])}
@@ -144,7 +146,7 @@ def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) ->
 
 
 def adopted(conn: Connection) -> Adoption | None:
-    """The last adoption of this database; None where the daemon made its tables."""
+    """The last adoption of this database; None if the daemon made its tables."""
     if conn.execute("select to_regclass('sync.adoption')").fetchone() == (None,):
         return None
     row = conn.execute("select names, adopted_at, tokens_since from sync.adoption").fetchone()
@@ -152,7 +154,7 @@ def adopted(conn: Connection) -> Adoption | None:
 
 
 def record(conn: Connection, adoption: Adoption) -> None:
-    """Keep it for the next adoption, and for migrations."""
+    """Record the adoption for the next one, and for migrations."""
     conn.execute(
         """
         insert into sync.adoption as a (names, adopted_at, tokens_since) values (%s, %s, %s)
@@ -171,15 +173,14 @@ def count(conn: Connection, query: str) -> int:
 
 
 def add(conn: Connection, findings: Iterable[Finding]) -> None:
-    """Run what these say is missing."""
+    """Run the statements of these findings."""
     for finding in findings:
         for statement in finding.statements:
             conn.execute(statement)
 
 
 def keep_roles(conn: Connection, names: Names) -> int:
-    """An override for every user who is PREMIUM today, so that nobody loses that before the mirror knows why they have it;
-    returns how many."""
+    """Give every user who is PREMIUM today an override, until the mirror knows their reasons; returns how many."""
     users, id_, role = names.relation("users"), names.column("users", "id"), names.column("users", "role")
     statement = f"""
         insert into sync.overrides (user_id, role, note)
@@ -190,7 +191,7 @@ def keep_roles(conn: Connection, names: Names) -> int:
 
 
 def holders(conn: Connection, names: Names) -> int:
-    """How many users hold tokens today: the application has counted them itself."""
+    """How many users hold tokens today, as counted by the application."""
     return count(
         conn,
         f"select count(*) from {names.relation('users')} where {quoted(names.column('users', 'tokens'))} > 0",  # noqa: S608
@@ -198,7 +199,7 @@ def holders(conn: Connection, names: Names) -> int:
 
 
 def follow_the_mirror(conn: Connection) -> None:
-    """The application's catalogue is what is mirrored by now, and every mirrored customer's user is to be computed."""
+    """Take the mirrored catalogue as known, and request the users of all mirrored customers."""
     ids: dict[str, list[str]] = {}
     for table in ("products", "prices"):
         rows = _rows(conn, f"select id from mirror.{table} where account = ''")  # noqa: S608 - one of two literals
@@ -225,7 +226,7 @@ def follow_the_mirror(conn: Connection) -> None:
 
 
 def resolves(conn: Connection) -> bool:
-    """Whether `users` is, on this connection, what the adoption made of it: a pooler may have dropped the search_path."""
+    """Whether `users` on this connection is the adopted table: a pooler may have dropped the search_path."""
     row = conn.execute(
         "select to_regclass('sync_names.users') is null or to_regclass('users') = to_regclass('sync_names.users')"
     ).fetchone()
@@ -233,7 +234,7 @@ def resolves(conn: Connection) -> bool:
 
 
 def is_read_since(conn: Connection, moment: datetime) -> bool:
-    """Whether `sync all` has read customers and subscriptions since."""
+    """Whether `sync all` has read customers and subscriptions since then."""
     query = """
         select count(distinct job) = 2 from sync.runs
         where job in ('customer', 'subscription') and outcome = 'done' and started_at >= %s
@@ -242,7 +243,7 @@ def is_read_since(conn: Connection, moment: datetime) -> bool:
 
 
 def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
-    """Overrides of an adoption, by user: with the subscriptions of theirs that lived when it was made."""
+    """Overrides of an adoption by user, with the user's subscriptions that were alive when it was made."""
     return _rows(
         conn,
         """

@@ -1,1 +1,1 @@
-"""Backups: taken with PostgreSQL's own tools, whole or not there at all, checked, thinned out, and restored."""
+"""Backups with PostgreSQL's own tools: taken completely or not at all, checked, thinned out, and restored."""

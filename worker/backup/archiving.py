@@ -1,6 +1,6 @@
-"""The server's WAL archive: what has to be set for it, whether it is, and that it works.
+"""The server's WAL archive: its settings, whether they are active, and a test that it works.
 
-The commands are plain sh, which PostgreSQL runs once a segment: nothing has to be installed where it lives but gzip.
+The commands are plain sh, which PostgreSQL runs once for each segment: the server needs nothing installed but gzip.
 """
 
 import os
@@ -16,18 +16,18 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.backup.folder import BackupError
 
-# A quiet database's last changes are archived after so long: what a lost disk can cost.
+# A quiet database archives its last changes after this long, so a lost disk costs no more.
 ARCHIVE_SECONDS = 60
 _WAIT_SECONDS = 120
 _RELOAD_SECONDS = 10
 
 
 def archive_command(folder: Path) -> str:
-    """The shell command that archives a segment: under another name first, flushed, then renamed, so that a half one
-    is never found.
+    """The shell command that archives a segment.
 
-    A segment that is there already is archived if it holds the same, and refused otherwise: two servers never write over each
-    other. Mostly empty segments, which a time-out leaves, shrink to almost nothing.
+    It writes under another name, flushes and renames, so nobody finds half a segment. A segment that exists is accepted
+    if the content is the same, and refused otherwise, so two servers never overwrite each other. Mostly empty segments,
+    which a time-out leaves, compress to almost nothing.
     """
     return (
         f"umask 077; d={_quoted(folder)}; "
@@ -37,8 +37,9 @@ def archive_command(folder: Path) -> str:
 
 
 def restore_command(folder: Path) -> str:
-    """The shell command that brings a segment back; it fails where the segment is not there, which is how recovery
-    learns of the end.
+    """The shell command that restores a segment.
+
+    It fails if the segment is missing, which tells recovery of the end.
     """
     return f'd={_quoted(folder)}; [ -f "$d/%f.gz" ] && gzip -dc "$d/%f.gz" > "%p"'
 
@@ -75,10 +76,10 @@ def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
 
 
 def set_up(conn: psycopg.Connection, folder: Path) -> bool:
-    """Have the server archive its WAL there from now on; returns whether it must be restarted for it.
+    """Configure the server to archive its WAL there; returns whether it must be restarted.
 
-    Raises BackupError where another command archives already (somebody else relies on that), where the role may not, or where
-    the server can't write there.
+    Raises BackupError if another archive_command is active (somebody relies on it), if the role lacks the right, or if
+    the server can't write to the folder.
     """
     wanted, command = _wanted(folder), _command(conn)
     if command not in ("", "(disabled)", wanted["archive_command"]):
@@ -109,7 +110,7 @@ def set_up(conn: psycopg.Connection, folder: Path) -> bool:
 
 
 def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
-    """Make the folder, and try whether the server may write there: it runs the command, as its own account."""
+    """Make the folder, and let the server run the command once, as its own account, to see whether it can write there."""
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
@@ -121,7 +122,7 @@ def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
     try:
         conn.execute(sql.SQL("copy (select 1) to program {}").format(sql.Literal(probe)))
     except psycopg.errors.InsufficientPrivilege:
-        return  # set_up says what is missing
+        return  # set_up reports the problem
     except psycopg.Error as error:
         raise BackupError(
             f"PostgreSQL's account can't write into {folder}, as its archive_command must: let it own that folder, and let it "
@@ -130,7 +131,7 @@ def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
 
 
 def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
-    """The owner of the server's files; None where it is on another machine, or hides them."""
+    """The owner of the server's files; None if they are on another machine or can't be read."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         data = cursor.execute("select setting from pg_settings where name = 'data_directory'").fetchone()
     try:
@@ -143,7 +144,7 @@ def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
 def await_archived(
     conn: psycopg.Connection, folder: Path, segment: str, *, alive: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait until the segment is in the archive; raises BackupError where it does not come there, saying why not."""
+    """Wait until the segment is in the archive; raises BackupError with the reason if it does not arrive."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         failed_before = cursor.execute("select failed_count from pg_stat_archiver").fetchone()
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -173,7 +174,7 @@ def _settings(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
 
 
 def _command(conn: psycopg.Connection) -> str:
-    """archive_command as it will be: the server shows `(disabled)` for it as long as archive_mode is off."""
+    """The archive_command that will be active: the server shows `(disabled)` while archive_mode is off."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         shown = cursor.execute("select setting from pg_settings where name = 'archive_command'").fetchone() or ""
         if shown != "(disabled)":
@@ -188,5 +189,5 @@ def _command(conn: psycopg.Connection) -> str:
 
 
 def _literal(value: str) -> str:
-    """As postgresql.conf has it: quotes are doubled."""
+    """Quote the value for postgresql.conf: quotes are doubled."""
     return "'" + value.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Is a backup what was written, and how far does its WAL reach?"""
+"""Check that a backup is intact, and how far its WAL reaches."""
 
 import gzip
 import hashlib
@@ -14,20 +14,20 @@ from worker.backup.policy import Kind
 from worker.backup.take import DATA, DUMP
 from worker.config.settings import Settings
 
-# Files outside PostgreSQL's manifest: written after it, or checked in another way.
+# Files that are not in PostgreSQL's manifest: written after it, or checked in another way.
 _UNLISTED = ("backup_manifest", "pg_wal/")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The faults of a backup, and, of a physical one, the last segment of WAL that it can be brought forward to."""
+    """The faults of a backup, and for a physical one the last segment of WAL up to which it can be restored."""
 
     faults: tuple[str, ...]
     reaches: str | None = None
 
 
 def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lambda: None) -> Checked:
-    """Every sum is made anew, PostgreSQL's tools read what they wrote, and each segment of WAL after a base is looked at."""
+    """Recompute every checksum, read dumps with PostgreSQL's tools, and read each segment of WAL after a base backup."""
     faults = folder.faults(backup)
     if faults:
         return Checked(tuple(faults))
@@ -46,13 +46,15 @@ def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lam
 
 
 def major(backup: Backup) -> int:
-    """The major version of the server that the backup is of."""
+    """The major version of the server that was backed up."""
     return int(backup.manifest.server_version.split(".")[0].split()[0])
 
 
 def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
-    """Differences between the copy's backup_manifest and its files: as pg_verifybackup looks, which not every
-    installation has."""
+    """Differences between the copy's backup_manifest and its files.
+
+    Does the work of pg_verifybackup, which some installations lack.
+    """
     raw = (data / "backup_manifest").read_bytes()
     written: dict[str, Any] = json.loads(raw)
     signed = raw[: raw.rindex(b'"Manifest-Checksum"')]
@@ -76,9 +78,9 @@ def _path_of(entry: dict[str, Any]) -> str:
 
 
 def _read_own_wal(settings: Settings, backup: Backup, alive: Callable[[], None]) -> None:
-    """The WAL that the copy needs to be whole lies in it, and can be read from end to end.
+    """Check that the WAL which makes the copy consistent is in it, and is readable from end to end.
 
-    Where pg_waldump is not installed (it is part of the server) the archive's copy of it is all that is looked at.
+    Without pg_waldump, which is part of the server, only the archive's copy of the WAL is checked.
     """
     try:
         program = tools.find(settings, "pg_waldump", at_least=major(backup), exactly=True)
@@ -112,7 +114,7 @@ def _check_wal(archive: Path, backup: Backup) -> Checked:
 
 
 def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[str]:
-    """Segments that can't be unpacked, or are not whole."""
+    """Segments that can't be decompressed, or are incomplete."""
     problems: list[str] = []
     for name in names:
         if name[24:] != ".gz":

@@ -40,7 +40,10 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Physical(msgspec.Struct, frozen=True):
-    """The data that recovery from a physical backup needs. `finished_at` is the server's clock: no earlier minute can be had."""
+    """The data that recovery from a physical backup needs.
+
+    `finished_at` is the server's clock: the earliest point in time that can be restored.
+    """
 
     finished_at: datetime
     span: Span
@@ -60,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """A backup that is whole, as far as its folder's name and manifest say."""
+    """A complete backup, as far as its folder's name and manifest tell."""
 
     name: Name
     path: Path
@@ -68,26 +71,26 @@ class Backup(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """The size in bytes on disk."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def folder(settings: Settings) -> Path:
-    """BACKUP_DIR; raises BackupError where it is not set."""
+    """BACKUP_DIR; raises BackupError if it is not set."""
     if settings.backup_dir is None:
         raise BackupError("BACKUP_DIR is not set: say in which folder backups are kept")
     return settings.backup_dir.absolute()
 
 
 def wal_folder(settings: Settings) -> Path:
-    """Where the server puts its WAL: BACKUP_WAL_DIR, else a folder of the environment's own in BACKUP_DIR."""
+    """The folder of the server's archived WAL: BACKUP_WAL_DIR, else one of the environment's own in BACKUP_DIR."""
     if settings.backup_wal_dir is not None:
         return settings.backup_wal_dir.absolute()
     return folder(settings) / f"{settings.app_env}-wal"
 
 
 def list_backups(place: Path) -> list[Backup]:
-    """The backups of a folder, newest first; what is half made, or is none of ours, is not among them."""
+    """The complete backups of a folder, newest first. Other files and folders are ignored."""
     backups: list[Backup] = []
     with contextlib.suppress(FileNotFoundError):
         for path in place.iterdir():
@@ -102,7 +105,10 @@ def list_backups(place: Path) -> list[Backup]:
 
 @contextlib.contextmanager
 def making(place: Path, name: Name) -> Iterator[Path]:
-    """A folder to put a backup into. It gets its name when the block ends, and is removed where the block fails."""
+    """Yield a folder for a new backup.
+
+    It gets its final name when the block ends, and is removed if the block fails.
+    """
     target, path = place / str(name), place / f"{_MAKING}{name}"
     if target.exists():
         raise BackupError(f"{target} is there already")
@@ -129,7 +135,7 @@ def making(place: Path, name: Name) -> Iterator[Path]:
 
 
 def _remove_abandoned(place: Path) -> None:
-    """A running backup holds its folder's lock: a folder without a lock was left by a dead process."""
+    """A running backup holds a lock in its folder, so a folder without a lock is from a dead process."""
     for path in place.glob(f"{_MAKING}*"):
         with contextlib.suppress(OSError):
             holding = os.open(path, os.O_RDONLY)
@@ -141,7 +147,7 @@ def _remove_abandoned(place: Path) -> None:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write it, safely on disk."""
+    """Write the file and flush it to disk."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     with os.fdopen(os.open(path / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(encoded)
@@ -150,7 +156,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def sum_of(root: Path, path: Path, *, alive: Callable[[], None] = lambda: None) -> File:
-    """The file with its sum; `alive` is called now and then."""
+    """The file with its checksum; `alive` is called now and then."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -175,7 +181,7 @@ def faults(backup: Backup) -> list[str]:
 
 
 def now() -> datetime:
-    """This moment, in whole seconds, as names have it."""
+    """The current time in whole seconds, as names contain it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""The names of backups, when one is due, and which of them stay."""
+"""Name backups, and decide when one is due and which to keep."""
 
 import enum
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 YOUNG = timedelta(days=1)
-# A schedule such as the 29th of February is due once in so many days at the latest.
+# Even a schedule such as the 29th of February is due at least once in this many days.
 _LONGEST_DAYS = 8 * 366
 
 _NAME = re.compile(r"(?P<environment>[a-z]+)-(?P<at>\d{8}T\d{6}Z)-(?P<kind>logical|physical)")
@@ -16,14 +16,15 @@ _TIME = "%Y%m%dT%H%M%SZ"
 
 class Kind(enum.StrEnum):
     LOGICAL = "logical"
-    """One database as pg_dump writes it: restored into any empty database, of a newer server too."""
+    """A dump of one database by pg_dump: it can be restored into any empty database, also of a newer server."""
     PHYSICAL = "physical"
-    """The server's files as pg_basebackup copies them: with archived WAL, the ground of every minute after it."""
+    """The server's files as pg_basebackup copies them: with the archived WAL, any later point in time can be restored.
+    """
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A backup's name: whose it is, when it was taken (UTC, whole seconds), and of which kind. Later sorts later."""
+    """A backup's name: its environment, the time (UTC, whole seconds) and the kind. Later names sort later."""
 
     taken_at: datetime
     environment: str
@@ -34,7 +35,7 @@ class Name:
 
     @classmethod
     def read(cls, text: str) -> "Name | None":
-        """The name that the text is; None where it is none."""
+        """Parse a name; None if the text is not one."""
         match = _NAME.fullmatch(text)
         if match is None:
             return None
@@ -47,7 +48,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Of how many days, ISO weeks and months the last backup is kept; counted in those that have one."""
+    """For how many days, ISO weeks and months the last backup is kept. Periods without a backup do not count."""
 
     daily: int
     weekly: int
@@ -55,14 +56,14 @@ class Keep:
 
 
 def newest(names: Iterable[Name], *, environment: str, kind: Kind) -> Name | None:
-    """The newest of the environment's backups of that kind."""
+    """The newest backup of this environment and kind."""
     return max((name for name in names if (name.environment, name.kind) == (environment, kind)), default=None)
 
 
 def kept(names: Collection[Name], keep: Keep, *, now: datetime) -> set[Name]:
-    """The backups that stay: of each environment and kind by themselves.
+    """The backups to keep, for each environment and kind.
 
-    The newest always stays, and so does what is younger than a day: who makes two before a risky change wants both.
+    The newest always stays, and so do all of the last day: a person who makes two before a risky change needs both.
     """
     stay: set[Name] = set()
     for group in {(name.environment, name.kind) for name in names}:
@@ -76,7 +77,7 @@ def kept(names: Collection[Name], keep: Keep, *, now: datetime) -> set[Name]:
 
 
 def _last_of_each(newest_first: Sequence[Name], number: int, period: Callable[[date], str]) -> set[Name]:
-    """The last backup of each of the newest so many periods that have one."""
+    """The last backup in each of the newest `number` periods that have one."""
     newest: dict[str, Name] = {}
     for name in newest_first:
         newest.setdefault(period(name.taken_at.astimezone(UTC).date()), name)
@@ -85,7 +86,7 @@ def _last_of_each(newest_first: Sequence[Name], number: int, period: Callable[[d
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A cron line, taken apart. Sunday is 0. Days of the month and of the week must both fit, as Celery's beat has it."""
+    """A parsed cron line. Sunday is 0. Day of month and day of week must both match, as in Celery's beat."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -95,7 +96,7 @@ class Times:
 
 
 def last_due(times: Times, now: datetime) -> datetime:
-    """When it was due last, now included; raises ValueError where it is never due."""
+    """The last time, up to now, at which it was due; raises ValueError if it is never due."""
     now = now.astimezone(UTC)
     for back in range(_LONGEST_DAYS):
         day = now.date() - timedelta(days=back)

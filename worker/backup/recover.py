@@ -1,4 +1,4 @@
-"""A server's data folder as it was at a point in time: the newest base before it, and WAL from the archive."""
+"""Rebuild a server's data folder as of a point in time, from the newest base backup before it and archived WAL."""
 
 import gzip
 import os
@@ -22,7 +22,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A data folder that recovers when it is started, and how that is done."""
+    """A data folder that recovers when the server starts, and the command that starts it."""
 
     data: Path
     command: str
@@ -30,7 +30,7 @@ class Recovery:
 
 
 def read_time(text: str) -> datetime | None:
-    """The point in time; None is as late as the archive reaches. Raises BackupError where the text is neither."""
+    """Parse the point in time; None means as late as the archive reaches. Raises BackupError if the text is neither."""
     if text == LATEST:
         return None
     try:
@@ -46,9 +46,9 @@ def read_time(text: str) -> datetime | None:
 
 
 def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -> Backup:
-    """The base to begin with: the newest that was finished before, and from which WAL leads to the newest timeline.
+    """Choose the newest base backup that finished before the time and whose WAL leads to the newest timeline.
 
-    Raises BackupError where there is none, or where the archive ends before the time, and there is no `more_wal` than that.
+    Raises BackupError if there is none, or if the archive ends before the time and `more_wal` is false.
     """
     archive = folder.wal_folder(settings)
     names = [path.name for path in archive.iterdir()] if archive.is_dir() else []
@@ -109,10 +109,10 @@ def prepare(
     wal_from: Path | None = None,
     alive: Callable[[], None] = lambda: None,
 ) -> Recovery:
-    """`target` holds the base, set up to recover to the time and then to be written to. Nothing is started.
+    """Fill `target` with the base backup, configured to recover to the time and then accept writes.
 
-    `wal_from` is the data folder of a server that is dead: what it had not archived yet is taken from there.
-    Raises BackupError where the folder is not empty, the backup is damaged, or the owner is not known.
+    Starts nothing. `wal_from` is the data folder of a dead server; WAL that it had not archived is taken from there.
+    Raises BackupError if the folder is not empty, the backup is damaged, or the owner is unknown.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -146,7 +146,10 @@ def prepare(
 
 
 def _salvage(old: Path, data: Path) -> None:
-    """The WAL of a dead server lies where recovery looks when the archive has no more. Raises BackupError where none is."""
+    """Copy the dead server's WAL to where recovery looks after the archive's end.
+
+    Raises BackupError if there is none.
+    """
     segments = [path for path in (old / "pg_wal").glob("*") if wal.is_segment(path.name)]
     if not segments:
         raise BackupError(f"--wal-from: there is no WAL in {old / 'pg_wal'}: name the old server's data folder")
@@ -165,11 +168,9 @@ def _is_alive(pid_file: Path) -> bool:
 
 
 def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
-    """Recovery settings go last into postgresql.auto.conf, where they win; recovery.signal asks for a recovery.
-
-    The new server archives nothing yet, and keeps its WAL until it is told to: a rehearsal beside the real server must not
-    put a life of its own into that one's archive.
-    """
+    """Recovery settings go to the end of postgresql.auto.conf, where they win; recovery.signal starts the recovery. The
+    new server archives nothing until an operator enables it: a rehearsal beside the real server must not write its own
+    timeline into the real archive."""
     quoted = restore_command.replace("'", "''")
     lines = [
         "",

@@ -1,4 +1,4 @@
-"""A dump goes back into an empty database."""
+"""Restore a dump into an empty database."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from worker.config.settings import Settings
 
 
 def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
-    """The backup of that name, else the environment's newest; raises BackupError where there is none."""
+    """The backup of this name, or the environment's newest; raises BackupError if there is none."""
     root = folder.folder(settings)
     held = {str(backup.name): backup for backup in folder.list_backups(root)}
     if wanted is not None:
@@ -30,9 +30,7 @@ def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
 
 
 def contents(conn: psycopg.Connection) -> list[str]:
-    """The objects in a database that a restore would collide with: schemas, tables, views, functions and types, but
-    no extension's.
-    """
+    """The objects that would collide with a restore: schemas, tables, views, functions and types, except extensions'."""
     rows = conn.execute(
         """
         with held as (
@@ -63,7 +61,7 @@ def contents(conn: psycopg.Connection) -> list[str]:
 
 
 def missing_roles(settings: Settings, backup: Backup, conn: psycopg.Connection) -> list[str]:
-    """Owners that the dump names and the server does not know."""
+    """Owners in the dump that are unknown to the server."""
     program = tools.find(settings, "pg_restore", at_least=tools.major_of(conn))
     listed = tools.run([str(program), "--list", str(backup.path / DUMP)], tools.environment(settings))
     owners = {line.split()[-1] for line in listed.splitlines() if line and not line.startswith(";")}
@@ -78,10 +76,10 @@ def restore(
     own_everything: bool = False,
     alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """The database holds what the dump does, all of it or, where anything fails, nothing. Into DATABASE_URL.
+    """Restore the dump into DATABASE_URL, completely or, if anything fails, not at all.
 
-    `own_everything`: whoever restores owns it all, and no rights are granted. Raises BackupError where the database is not
-    empty, the dump is damaged, or a role is missing.
+    `own_everything`: the restoring role owns everything and no rights are granted. Raises BackupError if the database
+    is not empty, the dump is damaged, or a role is missing.
     """
     if faults := folder.faults(backup):
         raise BackupError(f"{backup.name} is damaged: {'; '.join(faults)}. `stripe-sync db backups` lists the others")
@@ -104,5 +102,5 @@ def restore(
     env = tools.environment(settings, settings.database_url)
     tools.run([*command, str(backup.path / DUMP)], env, alive=alive)
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
-        # Without statistics the first minutes would be slow.
+        # Without statistics, the first minutes would be slow.
         conn.execute("analyze")

@@ -1,4 +1,4 @@
-"""Backups by the clock: once a time of BACKUP_SCHEDULE, by one worker, and again within the hour where that failed."""
+"""Scheduled backups: one worker takes one for each time of BACKUP_SCHEDULE, and retries every hour after a failure."""
 
 import time
 from collections.abc import Callable
@@ -28,9 +28,9 @@ def times(schedule: str) -> Times:
 
 
 def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
-    """The slot that a backup is to be taken for; None where the last time that was due has one, or gets it right now.
+    """The slot in which to take a backup now; None if the last due time has one, or another worker takes it now.
 
-    Where it failed, or its worker died, each hour is a slot.
+    After a failure, or the death of its worker, each hour is a slot.
     """
     if settings.backup_schedule is None:
         return None
@@ -44,7 +44,7 @@ def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
 
 
 def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
-    """The last time that a backup was due at, where it has none an hour later; None too where no schedule is set."""
+    """The last due time, if an hour later it still has no backup; None also if no schedule is set."""
     if settings.backup_schedule is None:
         return None
     due = last_due(times(settings.backup_schedule), now - RETRY)
@@ -52,7 +52,7 @@ def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
 
 
 def tick(conn: psycopg.Connection, settings: Settings, now: datetime, *, kinds: dict[str, Take] | None = None) -> bool:
-    """Take the backup that is due and thin out the old ones; returns whether one was taken."""
+    """Take the backup that is due and remove old ones; returns whether one was taken."""
     due = wanted(conn, settings, now)
     if due is None:
         return False

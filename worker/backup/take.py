@@ -1,4 +1,4 @@
-"""Backups are taken, and what is older than the retention asks for is removed."""
+"""Take backups, and remove those that retention no longer keeps."""
 
 import contextlib
 import json
@@ -27,12 +27,12 @@ _LOCK_WAIT = "60s"
 
 
 def connect(settings: Settings) -> psycopg.Connection:
-    """A connection to what backups are taken of."""
+    """A connection to the database that is backed up."""
     return psycopg.connect(tools.url(settings), autocommit=True, **connection_arguments(settings, application="backup"))
 
 
 def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
-    """A dump of the whole database, the application's tables included: one moment's state."""
+    """Dump the whole database, the application's tables included, as of one moment."""
     root = folder.folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         program = tools.find(settings, "pg_dump", at_least=tools.major_of(conn))
@@ -53,7 +53,7 @@ def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> 
 
 
 def physical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
-    """A copy of the server's files, with its WAL archived up to the copy's end; raises BackupError where it is not."""
+    """Copy the server's files, with WAL archived up to the copy's end; raises BackupError if that is missing."""
     root, archive = folder.folder(settings), folder.wal_folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         major = tools.major_of(conn)
@@ -69,7 +69,7 @@ def physical(settings: Settings, *, alive: Callable[[], None] = lambda: None) ->
             tools.run(command, tools.environment(settings), alive=alive)
             settled = _settled(conn, path / DATA)
             last = wal.segment(settled.span.timeline, settled.span.stop - 1, settled.segment_bytes)
-            # The end of a backup ends its segment, too.
+            # Ending the backup also completes its WAL segment.
             archiving.await_archived(conn, archive, last, alive=alive)
             manifest = Manifest(
                 database=database,
@@ -97,7 +97,7 @@ def _check(conn: psycopg.Connection, archive: Path) -> None:
 
 
 def _settled(conn: psycopg.Connection, data: Path) -> Physical:
-    """The description of a copy, from its own manifest and the server."""
+    """The description of a copy, from its manifest and the server."""
     written: dict[str, Any] = json.loads((data / "backup_manifest").read_bytes())
     ranges = written["WAL-Ranges"]
     row = conn.execute(
@@ -126,16 +126,16 @@ def _server_version(conn: psycopg.Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The removals by retention: backups, and files of the WAL archive."""
+    """What retention removes: backups, and files of the WAL archive."""
 
     backups: tuple[Name, ...] = ()
     wal: int = 0
 
 
 def thin_out(settings: Settings) -> Removed:
-    """Remove what the environment's retention no longer asks for, and the WAL that no base needs any more.
+    """Remove the backups that retention no longer keeps, and the WAL that no base backup needs.
 
-    Nothing goes where the newest backup that would stay is not whole: then an older one may be the last good one.
+    Nothing is removed if the newest remaining backup is damaged, because an older one may be the last good one.
     """
     keep = Keep(settings.backup_keep_daily, settings.backup_keep_weekly, settings.backup_keep_monthly)
     held = [one for one in folder.list_backups(folder.folder(settings)) if one.name.environment == settings.app_env]
@@ -160,7 +160,7 @@ def thin_out(settings: Settings) -> Removed:
 
 
 def _remove(backup: Backup) -> None:
-    """Rename first: what is half removed is not listed as whole."""
+    """Rename first, so that a half-removed backup is not listed as complete."""
     going = backup.path.with_name(f".removing-{backup.path.name}")
     backup.path.rename(going)
     shutil.rmtree(going)

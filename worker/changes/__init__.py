@@ -1,1 +1,1 @@
-"""Changes of users, as others get them: by HTTP calls, and by pages that they read."""
+"""Tell others about changes of users: by HTTP calls, and by pages that they read."""

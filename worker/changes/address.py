@@ -1,7 +1,7 @@
-"""The addresses that a change may be sent to: none of a private network, unless a setting allows it.
+"""Choose the address to which a change is sent: no private network, unless a setting allows it.
 
-The name is resolved here and the call goes to the address that was checked, so a name that resolves to another address a
-moment later leads nowhere else.
+The name is resolved here and the call goes to the checked address, so a name that resolves to another address a moment
+later has no effect.
 """
 
 import socket
@@ -15,12 +15,12 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(Temporary):
-    """CHANGES_URL leads to an address that no change is sent to."""
+    """CHANGES_URL leads to an address to which no change is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL, and the address that stands for its host."""
+    """A URL, and the address of its host."""
 
     scheme: str
     host: str
@@ -56,7 +56,7 @@ def resolve(url: str, *, allow_private: bool) -> Target:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet, also where it stands for another one."""
+    """Whether an address is on the public internet, also if it is written as an address of another family."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -18,13 +18,13 @@ from worker.config.errors import Temporary
 from worker.observe import trace
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
-# The name is resolved again, and the addresses checked again, after so long.
+# Seconds after which the name is resolved, and its addresses are checked, again.
 RESOLVED_SECONDS = 10.0
 MOST_ANSWER_BYTES = 64 * 1024
 
 
 class NotDelivered(Temporary):
-    """The receiver did not acknowledge a change with a status from 200 to 299."""
+    """The receiver did not answer with a status from 200 to 299."""
 
 
 def body(change: Change) -> bytes:
@@ -52,7 +52,7 @@ def headers(change: Change, content: bytes, secrets: Sequence[str], now: datetim
 
 
 class Caller:
-    """Calls one URL; several threads may at once."""
+    """Calls one URL. Several threads may call at once."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Caller:
                 preload_content=False,
             )
             try:
-                # Read to its end, a connection is used again. Nobody reads a long answer.
+                # A connection is reused once its answer was read to the end. A long answer is not read.
                 answer.read(MOST_ANSWER_BYTES, decode_content=False)
             finally:
                 if not answer.closed:
@@ -102,7 +102,7 @@ class Caller:
             raise NotDelivered(f"the receiver answered {answer.status}")
 
     def _connected(self) -> tuple[urllib3.HTTPConnectionPool, Target]:
-        """Connections to the address that was checked; of TLS, the certificate must be the host's."""
+        """Connect to the address that was checked. With TLS, the certificate must be the host's."""
         with self._lock:
             if self._pool is None or self._target is None or time.monotonic() - self._resolved_at > RESOLVED_SECONDS:
                 target = address.resolve(self._url, allow_private=self._allow_private)

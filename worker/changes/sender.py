@@ -1,7 +1,7 @@
 """The process that calls CHANGES_URL: each change at least once, a user's changes in order, several users at a time.
 
-It holds a few changes in memory, no transaction while it calls, and no lock that a computation waits for. A receiver that is
-away is asked with one change at a time, with longer and longer pauses, and everything else waits in the database.
+It holds only a few changes in memory, no transaction during a call, and no lock that a computation waits for. While a
+receiver is away, it is tried with one change at a time after growing pauses; everything else waits in the database.
 """
 
 import time
@@ -25,17 +25,18 @@ _log = log.get("changes")
 
 THREADS = 16
 ATTEMPT_PAUSES, AWAY_PAUSES = Backoff(first=5, longest=86_400), Backoff(first=1, longest=60)
-# A call that dribbles is not bounded by its time-outs: this process ends, and is started again.
+# The time-outs of a call do not bound an answer that trickles in: then this process ends and is started again.
 STUCK_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast changes are sent, in seconds.
+    """The pace of sending, in seconds.
 
-    `each` changes of one user are sent in a row, for `run` at most; a `lease` outlives that and one call. The pauses between
-    attempts for one change are `backoff`, up to a day; after the last of `attempts` it is parked. `away_after` failures in
-    a row, of whichever users, mean that the receiver is away: then it is asked with one change at a time, after `away`.
+    Up to `each` changes of one user are sent in a row, for at most `run`; a `lease` is longer than that and one call.
+    `backoff` gives the pauses between attempts for one change, up to a day; after the last of `attempts` the change is
+    parked. After `away_after` failures in a row, of any users, the receiver counts as away and is tried with one change
+    at a time, after `away`.
     """
 
     each: int = 20
@@ -49,12 +50,12 @@ class Pace:
 
 
 class Stuck(Exception):
-    """A call does not end. The lane's process ends with this, and its supervisor starts it again."""
+    """A call does not end. The lane's process ends with this error, and its supervisor starts it again."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """Some changes of one user on their way, since when (monotonic), and how far they have come."""
+    """Some changes of one user under way: since when (monotonic), and how many are done."""
 
     changes: Sequence[Change]
     began: float
@@ -71,7 +72,7 @@ class Sender:
         self._failed = 0
 
     def run(self, should_continue: Callable[[], bool]) -> None:
-        """Deliver what is due, again and again. Outlives Postgres being away; raises Stuck."""
+        """Deliver due changes, again and again. Waits while Postgres is away; raises Stuck."""
         running: dict[Future[str | None], _Run] = {}
         pauses = 0
         with ThreadPoolExecutor(THREADS, thread_name_prefix="change") as threads:
@@ -82,7 +83,7 @@ class Sender:
                         self._finish(running, seconds=0 if started else self._pace.idle)
                         pauses = 0
                     except UNAVAILABLE as error:
-                        # Changes on their way are leased in the database, and sent again when the leases run out.
+                        # Changes under way are leased in the database, and sent again when the leases end.
                         running.clear()
                         pauses += 1
                         _log.warning("postgres.unreachable", error=type(error).__name__)
@@ -98,7 +99,7 @@ class Sender:
         return self._conn
 
     def _start(self, threads: ThreadPoolExecutor, running: dict[Future[str | None], _Run]) -> bool:
-        """Begin with users whose next change is due; returns whether there was any."""
+        """Begin with users whose next change is due; returns whether there were any."""
         conn, is_away = self._connection(), self._failed >= self._pace.away_after
         room = THREADS - len(running)
         if is_away:
@@ -114,7 +115,7 @@ class Sender:
         return bool(leased)
 
     def _deliver(self, run: _Run) -> str | None:
-        """Send the changes one after the other; returns why one was not delivered, None where all were or time is up."""
+        """Send the changes one after the other; returns why one was not delivered, or None if all were or time ran out."""
         for change in run.changes:
             if time.monotonic() - run.began > self._pace.run:
                 return None
@@ -126,7 +127,7 @@ class Sender:
         return None
 
     def _finish(self, running: dict[Future[str | None], _Run], *, seconds: float) -> None:
-        """Write down what has ended."""
+        """Record the changes that have ended."""
         if not running:
             time.sleep(seconds)
             return
@@ -158,7 +159,7 @@ class Sender:
             _log.error("change.parked", change=change.id, user_id=change.user_id, attempts=attempt, error=error)
 
     def _count(self, run: _Run, error: str | None) -> None:
-        """Count failures in a row; from so many on the receiver is away, and is asked after a pause."""
+        """Count failures in a row. After `away_after` of them the receiver is away, and is tried after a pause."""
         if run.delivered:
             self._failed = 0
         if error is None:

@@ -12,7 +12,7 @@ from worker.postgres import cursors
 
 Connection = psycopg.Connection
 
-# Up to which id changes have their deliveries.
+# The cursor: deliveries exist for changes up to this id.
 CURSOR = "changes sent"
 
 
@@ -32,12 +32,12 @@ class Change:
 
     @property
     def timestamp(self) -> str:
-        """When it was made, in ISO 8601, UTC."""
+        """When it was made (ISO 8601, UTC)."""
         return self.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     @property
     def details(self) -> dict[str, Any]:
-        """The states and the reason, as a page and a call have them."""
+        """The states and the reason, as pages and calls contain them."""
         return {"before": self.before, "after": self.after, "reason": self.reason}
 
     @property
@@ -56,7 +56,7 @@ _CHANGE = "c.id, c.user_id, c.type, c.before, c.after, c.reason, c.sources, c.cr
 
 
 def after(conn: Connection, id_: int, *, limit: int, user: str | None = None) -> list[Change]:
-    """The changes after this id, in the order of ids, which is that of commits: none appears before these later."""
+    """The changes after this id, in the order of ids, which is the order of commits: no smaller id appears later."""
     of_user = "and c.user_id = %(user)s" if user is not None else ""
     with conn.cursor(row_factory=class_row(Change)) as cursor:
         return cursor.execute(
@@ -81,7 +81,7 @@ def last_id(conn: Connection) -> int:
 
 
 def skip_all(conn: Connection) -> None:
-    """Nobody is called: changes up to now are never sent. Without a new change nothing is written."""
+    """Skip all changes up to now: they are never sent. Writes nothing if there is no new change."""
     conn.execute(
         """
         insert into sync.cursors as c (name, value)
@@ -93,9 +93,10 @@ def skip_all(conn: Connection) -> None:
 
 
 def enqueue(conn: Connection, *, limit: int = 1000) -> int:
-    """Make deliveries of the changes that have none yet; returns how many. In the caller's transaction.
+    """Make deliveries for changes that have none; returns how many.
 
-    One process does so at a time. Ids are in the order of commits, so the cursor passes no change by.
+    Runs in the caller's transaction, one process at a time. Ids follow the order of commits, so the cursor skips no
+    change.
     """
     conn.execute(
         "insert into sync.cursors (name, value) values (%s, '{\"upto\": 0}') on conflict (name) do nothing", (CURSOR,)
@@ -123,10 +124,10 @@ def enqueue(conn: Connection, *, limit: int = 1000) -> int:
 
 
 def lease(conn: Connection, *, users: int, each: int, seconds: float) -> dict[str, list[Change]]:
-    """The next changes of some users whose first unacknowledged one is due, ours until the lease runs out.
+    """Lease the next changes of some users whose first unacknowledged change is due.
 
-    Of each user at most so many, in their order. A user whose changes somebody else has leased is left out: the first of
-    them is not due.
+    At most `each` changes of a user, in their order. Users whose changes somebody else has leased are left out, because
+    their first change is not due.
     """
     with conn.cursor(row_factory=class_row(Change)) as cursor:
         leased = cursor.execute(
@@ -163,7 +164,7 @@ def lease(conn: Connection, *, users: int, each: int, seconds: float) -> dict[st
 
 
 def acknowledge(conn: Connection, ids: Collection[int]) -> None:
-    """These changes have arrived. One that is to be sent again since, by `resend`, or whose lease has run out, stays."""
+    """Mark these changes as delivered. A change that `resend` has requested again, or whose lease has ended, stays."""
     if ids:
         conn.execute(
             "delete from sync.change_deliveries where change_id = any(%b::bigint[]) and due_at > clock_timestamp()",
@@ -172,7 +173,8 @@ def acknowledge(conn: Connection, ids: Collection[int]) -> None:
 
 
 def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | None) -> None:
-    """The call for this change failed: it, and the user's later ones, wait so long; None: it is parked, and they go on."""
+    """Record a failed call: this change and the user's later ones wait for `pause`. With None it is parked, and the
+    later ones continue."""
     conn.execute(
         """
         update sync.change_deliveries
@@ -185,7 +187,7 @@ def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | Non
 
 
 def release(conn: Connection, users: Collection[str], *, pause: timedelta = timedelta()) -> None:
-    """Give back what is leased of these users: it is due after the pause."""
+    """Give back the leased changes of these users: they are due after the pause."""
     conn.execute(
         "update sync.change_deliveries set due_at = clock_timestamp() + %s where user_id = any(%s) and not parked",
         (pause, list(users)),
@@ -199,7 +201,7 @@ def attempts(conn: Connection, change: int) -> int:
 
 
 def receiver_is_back(conn: Connection) -> None:
-    """Everything that waits because the receiver was away is due now."""
+    """Make everything due that waits because the receiver was away."""
     conn.execute(
         "update sync.change_deliveries set due_at = clock_timestamp() where not parked and attempts > 0 "
         "and due_at > clock_timestamp()"
@@ -207,7 +209,7 @@ def receiver_is_back(conn: Connection) -> None:
 
 
 def resend(conn: Connection, ids: Collection[int] = (), *, parked: bool = False, since: int | None = None) -> int:
-    """Send these changes, the parked ones, or all after an id once more; returns how many."""
+    """Send these changes, the parked ones, or all after an id again; returns how many."""
     which = "d.parked" if parked else "c.id > %(since)s" if since is not None else "c.id = any(%(ids)s)"
     return conn.execute(
         f"""
@@ -235,7 +237,7 @@ def parked(conn: Connection, *, limit: int) -> list[dict[str, Any]]:
 
 
 def backlog(conn: Connection) -> dict[str, Any]:
-    """How many deliveries wait and are parked, and how old the oldest that waits is, in seconds."""
+    """How many deliveries wait and are parked, and the age of the oldest waiting one in seconds."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """

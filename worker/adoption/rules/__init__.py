@@ -1,1 +1,1 @@
-"""Compare an existing database with the tables we need. Pure: no database is asked here."""
+"""Compare an existing database with the tables we need. Pure: these modules read no database."""

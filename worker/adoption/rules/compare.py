@@ -14,9 +14,9 @@ from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
 from worker.adoption.rules.types import judge, judge_id, stands_for
 
-# The tables of Auth.js. The daemon reads nothing of it, so an application that has its own way to sign in keeps that.
+# The tables of Auth.js. The daemon reads none of them, so an application with another sign-in keeps its own.
 SIGN_IN = ("accounts", "sessions", "verification_tokens")
-# Columns that every insert of ours sends, never null. The rest of what can't be null needs a default.
+# Columns that each of our inserts fills, never with null. Other columns that can't be null need a default.
 _SENT: Mapping[str, frozenset[str]] = {
     "stripe_products": frozenset({"id", "name", "active", "metadata", "created_at", "updated_at"}),
     "stripe_prices": frozenset({"id", "product_id", "active", "metadata", "created_at", "updated_at"}),
@@ -30,22 +30,22 @@ _SENT: Mapping[str, frozenset[str]] = {
          "updated_at"}
     ),
 }  # fmt: skip
-# Keys that the daemon's own statements stand on. Others are kept where they hold.
+# Keys that our statements rely on. Other keys may differ.
 _NEEDED_KEYS = {
     ("stripe_customers", "stripe_customer_id"),
     ("user_subscriptions", "stripe_subscription_id"),
     ("payment_history", "stripe_payment_intent_id"),
 }
-# Columns of users that the daemon reads, and that hold something for every user.
+# Columns of users that the daemon reads, and that have a value for every user.
 _NEVER_NULL = frozenset({"id", "role", "membership_status", "tokens"})
 _ON_DELETE = {"CASCADE": "c", "SET NULL": "n", None: "a"}
 _LABEL = re.compile(r"'([^']*)'")
 
 
 def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
-    """The names to work with: those that were given, the types that stand for our enums, the tables that are left out."""
+    """The names to use: the given names, the types that stand for our enums, and the tables that are left out."""
     if not membership:
-        # Additions of an earlier adoption stay; the setting alone keeps the workers away from it.
+        # Additions of an earlier adoption stay. The setting alone keeps the workers away from them.
         if actual.revision is not None:
             return actual.names or Names()
         types = {name: f"sync_names.{name}" for name in ("user_role", "membership_status")}
@@ -62,7 +62,7 @@ def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
 
 
 def _id_type(table: str, names: Names, actual: Found) -> str | None:
-    """The type of the table's ids where the application has made it, and they are not text."""
+    """The type of the table's ids if the application made the table and they are not text."""
     relation = actual.relations.get(names.table(table))
     column = relation.columns.get(names.column(table, "id")) if relation else None
     return column.type if column is not None and column.type in KEYS else None
@@ -81,7 +81,7 @@ def users_are_new(names: Names, actual: Found) -> bool:
 
 
 def compare_table(ours: Table, names: Names, actual: Found) -> Iterator[Finding]:
-    """Everything that is said of one of the application's tables."""
+    """All findings on one of the application's tables."""
     name = ours.name
     if name in names.left_out:
         real = names.table(name)
@@ -164,7 +164,10 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
 
 
 def _holds_ids(ours: Any) -> bool:
-    """Whether the column holds ids that may be of another type than text: the application's own, and never Stripe's."""
+    """Whether the column holds the application's own ids, which may have another type than text.
+
+    Stripe's ids are text.
+    """
     targets = {key.column.table.name for key in ours.foreign_keys} or (
         {ours.table.name} if ours.name == "id" else set()
     )
@@ -191,7 +194,7 @@ def _absent_column(ours: Any, names: Names, relation: Relation, finding: Finding
 
 
 def _null_or_default(ours: Any, column: Column) -> str | None:
-    """Find a NOT NULL or a missing default that would refuse our writes, or leave out values that we read."""
+    """Find NOT NULL columns and missing defaults that would refuse our writes, or leave out values that we read."""
     table, given = ours.table.name, column.default is not None or column.generated
     name = quoted(column.name)
     if table != "users":
@@ -210,14 +213,14 @@ def _null_or_default(ours: Any, column: Column) -> str | None:
 
 
 def _is_stricter(ours: Any, column: Column) -> bool:
-    """Whether the column wants a value where we may have none."""
+    """Whether the column requires a value that we may not have."""
     given = column.default is not None or column.generated
     sent = _SENT.get(ours.table.name)
     return sent is not None and not column.nullable and (ours.nullable or (ours.name not in sent and not given))
 
 
 def _holds_back(finding: Finding, names: Names, column: Column, reason: str) -> Finding:
-    """A NOT NULL is no conflict: rows that it refuses wait, until it is dropped or they have a value."""
+    """A NOT NULL is no conflict: the rows that it refuses wait until it is dropped or they have a value."""
     name = quoted(column.name)
     return replace(
         finding,
@@ -228,7 +231,7 @@ def _holds_back(finding: Finding, names: Names, column: Column, reason: str) -> 
 
 
 def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
-    """Checks of the values that users hold today."""
+    """Count users whose values the daemon can't handle."""
     name, relation, quoted_name = ours.name, names.relation("users"), quoted(column.name)
     finding = Finding(table="users", what=f"values of {name}", verdict=Verdict.FITS, reason="")
     if isinstance(ours.type, Enum):
@@ -257,7 +260,7 @@ def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
 
 
 def _others(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
-    """Columns of the application's own in a table that we insert into."""
+    """Find required columns that only the application knows, in tables into which we insert."""
     if ours.name not in _SENT:
         return
     known = {names.column(ours.name, column.name) for column in ours.columns}
@@ -344,7 +347,7 @@ def _indexes(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]
 
 
 def _has_index(ours: Table, index: Any, names: Names, relation: Relation) -> bool:
-    """Whether an index of another name serves as well: it begins with the same columns, and covers all rows."""
+    """Whether an index of another name does the same: it begins with the same columns and covers all rows."""
     if not all(isinstance(part, Declared) for part in index.expressions):
         column = quoted(names.column(ours.name, "email"))
         folded = re.compile(rf"lower\(\(?{re.escape(column)}\)?(::text)?\)")
@@ -376,7 +379,7 @@ def _user_triggers(names: Names, relation: Relation) -> Finding:
 
 
 def _look_alikes(name: str, others: Iterable[str]) -> list[str]:
-    """Names that differ from ours in case, underscores or a plural alone."""
+    """Names that differ from ours only in case, underscores or a plural."""
     return sorted(other for other in others if other != name and _folded(other) == _folded(name))
 
 

@@ -66,7 +66,7 @@ def add_column(ours: Any, names: Names) -> tuple[str, str]:
 
 
 def add_unique(ours: Table, constraint: Any, names: Names) -> str:
-    """A key of ours as a unique constraint: the table may have another primary key."""
+    """Declare one of our keys as a unique constraint, because the table may have another primary key."""
     columns = ", ".join(quoted(names.column(ours.name, column.name)) for column in constraint.columns)
     name = name_of(constraint) if isinstance(constraint, UniqueConstraint) else f"uq_{ours.name}_id"
     return f"alter table {names.relation(ours.name)} add constraint {quoted(name)} unique ({columns})"
@@ -88,5 +88,5 @@ def name_of(constraint: Any) -> str:
 
 
 def _said(statement: Any) -> str:
-    # psycopg reads no placeholders where no arguments are given, so a percent sign needs no doubling.
+    # psycopg parses no placeholders when no arguments are given, so a percent sign is not doubled.
     return str(statement.compile(dialect=_dialect)).strip().replace("%%", "%")

@@ -9,7 +9,7 @@ from schema.names import Names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column as the catalogue has it; `type` is format_type's."""
+    """A column of the catalogue; `type` is spelled as format_type does."""
 
     name: str
     type: str
@@ -21,7 +21,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index; an expression stands as None in `columns`, and `definition` is what pg_get_indexdef says."""
+    """An index. An expression is None in `columns`; `definition` is the result of pg_get_indexdef."""
 
     name: str
     columns: tuple[str | None, ...]
@@ -42,7 +42,10 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table, or what else bears the name. `kind` is pg_class's letter: r table, p partitioned, v view, f foreign."""
+    """A table, or another relation of its name.
+
+    `kind` is pg_class's letter: r table, p partitioned, v view, f foreign.
+    """
 
     name: str
     kind: str
@@ -63,7 +66,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function: its name with the types of its arguments, as `drop function` wants it, and its body."""
+    """A function: its name with its argument types, as `drop function` takes it, and its body."""
 
     signature: str
     body: str
@@ -71,11 +74,12 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A database. `relations` are those of `public`, and with their schema the others that were asked for; `enums` are the
-    enum types with their labels, as SQL spells them; `functions` are those of ours that are there, by our name for them;
-    `foreign_schemas` are named as ours and hold something, although nothing of ours was ever installed.
+    """The content of a database.
 
-    `names` is what an earlier adoption recorded, and `aside` what `sync_names` holds: relations by kind, types as "type".
+    `relations` are the relations of `public`, and those of other requested schemas, written with the schema. `enums`
+    are the enum types with their labels, as SQL spells them. `functions` are our functions that exist, by our name for
+    them. `foreign_schemas` have the name of one of our schemas and belong to another tool. `names` is the record of an
+    earlier adoption, and `aside` the content of `sync_names`: relations by kind, and types as "type".
     """
 
     relations: Mapping[str, Relation] = field(default_factory=dict)
@@ -99,7 +103,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """A count of rows that is to be 0, and what is true otherwise: `{number}` of them."""
+    """A count of rows that should be 0, and the message if it is not, with `{number}` for the count."""
 
     query: str
     verdict: Verdict
@@ -108,9 +112,12 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was compared. `statements` add what is missing; `early` ones must be committed before the others
-    (a new label of an enum can't be used in the transaction that adds it). `relaxes` drops a constraint that would hold rows
-    of ours back, where the operator wants that."""
+    """One finding.
+
+    `statements` add what is missing. `early` statements must be committed before the others, because a new label of an
+    enum can't be used in the transaction that adds it. `relaxes` drops a constraint that would refuse our rows; it runs
+    only if the operator asks for it.
+    """
 
     table: str
     what: str

@@ -1,4 +1,4 @@
-"""Whether a column's type does where we would have chosen another: liberal where it is safe."""
+"""Decide whether a column's type works where we would have chosen another: liberal where that is safe."""
 
 import re
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from worker.adoption.rules.findings import Column, Verdict
 
 Judged = tuple[Verdict, str]
 
-# Stripe promises that its ids fit 255 characters.
+# Stripe promises ids of at most 255 characters.
 LONGEST_ID = 255
-# The labels that the daemon writes. ADMIN and BANNED are given by people, where the application knows them.
+# The labels that the daemon writes. People assign ADMIN and BANNED, if the application has them.
 NEEDED_LABELS = {
     "user_role": ("USER", "PREMIUM"),
     "membership_status": ("ACTIVE", "INACTIVE", "CANCELED", "PAST_DUE"),
@@ -42,8 +42,11 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
 
 
 def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
-    """The verdict on a column that holds ids of users, of organizations or of a table's own rows; None where it holds text
-    and is to. `wanted` is the type that these ids have in this database, None for text."""
+    """The verdict on a column with ids of users, of organizations or of a table's own rows; None if text is right and
+    found.
+
+    `wanted` is the type of these ids in this database, None for text.
+    """
     if wanted is None and actual.type not in KEYS:
         return None
     name = ours.table.name
@@ -57,7 +60,7 @@ def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
 
 
 def stands_for(column: Column) -> str:
-    """The type that takes an enum's place, as SQL spells it: the application's enum, or text."""
+    """The type that replaces an enum, as SQL spells it: the application's enum, or text."""
     return column.type if column.is_enum else "text"
 
 

@@ -1,4 +1,4 @@
-"""The whole comparison, in the order in which what is missing is added."""
+"""The whole comparison, in the order in which missing parts are added."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from worker.adoption.rules.findings import Finding, Found, Verdict
 from worker.adoption.rules.types import NEEDED_LABELS
 
 _BEFORE = "__before"
-# Functions that triggers and views of the tables call, so they are there before them.
+# Functions that triggers and views of the tables call; they are created first.
 _FIRST = (
     "sync.touch_updated_at",
     "sync.follow_organization",
@@ -32,7 +32,7 @@ ENUMS: dict[str, tuple[str, ...]] = {
 
 
 def compare(actual: Found, names: Names, *, head: str, views_schema: str = VIEWS_SCHEMA) -> list[Finding]:
-    """Everything that is said of the database. `names` are those that `names_of` makes of the settings."""
+    """All findings on the database. `names` is the result of `names_of` for the settings."""
     return [*_schemas(actual, names, head, views_schema), *_apart(actual, names), *_types(actual, names), *_tables(actual, names),
             *_own_tables(actual, names, views_schema), *_functions(actual, names), *_views(actual, names),
             *_stamp(actual, head)]  # fmt: skip
@@ -59,7 +59,7 @@ def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Itera
 
 
 def _types(actual: Found, names: Names) -> Iterator[Finding]:
-    """Our enums, or what stands for them: the application's own types under our names, as domains."""
+    """Our enums, or the domains under our names over the application's own types."""
     if names.needs_schema:
         if NAMES_SCHEMA in actual.aside:
             yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, reason="")
@@ -81,7 +81,7 @@ def _types(actual: Found, names: Names) -> Iterator[Finding]:
                 table="", what=what, verdict=verdict, reason=finding, statements=tuple(statements), early=True
             )
         elif real is None:
-            # One of our own, apart, would hide the one that counts from now on.
+            # A leftover object of ours in `sync_names` would hide the application's, which counts from now on.
             statements = [ddl.create_enum(name, labels, schema="public")] if name not in actual.enums else []
             yield _missing(what, "is created", *statements)
         elif apart and actual.names is not None and actual.names.types.get(name) == real:
@@ -93,7 +93,7 @@ def _types(actual: Found, names: Names) -> Iterator[Finding]:
 
 
 def _apart(actual: Found, names: Names) -> Iterator[Finding]:
-    """Objects that `sync_names` is not to hold any more make room. None of it holds rows; types go last."""
+    """Drop objects that `sync_names` no longer needs. None of them holds rows; types go last."""
     before = actual.names or Names()
     if actual.revision is None or before == names:
         return
@@ -128,7 +128,7 @@ def _tables(actual: Found, names: Names) -> Iterator[Finding]:
 
 
 def _own_tables(actual: Found, names: Names, views_schema: str) -> Iterator[Finding]:
-    """The tables of inbox and mirror; where they are there already, what of them refers to users."""
+    """Find missing tables of inbox and mirror, and, in tables that exist, references to users that are missing."""
     if actual.revision is None:
         for schema in ("sync", "mirror"):
             tables = [table for table in metadata.sorted_tables if table.schema == schema]
@@ -158,14 +158,14 @@ def _place(names: Names, table: str) -> tuple[str, str | None]:
 
 
 def _old_types(before: Names, names: Names) -> Iterator[tuple[str, str]]:
-    """The types apart that another takes the place of: what kind each is, and its name."""
+    """The types in `sync_names` that another replaces: the kind and name of each."""
     for name, type_ in before.types.items():
         if names.types.get(name) != type_:
             yield ("type" if type_ == f"{NAMES_SCHEMA}.{name}" else "domain"), name
 
 
 def _retyped(before: Names, names: Names) -> Iterator[str]:
-    """`sync.overrides` holds roles: in the type that stands for ours."""
+    """Give `sync.overrides`, which holds roles, the type that stands for our enum."""
     old, new = before.types.get("user_role", "user_role"), names.types.get("user_role", "user_role")
     if old != new:
         check = "ck_overrides_role_is_grantable"
@@ -181,7 +181,7 @@ def _functions(actual: Found, names: Names) -> Iterator[Finding]:
     for name, statement in names.functions.items():
         own, there = name.startswith(("sync.", "mirror.")), actual.functions.get(name)
         if _is_first(name) and actual.revision is None:
-            continue  # made with the schema
+            continue  # created with the schema
         what = f"function {name.partition('.')[2]}"
         if actual.revision is None and there is not None and "users" not in names.left_out:
             finding = f"there is a function {name} that is not ours: rename it"
@@ -201,7 +201,7 @@ def _is_first(name: str) -> bool:
 
 
 def _body(statement: str) -> str:
-    """The body as `pg_proc.prosrc` has it: nothing where it is an SQL expression, which Postgres keeps parsed."""
+    """The body as `pg_proc.prosrc` holds it; empty for an SQL expression, which Postgres keeps parsed."""
     return statement.split("$$")[1] if "$$" in statement else ""
 
 
