@@ -21,7 +21,7 @@ def load() -> Settings:
 
 
 def load_with_membership() -> Settings:
-    """The same, for commands about users. Ends the command where MEMBERSHIP is off."""
+    """The same, for commands about users. Ends the command if MEMBERSHIP is off."""
     settings = load()
     if not settings.membership:
         fail("MEMBERSHIP=off: only the mirror is kept, so this command has no users to work on")
@@ -30,7 +30,7 @@ def load_with_membership() -> Settings:
 
 @contextmanager
 def connect(settings: Settings | None = None, *, application: str) -> Iterator[psycopg.Connection]:
-    """A connection to the database of DATABASE_URL; raises SchemaNotReady unless that is at this release's revision."""
+    """A connection to the database of DATABASE_URL; raises SchemaNotReady unless it is at this release's revision."""
     with open_connection(settings or load(), application=application) as conn:
         schema_state.require(conn)
         yield conn

@@ -1,7 +1,7 @@
 """`stripe-sync dev` and `sandbox`: the whole system, and the stand-in for Stripe, on one machine for development.
 
-The sandbox is part of the source and not of the installed package: no production machine needs it. Without it `dev` waits
-for deliveries of yours.
+The sandbox is part of the source and not of the installed package, because no production machine needs it. Without it,
+`dev` waits for your own deliveries.
 """
 
 import os
@@ -48,7 +48,7 @@ def sandbox(context: typer.Context) -> None:
 
 
 def sandbox_environment(command: str) -> dict[str, str]:
-    """The environment in which `python -m sandbox` runs; ends the command where the sandbox is not installed."""
+    """The environment in which `python -m sandbox` runs; ends the command if the sandbox is not installed."""
     if not (_ROOT / "sandbox" / "__main__.py").is_file():
         fail(
             f"`stripe-sync {command}` needs the sandbox, which is not part of the installed package: run it in a checkout of "

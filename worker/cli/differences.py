@@ -1,4 +1,4 @@
-"""Differences between two versions of an object, as a person reads them."""
+"""Print the differences between two versions of an object."""
 
 from collections.abc import Iterable
 

@@ -22,7 +22,7 @@ _Connect = Annotated[bool, typer.Option("--connect", help="The endpoint for even
 
 @app.command()
 def create(url: _Url = None, connect: _Connect = False) -> None:
-    """Make the endpoint: all events, in the API version that the daemon reads. Prints its secret."""
+    """Create the endpoint with all event types, in the API version that the daemon reads. Prints its secret."""
     from worker.cli.output import fail, say
     from worker.endpoints import manage
     from worker.stripe_api.client import Stripe
@@ -108,7 +108,7 @@ def roll(
 
 @contextmanager
 def _settings() -> "Iterator[Settings]":
-    """The settings; a key that may not do it ends the command with the steps for a person."""
+    """The settings. If the key lacks the permission, the command ends with the steps for a person."""
     from worker.cli import database
     from worker.cli.output import fail
     from worker.endpoints import manage

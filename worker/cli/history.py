@@ -1,4 +1,4 @@
-"""`stripe-sync history` and `replay`: how an object came to be as it is, and what an event would change."""
+"""`stripe-sync history` and `replay`: the versions of an object, and what an event would change."""
 
 from dataclasses import asdict
 from typing import Annotated

@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _refuse_other_packages() -> None:
-    """Our packages have common names: where another distribution's are found first, nothing of ours would work."""
+    """Our packages have common names. If another distribution's are found first, nothing of ours works."""
     home = Path(__file__).parents[2]
     for name in ("schema", "migrations"):
         spec = util.find_spec(name)

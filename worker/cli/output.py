@@ -1,6 +1,6 @@
 """Print tables and sentences for people, JSON for programs, and errors in one line.
 
-Everything that a customer, a user or Stripe wrote passes `visible` before it reaches a terminal: markup is never
+Everything written by a customer, a user or Stripe passes `visible` before it reaches a terminal: markup is never
 interpreted, and a control character is shown instead of obeyed.
 """
 
@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 import typer
 
-# The width of a listing where neither COLUMNS nor a terminal gives one.
+# The width of a listing without COLUMNS or a terminal.
 _WIDTH = 120
 
 
 def visible(text: str) -> str:
-    r"""The text with every character that a terminal acts upon, or that hides or reorders others, as its escape (\x1b)."""
+    r"""The text with every character that controls a terminal, or hides or reorders others, as an escape (\x1b)."""
     return "".join(_escaped(character) for character in text)
 
 

@@ -20,7 +20,8 @@ def web() -> None:
     loaded = settings.load(needs_webhook_secret=True)
     trace.require(loaded)
     log.configure(loaded)
-    # Without tables it answers 503, and GET /readyz says why: a load balancer and Stripe wait for the migration.
+    # Without tables it answers 503, and GET /readyz gives the reason: a load balancer and Stripe wait for the
+    # migration.
     _look_at_schema(loaded, needs_tables=False)
     server.serve(loaded)
 
@@ -32,9 +33,9 @@ def worker(
     ] = None,
     queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = "",
 ) -> None:
-    """Apply events and do periodic work. Start as many as you like, on as many machines as you like.
+    """Apply events and do periodic work. Start any number, on any number of machines.
 
-    Live events, requests on access and periodic work have child processes of their own (lanes): none waits for another.
+    Live events, requests on access and periodic work have their own child processes (lanes), so none waits for another.
     """
     from worker.config import settings
     from worker.jobs import lanes, process_group
@@ -66,8 +67,8 @@ def beat() -> None:
 def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:
     """Warn if the tables are missing or of another release; raise SchemaNotReady if they are missing but needed.
 
-    Another release is no reason to stop: a migration may be under way, and events wait for it. A database that can't be
-    reached is none either: every process waits for it.
+    Another release is no reason to stop: a migration may be under way, and events wait for it. Nor is an unreachable
+    database: every process waits for it.
     """
     from worker.observe import log
     from worker.postgres import schema_state

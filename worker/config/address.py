@@ -22,7 +22,7 @@ def is_local(url: str) -> bool:
 
 
 def sslmode(url: str) -> str:
-    """The mode that libpq uses for the address, when DATABASE_SSLMODE is not set."""
+    """The mode that libpq uses for the address if DATABASE_SSLMODE is not set."""
     return _parameters(url).get("sslmode", "prefer")
 
 

@@ -1,4 +1,4 @@
-"""Pauses that double with each attempt, up to a longest one."""
+"""Pauses that double with each attempt, up to a maximum."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Errors by the right reaction: a `Temporary` error is tried again, a `Permanent` one is parked for a person."""
+"""Errors by the right reaction: a `Temporary` error is retried, a `Permanent` one is parked for a person."""
 
 
 class SyncError(Exception):
@@ -10,8 +10,8 @@ class SyncError(Exception):
 
 
 class Temporary(SyncError):
-    """It may work later."""
+    """A later attempt may succeed."""
 
 
 class Permanent(SyncError):
-    """Trying again will not help."""
+    """Further attempts will fail too."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from schema.names import Names, public_tables
 
-# Postgres cuts identifiers off after this many bytes.
+# Postgres truncates identifiers after this many bytes.
 _LONGEST_NAME = 63
 
 
 def read(path: object) -> Names:
-    """The names in the file; raises ValueError, which lists everything that is wrong with it."""
+    """The names in the file; raises ValueError, which lists all errors in it."""
     if isinstance(path, Names):
         return path
     try:
@@ -55,7 +55,7 @@ def names(content: Mapping[str, Any], *, source: str) -> Names:
 
 
 def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]) -> dict[str, str]:
-    """The valid pairs of a section, from our name to the application's; adds everything wrong to `faults`."""
+    """The valid pairs of a section, from our name to the application's; adds all errors to `faults`."""
     if not isinstance(section, dict):
         faults.append(f"{where} is not a table")
         return {}
@@ -72,7 +72,7 @@ def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]
 
 
 def _shared_names(where: str, mapping: Mapping[str, str]) -> list[str]:
-    """A fault for each name of ours that is mapped to a name of the application which an earlier one has."""
+    """An error for each of our names that is mapped to a name already taken by an earlier one."""
     first: dict[str, str] = {}
     return [
         f"{where} {ours} and {first[theirs]} are both {theirs}"

@@ -44,13 +44,13 @@ def run(*, apply: bool, relax: bool, sql: bool, settle: bool, yes: bool, as_json
 
 
 def set_up_mirror_alone(settings: Settings) -> None:
-    """Bring an empty database to head without any of `public`'s tables, as MEMBERSHIP=off wants it."""
+    """Migrate an empty database without the tables of `public`, for MEMBERSHIP=off."""
     with connect_as_owner(settings, application="migrate") as conn:
         job.adopt(conn, settings.names, is_membership=False, views_schema=settings.stripe_schema)
 
 
 def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
-    """Ends the command where the database is to be adopted before it is migrated, and says so."""
+    """End the command with a message if the database must be adopted before it is migrated."""
     revision, adoption = inventory.revision(conn), adoption_store.adopted(conn)
     is_apart = adoption is not None and "users" in adoption.names.left_out
     if revision is None and settings.names.mapped:
@@ -177,7 +177,7 @@ def _listed(report: Report) -> list[dict[str, object]]:
 
 
 def _ask(settings: Settings, question: str, *, yes: bool) -> None:
-    """In production a person says yes, at a terminal or by --yes."""
+    """In production a person confirms, at a terminal or by --yes."""
     if settings.app_env is not AppEnv.PRODUCTION or yes:
         return
     if not sys.stdin.isatty():
@@ -187,6 +187,6 @@ def _ask(settings: Settings, question: str, *, yes: bool) -> None:
 
 
 def _target(conn: psycopg.Connection, settings: Settings) -> str:
-    """Which database this is about; no password."""
+    """The database that this is about, without a password."""
     at = conn.info
     return f"{settings.app_env}: database {at.dbname} at {at.host or 'a local socket'}:{at.port}, as {at.user}"

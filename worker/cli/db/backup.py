@@ -43,7 +43,7 @@ def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: 
 
 
 def list_all(*, verify: bool, as_json: bool) -> None:
-    """List the backups, newest first; exit code 1 where one that is verified is not good."""
+    """List the backups, newest first; exit code 1 if one that is verified is damaged."""
     settings = _settings()
     backups = place.list_backups(place.folder(settings))
     rows, good = [], True
@@ -76,7 +76,7 @@ def restore(
     no_owner: bool,
     yes: bool,
 ) -> None:
-    """Bring a dump back into the empty database of DATABASE_URL; or, with --at, the whole server as it was at a time."""
+    """Restore a dump into the empty database of DATABASE_URL; with --at, the whole server as of a point in time."""
     settings = _settings()
     if (at is None) != (to is None):
         fail("--at TIME and --to DIR go together: the point in time, and the new data folder that is made for it")

@@ -1,4 +1,4 @@
-"""`stripe-sync db check` and `sql`: whether the database is what the code says, and what revisions run."""
+"""`stripe-sync db check` and `sql`: compare the database with the code, and print the SQL of revisions."""
 
 import sys
 
@@ -15,7 +15,10 @@ from worker.postgres.pool import owner_conninfo
 
 
 def check(*, as_json: bool) -> None:
-    """At head? Does the database differ from the metadata? Each difference in words; exit code 1 where there is any."""
+    """Check that the database is at head and equals the metadata.
+
+    Prints each difference; exit code 1 if there is one.
+    """
     settings = config.load()
     with target.owner(settings) as conn:
         if adoption_store.adopted(conn) is not None:

@@ -1,7 +1,7 @@
-"""The application's tables as Drizzle defines them, in TypeScript: made from the ORM classes, for its side alone.
+"""The application's tables as Drizzle definitions in TypeScript, made from the ORM classes.
 
-Property names are in camelCase, as Auth.js' adapter wants them; `accounts` keeps the names that OAuth gives its tokens. It
-is stripe-sync that migrates these tables: the definitions are for queries, not for drizzle-kit.
+Property names are camelCase, as Auth.js' adapter expects; `accounts` keeps the names that OAuth gives its tokens. The
+definitions are for queries and not for drizzle-kit, because stripe-sync migrates these tables.
 """
 
 import json
@@ -41,7 +41,7 @@ export const authTables = {
 
 
 def render(base: type[DeclarativeBase]) -> str:
-    """The definitions: enums, tables with defaults, keys and indexes, relations, and what Auth.js takes."""
+    """The definitions: enums, tables with defaults, keys and indexes, relations, and the tables for Auth.js."""
     mappers = {mapper.local_table: mapper for mapper in base.registry.mappers}
     tables = [table for table in base.metadata.sorted_tables if table in mappers]
     parts = [_HEAD, *_enums(tables)]

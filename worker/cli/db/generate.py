@@ -1,4 +1,4 @@
-"""`stripe-sync db generate`: a revision of what the metadata says and the database lacks, or the application's types."""
+"""`stripe-sync db generate`: a revision with what the database lacks, or the application's types."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from worker.postgres.pool import owner_conninfo
 
 
 def run(*, message: str | None, types: str | None, output: Path | None) -> None:
-    """Write a revision that brings a database at head to what schema/ says, with its SQL; or table definitions."""
+    """Write a revision that brings a database at head to the schema of schema/, with its SQL; or table definitions."""
     if (message is None) == (types is None):
         fail('say -m "what the revision is for", or --types typescript')
     if types is not None:

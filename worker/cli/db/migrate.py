@@ -1,4 +1,4 @@
-"""`stripe-sync db migrate` and `rollback`: run revisions, and say what to do if one fails."""
+"""`stripe-sync db migrate` and `rollback`: run revisions, and print the fix if one fails."""
 
 import sys
 import time
@@ -51,7 +51,8 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
 
 
 def check(*, wait_seconds: float) -> None:
-    """Raise SchemaNotReady unless the database is at the newest revision; wait for it, and for Postgres, this long."""
+    """Raise SchemaNotReady unless the database is at the newest revision; wait up to this many seconds for it, and for
+    Postgres."""
     settings, deadline = config.load(), time.monotonic() + wait_seconds
     while True:
         try:
@@ -66,7 +67,7 @@ def check(*, wait_seconds: float) -> None:
 
 
 def down(to: str | None, *, steps: int | None, yes: bool) -> None:
-    """Take the database back by one revision, or more. The tables that these revisions made go, with the data in them."""
+    """Undo one revision or more. The tables and columns they made are dropped, with their data."""
     if to is not None and steps is not None:
         fail("say --to or --steps, not both")
     settings = config.load()
@@ -86,7 +87,7 @@ def down(to: str | None, *, steps: int | None, yes: bool) -> None:
 
 
 def _above(before: str | None, to: str) -> list[Script]:
-    """The revisions from the one that the database is at up to `to`, in the order they run."""
+    """The revisions above the database's up to `to`, in the order they run."""
     line = migrations.revisions()
     ids = [one.revision for one in line]
     if to != "head" and to not in ids:
@@ -99,7 +100,7 @@ def _above(before: str | None, to: str) -> list[Script]:
 
 
 def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
-    """The revisions from the one that the database is at down to the one above the goal, in the order they go."""
+    """The revisions from the database's down to the one above the goal, in the order they are undone."""
     line = migrations.revisions()
     ids = [one.revision for one in line]
     there = 0 if before is None else ids.index(before) + 1

@@ -1,4 +1,4 @@
-"""`stripe-sync db reset`: everything of ours is dropped and made anew, and nothing of the application's own."""
+"""`stripe-sync db reset`: drop our objects and create them anew, without touching the application's."""
 
 import psycopg
 
@@ -15,7 +15,7 @@ from worker.postgres.pool import owner_conninfo
 
 
 def run(*, yes: bool) -> None:
-    """Drop our tables with everything in them, and make them anew. Never in production; other tables stay."""
+    """Drop our tables with everything in them, and create them anew. Refused in production; other tables stay."""
     settings = config.load()
     target.refuse_production(settings, "reset")
     with target.owner(settings) as conn:

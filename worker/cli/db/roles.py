@@ -1,4 +1,4 @@
-"""`stripe-sync db roles`: the SQL that separates who owns, who works, who uses and who reads."""
+"""`stripe-sync db roles`: the SQL for the roles of owner, worker, application and reader."""
 
 import sys
 
@@ -11,7 +11,7 @@ from worker.postgres.pool import session_settings
 
 
 def run(*, owner: str, worker: str, application: str, reader: str | None) -> None:
-    """Print the SQL for roles of least privilege: for psql, as a role that may create roles. Run again, it does no harm."""
+    """Print the SQL for roles of least privilege, for psql as a role that may create roles. It is safe to repeat."""
     _check(owner, worker, application, reader)
     loaded = settings.load()
     lines = session_settings(loaded)
@@ -24,7 +24,7 @@ def run(*, owner: str, worker: str, application: str, reader: str | None) -> Non
 
 
 def row_level_security(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> None:
-    """Print the SQL for row-level security: for psql, as the tables' owner. It is safe to repeat."""
+    """Print the SQL for row-level security, for psql as the tables' owner. It is safe to repeat."""
     _check(worker, application, reader, user, anonymous)
     sys.stdout.write(
         schema.rls.statements(worker=worker, application=application, reader=reader, user=user, anonymous=anonymous)

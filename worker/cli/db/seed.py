@@ -1,7 +1,8 @@
-"""`stripe-sync db seed`: believable data for development, played in the sandbox and applied as everything else is.
+"""`stripe-sync db seed`: realistic data for development, played in the sandbox and applied like any event.
 
-So mirror, ledger and users agree, and computing them again changes nothing. Where STRIPE_API_BASE is a sandbox that runs
-(`./run dev`), it is played there, and the daemon finds at Stripe what the tables say; else in one that is started for it.
+So mirror, ledger and users agree, and computing them again changes nothing. If STRIPE_API_BASE is a running sandbox
+(`./run dev`), the data is played there, so the daemon finds it at Stripe; otherwise in a sandbox that is started for
+it.
 """
 
 import contextlib
@@ -37,14 +38,14 @@ from worker.writers import refetch
 from worker.writers.apply import compute_waiting
 
 _KEY = "sk_test_sandbox"
-# How long ago the shop of the stories opened: two months have been paid by then, and the third goes on.
+# The days since the shop of the stories opened: two months are paid, and the third is under way.
 _OPENED = timedelta(days=75)
 _WAIT_SECONDS, _PAUSE_SECONDS = 60, 0.2
 
 
 @dataclass(frozen=True)
 class _Person:
-    """A user as the application signed them up."""
+    """A user as the application created them."""
 
     id: str
     name: str
@@ -69,7 +70,8 @@ _PEOPLE = (
     _Person("seed_banned", "Bo Banned", role="BANNED"),
 )
 _DAY = 86_400
-# The seed's events, in order: a story with its parameters, or the number of days after the opening at which the next ones happen.
+# The events of the seed, in order: a story with its parameters, or the number of days after the opening at which the
+# next ones happen.
 _PLAY: tuple[tuple[str, dict[str, Any]] | int, ...] = (
     ("sign_up", {"user_id": "seed_mia", "price": "pro_monthly"}),
     ("sign_up", {"user_id": "seed_leo", "price": "starter_monthly"}),
@@ -100,7 +102,7 @@ def run() -> None:
     """Fill a development database: organizations, users in every state, products, prices, subscriptions, payments."""
     settings = database.load_with_membership()
     target.refuse_production(settings, "seed")
-    # The people are the application's, and no worker makes users.
+    # The users are the application's, because no worker creates users.
     with connect_as_owner(settings, application="seed") as conn:
         target.announce(settings, conn)
         if target.known_revision(conn) != migrations.head():
@@ -121,7 +123,7 @@ def run() -> None:
 
 @contextlib.contextmanager
 def _sandbox(settings: Settings) -> Iterator[str]:
-    """Where the stories are played."""
+    """The sandbox in which the stories are played."""
     base = settings.stripe_api_base
     if settings.stripe_secret_key is not None:
         if not _is_sandbox(base):
@@ -178,7 +180,7 @@ def _take_back(conn: psycopg.Connection) -> None:
 
 
 def _played(base: str) -> list[str]:
-    """The events of all stories, as Stripe keeps them. The sandbox's clock is the real one again afterwards."""
+    """The events of all stories, as Stripe keeps them. The sandbox's clock is real again afterwards."""
     opened = int((datetime.now(UTC) - _OPENED).timestamp())
     named = {one.id: {"email": f"{one.id}@example.com", "name": one.name} for one in _PEOPLE}
     bodies: list[str] = []
@@ -191,7 +193,7 @@ def _played(base: str) -> list[str]:
             story, parameters = step
             more = named[parameters["user_id"]] if story == "sign_up" else {}
             result = _tell(base, f"stories/{story}", parameters | more)
-            # At once: like Stripe, the sandbox shows the events of 30 days.
+            # At once, because the sandbox, like Stripe, lists events for 30 days.
             bodies += [json.dumps(_ask(f"{base}/v1/events/{event['id']}")) for event in result["events"]]
     finally:
         _tell(base, "clock", {"real": True})
@@ -199,7 +201,10 @@ def _played(base: str) -> list[str]:
 
 
 def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> None:
-    """As the webhook endpoint and the workers do, and those that run may help: what events leave uncertain is asked for."""
+    """Apply the events as the webhook endpoint and the workers do, and read uncertain objects.
+
+    Running workers may help.
+    """
     envelopes = {envelope.id: envelope for envelope in map(read_envelope, bodies)}
     inbox.store(conn, list(envelopes.values()))
     stripe, policy = Stripe.from_settings(settings), policy_of(settings)

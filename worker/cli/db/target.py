@@ -1,4 +1,4 @@
-"""Which database a command is about to change: said before, and in production confirmed."""
+"""The database that a command is about to change: print it, and in production ask for confirmation."""
 
 import sys
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from worker.postgres.pool import owner_conninfo
 
 
 def owner(settings: Settings) -> psycopg.Connection:
-    """A connection as whoever owns the tables: the one that migrations run as."""
+    """A connection as the owner of the tables, like migrations."""
     return psycopg.connect(owner_conninfo(settings), autocommit=True)
 
 
 def announce(settings: Settings, conn: psycopg.Connection) -> None:
-    """Say the environment and the target; never the password."""
+    """Print the environment and the target, never the password."""
     info = conn.info
     port = "" if info.host.startswith("/") else f":{info.port}"
     say(f"APP_ENV {settings.app_env}: database {info.dbname} on {info.host}{port} as {info.user}.")
 
 
 def confirm(settings: Settings, question: str, *, yes: bool, always: bool = False) -> None:
-    """Ends the command unless it may go on: production, and what is asked `always`, takes a yes."""
+    """End the command unless a person confirms: in production, and everywhere with `always`."""
     if yes or not (always or settings.app_env is AppEnv.PRODUCTION):
         return
     if not sys.stdin.isatty():
@@ -45,7 +45,7 @@ def refuse_production(settings: Settings, command: str) -> None:
 
 
 def known_revision(conn: psycopg.Connection) -> str | None:
-    """The revision that the database is at; ends the command where this release does not know it."""
+    """The database's revision; ends the command if this release does not know it."""
     at = inventory.revision(conn)
     if inventory.is_prerelease(conn):
         fail(migrations.PRERELEASE)
@@ -59,7 +59,7 @@ def known_revision(conn: psycopg.Connection) -> str | None:
 
 
 def title(revision: Script) -> str:
-    """A revision's number and the first line of what it says."""
+    """A revision's number and the first line of its message."""
     return f"{revision.revision}: {(revision.doc or '').strip().splitlines()[0].rstrip('.')}"
 
 

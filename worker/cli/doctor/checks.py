@@ -29,17 +29,17 @@ from worker.postgres.schema_state import SchemaState
 from worker.stripe_api.client import Stripe, fingerprint
 from worker.stripe_api.lists import LISTS
 
-# The daemon reads this list too, beside the lists that it mirrors.
+# The daemon reads this list in addition to the mirrored ones.
 _EVENTS = "/v1/events"
-# Changes that wait longer than this mean that the receiver does not keep up.
+# If changes wait longer than this, the receiver does not keep up.
 LATE_CHANGE_SECONDS = 600
-# So long after its last turn an account should have had another one.
+# Each account should be read again within this time.
 LATE_ACCOUNT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `detail` says what was seen, and how to fix it where it is not ok."""
+    """The result of one check. `detail` says what was seen, and the fix if it is not ok."""
 
     what: str
     ok: bool
@@ -81,7 +81,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
 
 
 def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether this connection sees the users' tables, under the names that an adoption recorded."""
+    """Whether this connection sees the tables of the users, under the names that an adoption recorded."""
     adopted = adoption_store.adopted(conn)
     if not settings.membership:
         yield Finding("membership", ok=True, detail="off: only the mirror is kept")
@@ -125,7 +125,7 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
 
 
 def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """The connected accounts, where they are read."""
+    """The connected accounts, if they are read."""
     known = accounts.summary(conn)
     if not settings.connect:
         if known["connected"]:
@@ -152,7 +152,7 @@ def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _changes(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether CHANGES_URL may be called, and acknowledges what it is sent."""
+    """Whether CHANGES_URL may be called, and acknowledges calls."""
     if settings.changes_url is None:
         return
     try:
@@ -224,7 +224,7 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
 
 
 def _endpoint(settings: Settings) -> Iterator[Finding]:
-    """The problems of our webhook endpoint at Stripe. A database that can't be used is a finding of its own."""
+    """The problems of our webhook endpoint at Stripe. An unusable database is reported by another check."""
     try:
         with connect(settings, application="doctor") as conn:
             if schema_state.look(conn)[0] is not SchemaState.CURRENT:

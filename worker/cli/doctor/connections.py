@@ -13,13 +13,13 @@ from worker.jobs import lanes, status
 from worker.postgres import server
 from worker.postgres.pool import session_settings
 
-# Connections that a release and an operator's command hold while they run.
+# Connections of a release and of an operator's command, while they run.
 COMMANDS = 3
-# A child process of a worker holds one, and opens another for a moment to report.
+# A child process of a worker holds one, and briefly opens another to report.
 WORKER_EACH = 2
-# A child process of the background lane opens one more while it carries on a backfill.
+# A child process of the background lane opens one more during a backfill.
 BACKFILL_EACH = 1
-# A web process keeps one pool for the webhook endpoint and operators, and one for access requests.
+# A web process has one pool for the webhook endpoint and operators, and one for access requests.
 WEB_POOLS = 2
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
@@ -71,7 +71,7 @@ class Budget:
 
 
 def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, workers: int | None) -> Iterator[Check]:
-    """The checks of an open connection. Where `workers` is None, the workers alive now are counted."""
+    """The checks of an open connection. If `workers` is None, the workers alive now are counted."""
     yield "encryption", *_encryption(conn, settings)
     yield "time-outs", *_timeouts(conn, settings)
     if workers is None:
@@ -96,7 +96,7 @@ def _encryption(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str
 
 
 def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
-    """Behind a pooler our settings are dropped; there the role's own must set a limit, of any length."""
+    """A pooler drops our settings. There the role must have its own limits, of any length."""
     wanted, actual = session_settings(settings), server.session(conn, TIMEOUTS)
     if settings.database_pooler is Pooler.TRANSACTION:
         lacking = [name for name in TIMEOUTS if actual[name] == "0"]

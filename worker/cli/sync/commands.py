@@ -1,4 +1,4 @@
-"""The commands of `stripe-sync sync`: read from Stripe now, by hand."""
+"""The commands of `stripe-sync sync`: read from Stripe now."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -20,9 +20,9 @@ _Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress
 
 
 class _Lists(TyperGroup):
-    """A word that is no command is the name of a list, and so are those after it."""
+    """A word that is no command is the name of a list, like the words after it."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer keeps the types of its click to itself
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer does not export the types of its click
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             return "lists", self.commands["lists"], args
         return super().resolve_command(ctx, args)
@@ -73,7 +73,7 @@ def object_(
 
 @app.command()
 def stop() -> None:
-    """End the job that `sync all` or `sync LIST` has started. Everything that was written stays."""
+    """End the job that `sync all` or `sync LIST` started. Everything already written stays."""
     from worker.cli.sync import run
 
     run.stop()

@@ -1,4 +1,4 @@
-"""The work of `stripe-sync sync all` and `sync LIST`: start or join the backfill, and show how far it is."""
+"""The work of `stripe-sync sync all` and `sync LIST`: start or join the backfill, and show its progress."""
 
 import sys
 import threading
@@ -27,15 +27,15 @@ from worker.stripe_api.client import Stripe
 from worker.writers import backfill as job
 
 LOOK_SECONDS = 0.5
-# Where no worker takes the job up within this time, the command carries it on itself.
+# If no worker takes the job within this time, the command does it itself.
 PATIENCE_SECONDS = 5.0
 MOST_ROWS = 30
 
 
 def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait: bool, as_json: bool) -> None:
-    """Start or join the job and, with `wait`, show its progress until it has ended; exit code 1 if a list failed."""
+    """Start or join the job and, with `wait`, show its progress until it ends; exit code 1 if a list failed."""
     settings = database.load()
-    Stripe.from_settings(settings).close()  # says now what is wrong with the key or the address
+    Stripe.from_settings(settings).close()  # reports a wrong key or address at once
     with database.connect(settings, application="sync") as conn:
         run, is_new = job.start(conn, job.lists_named(names), since=since, account=account)
         _wake_a_worker(settings)
@@ -54,7 +54,7 @@ def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait
 
 
 def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
-    """Whether something that was asked for is missing: with `all`, lists that this account does not have are not."""
+    """Whether a requested list is missing. With `all`, lists that this account does not have don't count."""
     named = set(() if "all" in names else job.lists_named(names))
     states = {each["list"]: each["state"] for each in progress["lists"]}
     return bool(progress["error"]) or any(
@@ -63,7 +63,7 @@ def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
 
 
 def stop() -> None:
-    """End the job that is under way."""
+    """End the running job."""
     with database.connect(application="sync") as conn:
         stopped = job.stop(conn)
     say(
@@ -74,7 +74,7 @@ def stop() -> None:
 
 
 def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool) -> None:
-    """Show the progress until the job has ended, or Ctrl-C detaches. Carry the job on if nobody else does."""
+    """Show the progress until the job ends, or Ctrl-C detaches. Does the job itself if no worker does."""
     is_terminal = show and sys.stdout.isatty()
     console, helper, idle_since = Console(), _Helper(settings), time.monotonic()
     try:
@@ -96,7 +96,7 @@ def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool)
 
 
 class _Silent:
-    """In place of a live display."""
+    """Instead of a live display."""
 
     def __enter__(self) -> "_Silent":
         return self
@@ -109,7 +109,7 @@ class _Silent:
 
 
 class _Helper:
-    """Carries the job on in this process, in a thread with connections of its own."""
+    """Does the job in this process, in a thread with its own connections."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._thread, self._stopping = settings, None, threading.Event()
@@ -153,8 +153,10 @@ class _Helper:
 
 
 def table(progress: dict[str, Any]) -> Group:
-    """The job as a table: a bar, rate, estimate and error of each list that has begun, the longest first. Lists that were read
-    and are empty are only counted."""
+    """The job as a table: bar, rate, estimate and error of each list that has begun, the longest first.
+
+    Lists that were read and are empty are only counted.
+    """
     empty = [each for each in progress["lists"] if each["state"] == "done" and not each["listed"]]
     waiting = [each for each in progress["lists"] if each["state"] == "waiting"]
     shown = [each for each in progress["lists"] if each not in empty and each not in waiting]
@@ -163,7 +165,7 @@ def table(progress: dict[str, Any]) -> Group:
         made.add_column(name, justify="left" if name in ("list", "", "state") else "right", overflow="fold")
     states = ("failed", "reading", "done", "not available")
     for each in sorted(shown, key=lambda each: (states.index(each["state"]), -each["listed"]))[:MOST_ROWS]:
-        # Of a list under parents the parents are known, and not how many objects each has.
+        # For a list under parents, the number of parents is known, and not how many objects each has.
         under_parents = each["parents"] is not None
         done = each["parents"] if under_parents else each["listed"]
         total = None if each["remaining"] is None else done + each["remaining"]
@@ -207,7 +209,7 @@ def _say_end(progress: dict[str, Any]) -> None:
 
 
 def _wake_a_worker(settings: Settings) -> None:
-    """Send the task. If the broker is away, the beat's `wake` sends it, or this command does the work."""
+    """Send the task. If the broker is away, the beat's `wake` sends it later, or this command does the work."""
     from kombu.exceptions import OperationalError
 
     app = celery_app.make(settings)

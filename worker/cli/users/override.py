@@ -8,7 +8,7 @@ from worker.membership.compute import policy_of
 
 
 def run(user: str, *, role: str | None, feature: str | None, until: str | None, note: str | None, lift: bool) -> None:
-    """Save or lift an override of the user's role or of a feature, recompute the user, and print what follows."""
+    """Save or lift an override of the user's role or of a feature, recompute the user, and print the result."""
     if (role is not None) + (lift or feature is not None) != 1:
         fail(
             "use exactly one of --role USER, --role PREMIUM, --feature NAME and --lift (with --feature NAME: of that one)"
