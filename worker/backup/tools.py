@@ -56,9 +56,9 @@ def major_of(conn: psycopg.Connection) -> int:
 
 
 def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False) -> Path:
-    """Find the program in BACKUP_PG_BIN alone if that is set, else on PATH, in Debian's folders, or in the wheel that
-    `dev` uses.
+    """Find the program; returns its path.
 
+    Looks in BACKUP_PG_BIN alone if that is set, else on PATH, in Debian's folders, and in the wheel that `dev` uses.
     Raises ToolMissing, which names the programs found, if none has the needed version.
     """
     seen: list[str] = []

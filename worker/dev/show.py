@@ -103,7 +103,7 @@ def _play_once(sandbox: str, database_url: str) -> None:
 
 
 def _deliver_once(url: str, secret: str, database_url: str) -> None:
-    """One event, signed as Stripe signs it, and the row that it makes. Only where no account of Stripe's is mirrored."""
+    """One event, signed as Stripe signs it, and the row it becomes. Skipped if one of Stripe's accounts is mirrored."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         conn.execute(
             "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing", (USER, EMAIL, NAME)

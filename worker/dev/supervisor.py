@@ -1,4 +1,4 @@
-"""`stripe-sync dev`: servers, sandbox, release, web, worker and beat, with one command; Ctrl-C stops it all."""
+"""`stripe-sync dev`: servers, sandbox, release, web, worker and beat with one command; Ctrl-C stops everything."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Setup:
 
 
 def run(*, home: Path, port: int) -> int:
-    """Start everything and stay until Ctrl-C; returns the exit code of what ended first."""
+    """Start everything and wait for Ctrl-C; returns the exit code of the process that ended first."""
     with setup(home=home, port=port) as made:
         subprocess.run([*_command("db", "migrate", "--yes")], env=made.env, check=True, stdout=subprocess.DEVNULL)
         manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
@@ -68,7 +68,7 @@ def setup(*, home: Path, port: int) -> Iterator[Setup]:
     env.setdefault("HOST", LOOPBACK)
     env.setdefault("API_TOKEN", "dev")
     if not env.get("CONSOLE_PASSWORD_HASH"):
-        # `show` prints a link that signs in, so no one needs to know it.
+        # `show` prints a link that signs in, so nobody needs the password.
         env.setdefault("CONSOLE_PASSWORD", secrets.token_urlsafe(16))
     env.setdefault("CONSOLE_WRITE", "on")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
@@ -115,7 +115,7 @@ def _tethered(made: Setup, command: str) -> str:
 
 
 def _end_with_us(lock: str, pid: int, death: signal.Signals) -> None:
-    """Only Linux ends an embedded server by itself when this process is killed."""
+    """Only Linux ends an embedded server when this process is killed."""
     if sys.platform != "linux":
         subprocess.Popen(tether.command(lock, "--signal", str(int(death)), str(pid)), start_new_session=True)
 

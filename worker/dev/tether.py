@@ -1,10 +1,10 @@
 """Run a command that ends with the supervisor, however that ends: `python tether.py LOCK COMMAND...`.
 
-The supervisor holds a lock on a file. The kernel lets it go when the process ends, by kill -9 too, and does not give it to
-what the process forked. A tether that gets the lock ends its own process group. This works on Linux and macOS alike, and
-needs nothing of the command.
+The supervisor holds a lock on a file. The kernel releases it when the process ends, also by kill -9, and does not pass
+it on to forked processes. A tether that gets the lock ends its own process group. This works on Linux and macOS, with
+any command.
 
-`python tether.py LOCK --signal NUMBER PID` signals a process instead; it is for servers on systems other than Linux.
+`python tether.py LOCK --signal NUMBER PID` signals a process instead, for servers on systems other than Linux.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def held(home: Path) -> Iterator[str]:
 
 
 def command(lock: str, *words: str) -> list[str]:
-    """The command line that runs these words tethered. It has to lead a process group of its own."""
+    """The command line that runs these words tethered. It must lead its own process group."""
     return [sys.executable, "-IS", __file__, lock, *words]
 
 
@@ -39,7 +39,7 @@ def main(lock: str, *words: str) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(words[2]), int(words[1]))
         return 0
-    # Signals go to the whole group: the command answers them, and this waits for it.
+    # Signals go to the whole group: the command reacts to them, and this process waits for it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     process = subprocess.Popen(words)
@@ -54,7 +54,7 @@ def _end_with(lock: str) -> None:
 
 
 def _wait(lock: str) -> None:
-    """Return when no process holds the lock any more. The file of a supervisor that was killed is removed."""
+    """Return when no process holds the lock any more. Removes the file of a killed supervisor."""
     with contextlib.suppress(FileNotFoundError):
         with open(lock, "r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)

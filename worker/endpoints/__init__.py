@@ -1,1 +1,1 @@
-"""The webhook endpoint as Stripe knows it: what is wrong with it, and how it is made, changed and rolled."""
+"""The webhook endpoint at Stripe: find problems, create, change and roll it."""

@@ -1,8 +1,8 @@
-"""Make, change and roll our webhook endpoint at Stripe: what `stripe-sync endpoint` does, on an operator's word.
+"""Create, change and roll our webhook endpoint at Stripe, for `stripe-sync endpoint`.
 
-Stripe has no API that rolls a signing secret. So a second endpoint with the same URL takes over: it is made quiet, turned on
-once `web` accepts its secret, and the old one is deleted when an event signed with the new secret has been stored. In between
-both deliver, and each event is stored once.
+Stripe has no API that rolls a signing secret. So a second endpoint with the same URL takes over: it is created without
+events, turned on once `web` accepts its secret, and the old one is deleted when an event signed with the new secret has
+been stored. In between both deliver, and each event is stored once.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from worker.stripe_api.client import API_VERSION, Page, fingerprint
 
 LIST = "/v1/webhook_endpoints"
 ALL = ("*",)
-# An endpoint that is made to take over hears of this alone, which is next to never, until it is turned on.
+# Until it is turned on, an endpoint that will take over receives only this event, which hardly ever occurs.
 QUIET = ("test_helpers.test_clock.internal_failure",)
 PROBES = 5
 
 
 class NotPossible(Permanent):
-    """The endpoint can't be changed that way; the message says what to do."""
+    """The endpoint can't be changed like this; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a roll: its name, what was done and what comes next, and the fingerprint of the new secret."""
+    """A step of a roll: its name, a sentence on this and the next step, and the fingerprint of the new secret."""
 
     name: Literal["begun", "turned on", "waits", "done"]
     lines: Sequence[str]
@@ -60,7 +60,7 @@ def by_hand(url: str | None) -> str:
 
 
 def create(stripe: Source, url: str, *, connect: bool) -> tuple[str, str]:
-    """Make an endpoint of all events; returns its id and secret. Raises NotPossible if this URL has one."""
+    """Create an endpoint with all event types; returns its id and secret. Raises NotPossible if this URL has one."""
     there = [each for each in _endpoints(stripe, url) if _is_connect(each) == connect]
     if there:
         raise NotPossible(
@@ -139,8 +139,11 @@ def roll(
 
 
 def accepts(url: str, secret: str) -> bool:
-    """Whether every one of some requests to the endpoint finds a process that knows the secret. They hold no event, so nothing
-    is stored. Raises NotPossible if the URL does not answer as our endpoint does."""
+    """Whether each of several requests to the endpoint reaches a process that knows the secret.
+
+    The requests contain no event, so nothing is stored. Raises NotPossible if the URL does not answer as our endpoint
+    does.
+    """
     for _ in range(PROBES):
         body = b"{}"
         second = int(time.time())

@@ -1,7 +1,7 @@
-"""Prove whose each webhook secret is: an event that it signed can be read with our key, or it can't.
+"""Find out whether each webhook secret is our account's: whether our key can read an event that it signed.
 
-Another platform account's delivery looks like ours. Three things tell them apart: the account that the secret is bound to in
-the settings; whether our key can read the event; and the account's token, which is a part of the ids of its events.
+A delivery of another platform account looks like ours. Three things tell them apart: the account to which the settings
+bind the secret; whether our key can read the event; and the account's token, which is part of the ids of its events.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from worker.stripe_api.client import Answer, BadKey, InvalidRequest, MissingPerm
 _log = log.get("secrets")
 
 EXAMPLES = 3
-# Stripe can't be asked for older events; a younger one may not be known to the replica that answers.
+# Stripe does not return older events, and the replica that answers may not know younger ones yet.
 OLDEST_SECONDS, LAG_SECONDS = 29 * 86_400, 8
-# The token is this part of an event's id, and the end of the account's.
+# This part of an event's id is the token, and so is the end of the account's id.
 TOKEN = slice(-18, -8)
 
 
@@ -33,12 +33,12 @@ class Source(Protocol):
 
 
 def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
-    """Judge every secret that is not proven yet, and carry the verdicts out; returns whether events fell due.
+    """Judge every secret without a proof, and carry the verdicts out; returns whether events became due.
 
-    Raises Temporary if Stripe can't be asked: held events wait.
+    Raises Temporary if Stripe can't be reached: held events wait.
     """
     released = False
-    # A secret that is proven tells of the others, so those without a proof wait for the second turn.
+    # A proven secret helps to judge the others, so those without a proof get a second turn.
     for only in ((OURS,), (OURS, ASSUMED, FOREIGN)):
         every = secrets.known(conn)
         for secret in every:
@@ -55,7 +55,7 @@ def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
 
 
 def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequence[Secret]) -> tuple[str, str] | None:
-    """The verdict and its reason; None while nothing tells."""
+    """The verdict and its reason; None while it is unknown."""
     ours = _own_account(stripe)
     if secret.account and ours:
         if secret.account == ours:
@@ -96,7 +96,7 @@ def _of_missing(
 
 
 def _has_token(stripe: Source, ours: str, id_: str) -> bool:
-    """Whether the event's id may be of our account; true where our own events do not show the account's token either."""
+    """Whether the event's id may be of our account; true also if our own events do not contain the account's token."""
     token = ours[-10:]
     if len(ours) < 16 or len(id_) < 24 or not id_.startswith(("evt_1", "evt_3")) or id_[TOKEN] == token:
         return True
@@ -108,7 +108,7 @@ def _has_token(stripe: Source, ours: str, id_: str) -> bool:
 
 
 def _own_account(stripe: Source) -> str:
-    """The account of the key, empty if it may not read that."""
+    """The account of the key; empty if the key may not read it."""
     try:
         return str((stripe.retrieve("/v1/account").object or {}).get("id", ""))
     except BadKey:

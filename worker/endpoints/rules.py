@@ -1,4 +1,4 @@
-"""Find what is wrong with our webhook endpoints at Stripe, from what was read of them. Pure."""
+"""Find problems of our webhook endpoints at Stripe in the data that was read. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATH = "/webhooks/stripe"
-# Stripe answers an authorization by what an endpoint says to this event; a mirror must never subscribe to it.
+# An endpoint's answer to this event decides an authorization; a mirror must never subscribe to it.
 NEVER_WANTED = frozenset({"*", "issuing_authorization.request"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A webhook endpoint, or an event destination (v2) that is one. `version` is None for the account's default."""
+    """A webhook endpoint, or an event destination (v2) that delivers to a URL.
+
+    `version` is None for the account's default.
+    """
 
     id: str
     url: str
@@ -26,18 +29,18 @@ class Endpoint:
 
     @property
     def is_destination(self) -> bool:
-        """Whether it is known to API v2 alone: `stripe-sync endpoint` does not change those."""
+        """Whether only API v2 knows it: `stripe-sync endpoint` does not change those."""
         return self.id.startswith("ed_")
 
     @property
     def is_quiet(self) -> bool:
-        """Whether `endpoint roll` has made it and has not turned it on yet."""
+        """Whether `endpoint roll` has created it and not turned it on yet."""
         return self.metadata.get("stripe_sync") == "rolling"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong. `kind` is for programs; `detail` says what was seen and `fix` what to do."""
+    """A problem. `kind` is for programs; `detail` says what was seen and `fix` what to do."""
 
     kind: str
     endpoint: str
@@ -47,8 +50,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """The arrivals since the last look: events that were delivered, events that catch-up had to find, deliveries of the other
-    mode, and requests refused for their signature. `failed`: seconds since each event that Stripe could not deliver here."""
+    """The arrivals since the last run.
+
+    Counts of delivered events, events that catch-up had to find, deliveries of the other mode, and requests refused for
+    their signature. `failed` has the seconds since each event that Stripe could not deliver here.
+    """
 
     delivered: int = 0
     caught_up: int = 0
@@ -90,12 +96,12 @@ def ours(endpoints: Iterable[Endpoint], url: str | None) -> list[Endpoint]:
 
 
 def same(url: str, other: str) -> bool:
-    """Whether two addresses are one."""
+    """Whether two addresses are the same."""
     return url.rstrip("/").lower() == other.rstrip("/").lower()
 
 
 def lacking(endpoints: Iterable[Endpoint], required: Collection[str]) -> list[str]:
-    """The event types that none of these endpoints is told of."""
+    """The event types that none of these endpoints receives."""
     named = {type_.removeprefix("v1.") if each.thin else type_ for each in endpoints for type_ in each.types}
     return [] if "*" in named else sorted(set(required) - NEVER_WANTED - named)
 
@@ -109,7 +115,7 @@ def problems(
     required: Collection[str],
     flow: Flow,
 ) -> list[Problem]:
-    """Everything that is wrong. `endpoints` are all of the account's; None if the key may not read them."""
+    """All problems. `endpoints` are all of the account's; None if the key may not read them."""
     wrong: list[Problem] = []
     mine = [] if endpoints is None else ours(endpoints, url)
     live = [each for each in mine if each.enabled and not each.is_quiet]
@@ -159,7 +165,7 @@ def _settings(
 
 
 def _by_weight(type_: str) -> tuple[bool, str]:
-    """Those first that users' access follows from."""
+    """The missing types, those first on which users' access depends."""
     return (not type_.startswith(("customer.", "invoice.", "checkout.", "price.", "product.", "charge.")), type_)
 
 
@@ -184,7 +190,7 @@ def _disabled(endpoint: Endpoint) -> Problem:
 
 
 def _update(endpoint: Endpoint, by_hand: str) -> str:
-    """How an endpoint is put right: by a command, or by hand."""
+    """How to fix an endpoint: by a command, or by hand."""
     return by_hand if endpoint.is_destination else f"run `stripe-sync endpoint update`, or {by_hand}"
 
 

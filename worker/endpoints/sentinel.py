@@ -1,7 +1,7 @@
-"""The sentinel: reads our webhook endpoints and the latest undelivered events from Stripe, and keeps what is wrong.
+"""The sentinel: reads our webhook endpoints and the latest undelivered events from Stripe, and records problems.
 
-It runs every few minutes. `status`, the metrics and the console show what the last run found; a problem that begins or ends
-is logged once.
+It runs every few minutes. `status`, the metrics and the console show the result of the last run; a problem that begins
+or ends is logged once.
 """
 
 import json
@@ -29,9 +29,9 @@ _log = log.get("endpoint")
 
 KINDS = ("missing", "disabled", "types", "version", "mode", "stopped", "failing", "secret")
 JOB, CURSOR = "endpoint_check", "endpoint"
-# Undelivered events of this span are looked at: younger ones may still be on their way, older ones are a past outage.
+# Only undelivered events of this age count: younger ones may still be under way, and older ones are a past outage.
 FROM_SECONDS, TO_SECONDS = 3 * 3600, 600
-# An event that arrived so long after it was made was not delivered at the first attempt.
+# An event that arrived this long after its creation was not delivered at the first attempt.
 LATE_SECONDS = 20
 COUNTED = {
     "delivered": "events_received ",
@@ -50,7 +50,7 @@ class Source(Protocol):
 
 
 def tick(conn: psycopg.Connection, stripe: Callable[[], Source], settings: Settings, slot: datetime) -> None:
-    """Look once for this slot of the clock, and keep what is wrong."""
+    """Check once in this slot of the clock, and record the problems."""
     with runs.slot(conn, JOB, slot) as run:
         if run is None:
             return
@@ -70,8 +70,10 @@ def look(
     since: Mapping[str, int] | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> list[Problem]:
-    """Everything that is wrong with our endpoints now. `since` and `counts` are the counts of two looks: without them the
-    last run's stand for what arrived."""
+    """All present problems of our endpoints.
+
+    `since` and `counts` are the counts of two runs: without them the last run's stand for the arrivals.
+    """
     if counts is None:
         saved = cursors.read(conn, CURSOR) or {}
         since, counts = saved.get("counts"), _counts(conn)
@@ -112,7 +114,7 @@ def has_signed(conn: psycopg.Connection, mark: str) -> bool:
 
 
 def read(stripe: Source) -> list[Endpoint] | None:
-    """All webhook endpoints of the account, and the event destinations that are some; None if the key may not read them."""
+    """All webhook endpoints of the account, event destinations with a URL included; None if the key may not read them."""
     try:
         objects = _webhook_endpoints(stripe)
     except MissingPermission:
@@ -123,8 +125,8 @@ def read(stripe: Source) -> list[Endpoint] | None:
 
 
 def required_types() -> list[str]:
-    """Every event type that an endpoint of the pinned API version can be told of."""
-    from stripe.params import WebhookEndpointCreateParams  # slow to import, and seldom wanted
+    """Every event type of the pinned API version that an endpoint can receive."""
+    from stripe.params import WebhookEndpointCreateParams  # slow to import, and seldom needed
 
     return list(typing.get_args(typing.get_args(WebhookEndpointCreateParams.__annotations__["enabled_events"])[0]))
 
@@ -159,8 +161,10 @@ def _destinations(stripe: Source) -> list[dict[str, Any]]:
 
 
 def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:
-    """The ages in seconds of events that Stripe could not deliver here. Others may have endpoints too, and fail: an event
-    that arrived here in time is not counted."""
+    """The ages in seconds of events that Stripe could not deliver here.
+
+    Other endpoints of the account may fail too: an event that arrived here in time is not counted.
+    """
     now = int(time.time())
     try:
         page = stripe.page(
@@ -178,7 +182,7 @@ def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:
 
 
 def _counts(conn: psycopg.Connection) -> dict[str, int]:
-    """The counts of all processes since the database was made."""
+    """The counts of all processes since the database was created."""
     known = counters.read(conn)
     return {
         name: sum(value for key, value in known.items() if key.startswith(prefix)) for name, prefix in COUNTED.items()

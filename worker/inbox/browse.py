@@ -7,7 +7,7 @@ from psycopg.rows import dict_row
 
 
 def newest(conn: psycopg.Connection, *, status: str | None, object_id: str | None, limit: int) -> list[dict[str, Any]]:
-    """The newest events, without their bodies; of one status or one object if given."""
+    """The newest events, without their bodies; only those of one status or one object if given."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -23,6 +23,6 @@ def newest(conn: psycopg.Connection, *, status: str | None, object_id: str | Non
 
 
 def one(conn: psycopg.Connection, event_id: str) -> dict[str, Any] | None:
-    """The whole row of one event; None where there is none of this id."""
+    """The whole row of one event; None if there is no such event."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute("select * from sync.events where id = %s", (event_id,)).fetchone()

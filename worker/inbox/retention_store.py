@@ -51,9 +51,10 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
 
 
 def bookkeeping(conn: psycopg.Connection, *, changes_kept_days: int = 35) -> dict[str, int]:
-    """Remove old runs with their shards, except each job's newest, old drift, heartbeats and changes; returns counts by table.
+    """Remove old bookkeeping: runs with their shards (except each job's newest), drift, heartbeats and changes.
 
-    It looks at no more than the BATCH oldest runs of each job, and rows of drift, so the tables' keys serve it.
+    Returns the number of rows by table. Each statement looks at no more than the BATCH oldest rows (of each job, for
+    runs), so it is served by the table's key.
     """
     removed = {
         "runs": f"""

@@ -1,7 +1,7 @@
-"""The webhook secrets and whose they are, in `sync.webhook_secrets`: by fingerprint, never the secrets themselves.
+"""The webhook secrets and their accounts, in `sync.webhook_secrets`: by fingerprint, never the secrets themselves.
 
-A delivery says nothing of the platform account that it is of; only its signature does. So each secret is proven once: an event
-that it signed can be read with our key. Until then its events are held, unless it is the only secret.
+A delivery does not name its platform account; only its signature tells. So each secret is proven once: an event that it
+signed can be read with our key. Until then its events are held, unless it is the only secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-# The verdicts. A secret without one holds its events; an assumed one is looked at again.
+# The verdicts. A secret without one holds its events; an assumed one is checked again.
 OURS, ASSUMED, FOREIGN = "ours", "assumed", "foreign"
 HELD, OTHER_ACCOUNT = "held", "other_account"
-# A secret that no `web` has had for so long is in no settings any more.
+# A secret that no `web` has used for this long has left the settings.
 FORGOTTEN_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A webhook secret by its fingerprint. `account` is the one it is bound to in the settings, empty if none."""
+    """A webhook secret by its fingerprint. `account` is the account to which the settings bind it, empty if none."""
 
     id: str
     account: str
@@ -28,9 +28,9 @@ class Secret:
 
 
 def keep(conn: psycopg.Connection, secrets: Mapping[str, str], *, first_verdict: str | None) -> dict[str, str | None]:
-    """Keep these secrets, fingerprint and account, as those of a `web` that runs; returns the verdict on each.
+    """Store these secrets, fingerprint and account, as those of a running `web`; returns the verdict on each.
 
-    `first_verdict` is that of a secret that is new, or bound to another account than before.
+    `first_verdict` is for a secret that is new, or that is now bound to another account.
     """
     return dict(
         conn.execute(
@@ -49,7 +49,7 @@ def keep(conn: psycopg.Connection, secrets: Mapping[str, str], *, first_verdict:
 
 
 def known(conn: psycopg.Connection) -> list[Secret]:
-    """The secrets of all `web` processes that run, or did within the last hour."""
+    """The secrets of all `web` processes that run, or ran within the last hour."""
     with conn.cursor(row_factory=class_row(Secret)) as cursor:
         return cursor.execute(
             """
@@ -61,15 +61,17 @@ def known(conn: psycopg.Connection) -> list[Secret]:
 
 
 def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> int:
-    """Keep the verdict, and carry it out on the events that were held: they fall due, or are done and never applied. Returns
-    how many events there were."""
+    """Store the verdict, and carry it out on held events: they become due, or are done without being applied.
+
+    Returns the number of events.
+    """
     with conn.transaction():
         conn.execute(
             "update sync.webhook_secrets set verdict = %s, reason = %s, judged_at = now() where id = %s",
             (verdict, reason, secret),
         )
         if verdict == FOREIGN:
-            # Those of them that were assumed to be ours, and are applied, stay as they are.
+            # Events that were assumed to be ours, and are applied, stay as they are.
             return conn.execute(
                 """
                 update sync.events set status = 'done', outcome = %s, done_at = now(), last_error = %s
@@ -87,7 +89,7 @@ def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> i
 
 
 def release(conn: psycopg.Connection) -> int:
-    """Carry out standing verdicts on held events: a `web` that had not learnt of one stored them. Returns how many fall due."""
+    """Carry out verdicts on held events that a `web` stored before it knew the verdict. Returns how many became due."""
     conn.execute(
         """
         update sync.events as e set status = 'done', outcome = %s, done_at = now(), last_error = s.reason
@@ -118,7 +120,7 @@ def any_held(conn: psycopg.Connection) -> bool:
 
 
 def newest(conn: psycopg.Connection, secret: str, *, limit: int) -> Sequence[tuple[str, str, float, float]]:
-    """The newest events that this secret signed: id, account, seconds since it was made and since it arrived."""
+    """The newest events that this secret signed: id, account, and the seconds since creation and arrival."""
     return conn.execute(
         """
         select id, account, extract(epoch from now() - created)::float8, extract(epoch from now() - received_at)::float8

@@ -14,7 +14,7 @@ from worker.stripe_api.envelope import Envelope
 from worker.stripe_api.event import ObjectRef
 
 SUSPICIOUS_ATTEMPTS = 3
-# Events are counted, or searched without an index, no further than this.
+# Events are counted, or searched without an index, only up to this number.
 MOST_COUNTED = 100_000
 LONG_AGO = 1
 _NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
@@ -29,7 +29,7 @@ class Leased:
     livemode: bool
     body: str
     age_seconds: float
-    """Since it was stored, or since an operator had it replayed, at the time of the lease."""
+    """Since it was stored or last replayed, at the time of the lease."""
     traceparent: str | None
 
 
@@ -141,7 +141,7 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
 
 
 def arrivals(conn: psycopg.Connection, event_ids: Sequence[str]) -> dict[str, float]:
-    """When each of these events arrived (unix seconds); those that the inbox does not have are left out."""
+    """When each of these events arrived (unix seconds); events that are not in the inbox are left out."""
     return dict(
         conn.execute(
             "select id, extract(epoch from received_at)::float8 from sync.events where id = any(%b::text[])",

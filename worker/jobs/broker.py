@@ -1,8 +1,9 @@
-"""Kombu's Redis transports, whose channels can acknowledge a message after their connection was lost.
+"""Kombu's Redis transports, with channels that can acknowledge a message after their connection was lost.
 
-A channel of kombu 5.7 reads its connection's parameters anew whenever it makes a pool. After the connection was collected
-they are gone, and a late acknowledgement fails with an AttributeError: no connection error, so Celery's consumer ends. With
-the parameters remembered it succeeds, or fails as any request to an absent broker does. See docs/decisions/0017.
+A channel of kombu 5.7 reads its connection's parameters each time it makes a pool. Once the connection was collected
+they are gone, and a late acknowledgement fails with an AttributeError, which is no connection error, so Celery's
+consumer ends. If the channel remembers the parameters, it succeeds, or fails like any request to an absent broker. See
+docs/decisions/0017.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Celery as it is safe on Redis: the broker carries wake-ups, never an event, so that nothing is lost with it.
+"""Celery, configured to be safe on Redis: the broker carries only wake-ups, never an event, so nothing is lost with it.
 
-The settings follow what was measured of Celery 5.7 on Redis: a message may be lost with the worker that popped it, and is
-redelivered only after `visibility_timeout`; what matters is found again in Postgres by the beat's `wake`.
+The settings follow measurements of Celery 5.7 on Redis: a message may be lost with the worker that popped it, and is
+redelivered only after `visibility_timeout`. The beat's `wake` finds all work again in Postgres.
 """
 
 import time
@@ -15,7 +15,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from worker.config.settings import Settings
 from worker.jobs.periodic import BACKFILL, EVENTS, WAKE, jobs, task_name
 
-# The header of a message that says when it was sent, in unix seconds.
+# The header with the time of sending, in unix seconds.
 SENT_AT = "stripe_sync_sent_at"
 _TRANSPORTS = {
     "redis": "worker.jobs.broker:Transport",
@@ -25,8 +25,8 @@ _TRANSPORTS = {
 
 
 def make(settings: Settings) -> Celery:
-    """The Celery app of this process. Nothing is connected yet."""
-    # Celery sets logging up by itself unless somebody says that they did.
+    """The Celery app of this process. Opens no connection."""
+    # Celery configures logging unless this signal has a receiver.
     signals.setup_logging.connect(_logging_is_set_up, weak=False)
     signals.before_task_publish.connect(_stamp, weak=False)
     TRANSPORT_ALIASES.update(_TRANSPORTS)
@@ -93,7 +93,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
         for job in (WAKE, *jobs(settings))
     }
     if settings.backup_schedule is not None:
-        # A tick that is lost is sent again by `wake`.
+        # `wake` sends a lost tick again.
         options = {"queue": BACKFILL, "expires": 60}
         clock = crontab.from_string(settings.backup_schedule)
         entries["backup"] = {"task": task_name("backup"), "schedule": clock, "options": options}

@@ -1,6 +1,6 @@
-"""The chores of `wake`: each finds one kind of work that was forgotten, or lets time pass for users.
+"""The chores of `wake`: each finds one kind of forgotten work, or applies the passing of time to users.
 
-They are isolated: one that raises is logged, and the others run. Each that loops has a budget of its own.
+They are isolated: one that raises is logged, and the others run. Each that loops has its own time budget.
 """
 
 import time
@@ -27,14 +27,14 @@ from worker.writers import audit, backfill, reconcile
 
 _log = log.get("worker")
 
-# A chore that works through a backlog stops after this, and continues with the next tick.
+# A chore with a backlog stops after this time, and continues with the next tick.
 BUDGET_SECONDS = 5
 
 Chore = Callable[[psycopg.Connection, Process], None]
 
 
 def run(conn: psycopg.Connection, process: Process) -> None:
-    """Run every chore. A chore's error ends that chore alone; a lost connection ends all of them."""
+    """Run every chore. An error ends only its chore; a lost connection ends all of them."""
     for chore in CHORES:
         try:
             chore(conn, process)
@@ -50,23 +50,23 @@ def _until() -> Callable[[], bool]:
 
 
 def late_links(conn: psycopg.Connection, process: Process) -> None:
-    """Look again at customers without a user: the user may have signed up since."""
+    """Try again to link customers without a user: the user may have signed up since."""
     if process.policy.off:
         return
-    # Two transactions: requests are locked before links are.
+    # Two transactions, because requests are locked before links.
     customers = links.unlinked_worth_a_look(conn, limit=1000)
     recompute_queue.request(conn, links.linkable(conn, customers))
 
 
 def forgotten_work(conn: psycopg.Connection, process: Process) -> None:
-    """Recruit workers for due events and for users that wait to be computed."""
+    """Wake workers for due events and for users waiting to be computed."""
     late = recompute_queue.any_waiting(conn) or rechecks.any_waiting(conn) or organization_queue.any_waiting(conn)
     if (late and not process.policy.off) or inbox.count_due(conn, limit=1):
         process.recruit()
 
 
 def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
-    """Send for the objects that are to be read from Stripe, and for an audit that does not wait for the clock."""
+    """Start reading the objects that are queued for it, and an audit that does not wait for the clock."""
     if not process.applier.has_key:
         return
     wait = process.settings.wake_interval
@@ -79,7 +79,7 @@ def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
 
 
 def changed_products(conn: psycopg.Connection, process: Process) -> None:
-    """Send for the users of products that changed, unless an operator is to see the plan first."""
+    """Start computing the users of changed products, unless an operator must see the plan first."""
     if process.policy.off:
         return
     is_automatic = process.settings.product_changes is ProductChanges.APPLY
@@ -88,32 +88,32 @@ def changed_products(conn: psycopg.Connection, process: Process) -> None:
 
 
 def settings_of_changes(conn: psycopg.Connection, process: Process) -> None:
-    """Give the database the threshold of `tokens.low`, and pass changes by while there is nobody to call."""
+    """Store the threshold of `tokens.low` in the database, and skip changes while nobody is called."""
     save_changes.keep_threshold(conn, process.settings.tokens_low)
     if process.settings.changes_url is None:
         changes.skip_all(conn)
 
 
 def late_discounts(conn: psycopg.Connection, process: Process) -> None:
-    """Compute the MRR of subscriptions again whose discount another transaction wrote at the same moment."""
+    """Recompute the MRR of subscriptions whose discount another transaction wrote at the same moment."""
     subscription_history.compute_waiting(conn)
 
 
 def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
-    """Send the tick of every job whose present slot nobody has claimed."""
+    """Send the tick of every job whose present slot is unclaimed."""
     for job in periodic.jobs(process.settings):
         if not runs.is_claimed(conn, job.name, job.slot(process.settings)):
             process.send(job.name, queue=job.queue, expires=job.interval(process.settings))
 
 
 def due_backup(conn: psycopg.Connection, process: Process) -> None:
-    """Send for the backup that is due."""
+    """Start a backup that is due."""
     if scheduled.wanted(conn, process.settings, datetime.now(UTC)) is not None:
         process.send("backup", queue=BACKFILL, expires=process.settings.wake_interval)
 
 
 def forgotten_passes(conn: psycopg.Connection, process: Process) -> None:
-    """Send for a reconcile and a backfill that are under way: their last task may have died."""
+    """Continue a running reconcile and backfill: their last task may have died."""
     if not process.applier.has_key:
         return
     wait = process.settings.wake_interval
@@ -124,23 +124,23 @@ def forgotten_passes(conn: psycopg.Connection, process: Process) -> None:
 
 
 def passing_time(conn: psycopg.Connection, process: Process) -> None:
-    """Compute the users whom time alone changes: tokens are renewed, a grace or an override ends."""
+    """Compute users who change with time alone: tokens are renewed, a grace period or an override ends."""
     compute.compute_due(conn, process.policy, should_continue=_until())
 
 
 def expired_tokens(conn: psycopg.Connection, process: Process) -> None:
-    """Sweep balances that have expired."""
+    """Clear balances that have expired."""
     if not process.policy.off:
         compute.sweep_expired(conn, should_continue=_until())
 
 
 def erasure(conn: psycopg.Connection, process: Process) -> None:
-    """Go on blanking the data of people who were erased."""
+    """Continue to blank the data of erased people."""
     erase.sweep(conn, should_continue=_until())
 
 
 def totals_of_the_minute(conn: psycopg.Connection, _: Process) -> None:
-    """Write down once a minute how many events were received and applied, and requests sent, for the console's charts."""
+    """Record once a minute how many events were received and applied, and requests sent, for the console's charts."""
     conn.execute(
         """
         insert into sync.minutes (minute, received, applied, requests)

@@ -1,6 +1,7 @@
 """Lanes: a worker keeps child processes for live events that nothing else can occupy, and others for everything else.
 
-Each lane is a Celery worker of its own, forked from one process that has imported everything, so that they share memory.
+Each lane is a Celery worker of its own, forked from one process that has imported everything, so that they share
+memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +19,14 @@ BACKGROUND_CHILDREN = 2
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Some queues, and how many child processes serve them. An earlier queue is served first."""
+    """Some queues, and the number of child processes that serve them. An earlier queue is served first."""
 
     name: str
     queues: tuple[str, ...]
     children: int
 
 
-# The children of a lane, from the settings.
+# The number of child processes of a lane, from the settings.
 _LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
     ("events", (EVENTS,), lambda settings: settings.worker_concurrency),
     ("access", (ACCESS,), lambda _: 1),
@@ -36,9 +37,9 @@ QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
 
 
 def lanes(settings: Settings, *, queues: Sequence[str] = QUEUES, concurrency: int | None = None) -> list[Lane]:
-    """The lanes that serve these queues. `concurrency` replaces the number of children of the first of them.
+    """The lanes that serve these queues.
 
-    Raises Permanent for a queue that does not exist.
+    `concurrency` replaces the number of child processes of the first lane. Raises Permanent for an unknown queue.
     """
     unknown = [queue for queue in queues if queue not in QUEUES]
     if unknown or not queues:
@@ -56,7 +57,7 @@ def lanes(settings: Settings, *, queues: Sequence[str] = QUEUES, concurrency: in
 
 
 class QueueOrder(priority_cycle):
-    """Serve an earlier queue first. Kombu's own `priority` order is that of a set of strings, so it is any order."""
+    """Serve an earlier queue first. Kombu's own `priority` order is that of a set of strings, so it is random."""
 
     def consume(self, n: int) -> list[str]:
         return sorted(self.items[:n], key=lambda queue: QUEUES.index(queue) if queue in QUEUES else len(QUEUES))

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 
 from worker.config.settings import Settings
 
-# The queues. `lanes` has which child processes serve them.
+# The queues. `lanes` says which child processes serve them.
 EVENTS, ACCESS, PERIODIC, BACKFILL = "events", "access", "periodic", "backfill"
-# Not a queue of Celery's: the lane of the process that calls CHANGES_URL.
+# No queue of Celery's: the lane of the process that calls CHANGES_URL.
 CHANGES = "changes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Work that every slot of its interval wants done once. `interval` is in seconds."""
+    """Work to do once in each slot of its interval. `interval` is in seconds."""
 
     name: str
     queue: str
@@ -31,12 +31,12 @@ class Job:
         return task_name(self.name)
 
     def slot(self, settings: Settings) -> datetime:
-        """The slot of the clock that it is now."""
+        """The present slot of the clock."""
         return slot_of(self.interval(settings))
 
 
 def task_name(name: str) -> str:
-    """The name of a Celery task of ours; other services send tasks by it."""
+    """The name of one of our Celery tasks; other services send tasks by it."""
     return f"stripe_sync.{name}"
 
 
@@ -57,16 +57,16 @@ JOBS = (
     Job(name="revenue", queue=BACKFILL, interval=lambda _: REVENUE_SECONDS, needs_key=False),
     Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
 )
-# Not a job of its own: it looks for work that was forgotten, lost ticks of the jobs above included.
+# No job of its own: it finds forgotten work, including lost ticks of the jobs above.
 WAKE = Job(name="wake", queue=PERIODIC, interval=lambda settings: settings.wake_interval, needs_key=False)
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """The jobs that these settings allow: without a key, nothing can be read from Stripe."""
+    """The jobs under these settings: without a key, nothing can be read from Stripe."""
     has_key = settings.stripe_secret_key is not None
     return [job for job in JOBS if (has_key or not job.needs_key) and job.is_wanted(settings)]
 
 
 def slot_of(seconds: float) -> datetime:
-    """The slot of the clock that it is now, for work that is done every so many seconds."""
+    """The present slot of the clock, for work that is done every `seconds`."""
     return datetime.fromtimestamp(time.time() // seconds * seconds, UTC)

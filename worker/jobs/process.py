@@ -65,11 +65,11 @@ class Process:
         return self._stripe
 
     def connect(self) -> psycopg.Connection:
-        """A further connection, for work that writes one page while it decodes another. The caller closes it."""
+        """Another connection, for work that writes one page while it decodes another. The caller closes it."""
         return connect(self.settings, application="worker backfill")
 
     def options(self, options: Options) -> Options:
-        """How a pass is carried out, with what the settings say of it."""
+        """How to carry out a pass under these settings."""
         most = self.settings.stripe_concurrency
         return replace(
             options,
@@ -79,7 +79,7 @@ class Process:
         )
 
     def with_connection(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """`work` on this process's connection; while Postgres is away it waits and tries again for a minute."""
+        """Run `work` on this process's connection; while Postgres is away, retry for a minute."""
 
         def attempt() -> T:
             if self._conn is None or self._conn.closed:
@@ -97,7 +97,7 @@ class Process:
         self._publish(lambda: publish_drain(self._app, self._queue))
 
     def soon(self, name: str, *, seconds: float, queue: str = periodic.PERIODIC) -> None:
-        """Send the task after a while, unless this process did so a moment ago: many events want one task."""
+        """Send the task after a while, unless this process did so a moment ago, because many events want the same task."""
         if time.monotonic() >= self._soon_again.get(name, float("-inf")):
             self._soon_again[name] = time.monotonic() + seconds
             self.send(name, queue=queue, expires=60, countdown=seconds)
@@ -105,7 +105,10 @@ class Process:
     def send(
         self, name: str, *arguments: int | str, queue: str, expires: float | None = None, countdown: float | None = None
     ) -> None:
-        """Send a task. While the broker is away this costs time and no work: the chores of `wake` find it again."""
+        """Send a task.
+
+        While the broker is away this takes time but loses nothing: the chores of `wake` find the work again.
+        """
         self._publish(
             lambda: self._app.send_task(
                 periodic.task_name(name),
@@ -129,7 +132,7 @@ class Process:
 
 
 def applier_of(settings: Settings) -> Applier:
-    """The job that drains the inbox, as the settings want it."""
+    """The job that drains the inbox under these settings."""
     return Applier(
         livemode=settings.livemode,
         has_key=settings.stripe_secret_key is not None,

@@ -38,7 +38,7 @@ def run(settings: Settings, lanes: Sequence[Lane]) -> int:
 
 
 def _serve(app: Celery, process: Process, lane: Lane) -> int:
-    """Serve one lane, in a process of its own; returns its exit code."""
+    """Serve one lane in its own process; returns the exit code."""
     process.lane, code = lane.name, 0
     structlog.contextvars.bind_contextvars(lane=lane.name)
     if lane.queues == (CHANGES,):
@@ -83,7 +83,7 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
 
 
 def _send_changes(process: Process) -> int:
-    """Call CHANGES_URL until a signal asks to stop. This lane takes nothing from Celery."""
+    """Call CHANGES_URL until a signal asks to stop. This lane takes no tasks from Celery."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: stopping.set())
@@ -104,6 +104,6 @@ def _send_changes(process: Process) -> int:
 
 
 def _freeze(**_: Any) -> None:
-    """Keep the garbage collector from writing to objects that exist before the fork: children then share their pages."""
+    """Keep the garbage collector from writing to objects older than the fork, so that children share their pages."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""A thread of a worker's child process: it writes that the process is alive, its present task, and what it has counted."""
+"""A thread of a worker's child process that reports: the process is alive, its present task, and its counts."""
 
 import contextlib
 import threading
@@ -13,15 +13,15 @@ from worker.postgres.pool import UNAVAILABLE, connect
 
 _log = log.get("worker")
 
-# News is written at once, and then no sooner than this, so that a busy process writes seldom.
+# News is written at once, then at most once in this time, so that a busy process writes seldom.
 GAP_SECONDS = 5
 BEAT_SECONDS = 30
 
 
 class Reporter:
-    """Writes on a connection of its own, because the process may be in a transaction. It outlives Postgres' absence.
+    """Reports on its own connection, because the process may be in a transaction. It waits while Postgres is away.
 
-    The counts of a process that is killed before they are written are lost.
+    If a process is killed, the counts that it has not written yet are lost.
     """
 
     def __init__(self, settings: Settings, *, name: str, lane: str) -> None:
@@ -33,12 +33,12 @@ class Reporter:
         self._failing = False
 
     def start(self) -> None:
-        """Begin to report. A second call does nothing."""
+        """Start to report. A second call does nothing."""
         if self._thread.ident is None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write what is not written yet, then forget this process."""
+        """Write the remaining counts, then remove this process from the list."""
         self._stopped.set()
         self._news.set()
         if self._thread.ident is not None:
@@ -46,7 +46,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def doing(self, task: str) -> Iterator[None]:
-        """Report this task as the process's present one, until the block ends."""
+        """Report this as the process's present task until the block ends."""
         self._task = (task, datetime.now(UTC))
         self._news.set()
         try:
@@ -56,7 +56,7 @@ class Reporter:
             self._news.set()
 
     def report(self) -> None:
-        """Write it all now. Raises what UNAVAILABLE names while Postgres is away; the counts are then kept."""
+        """Write everything now. Raises an error of UNAVAILABLE while Postgres is away; the counts are then kept."""
         counts = self._unsaved.take()
         try:
             with connect(self._settings, application="worker report") as conn:
@@ -67,7 +67,7 @@ class Reporter:
             raise
 
     def _run(self) -> None:
-        # The first report is the sign of life of a process that has no task yet.
+        # The first report shows that the process lives, before it has a task.
         while not self._stopped.is_set():
             self._try_to_report()
             self._stopped.wait(GAP_SECONDS)

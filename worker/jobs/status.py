@@ -17,12 +17,12 @@ from worker.postgres import cursors, runs
 from worker.writers import backfill
 
 ALIVE_SECONDS = 90
-# So many connected accounts are shown: those that were not read for longest.
+# At most this many connected accounts are shown: those that were not read for longest.
 ACCOUNTS_SHOWN = 20
 
 
 def beat(conn: psycopg.Connection, name: str, *, lane: str, task: tuple[str, datetime] | None) -> None:
-    """Write that this child process of a worker is alive, and its present task with when that began."""
+    """Record that this child process of a worker is alive, with its present task and since when it runs."""
     conn.execute(
         """
         insert into sync.heartbeats (name, lane, task, since, seen_at) values (%s, %s, %s, %s, now())
@@ -34,12 +34,12 @@ def beat(conn: psycopg.Connection, name: str, *, lane: str, task: tuple[str, dat
 
 
 def leave(conn: psycopg.Connection, name: str) -> None:
-    """Forget a child process that has stopped."""
+    """Remove a child process that has stopped."""
     conn.execute("delete from sync.heartbeats where name = %s", (name,))
 
 
 def workers(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """The child processes that are alive: name, lane, present task (None: waiting) and since when, as JSON takes it."""
+    """The living child processes for JSON: name, lane, present task (None: waiting) and since when."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -53,12 +53,12 @@ def workers(conn: psycopg.Connection) -> list[dict[str, Any]]:
 
 
 def gauges(conn: psycopg.Connection) -> dict[str, float]:
-    """The numbers of `status` that a graph is drawn of."""
+    """The numbers of `status` for graphs."""
     return {name: float(value) for name, value in status(conn).items() if isinstance(value, int | float)}
 
 
 def status(conn: psycopg.Connection) -> dict[str, Any]:
-    """The numbers of `stripe-sync status` and `GET /v1/status`, as JSON takes them."""
+    """The numbers of `stripe-sync status` and `GET /v1/status`, for JSON."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
     retention = cursors.read(conn, "retention") or {}

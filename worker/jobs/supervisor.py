@@ -1,4 +1,4 @@
-"""The process that starts a worker's lanes, starts one again that ends by itself, and stops them all on a signal."""
+"""The process that starts a worker's lanes, restarts those that end by themselves, and stops all on a signal."""
 
 import ctypes
 import os
@@ -19,13 +19,13 @@ _log = log.get("worker")
 
 _PR_SET_PDEATHSIG = 1
 RESTARTS = Backoff(first=1, longest=30)
-# A lane that lived for so long was well: its next pause is the first again.
+# A lane that ran for this long was well: its next pause is the first again.
 STABLE_SECONDS = 60
 
 
 @dataclass(slots=True)
 class _Place:
-    """A lane, its process while it runs, and when to start it (on the monotonic clock) while it does not."""
+    """A lane with its process while it runs, or the time to start it (on the monotonic clock) while it does not."""
 
     lane: Lane
     pid: int | None = None
@@ -37,8 +37,8 @@ class _Place:
 def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
     """Fork a process for each lane that calls `serve`, until SIGTERM, SIGINT or SIGQUIT; returns the exit code.
 
-    It is the highest code of a lane that was asked to stop. A lane that ends without being asked is started again, with
-    the pauses of RESTARTS.
+    The code is the highest of a lane that was asked to stop. A lane that ends by itself is restarted after the pauses
+    of RESTARTS.
     """
     places = [_Place(lane) for lane in lanes]
     stopping, code = False, 0
@@ -55,7 +55,7 @@ def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
                     _forward(places, signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
             for place, ended in _reap(places):
                 if stopping:
-                    # A lane that had only begun has no handler yet: the signal itself ends it, as it was asked to.
+                    # A lane that has only begun has no handler yet: the signal itself ends it, as requested.
                     code = max(code, 0 if ended == 128 + signal.SIGTERM else ended)
                 else:
                     lived = time.monotonic() - place.started_at
@@ -68,13 +68,13 @@ def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
 
 
 def die_with_parent() -> None:
-    """End this process when its parent does, even by SIGKILL. On Linux alone; elsewhere nothing happens."""
+    """End this process when its parent ends, even by SIGKILL. Works on Linux only; elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 class _Signals:
-    """Signals that wake a wait. Each is remembered until somebody waits, so none is missed."""
+    """Signals that end a wait. Each is remembered until the next wait, so none is missed."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._numbers = (*numbers, signal.SIGCHLD)
@@ -95,7 +95,7 @@ class _Signals:
         self._woken.close()
 
     def wait(self, *, timeout: float | None) -> bytes:
-        """The numbers of the signals that came, when one has come or after `timeout` seconds."""
+        """The numbers of the received signals, once there is one or after `timeout` seconds."""
         select.select([self._woken], [], [], timeout)
         try:
             return self._woken.recv(4096)

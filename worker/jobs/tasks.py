@@ -1,4 +1,4 @@
-"""The Celery tasks: each is a function of the process that runs it, and one call into a job."""
+"""The Celery tasks. Each is a function of the process that runs it, and makes one call into a job."""
 
 import contextlib
 import time
@@ -42,12 +42,12 @@ _log = log.get("worker")
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
-# A pass whose slice has ended goes on after so long.
+# A pass continues this long after its slice has ended.
 AGAIN_SECONDS = 0.1
 ON_ACCESS_SECONDS = 30
 # Most transactions that were open a moment ago have ended by then.
 RECHECK_SECONDS = 1
-# Events that arrive meanwhile wait no longer than this, if there is no other process.
+# Meanwhile events wait at most this long if there is no other process.
 ORGANIZATIONS_SECONDS = 1
 
 
@@ -66,7 +66,7 @@ _TASKS: list[_Task] = []
 def _task(
     name: str, options: Callable[[Settings], dict[str, Any]] = lambda _: {}
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add a function, whose first argument is the process, to the tasks under this name."""
+    """Register a function, whose first argument is the process, as a task of this name."""
 
     def add(run: Callable[..., None]) -> Callable[..., None]:
         _TASKS.append(_Task(name, run, options))
@@ -103,7 +103,7 @@ def _until(seconds: float) -> Callable[[], bool]:
 
 @_task("drain")
 def drain(process: Process) -> None:
-    """Apply every due event and compute the users that wait for it; of large organizations a slice at a time."""
+    """Apply all due events and compute the users waiting for it; large organizations in slices."""
 
     def work(conn: psycopg.Connection) -> None:
         process.applier.drain(conn, more=process.recruit)
@@ -122,7 +122,7 @@ def drain(process: Process) -> None:
 
 @_task("wake")
 def wake(process: Process) -> None:
-    """Run the chores: find forgotten work, and let time pass for users."""
+    """Run the chores: find forgotten work, and apply the passing of time to users."""
     process.with_connection(lambda conn: chores.run(conn, process))
 
 
@@ -178,7 +178,7 @@ def sync_one_object(process: Process, id: str, type: str | None = None, account:
 
 @_task("membership_apply")
 def apply_membership(process: Process) -> None:
-    """Compute all users, in slices: the next one is another task, and goes on from the place that is kept."""
+    """Compute all users in slices: the next slice is another task, which continues from the stored position."""
     in_time = _until(SLICE_SECONDS)
     try:
         for _ in recompute_all.apply(lambda: connect(process.settings, application="apply"), process.policy):
@@ -191,7 +191,7 @@ def apply_membership(process: Process) -> None:
 
 @_task("product_changes")
 def apply_product_changes(process: Process) -> None:
-    """Compute the users of products that give something else than before; the next slice is another task."""
+    """Compute the users of products that now give something else; the next slice is another task."""
     in_time = _until(SLICE_SECONDS)
     if not process.with_connection(
         lambda conn: catalogue_changes.compute_waiting(conn, process.policy, should_continue=in_time)
@@ -213,7 +213,7 @@ def product_refresh(process: Process) -> None:
 
 @_task("catch_up")
 def find_missed_events(process: Process) -> None:
-    """Store the events that no delivery brought, once for this slot of the clock."""
+    """Store events that were not delivered, once for this slot of the clock."""
     slot, in_time = periodic.slot_of(process.settings.catch_up_interval), _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> catch_up.Caught | None:
@@ -230,11 +230,11 @@ def find_missed_events(process: Process) -> None:
 
 @_task("audit")
 def audit_tick(process: Process) -> None:
-    """Read a few more pages of everything that is mirrored, once for this slot of the clock."""
+    """Read a few more pages of each mirrored list, once for this slot of the clock."""
     in_time = _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> None:
-        # A hurried round goes on at once: each of its slices is a slot of its own.
+        # A hurried round continues at once: each of its slices is a slot of its own.
         hurried = audit.is_hurried(conn)
         slot = datetime.now(UTC) if hurried else periodic.slot_of(process.settings.audit_interval)
         options = process.options(audit.OPTIONS)
@@ -269,7 +269,7 @@ def read_accounts(process: Process) -> None:
 
 @_task("prove")
 def prove_secrets(process: Process) -> None:
-    """Find out whose the webhook secrets are whose events are held."""
+    """Find out to which account the webhook secrets with held events belong."""
 
     def work(conn: psycopg.Connection) -> bool:
         released = proof.judge_all(conn, process.stripe)
@@ -286,7 +286,7 @@ def prove_secrets(process: Process) -> None:
 
 @_task("endpoint_check")
 def check_endpoint(process: Process) -> None:
-    """Look at our webhook endpoint as Stripe knows it, once for this slot of the clock."""
+    """Check our webhook endpoint at Stripe, once for this slot of the clock."""
     prove_secrets(process)
     slot = periodic.slot_of(periodic.ENDPOINT_CHECK_SECONDS)
     process.with_connection(lambda conn: sentinel.tick(conn, process.stripe, process.settings, slot))
@@ -294,7 +294,7 @@ def check_endpoint(process: Process) -> None:
 
 @_task("reconcile")
 def reconcile_tick(process: Process) -> None:
-    """Reconcile the subscriptions, once for this slot of the clock; a pass that takes longer goes on in another task."""
+    """Reconcile the subscriptions, once for this slot of the clock; a longer pass continues in another task."""
     slot, in_time = periodic.slot_of(process.settings.reconcile_interval), _until(SLICE_SECONDS)
     options = process.options(reconcile.OPTIONS)
 
@@ -308,7 +308,7 @@ def reconcile_tick(process: Process) -> None:
 
 @_task("backfill")
 def backfill_slice(process: Process) -> None:
-    """Carry the backfill on for a slice, if one is under way; the next slice is another task."""
+    """Continue a running backfill for a slice; the next slice is another task."""
     in_time = _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> bool:
@@ -325,8 +325,8 @@ def backfill_slice(process: Process) -> None:
         process.soon("backfill", seconds=AGAIN_SECONDS, queue=BACKFILL)
 
 
-# A dump takes as long as it takes. It is acknowledged at once: a message that waits for its end would be delivered again
-# after the visibility time-out, and the dump stopped when the broker goes away. The claimed slot is what counts.
+# A dump may take hours. Its message is acknowledged at the start, because otherwise the broker would deliver it again
+# after the visibility time-out, and an absent broker would stop the dump. The claimed slot prevents a second one.
 @_task(
     "backup",
     lambda settings: {
@@ -342,7 +342,7 @@ def backup(process: Process) -> None:
 
 @_task("revenue")
 def sum_revenue_up(process: Process) -> None:
-    """Compute the movements of MRR that are due, and sum up for the console what the views say of revenue."""
+    """Compute due movements of MRR, and refresh the console's summary of revenue."""
     slot = periodic.slot_of(periodic.REVENUE_SECONDS)
     process.with_connection(lambda conn: movements.compute_due(conn, should_continue=_until(SLICE_SECONDS)))
     process.with_connection(lambda conn: revenue_summary.refresh(conn, slot))

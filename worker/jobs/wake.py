@@ -1,4 +1,4 @@
-"""Wake-ups: a message on the queue says that there is work, and nothing more. Publishing is debounced and never blocks."""
+"""Wake-ups: a message on the queue says only that there is work. Publishing is debounced and never blocks."""
 
 import threading
 import time
@@ -17,14 +17,14 @@ GAP_SECONDS = 0.02
 
 
 def queue_client(url: str) -> redis.Redis:
-    """A client for looking at the broker's queues, with short time-outs."""
+    """A client that reads the broker's queues, with short time-outs."""
     return redis.Redis.from_url(
         url.replace("redis+socket://", "unix://"), socket_timeout=2, socket_connect_timeout=2, health_check_interval=15
     )
 
 
 def publish_drain(app: Celery, client: redis.Redis) -> str:
-    """Ask for a drain, unless one is asked for that nobody has begun: whatever was committed by now, it will see."""
+    """Ask for a drain, unless one is queued that nobody has begun: it will see everything committed until now."""
     if client.llen(EVENTS):
         return "already_queued"
     app.send_task(task_name("drain"), queue=EVENTS, retry=False)
@@ -32,7 +32,7 @@ def publish_drain(app: Celery, client: redis.Redis) -> str:
 
 
 class Waker:
-    """A thread that publishes after commits: at once, then with a gap; every call is followed by a wake-up begun later."""
+    """A thread that publishes after commits: at once, then after a gap; every call is followed by a later wake-up."""
 
     def __init__(self, publish: Callable[[], str], *, gap_seconds: float = GAP_SECONDS) -> None:
         self._publish, self._gap = publish, gap_seconds
@@ -43,13 +43,13 @@ class Waker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish what is still wanted, then end."""
+        """Publish what is still requested, then end."""
         self._stopped.set()
         self._wanted.set()
         self._thread.join(timeout=5)
 
     def wake(self) -> None:
-        """Costs nothing, whatever the broker does."""
+        """Takes no time, whatever the broker does."""
         self._wanted.set()
 
     def _run(self) -> None:
@@ -63,7 +63,7 @@ class Waker:
                 metrics.WAKE_UPS.labels(self._publish()).inc()
                 failing = False
             except (OSError, redis.RedisError, OperationalError) as error:
-                # Nothing is lost: the beat's `wake` finds what is due. Said once per outage.
+                # Nothing is lost: the beat's `wake` finds due work. Logged once per outage.
                 metrics.WAKE_UPS.labels("failed").inc()
                 if not failing:
                     _log.warning("broker.unreachable", error=type(error).__name__)

@@ -1,6 +1,7 @@
-"""Decisions of an operator about a user: a role or a feature that overrides Stripe, and the customers that are theirs.
+"""An operator's decisions about a user: overrides of role and features, and links to customers.
 
-The CLI and the console call these; each runs in the caller's transaction and computes the users concerned at once.
+The CLI and the console call these functions. Each runs in the caller's transaction and computes the affected users at
+once.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from worker.membership import compute
 from worker.membership.rules.access import Policy
 from worker.membership.store import links, load_facts, save, save_rows
 
-# Stripe's limit of a feature's lookup key.
+# Stripe's limit for a feature's lookup key.
 MOST_OF_A_NAME = 80
 
 
@@ -24,7 +25,7 @@ class Refused(Permanent):
 def override(
     conn: psycopg.Connection, user: str, role: str, policy: Policy, *, until: datetime | None, note: str | None
 ) -> None:
-    """Give the user this role whatever Stripe says. Raises Refused for a role that no override may give."""
+    """Give the user this role regardless of Stripe. Raises Refused for a role that no override may give."""
     if role not in (UserRole.USER, UserRole.PREMIUM):
         raise Refused(
             f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
@@ -37,7 +38,7 @@ def override(
 def override_feature(
     conn: psycopg.Connection, user: str, feature: str, policy: Policy, *, until: datetime | None, note: str | None
 ) -> None:
-    """Give the user this feature whatever Stripe says. Raises Refused for a name that no feature has."""
+    """Give the user this feature regardless of Stripe. Raises Refused if this is no feature's name."""
     if not feature or feature != feature.strip() or len(feature) > MOST_OF_A_NAME:
         raise Refused(
             f"{feature!r} is no name of a feature: write its lookup key, of at most {MOST_OF_A_NAME} characters"
@@ -48,7 +49,7 @@ def override_feature(
 
 
 def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Policy) -> None:
-    """Take the feature away that an operator gave. Raises Refused if none did."""
+    """Remove a feature that an operator gave. Raises Refused if none did."""
     user = _existing(conn, user)
     if not save.lift_feature_override(conn, user, feature):
         raise Refused(f"{user} has no override of the feature {feature}")
@@ -56,7 +57,7 @@ def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Poli
 
 
 def lift_override(conn: psycopg.Connection, user: str, policy: Policy) -> None:
-    """Take the user's override away. Raises Refused if there is none."""
+    """Remove the user's override. Raises Refused if there is none."""
     user = _existing(conn, user)
     if not save.lift_override(conn, user):
         raise Refused(f"{user} has no override")
@@ -64,9 +65,9 @@ def lift_override(conn: psycopg.Connection, user: str, policy: Policy) -> None:
 
 
 def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, force: bool = False) -> bool:
-    """Link the customer to the user; False if it is linked to them already.
+    """Link the customer to the user; False if they are linked already.
 
-    Raises Refused for a customer that is not mirrored, or that is linked to another user, unless `force` is given.
+    Raises Refused for a customer that is not mirrored, or that is linked to another user unless `force` is given.
     """
     if not links.is_mirrored(conn, customer):
         raise Refused(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
@@ -90,7 +91,7 @@ def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, 
 
 
 def _existing(conn: psycopg.Connection, user: str) -> str:
-    """The id as the application's table holds it. Raises Refused if there is no such user."""
+    """The id as the application's table stores it. Raises Refused if there is no such user."""
     users = load_facts.read_users(conn, [user])
     if not users:
         raise Refused(f"there is no user {user}")

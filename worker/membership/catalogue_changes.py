@@ -1,8 +1,8 @@
-"""The job that computes the users of products which give something else than before, a batch a transaction.
+"""The job that computes the users of changed products, a batch in each transaction.
 
 With PRODUCT_CHANGES=apply a worker does it as soon as the change is mirrored. With `plan` the change waits, and
 `stripe-sync membership plan` shows it, until an operator runs `membership apply`. A user who is computed for another
-reason is always computed by the products as they are.
+reason always gets what the products give now.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,10 @@ CURSOR = "product changes"
 def compute_waiting(
     conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 200
 ) -> bool:
-    """Compute the users of every changed product; False where there was no time for all of them, or a transaction is open
-    that may not have seen the change."""
+    """Compute the users of every changed product.
+
+    Returns False if time ran out, or if a transaction is open that may not have seen the change.
+    """
     if policy.off:
         return True
     with conn.transaction():
@@ -50,7 +52,7 @@ def compute_waiting(
 
 
 def progress(conn: psycopg.Connection) -> dict[str, Any]:
-    """The products whose change waits, and how many users of those that are being applied are done."""
+    """The products with a waiting change, and the progress of those that are being applied."""
     place = cursors.read(conn, CURSOR)
     return {
         "products_waiting": [row["product_id"] for row in product_changes.waiting(conn)],

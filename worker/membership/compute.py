@@ -1,4 +1,4 @@
-"""The job that computes users again: link their customers, lock them, read every fact, decide, write."""
+"""The job that computes users: link their customers, lock them, read every fact, decide, write."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,13 +21,13 @@ _log = log.get("membership")
 
 
 class Linked(NamedTuple):
-    """The users of customers: of those that were linked before, and of those that are linked just now."""
+    """The users of customers, linked before or just now."""
 
     known: dict[str, str]
     fresh: dict[str, str]
 
 
-# A span names no more users than this.
+# A trace's span names at most this many users.
 MOST_IDS = 20
 NOT_COMPUTED_PAUSE = timedelta(hours=1)
 
@@ -35,7 +35,7 @@ NOT_COMPUTED_PAUSE = timedelta(hours=1)
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
     """Compute the users behind these customers from the mirror; returns those whose row changed.
 
-    Runs inside the caller's transaction. A concurrent computation of the same user waits for the user's row, and a
+    Runs in the caller's transaction. A concurrent computation of the same user waits for the user's row, and a
     concurrent link of the same customer waits for its link. The last one sees everything that the others wrote.
     """
     return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
@@ -55,10 +55,10 @@ def compute(
     concerned_only: bool = False,
     looked_again: bool = False,
 ) -> list[str]:
-    """Compute these users; returns those whose row changed. In the caller's transaction.
+    """Compute these users; returns those whose row changed. Runs in the caller's transaction.
 
-    `concerned_only`: leave users unchanged who have neither data from Stripe nor an override.
-    `looked_again`: this is the recheck of users who lacked some object; it asks for no further recheck.
+    `concerned_only`: leave users unchanged who have neither data from Stripe nor an override. `looked_again`: this is
+    the recheck of users who lacked some object; it requests no further recheck.
     """
     if policy.off or not ids:
         return []
@@ -142,9 +142,9 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def sweep_expired(conn: psycopg.Connection, *, should_continue: Callable[[], bool], batch: int = 500) -> int:
-    """Set balances whose time is over to 0, a batch a transaction; returns of how many users.
+    """Set expired balances to 0, a batch in each transaction; returns the number of users.
 
-    Until then such a balance reads as 0 (`token_balance`), so nobody waits for this.
+    Until then such a balance already reads as 0 (`token_balance`), so nobody waits for this.
     """
     swept = 0
     while should_continue():
@@ -176,7 +176,7 @@ def compute_due(
 
 
 def _new_members(users: Mapping[str, User]) -> dict[str, str]:
-    """The users whom their organization makes members, and who were not known as such."""
+    """The users who are new members of their organization."""
     return {
         id_: user.organization_id
         for id_, user in users.items()
@@ -185,7 +185,7 @@ def _new_members(users: Mapping[str, User]) -> dict[str, str]:
 
 
 def linked(conn: psycopg.Connection, customers: Collection[str]) -> Linked:
-    """The user of each of these customers that has one, linked just now where a rule allows it."""
+    """The user of each of these customers that has one, including those that a rule links now."""
     if not customers:
         return Linked({}, {})
     stored = links.stored_links(conn, customers)

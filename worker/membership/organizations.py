@@ -1,7 +1,8 @@
-"""The job that lets an organization's users follow what is paid for them: asked for by a row, done in batches.
+"""The job that computes an organization's users after a change of its subscription: requested by a row, done in
+batches.
 
-Ten thousand users are not computed in the transaction of the event that changed their subscription. It names their
-organization, and whoever has time computes them from the first on, a batch a transaction, once it has committed.
+Ten thousand users are not computed in the transaction of the event that changed their subscription. The transaction
+requests the organization, and after its commit a worker computes the users in order, a batch in each transaction.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,8 +20,8 @@ from worker.observe import log
 
 _log = log.get("organizations")
 
-# Events wait behind this where an application keeps a user locked. It is less than Postgres waits before it looks for a
-# deadlock (deadlock_timeout, 1 s): where an application locks users in another order, it is we who give way.
+# Events wait behind this while an application keeps a user locked. It is less than deadlock_timeout (1 s), after which
+# Postgres looks for a deadlock: if an application locks users in another order, this job gives way.
 LOCK_MILLISECONDS = 500
 
 _organization_of = next(
@@ -29,7 +30,7 @@ _organization_of = next(
 
 
 def offered_before(conn: psycopg.Connection, keys: Collection[Key]) -> dict[str, Offer]:
-    """The offers to organizations of our subscriptions among these locked rows, before anything is written."""
+    """What these locked rows of subscriptions offer to organizations, before anything is written."""
     return organization_queue.offers(
         conn, {key.id for key in keys if key.object == "subscription" and key.account == ""}
     )
@@ -42,10 +43,11 @@ def request(
     *,
     fresh_products: Collection[str],
 ) -> None:
-    """Ask for the users of every organization whose access what was written may have changed: ours, with new content.
+    """Request the users of every organization whose access the written rows may have changed.
 
-    They are those that a subscription names, or named before; those that a deleted customer has paid for; and those
-    that a product's policy waits for. Comes before any user is locked, as in `compute_waiting`.
+    `ours` are the rows of our own account with new content. The organizations are those that a subscription names or
+    named before, those that a deleted customer has paid for, and those that wait for a product's policy. Call it before
+    any user is locked, as in `compute_waiting`.
     """
     subscriptions = {outcome.key.id for outcome in written if _is_offered(outcome, before)}
     after = organization_queue.offers(conn, subscriptions)
@@ -60,10 +62,10 @@ def request(
 def compute_waiting(
     conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 100
 ) -> bool:
-    """Compute the users of organizations that were asked for; False where there was no time for all of them.
+    """Compute the users of requested organizations; False if time ran out.
 
-    Several at once share the organizations, not one's users. An organization one of whose users somebody keeps locked
-    is left for the next time.
+    Several workers share the organizations, but not the users of one. An organization with a locked user is left for
+    the next time.
     """
     busy = set[str]()
     while should_continue():

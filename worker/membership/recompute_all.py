@@ -1,8 +1,8 @@
-"""The job that computes everyone again, because what products say, or the settings, have changed: shown first, then done.
+"""The job that recomputes all users after a change of products or settings: first as a plan, then for real.
 
-Both walk the users in the order of their ids, a batch a transaction, so that memory stays the same and no lock is held
-for long. A batch of `apply` is what a worker does for an event: locks are taken in the same order, and whoever is last
-has seen everything.
+Both go through the users in the order of their ids, a batch in each transaction, so that memory stays constant and no
+lock is held for long. A batch of `apply` does what a worker does for an event: it takes locks in the same order, and
+the last writer has seen everything.
 """
 
 import hashlib
@@ -31,14 +31,16 @@ OUTAGE_SECONDS = 60
 
 
 class SomebodyElse(Permanent):
-    """another `stripe-sync membership apply` was started meanwhile, and goes on from here: this one ended, what it wrote is
-    whole"""
+    """another `stripe-sync membership apply` was started meanwhile and continues from here; everything that this one
+    wrote is complete"""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A piece of the walk: how many users were looked at, and what would become of those who would change. `last` is the last of
-    them, None at the end of all."""
+    """A part of the plan: how many users were looked at, and what would become of those who would change.
+
+    `last` is the last user looked at, None at the very end.
+    """
 
     users: int
     changing: Mapping[str, Outcome]
@@ -47,8 +49,11 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far `apply` has come: `of` is how many users there are in all, `resumed` how many an earlier start did, and
-    `outdated` says at the end that the catalogue changed meanwhile, so that it is to be run once more."""
+    """The progress of `apply`.
+
+    `of` is the number of all users, `resumed` how many an earlier start did. `outdated` says at the end that the
+    catalogue changed meanwhile, so that `apply` should run again.
+    """
 
     users: int
     changed: int
@@ -65,7 +70,7 @@ def plan(
     after: str = "",
     batch: int = BATCH,
 ) -> Iterator[Planned]:
-    """The changes that `apply` would make now, a batch at a time, behind the user `after`; nothing is written or locked."""
+    """The changes that `apply` would make now, a batch at a time, after the user `after`. Writes and locks nothing."""
     place: str | None = after
     while place is not None:
         with snapshot(conn):
@@ -81,7 +86,7 @@ def plan(
 
 
 def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
-    """Those of these users whom anything concerns that Stripe or an operator said; nobody else is ever written."""
+    """Those of these users with data from Stripe or an override; nobody else is ever written."""
     with snapshot(conn):
         facts, _ = load_facts.load(conn, load_facts.read_users(conn, users))
     return {id_ for id_, user in facts.items() if is_concerned(user)}
@@ -90,11 +95,11 @@ def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
 def apply(
     connect: Callable[[], psycopg.Connection], policy: Policy, *, restart: bool = False, batch: int = BATCH
 ) -> Iterator[Progress]:
-    """Compute everyone, a batch a transaction; the first progress says where it begins.
+    """Compute all users, a batch in each transaction; the first progress says where it begins.
 
-    The place is kept with each batch. A start after an interruption goes on from there, unless `restart` is said, or the
-    policy or the catalogue is another by now: then those who were computed already have to be computed again. Raises
-    SomebodyElse where another `apply` moves the place.
+    The position is saved with each batch. A start after an interruption continues there, unless `restart` is given, or
+    the policy or the catalogue has changed: then all users are computed again. Raises SomebodyElse if another `apply`
+    moves the position.
     """
     walk = _Walk(connect, policy, batch)
     try:
@@ -107,7 +112,7 @@ def apply(
 
 
 class _Walk:
-    """One `apply`, with its connection, which is opened again where it was lost. Where it stands is in the database alone."""
+    """One `apply` with its connection, which is opened again after a loss. Its position is only in the database."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection], policy: Policy, batch: int) -> None:
         self._connect, self._conn = connect, connect()

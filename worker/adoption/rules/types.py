@@ -42,8 +42,7 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
 
 
 def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
-    """The verdict on a column with ids of users, of organizations or of a table's own rows; None if text is right and
-    found.
+    """Judge a column with ids of users, organizations or the table's own rows; None if it is text, as it should be.
 
     `wanted` is the type of these ids in this database, None for text.
     """

@@ -51,8 +51,10 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
 
 
 def check(*, wait_seconds: float) -> None:
-    """Raise SchemaNotReady unless the database is at the newest revision; wait up to this many seconds for it, and for
-    Postgres."""
+    """Raise SchemaNotReady unless the database is at the newest revision.
+
+    Waits up to this many seconds for it, and for Postgres.
+    """
     settings, deadline = config.load(), time.monotonic() + wait_seconds
     while True:
         try:
