@@ -47,7 +47,7 @@ AGAIN_SECONDS = 0.1
 ON_ACCESS_SECONDS = 30
 # Most transactions that were open a moment ago have ended by then.
 RECHECK_SECONDS = 1
-# Meanwhile events wait at most this long if there is no other process.
+# Events that arrive meanwhile wait at most this long if there is no other process.
 ORGANIZATIONS_SECONDS = 1
 
 

@@ -31,8 +31,8 @@ OUTAGE_SECONDS = 60
 
 
 class SomebodyElse(Permanent):
-    """another `stripe-sync membership apply` was started meanwhile and continues from here; everything that this one
-    wrote is complete"""
+    """another `stripe-sync membership apply` was started meanwhile and continues from here; what this one wrote is
+    complete"""
 
 
 @dataclass(frozen=True, slots=True)

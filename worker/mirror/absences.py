@@ -1,7 +1,8 @@
-"""Objects that a list should have shown and did not, in `sync.absences`: each is asked for, and marked only at the end.
+"""Objects that a list should have shown and did not, in `sync.absences`: each is read, and marked deleted only at the
+end.
 
-Nothing is marked deleted before the whole list was read: a list that was cut short, or another account's key, would make
-most of a table look deleted.
+Nothing is marked deleted before the whole list was read: a truncated list, or another account's key, would make most of
+a table look deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,16 +15,18 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import object_type
 
 LEASE_SECONDS = 60
-# An object that can't be read so often is left to the next pass.
+# After this many failed reads an object is left to the next pass.
 MOST_ATTEMPTS = 3
-# Counts up to here are exact where the planner knows nothing of a table yet.
+# Counts up to here are exact if the planner has no statistics of a table yet.
 MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A mirrored object that a list did not show, its row then standing at `rev`. `read_at`: when Stripe said that it has no
-    such object (Stripe's clock, unix seconds)."""
+    """A mirrored object that a list did not show; its row had revision `rev`.
+
+    `read_at` is when Stripe answered that it has no such object (Stripe's clock, unix seconds).
+    """
 
     list: str
     object: str
@@ -48,15 +51,15 @@ def expected(
     upto: int | None = None,
     parent: tuple[str, str] | None = None,
 ) -> list[tuple[str, int]]:
-    """The ids and revs of rows that a list is expected to show between two seconds of `created`, (above, upto]; of one
-    parent, (column, id), where given.
+    """The ids and revs of rows that a list should show between two seconds of `created`, (above, upto].
 
-    They are not deleted, in none of the `final` statuses, and were not observed since `before`. Times in unix seconds.
+    With `parent` (column, id), only that parent's. The rows are not deleted, have none of the `final` statuses, and
+    were not observed since `before`. Times in unix seconds.
     """
     table = object_type(object_).table
     bounds = ["account = %(account)s", "not deleted", "observed_at < to_timestamp(%(before)s)"]
     bounds += ["object = %(object)s"] if "object" in table.columns else []
-    # Each bound is a condition of its own where it is given, so that the index on `created` serves it on every server.
+    # Each given bound is its own condition, so that the index on `created` serves it on every server version.
     bounds += ["created > to_timestamp(%(above)s)"] if above is not None else []
     bounds += ["created <= to_timestamp(%(upto)s)"] if upto is not None else []
     status = "status" if "status" in table.columns else "data ->> 'status'"
@@ -86,7 +89,10 @@ def add(
     *,
     read_at: int | None = None,
 ) -> None:
-    """Keep these for the run: they are to be asked for. With `read_at` the list itself has said so, and nobody asks."""
+    """Store these for the run, to be read.
+
+    With `read_at` the list itself reported the absence, and nobody reads them.
+    """
     if absent:
         conn.execute(
             """
@@ -99,7 +105,7 @@ def add(
 
 
 def lease(conn: psycopg.Connection, run: int, *, limit: int) -> list[Absence]:
-    """Absent objects that nobody has asked for, ours to ask for until the lease runs out."""
+    """Absent objects that nobody reads, leased to us."""
     with conn.cursor(row_factory=class_row(Absence)) as cursor:
         return cursor.execute(
             """
@@ -119,7 +125,7 @@ def lease(conn: psycopg.Connection, run: int, *, limit: int) -> list[Absence]:
 
 
 def any_put_off(conn: psycopg.Connection, run: int) -> bool:
-    """Whether an absent object is being asked for, or waits until it is asked for again."""
+    """Whether an absent object is being read, or waits for a retry."""
     return (
         conn.execute(
             """
@@ -134,7 +140,7 @@ def any_put_off(conn: psycopg.Connection, run: int) -> bool:
 
 
 def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: int) -> None:
-    """Stripe has no such object: to be marked deleted once the list is complete."""
+    """Record that Stripe has no such object: it will be marked deleted once the list is complete."""
     conn.execute(
         "update sync.absences set read_at = %s where run_id = %s and object = %s and id = %s and account = %s",
         (read_at, run, absence.object, absence.id, absence.account),
@@ -142,7 +148,7 @@ def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: in
 
 
 def drop(conn: psycopg.Connection, run: int, absences: Collection[Absence]) -> None:
-    """The objects are dealt with."""
+    """Remove these objects: they are dealt with."""
     conn.execute(
         """
         delete from sync.absences as a using unnest(%b::text[], %b::text[], %b::text[]) as d (object, id, account)
@@ -153,12 +159,12 @@ def drop(conn: psycopg.Connection, run: int, absences: Collection[Absence]) -> N
 
 
 def drop_list(conn: psycopg.Connection, run: int, list_: str) -> None:
-    """Forget what this list did not show."""
+    """Remove everything recorded for this list."""
     conn.execute("delete from sync.absences where run_id = %s and list = %s", (run, list_))
 
 
 def counts(conn: psycopg.Connection, run: int) -> dict[str, tuple[int, int]]:
-    """Of each list of the run: how many absent objects are still to be asked for, and how many Stripe has no more."""
+    """For each list of the run, how many absent objects are still to be read, and how many Stripe no longer has."""
     return {
         list_: (unasked, gone)
         for list_, unasked, gone in conn.execute(
@@ -174,7 +180,7 @@ def counts(conn: psycopg.Connection, run: int) -> dict[str, tuple[int, int]]:
 
 
 def gone(conn: psycopg.Connection, run: int, list_: str, *, limit: int) -> list[Absence]:
-    """Absent objects that Stripe has no more, not yet marked."""
+    """Absent objects that Stripe no longer has, not yet marked."""
     with conn.cursor(row_factory=class_row(Absence)) as cursor:
         return cursor.execute(
             """
@@ -194,8 +200,11 @@ def count(
     parent: str | None = None,
     most: int,
 ) -> int:
-    """The number of rows that a list can show, counted up to `most`: not deleted, in none of the `final` statuses; of a list
-    under parents, those whose column `parent` names one."""
+    """The number of rows that a list can show, counted up to `most`: not deleted, and with none of the `final`
+    statuses.
+
+    For a list under parents, only rows whose column `parent` names one.
+    """
     table = object_type(object_).table
     bounds = ["account = %(account)s", "not deleted"]
     bounds += ["object = %(object)s"] if "object" in table.columns else []
@@ -231,7 +240,8 @@ def parents_of(
 
 
 def rows_of(conn: psycopg.Connection, object_: str) -> int:
-    """About how many objects of a type are mirrored: the planner's figure, or a count of the first ones where it has none."""
+    """The approximate number of mirrored objects of a type: the planner's figure, or a count of the first ones without
+    one."""
     table = object_type(object_).table
     if "object" not in table.columns:
         row = conn.execute(

@@ -1,4 +1,4 @@
-"""Connected accounts, in `sync.accounts`: which there are, and how far each has been read."""
+"""Connected accounts, in `sync.accounts`: the known accounts, and how far each has been read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 LEASE_SECONDS = 180
-# The newest event is written down no more often than this: each write costs a row.
+# The newest event is recorded at most this often, because each write costs a row version.
 NOTED_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A connected account that is ours to read until the lease ends. Its events were read up to `events_until` (unix seconds)."""
+    """A connected account that is leased to us. Its events were read up to `events_until` (unix seconds)."""
 
     id: str
     events_until: int | None
@@ -23,7 +23,10 @@ class Account:
 
 
 def note_events(conn: psycopg.Connection, newest: Mapping[str, float]) -> None:
-    """Keep when the newest event of each account was made (unix seconds). An account that is not known yet is connected."""
+    """Record when the newest event of each account was created (unix seconds).
+
+    An unknown account counts as connected.
+    """
     conn.execute(
         """
         insert into sync.accounts as a (id, last_event_at)
@@ -36,7 +39,7 @@ def note_events(conn: psycopg.Connection, newest: Mapping[str, float]) -> None:
 
 
 def connect(conn: psycopg.Connection, ids: Sequence[str]) -> None:
-    """These accounts are connected: Stripe lists them, or says so."""
+    """Record that these accounts are connected, because Stripe lists or reports them."""
     conn.execute(
         """
         insert into sync.accounts as a (id) select unnest(%b::text[]) as id order by id
@@ -47,7 +50,7 @@ def connect(conn: psycopg.Connection, ids: Sequence[str]) -> None:
 
 
 def deauthorize(conn: psycopg.Connection, id_: str) -> None:
-    """The account has withdrawn: nothing of it is read any more. Its mirrored rows stay as they are."""
+    """Record that the account has withdrawn: nothing of it is read any more. Its mirrored rows stay."""
     with conn.transaction():
         conn.execute(
             """
@@ -60,8 +63,8 @@ def deauthorize(conn: psycopg.Connection, id_: str) -> None:
 
 
 def lease(conn: psycopg.Connection, *, limit: int, pause: float) -> list[Account]:
-    """The accounts that were not read for longest, at most `limit`, ours until the lease ends; none that was read within the
-    last `pause` seconds."""
+    """Lease up to `limit` accounts, those that were not read for longest; none that was read within the last `pause`
+    seconds."""
     with conn.cursor(row_factory=class_row(Account)) as cursor:
         return cursor.execute(
             """
@@ -84,7 +87,7 @@ def lease(conn: psycopg.Connection, *, limit: int, pause: float) -> list[Account
 def done(
     conn: psycopg.Connection, id_: str, *, events_until: int | None, rounds: int = 0, error: str | None = None
 ) -> None:
-    """Its turn is over. `events_until` None: as before. `rounds` were completed in it."""
+    """Record the end of its turn. `events_until` None: as before. `rounds` were completed in it."""
     conn.execute(
         """
         update sync.accounts

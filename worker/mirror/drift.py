@@ -1,4 +1,4 @@
-"""Differences between Stripe's lists and the mirror, kept in `sync.drift`: kept for whoever asks what was missed."""
+"""Differences between Stripe's lists and the mirror, kept in `sync.drift` for operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import psycopg
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """An object that was repaired: which fields differed, and how many seconds old the mirrored state was."""
+    """A repaired object: the fields that differed, and the age of the mirrored state in seconds."""
 
     object: str
     object_id: str
@@ -17,7 +17,7 @@ class Drift:
 
 
 def keep(conn: psycopg.Connection, drifts: Sequence[Drift], *, by: str) -> None:
-    """Keep these; the beat's retention forgets them."""
+    """Store these; retention removes them."""
     if not drifts:
         return
     conn.cursor().executemany(

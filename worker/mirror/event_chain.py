@@ -1,9 +1,10 @@
-"""Where an object's events lead, by what they say themselves: what seconds leave open, a chain of changes may tell.
+"""Order an object's events by what they changed: where seconds leave the order open, a chain of changes may decide.
 
-A change leads from the state that its previous_attributes put back to the state that it shows. So the changes of a cluster,
-events that follow each other too closely for their seconds to be trusted, are the edges of a walk; and whatever their
-order, a walk ends at the one state that is entered once more than it is left. `X.created` enters the first state from
-nowhere. Where anything is missing, the count does not come out, and nothing is said.
+A change leads from the state that its previous_attributes restore to the state that it shows. So the changes of a
+cluster, which are events that follow each other too closely for their seconds to be trusted, are the edges of a path
+through states. Whatever their order, the path ends at the one state that is entered once more than it is left.
+`X.created` enters the first state from nowhere. If an event is missing, the count does not work out, and nothing is
+decided.
 """
 
 from collections import Counter, defaultdict
@@ -15,8 +16,8 @@ from worker.mirror.fold import Observation, Outcome
 from worker.mirror.version import AMBIGUITY_SECONDS, Version
 from worker.stripe_api.event import CREATED
 
-# Further apart than this, the later second is surely the later event. Clocks disagree by less; what AMBIGUITY_SECONDS has
-# more of is for how long a read may last.
+# Beyond this distance the later second is surely the later event. Clocks disagree by less; the rest of
+# AMBIGUITY_SECONDS allows for the duration of a read.
 PAUSE_SECONDS = 6
 CLOCKS_SECONDS = 2
 LONGEST_SECONDS = AMBIGUITY_SECONDS - CLOCKS_SECONDS
@@ -33,25 +34,24 @@ def cluster(events: Iterable[Observation]) -> list[Observation]:
 
 
 def end(events: Sequence[Observation]) -> Observation | None:
-    """The event whose object is the state that the events of a cluster end at; None where they don't tell."""
+    """The event whose object is the final state of a cluster of events; None if they do not decide."""
     shapes = {event.snapshot.shape for event in events}
     if len(shapes) != 1 or any(event.snapshot.deleted or event.snapshot.incomplete for event in events):
         return None
     shown = {event.snapshot.content_hash for event in events}
     ends = shown if len(shown) == 1 else _ends(events)
     last = [event for event in events if ends == {event.snapshot.content_hash}]
-    # The creation is the oldest, whatever its second says; a row that claims to hold it would yield to anything.
+    # The creation is the oldest, whatever its second says. A row that claims to hold it would yield to anything.
     return max(last, key=lambda event: (event.snapshot.rank != CREATED, *_position(event)), default=None)
 
 
 def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
-    """Settle what the rule left unsettled, where the object's events tell the end; returns None
-    where they do not.
+    """Settle what the version rule left unsettled, if the object's events decide; returns None if they do not.
 
-    `events` are all that are known of the object. Nothing is said where somebody read the object near the cluster or
-    after it: what was read may be newer than every event that came. Nor of a cluster so long that a step of it, coming
-    late, could be superseded and not open it again: a walk that lacks one step may look whole, and end elsewhere. A
-    tombstone is lifted by an `X.created` alone.
+    `events` are all known events of the object. Nothing is decided if a read was made near the cluster or after it,
+    because its result may be newer than every event that came. Nor for a cluster so long that one of its changes,
+    coming late, could be superseded without opening it again: a path that lacks one change may look complete, and end
+    elsewhere. Only an `X.created` lifts a tombstone.
     """
     near, row = cluster(events), outcome.version
     if not near or row is None or _was_read(outcome, near):
@@ -79,10 +79,10 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
 
 
 def _ends(events: Sequence[Observation]) -> set[str]:
-    """The state that is entered once more than left, by itself in a set; an empty set where the walk has a gap.
+    """The state that is entered once more than left, alone in a set; an empty set if the path has a gap.
 
-    An event that does not say what it changed is a change from nobody knows where, or no change. Where it shows the end
-    it is none: the end would be entered twice more than left.
+    An event without previous_attributes is a change from an unknown state, or no change. If it shows the final state it
+    is none: that state would be entered twice more than left.
     """
     balance: Counter[str] = Counter()
     beside: dict[str, set[str]] = defaultdict(set)
@@ -108,7 +108,7 @@ def _ends(events: Sequence[Observation]) -> set[str]:
 
 
 def _reached(start: set[str], beside: dict[str, set[str]]) -> set[str]:
-    """All that hangs together with `start`."""
+    """All states connected to `start`."""
     reached, fresh = set(start), set(start)
     while fresh:
         fresh = {state for known in fresh for state in beside[known]} - reached
@@ -118,7 +118,7 @@ def _reached(start: set[str], beside: dict[str, set[str]]) -> set[str]:
 
 def _was_read(outcome: Outcome, near: Sequence[Observation]) -> bool:
     first, newest = near[0].snapshot.created, near[-1].snapshot.created
-    # A read may show what happened until some seconds after its own: those that AMBIGUITY_SECONDS has room for.
+    # A read may show what happened until some seconds after its own time, for which AMBIGUITY_SECONDS has room.
     held = [version for version in (outcome.before, outcome.version) if version is not None]
     return any(
         version.observed_at > newest or (_is_read(version) and version.observed_at >= first - AMBIGUITY_SECONDS)

@@ -1,4 +1,4 @@
-"""All that a batch says of one object, folded into one outcome."""
+"""Fold all of a batch's observations of one object into one outcome."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from worker.stripe_api.json_paths import Json, embedded
 
 
 class Key(NamedTuple):
-    """Which row of the mirror: the table, then what is unique in it. Rows are locked in the order of their keys."""
+    """The row of the mirror: the table, and its unique key. Rows are locked in the order of their keys."""
 
     table: str
     object: str
@@ -37,10 +37,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An object as somebody saw it: the snapshot for the rule, the object for the row.
+    """An observed object: the snapshot for the version rule, the object for the row.
 
-    `completed`: the object holds more than its hash tells, and is written even where that is the row's. `shown` is then
-    what the hash is over. `previous`: an event's previous_attributes. `erased`: its owner is, and it is blanked.
+    `completed`: the object holds more than its hash covers, and is written even if the row has that hash; `shown` is
+    then what the hash covers. `previous`: an event's previous_attributes. `erased`: its owner is erased, and it is
+    blanked.
     """
 
     key: Key
@@ -58,8 +59,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a batch for one object. `object` is None where the row's content stays as it is; `erased` and
-    `completed` as observed."""
+    """The outcome of a batch for one object.
+
+    `object` is None if the row's content stays; `erased` and `completed` as observed.
+    """
 
     key: Key
     before: Version | None

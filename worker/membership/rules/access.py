@@ -36,8 +36,10 @@ _ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The operator's decision. `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed,
-    only the mirror is kept."""
+    """The operator's policy.
+
+    `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed, only the mirror is kept.
+    """
 
     past_due_grace: timedelta | None = None
     token_ttl: timedelta = timedelta(days=30)
@@ -48,7 +50,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The values that the user's row should hold; `by` is the subscription that entitles, None if none does."""
+    """The values for the user's row; `by` is the subscription that gives access, None if none does."""
 
     role: str
     membership_status: MembershipStatus
@@ -74,7 +76,8 @@ _ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Servi
 class Rule(enum.StrEnum):
     """The rule behind a role, a membership status or a product.
 
-    MEMBERSHIP_ENDED: an organization's subscription made the user a member; the user has left it, or it has stopped paying.
+    MEMBERSHIP_ENDED: an organization's subscription made the user a member, and the user has left it, or it has stopped
+    paying.
     """
 
     UNTOUCHED = "untouched"
@@ -89,7 +92,7 @@ class Rule(enum.StrEnum):
 
 
 class Preference(NamedTuple):
-    """How good an entitling item is, in the order that counts; the smallest is the best."""
+    """The rank of an entitling item, in the order of preference; the smallest is the best."""
 
     role: bool
     status: int
@@ -110,8 +113,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The access and what made it: the rule of each column, the candidates with the best first, the one-time purchase that
-    gives access, and the subscription whose standing is the user's (None if it is no subscription's)."""
+    """The access and its reasons: the rule of each column, the candidates with the best first, the one-time purchase
+    that gives access, and the subscription whose status decides the user's (None if no subscription does)."""
 
     access: Access
     role: Rule
@@ -123,12 +126,12 @@ class Decision:
 
 
 def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Access:
-    """The access that the facts give. A status nobody knows yet changes nothing; ADMIN and BANNED keep their role."""
+    """The access that follows from the facts. An unknown status changes nothing; ADMIN and BANNED keep their role."""
     return decide(user, products, policy, now).access
 
 
 def decide(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Decision:
-    """The access that the facts give, with the rules that made it."""
+    """The access that follows from the facts, with the rules behind it."""
     entitling = (
         Candidate(subscription=subscription, item=item, preference=_preference(subscription, item, products))
         for subscription in user.every_subscription
@@ -179,7 +182,7 @@ def best_purchase(user: User, products: Mapping[str, Product], now: datetime) ->
 
 
 def access_until(purchase: Purchase, products: Mapping[str, Product]) -> datetime | None:
-    """When the access that was bought ends; None if the product gives none, or its money went back."""
+    """The end of bought access; None if the product gives none, or its money went back."""
     product = products.get(purchase.product)
     if product is None or product.access is None or purchase.is_returned:
         return None
@@ -195,7 +198,7 @@ def _product_id(user: User, best: Candidate | None, purchase: Purchase | None, *
 
 
 def standing(user: User) -> MembershipStatus:
-    """The best of the subscriptions' standings; a user who never had one stays as they are."""
+    """The best of the subscriptions' statuses; a user who never had a subscription is not changed."""
     best = _best_standing(user)
     return best[0] if best else user.membership_status
 
@@ -218,19 +221,20 @@ def service(subscription: Subscription, policy: Policy, now: datetime) -> Servic
 
 
 def grace_ends(subscription: Subscription, policy: Policy) -> datetime | None:
-    """When the grace of a past_due subscription ends; None if it has no end, or nothing tells when it began."""
+    """The end of a past_due subscription's grace; None if it has no end, or its start is unknown."""
     since = subscription.unpaid_since or subscription.period_start
     return None if policy.past_due_grace is None or since is None else since + policy.past_due_grace
 
 
 def is_member(user: User) -> bool:
-    """Whether a subscription of the organization makes, or made, the user a member: more than an attempt, and not paused."""
+    """Whether a subscription of the organization makes, or made, the user a member: more than an attempt, and not
+    paused."""
     standings = {_standing(subscription) for subscription in user.shared_subscriptions}
     return bool(standings - {None, MembershipStatus.INACTIVE})
 
 
 def is_concerned(user: User) -> bool:
-    """Whether anything that Stripe or an operator said is about the user; other users are never written."""
+    """Whether Stripe or an operator has said anything about the user; other users are never written."""
     return (
         user.is_linked
         or bool(user.purchases or user.paid_lines or user.lots)
@@ -242,9 +246,9 @@ def is_concerned(user: User) -> bool:
 
 
 def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] | None:
-    """The best standing and the newest subscription that has it; None where there never was any.
+    """The best status and the newest subscription that has it; None if there never was a subscription.
 
-    A membership by an organization that is over had a subscription once, which is none of the user's by now.
+    A membership that ended had a subscription of the organization, which no longer counts for the user.
     """
     standings = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
     best = min(standings, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
@@ -259,7 +263,7 @@ def _is_still_shared(user: User) -> bool:
 
 
 def _has_unknown(user: User) -> bool:
-    """Whether what the user has may come of a status that is not known; who just joined has nothing of it."""
+    """Whether the user's access may come from a subscription with an unknown status; a new member's can't."""
     visible = user.every_subscription if _is_still_shared(user) else user.subscriptions
     return any(subscription.status not in KNOWN_STATUSES for subscription in visible)
 
@@ -292,7 +296,7 @@ def _role(
 
 
 def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> Preference:
-    """The higher role first, then the healthier status, the larger allowance, the newer; ids settle what is equal."""
+    """The higher role first, then the healthier status, the larger allowance, the newer; ids decide between equals."""
     product = _policy_of(item, products)
     return Preference(
         role=product.role != UserRole.PREMIUM,
@@ -305,6 +309,6 @@ def _preference(subscription: Subscription, item: Item, products: Mapping[str, P
 
 
 def _policy_of(item: Item, products: Mapping[str, Product]) -> Product:
-    """The product's policy; one that has not come yet gives what a product without metadata gives."""
+    """The product's policy. A product that is not mirrored yet counts as one without metadata."""
     assert item.product is not None
     return products.get(item.product) or Product(id=item.product)

@@ -1,4 +1,4 @@
-"""The reported changes of a user. Each follows from the difference of two states, never from an event of Stripe's."""
+"""The reported changes of a user. Each follows from the difference of two states, never from a Stripe event."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RENEWED, FAILED = "subscription.renewed", "payment.failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A subscription of the user that has begun a new period, or that a failed payment has made past_due."""
+    """A subscription of the user that has begun a new period, or that became past_due through a failed payment."""
 
     type: str
     subscription: str
@@ -24,7 +24,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A reported change. `reason` is the rule, as `why` names it; `sources` are the objects of Stripe's behind it."""
+    """A reported change. `reason` is the rule, as `why` names it; `sources` are the Stripe objects behind it."""
 
     type: str
     before: State
@@ -34,7 +34,7 @@ class Change:
 
 
 def changes(user: User, outcome: Outcome, turns: Sequence[Turn]) -> list[Change]:
-    """The changes of one computation, of each type once."""
+    """The changes of one computation, at most one of each type."""
     before = _state(
         user.role, user.membership_status, user.stripe_product_id, features.names(user.features), user.tokens
     )

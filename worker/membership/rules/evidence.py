@@ -1,4 +1,4 @@
-"""The evidence of an explanation, beside the facts that decide: where each object was learned, who linked whom and when."""
+"""The evidence of an explanation, in addition to the facts that decide: the source of each object, and of each link."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from worker.membership.rules.facts import PaidLine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An event of the inbox. `type`, `created` (Stripe's clock) and `received_at` are None once it was trimmed."""
+    """An event of the inbox. `type`, `created` (Stripe's clock) and `received_at` are None once it was removed."""
 
     id: str
     type: str | None = None
@@ -19,8 +19,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the mirror has an object from: an event, or a read of Stripe (`read` is `get` or `list`); then `event` is the
-    newest that told of it, None where none is kept. `uncertain`: Stripe is being asked whether it is so."""
+    """The source of a mirrored object: an event, or a read of Stripe (`read` is `get` or `list`).
+
+    After a read, `event` is the newest event of the object, None if none is kept. `uncertain`: the object will be read
+    from Stripe again.
+    """
 
     read: str | None
     observed_at: datetime
@@ -30,8 +33,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """A Stripe customer who is the user. `source` is the rule that linked it, None (and so `linked_at`) where the
-    application wrote the link and Stripe has told nothing of the customer yet."""
+    """A Stripe customer of the user. `source` is the rule that linked it.
+
+    `source` and `linked_at` are None if the application wrote the link and Stripe has reported nothing of the customer
+    yet.
+    """
 
     id: str
     source: str | None
@@ -41,7 +47,10 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlinked:
-    """A customer without a user that has the user's e-mail. `verified` is how many users with that e-mail have verified it."""
+    """A customer without a user that has the user's e-mail.
+
+    `verified` is the number of users with that e-mail, verified.
+    """
 
     id: str
     verified: int
@@ -49,8 +58,10 @@ class Unlinked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """A customer of a connected account that has the user's e-mail, or names the user. It gives nothing here. `status` is the
-    account's, None if it is not known."""
+    """A customer of a connected account that has the user's e-mail, or names the user. It gives nothing here.
+
+    `status` is the account's, None if unknown.
+    """
 
     id: str
     account: str
@@ -59,7 +70,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A subscription's announced future, and its owner: nothing that decides today."""
+    """A subscription's announced future, and its owner. None of it decides anything today."""
 
     customer: str | None = None
     organization: str | None = None
@@ -71,7 +82,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """The operator's note beside an override, and its time."""
+    """The operator's note on an override, and its time."""
 
     text: str | None
     given_at: datetime
@@ -79,7 +90,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row of the ledger; `row` is the row of the table of paid lines that its line falls into, None if it is of no line."""
+    """A row of the ledger. `row` is the paid line's row in the table of paid lines, None if the grant has no line."""
 
     source_key: str
     kind: str
@@ -96,7 +107,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRow:
-    """A row that a table of the application refuses: our name of the table, Stripe's id, and what the table says of it."""
+    """A row that a table of the application refuses: our name of the table, Stripe's id, and the table's error."""
 
     relation: str
     id: str

@@ -1,7 +1,4 @@
-"""Why a user is what they are: each column with its rule, and what stands behind it.
-
-Nothing is decided here: the rules and their order come from `access` and `tokens`.
-"""
+"""Explain a user: each column with its rule and evidence. The rules of `access` and `tokens` decide; this only reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +26,7 @@ from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import NoGrant
 from worker.membership.rules.upcoming import Happening, upcoming
 
-# The rule of whom nothing concerns that Stripe or an operator said.
+# The rule for a user of whom neither Stripe nor an operator has said anything.
 NO_CUSTOMER = "no_customer"
 
 
@@ -46,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A feature that the facts give now, and what gives it."""
+    """A feature of the user, and its source."""
 
     feature: str
     source: str
@@ -56,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A subscription: what it gives now, its place among those that give service (1 is the best), and why it is there."""
+    """A subscription: the service it gives, its rank among those that give service (1 is the best), and the reason."""
 
     id: str
     status: str
@@ -82,9 +79,9 @@ class Ungranted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """The tokens: what the column says, what can be spent now, what that is made of, and what became of the last row.
+    """The tokens: the column's value, what can be spent now, its lots, and the fate of the last row.
 
-    `spent` is what went since the newest row of the ledger; below 0 somebody added tokens. `due` are grants that a
+    `spent` is the difference to the newest row of the ledger; below 0, somebody added tokens. `due` are grants that a
     computation would make now.
     """
 
@@ -101,8 +98,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`differs` holds the columns whose row says otherwise than the facts, with what is there and what is to be; `fix`
-    is the command that puts it right, None where nothing differs."""
+    """`differs` holds the columns whose row differs from the facts, with both values.
+
+    `fix` is the command that corrects it, None if nothing differs.
+    """
 
     user: str
     email: str | None
@@ -131,7 +130,7 @@ class Explanation:
 def explain(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
 ) -> Explanation:
-    """The whole of what made the user, from the facts that decide and the evidence behind them."""
+    """The whole explanation, from the facts that decide and the evidence for them."""
     decided = access.decide(user, products, policy, now)
     made = outcome.compute(user, products, policy, now)
     is_computed = access.is_concerned(user)
@@ -211,7 +210,7 @@ def _columns(
 
 
 def _rivals(decided: Decision) -> list[tuple[Candidate, str]]:
-    """The best candidate of each other subscription, with the first word of the preference in which it is behind."""
+    """The best candidate of each other subscription, with the first criterion in which it is behind."""
     if not decided.candidates:
         return []
     best, reasons = decided.candidates[0], dict[str, tuple[Candidate, str]]()
@@ -229,7 +228,7 @@ def _says(candidate: Candidate, name: str) -> object:
 def _standings(
     user: User, policy: Policy, now: datetime, decided: Decision, evidence: Evidence
 ) -> tuple[Standing, ...]:
-    """Those that give service in their order, then the others, the newest first."""
+    """Those that give service in order of preference, then the others, the newest first."""
     order = list(dict.fromkeys(candidate.subscription.id for candidate in decided.candidates))
     behind = {other.subscription.id: name for other, name in _rivals(decided)}
     reasons = [
@@ -252,7 +251,7 @@ def _standings(
 
 
 def _line_row(entry: Entry, user: User, evidence: Evidence) -> str | None:
-    """The row of the table of paid lines that the line of a ledger's row falls into; None if it is of no line."""
+    """The paid line's row in the table of paid lines; None if the ledger's row has no line."""
     if entry.source_key.startswith("cs:"):
         return "pack"
     lines = [line for line in evidence.granted if tokens.source_key(line) == entry.source_key]

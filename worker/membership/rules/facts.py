@@ -22,11 +22,11 @@ _NUMBER = re.compile(r"\d{1,15}|\d{1,3}(?:([_, \u00a0\u202f])\d{3})(?:\1\d{3}){0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """The policy that a product's metadata states.
+    """The policy in a product's metadata.
 
-    `tokens` is the allowance of a token period, `access` how long one purchase gives the role (None: only a subscription
-    does). `features` are those attached to the product at Stripe, else those that the metadata names. `unclear` names the
-    keys whose value could not be read; the least is assumed for them.
+    `tokens` is the allowance of a token period, `access` how long one purchase gives the role (None: only a
+    subscription does). `features` are those attached to the product at Stripe, or else those in the metadata. `unclear`
+    names the keys whose value could not be read; for them the least is assumed.
     """
 
     id: str
@@ -38,10 +38,10 @@ class Product:
 
 
 def product_of(id_: str, metadata: object, attached: Sequence[str] = ()) -> Product:
-    """The policy in a product's metadata, and the features that Stripe has attached to it.
+    """Parse a product's metadata, and the features attached to it at Stripe.
 
-    An unclear value gives the least: the role USER, no tokens, no access, no features. Metadata that is not an object says
-    nothing.
+    An unclear value gives the least: the role USER, no tokens, no access, no features. Metadata that is not an object
+    counts as empty.
     """
     stated = metadata if isinstance(metadata, dict) else {}
     values = {key: str(stated[key]).strip() for key in POLICY_KEYS if key in stated}
@@ -67,14 +67,14 @@ def product_of(id_: str, metadata: object, attached: Sequence[str] = ()) -> Prod
 
 
 def number_of(text: str) -> int | None:
-    """A whole number as people write it, None for anything else."""
+    """A whole number as people write it; None for anything else."""
     if not text.isascii() and not re.fullmatch(r"[0-9\u00a0\u202f]+", text):
         return None
     return int(re.sub(r"\D", "", text)) if _NUMBER.fullmatch(text) else None
 
 
 def _features_of(text: str) -> tuple[str, ...] | None:
-    """The features that a text names: `export, api`, or a JSON array of strings. None for anything else."""
+    """The features in a text: `export, api`, or a JSON array of strings. None for anything else."""
     if not text.startswith(("[", "{")):
         return tuple(name for part in text.split(",") if (name := part.strip()))
     try:
@@ -95,7 +95,7 @@ def _access_of(text: str) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """An item of a subscription. `created` is when it was added to it."""
+    """An item of a subscription. `created` is when it was added."""
 
     id: str
     price: str | None
@@ -108,8 +108,8 @@ class Item:
 class Subscription:
     """A subscription of one of the user's customers, or of their organization.
 
-    `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is when the first unpaid invoice of the present
-    streak was made. `ended_at` is when it ended for good. `removed` are items that it no longer has.
+    `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is the creation of the first unpaid invoice of the
+    present streak. `ended_at` is when it ended for good. `removed` are items that it no longer has.
     """
 
     id: str
@@ -135,8 +135,10 @@ class Override:
 
 
 class Feature(NamedTuple):
-    """A feature that a user has. `source` is the subscription, the invoice or the Checkout session that gives it, or
-    `override`; `until` is when it ends by itself, None where no end is known."""
+    """A feature of a user. `source` is the subscription, invoice or Checkout session that gives it, or `override`.
+
+    `until` is when it ends by itself, None if no end is known.
+    """
 
     feature: str
     source: str
@@ -147,10 +149,11 @@ class Feature(NamedTuple):
 class PaidLine:
     """A line of a paid invoice, or of a paid Checkout session in payment mode that has no invoice.
 
-    Of a session the `invoice` is its id, `is_checkout` is true, and `line` is empty if its metadata says what was sold.
-    `price_type` is None while the `price` is not known. `amount` is before discounts, in minor units; `is_credit` tells
-    that it gives money back, None if nothing on its invoice tells. `full_period` is the length of the price's whole interval
-    that ends with the line, and `is_whole` whether the line covers it. `identity` is the same for the same line under another id.
+    For a session, `invoice` is its id, `is_checkout` is true, and `line` is empty if its metadata names what was sold.
+    `price_type` is None while the `price` is unknown. `amount` is before discounts, in minor units. `is_credit` says
+    whether it gives money back, None if nothing on its invoice tells. `full_period` is the length of the price's whole
+    interval that ends with the line, and `is_whole` whether the line covers it. `identity` is the same for the same
+    line under another id.
     """
 
     invoice: str
@@ -176,7 +179,7 @@ class PaidLine:
 
     @property
     def owner(self) -> str:
-        """The allowance that it pays: the subscription item's; in old shapes, which name none, the price's."""
+        """The allowance that it pays for: the subscription item's, or the price's in old shapes without an item."""
         if self.subscription is None:
             return ""
         return self.item or f"{self.subscription}/{self.price or ''}"
@@ -184,7 +187,7 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """A product with `access` that was bought once, by Checkout or on an invoice. `is_returned`: all of its money went back."""
+    """A product with `access`, bought once by Checkout or on an invoice. `is_returned`: all of its money went back."""
 
     source: str
     product: str
@@ -194,8 +197,11 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoneyBack:
-    """Something that tells of money of a bill that went back, and that the ledger does not have yet: a refund, a lost dispute,
-    a credit note, or a charge that says more was refunded than its refunds do. `amount` is in minor units."""
+    """An object that reports money returned on a bill, and that is not in the ledger yet.
+
+    It is a refund, a lost dispute, a credit note, or a charge that reports more refunded than its refunds do. `amount`
+    is in minor units.
+    """
 
     source_key: str
     kind: str
@@ -204,10 +210,10 @@ class MoneyBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """The money of an invoice, or of a Checkout session, in minor units.
+    """The money of an invoice or a Checkout session, in minor units.
 
-    `returned` is all that went back by now, however many objects tell of it; `accounted` is what the ledger has taken
-    tokens back for. `sources` are those that the ledger does not have.
+    `returned` is everything that went back until now, however many objects report it. `accounted` is the part for which
+    the ledger has taken tokens back. `sources` are the objects that are not in the ledger.
     """
 
     id: str
@@ -219,8 +225,10 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A row of the ledger that took tokens back for money that did not go back after all: a failed refund, a dispute that was
-    won, a voided credit note. `money` is in minor units."""
+    """A row of the ledger that took tokens back for money that did not go back after all.
+
+    That is a failed refund, a dispute that was won, or a voided credit note. `money` is in minor units.
+    """
 
     source_key: str
     kind: str
@@ -230,7 +238,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The known history of an allowance: the start of the first period, and of the newest, which `bill` paid."""
+    """The known history of an allowance: the start of the first period and of the newest, and the `bill` of the newest."""
 
     first: datetime
     newest: datetime | None
@@ -239,18 +247,19 @@ class Periods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user's row as it stands, and every fact about them.
+    """A user's present row, and all facts about them.
 
-    `last_key` is the key of the newest row of their ledger, and `lots` what it says the balance was made of. `running` are
-    the paid lines of more than a month that last, granted or not, and `renewed` the keys of their parts that the ledger has.
+    `last_key` is the key of the newest row of their ledger, and `lots` its parts of the balance. `running` are the
+    present paid lines of more than a month, granted or not, and `renewed` the keys of their parts in the ledger.
     `periods` is by allowance (`PaidLine.owner`).
 
-    `subscriptions` are those of the user's own customers. They alone give tokens; access comes of these, and of those that
-    name the user's organization, whoever pays for them. `member_of` is the organization that last made the user a member
-    by a subscription, `is_linked` whether any customer is the user. `most_tokens` is the largest balance that the
-    application's column holds. `tokens_since` is when the application, which counted
-    tokens itself until then, was adopted: what was paid before, it has granted. None where it counted none.
-    `features` are those that are stored, in their order, and `given_features` those that an operator gave.
+    `subscriptions` are those of the user's own customers. Only they give tokens; access comes from them and from those
+    that name the user's organization, whoever pays. `member_of` is the organization that last made the user a member by
+    a subscription, `is_linked` whether the user has a customer.
+
+    `most_tokens` is the largest balance that the application's column holds. `tokens_since` is the time of the adoption
+    of an application that had counted tokens itself: it has granted what was paid before. None if it counted none.
+    `features` are the stored ones, in their order, and `given_features` those that an operator gave.
     """
 
     id: str
@@ -281,12 +290,12 @@ class User:
 
     @property
     def every_subscription(self) -> tuple[Subscription, ...]:
-        """The user's own and the organization's, each once."""
+        """The user's own and the organization's subscriptions, each once."""
         return (*self.subscriptions, *self.shared_subscriptions)
 
     @property
     def shared_subscriptions(self) -> tuple[Subscription, ...]:
-        """The organization's that are not the user's own."""
+        """The organization's subscriptions that are not the user's own."""
         own = {subscription.id for subscription in self.subscriptions}
         return tuple(each for each in self.organization_subscriptions if each.id not in own)
 
@@ -304,6 +313,6 @@ class User:
 
 
 def misses_something(user: User, products: Mapping[str, Product]) -> bool:
-    """Whether the facts name a product, or a paid line its price, that nobody has told of yet."""
+    """Whether the facts name a product, or a paid line its price, that is not mirrored yet."""
     unknown = any(line.price is not None and line.price_type is None for line in user.every_line)
     return unknown or not user.named_products <= products.keys()

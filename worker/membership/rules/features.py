@@ -1,4 +1,4 @@
-"""The features that a user has: a pure function of the same facts as the role."""
+"""The features of a user: a pure function of the same facts as the role."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -12,9 +12,10 @@ OVERRIDE = "override"
 
 
 def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> tuple[Feature, ...]:
-    """The features that the facts give, sorted; those of one source once. ADMIN and BANNED keep theirs.
+    """The features that follow from the facts, sorted, each source once.
 
-    A product that is not mirrored yet gives none. A subscription with an unknown status keeps what it gave.
+    ADMIN and BANNED keep theirs. A product that is not mirrored yet gives none. A subscription with an unknown status
+    keeps what it gave.
     """
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.features

@@ -1,4 +1,4 @@
-"""Which user a Stripe customer is: the first rule that matches wins, and a link is never silently changed."""
+"""Link a Stripe customer to a user: the first rule that matches wins, and a link is never silently changed."""
 
 import enum
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class LinkSource(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The users that exist and that each rule names for a customer that has no stored link.
+    """The existing users that each rule names for a customer without a stored link.
 
-    `by_client_reference` is never of a payment link's session: there the buyer writes it. `by_email` are the users with
-    that address, verified; they may have other customers.
+    `by_client_reference` never comes from the session of a payment link, because there the buyer writes it. `by_email`
+    are the users with that verified address; they may have other customers.
     """
 
     customer: str

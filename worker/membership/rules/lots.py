@@ -1,7 +1,7 @@
 """The lots of a balance: each grant is a lot, and spending is counted against the lots in one fixed order.
 
-The application sees one number and spends from it as it likes. A lot says where tokens came from: a renewal replaces its own
-item's allowance alone, packs survive a reset, and a refund takes back what it paid for.
+The application sees one number and spends from it as it likes. Lots record where tokens came from: a renewal replaces
+only its own item's allowance, packs survive a reset, and a refund takes back what it paid for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,12 +38,15 @@ class Lot:
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:
-    """The lots once they hold no more than the balance: allowances are spent before packs, the soonest to lapse first."""
+    """The lots after spending, so that together they hold no more than the balance.
+
+    Allowances are spent before packs, and those that lapse soonest first.
+    """
     return drawn(lots, sum(lot.left for lot in lots) - max(balance, 0))
 
 
 def drawn(lots: Sequence[Lot], amount: int, *, bills: Iterable[str] = (), owner: str | None = None) -> tuple[Lot, ...]:
-    """The lots without this many tokens. Lots of these bills, and then of this owner, give before all others."""
+    """Take this many tokens from the lots; lots of these bills, and then of this owner, come first."""
     preferred, left = set(bills), dict[str, int]()
     order = sorted(
         lots, key=lambda lot: (lot.bill not in preferred, lot.owner != owner, lot.pack, lot.until, lot.source)

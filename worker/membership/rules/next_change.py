@@ -1,4 +1,4 @@
-"""When time alone changes a user: the moments at which they must be computed again, whatever Stripe says."""
+"""The times at which a user must be computed again although Stripe reports nothing."""
 
 import enum
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from worker.membership.rules.tokens import entitled
 
 
 class Cause(enum.StrEnum):
-    """The change that time alone brings at a moment."""
+    """A change at a time that is known in advance."""
 
     OVERRIDE_ENDS = "override_ends"
     GRACE_ENDS = "grace_ends"
@@ -31,12 +31,12 @@ class Moment:
 
 
 def next_look(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> datetime | None:
-    """The first of the moments ahead; None if there is none."""
+    """The first of the future times; None if there is none."""
     return min((moment.at for moment in ahead(user, products, policy, now)), default=None)
 
 
 def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Moment]:
-    """The ends of overrides, a grace and a one-time purchase's access, and the next part of tokens, if still to come."""
+    """The future ends of overrides, a grace and a one-time purchase's access, and the next part of tokens."""
     moments = []
     if (renewal := next_part(user, entitled(user, policy, now), now)) is not None:
         moments.append(Moment(renewal, Cause.TOKENS_RENEWED))

@@ -1,4 +1,4 @@
-"""The outcome of computing one user: everything that is written, and how it differs from the row as it stands."""
+"""The outcome of computing one user: everything to write, and the differences from the present row."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`changes` holds the columns of `users` that are to be written, and `features`; it is empty where nothing changes."""
+    """`changes` holds the columns of `users` to write, and `features`; it is empty if nothing changes."""
 
     decided: Decision
     features: tuple[Feature, ...]
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
-    """The user's outcome: a function of their facts, which computed again on what it wrote changes nothing."""
+    """The user's outcome as a function of their facts. Computed again after it was written, it changes nothing."""
     decided = access.decide(user, products, policy, now)
     held = features.project(user, products, policy, now)
     granted = tuple(tokens.grants(user, products, policy, now))
@@ -63,7 +63,7 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
 
 
 def without_products(user: User, made: Outcome, refused: Collection[str]) -> Outcome:
-    """The outcome where the application's table has no row for these products, so that no user can refer to them."""
+    """The outcome if the application's table has no row for these products, so that no user can refer to them."""
     if made.access.stripe_product_id not in refused:
         return made
     changes = {column: change for column, change in made.changes.items() if column != "stripe_product_id"}
@@ -74,6 +74,6 @@ def without_products(user: User, made: Outcome, refused: Collection[str]) -> Out
 
 
 def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
-    """The columns of the user that differ from what is wanted."""
+    """The columns of the user that differ from the wanted values."""
     pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
     return {column: change for column, change in pairs if change.old != change.new}

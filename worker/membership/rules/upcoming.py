@@ -1,4 +1,4 @@
-"""A user's next changes: by time alone, and by Stripe's announcements.
+"""A user's next changes: at known times, and by Stripe's announcements.
 
 Each is computed by the rules themselves, from the present facts at a future time.
 """
@@ -30,9 +30,8 @@ class Happening:
 def upcoming(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
 ) -> tuple[Happening, ...]:
-    """Changes by time and by Stripe's announcements, in the order of their moments; each with its difference from the
-    state before it.
-    """
+    """Changes at known times and by Stripe's announcements, in order of time; each with its difference from the state
+    before."""
     ahead = [
         (at.at, str(at.cause), at.subscription, wording.cause(at))
         for at in next_change.ahead(user, products, policy, now)
@@ -56,7 +55,7 @@ def upcoming(
 
 
 def _moved(user: User, products: Mapping[str, Product], policy: Policy, at: datetime) -> User:
-    """The user with the access of that moment."""
+    """The user with the access of that time."""
     then = access.project(user, products, policy, at)
     return replace(
         user,
@@ -72,7 +71,7 @@ def _changes(before: User, after: User) -> dict[str, Change]:
 
 
 def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str, datetime]]:
-    """Stripe's own next steps: end the subscription, end its trial, renew it, try its payment again."""
+    """Stripe's own next steps: end the subscription, end its trial, renew it, retry its payment."""
     if subscription.status in _ENDED:
         return []
     ends = schedule.cancel_at or (subscription.period_end if schedule.cancel_at_period_end else None)

@@ -81,7 +81,7 @@ def value(of: object) -> str:
 
 
 def change(column: str, values: Change) -> str:
-    """The change of a column. Features with the same names are told with their sources and ends."""
+    """The change of a column. Features of the same name are shown with their sources and ends."""
     old, new = values
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return f"{column} {value(old)} -> {value(new)}"
@@ -179,12 +179,12 @@ _READABLE = {
 
 
 def unreadable(product: Product) -> str:
-    """The values of the product's metadata that cannot be read, and how to write them."""
+    """The values of the product's metadata that could not be read, and how to write them."""
     return "; ".join(f"metadata `{key}` cannot be read: write {_READABLE[key]}" for key in product.unclear)
 
 
 def unclear(product: Product) -> str:
-    """The metadata that could not be read, as ` (...)`; empty if all of it is clear."""
+    """The unreadable metadata, as ` (...)`; empty if all of it is clear."""
     if not product.unclear:
         return ""
     keys = " and ".join(f"`{key}`" for key in product.unclear)
@@ -240,7 +240,7 @@ def not_computed(customers: Sequence[Customer]) -> str:
 
 
 def unlinked(customer: Unlinked, user: str) -> str:
-    """Why a customer that has the user's e-mail is not the user."""
+    """Why a customer that has the user's e-mail is not linked to the user."""
     command = f"`stripe-sync link {customer.id} {user}` links it"
     if customer.verified == 1:
         return "has the same e-mail and is about to be linked to the user who has verified it"
@@ -336,7 +336,7 @@ def policy(of: Product | None) -> str:
 
 
 def source(of: Source | None) -> str:
-    """Where the mirror has an object from."""
+    """The source of a mirrored object."""
     if of is None:
         return "not in the mirror"
     heard = of.event

@@ -1,4 +1,4 @@
-"""The application's copy of the catalogue, and the placeholders for what is needed before it is known."""
+"""The application's copy of the catalogue, and placeholders for objects that are needed before they are known."""
 
 from collections.abc import Collection
 
@@ -9,9 +9,9 @@ from worker.membership.rules.facts import POLICY_KEYS, Product, product_of
 
 
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
-    """`stripe_products` and `stripe_prices` say what the mirror says of these; equal rows are not written.
+    """Copy products and prices of the mirror to `stripe_products` and `stripe_prices`; equal rows are not written.
 
-    An object deleted at Stripe turns inactive and keeps its row: subscriptions and payments refer to it.
+    An object deleted at Stripe becomes inactive and keeps its row, because subscriptions and payments refer to it.
     """
     if products:
         conn.execute(
@@ -84,7 +84,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
 
 
 def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: dict[str, str]) -> None:
-    """Rows for products, and for prices (of which product), that something refers to before they came."""
+    """Insert rows for products, and for prices (with their product), that are referred to before they are mirrored."""
     wanted = sorted({*products, *prices.values()})
     if wanted:
         conn.execute(
@@ -110,8 +110,10 @@ def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: 
 
 
 def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> list[str]:
-    """The customers whose subscriptions or paid lines name one of these products, or whose lines name one of these prices
-    (found through its product, which is indexed)."""
+    """The customers whose subscriptions or paid lines name one of these products or prices.
+
+    Prices are found through their product, which has an index.
+    """
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -145,7 +147,7 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
 
 
 def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[str]:
-    """The users whose Checkout sessions as guests, without a customer, have sold one of these products."""
+    """The users to whose guest Checkout sessions, without a customer, one of these products was sold."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -166,7 +168,7 @@ def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[
 
 
 def unclear_products(conn: psycopg.Connection) -> list[Product]:
-    """The active products whose metadata holds a role, an allowance, an access or features that cannot be read, by their ids."""
+    """The ids of active products whose metadata has an unreadable role, allowance, access or features."""
     rows = conn.execute(
         """
         select id, metadata

@@ -1,12 +1,15 @@
-"""The users that are computed at all: those with a linked customer, those whom an operator gave a role or a feature, and
-those of an organization that a subscription names, or who were its members; and by what catalogue."""
+"""The users that are computed at all, and the catalogue by which they are computed.
+
+They are users with a linked customer, users with a role or feature from an operator, and those of an organization that
+a subscription names, or that were its members.
+"""
 
 import psycopg
 from psycopg.rows import scalar_row
 
 Connection = psycopg.Connection
 
-# Each arm is an ordered walk over an index, so that a piece costs the same wherever it begins.
+# Each arm reads an index in order, so that a batch costs the same wherever it begins.
 _ARMS = (
     "select user_id as id from sync.customer_links where user_id",
     "select user_id from sync.overrides where user_id",
@@ -25,7 +28,7 @@ _ARMS = (
 
 
 def after(conn: Connection, place: str, *, limit: int) -> list[str]:
-    """The next users behind this id, in the order of their ids; fewer than `limit` where these are the last."""
+    """The next users after this id, in the order of their ids; fewer than `limit` if these are the last."""
     pieces = " union ".join(
         f"(select distinct id from ({arm} > %(place)s) as a (id) order by id limit %(limit)s)"  # noqa: S608
         for arm in _ARMS
@@ -38,14 +41,14 @@ def after(conn: Connection, place: str, *, limit: int) -> list[str]:
 
 
 def count(conn: Connection, *, behind: str = "") -> int:
-    """How many users are computed, of those behind this id."""
+    """The number of computed users after this id."""
     pieces = " union ".join(f"{arm} > %(place)s" for arm in _ARMS)
     row = conn.execute(f"select count(*) from ({pieces}) as everyone", {"place": behind}).fetchone()  # noqa: S608
     return int(row[0]) if row else 0
 
 
 def catalogue_stamp(conn: Connection) -> str:
-    """Another where a product was added, or changed what it says; prices don't matter to what a user may do."""
+    """A value that changes when a product is added, or its policy changes. Prices don't affect what a user may do."""
     row = conn.execute(
         """
         select md5(coalesce(string_agg(concat_ws(' ', id, metadata, f.attached), E'\\n' order by id), ''))

@@ -1,7 +1,7 @@
-"""Rows that an application's table refuses, by a NOT NULL or another constraint of its own: held back, and tried again.
+"""Rows that an application's table refuses, by a NOT NULL or another constraint of its own: held back, and retried.
 
-An adopted table may be stricter than ours. A row that it refuses must not keep its user's access from being written, nor
-other rows: it is noted in `sync.held_rows`, with Postgres' own words, and written as soon as the table takes it.
+An adopted table may be stricter than ours. A refused row must not keep its user's access, or other rows, from being
+written: it is recorded in `sync.held_rows` with Postgres' error, and written as soon as the table accepts it.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,7 +17,7 @@ from worker.observe import log
 Connection = psycopg.Connection
 _log = log.get("membership")
 
-# A table refuses a row by constraints of any kind, by a value that its types do not take, or by a trigger that raises.
+# A table refuses a row by a constraint, by a value that its types do not take, or by a trigger that raises.
 _REFUSALS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
 
 
@@ -33,13 +33,13 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(HeldRow):
-    """One that was noted, and since when it is held back."""
+    """A recorded refusal, and since when the row is held back."""
 
     since: datetime
 
 
 def refusal(conn: Connection, write: Callable[[], object]) -> str | None:
-    """Run `write`; where a table refuses a row nothing of it stays, and the reason is returned."""
+    """Run `write`; if a table refuses a row, undo it and return the reason."""
     try:
         with conn.transaction():
             write()
@@ -61,7 +61,7 @@ def each(
 
 
 def concerning(conn: Connection, users: Collection[str], places: Collection[str] = ()) -> list[Held]:
-    """The rows of these users that are held back, and those of these products and prices."""
+    """The held rows of these users, and of these products and prices."""
     return _held(conn, "user_id = any(%s) or user_id is null and id = any(%s)", (sorted(users), sorted(places)))
 
 
@@ -79,7 +79,7 @@ def _held(conn: Connection, which: str, arguments: tuple[Any, ...]) -> list[Held
 
 
 def note(conn: Connection, before: Collection[Held], refused: Collection[HeldRow]) -> None:
-    """Keep those that are refused now, and forget those of `before` that are not. A row that is new here is logged."""
+    """Record the rows that are refused now, and remove those of `before` that are not. A new one is logged."""
     now = {(row.relation, row.id) for row in refused}
     gone = [row for row in before if (row.relation, row.id) not in now]
     known = {(row.relation, row.id) for row in before}
@@ -112,13 +112,13 @@ def note(conn: Connection, before: Collection[Held], refused: Collection[HeldRow
 
 
 def counts(conn: Connection) -> dict[str, int]:
-    """How many rows are held back, by table."""
+    """The number of held rows, by table."""
     rows = conn.execute("select relation, count(*) from sync.held_rows group by relation order by relation")
     return dict(rows.fetchall())
 
 
 def reasons(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Why rows are held back: table, reason, how many, and one of them; the most frequent first."""
+    """Why rows are held back: table, reason, number and an example; the most frequent first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -133,7 +133,7 @@ def reasons(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
 
 
 def request_again(conn: Connection) -> None:
-    """The users of rows that are held back are due to be computed, now."""
+    """Make the users of held rows due for computing now."""
     conn.execute(
         """
         insert into sync.next_changes as a (user_id, due_at)

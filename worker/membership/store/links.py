@@ -1,4 +1,4 @@
-"""Which user a customer is, in Postgres: what each rule names, and the links that are stored."""
+"""The users of customers, in Postgres: the user that each rule names, and the stored links."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ Row = dict[str, Any]
 
 
 def customers_behind(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
-    """The customers of objects that name none themselves, and the objects behind which nothing is mirrored yet.
+    """The customers of objects that name none themselves, and the objects for which nothing is mirrored yet.
 
-    Invoices tell for their payments; refunds and disputes are found by the payment that they take back.
+    Invoices name the customers of their payments; refunds and disputes are found by the payment that they take back.
     """
     customers: set[str] = set()
     missed: set[ObjectRef] = set()
@@ -57,7 +57,7 @@ _BEHIND = {
 }
 TELLS_OF_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
 
-# A guest's session names its user itself; in a payment link the buyer writes that, so it counts for nothing.
+# A guest's session names its user itself. In a payment link the buyer writes that name, so it does not count.
 _GUESTS = """
     select u.id::text
     from mirror.checkout_sessions as s
@@ -74,7 +74,7 @@ _GUESTS = """
 
 
 def guests(conn: Connection, sessions: Collection[str], returns: Collection[ObjectRef]) -> set[str]:
-    """The users of these Checkout sessions, or of money back of one, who bought as guests: Stripe has no customer of them."""
+    """The users of these Checkout sessions, or of their refunds and disputes, who bought as guests, without a customer."""
     named = {type_: sorted(ref.id for ref in returns if ref.object == type_) for type_ in _PAYS_BACK}
     if not sessions and not any(named.values()):
         return set()
@@ -86,7 +86,7 @@ _PAYS_BACK = ("refund", "dispute", "charge")
 
 
 def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:
-    """The user of each customer that was seen before: None where it is not linked yet."""
+    """The user of each customer seen before; None if it is not linked yet."""
     rows = conn.execute(
         "select stripe_customer_id, user_id from sync.customer_links where stripe_customer_id = any(%s)",
         (sorted(customers),),
@@ -95,7 +95,7 @@ def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str 
 
 
 def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]:
-    """Which users each rule names for these customers. Every user named exists."""
+    """The users that each rule names for these customers. All of them exist."""
     with conn.cursor(row_factory=class_row(Candidates)) as cursor:
         return cursor.execute(
             """
@@ -135,8 +135,10 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
 
 
 def save_links(conn: Connection, links: Sequence[Link]) -> tuple[dict[str, str], dict[str, str]]:
-    """Store the links, and return whose customers are whose: a link that somebody else stored meanwhile stands. Second come
-    those that the application did not write itself: they need a row, see `save_rows`."""
+    """Store the links, and return the customers by user. A link that somebody else stored meanwhile stands.
+
+    The second value has the customers that the application did not write itself: they need a row, see `save_rows`.
+    """
     conn.execute(
         """
         insert into sync.customer_links as l (stripe_customer_id, user_id, source, linked_at)
@@ -160,7 +162,7 @@ def save_links(conn: Connection, links: Sequence[Link]) -> tuple[dict[str, str],
 
 
 def save_rows(conn: Connection, linked: Mapping[str, str]) -> None:
-    """A row in `stripe_customers` for each of these customers, by their users; one that is there stays."""
+    """Insert a row in `stripe_customers` for each of these customers, by user; existing rows stay."""
     conn.execute(
         """
         insert into stripe_customers (id, user_id, stripe_customer_id, created_at, updated_at)
@@ -181,11 +183,12 @@ def save_row(conn: Connection, customer: str) -> None:
 
 
 def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
-    """Hold the links of these customers until the transaction ends; returns whose those are that somebody linked just now.
+    """Lock the links of these customers until the transaction ends; returns the users of those that were linked just
+    now.
 
-    One that nobody has seen gets its row, so that it is looked at again and can be listed. A transaction that links
+    A customer that was never seen gets a row, so that it is looked at again and can be listed. A transaction that links
     one of these at the same time waits for ours and then sees its rows; or ours has waited here, and computes the
-    other's user. Links are held before users are locked.
+    other's user. Links are locked before users are.
     """
     wanted = (sorted(customers),)
     conn.execute(
@@ -207,7 +210,7 @@ def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
 
 
 def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
-    """Some customers without a user, those longest not looked at; each has now been looked at."""
+    """Some customers without a user, those first that were not looked at for longest; marks each as looked at now."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -228,12 +231,12 @@ def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
 
 
 def linkable(conn: Connection, customers: Collection[str]) -> list[str]:
-    """Those of these customers that some rule can link by now."""
+    """Those of these customers that a rule can link by now."""
     return [each.customer for each in candidates(conn, customers) if choose(each) is not None] if customers else []
 
 
 def is_mirrored(conn: Connection, customer: str) -> bool:
-    """Whether we heard of the customer, by an object of its own or by another's."""
+    """Whether Stripe has reported the customer, by its own object or another's."""
     return (
         conn.execute(
             """
@@ -248,7 +251,7 @@ def is_mirrored(conn: Connection, customer: str) -> bool:
 
 
 def application_link(conn: Connection, customer: str) -> str | None:
-    """The user of a row in stripe_customers, where there is one."""
+    """The user of a row in stripe_customers; None if there is no row."""
     row = conn.execute(
         "select user_id::text from stripe_customers where stripe_customer_id = %s", (customer,)
     ).fetchone()
@@ -256,7 +259,7 @@ def application_link(conn: Connection, customer: str) -> str | None:
 
 
 def link_by_hand(conn: Connection, customer: str, user: str) -> None:
-    """The customer is this user, whoever it was; what Stripe sold to it moves along."""
+    """Link the customer to this user, whoever had it before; its payments move along."""
     conn.execute(
         """
         insert into sync.customer_links (stripe_customer_id, user_id, source, linked_at)
@@ -270,7 +273,8 @@ def link_by_hand(conn: Connection, customer: str, user: str) -> None:
 
 
 def unlinked(conn: Connection, *, limit: int) -> list[Row]:
-    """Customers without a user, those with the most live subscriptions first; `same_email` are the users who share the e-mail."""
+    """Customers without a user, those with the most live subscriptions first; `same_email` are the users with the same
+    e-mail."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""The evidence of a user's explanation, read as it stands: nothing is locked, nothing is written."""
+"""The evidence of a user's explanation as it stands: nothing is locked or written."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -40,7 +40,7 @@ _TABLES = {
 
 
 def read(conn: Connection, user: User, *, entries: int) -> Evidence:
-    """The evidence behind these facts, with so many of the newest rows of the ledger."""
+    """The evidence for these facts, with this many of the newest rows of the ledger."""
     row = _one(conn, _USER, user.id)
     customers, ledger = _customers(conn, user.id), _ledger(conn, user.id, limit=entries)
     schedules = _schedules(conn, [subscription.id for subscription in user.every_subscription])
@@ -85,7 +85,7 @@ _USER = """
 
 
 def _customers(conn: Connection, user: str) -> list[Customer]:
-    """The linked ones, and those that the application wrote down and of whom Stripe has told nothing yet."""
+    """The linked customers, and those that the application wrote down and of which Stripe has reported nothing yet."""
     with conn.cursor(row_factory=class_row(Customer)) as cursor:
         return cursor.execute(
             """
@@ -187,7 +187,7 @@ def _schedules(conn: Connection, subscriptions: list[str]) -> dict[str, Schedule
 
 
 def _sources(conn: Connection, named: Collection[str | None], products: Collection[str | None]) -> dict[str, Source]:
-    """Where each of these objects was learned, as far as it is mirrored. Products may have any id."""
+    """The source of each of these objects, as far as it is mirrored. Products may have any id."""
     by_table: dict[str, set[str]] = {"products": {id_ for id_ in products if id_}}
     for id_ in named:
         if id_ and (table := next((table for start, table in _TABLES.items() if id_.startswith(start)), None)):
@@ -196,7 +196,7 @@ def _sources(conn: Connection, named: Collection[str | None], products: Collecti
 
 
 def _seen(conn: Connection, table: str, ids: Iterable[str]) -> list[Row]:
-    """With the event that the row came from; where it came from a read, with the newest that told of the object."""
+    """With the event that wrote the row; after a read, with the newest event of the object."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""

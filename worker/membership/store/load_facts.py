@@ -1,4 +1,4 @@
-"""The facts that users are computed from, read from the mirror and the ledger, under a lock on whom is to be written."""
+"""Load the facts that membership is computed from, from the mirror and the ledger, with the users' rows locked."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -23,7 +23,7 @@ ATTACHED = """array(
     select f.entitlement_feature_lookup_key from mirror.product_features as f
     where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
 )"""
-# The largest numbers of columns that an adopted application made smaller than ours.
+# The largest values of columns that an adopted application made smaller than ours.
 _MOST_TOKENS = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 _USER = """
     id::text, role::text, membership_status::text, stripe_product_id, organization_id::text, tokens, tokens_expires_at
@@ -31,7 +31,7 @@ _USER = """
 
 
 def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
-    """The rows of these users, locked in the order of their ids; a spend that runs at the same time waits for us."""
+    """The rows of these users, locked in the order of their ids; a concurrent spend waits for us."""
     return _users(
         conn,
         f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id for no key update",  # noqa: S608 - our own words
@@ -40,7 +40,7 @@ def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
 
 
 def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
-    """The rows of these users, locked by nobody: for a look that writes nothing."""
+    """The rows of these users without locks, for a reader that writes nothing."""
     return _users(
         conn,
         f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id",  # noqa: S608 - our own words
@@ -49,7 +49,7 @@ def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
 
 
 def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, User]:
-    """Some users who hold tokens whose time is over, the longest over first; who is busy elsewhere is left for later."""
+    """Some users with expired tokens, those that expired first; users that somebody has locked are left for later."""
     users = _users(
         conn,
         f"""
@@ -82,7 +82,7 @@ def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> d
 
 
 def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, tuple[Lot, ...]]]:
-    """Per user the key of the newest row of their ledger, and what it says that the balance was made of."""
+    """For each user the key of the newest row of their ledger, and its lots."""
     rows = _rows(
         conn,
         """
@@ -113,7 +113,10 @@ def _read_lots(rows: list[Row] | None) -> tuple[Lot, ...]:
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
-    """The users with all their facts, and the policies of the products that these name. Users to be written are locked."""
+    """The users with all their facts, and the policies of the products that these name.
+
+    Users to be written are locked.
+    """
     ids = sorted(users)
     own = load_subscriptions.of_users(conn, ids)
     organizations = {user.organization_id for user in users.values() if user.organization_id}
@@ -158,8 +161,10 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
 
 
 def _application(conn: Connection) -> tuple[datetime | None, int]:
-    """The time since which we count the tokens of an application that counted them itself (see `worker.adoption.adopt`), and
-    the largest balance that its column holds."""
+    """Since when we count the tokens of an application that counted them itself, and the largest value of its column.
+
+    See `worker.adoption.adopt`.
+    """
     row = conn.execute(
         """
         select (select tokens_since from sync.adoption), atttypid::regtype::text
@@ -172,7 +177,7 @@ def _application(conn: Connection) -> tuple[datetime | None, int]:
 
 
 def capped(conn: Connection) -> tuple[int, int] | None:
-    """Where the application's column of tokens is smaller than ours: its largest number, and how many users hold that."""
+    """The largest value of the application's token column if that is smaller than ours, and how many users have it."""
     _, most = _application(conn)
     if most == MOST_TOKENS:
         return None
@@ -197,7 +202,7 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
 
 
 def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:
-    """By user, and whether an operator gave them: the features that are stored, and those that are given."""
+    """The features by user, and whether an operator gave them: stored ones and given ones."""
     features: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
     rows = _rows(
         conn,
@@ -216,7 +221,7 @@ def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list
 
 
 def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]]:
-    """Per user and allowance: the first and the newest period that the ledger has."""
+    """For each user and allowance, the first and the newest period in the ledger."""
     periods: dict[str, dict[str, Periods]] = defaultdict(dict)
     for row in _rows(
         conn,

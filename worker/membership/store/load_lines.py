@@ -14,7 +14,7 @@ Lines = dict[str, list[PaidLine]]
 
 
 def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
-    """Per user the paid lines that the ledger does not have, and those of more than a month that last."""
+    """For each user the paid lines that are not in the ledger, and present ones of more than a month."""
     fresh: Lines = defaultdict(list)
     running: Lines = defaultdict(list)
     for row in _rows(conn, _DECIDING, users):
@@ -41,7 +41,7 @@ def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
 
 
 def granted(conn: Connection, user: str, invoices: list[str]) -> list[PaidLine]:
-    """The paid lines of these invoices of the user that the ledger has."""
+    """The paid lines of these invoices of the user that are in the ledger."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(f"{_INVOICED} and i.id = any(%s) and g.has", ([user], invoices)).fetchall()
     names = ("user_id", "is_fresh", "is_long")
@@ -49,7 +49,7 @@ def granted(conn: Connection, user: str, invoices: list[str]) -> list[PaidLine]:
 
 
 def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
-    """Per user what they bought once of a product with `access` in its metadata, on an invoice or by Checkout."""
+    """For each user the one-time purchases of products with `access` in the metadata, on an invoice or by Checkout."""
     bought: dict[str, list[Purchase]] = defaultdict(list)
     for row in _rows(conn, _PURCHASES, users):
         bought[row.pop("user_id")].append(Purchase(**row))
@@ -176,8 +176,8 @@ _INVOICED = """
 """
 _DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 
-# The users of a session: its customer's, or of a guest's session the one that the application named. In a payment link
-# the buyer writes that name, so it counts for nothing.
+# The users of a session: its customer's, or for a guest's session the one that the application named. In a payment link
+# the buyer writes that name, so it does not count.
 _SESSION = """
     s.id, s.mode, s.status, s.payment_status, s.payment_intent, s.invoice, s.amount_total, s.metadata_product, s.data,
     s.created, s.observed_at, s.deleted
@@ -202,7 +202,7 @@ _HAS_METADATA = """(
     or coalesce(jsonb_typeof(s.data->'metadata') = 'object' and s.data->'metadata' ? 'tokens', false)
 )"""
 
-# Sales by Checkout without an invoice, by their line items, which were read apart.
+# Sales by Checkout without an invoice, by their line items, which a separate read brings.
 _SOLD = f"""
     select
         s.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
@@ -214,8 +214,8 @@ _SOLD = f"""
     )
 """  # noqa: S608 - our own words
 
-# The same by the session's metadata. Paid late (a bank transfer), neither the session nor its payment says when: the time
-# to live counts from when it was opened.
+# The same by the session's metadata. If it is paid late (a bank transfer), neither the session nor its payment says
+# when: the time to live counts from its creation.
 _SOLD_BY_METADATA = f"""
     select s.user_id, s.id as invoice, s.metadata_product as product, s.data->'metadata' as metadata,
         coalesce(s.created, s.observed_at) as paid_at

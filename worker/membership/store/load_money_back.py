@@ -1,7 +1,7 @@
-"""Money that went back, as facts: all that refunds, disputes, credit notes and charges tell of a bill, once.
+"""Money that went back, as facts: everything that refunds, disputes, credit notes and charges report of a bill, once.
 
-Only settled rows count, for what is taken back is not taken lightly. An invoice whose lines are still being read waits: what
-it granted is not known whole.
+Only settled rows count, because taking tokens back needs certainty. An invoice whose lines are still being read waits,
+because its grants are not all known.
 """
 
 from collections import defaultdict
@@ -18,9 +18,9 @@ _MOST = 2**63 - 1
 
 
 def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
-    """The bills whose money went back, in part or whole, by what is mirrored or by the ledger.
+    """The bills whose money went back, in part or whole, according to the mirror or the ledger.
 
-    A refund of a payment that paid several invoices counts for the first of them alone.
+    A refund of a payment for several invoices counts only for the first of them.
     """
     if not ids:
         return {}
@@ -49,7 +49,8 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
 
 
 def restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
-    """Per user the rows that took tokens back for money that did not go back after all, and that are not restored yet."""
+    """For each user the rows that took tokens back for money that did not go back after all, and that are not restored
+    yet."""
     rows: dict[str, list[Restored]] = defaultdict(list)
     if users:
         with conn.cursor(row_factory=dict_row) as cursor:
@@ -63,8 +64,8 @@ def _money(amount: Decimal | int) -> int:
     return int(max(-_MOST, min(_MOST, amount)))
 
 
-# A bill's payments are those that say so themselves, else (in old shapes) the one that the invoice names. A charge may say
-# that more was refunded than its refunds do, failed ones included: then it is a source too, for the difference.
+# A bill's payments are those that name it, or (in old shapes) the one that the invoice names. A charge may report more
+# refunded than its refunds do, failed ones included: then the difference is a source too.
 _SOURCES = """
     with bills as (
         select b.id as bill, coalesce(i.total, i.amount_paid) as total, i.payment_intent,

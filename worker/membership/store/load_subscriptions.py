@@ -1,4 +1,4 @@
-"""Subscriptions as facts: read from the mirror with their items, by whom they belong to or by whom they name."""
+"""Load subscriptions with their items from the mirror: by their customer's user, or by the organization they name."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ _FACTS = """
 
 
 def of_users(conn: Connection, users: Collection[str]) -> dict[str, list[Subscription]]:
-    """The subscriptions of each user's customers; nothing, and not None, of who has none."""
+    """The subscriptions of each user's customers; an empty list for a user without any."""
     return _read(
         conn,
         f"""
@@ -67,7 +67,7 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
         rows = cursor.execute(statement, (sorted(whose),)).fetchall()
     items = _items(conn, sorted(row["id"] for row in rows))
     for row in rows:
-        # Stripe cancels the subscriptions of a customer that is deleted; their own events may still be under way.
+        # Stripe cancels the subscriptions of a deleted customer; their own events may still be under way.
         if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
             row["status"] = "canceled"
         kept, removed = items[row["id"]]
@@ -76,9 +76,9 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
 
 
 def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, tuple[list[Item], list[Item]]]:
-    """Per subscription the items that it has, and those that were removed.
+    """For each subscription its present items, and its removed items.
 
-    An item whose event could not tell the product (plans of 2017 name none) has that of its price.
+    An item whose event did not name the product (plans of 2017 do not) has its price's product.
     """
     items: dict[str, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
     if subscriptions:

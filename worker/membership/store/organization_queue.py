@@ -1,4 +1,4 @@
-"""Organizations whose users a subscription entitles: what it offers them, who was a member, who is to be computed."""
+"""Organizations whose users a subscription entitles: what it offers, who was a member, and who waits to be computed."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Connection = psycopg.Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """All that a subscription says of the access of an organization's users: equal offers, equal access."""
+    """Everything in a subscription that decides the access of an organization's users: equal offers give equal access."""
 
     id: str
     organization: str
@@ -24,7 +24,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Some users of an organization, in the order of their ids: the next that are to be computed."""
+    """The next users of an organization to be computed, in the order of their ids."""
 
     organization: str
     users: list[str]
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bond:
-    """A user's ties to Stripe besides subscriptions: a customer, and an organization they were a member by."""
+    """A user's ties to Stripe besides subscriptions: a customer, and an organization of which they were a member."""
 
     user: str
     is_linked: bool
@@ -40,7 +40,7 @@ class Bond:
 
 
 def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]:
-    """The offers of those of our subscriptions that name an organization."""
+    """What our subscriptions among these offer to organizations."""
     if not subscriptions:
         return {}
     with conn.cursor(row_factory=class_row(Offer)) as cursor:
@@ -65,7 +65,7 @@ def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]
 
 
 def offered_to(conn: Connection, customers: Collection[str]) -> set[str]:
-    """The organizations that subscriptions of these customers name."""
+    """The organizations named by subscriptions of these customers."""
     if not customers:
         return set()
     with conn.cursor(row_factory=scalar_row) as cursor:
@@ -82,7 +82,7 @@ def offered_to(conn: Connection, customers: Collection[str]) -> set[str]:
 
 
 def offered_for_products(conn: Connection, products: Collection[str]) -> set[str]:
-    """The organizations that subscriptions to these products name."""
+    """The organizations named by subscriptions to these products."""
     if not products:
         return set()
     with conn.cursor(row_factory=scalar_row) as cursor:
@@ -100,9 +100,10 @@ def offered_for_products(conn: Connection, products: Collection[str]) -> set[str
 
 
 def request(conn: Connection, organizations: Collection[str]) -> None:
-    """Ask for all users of these organizations to be computed, from the first on.
+    """Request all users of these organizations, from the first on.
 
-    Waits for who computes some of them just now: they may not have seen what we wrote. Until we commit nobody begins.
+    Waits for a worker that computes some of them now, because it may not have seen our writes. Nobody begins before our
+    commit.
     """
     if organizations:
         conn.execute(
@@ -116,10 +117,10 @@ def request(conn: Connection, organizations: Collection[str]) -> None:
 
 
 def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | None:
-    """The next users of the organization that waits for longest, None where none waits that nobody else is at (`but`: and
-    that is none of these).
+    """The next users of the organization that waits longest; None if none waits that nobody else has locked.
 
-    The organization is ours until the transaction ends. Once it commits, these users have been computed.
+    `but` are organizations to skip. The organization is locked until the transaction ends. After the commit these users
+    count as computed.
     """
     row = conn.execute(
         """
@@ -153,22 +154,22 @@ def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | N
 
 
 def put_back(conn: Connection, organization: str) -> None:
-    """The organization waits as if it had been asked for just now; how far it has come stays."""
+    """Move the organization to the end of the queue; its progress stays."""
     conn.execute("update sync.organization_queue set requested_at = now() where organization_id = %s", (organization,))
 
 
 def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
-    """Until the transaction ends, who waits for a lock for longer than this gives up."""
+    """Until the transaction ends, waiting for a lock fails after this time."""
     conn.execute("select set_config('lock_timeout', %s, true)", (str(milliseconds),))
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether any organization's users are to be computed."""
+    """Whether an organization waits to be computed."""
     return conn.execute("select from sync.organization_queue limit 1").fetchone() is not None
 
 
 def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
-    """A bond for each of these users. Read once they are locked, for it changes only under that lock."""
+    """The ties of each of these users. Read them once the users are locked: they only change under that lock."""
     with conn.cursor(row_factory=class_row(Bond)) as cursor:
         rows = cursor.execute(
             """
@@ -184,7 +185,7 @@ def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
 
 
 def remember_members(conn: Connection, members: Mapping[str, str]) -> None:
-    """These users are, or were, members by a subscription of that organization."""
+    """Record that these users are, or were, members by a subscription of that organization."""
     if members:
         conn.execute(
             """

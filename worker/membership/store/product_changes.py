@@ -1,7 +1,7 @@
-"""Products that give something else than before, `sync.product_changes`, and the users to compute because of it.
+"""Products that now give something else, `sync.product_changes`, and the users to compute because of it.
 
-A product's users are looked up when every transaction has ended that was open once the change could be seen: one that
-began earlier may have bound a further user to the product by what it gave before.
+A product's users are looked up once every transaction has ended that was open when the change became visible: an
+earlier one may have given a further user the product's old policy.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from worker.membership.store.load_facts import ATTACHED
 
 Connection = psycopg.Connection
 
-# The users of products: by subscription, by organization, by what was bought once, and guests.
+# The users of products: by subscription, by organization, by one-time purchase, and guests.
 _USERS = """
     with by_customer as (
         select s.customer
@@ -55,7 +55,8 @@ _USERS = """
 
 
 def differing(conn: Connection, products: Collection[str]) -> set[str]:
-    """Those of these products that give something else by the mirror than by the application's catalogue, which follows it."""
+    """Those of these products whose policy in the mirror differs from that in the application's catalogue, which is
+    updated later."""
     if not products:
         return set()
     rows = conn.execute(
@@ -71,7 +72,7 @@ def differing(conn: Connection, products: Collection[str]) -> set[str]:
 
 
 def note(conn: Connection, products: Collection[str]) -> None:
-    """The users of these products are to be computed, once somebody says so."""
+    """Request the users of these products, once somebody allows it."""
     if products:
         conn.execute(
             """
@@ -84,7 +85,7 @@ def note(conn: Connection, products: Collection[str]) -> None:
 
 
 def unread(conn: Connection, products: Collection[str]) -> set[str]:
-    """Those of these products whose features no pass has read to the end before."""
+    """Those of these products whose features no pass has read completely before."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return set(
             cursor.execute(
@@ -100,7 +101,7 @@ def unread(conn: Connection, products: Collection[str]) -> set[str]:
 
 
 def mark_read(conn: Connection, product: str) -> None:
-    """The product's features were read to the end; what is read later is a change."""
+    """Record that the product's features were read completely: a later difference is a change."""
     conn.execute(
         """
         insert into sync.product_changes as c (product_id, features_read_at) values (%s, now())
@@ -112,7 +113,7 @@ def mark_read(conn: Connection, product: str) -> None:
 
 
 def look_up(conn: Connection) -> int:
-    """Put the users of changed products into the queue; returns how many more there are. In the caller's transaction."""
+    """Put the users of changed products into the queue; returns how many were added. Runs in the caller's transaction."""
     conn.execute("select from sync.product_changes where noted_at is not null order by product_id for update")
     conn.execute(
         """
@@ -121,7 +122,7 @@ def look_up(conn: Connection) -> int:
         """
     )
     with conn.cursor(row_factory=scalar_row) as cursor:
-        # A horizon that lies ahead of us was another cluster's, that this database was dumped from.
+        # A horizon in the future is from another cluster, of which this database is a dump.
         products = cursor.execute(
             """
             update sync.product_changes as c set noted_at = null, horizon = null
@@ -140,7 +141,7 @@ def look_up(conn: Connection) -> int:
 
 
 def take(conn: Connection, *, limit: int) -> list[str]:
-    """The next users to compute; they are out of the queue once the transaction commits."""
+    """The next users to compute; they leave the queue when the transaction commits."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -154,12 +155,12 @@ def take(conn: Connection, *, limit: int) -> list[str]:
 
 
 def forget(conn: Connection) -> None:
-    """Every user was computed by the catalogue as it is."""
+    """Forget all changes: every user was computed by the present catalogue."""
     conn.execute("update sync.product_changes set noted_at = null, horizon = null where noted_at is not null")
 
 
 def waiting(conn: Connection) -> list[dict[str, Any]]:
-    """The products whose users are to be computed, the first change first."""
+    """The products whose users wait to be computed, the first change first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select product_id, noted_at from sync.product_changes where noted_at is not null order by noted_at, product_id"
@@ -167,6 +168,6 @@ def waiting(conn: Connection) -> list[dict[str, Any]]:
 
 
 def users_left(conn: Connection) -> int:
-    """How many users wait in the queue."""
+    """The number of users in the queue."""
     row = conn.execute("select count(*) from sync.product_change_users").fetchone()
     return int(row[0]) if row else 0

@@ -1,9 +1,9 @@
 """Rechecks (`sync.rechecks`): work to repeat because a concurrent transaction was invisible.
 
-One writes a refund, and finds nobody behind it; the other writes the charge that it takes back, and sees no refund. Each
-is right by what it sees, and once both have committed nobody looks. So whoever misses something that is named notes it
-here. It is looked at again soon, and for the last time when every transaction has ended that was open at the first look:
-whoever brings what was missed later sees what we wrote.
+For example, one transaction writes a refund and finds no user for it, while another writes the charge and sees no
+refund. Each is right by what it sees, and after both commits nobody would look again. So a transaction that misses a
+named object records it here. It is rechecked soon, and for the last time when every transaction has ended that was open
+at the first recheck: later ones see our writes.
 """
 
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from worker.stripe_api.event import ObjectRef
 Connection = psycopg.Connection
 
 USER = "user"
-# One process looks at a time: the others would wait for it, user by user, and find the same.
+# One process rechecks at a time: others would wait for it, user by user, and find the same.
 _LOCK = 0x6C6F6F6B
 
 
@@ -31,7 +31,10 @@ class Look:
 
 
 def note(conn: Connection, missed: Collection[ObjectRef]) -> None:
-    """Look at these objects, or users (type `user`), once more. Comes after users are locked: who looks does so, too."""
+    """Request a recheck of these objects, or users (type `user`).
+
+    Call it after users are locked, as the recheck does.
+    """
     if missed:
         conn.execute(
             """
@@ -44,14 +47,14 @@ def note(conn: Connection, missed: Collection[ObjectRef]) -> None:
 
 
 def due(conn: Connection, *, limit: int) -> list[Look]:
-    """Some of what is to be looked at now, all of one kind: users are locked once in a transaction.
+    """Some subjects due for a recheck, all of one type, because users are locked once in a transaction.
 
-    Nothing where somebody else looks just now; until the transaction ends nobody else does.
+    Empty if another process rechecks now; until the transaction ends no other does.
     """
     if conn.execute("select pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone() != (True,):
         return []
     with conn.cursor(row_factory=class_row(Look)) as cursor:
-        # A horizon that lies ahead of us was another cluster's, that this database was dumped from.
+        # A horizon in the future is from another cluster, of which this database is a dump.
         rows = cursor.execute(
             """
             select object, id, horizon
@@ -67,7 +70,7 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
 
 
 def done(conn: Connection, looks: Collection[Look]) -> None:
-    """These were looked at: for the first time, or for the last. A recheck noted again meanwhile starts over."""
+    """Record that these were rechecked, for the first or the last time. One requested again meanwhile starts over."""
     first = [look for look in looks if look.horizon is None]
     conn.execute(
         """
@@ -90,5 +93,5 @@ def done(conn: Connection, looks: Collection[Look]) -> None:
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether anything is still to be looked at."""
+    """Whether a recheck is due or scheduled."""
     return conn.execute("select from sync.rechecks limit 1").fetchone() is not None

@@ -1,6 +1,6 @@
-"""Requests to compute users again, `sync.recompute_queue`: by customer, because something that they refer to came late.
+"""Requests to recompute users, `sync.recompute_queue`: by customer, because an object that they refer to came late.
 
-Requests are locked before users are, by who asks and by who takes them.
+Requests are locked before users are, both by writers and by workers that take them.
 """
 
 from collections.abc import Collection
@@ -12,10 +12,10 @@ Connection = psycopg.Connection
 
 
 def request(conn: Connection, customers: Collection[str], *, deferred: bool = False) -> None:
-    """Ask for the users of these customers to be computed again.
+    """Request the users of these customers to be computed again.
 
-    Until we commit nobody begins: a request that is there already is locked, because whoever took it now would not see what
-    we wrote. `deferred`: only a backfill that ends takes the request, unless somebody else asks for it too.
+    Nobody begins before our commit: an existing request is locked, because a worker that has it now would not see our
+    writes. `deferred`: only a backfill that ends takes the request, unless another request for it is not deferred.
     """
     if customers:
         conn.execute(
@@ -30,7 +30,7 @@ def request(conn: Connection, customers: Collection[str], *, deferred: bool = Fa
 
 
 def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
-    """Customers whose users are to be computed again; the requests are gone once the transaction commits."""
+    """Customers whose users are to be computed again; the requests are removed when the transaction commits."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             f"""
@@ -46,7 +46,7 @@ def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether a customer waits for its users to be computed again, deferred ones left out."""
+    """Whether a customer waits for its users to be computed, not counting deferred requests."""
     return (
         conn.execute("select from sync.recompute_queue where not deferred order by requested_at limit 1").fetchone()
         is not None
@@ -54,7 +54,7 @@ def any_waiting(conn: Connection) -> bool:
 
 
 def count_deferred(conn: Connection) -> int:
-    """How many customers wait until a backfill has read their objects."""
+    """The number of customers that wait until a backfill has read their objects."""
     row = conn.execute("select count(*) from sync.recompute_queue where deferred").fetchone()
     return int(row[0]) if row else 0
 

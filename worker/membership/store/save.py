@@ -23,14 +23,14 @@ def _said_of(lots: Sequence[Lot]) -> str:
 
 
 def named_in_catalogue(users: Collection[User]) -> tuple[set[str], dict[str, str]]:
-    """The products, and the prices with their products, that these users' rows refer to."""
+    """The products, and the prices with their products, to which these users' rows refer."""
     items = [item for user in users for subscription in user.subscriptions for item in subscription.items]
     prices = {item.price: item.product for item in items if item.price and item.product}
     return set[str]().union(*(user.named_products for user in users)), prices
 
 
 def rows_of(conn: Connection, users: Collection[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The subscriptions and the payments of these users that rows are made of, by id, with their user."""
+    """The subscriptions and payments of these users, by id, with their user."""
     query = """
         select o.id, l.user_id
         from sync.customer_links as l
@@ -46,7 +46,7 @@ def rows_of(conn: Connection, users: Collection[str]) -> tuple[list[tuple[str, s
 
 
 def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
-    """Write what differs. Its products have their rows; see `save_rows`."""
+    """Write the differences. The products have their rows already; see `save_rows`."""
     ids = sorted(access)
     if not ids:
         return
@@ -70,7 +70,7 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
 
 
 def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -> None:
-    """These users have these features and no others; equal rows are not written. The users' rows are locked."""
+    """Store exactly these features for these users; equal rows are not written. The users' rows are locked."""
     users = sorted(features)
     rows = [(user, each) for user in users for each in features[user]]
     if not users:
@@ -101,7 +101,7 @@ def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -
 
 
 def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None:
-    """The ledger's rows, and the balances they end in. The users' rows are locked, so nothing was spent in between."""
+    """Insert the ledger's rows, and update the balances. The users' rows are locked, so nothing was spent meanwhile."""
     rows = [(user, grant) for user in sorted(grants) for grant in grants[user]]
     if not rows:
         return
@@ -148,7 +148,7 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
 
 
 def save_override(conn: Connection, user: str, role: str, *, until: datetime | None, note: str | None) -> None:
-    """The user has this role from now on, whatever Stripe says, until then."""
+    """Give the user this role from now until `until`, regardless of Stripe."""
     conn.execute(
         """
         insert into sync.overrides (user_id, role, until, note) values (%s, %s::user_role, %s, %s)
@@ -160,14 +160,14 @@ def save_override(conn: Connection, user: str, role: str, *, until: datetime | N
 
 
 def lift_override(conn: Connection, user: str) -> bool:
-    """Whether there was one."""
+    """Remove the override of the role; returns whether there was one."""
     return conn.execute("delete from sync.overrides where user_id = %s", (user,)).rowcount == 1
 
 
 def save_feature_override(
     conn: Connection, user: str, feature: str, *, until: datetime | None, note: str | None
 ) -> None:
-    """The user has this feature from now on, whatever Stripe says, until then."""
+    """Give the user this feature from now until `until`, regardless of Stripe."""
     conn.execute(
         """
         insert into sync.feature_overrides (user_id, feature, until, note) values (%s, %s, %s, %s)
@@ -179,7 +179,7 @@ def save_feature_override(
 
 
 def lift_feature_override(conn: Connection, user: str, feature: str) -> bool:
-    """Whether there was one."""
+    """Remove the feature; returns whether there was one."""
     deleted = conn.execute("delete from sync.feature_overrides where user_id = %s and feature = %s", (user, feature))
     return deleted.rowcount == 1
 
@@ -189,7 +189,7 @@ def make_admin(conn: Connection, user: str) -> None:
 
 
 def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
-    """When each of these users is to be computed again; equal rows are not written."""
+    """Store the time at which each of these users must be computed again; equal rows are not written."""
     ids = sorted(looks)
     conn.execute(
         """
@@ -207,7 +207,7 @@ def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
 
 
 def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
-    """Some users who are to be computed again by now, locked, the longest due first; who is busy elsewhere stays due."""
+    """Some users that are due to be computed, locked, the longest due first; locked users stay due."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -224,8 +224,8 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
 
 
 def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | None = None) -> dict[str, list[Turn]]:
-    """`user_subscriptions` says what the mirror says of these users' subscriptions (`only`: of this one); equal rows are
-    not written.
+    """Copy these users' subscriptions (`only`: this one) from the mirror to `user_subscriptions`; equal rows are not
+    written.
 
     Returns, by user, the subscriptions that have begun a new period, or become past due.
     """
@@ -290,7 +290,8 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
 
 
 def save_payments(conn: Connection, users: Collection[str], *, only: str | None = None) -> None:
-    """`payment_history` holds the succeeded payments of these users' customers (`only`: this one); equal rows are not written.
+    """Copy the succeeded payments of these users' customers (`only`: this one) to `payment_history`; equal rows are not
+    written.
 
     A payment's product is that of the largest line of the invoice, or of the Checkout session, that it paid.
     """

@@ -1,4 +1,7 @@
-"""Changes of users, written in the transaction that makes them. They get their ids when it commits; see `schema.functions`."""
+"""Store changes of users in the transaction that makes them.
+
+They get their ids at its commit; see `schema.functions`.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,12 +11,12 @@ import psycopg
 from worker.membership.rules.changes import Change
 from worker.observe import trace
 
-# The trigger that finds low balances reads its threshold here.
+# The trigger that detects low balances reads its threshold here.
 SETTINGS = "changes"
 
 
 def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> None:
-    """Store these changes, given by user, to be sent. The users' rows are locked, so each user's changes stay in order."""
+    """Store these changes, by user, to be sent. The users' rows are locked, so each user's changes stay in order."""
     rows = [(user, change) for user in sorted(changes) for change in changes[user]]
     if not rows:
         return

@@ -1,6 +1,6 @@
-"""The rows of the application's tables beside `users`: its catalogue, subscriptions, payments and links.
+"""Write the application's tables besides `users`: its catalogue, subscriptions, payments and links.
 
-All of a batch is written at once. Only where a table refuses a row is each written by itself, so that the others stand.
+A batch is written at once. Only if a table refuses a row is each written by itself, so that the others succeed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ Connection = psycopg.Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The result of a write: the users of rows that are held back, the products that have no row to refer to, and by user the
+    """The result of a write: the users with held rows, the products without a row to refer to, and by user the
     subscriptions that have begun a new period, or become past due."""
 
     turns: Mapping[str, Sequence[Turn]]
@@ -27,7 +27,7 @@ class Saved:
 
 
 def of_users(conn: Connection, users: Mapping[str, User]) -> Saved:
-    """Write the rows of these users, who are locked, and what they refer to."""
+    """Write the rows of these users, who are locked, and the rows to which they refer."""
     products, prices = save.named_in_catalogue(users.values())
     before = held_rows.concerning(conn, users, {*products, *prices})
 
@@ -64,7 +64,7 @@ def of_users(conn: Connection, users: Mapping[str, User]) -> Saved:
 
 
 def of_catalogue(conn: Connection, *, products: Collection[str], prices: Collection[str]) -> None:
-    """The application's catalogue says what the mirror says of these."""
+    """Copy these products and prices from the mirror to the application's catalogue."""
     if not products and not prices:
         return
     before, refused = held_rows.concerning(conn, (), {*products, *prices}), list[HeldRow]()
@@ -88,7 +88,7 @@ def of_catalogue(conn: Connection, *, products: Collection[str], prices: Collect
 
 
 def of_links(conn: Connection, linked: Mapping[str, str]) -> None:
-    """A row in `stripe_customers` for each of these customers, by their users, where there is none."""
+    """Insert a missing row in `stripe_customers` for each of these customers, by user."""
     if linked and held_rows.refusal(conn, lambda: links.save_rows(conn, linked)) is not None:
         rows = sorted(linked.items())
         refused = held_rows.each(conn, "stripe_customers", rows, lambda id_: links.save_rows(conn, {id_: linked[id_]}))
@@ -96,7 +96,7 @@ def of_links(conn: Connection, linked: Mapping[str, str]) -> None:
 
 
 def retry_catalogue(conn: Connection) -> None:
-    """Try the products and prices again that are held back. In the caller's transaction."""
+    """Retry products and prices that are held back, in the caller's transaction."""
     held = held_rows.of_catalogue(conn)
     of_catalogue(
         conn,
@@ -106,7 +106,7 @@ def retry_catalogue(conn: Connection) -> None:
 
 
 def _each_place(conn: Connection, products: Collection[str], prices: Mapping[str, str]) -> list[HeldRow]:
-    """Hold each place by itself. A table may refuse an empty place, and take the whole row that the mirror has."""
+    """Insert each placeholder by itself. A table may refuse a placeholder, and accept the whole row from the mirror."""
 
     def product(id_: str) -> None:
         catalogue.project(conn, products=[id_], prices=())
@@ -121,7 +121,7 @@ def _each_place(conn: Connection, products: Collection[str], prices: Mapping[str
 
 
 def _fill_places(conn: Connection, before: Collection[HeldRow], refused: Collection[HeldRow]) -> None:
-    """A place that could not be held until now gets what the mirror says."""
+    """A placeholder that was refused until now is filled from the mirror."""
     left = {(row.relation, row.id) for row in refused}
     free = [row for row in before if row.user_id is None and (row.relation, row.id) not in left]
     of_catalogue(
