@@ -36,9 +36,10 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The object as one event or read showed it. `differences` are those from the version before it, None for the oldest.
+    """The object as one event or read showed it.
 
-    `source` is the event's id, or the read (`get:` or `list:` with unix seconds). `outcome` is what became of the event.
+    `differences` are those from the version before it, None for the oldest. `source` is the event's id, or the read
+    (`get:` or `list:` with unix seconds). `outcome` is the event's.
     """
 
     at: datetime
@@ -49,13 +50,13 @@ class Version:
 
 
 def find(conn: psycopg.Connection, id_: str) -> list[Row]:
-    """The mirrored rows of this id: usually one; a recurring price is a plan too, and accounts may share ids."""
+    """The mirrored rows of this id: usually one, but a recurring price is a plan too, and accounts may share ids."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_BY_ID, {"id": id_}).fetchall()
 
 
 def versions(conn: psycopg.Connection, id_: str, *, limit: int = 50) -> list[Version]:
-    """The newest versions, newest first, of the events that the inbox still holds and of the row as it is now."""
+    """The newest versions, newest first, from the events still in the inbox and from the present row."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """
@@ -93,7 +94,7 @@ def differences(before: Json, after: Json, path: str = "") -> Iterator[Differenc
 
 
 def is_read(observed_in: str) -> bool:
-    """Whether a read of Stripe brought a row's content, and not an event."""
+    """Whether the row's content is from a read of Stripe, and not from an event."""
     return observed_in.startswith(("get:", "list:"))
 
 
@@ -109,7 +110,7 @@ def _of_events(rows: Sequence[Row]) -> Iterator[Version]:
 
 
 def _read_since(standing: Sequence[Row], events: Sequence[Row]) -> Iterator[Version]:
-    """The row's own content, where a read of Stripe brought it and not an event."""
+    """The row's own content, if it is from a read of Stripe and not from an event."""
     for row in standing:
         if not is_read(row["observed_in"]):
             continue

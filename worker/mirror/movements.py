@@ -1,4 +1,4 @@
-"""Upkeep of the movements of MRR: customers whose subscriptions changed are computed again."""
+"""Upkeep of the movements of MRR: recompute customers whose subscriptions changed."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ _TAKE = """
 
 
 def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool] = lambda: True) -> int:
-    """Compute the movements of customers that are due; returns how many. Each batch is one transaction."""
+    """Compute the movements of due customers; returns how many. Each batch is one transaction."""
     number = 0
     while should_continue():
         with conn.transaction():

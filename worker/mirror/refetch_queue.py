@@ -1,4 +1,4 @@
-"""Objects to read from Stripe, in `sync.refetch_queue`: one row an object, so that many events cost one read."""
+"""Objects to read from Stripe, in `sync.refetch_queue`: one row for each object, so that many events cost one read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES, object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 
-# Bursts are over by then, and what is read then settles: replicas have it.
+# By then a burst is over, and Stripe's replicas have the object, so the read settles it.
 PAUSE_SECONDS = 6
 LEASE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object to ask for, and when its newest event was, in unix seconds; None: just now, whatever Stripe's clock says."""
+    """An object to read, and the time of its newest event in unix seconds; None: just now, whatever Stripe's clock
+    says."""
 
     key: Key
     path: str
@@ -28,7 +29,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An object that is ours to ask for until the lease runs out. `rev` is its row's, 0 where there is none yet."""
+    """An object leased to us to be read. `rev` is its row's revision, 0 if there is no row yet."""
 
     object: str
     id: str
@@ -44,7 +45,8 @@ class Ask:
 
 
 def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
-    """Ask for these once their newest event is old enough to be everywhere at Stripe's; one ask an object."""
+    """Request reads of these objects once their newest event has reached all of Stripe's replicas; one request for each
+    object."""
     rows = sorted({(w.key.object, w.key.id, w.key.account): w for w in wanted}.items())
     if not rows:
         return
@@ -71,9 +73,10 @@ def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
 
 
 def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
-    """Ask for unsettled rows that nobody asks for; returns how many there were. The rows' mark is the truth, not the ask.
+    """Request reads of unsettled rows without a request; returns their number.
 
-    An object on a test clock was observed in that clock's time, which says nothing of when it can be read.
+    The mark on the row counts, not the request. An object on a test clock was observed in that clock's time, which does
+    not tell when it can be read.
     """
     queued = 0
     for name in mirror.tables:
@@ -102,7 +105,7 @@ def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
 
 
 def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
-    """Up to so many due asks, the longest due first; the attempt is counted before the work."""
+    """Lease due requests, the longest due first; the attempt is counted before the work."""
     with conn.cursor(row_factory=class_row(Ask)) as cursor:
         return cursor.execute(
             """
@@ -122,7 +125,7 @@ def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
 
 
 def count_due(conn: psycopg.Connection) -> int:
-    """How many asks are due, counted no further than one."""
+    """Whether a request is due: 0 or 1."""
     row = conn.execute(
         "select count(*) from (select from sync.refetch_queue where due_at <= now() order by due_at limit 1) as due"
     ).fetchone()
@@ -130,7 +133,7 @@ def count_due(conn: psycopg.Connection) -> int:
 
 
 def backlog(conn: psycopg.Connection) -> tuple[int, float]:
-    """How many objects wait, counted to 10,000, and how many seconds the one that is due longest has waited."""
+    """How many objects wait, counted to 10,000, and the wait in seconds of the one that is due longest."""
     row = conn.execute(
         """
         select
@@ -143,7 +146,7 @@ def backlog(conn: psycopg.Connection) -> tuple[int, float]:
 
 
 def any_wanted(conn: psycopg.Connection) -> bool:
-    """Whether anything is to be asked for within the next seconds."""
+    """Whether anything is to be read within the next seconds."""
     return (
         conn.execute(
             "select from sync.refetch_queue where due_at <= now() + make_interval(secs => %s) order by due_at limit 1",
@@ -154,7 +157,7 @@ def any_wanted(conn: psycopg.Connection) -> bool:
 
 
 def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
-    """Whether a later event has shown the object meanwhile, beyond doubt: nothing is left to be asked for."""
+    """Whether a later event has meanwhile shown the object beyond doubt, so that no read is needed."""
     of_type = " and object = %s" if ask.key.table == "objects" else ""
     return (
         conn.execute(
@@ -170,7 +173,7 @@ def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
 
 
 def done(conn: psycopg.Connection, ask: Ask) -> None:
-    """Settled, unless an event made it unsettled again meanwhile."""
+    """Remove the request: the object is settled, unless an event made it unsettled again meanwhile."""
     conn.execute(
         "delete from sync.refetch_queue where object = %s and id = %s and account = %s and event_at = %s",
         (ask.object, ask.id, ask.account, ask.event_at),
@@ -178,7 +181,7 @@ def done(conn: psycopg.Connection, ask: Ask) -> None:
 
 
 def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | None = None) -> None:
-    """Ask again after a pause."""
+    """Read it again after a pause."""
     conn.execute(
         """
         update sync.refetch_queue set due_at = now() + make_interval(secs => %s), error = %s
@@ -189,7 +192,7 @@ def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | 
 
 
 def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) -> None:
-    """Stripe has no such object, for the first time; ask a second time before that is believed."""
+    """Record that Stripe has no such object, for the first time; a second read must confirm it."""
     conn.execute(
         """
         update sync.refetch_queue

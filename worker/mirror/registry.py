@@ -1,8 +1,8 @@
-"""The registry of Stripe's object types, a row of data each.
+"""The registry of Stripe's object types, one row of data each.
 
-The rows here are the types with a table of their own, and say what is not regular of them; the rest is in
-`schema.catalogue`. A column is read from the field of its own name unless `columns` says otherwise. A type that has no row
-here is kept whole in `mirror.objects`.
+These rows are the types with a table of their own, and only state what is not regular about them; the rest is in
+`schema.catalogue`. A column is read from the field of its own name unless `columns` says otherwise. A type without a
+row here is kept whole in `mirror.objects`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ _KINDS = {
     Numeric: "numeric",
     JSONB: "jsonb",
 }
-# Columns that name another object, besides those that an index finds.
+# Columns that name another object, besides those with an index.
 _REFERENCES = {"product", "price", "subscription_item", "latest_charge", "charge", "payment_charge"}
 _COMMON = {
     "object", "id", "account", "created", "deleted", "data", "observed_at", "observed_rank", "observed_in",
@@ -35,7 +35,7 @@ _COMMON = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A typed column: what kind it is of, and where it is read."""
+    """A typed column: its kind, and the field from which it is read."""
 
     name: str
     kind: str
@@ -44,10 +44,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Children:
-    """A list embedded in its parent: one family, one version. `parent` is the children's column that holds its id.
+    """A list embedded in its parent: parent and children share one version.
 
-    Stripe embeds its beginning, or, where `path` says where it is read ({id}: the parent's), nothing at all. `wanted`:
-    whether this parent's is worth reading then. `id` is the child's key, of the parent and the child.
+    `parent` is the children's column with its id. Stripe embeds the beginning of the list, or, if it is read from
+    `path` ({id}: the parent's), nothing at all. `wanted`: whether this parent's list is worth reading then. `id` makes
+    the child's key from the parent and the child.
     """
 
     field: str
@@ -66,15 +67,15 @@ class Children:
 class ObjectType:
     """A Stripe object type.
 
-    `deciding` are the fields at the top of an object, in any API version, that users are computed from: their access, tokens
-    and rows (`worker.membership`). Being there, being deleted and being unsettled decides as well. `decides_users`: whether
-    any user is computed from objects of the type.
+    `deciding` are the top-level fields, of any API version, from which users are computed: their access, tokens and
+    rows (`worker.membership`). Existence, deletion and the unsettled mark decide as well. `decides_users`: whether
+    users are computed from objects of the type at all. `url` is where one is retrieved ({id}), None if that is not
+    possible. `final` are the statuses that are never left; `reborn` whether an id can be created again after a
+    deletion; `customer` reads the customer of an object.
 
-    `url` is where one is retrieved ({id}), None where it can't be asked for; `final` the statuses that are never left;
-    `reborn` whether an id can be made anew after a deletion; `customer` reads the customer that an object concerns.
-    `lacks` tells whether an event's object cannot say something that a read would. `lists` are the embedded lists of objects
-    that are mirrored by themselves, and where they are read ({id}) if the object lacks some. `from_list` makes the object of
-    its id and the list that Stripe shows in its place, where it can't be retrieved otherwise.
+    `lacks` tells whether an event's object is missing something that a read would show. `lists` are the embedded lists
+    of objects that are mirrored by themselves, and the path ({id}) from which the whole list is read. `from_list` makes
+    the object from its id and the list that Stripe has in its place, if it can't be retrieved otherwise.
     """
 
     name: str
@@ -143,9 +144,7 @@ def _type(
 
 
 def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
-    """The kind of value that a column takes: an id where it refers to an object or is searched, an object and nothing
-    else as metadata.
-    """
+    """The kind of a column's value: an id if it refers to an object or is searched, and for metadata an object."""
     kind = _KINDS[type(column.type)]
     if kind == "text" and (column.name in indexed or column.name in _REFERENCES):
         return "id"
@@ -153,7 +152,7 @@ def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
 
 
 def _url(name: str) -> str | None:
-    """Where an object of the type is retrieved; None where it is not by its id alone."""
+    """The path from which an object of the type is retrieved; None if its id alone is not enough."""
     known = catalogue.types().get(name)
     return known.url if known is not None and known.url is not None and "{id}" in known.url else None
 
@@ -162,7 +161,7 @@ _USER_ID = at("metadata.user_id", "metadata.userId")
 
 
 def _earliest_period(name: str) -> Read:
-    """Since basil periods are the items'; Stripe renders the smallest for older versions, and so do we."""
+    """Since basil, periods are the items'. For older versions Stripe shows the smallest, and so do we."""
     of_items, of_subscription = first_of_children("items", name, _earliest), at(name)
     return lambda obj: of_items(obj) or of_subscription(obj)
 
@@ -172,16 +171,16 @@ def _earliest(seconds: Sequence[object]) -> int | None:
 
 
 def _invoice_payment_intent(obj: Json) -> object:
-    """Before basil on the invoice itself; since then in its `payments`, where they are included."""
+    """Before basil the payment is on the invoice itself; since then in its `payments`, if they are included."""
     return obj.get("payment_intent") or first_of_children(
         "payments", "payment.payment_intent", lambda values: values[0]
     )(obj)
 
 
 def _line_id(invoice: Json, line: Json) -> str:
-    """A line's key: its `unique_id` (2017 to 2019), or its id if that is a line's own.
+    """The key of a line: its `unique_id` (2017 to 2019), or its id if that is the line's own.
 
-    In those years the line of a subscription had the subscription's id, on every invoice the same.
+    In those years the line of a subscription had the subscription's id, the same on every invoice.
     """
     unique, id_ = line.get("unique_id"), str(line["id"])
     if isinstance(unique, str) and unique:
@@ -190,23 +189,24 @@ def _line_id(invoice: Json, line: Json) -> str:
 
 
 def _hides_refunds(charge: Json) -> bool:
-    """Whether more of the charge was refunded than the refunds that it shows (none at all since 2022-11-15)."""
+    """Whether more of the charge was refunded than the refunds it shows (none at all since 2022-11-15)."""
     refunded = charge.get("amount_refunded")
     shown = sum(refund["amount"] for refund in embedded(charge, "refunds")[0] if isinstance(refund.get("amount"), int))
     return isinstance(refunded, int) and refunded > shown
 
 
 def _names_no_product(subscription: Json) -> bool:
-    """Whether an item's price or plan names no product, as plans did before 2018."""
+    """Whether an item's price or plan names no product, like plans before 2018."""
     product = at("price.product", "plan.product")
     return any(product(item) is None for item in embedded(subscription, "items")[0])
 
 
 def _returned_by_credit_note(note: Json) -> int | None:
-    """The money that a credit note itself gave back after payment, in minor units; its refunds are objects of their own.
+    """The money that a credit note itself gave back after payment, in minor units; its refunds are objects of their
+    own.
 
-    docs.stripe.com/api/credit_notes/object: `post_payment_amount` is what was credited to the customer's balance, refunded,
-    or paid out of band. Older versions know a note's `type` alone.
+    docs.stripe.com/api/credit_notes/object: `post_payment_amount` was credited to the customer's balance, refunded, or
+    paid out of band. Older versions only have a note's `type`.
     """
     amount, known = note.get("post_payment_amount"), note.get("amount")
     if not isinstance(amount, int):
@@ -224,7 +224,7 @@ def _returned_by_credit_note(note: Json) -> int | None:
 
 
 def _sold_without_an_invoice(session: Json) -> bool:
-    """Only then does nothing else say what a Checkout session has sold."""
+    """Whether the session's line items are the only source of what was sold."""
     return (
         session.get("mode") == "payment"
         and session.get("payment_status") in ("paid", "no_payment_required")
@@ -234,12 +234,12 @@ def _sold_without_an_invoice(session: Json) -> bool:
 
 
 def _is_reconciled(payout: Json) -> bool:
-    """Whether Stripe has said which balance transactions the payout settles; no event shows them."""
+    """Whether Stripe has assigned balance transactions to the payout; no event shows them."""
     return payout.get("reconciliation_status") == "completed"
 
 
 def entitlement_summary(customer: str, active: Json) -> Json:
-    """The active entitlements of a customer, the list `active`, as the summary that events carry."""
+    """The active entitlements of a customer, made from the list `active`, in the form of the summary that events carry."""
     return {"object": "entitlements.active_entitlement_summary", "customer": customer, "entitlements": active}
 
 
@@ -439,7 +439,7 @@ _FINAL: dict[str, tuple[str, ...]] = {
 
 _ENTITLEMENTS = "/v1/entitlements/active_entitlements?customer={id}&limit=100"
 _item = _type("item", "objects", embedded=True)
-# Types without a table of their own whose objects hold lists, cut or not shown at all.
+# Types without a table of their own whose objects have lists, truncated or not shown at all.
 _NESTED = {
     "entitlements.active_entitlement_summary": _type(
         "entitlements.active_entitlement_summary",
@@ -476,11 +476,11 @@ _NESTED = {
 
 @cache
 def object_type(name: str) -> ObjectType:
-    """The row for `name`; a type that is not in the registry is kept whole."""
+    """The row of `name`; a type that is not in the registry is kept whole."""
     known = TYPES.get(name) or _NESTED.get(name)
     return known if known is not None else _type(name, "objects", final=_FINAL.get(name, ()))
 
 
 def is_preview(id_: str) -> bool:
-    """Whether the id is that of an invoice that is only being announced (`invoice.upcoming`); it can't be retrieved."""
+    """Whether the id is an upcoming invoice's (`invoice.upcoming`), which can't be retrieved."""
     return id_.startswith("upcoming_")

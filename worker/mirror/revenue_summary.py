@@ -1,6 +1,6 @@
-"""Revenue as the console shows it, summed up from the views of the schema `analytics`.
+"""A summary of revenue for the console, from the views of the schema `analytics`.
 
-The views read all subscriptions, which takes half a minute for a million of them. So a periodic job keeps the result.
+The views read all subscriptions, which takes half a minute for a million of them. So a periodic job stores the summary.
 """
 
 import json
@@ -21,7 +21,7 @@ from worker.postgres.pool import snapshot
 Row = dict[str, Any]
 
 JOB = "revenue"
-# Summing up takes at most this part of the time.
+# The summary may be made for at most 1/SHARE of the time.
 SHARE = 100
 DAYS, MONTHS, PRODUCTS, CURRENCIES = 365, 13, 50, 10
 KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -29,14 +29,17 @@ KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`at` is when it was made. Each currency, the largest first, has `days`, `months` and `products`; days are ISO 8601 text."""
+    """`at` is when it was made.
+
+    Each currency, the largest first, has `days`, `months` and `products`; days are ISO 8601 text.
+    """
 
     at: datetime
     currencies: Mapping[str, Row]
 
 
 def refresh(conn: psycopg.Connection, slot: datetime) -> None:
-    """Sum the views up once for this slot of the clock, and keep the result; not before the last time has earned its cost."""
+    """Store a new summary once in this slot of the clock, unless the last one took too much time too recently (SHARE)."""
     with runs.slot(conn, JOB, slot) as run:
         before = cursors.read(conn, JOB) or {}
         if run is None or _seconds_since(before.get("tried_at")) < before.get("seconds", 0) * SHARE:
@@ -51,7 +54,7 @@ def refresh(conn: psycopg.Connection, slot: datetime) -> None:
 
 
 def read(conn: psycopg.Connection) -> Summary | None:
-    """The newest summary; None before the first."""
+    """The newest summary; None if there is none yet."""
     kept = cursors.read(conn, JOB)
     if kept is None or "at" not in kept:
         return None

@@ -1,4 +1,4 @@
-"""An object as rows of the mirror: its typed values, and the rows of the children it carries."""
+"""Turn an object into rows of the mirror: its typed values, and the rows of its children."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from worker.stripe_api.json_paths import Json, embedded, fit
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The children of one parent by their keys, and whether they are all there are."""
+    """The children of one parent by key, and whether they are complete."""
 
     children: Children
     members: dict[str, Json]
@@ -18,12 +18,12 @@ class Family:
 
 
 def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
-    """The object's typed columns in the registry's order, None where a field is missing or of another kind."""
+    """The object's typed columns in the registry's order; None if a field is missing or of another kind."""
     return tuple(fit(column.kind, column.read(obj)) for column in type_.columns)
 
 
 def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
-    """The embedded lists of an object. Children of a deleted parent are gone with it; a preview has none yet."""
+    """The embedded lists of an object. Children of a deleted parent are deleted with it; a preview has none yet."""
     if is_preview(str(obj.get("id"))):
         return
     for children in type_.children:
@@ -32,7 +32,7 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
             continue
         members, more = embedded(obj, children.field)
         parent = obj.get("id")
-        # A child names its parent by itself in most shapes, not in all. `mirror.objects` has a column for it.
+        # In most shapes, but not all, a child names its parent. `mirror.objects` has a column for it.
         apart = children.type.table.name == "objects"
         named = {
             children.id(obj, member): member

@@ -1,7 +1,7 @@
-"""Long passes over lists, cut into shards: which worker reads which, and how far each has come, in `sync.shards`.
+"""Long passes over lists, divided into shards, in `sync.shards`: the worker of each shard, and its position.
 
-A shard is a span of `created` of one list. It is leased by a worker; a worker that dies loses its lease, and another goes on
-from the last page that was written.
+A shard is a span of `created` of one list, leased by a worker. If the worker dies the lease ends, and another continues
+after the last page that was written.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,17 +12,21 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
-# A worker renews its leases while it lives. After so long without that it is taken for dead.
+# A worker renews its leases while it lives. After this time without a renewal it counts as dead.
 LEASE_SECONDS = 30
-# Stripe opened in 2011: no object is older. Only estimates and splits use it; the last shard of a list has no lower end.
+# Stripe opened in 2011, so no object is older. Only estimates and splits use it; the last shard of a list has no lower
+# end.
 OLDEST = 1_293_840_000
-# A shard with fewer pages left than this many for each part is not worth a split.
+# A shard with fewer remaining pages for each part is not split.
 PAGES_WORTH_A_SPLIT = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A span of `created`, [gte, lt) in unix seconds, open where None. `place` is what the pass saved, as JSON."""
+    """A span of `created`, [gte, lt) in unix seconds, None for an open end.
+
+    `place` is the position that the pass saved, as JSON.
+    """
 
     id: int
     run_id: int
@@ -36,7 +40,7 @@ class Shard:
 
 @dataclass(slots=True)
 class Standing:
-    """How far the shards of one list have come."""
+    """The progress of one list's shards."""
 
     list: str
     shards: int = 0
@@ -48,7 +52,7 @@ class Standing:
 
 
 def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tuple[int, bool]:
-    """The id of the job's run that is under way, and whether it was begun just now. `result` is what a new run knows."""
+    """The id of the job's running run, and whether it is new. `result` is the initial state of a new run."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         begun = cursor.execute(
             """
@@ -65,13 +69,13 @@ def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tupl
 
 
 def under_way(conn: psycopg.Connection, job: str) -> int | None:
-    """The id of the job's run that is not finished."""
+    """The id of the job's unfinished run."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select id from sync.runs where job = %s and finished_at is null", (job,)).fetchone()
 
 
 def is_idle(conn: psycopg.Connection, job: str) -> bool:
-    """Whether a run of the job is under way that no worker carries on."""
+    """Whether a run of the job is unfinished and no worker works on it."""
     return (
         conn.execute(
             """
@@ -86,7 +90,7 @@ def is_idle(conn: psycopg.Connection, job: str) -> bool:
 
 
 def add(conn: psycopg.Connection, run: int, spans: Sequence[tuple[str, int | None, int | None]]) -> None:
-    """Add shards to the run: a list, and the span of `created`, [gte, lt). Those that were added before stay as they are."""
+    """Add shards to the run: a list, and the span of `created`, [gte, lt). Existing ones stay."""
     conn.execute(
         """
         insert into sync.shards (run_id, list, gte, lt)
@@ -109,7 +113,7 @@ def lists_of(conn: psycopg.Connection, run: int) -> set[str]:
 
 
 def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner: str, limit: int) -> list[Shard]:
-    """Shards that nobody works on, ours until the lease runs out: at most `room` of each list, and `limit` in all."""
+    """Lease shards that nobody works on: at most `room` of each list, and `limit` in all."""
     with conn.cursor(row_factory=class_row(Shard)) as cursor:
         return cursor.execute(
             """
@@ -142,7 +146,7 @@ def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner:
 
 
 def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
-    """Keep what we have leased, and say that the run lives; False where the run is finished, or was stopped."""
+    """Renew our leases, and record that the run lives; False if the run is finished, or was stopped."""
     conn.execute(
         """
         update sync.shards set leased_until = now() + make_interval(secs => %s)
@@ -161,7 +165,7 @@ def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
 def save(
     conn: psycopg.Connection, shard: int, place: Any, tally: Mapping[str, int], *, owner: str
 ) -> tuple[int | None] | None:
-    """Save one shard's place; see `save_all`. None where the shard is no longer ours."""
+    """Save one shard's position; see `save_all`. None if the shard is no longer ours."""
     saved = save_all(conn, [(shard, place, tally)], owner=owner)
     return (saved[shard],) if saved else None
 
@@ -169,10 +173,10 @@ def save(
 def save_all(
     conn: psycopg.Connection, places: Sequence[tuple[int, Any, Mapping[str, int]]], *, owner: str
 ) -> dict[int, int | None]:
-    """Save where the passes over shards stand, in the transaction of what they wrote: (shard, place, tally).
+    """Save the positions of shards in the transaction that wrote their pages: (shard, place, tally).
 
-    Returns where each span begins by now: another worker may have taken a part of it. A shard that is no longer ours is not
-    in the answer, and nothing is to be written for it.
+    Returns the present start of each span, because another worker may have taken a part of it. A shard that is no
+    longer ours is not in the result, and nothing may be written for it.
     """
     rows = conn.execute(
         """
@@ -192,9 +196,9 @@ def save_all(
 
 
 def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit: int) -> int:
-    """Cut the shards with the most left to read, for workers that have nothing to do; returns how many shards were added.
+    """Split the shards with the most left to read, for workers without work; returns how many shards were added.
 
-    A shard is cut where its pass has not been yet, into spans of one length. Its reader learns of that from `save`.
+    A shard is split, beyond the position of its pass, into spans of equal length. Its reader learns of it from `save`.
     """
     added = 0
     for list_, most in room.items():
@@ -229,7 +233,7 @@ def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit:
 
 
 def release(conn: psycopg.Connection, shards: Collection[int], *, owner: str) -> None:
-    """Give shards back, for whoever comes next."""
+    """Give shards back for the next worker."""
     conn.execute(
         "update sync.shards set leased_until = null, leased_by = null where id = any(%b::bigint[]) and leased_by = %s",
         (list(shards), owner),
@@ -237,7 +241,7 @@ def release(conn: psycopg.Connection, shards: Collection[int], *, owner: str) ->
 
 
 def is_last(conn: psycopg.Connection, run: int, list_: str) -> bool:
-    """Whether every other list of the run is read to its end."""
+    """Whether every other list of the run is finished."""
     return (
         conn.execute(
             "select from sync.shards where run_id = %s and list <> %s and not done limit 1", (run, list_)
@@ -247,14 +251,14 @@ def is_last(conn: psycopg.Connection, run: int, list_: str) -> bool:
 
 
 def finish(conn: psycopg.Connection, shard: int, *, owner: str) -> None:
-    """The shard is read to its end."""
+    """Mark the shard as read to its end."""
     conn.execute(
         "update sync.shards set done = true, leased_until = null where id = %s and leased_by = %s", (shard, owner)
     )
 
 
 def put_off(conn: psycopg.Connection, shard: int, *, seconds: float, owner: str) -> None:
-    """Try the shard again later, because Stripe failed to answer for it."""
+    """Retry the shard later, because Stripe failed to answer for it."""
     conn.execute(
         """
         update sync.shards
@@ -266,8 +270,10 @@ def put_off(conn: psycopg.Connection, shard: int, *, seconds: float, owner: str)
 
 
 def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused: bool = False) -> None:
-    """End a list in this run: none of its shards is read any more, and `error` says why. `refused`: Stripe does not offer the
-    list to this key, or to this account."""
+    """End a list in this run: none of its shards is read any more, and `error` says why.
+
+    `refused`: Stripe does not offer the list to this key, or to this account.
+    """
     conn.execute(
         """
         update sync.shards
@@ -282,7 +288,10 @@ def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused:
 
 
 def count(conn: psycopg.Connection, run: int, list_: str, numbers: Mapping[str, int]) -> None:
-    """Add to what the pass found out beside the pages of a list: its shards' own tallies are written by who reads them."""
+    """Add to the counts of a list what the pass found besides its pages.
+
+    The readers write the counts of their shards.
+    """
     conn.execute(
         """
         update sync.shards
@@ -297,7 +306,7 @@ def count(conn: psycopg.Connection, run: int, list_: str, numbers: Mapping[str, 
 
 
 def any_put_off(conn: psycopg.Connection, run: int) -> bool:
-    """Whether a shard waits until it is tried again."""
+    """Whether a shard waits for a retry."""
     return (
         conn.execute(
             "select from sync.shards where run_id = %s and not done and retry_at > now() limit 1", (run,)
@@ -307,7 +316,7 @@ def any_put_off(conn: psycopg.Connection, run: int) -> bool:
 
 
 def standings(conn: psycopg.Connection, run: int) -> dict[str, Standing]:
-    """How far each list of the run has come, in the order in which they were added."""
+    """The progress of each list of the run, in the order in which they were added."""
     with conn.cursor(row_factory=class_row(_Row)) as cursor:
         rows = cursor.execute(
             """
@@ -342,7 +351,7 @@ class _Row:
 
     @property
     def unread(self) -> int:
-        """How many seconds of `created` are left; a shard that has not begun is all left."""
+        """How many seconds of `created` are left; all of them for a shard that has not begun."""
         low, high = self._span
         return 0 if self.done else max(0, (high if self.down_to is None else self.down_to) - low)
 
@@ -364,8 +373,11 @@ def _standing(name: str, rows: Sequence[_Row]) -> Standing:
 
 
 def _remaining(standing: Standing, rows: Sequence[_Row]) -> int | None:
-    """About how many objects are left, None where nothing tells. Stripe's lists say no total: what was read so far gives so
-    many objects a second of `created`, and each shard that has begun its own."""
+    """The approximate number of objects left, None if it can't be estimated.
+
+    Stripe's lists have no total. The objects read so far give a number of objects for each second of `created`; a shard
+    that has begun uses its own.
+    """
     if not standing.unfinished:
         return 0
     listed, read = standing.tally.get("listed", 0), sum(row.read for row in rows if row.tally.get("listed"))

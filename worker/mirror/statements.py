@@ -1,4 +1,4 @@
-"""The statements of the mirror's storage, a text for each table: rows travel as an array for each column."""
+"""The SQL texts of the mirror's storage, for each table: rows are sent as one array for each column."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 from schema import mirror
 from worker.mirror.registry import TYPES, object_type
 
-# How a column of a kind travels in an unnest: the array's type, and what makes the column's value of an element.
+# How a column of a kind is sent through unnest: the array's type, and the expression for the column's value.
 _TRAVELS = {
     "text": ("text", "v.{0}"),
     "id": ("text", "v.{0}"),
@@ -32,7 +32,7 @@ _BOOKKEEPING = (
 _CHILDREN = [children.type for type_ in TYPES.values() for children in type_.children]
 TYPE_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN, object_type("other"))}
 _EXCLUDED = 'excluded."{0}"'
-# An older version of the API cannot take knowledge away: a plan that names no product leaves what is known of its price.
+# An older API version can't remove knowledge: if a plan names no product, the known product of its price stays.
 _KNOWN_BEFORE = {
     (
         "subscription_items",
@@ -52,7 +52,7 @@ def _typed(table: str) -> list[tuple[str, str]]:
 
 
 def _unnested(columns: Sequence[tuple[str, str]]) -> str:
-    """`unnest(...) as v (...)` of an array per column, led by the three parts of the key."""
+    """`unnest(...) as v (...)` with an array for each column, after the three parts of the key."""
     everything = [("object", "text"), ("id", "text"), ("account", "text"), *columns]
     arrays = ", ".join(f"%b::{_TRAVELS[kind][0]}[]" for _, kind in everything)
     names = ", ".join(f'"{name}"' for name, _ in everything)

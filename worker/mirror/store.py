@@ -1,4 +1,5 @@
-"""The mirror: rows are locked, and written as the core decided. This is the one way into `stripe.*`."""
+"""The mirror's storage: lock rows, and write the decided outcomes. Only this module writes the tables behind
+`stripe.*`."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ Connection = psycopg.Connection
 
 
 def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
-    """The versions of the rows that are there, locked until the transaction ends, in the order of their keys."""
+    """The versions of existing rows, locked until the transaction ends, in the order of their keys."""
     current: dict[Key, Version] = {}
     by_table: dict[str, list[Key]] = defaultdict(list)
     for key in sorted(set(keys)):
@@ -44,10 +45,9 @@ def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
 
 
 def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
-    """Carry the outcomes out; returns the keys that another worker inserted meanwhile, to be planned again.
+    """Write the outcomes; returns the keys that another worker inserted meanwhile, to be planned again.
 
-    Three ways to be written: a row that was locked takes new content, or only a new version; an absent row is inserted
-    unless somebody was quicker.
+    A locked row takes new content, or only a new version; a missing row is inserted unless somebody was faster.
     """
     inserts: dict[str, list[Outcome]] = defaultdict(list)
     updates: dict[str, list[Outcome]] = defaultdict(list)
@@ -70,9 +70,9 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
 
 
 def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json]) -> int:
-    """Replace the content of these objects' rows by what `change` makes of it; returns how many rows changed.
+    """Replace the content of these objects' rows by the result of `change`; returns how many rows changed.
 
-    It is the same observation of the same second, so nothing but the content moves.
+    It is the same observation of the same second, so only the content changes.
     """
     locked, written = lock(conn, keys), 0
     by_table: dict[str, list[Key]] = defaultdict(list)
@@ -95,12 +95,12 @@ def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json
 
 
 def type_of_table(table: str) -> ObjectType:
-    """The type whose objects a table holds; of `objects` no single one."""
+    """The type of the objects in a table; `objects` has no single one."""
     return statements.TYPE_OF_TABLE[table]
 
 
 def standing(conn: Connection, key: Key) -> tuple[int, bool]:
-    """The rev that an object's row stands at, and whether it is deleted; 0 and False where there is no row."""
+    """The revision of an object's row, and whether it is deleted; 0 and False if there is no row."""
     of_type = " and object = %s" if key.table == "objects" else ""
     row = conn.execute(
         f"select rev, deleted from mirror.{key.table} where id = %s and account = %s{of_type}",  # noqa: S608
@@ -110,7 +110,10 @@ def standing(conn: Connection, key: Key) -> tuple[int, bool]:
 
 
 def file_under(conn: Connection, objects: Iterable[tuple[str, str]], *, account: str, parent: str) -> None:
-    """Keep under whose list these objects, (type, id), were read. Their rows are locked by this transaction already."""
+    """Store the parent under whose list these objects, (type, id), were read.
+
+    This transaction has locked their rows.
+    """
     named = list(objects)
     conn.execute(
         """
@@ -125,7 +128,7 @@ def file_under(conn: Connection, objects: Iterable[tuple[str, str]], *, account:
 def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
     """Mark rows as uncertain because events named their objects without showing them; each with the event's second.
 
-    A row that is not there is left out.
+    Missing rows are skipped.
     """
     newest: dict[Key, tuple[int, int]] = {}
     for key, event_at in named:
@@ -140,7 +143,7 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
 
 
 def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
-    """Of these objects of ours, those that the mirror holds with another hash: what it holds, and of which second."""
+    """Those of our objects that the mirror holds with another hash: the mirrored object, and its second."""
     rows = conn.execute(
         f"""
         select m.id, m.data, extract(epoch from m.observed_at)::bigint
@@ -156,8 +159,8 @@ def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str,
 def analyze(conn: Connection) -> None:
     """Gather statistics of tables that changed by more than a tenth since, as autovacuum does a minute or more later.
 
-    Without them the planner reads whole indexes for a customer's rows. The raw objects are left out: reading them takes most of
-    the time. Where our role does not own the tables, Postgres warns and does nothing.
+    Without them the planner reads whole indexes for a customer's rows. The raw objects are left out, because reading
+    them takes most of the time. If our role does not own the tables, Postgres warns and does nothing.
     """
     rows = conn.execute(
         """
@@ -173,7 +176,7 @@ def analyze(conn: Connection) -> None:
 
 
 def count_unsettled(conn: Connection) -> int:
-    """How many objects the mirror knows it may hold wrongly."""
+    """The number of mirrored objects that may be wrong."""
     each = " union all ".join(
         f"select count(*) as n from mirror.{name} where unsettled"  # noqa: S608 - names from the schema
         for name in mirror.tables
@@ -183,7 +186,7 @@ def count_unsettled(conn: Connection) -> int:
 
 
 def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
-    """The children of the parents that were written: what came is upserted, what went is marked deleted."""
+    """Write the children of written parents: upsert those that came, and mark missing ones deleted."""
     by_type: dict[tuple[str, str], list[tuple[Outcome, Family]]] = defaultdict(list)
     for outcome in parents:
         assert outcome.object is not None
@@ -196,7 +199,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         if table == "objects":
             _write_children_apart(conn, object_, current)
             continue
-        # A parent that is new has no children to go.
+        # A new parent has no children that could be missing.
         complete = [(outcome, family) for outcome, family in current if family.complete and outcome.before is not None]
         if complete:
             conn.execute(
@@ -217,7 +220,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
 
 
 def _write_children_apart(conn: Connection, object_: str, current: Sequence[tuple[Outcome, Family]]) -> None:
-    """Children without a table of their own: `parent` holds whose they are."""
+    """Children without a table of their own: `parent` holds the parent's id."""
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}
     for outcome, family in current:
         assert outcome.version is not None
@@ -253,7 +256,10 @@ def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def _child_row(type_: ObjectType, parent: Outcome, id_: str, member: Json) -> tuple[Any, ...]:
-    """A child has its parent's version: they are one family. The mark is the parent's alone: it is what is asked for."""
+    """A child has its parent's version, because they share one.
+
+    Only the parent is marked, because only it can be read.
+    """
     assert parent.version is not None
     return _row(type_, id_, parent.key.account, member, replace(parent.version, unsettled=False))
 

@@ -1,7 +1,8 @@
-"""The history of subscriptions: what each snapshot says about revenue, and which of a second's states is its last.
+"""The history of subscriptions: what each snapshot tells about revenue, and the last of several states in one second.
 
-A snapshot that loses against the mirrored row still tells what the subscription was at its second, and its
-previous_attributes what it was just before. So every event adds its facts, whatever the rule decides about the row.
+A snapshot that loses against the mirrored row still tells the subscription's state at its second, and its
+previous_attributes the state just before. So every event adds its facts, whatever the version rule decides about the
+row.
 """
 
 from collections import Counter
@@ -24,9 +25,10 @@ _LONGEST_AMOUNT = Decimal(10) ** 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The facts that revenue follows from. Times in unix seconds; `amounts` by product, a month, in minor units before discounts.
+    """The facts from which revenue follows.
 
-    An amount is None where the price does not tell it. `discounts` is canonical JSON, None where there are none.
+    Times in unix seconds; `amounts` by product, for a month, in minor units before discounts. An amount is None if the
+    price does not determine it. `discounts` is canonical JSON, None if there are none.
     """
 
     customer: str | None = None
@@ -44,7 +46,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A subscription was in a state at a second, as a source shows. `before`: in the moment before that second."""
+    """The state of a subscription at a second, as a source shows it. `before`: just before that second."""
 
     account: str
     subscription: str
@@ -62,7 +64,7 @@ class Fact:
 
 
 def facts_of(seen: Observation) -> Iterator[Fact]:
-    """Return the facts that an observation of a subscription tells; none for other objects."""
+    """Return the facts from an observation of a subscription; none for other objects."""
     if seen.key.object != SUBSCRIPTION:
         return
     snapshot = seen.snapshot
@@ -85,7 +87,7 @@ def facts_of(seen: Observation) -> Iterator[Fact]:
 
 
 def _second(seen: Observation) -> int:
-    """Return Stripe's second of an observation. A read tells the real time, which is not that of a test clock."""
+    """Return Stripe's second of an observation. A read has the real time, which is not that of a test clock."""
     if seen.previous is None and seen.object.get("test_clock") and seen.snapshot.source.startswith(("get:", "list:")):
         known = (fit("timestamptz", seen.object.get(name)) for name in ("created", "canceled_at", "ended_at"))
         started = (fit("timestamptz", item.get("current_period_start")) for item in embedded(seen.object, "items")[0])
@@ -124,10 +126,11 @@ def state_of(obj: Json) -> State:
 
 
 def last_of(facts: Sequence[Fact]) -> Fact:
-    """Return the fact that holds at the end of a second, out of all that are known of it.
+    """Return the fact at the end of a second, of all that are known for it.
 
-    A final status is never left. Else the changes are steps from the state before to the state after, and a walk ends
-    at the one state that is entered once more than it is left. Else the rank decides, then the source.
+    A final status is never left. Otherwise the changes are steps from the state before to the state after, and a path
+    through them ends at the one state that is entered once more than it is left. If there is no such state the rank
+    decides, then the source.
     """
     after = [fact for fact in facts if not fact.before]
     if final := [fact for fact in after if fact.state.status in object_type(SUBSCRIPTION).final]:
@@ -145,7 +148,7 @@ def last_of(facts: Sequence[Fact]) -> Fact:
 
 
 def in_their_seconds(facts: Iterable[Fact]) -> list[Fact]:
-    """Return the facts, each second's states marked as passed but for the last one."""
+    """Return the facts, with all states of each second but the last marked as passed."""
     by_second: dict[tuple[str, str, int], list[Fact]] = {}
     for fact in facts:
         by_second.setdefault(fact.second, []).append(fact)
@@ -180,7 +183,7 @@ def _period(price: Json) -> Decimal | None:
 
 
 def _monthly(price: Json, item: Json, currency: str | None) -> Decimal | None:
-    """Return what an item costs a month before discounts; None where the price does not tell."""
+    """Return an item's monthly amount before discounts; None if the price does not determine it."""
     period = _period(price)
     if _recurring(price).get("usage_type") == "metered" or period is None:
         return Decimal(0)

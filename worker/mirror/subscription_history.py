@@ -16,7 +16,7 @@ from worker.postgres import cursors
 from worker.stripe_api.json_paths import canonical
 
 SEEDED, COMPACTED = "subscription_history_seeded", "subscription_history_compacted"
-# Stripe delivers for three days and lists events for thirty: nothing older can come between two facts any more.
+# Stripe delivers for three days and lists events for thirty: after that no older fact can come between two others.
 COMPLETE = timedelta(days=40)
 BATCH = 500
 
@@ -42,7 +42,7 @@ _UNNESTED = f"""
     unnest({", ".join(f"%({name})s::{_KINDS.get(name, 'text')}[]" for name in _COLUMNS)})
         as v ({", ".join(_COLUMNS)})
 """
-# The select sees what was there before: the other facts of the same seconds.
+# The select sees the rows before this statement: the other facts of the same seconds.
 _SEEN = ", ".join(f"h.{name}" for name in _STATE if name not in ("customer", "created"))
 _GIVEN = ", ".join(_value(name) for name in _STATE if name not in ("customer", "created"))
 _ADD = f"""
@@ -59,7 +59,7 @@ _ADD = f"""
         from unnest(%(account)s::text[], %(subscription)s::text[], %(at)s::bigint[]) as v (account, subscription, at)
     )
 """  # noqa: S608 - names of columns
-# The subscriptions of ours for which a fact differs from the one before it. Others have the MRR that they had.
+# Our subscriptions with a fact that differs from the one before it. The MRR of others is unchanged.
 _CHANGED = f"""
     select distinct v.subscription
     from {_UNNESTED}
@@ -71,7 +71,7 @@ _CHANGED = f"""
         limit 1
     )
 """  # noqa: S608
-# The movements of the customers who had this MRR, and of those who get it, are due to be computed again.
+# Make the movements of the customers who had this MRR, and of those who get it, due to be computed again.
 _FORGET_MRR = """
     with gone as (delete from mirror.subscription_mrr where subscription = any(%s) returning customer)
     insert into mirror.movements_due (customer) select distinct customer from gone
@@ -91,9 +91,9 @@ _MARK = """
 
 
 def note(conn: psycopg.Connection, seen: Iterable[Observation], *, new: Collection[str] = ()) -> None:
-    """Add the facts that observations of subscriptions tell, and compute MRR anew where they change it.
+    """Add the facts from observations of subscriptions, and recompute the MRR that they change.
 
-    Runs in the caller's transaction, which holds the subscriptions' rows locked. `new`: subscriptions of ours that this
+    Runs in the caller's transaction, which has locked the subscriptions' rows. `new`: our subscriptions that this
     transaction has inserted, so they have no history.
     """
     facts: dict[Any, Fact] = {}
@@ -117,7 +117,7 @@ def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> Non
 
 
 def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
-    """Compute subscriptions again that lately lacked a discount: another transaction may have written it meanwhile."""
+    """Recompute subscriptions that lately lacked a discount: another transaction may have written it meanwhile."""
     with conn.transaction():
         ids = _locked(
             conn,
@@ -129,7 +129,7 @@ def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
 
 
 def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) -> set[str]:
-    """Add the facts; returns the subscriptions of ours whose MRR may have changed."""
+    """Add the facts; returns our subscriptions whose MRR may have changed."""
     marked = subscription_facts.in_their_seconds(facts)
     changed = {fact.subscription for fact in marked if not fact.account and fact.subscription in new}
     if others := [fact for fact in marked if fact.subscription not in changed]:
@@ -142,7 +142,7 @@ def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) 
 
 
 def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons: bool) -> set[str]:
-    """Return the subscriptions that these discounts are given to, and with `coupons` those that wait for any, locked."""
+    """Return the subscriptions that have these discounts, and with `coupons` those that wait for any, locked."""
     return _locked(
         conn,
         """
@@ -167,7 +167,7 @@ def _locked(conn: psycopg.Connection, query: str, *parameters: Any) -> set[str]:
 
 
 def _mark(conn: psycopg.Connection, added: Sequence[Fact], known: dict[Any, Fact]) -> set[str]:
-    """Mark anew the last state of seconds that had facts before; returns the subscriptions of ours that this changed."""
+    """Determine the last state again for seconds that had facts before; returns our subscriptions that this changed."""
     stored = {(*fact.second, fact.source, fact.before): fact for fact in added} | known
     seconds = {fact.second for fact in known.values()}
     again = subscription_facts.in_their_seconds(fact for fact in stored.values() if fact.second in seconds)
@@ -220,10 +220,10 @@ def seed(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> in
 
 
 def compact(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> int:
-    """Remove old facts that repeat the state before them, and states that had passed; returns how many.
+    """Remove old facts that repeat the state before them, and states marked as passed; returns how many.
 
-    It goes through the subscriptions in the order of their ids, and begins anew at the end; one call makes one round at
-    most.
+    It goes through the subscriptions in the order of their ids, and starts again at the end; one call makes at most one
+    round.
     """
     place, removed = cursors.read(conn, COMPACTED) or ["", ""], 0
     while should_continue():

@@ -1,9 +1,9 @@
-"""Which of two snapshots of one object wins.
+"""Decide which of two snapshots of one object wins.
 
-Snapshots carry no version number, and events only whole seconds. `decide` is the whole rule, `take` what it makes of
-the row; both are pure, and every writer goes through them. AMBIGUITY_SECONDS is wider than Stripe's clocks disagree and
-than a read may last: outside of it the later second is surely the newer state; inside of it nobody can tell, the better
-guess stands, and the row is marked `unsettled`.
+Snapshots have no version number, and events only whole seconds. `decide` is the whole rule, and `take` applies its
+verdict to the row; both are pure, and every writer uses them. AMBIGUITY_SECONDS is more than the disagreement of
+Stripe's clocks and the duration of a read. Beyond it the later second is surely the newer state. Within it nobody can
+tell: the better guess stands, and the row is marked `unsettled`.
 """
 
 import base64
@@ -21,10 +21,10 @@ AMBIGUITY_SECONDS = 7
 REPLICA_LAG_SECONDS = 5
 
 DELETED_HASH = "deleted"
-# Letters of each half of a hash: six bits a letter.
+# Letters of each half of a hash, at six bits a letter.
 _HALF = 20
 
-# Fields that change between two reads of an unchanged object: signed addresses, and delivery's own progress.
+# Fields that change between two reads of an unchanged object: signed addresses, and the progress of deliveries.
 _VOLATILE = ("hosted_invoice_url", "invoice_pdf", "receipt_url", "webhooks_delivered_at", "pending_webhooks")
 
 
@@ -49,7 +49,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The traits of an object's type that the rule needs."""
+    """The traits of an object's type that the version rule needs."""
 
     fetchable: bool
     reborn: bool
@@ -74,17 +74,17 @@ class Version:
 
     @property
     def deciding_hash(self) -> str:
-        """The hash of what users are computed from."""
+        """The hash over the fields from which users are computed."""
         return self.content_hash[:_HALF]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One observation of an object: an event's, or a read's.
+    """One observation of an object, by an event or a read.
 
-    `incomplete`: what came can't settle the object (an embedded list was cut short, or it lives on a test clock).
-    `listed`: it comes from a list that somebody reads over and over; what it finds equal is not written at all.
-    `before` gives the hash of the state that previous_attributes puts back, None where there are none.
+    `incomplete`: the observation can't settle the object (an embedded list was truncated, or it is on a test clock).
+    `listed`: it comes from a list that is read repeatedly; if it is equal to the row, nothing is written. `before`
+    gives the hash of the state that previous_attributes restores, None if there are none.
     """
 
     created: int
@@ -103,22 +103,22 @@ class Snapshot:
 
     @property
     def bare(self) -> bool:
-        """A deletion that brought nothing but the id."""
+        """A deletion that contained only the id."""
         return self.deleted and not self.shape
 
 
 def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
-    """Which verdict an event's snapshot gets against the row. The order of the questions is the rule."""
+    """The verdict on an event's snapshot, compared with the row. The order of the questions is the rule."""
     if row is None:
         return Verdict.WRITTEN
     if not traits.reborn and row.deleted != snapshot.deleted:
-        # An id that can't be made anew is gone for good, whichever of the two came first.
+        # An id that can't be created again is gone for good, whichever of the two came first.
         return Verdict.WRITTEN if snapshot.deleted else Verdict.SUPERSEDED
     if snapshot.listed and not row.unsettled and _same(row, snapshot):
         return Verdict.SAME
     made_once = not traits.reborn and row.rank != snapshot.rank
     if made_once and snapshot.rank == CREATED:
-        # An object is made once: its X.created is simply the oldest, whatever its second says.
+        # An object is created once: its X.created is the oldest, whatever its second says.
         return Verdict.SUPERSEDED
     lifts = row.deleted and not snapshot.deleted and snapshot.rank != CREATED
     if snapshot.created > row.observed_at + AMBIGUITY_SECONDS:
@@ -135,7 +135,7 @@ def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
 
 
 def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Traits) -> Version | None:
-    """The row's version after the verdict; None where the row is not touched."""
+    """The row's version after the verdict; None if the row is not changed."""
     if verdict is Verdict.SUPERSEDED:
         return None
     if row is None or verdict is Verdict.WRITTEN:
@@ -154,11 +154,11 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
         if snapshot.listed:
             return None
         if snapshot.incomplete and traits.fetchable:
-            # Items beyond a cut list may have changed though those that came have not.
+            # Items beyond a truncated list may have changed although the shown ones have not.
             later = replace(later, unsettled=True)
         outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
         if outlived or _position(snapshot) > _position(row):
-            # An object that looks newly created yields to anything; this one has returned to its first content.
+            # A row that looks newly created yields to anything; this one has returned to its first content.
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
     if verdict is Verdict.GUESSED_NEWER:
@@ -174,7 +174,7 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
 
 
 def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> bool:
-    """Whether the snapshot's object is to be written: it won, or it is the whole of what a bare deletion only named."""
+    """Whether to write the snapshot's object: it won, or it is the whole object that a bare deletion only named."""
     if verdict.applies:
         return row is None or not (snapshot.listed and _same(row, snapshot))
     return verdict is Verdict.SAME and not snapshot.listed and row is not None and _completes(row, snapshot)
@@ -183,11 +183,11 @@ def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> 
 def settle(
     row: Version | None, answer: Snapshot, *, rev: int, traits: Traits, event_at: int | None = None
 ) -> Version | None:
-    """The row after Stripe was asked for the object while the row stood at `rev` (0: there was none).
+    """The row after a read of Stripe that began while the row was at `rev` (0: there was no row).
 
-    None where an event was taken since: the answer may be older than it, and is asked for again. It settles the row if it
-    was read so long after the newest event (`event_at`, else what the row knows) that every replica of Stripe's had it;
-    else the row stays unsettled.
+    None if an event was applied meanwhile: the answer may be older, and the object is read again. The read settles the
+    row if it was made long enough after the newest event (`event_at`, or else the row's) that all of Stripe's replicas
+    had it; otherwise the row stays unsettled.
     """
     if (row.rev if row else 0) != rev:
         return None
@@ -195,7 +195,7 @@ def settle(
         return replace(row, rev=rev + 1, unsettled=False)
     newest = event_at if event_at is not None else row.observed_at if row else answer.created - REPLICA_LAG_SECONDS
     settled = answer.created >= newest + REPLICA_LAG_SECONDS
-    # A read that does not settle proves nothing of its own second.
+    # A read that does not settle proves nothing about its own second.
     proved = answer.created if settled else min(answer.created, newest)
     return Version(
         observed_at=max(proved, row.observed_at) if row else proved,
@@ -210,15 +210,16 @@ def settle(
 
 
 def _may_live_again(row: Version, traits: Traits) -> bool:
-    """Ids that can be made anew, and deletions that only a read told of: a replica that lags has not the object yet."""
+    """Ids that can be created again, and deletions known only from a read: a replica that lags does not have the object
+    yet."""
     return traits.reborn or row.observed_in.startswith("get:")
 
 
 def content_hash(obj: Json) -> str:
-    """A hash over the whole object, without what changes between reads, and without the refunds of a charge: these are
-    mirrored by themselves, and only some versions and reads show them.
+    """A hash over the whole object, without fields that change between reads, and without the refunds of a charge.
 
-    It has two halves. The first is over the fields that users are computed from, the second over all others.
+    Refunds are mirrored by themselves, and only some versions and reads show them. The hash has two halves: the first
+    is over the fields from which users are computed, the second over all others.
     """
     name = obj.get("object")
     left_out = (*_VOLATILE, "refunds") if name == "charge" else _VOLATILE
@@ -259,7 +260,8 @@ def _position(of: Version | Snapshot) -> tuple[int, int, str]:
 
 
 def _likely_newer(row: Version, snapshot: Snapshot) -> bool:
-    """The better guess: a final status is never left; then the later second, the rank, the chain, the event's id."""
+    """Decide the better guess: a final status is never left; then the later second, the rank, the chain, the event's
+    id."""
     if row.final != snapshot.final:
         return snapshot.final
     if (snapshot.created, snapshot.rank) != (row.observed_at, row.rank):

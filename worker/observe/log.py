@@ -1,4 +1,4 @@
-"""One line per finished piece of work, ours and foreign ones alike: JSON for machines, colours on a terminal."""
+"""One line for each finished piece of work, also from libraries: JSON for machines, colours on a terminal."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ import structlog
 from worker.config.settings import AppEnv, LogFormat, Settings
 from worker.observe import trace
 
-# Fields are one attribute of a record: as attributes of their own, names such as `name` or `module` would be refused.
+# Fields are one attribute of a record: as separate attributes, names such as `name` or `module` would be refused.
 _FIELDS = "fields"
 
 
@@ -46,18 +46,18 @@ def configure(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(True)
-    # Celery says one line per task received and one per task done; a wake-up is no finished work.
+    # Celery logs each task twice, when it is received and when it is done; a wake-up is no finished work.
     for chatty in ("celery", "kombu", "_granian"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def get(name: str) -> Any:
-    """A logger whose events are static names (`noun.past_verb`) and whose facts are fields."""
+    """A logger whose events are static names (`noun.past_verb`), with the details as fields."""
     return structlog.get_logger(name)
 
 
 def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
-    """A plain record of the standard library, so that handlers of others (Sentry's) see message, error and fields."""
+    """A plain record of the standard library, so that other handlers (Sentry's) see message, error and fields."""
     exc_info = event.pop("exc_info", None)
     return (event.pop("event"),), {"exc_info": exc_info, "extra": {_FIELDS: event}}
 

@@ -54,7 +54,7 @@ USERS = Counter(
 )
 ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by whether they were fresh", ["outcome"])
 ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
-# Series that alerts look for begin at 0: `increase` does not see one that begins at 1.
+# Series with an alert begin at 0: `increase` does not see one that begins at 1.
 for _counter, _labels in (
     (EVENTS_RECEIVED, ("new", "duplicate")),
     (EVENTS_PUT_OFF, ("released", "retried", "parked")),
