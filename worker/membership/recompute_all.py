@@ -133,7 +133,8 @@ class _Walk:
         return self._progress(place)
 
     def step(self) -> Progress | None:
-        """One batch, whole; None where nobody is left. A deadlock, or Postgres being away, costs a pause."""
+        """Compute one batch, completely; None if no user is left. After a deadlock, or while Postgres is away, it waits
+        and retries."""
         place = outlive(self._batch_done, seconds=OUTAGE_SECONDS, waiting=_waiting)
         return None if place is None else self._progress(place)
 
@@ -182,7 +183,7 @@ class _Walk:
         return Progress(users=users, changed=place["changed"], of=max(self._of, users), resumed=self._resumed)
 
     def _stamp(self) -> str:
-        """Another where what everyone is computed by is another."""
+        """A digest that changes with everything that influences all users."""
         return hashlib.sha256(f"{self._policy} {computed_users.catalogue_stamp(self._conn)}".encode()).hexdigest()
 
 

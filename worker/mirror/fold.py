@@ -78,9 +78,9 @@ class Outcome:
 
     @property
     def moves_users(self) -> bool:
-        """Whether something changed that users are computed from.
+        """Whether something changed from which users are computed.
 
-        An object that does not say when it was created is dated by when it was last observed, which every event changes.
+        An object without a creation time is dated by its last observation, which every event changes.
         """
         if not self.type.decides_users or self.version is None:
             return False
@@ -98,7 +98,7 @@ class Outcome:
 
 
 def observe(event: Event) -> Observation | None:
-    """The observation of a snapshot event; None where it shows nothing that could be kept under an id."""
+    """The observation of a snapshot event; None if it shows nothing that has an id."""
     if event.object is None or event.object_type is None or event.object_id is None:
         return None
     obj, deleted = event.object, event.deletes
@@ -119,7 +119,7 @@ def observe(event: Event) -> Observation | None:
 
 
 def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observation | None:
-    """The observation of one object on a page of a list; None where the object has no id."""
+    """The observation of one object on a page of a list; None if the object has no id."""
     name = obj.get("object")
     if not isinstance(name, str) or (id_ := object_id(obj)) is None:
         return None
@@ -138,10 +138,10 @@ def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observa
 
 
 def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Json | None = None) -> Observation:
-    """The observation of an answer to a GET; `obj` is None, or the stub, where Stripe has the object no more.
+    """The observation of the answer to a GET; `obj` is None, or a stub, if Stripe no longer has the object.
 
-    `whole` is the object with its embedded lists read to their end. It is what is written; the hash stays that of the
-    answer, for an event that shows the same object cuts the same lists.
+    `whole` is the object with its embedded lists read to their end. It is what is written, but the hash is that of the
+    answer, so that an event which shows the same object with the same truncated lists is recognised as equal.
     """
     type_ = object_type(key.object)
     gone = obj is None or obj.get("deleted") is True
@@ -160,7 +160,8 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Js
 
 
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
-    """Whether a page of a list cannot tell the object's whole state: a list was cut short, or a test clock makes its time."""
+    """Whether a page of a list can't show the object's whole state: an embedded list is truncated, or it is on a test
+    clock."""
     return bool(obj.get("test_clock")) or _is_cut(type_, obj)
 
 
@@ -170,7 +171,8 @@ def _is_cut(type_: ObjectType, obj: Json) -> bool:
 
 
 def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:
-    """One outcome per object, in the order of the keys: its observations through the rule, from the locked row on."""
+    """One outcome for each object, in the order of the keys: the version rule applied to its observations, from the
+    locked row on."""
     ordered = sorted(
         observations, key=lambda seen: (seen.key, seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)
     )
@@ -197,7 +199,7 @@ def _fold_one(key: Key, before: Version | None, observations: Sequence[Observati
 
 
 def traits_of(key: Key) -> Traits:
-    """The traits of the object's type that the rule needs; a preview can't be asked for, whatever its type."""
+    """The traits of the object's type that the version rule needs. A preview can't be read, whatever its type."""
     type_ = object_type(key.object)
     return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
 
@@ -211,13 +213,13 @@ def _before(event: Event) -> str | None:
     return content_hash(put_back(event.object, event.previous)) if event.previous else None
 
 
-# Lists of objects that are mirrored by themselves: of which type, in which field, and of which type the members are. Refunds
-# of old versions are told by no other event, and a payout's balance transactions by none at all.
+# Lists of objects that are mirrored by themselves: the parent's type, the field, and the members' type. No other event
+# reports refunds of old API versions, and none at all a payout's balance transactions.
 _SHOWN_WITH = (("charge", "refunds", "refund"), ("payout", "balance_transactions", "balance_transaction"))
 
 
 def with_members(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, and the objects of their own in the lists that some of them hold."""
+    """The observations, with the objects embedded in their lists that are mirrored by themselves."""
     shown = [
         Observation(
             Key(type_.table.name, type_.name, member["id"], seen.key.account),

@@ -128,7 +128,7 @@ def _histograms(saved: Mapping[tuple[str, str], Mapping[str, int]]) -> Iterator[
 
 
 def _text(name: str) -> str:
-    """The documentation that the metric was declared with."""
+    """The documentation with which the metric was declared."""
     declared = {family.name: family.documentation for family in REGISTRY.collect()}
     return declared.get(_PREFIX + name, name.replace("_", " "))
 

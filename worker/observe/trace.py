@@ -25,24 +25,25 @@ SERVER, CLIENT, CONSUMER, INTERNAL = SpanKind.SERVER, SpanKind.CLIENT, SpanKind.
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A kept span costs 60 us of CPU with its export, and one that is not kept 10: a tenth of all keeps within 3 % of an event.
+# A kept span costs 60 us of CPU with its export, and another 10: keeping a tenth of them costs less than 3 % of an
+# event.
 SAMPLED_SHARE = 0.1
 _NEEDED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 _OFF: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
 _context = TraceContextTextMapPropagator()
 _tracer: Tracer | None = None
-# Makes spans that are kept in any case.
+# Makes spans that are always kept.
 _keeping: Tracer | None = None
 _share = 1.0
 _provider: Any = None
 
 
 class NotInstalled(Permanent):
-    """Traces are wanted, and the packages that send them are missing."""
+    """Traces are requested, and the packages that send them are missing."""
 
 
 def require(settings: Settings) -> None:
-    """Raise NotInstalled if traces are wanted, and the extra `otel` is not installed."""
+    """Raise NotInstalled if traces are requested, and the extra `otel` is not installed."""
     if settings.otel_exporter_otlp_endpoint is not None and not all(map(_is_installed, _NEEDED)):
         raise NotInstalled(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry's SDK is not installed: run "
@@ -58,7 +59,10 @@ def _is_installed(module: str) -> bool:
 
 
 def configure(settings: Settings, *, process: str) -> None:
-    """Begin to trace in this process, if the settings say where to. Call it after the fork: a thread sends the spans."""
+    """Start to trace in this process, if the settings name a destination.
+
+    Call it after the fork: a thread sends the spans.
+    """
     global _tracer, _keeping, _share, _provider
     if settings.otel_exporter_otlp_endpoint is None or _tracer is not None:
         return
@@ -92,7 +96,7 @@ def is_on() -> bool:
 
 
 def shutdown() -> None:
-    """Send what is not sent yet, and stop."""
+    """Send the remaining spans, and stop."""
     global _tracer
     if _provider is not None:
         _tracer = None
@@ -109,7 +113,7 @@ def span(
 ) -> contextlib.AbstractContextManager[Span | None]:
     """A span for the block, below the present one or below `parent`; `parent` and `links` are values of `traceparent`.
 
-    The block gets the span, or None while traces are off.
+    Yields the span, or None while traces are off.
     """
     if _tracer is None:
         return _OFF
@@ -125,7 +129,7 @@ def span(
 
 
 def delivery(name: str, *, parent: str | None) -> contextlib.AbstractContextManager[Span | None]:
-    """A span for a request that no other span is made in. One that is not kept is not made: that costs a tenth."""
+    """A span for a request that has no other spans in it. If it is not kept it is not made, which costs a tenth."""
     if _tracer is None or _keeping is None:
         return _OFF
     if parent is not None or _share == 1.0:
@@ -136,7 +140,7 @@ def delivery(name: str, *, parent: str | None) -> contextlib.AbstractContextMana
 
 
 def batch(name: str, parents: Collection[str | None]) -> contextlib.AbstractContextManager[Span | None]:
-    """A span for work that many spans asked for: below the only one, or linked to each of several."""
+    """A span for work that several spans requested: below the only one, or linked to each."""
     if _tracer is None:
         return _OFF
     known = sorted({each for each in parents if each is not None})
@@ -147,7 +151,7 @@ def batch(name: str, parents: Collection[str | None]) -> contextlib.AbstractCont
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
-    """The function for another thread, where the present span goes on to be the present one."""
+    """The function for another thread, in which the present span stays the present one."""
     if _tracer is None:
         return function
     present = contextvars.copy_context()

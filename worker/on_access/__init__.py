@@ -1,1 +1,1 @@
-"""Answer one user's access now, asking Stripe first where the stored answer is too old."""
+"""Answer with one user's present access, reading Stripe first if the stored answer is too old."""

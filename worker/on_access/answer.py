@@ -1,13 +1,13 @@
-"""A user's access now: from the tables where they are fresh, else from Stripe, within a short deadline.
+"""A user's present access: from the tables if they are fresh, else from Stripe, within a short deadline.
 
     from worker.on_access.answer import access, sync
 
-    answer = access("user_1", max_age=60)   # Stripe was asked within the last minute, or answer.stale says that it was not
-    answer = sync("user_1")                 # Stripe is asked now: right after Checkout's redirect, for instance
+    answer = access("user_1", max_age=60)   # Stripe was read within the last minute, or answer.stale is true
+    answer = sync("user_1")                 # reads Stripe now, for example after Checkout's redirect
     if answer.has_access: ...
 
 Both take their settings from the environment (DATABASE_URL, REDIS_URL, STRIPE_SECRET_KEY) and keep a few connections.
-The web process answers the same over HTTP, from a Desk of its own.
+The web process gives the same answers over HTTP, from its own Desk.
 """
 
 import itertools
@@ -33,13 +33,13 @@ from worker.stripe_api.client import Stripe
 _log = log.get("access")
 
 MAX_AGE_SECONDS = 60.0
-# For so long an answer waits for Stripe; then it is given from the tables, and says that it is stale.
+# An answer waits this long for Stripe; then it comes from the tables, marked as stale.
 DEADLINE_SECONDS = 2.0
-# The question itself goes on for so long, so that the next who asks may find fresh tables.
+# The reading continues for this long, so that the next request may find fresh tables.
 ASK_SECONDS = 8.0
-# Where Stripe hangs no more threads than these hang with it; who comes then is answered at once, from the tables.
+# If Stripe hangs, at most this many threads hang with it; further requests are answered at once from the tables.
 MOST_QUESTIONS = 16
-# So many that have waited in vain show that it does: until one of them ends nobody else is made to wait.
+# After this many requests that waited in vain, Stripe counts as hanging: until one of them ends, no other waits.
 MOST_IN_VAIN = 3
 
 Question = Future[SyncError | None]
@@ -47,34 +47,35 @@ Question = Future[SyncError | None]
 
 
 def access(user: str, *, max_age: float = MAX_AGE_SECONDS) -> Answer:
-    """The user's access, as Stripe had it `max_age` seconds ago at most; `stale` where Stripe did not answer in time.
+    """The user's access, as it was at Stripe at most `max_age` seconds ago; `stale` if Stripe did not answer in time.
 
-    Raises NoSuchUser, and psycopg.OperationalError where Postgres is away; nothing that Stripe does is raised.
+    Raises NoSuchUser, and psycopg.OperationalError while Postgres is away; a failure of Stripe raises nothing.
     """
     return _desk(os.getpid()).access(user, max_age=max_age)
 
 
 def sync(user: str, *, checkout_session: str | None = None) -> Answer:
-    """The same, Stripe being asked whatever the tables say; of a Checkout session the customer is linked first.
+    """The same, but Stripe is always read; the customer of a given Checkout session is linked first.
 
-    Raises NoSuchUser; NotTheirs where the session's facts name another user, or none; other kinds of
-    worker.config.errors.Permanent where Stripe can't be asked at all: STRIPE_SECRET_KEY is not set, or lacks a permission.
+    Raises NoSuchUser; NotTheirs if the session names another user, or none; other kinds of
+    worker.config.errors.Permanent if Stripe can't be read at all: STRIPE_SECRET_KEY is not set, or lacks a permission.
     """
     return _desk(os.getpid()).sync(user, checkout_session=checkout_session)
 
 
 class Desk:
-    """Answers for users, in one process; several threads may ask at once."""
+    """Answers for users, in one process. Several threads may call it at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._policy = settings, compute.policy_of(settings)
-        # Half of the connections each: who asks Stripe writes, and the looks of others do not wait for that.
+        # Two pools of half the connections each: reading Stripe writes, and lookups of other requests do not wait for
+        # that.
         size = max(settings.database_pool_size // 2, 1)
         self._pool = pool(settings, application="access", size=size)
         self._lookups = pool(settings, application="access", size=size, lookups=True)
         self._stripe: Stripe | None = None
         self._lock = threading.Lock()
-        self._numbers, self._open = itertools.count(), dict[int, float]()  # questions, and when each began
+        self._numbers, self._open = itertools.count(), dict[int, float]()  # running reads, and when each began
         self._shared: dict[str, tuple[datetime, Question]] = {}
         self._threads = ThreadPoolExecutor(MOST_QUESTIONS, thread_name_prefix="access")
 
@@ -83,7 +84,7 @@ class Desk:
         self._lookups.open()
 
     def close(self) -> None:
-        """Questions that are open come to their end by themselves, within ASK_SECONDS; nobody waits for that."""
+        """Running reads end by themselves within ASK_SECONDS; nobody waits for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._lookups.close()
         self._pool.close()
@@ -110,8 +111,10 @@ class Desk:
         return sync_user.stored(self._pool.connection, user, self._policy, lookups=self._lookups.connection)
 
     def ask(self, stored: Stored, since: datetime) -> Question | None:
-        """The question whose answer will be fresh since then, shared with whoever asks it already; None where there is no
-        room for a further one, or no key."""
+        """The running read of the user that began late enough, shared with everybody who needs it, or a new one.
+
+        None if there is no room for another, or no key.
+        """
         if self._settings.stripe_secret_key is None:
             return None
         with self._lock:
@@ -124,18 +127,18 @@ class Desk:
             return question
 
     def force(self, stored: Stored, checkout_session: str | None = None) -> Question | None:
-        """A question whose answer will be newer than `stored`; None where there is no room for it."""
+        """A read whose answer will be newer than `stored`; None if there is no room for it."""
         with self._lock:
             return self._begin(stored.id, stored.now, checkout_session, search=True)
 
     def answer(self, stored: Stored, since: datetime, *, unasked: bool = False) -> Answer:
-        """The answer: stale where Stripe was not read since then, or is known not to have been (`unasked`)."""
+        """The answer: stale if Stripe was not read since then, or if it is known that it was not (`unasked`)."""
         answer = Answer(stored, stale=unasked or not stored.is_fresh(since))
         metrics.ACCESS_ANSWERS.labels("stale" if answer.stale else "fresh").inc()
         return answer
 
     def forced(self, stored: Stored, since: datetime, question: Question | None) -> Answer:
-        """The answer to a forced sync; raises the error that makes a read impossible for good."""
+        """The answer to a forced sync; raises the error that makes a read permanently impossible."""
         error = question.result() if question is not None and question.done() else Temporary()
         if isinstance(error, Permanent):
             raise error
@@ -188,7 +191,7 @@ class Desk:
 
 @cache
 def _desk(_pid: int) -> Desk:
-    """This process's: what was opened before a fork is not for the child."""
+    """This process's desk: the connections of a parent process are not usable after a fork."""
     desk = Desk(config.load())
     desk.open()
     return desk

@@ -1,4 +1,4 @@
-"""Answers on access: a user's stored access, its freshness, and the JSON of both."""
+"""A user's stored access, its freshness, and the JSON of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 from schema.states import MembershipStatus, UserRole
 
-# Nobody wants older answers, and a time may be subtracted without leaving the calendar.
+# Nobody needs older answers, and subtracting it from a time stays within the calendar.
 _LONGEST_SECONDS = 3650 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A user's row and what belongs to it, as of `now` (the database's clock, as are all times here).
+    """A user's row and its freshness, as of `now`. All times are the database's clock.
 
-    `synced_at`: Stripe was asked for all of the user's subscriptions just after it. `linked_at` is the newest link to a
-    customer, None where there is none. `is_due`: time has changed the user, and nobody has computed that yet. `tokens`
-    are 0 where they have expired. `features` are sorted; a banned user has none.
+    `synced_at`: all of the user's subscriptions were read from Stripe just after it. `linked_at` is the newest link to
+    a customer, None if there is none. `is_due`: time has changed the user, and that is not computed yet. `tokens` are 0
+    if they have expired. `features` are sorted; a banned user has none.
     """
 
     id: str
@@ -35,16 +35,18 @@ class Stored:
 
     @property
     def has_access(self) -> bool:
-        """PREMIUM and ADMIN have it. The role is what subscriptions, overrides and the application's own hand come to."""
+        """Whether the role is PREMIUM or ADMIN, by subscription, override or the application's own hand."""
         return self.role in (UserRole.PREMIUM, UserRole.ADMIN)
 
     def since(self, max_age: float) -> datetime:
-        """Since when Stripe must have been asked for the answer to be so many seconds old at most."""
+        """The time since which Stripe must have been read for an answer of at most this age."""
         return self.now - timedelta(seconds=min(max_age, _LONGEST_SECONDS))
 
     def is_fresh(self, since: datetime) -> bool:
-        """Whether Stripe was asked since then, and since the newest link: a customer that was linked later was not asked
-        for. For a user of whom no customer is known there is nothing to ask.
+        """Whether Stripe was read since then, and since the newest link, because a read before it left that customer
+        out.
+
+        Without a customer, there is nothing to read.
         """
         if self.linked_at is None:
             return True
@@ -53,7 +55,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A user's access. `stale`: Stripe should have been asked, and it did not answer in time."""
+    """A user's access. `stale`: Stripe should have been read, and did not answer in time."""
 
     stored: Stored
     stale: bool
@@ -63,7 +65,7 @@ class Answer:
         return self.stored.has_access
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it; times in ISO 8601."""
+        """The answer for JSON; times in ISO 8601."""
         stored = self.stored
         return {
             "has_access": stored.has_access,

@@ -1,4 +1,4 @@
-"""Users on access: their stored answer in one statement, and who asks Stripe for them, in `sync.user_syncs`."""
+"""Users on access: their stored answer in one statement, and the leases of their readers, in `sync.user_syncs`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from worker.on_access.freshness import Stored
 
 Connection = psycopg.Connection
 
-# A user's customers: those that are linked, what the application wrote itself and the daemon has not met yet, and those
-# who pay for the user's organization.
+# A user's customers: the linked ones, those that the application wrote itself and the daemon has not seen yet, and
+# those who pay for the user's organization.
 _CUSTOMERS = """
     select stripe_customer_id as id, linked_at from sync.customer_links where user_id = {user}::text
     union all
@@ -36,7 +36,7 @@ _CUSTOMERS_OF_ID = _CUSTOMERS.format(user="%(user)s", key="sync.user_key(%(user)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A Checkout session as the mirror holds it, and the user that its customer is linked to."""
+    """A mirrored Checkout session, and the user to whom its customer is linked."""
 
     customer: str | None
     invoice: str | None
@@ -45,9 +45,9 @@ class Session:
 
 
 def stored(conn: Connection, user: str) -> Stored | None:
-    """A user's stored access; None where there is no such user.
+    """A user's stored access; None if there is no such user.
 
-    The subscription is the one behind the product, else the newest that has not ended.
+    The subscription is the one behind the product, or else the newest that has not ended.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_STORED, {"user": user}, prepare=True).fetchone()
@@ -67,7 +67,7 @@ def _gathered(row: dict[str, Any], prefix: str) -> dict[str, Any] | None:
     return fields if fields["id"] is not None else None
 
 
-# Every part is found by a key of the user's; the user's row itself is what membership made of everything else.
+# Every part is found by one of the user's keys; the user's row already contains the result of membership.
 _STORED = f"""
     select
         u.id::text, clock_timestamp() as now, u.role::text, u.membership_status::text,
@@ -103,9 +103,9 @@ _STORED = f"""
 
 
 def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float) -> datetime | None:
-    """The right to ask Stripe for a user, as the moment at which it ends; see `release`.
+    """Lease the right to read Stripe for a user, as the time at which the lease ends; see `release`.
 
-    None where somebody else has it, where Stripe was asked `since` then, or where there is no such user.
+    None if somebody else has it, if Stripe was read `since` then, or if there is no such user.
     """
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
@@ -124,14 +124,14 @@ def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float
 
 
 def release(conn: Connection, user: str, lease: datetime) -> None:
-    """Somebody else may ask. Where the lease has run out, and is another's now, nothing happens."""
+    """End our lease. If it has run out, and is another's now, nothing happens."""
     conn.execute(
         "update sync.user_syncs set leased_until = null where user_id = %s and leased_until = %s", (user, lease)
     )
 
 
 def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
-    """The moment, and the user's customers at it; True where Stripe has deleted them."""
+    """The present time, and the user's customers; True for those that Stripe has deleted."""
     row = conn.execute("select clock_timestamp()").fetchone()
     assert row is not None
     fields = conn.execute(
@@ -164,7 +164,7 @@ def unlinked(conn: Connection, user: str) -> list[str]:
 
 
 def verified_email(conn: Connection, user: str) -> str | None:
-    """The user's address, where the application has verified it."""
+    """The user's e-mail, if the application has verified it."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select email from users where id = sync.user_key(%s) and email_verified is not null", (user,)
@@ -172,7 +172,7 @@ def verified_email(conn: Connection, user: str) -> str | None:
 
 
 def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: int) -> list[str]:
-    """The customer's mirrored subscriptions that a complete list did not show, and of which nothing was heard since."""
+    """The customer's mirrored subscriptions that a complete list did not show, and that did not change since."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -186,7 +186,7 @@ def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: in
 
 
 def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
-    """Products that these customers subscribe to and that the mirror does not hold: what they give is not known."""
+    """Products to which these customers subscribe and that are not mirrored: their policy is unknown."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -203,7 +203,7 @@ def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) 
 
 
 def unpaid_invoices(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
-    """The newest invoices of subscriptions that are active, where the mirror does not hold them as paid."""
+    """The newest invoices of active subscriptions, unless the mirror holds them as paid."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -221,7 +221,7 @@ def unpaid_invoices(conn: Connection, customers: Sequence[str], *, limit: int) -
 
 
 def session(conn: Connection, id_: str) -> Session | None:
-    """A Checkout session; None where the mirror does not hold it."""
+    """A Checkout session; None if it is not mirrored."""
     with conn.cursor(row_factory=class_row(Session)) as cursor:
         return cursor.execute(
             """
@@ -235,7 +235,8 @@ def session(conn: Connection, id_: str) -> Session | None:
 
 
 def finish(conn: Connection, user: str, *, asked_at: datetime, asked: Sequence[str]) -> bool:
-    """The user's subscriptions equal Stripe's as of that moment; False, and not so, where a customer was linked since."""
+    """Record that the user's subscriptions equal Stripe's as of that time; False, and nothing recorded, if a customer
+    was linked since."""
     return (
         conn.execute(
             f"""

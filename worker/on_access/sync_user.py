@@ -1,8 +1,8 @@
-"""Asking Stripe for one user: all subscriptions of all their customers, and what was paid for them, while somebody waits.
+"""Read one user from Stripe while somebody waits: all subscriptions of all their customers, and the payments for them.
 
-Somebody asks for a user at a time, in the whole fleet: a lease in `sync.user_syncs` says who, and runs out by itself. The
-others wait for the outcome. Reads go through the reserved budget of the rate limit, so that no backfill starves them,
-and no connection to Postgres is held meanwhile.
+In the whole fleet one worker reads a user at a time: a lease in `sync.user_syncs` says which, and ends by itself.
+Others wait for the result. Reads use the reserved budget of the rate limit, so that no backfill starves them, and no
+connection to Postgres is held meanwhile.
 """
 
 import time
@@ -31,14 +31,15 @@ from worker.writers.record import Answered, record_answers
 
 _log = log.get("user_sync")
 
-# An answer that is older is not believed.
+# An answer older than this is not used.
 READ_SECONDS = 4.0
-# The margin by which the lease outlasts the reads: the last may be under way when time is up, and is still to be written.
+# The lease is this much longer than the reads, because the last may be under way when time is up, and must still be
+# written.
 LEASE_MARGIN_SECONDS = 5.0
 LOOK_SECONDS = 0.05
-# Of the subscriptions that are active so many newest invoices are read: an old one may be open for good.
+# Of the active subscriptions, at most this many newest invoices are read, because an old one may stay open for ever.
 MOST_INVOICES = 3
-# The catalogue is read every few minutes: hardly ever is a product newer than that.
+# The catalogue is read every few minutes, so few products are newer than that.
 MOST_PRODUCTS = 3
 
 Connections = Callable[[], AbstractContextManager[psycopg.Connection]]
@@ -54,9 +55,9 @@ class NotTheirs(Permanent):
 
 
 def stored(connections: Connections, user: str, policy: Policy, *, lookups: Connections | None = None) -> Stored:
-    """A user's stored access, computed first where time has changed it; raises NoSuchUser.
+    """A user's stored access, computed first if time has changed it; raises NoSuchUser.
 
-    `lookups` gives connections that are good for the look alone.
+    `lookups` gives connections that are only used to look it up.
     """
     with (lookups or connections)() as conn:
         known = access_store.stored(conn, user)
@@ -81,11 +82,12 @@ def bring_up(
     checkout_session: str | None = None,
     search: bool = False,
 ) -> Tally | None:
-    """Stripe was asked for the user since then, by us or by somebody else (None), and the tables say what it said.
+    """Read the user from Stripe, or wait for another reader (None), so that the tables contain what Stripe had since
+    then.
 
-    With a Checkout session its customer is read and linked first, where its facts say that it is this user: raises
-    NotTheirs otherwise. `search`: a user without a customer is looked for at Stripe's by their verified e-mail. Raises
-    NoSuchUser, Temporary where Stripe did not answer in so many seconds, and what `Stripe` raises of a key that won't do.
+    The customer of a given Checkout session is read and linked first, if the session names this user; raises NotTheirs
+    otherwise. `search`: look for a user without a customer at Stripe by their verified e-mail. Raises NoSuchUser,
+    Temporary if Stripe did not answer in so many seconds, and the errors of `Stripe` for an unusable key.
     """
     source, ends = stripe(), time.monotonic() + seconds
     named = checkout_session is not None
@@ -98,7 +100,7 @@ def bring_up(
             break
         known = stored(connections, user, policy)
         if not named and known.linked_at is not None:
-            # A customer that was linked meanwhile is to be asked for as well.
+            # A customer that was linked meanwhile must be read too.
             since = max(since, known.linked_at)
             if known.is_fresh(since):
                 return None
@@ -125,7 +127,7 @@ def force(
     seconds: float,
     checkout_session: str | None = None,
 ) -> Tally | None:
-    """The same from now on, for who can wait for it."""
+    """The same as of now, for callers that can wait."""
     since = stored(connections, user, policy).now
     return bring_up(
         connections,
@@ -140,7 +142,7 @@ def force(
 
 
 class _Reserved:
-    """Stripe, by the reserved budget, and no longer than until a moment."""
+    """Stripe with the reserved budget, until a deadline."""
 
     def __init__(self, stripe: Stripe, *, ends: float) -> None:
         self._stripe, self._ends = stripe, ends
@@ -161,14 +163,17 @@ class _Reserved:
 
 
 class _Reading:
-    """One reading of one user, by whoever holds the lease. Each answer is written at once: a sync cut short is of use."""
+    """One reading of one user by the holder of the lease.
+
+    Each answer is written at once, so an interrupted sync helps too.
+    """
 
     def __init__(self, connections: Connections, stripe: _Reserved, policy: Policy, user: str, tally: Tally) -> None:
         self._connections, self._stripe, self._policy = connections, stripe, policy
         self._user, self._tally = user, tally
 
     def run(self, checkout_session: str | None, *, search: bool) -> None:
-        """Link first, then ask for all that is linked: so the customers of one moment are known, and all asked for."""
+        """Link first, then read everything that is linked: so the customers of one moment are known, and all are read."""
         sold = None if checkout_session is None else self._take_session(checkout_session)
         with self._connections() as conn:
             self._link(conn, access_store.unlinked(conn, self._user))
@@ -185,7 +190,7 @@ class _Reading:
         with self._connections() as conn:
             products = access_store.unknown_products(conn, list(customers), limit=MOST_PRODUCTS)
             invoices = access_store.unpaid_invoices(conn, list(customers), limit=MOST_INVOICES)
-        # Products first, and subscriptions before them: they say what a paid line grants, and for how long.
+        # Subscriptions first, then products: they decide what a paid line grants, and for how long.
         for product in products:
             self._retrieve("product", product)
         for invoice in dict.fromkeys([*([sold] if sold else []), *invoices]):
@@ -196,7 +201,8 @@ class _Reading:
                 access_store.finish(conn, self._user, asked_at=asked_at, asked=list(customers))
 
     def _take_session(self, id_: str) -> str | None:
-        """The session and its customer are mirrored, and that is this user: raises NotTheirs otherwise. Returns its invoice."""
+        """Mirror the session and its customer, and check that they are this user's: raises NotTheirs otherwise. Returns
+        its invoice."""
         self._retrieve("checkout.session", id_)
         with self._connections() as conn:
             known = access_store.session(conn, id_)
@@ -212,7 +218,7 @@ class _Reading:
         return known.invoice
 
     def _search(self, email: str) -> None:
-        """Customers with the user's address are mirrored, and linked where a rule says so."""
+        """Mirror the customers with the user's e-mail, and link those that a rule allows."""
         customers = Listing(object="customer", path="/v1/customers", params={"email": email})
         page = self._stripe.page(customers.path, customers.query)
         with self._connections() as conn:
@@ -225,7 +231,7 @@ class _Reading:
                 compute.recompute(conn, customers, self._policy)
 
     def _subscriptions(self, customer: str) -> bool:
-        """Whether the mirror now holds just what Stripe lists. Where an event of the same seconds says otherwise it may not."""
+        """Whether the mirror now equals Stripe's list. If an event of the same seconds differs it may not."""
         wanted = Listing(
             object="subscription", path="/v1/subscriptions", params={"customer": customer, "status": "all"}
         )
@@ -237,7 +243,7 @@ class _Reading:
             except InvalidRequest as error:
                 if error.ids.get("code") != "resource_missing":
                     raise
-                # Stripe lists nothing of a customer that it has deleted; the deletion itself it can still tell.
+                # Stripe lists nothing for a deleted customer; it still reports the deletion itself.
                 self._retrieve("customer", customer, gone=True)
                 return False
             before = before or page.read_at - AMBIGUITY_SECONDS
@@ -259,9 +265,9 @@ class _Reading:
         return equal
 
     def _retrieve(self, name: str, id_: str, *, gone: bool = False) -> None:
-        """The object is mirrored as Stripe has it now; one in a status that it never leaves is not asked for again.
+        """Mirror the object as Stripe has it now, unless its status is never left.
 
-        `gone`: a list has shown already that it may be, so that an answer that says so is believed.
+        `gone`: a list has shown already that it may be deleted, so an answer that says so counts.
         """
         type_ = object_type(name)
         key = Key(type_.table.name, name, id_, "")
@@ -278,11 +284,11 @@ class _Reading:
         elif answer.object is not None:
             customer = reference(type_.customer(answer.object))
             if name != "customer" and customer is not None:
-                # It comes first: its metadata names the user before a session's reference does.
+                # It comes first, because its metadata names the user with priority over a session's reference.
                 self._retrieve("customer", customer)
             seen = refetch.observation(self._stripe, key, answer)
             with self._connections() as conn, conn.transaction():
-                # Where the row has moved meanwhile an event has shown the object, or shows that it is to be asked for.
+                # If the row has changed meanwhile, an event has shown the object, or will have it read again.
                 record_answers(conn, [Answered(seen, rev)], self._policy)
 
 

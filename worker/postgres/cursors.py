@@ -1,4 +1,4 @@
-"""The progress of jobs that work a piece at a time, in `sync.cursors`."""
+"""The progress of jobs that work in pieces, in `sync.cursors`."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ SCHEMAS = ("mirror", "sync")
 
 
 def invalid_indexes(conn: psycopg.Connection) -> list[str]:
-    """Indexes that a CREATE INDEX CONCURRENTLY has left half made; not those that are being made just now."""
+    """Indexes left invalid by a CREATE INDEX CONCURRENTLY, except those being built now."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -37,7 +37,7 @@ def tables_in(conn: psycopg.Connection, schema: str, kind: str = "r") -> list[st
 
 
 def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, int]:
-    """How many rows each of these tables of `public` holds."""
+    """The number of rows in each of these tables of `public`."""
     counted: dict[str, int] = {}
     with conn.cursor(row_factory=scalar_row) as cursor:
         for table in tables:
@@ -49,9 +49,10 @@ def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, i
 def drop_ours(
     conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
 ) -> None:
-    """Remove our schemas, our views of `analytics`, and these tables, functions and types of `public`, in one transaction.
+    """Drop our schemas, our views of `analytics`, and these tables, functions and types of `public`, in one
+    transaction.
 
-    Nothing cascades: where something else depends on them, psycopg.errors.DependentObjectsStillExist says what, and
+    Nothing cascades: if another object depends on them, psycopg.errors.DependentObjectsStillExist names it, and
     everything stays.
     """
     shown = views_schema(conn)
@@ -59,7 +60,7 @@ def drop_ours(
     named = [sql.Identifier("public", table) for table in tables]
     named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
     with conn.transaction():
-        from schema import revenue  # SQLAlchemy costs 20 MB, and a reset alone needs it
+        from schema import revenue  # SQLAlchemy costs 20 MB, and only a reset needs it
 
         analytics = set(tables_in(conn, revenue.SCHEMA, "v"))
         for view in reversed(revenue.VIEWS):
@@ -86,19 +87,19 @@ def drop_ours(
 
 
 def views_schema(conn: psycopg.Connection) -> str | None:
-    """Return the name of the schema of the views in this database; None where there is none of ours."""
+    """Return the name of the schema of the views in this database; None if there is none of ours."""
     row = conn.execute(FIND_VIEWS_SCHEMA).fetchone()
     return None if row is None else str(row[0])
 
 
 def is_prerelease(conn: psycopg.Connection) -> bool:
-    """Whether a version before the first release made this database: its tables had other names, and none can be kept."""
+    """Whether a version before the first release made this database: its tables had other names, and can't be kept."""
     unmarked = "select obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"
     return revision(conn) is not None and conn.execute(unmarked, (SYNC_MARK,)).fetchone() == (True,)
 
 
 def revision(conn: psycopg.Connection) -> str | None:
-    """The revision that the database is at; None where nothing was ever migrated."""
+    """The database's revision; None if it was never migrated."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         if cursor.execute("select to_regclass('sync.alembic_version')").fetchone() is None:
             return None

@@ -1,8 +1,8 @@
-"""Plans: whose are kept, and how statements that were prepared outlive a migration.
+"""Query plans: which are kept, and how prepared statements survive a migration.
 
-psycopg prepares what it sends often. After a column has changed its type PostgreSQL refuses the prepared statement, again
-and again ("cached plan must not change result type"). Inside a transaction psycopg forgets it with the rollback; in
-autocommit nothing would ever end that but a new connection. So these cursors prepare it anew.
+psycopg prepares statements that it sends often. After a column has changed its type, PostgreSQL refuses the prepared
+statement every time ("cached plan must not change result type"). In a transaction psycopg forgets it with the rollback;
+in autocommit only a new connection would help. So these cursors prepare it again.
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,25 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
-# For statements that find rows by their keys: planned once, and no table is read whole, so that a plan made while tables were
-# small is no bad one later. Elsewhere a statement is planned each time (`pool.session_settings`).
+# For statements that find rows by key: planned once, without sequential scans, so that a plan made for small tables
+# stays good. Other statements are planned each time (`pool.session_settings`).
 KEPT = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
-# For writing pages of lists into tables that may have no statistics yet: nested loops over keys, planned for the size of now.
+# For writing pages of lists into tables that may have no statistics yet: nested loops over keys, planned for the
+# present size.
 BY_KEY = {"enable_seqscan": "off", "enable_mergejoin": "off", "enable_hashjoin": "off", "jit": "off"}
 
 
 def keep(conn: psycopg.Connection) -> None:
-    """Keep the plans of what is sent until the transaction ends. Measured: one user is computed in half the time (planning),
-    and so are 100,000 in batches of 400 (planned anew, whole tables were read and hashed for each batch)."""
+    """Keep the plans of statements until the transaction ends.
+
+    Measured: one user is computed in half the time (planning), and so are 100,000 in batches of 400 (planned each time,
+    every batch read and hashed whole tables).
+    """
     _set(conn, KEPT)
 
 
 def by_key(conn: psycopg.Connection) -> None:
-    """Find rows by their keys alone until the transaction ends."""
+    """Find rows only by key until the transaction ends."""
     _set(conn, BY_KEY)
 
 
@@ -36,7 +40,7 @@ def _set(conn: psycopg.Connection, values: Mapping[str, str]) -> None:
 
 
 class Cursor(psycopg.Cursor[Row]):
-    """Sends a statement again, prepared anew, where only its plan was stale; nothing had been done by then."""
+    """Sends a statement again, prepared anew, if only its plan was stale; it had not done anything by then."""
 
     def execute(self, *arguments: Any, **options: Any) -> Self:
         try:

@@ -1,4 +1,4 @@
-"""Connections to Postgres: how they are opened, and what every one of them promises."""
+"""Open connections to Postgres, with the settings that all of them share."""
 
 import contextlib
 import time
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 RECONNECTS = Backoff(first=0.1, longest=5)
 
-# The server that we were connected to is a replica since a failover: it answers, and will never take a write.
+# The server has become a replica in a failover: it answers, but will accept no write.
 READ_ONLY = errors.ReadOnlySqlTransaction
 
-# The server is away, or gave up on us; the same statement may work later, on a new connection. Deadlocks and lock
+# The server is away, or ended the statement; the same statement may work later, on a new connection. Deadlocks and lock
 # time-outs are among them.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, READ_ONLY)
-# The schema is another release's: a migration is due, or just under way. No data can cause one of these.
+# The schema is of another release: a migration is due, or under way. Data can't cause these errors.
 OTHER_SCHEMA = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
@@ -37,13 +37,13 @@ OTHER_SCHEMA = (
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """The settings of every session of ours, as Postgres spells them; times are in milliseconds."""
+    """The settings of each of our sessions, as Postgres spells them; times are in milliseconds."""
     return {
         "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
         "lock_timeout": str(int(settings.database_lock_timeout * 1000)),
         "idle_in_transaction_session_timeout": str(int(settings.database_idle_in_transaction_timeout * 1000)),
         "timezone": "UTC",
-        # Where an adopted database calls our tables otherwise, our names for them are in the first (`db adopt`).
+        # If an adopted database has other names for our tables, our names are in the first schema (`db adopt`).
         "search_path": f"{NAMES_SCHEMA},public",
         # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
         # row at 50/s, p99 120 ms with kept plans, 39 ms without.
@@ -54,8 +54,8 @@ def session_settings(settings: Settings) -> dict[str, str]:
 def connection_arguments(settings: Settings, *, application: str) -> dict[str, Any]:
     """The arguments of every connection: time-outs, keepalives, and a name that pg_stat_activity shows.
 
-    A pooler in transaction mode drops session settings, so there the role has them (`stripe-sync db roles` prints them, and
-    `doctor` checks them). No statement is prepared there, because the next one may run in another session.
+    A pooler in transaction mode drops session settings, so there the role has them (`stripe-sync db roles` prints them,
+    and `doctor` checks them). Nor is any statement prepared there, because the next one may run in another session.
     """
     arguments: dict[str, Any] = _network(settings, settings.database_url, application=application)
     if settings.database_pooler is Pooler.TRANSACTION:
@@ -65,7 +65,7 @@ def connection_arguments(settings: Settings, *, application: str) -> dict[str, A
 
 
 def owner_conninfo(settings: Settings) -> str:
-    """The address at which migrations run, with what every connection of ours keeps to on the network."""
+    """The address for migrations, with the network settings of all our connections."""
     return make_conninfo(settings.owner_url, **_network(settings, settings.owner_url, application="migrate"))
 
 
@@ -80,7 +80,7 @@ def _network(settings: Settings, url: str, *, application: str) -> dict[str, Any
         "tcp_user_timeout": silent * 1000,
     }
     if "target_session_attrs" not in conninfo_to_dict(url):
-        # Of several hosts the one that takes writes; where it is one, a replica is as good as nobody.
+        # Of several hosts use the one that accepts writes. A single host is used only if it is no replica.
         arguments["target_session_attrs"] = "read-write"
     if settings.database_sslmode is not None:
         arguments["sslmode"] = settings.database_sslmode
@@ -100,13 +100,13 @@ def hint(error: psycopg.Error) -> str:
 
 
 def connect(settings: Settings, *, application: str) -> psycopg.Connection:
-    """One connection, in autocommit: a transaction begins where `conn.transaction()` says so."""
+    """One connection, in autocommit: `conn.transaction()` begins a transaction."""
     arguments = connection_arguments(settings, application=application)
     return psycopg.connect(settings.database_url, autocommit=True, cursor_factory=Cursor, **arguments)
 
 
 def connect_as_owner(settings: Settings, *, application: str) -> psycopg.Connection:
-    """The same as whoever migrates; where DATABASE_OWNER_URL says where that is, past any pooler."""
+    """The same as the owner of the tables; with DATABASE_OWNER_URL it avoids a pooler."""
     if settings.database_owner_url is not None:
         owners = {"database_url": settings.database_owner_url, "database_pooler": Pooler.NONE}
         settings = settings.model_copy(update=owners)
@@ -115,17 +115,17 @@ def connect_as_owner(settings: Settings, *, application: str) -> psycopg.Connect
 
 @contextlib.contextmanager
 def snapshot(conn: psycopg.Connection) -> Iterator[None]:
-    """Everything in the block is read as it stood at one moment, and nothing can be written or locked."""
+    """Read everything in the block as of one moment; writes and locks are refused."""
     with conn.transaction():
         conn.execute("set transaction isolation level repeatable read, read only")
         yield
 
 
 def pool(settings: Settings, *, application: str, size: int | None = None, lookups: bool = False) -> ConnectionPool:
-    """A pool that opens its connections when first asked; the caller opens and closes it.
+    """A pool that opens its connections on first use; the caller opens and closes it.
 
-    `lookups`: for statements that find a few rows by their keys, and nothing else. Their plans are kept, which saves most
-    of their time, and can't be bad ones: no table is read whole.
+    `lookups`: only for statements that find a few rows by key. Their plans are kept, which saves most of their time,
+    and stay good because they contain no sequential scan.
     """
     arguments = connection_arguments(settings, application=application)
     if lookups and "options" in arguments:
@@ -136,7 +136,8 @@ def pool(settings: Settings, *, application: str, size: int | None = None, looku
         min_size=0,
         max_size=size or settings.database_pool_size,
         timeout=settings.database_connect_timeout,
-        # Its pauses double. Given up this early, the next request begins anew, so that none is longer than a few seconds.
+        # The pool's pauses double. It gives up this early, and the next request starts again, so that no pause is
+        # longer than a few seconds.
         reconnect_timeout=settings.database_connect_timeout,
         check=_takes_writes,
         name=application,
@@ -145,9 +146,9 @@ def pool(settings: Settings, *, application: str, size: int | None = None, looku
 
 
 def _takes_writes(conn: psycopg.Connection) -> None:
-    """The pool's look at a connection before it is lent: raises where it is broken, or leads to a replica by now."""
+    """The pool's check of a connection before it is lent: raises if it is broken, or leads to a replica by now."""
     if conn.execute("show transaction_read_only").fetchone() != ("off",):
-        conn.close()  # the pool would take it for a good one, and lend it again
+        conn.close()  # otherwise the pool would lend it again
         raise READ_ONLY("the server is a replica by now")
 
 
@@ -176,7 +177,7 @@ def outlive(
     waiting: Callable[[Exception, float], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The result of `work`, tried again with growing pauses while Postgres is away; after `seconds` its error."""
+    """The result of `work`, retried with growing pauses while Postgres is away; after `seconds` its error is raised."""
     deadline, attempt = time.monotonic() + seconds, 0
     while True:
         try:

@@ -11,7 +11,7 @@ from worker.postgres import inventory
 
 
 class SchemaState(enum.StrEnum):
-    """How the tables of a database relate to this release."""
+    """The state of a database's tables, compared with this release."""
 
     CURRENT = "current"
     EMPTY = "empty"

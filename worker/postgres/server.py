@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many connections the server allows this role in this database, how many it keeps back, and how many others hold."""
+    """The number of connections that the server allows this role in this database, reserves, and that others hold."""
 
     allowed: int
     reserved: int
@@ -17,12 +17,12 @@ class Room:
 
     @property
     def free(self) -> int:
-        """How many all of our processes together may hold."""
+        """The number of connections that all of our processes together may hold."""
         return self.allowed - self.reserved - self.others
 
 
 def room(conn: psycopg.Connection) -> Room:
-    """Limits of the database and of the role count where they are lower; `reserved_connections` is new in PostgreSQL 16."""
+    """The lower limits of database and role count, if they have any; `reserved_connections` is new in PostgreSQL 16."""
     with conn.cursor(row_factory=class_row(Room)) as cursor:
         limits = cursor.execute(
             """
@@ -47,6 +47,6 @@ def room(conn: psycopg.Connection) -> Room:
 
 
 def session(conn: psycopg.Connection, names: Sequence[str]) -> dict[str, str]:
-    """These settings as a session of ours has them; times are in milliseconds."""
+    """These settings in one of our sessions; times are in milliseconds."""
     rows = conn.execute("select name, setting from pg_settings where name = any(%b::text[])", (list(names),)).fetchall()
     return dict(rows)

@@ -25,7 +25,7 @@ _NEVER = frozenset({"dob", "date_of_birth", "exp_month", "exp_year", "latitude",
 # Metadata may hold anything. The daemon reads these keys; a plain id or number under them stays.
 _POLICY = frozenset({"user_id", "userId", "organization_id", "tokens", "role", "product", "quantity", "seats"})
 
-# Keys whose text is one of Stripe's words, in every type: lower case, without spaces.
+# Keys whose text is one of Stripe's words in every type: lower case, without spaces.
 _WORDS = frozenset({
     "account", "api_version", "balance_type", "behavior", "billing_reason", "billing_scheme", "brand", "cancellation_reason",
     "capture_method", "category", "collection_method", "confirmation_method", "currency", "decline_code",
@@ -57,7 +57,7 @@ _ID = re.compile(
     r"_(?!.*_secret_)[A-Za-z0-9_]{1,255}"
 )
 
-# These fields name an object's owner. If a customer is named, it decides alone.
+# These fields name an object's owner. A named customer decides alone.
 _CUSTOMER = at("customer", "customer_account")
 _OWNERS = tuple(
     at(path)
@@ -147,7 +147,7 @@ def _policy(metadata: Json) -> Iterator[tuple[str, Any]]:
 
 
 def _is_stripes(key: str, text: str) -> bool:
-    """Whether the text is a word, an id or a time of Stripe's, and not somebody's."""
+    """Whether the text is one of Stripe's words, ids or times, and not a person's."""
     if _ID.fullmatch(text) or _TIME.fullmatch(text) or text == "":
         return True
     if key in _WORDS:

@@ -149,7 +149,7 @@ def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[Obje
 
 
 def _reach(conn: psycopg.Connection, objects: Iterable[ObjectRef]) -> set[ObjectRef]:
-    """These objects and everything that belongs to them, directly or through others."""
+    """These objects and everything that belongs to them, directly or indirectly."""
     reached: set[ObjectRef] = set()
     fresh = set(objects)
     while fresh:
@@ -201,7 +201,7 @@ def _blank_scattered(
     should_continue: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> bool:
-    """Search the tables without an index, a range of blocks at a time; False if time was up, and the cursor is saved."""
+    """Search the tables without an index, a range of blocks at a time; False if time ran out, and the cursor is saved."""
     cursor = cursors.read(conn, CURSOR)
     start = cursor["block"] if cursor is not None and cursor["asked"] == list(requested) else 0
     others = references.block_count(conn, "mirror.objects") // references.BLOCKS + 1

@@ -13,7 +13,7 @@ from worker.stripe_api.event import ObjectRef
 
 Connection = psycopg.Connection
 
-BLOCKS = 1000  # of 8 KiB: how much of a table is searched at a time
+BLOCKS = 1000  # of 8 KiB: the part of a table that is searched at a time
 _OWNERS = ("customer", "charge", "payment_intent", "invoice", "subscription")
 _CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in type_.children}
 
@@ -64,7 +64,7 @@ def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
 
 
 def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
-    """The payment, charge and card of these objects, where no customer is named."""
+    """The payment, charge and card of these objects, if no customer is named."""
     more: set[ObjectRef] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),

@@ -1,13 +1,12 @@
-"""The only file that calls Stripe. It returns plain dicts with the second they are true of.
+"""The only file that calls Stripe. It returns plain dicts with the second at which they were true.
 
-The daemon only reads. `write` is for `stripe-sync endpoint`, which an operator runs.
+The daemon only reads; `write` is for `stripe-sync endpoint`, which an operator runs. It uses urllib3, on which the SDK
+is built, directly: the SDK's objects cost 16 times a plain decode and its retries leave out 429, and `requests` lets a
+netrc file replace the key. Make a Stripe after the fork, because connections can't be shared.
 
-urllib3, which the SDK is built on, is used directly. The SDK's objects cost 16 times a plain decode and its retries leave
-out 429; `requests` lets a netrc file replace the key. Make a Stripe after the fork: connections can't be shared.
-
-Many threads may read through one Stripe at once. Threads were chosen by a measurement: 600 pages of 77 KB after 200 ms,
-32 at a time, cost 0.7 to 0.8 ms of CPU a page through urllib3, 0.6 to 0.7 through aiohttp and 2.8 to 4.2 through httpx.
-An event loop would save a tenth of a millisecond a page of 100 objects, and make everything around it async.
+Many threads may read through one Stripe at once. A measurement led to threads: 600 pages of 77 KB after 200 ms, 32 at a
+time, cost 0.7 to 0.8 ms of CPU a page through urllib3, 0.6 to 0.7 through aiohttp and 2.8 to 4.2 through httpx. An
+event loop would save a tenth of a millisecond for each page of 100 objects, and make everything around it async.
 """
 
 import hashlib
@@ -43,14 +42,14 @@ LIVE_PER_SECOND, TEST_PER_SECOND = 100.0, 25.0
 CONNECT_SECONDS = 3.0
 ATTEMPTS, BACKOFF = 4, Backoff(first=0.5, longest=8)
 CHUNK_BYTES = 1 << 18
-# Kept-alive connections beyond STRIPE_CONCURRENCY: a thread that hangs outlives its pass.
+# Kept-alive connections beyond STRIPE_CONCURRENCY, because a thread that hangs outlives its pass.
 SPARE_CONNECTIONS = 16
 DASHBOARD = "https://dashboard.stripe.com/apikeys"
 
-# A restricted key does its work without these: that they are refused is no alarm.
+# A restricted key works without these, so a refusal is no alarm.
 OPTIONAL = ("GET /v1/webhook_endpoints", "GET /v2/core/event_destinations")
 
-# Words of a path that are neither a collection nor an id. Custom ids look like anything, so ids are known by position.
+# Words of a path that are neither a collection nor an id. Custom ids can have any form, so ids are known by position.
 _NAMESPACES = re.compile(
     "apple_pay|apps|billing|billing_portal|checkout|climate|core|crypto|entitlements|financial_connections|forwarding|"
     "identity|issuing|product_catalog|radar|reporting|sigma|tax|terminal|test_helpers|three_d_secure|treasury"
@@ -68,7 +67,7 @@ class TimedOut(Unreachable):
 
 
 class StripeFailed(Temporary):
-    """Stripe failed (5xx), or its answer makes no sense."""
+    """Stripe failed (5xx), or its answer is malformed."""
 
 
 class Locked(Temporary):
