@@ -120,8 +120,8 @@ class Answer:
 class Page:
     """One page of a list, newest first, as of `read_at` (Stripe's clock, a lower bound).
 
-    The objects stay encoded until `data` is first asked for: pages that wait to be written would fill the memory with
-    dicts, which are six times as large as what Stripe sent.
+    The objects stay encoded until `data` is first used, because pages that wait to be written would fill the memory
+    with dicts, which are six times as large as the response.
     """
 
     __slots__ = ("_data", "_raw", "has_more", "read_at", "shape")
@@ -233,10 +233,10 @@ class Stripe:
         deadline: float = 30.0,
         reserved: bool = False,
     ) -> Answer:
-        """Return one object by its path (ids are quoted here). An answer that took longer than `timeout` is not believed.
+        """Return one object by its path (ids are quoted here).
 
-        `deadline` bounds it all, waiting and retries included. `reserved` is for on-access work, which may use the whole
-        rate; background work keeps to its share.
+        An answer that took longer than `timeout` is discarded. `deadline` bounds everything, waiting and retries
+        included. `reserved` is for on-access work, which may use the whole rate; background work keeps to its share.
         """
         try:
             reply = self._get(path, params, account, timeout, deadline, reserved)
@@ -255,7 +255,8 @@ class Stripe:
         deadline: float = 60.0,
         reserved: bool = False,
     ) -> Page:
-        """Return one page of a list, of 100 unless `params` says otherwise; parameters are spelt `expand[]`, `created[gte]`."""
+        """Return one page of a list, of 100 unless `params` says otherwise; parameters are spelled `expand[]`,
+        `created[gte]`."""
         asked = {"limit": 100, **(params or {})}
         reply = self._get(path, asked, account, timeout, deadline, reserved, _is_page)
         page = _decode_list(reply.body)
@@ -275,7 +276,7 @@ class Stripe:
         try:
             account = str(_decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
         except MissingPermission:
-            account = ""  # A restricted key needs no permission for it. Stripe knew the key, which is what counts.
+            account = ""  # A restricted key needs no permission for it. What matters is that Stripe knew the key.
         lacks = []
         for path in paths:
             try:
@@ -320,7 +321,7 @@ class Stripe:
                 with trace.span(operation, kind=trace.CLIENT):
                     return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
-                # Full jitter, so that many that failed at once do not all come back at once.
+                # Full jitter, so that many requests that failed together do not all return together.
                 pause = self._jitter() * BACKOFF.pause(attempt + 1)
                 hopeless = error.ids.get("should_retry") == "false"
                 if hopeless or attempt + 1 == ATTEMPTS or self._clock() + pause >= ends:
@@ -408,8 +409,10 @@ class Stripe:
     def _refused(
         self, operation: str, status: int, headers: Mapping[str, str], body: bytes, elapsed: float
     ) -> Temporary | Permanent:
-        """The error that a status other than 200 stands for. It repeats no sentence of Stripe's: they can hold addresses and
-        keys."""
+        """The error for a status other than 200.
+
+        It quotes no sentence of Stripe's, because those can contain addresses and keys.
+        """
         error = _error_in(body)
         code, message = _word(error.get("code")), str(error.get("message", ""))
         ids: dict[str, Any] = {
@@ -456,7 +459,7 @@ class Stripe:
 
 
 def fingerprint(secret: str) -> str:
-    """A short hash that names a webhook secret without telling it."""
+    """A short hash that identifies a webhook secret without revealing it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:12]
 
 
@@ -488,7 +491,7 @@ def _missing_permission(operation: str, message: str, ids: dict[str, Any]) -> Mi
 
 
 class ActingFor:
-    """A Stripe that reads for one account, by the default time-outs."""
+    """A Stripe that reads for one account, with the default time-outs."""
 
     def __init__(self, stripe: Stripe, account: str) -> None:
         self._stripe, self._account = stripe, account
@@ -501,7 +504,7 @@ class ActingFor:
 
 
 class _MalformedError(Exception):
-    """Names the part of an answer that can't be read."""
+    """The name of the part of an answer that can't be read."""
 
 
 _decoded: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
@@ -516,7 +519,7 @@ def _is_object(body: bytes) -> bool:
 
 
 def _is_page(body: bytes) -> bool:
-    """An object that a complete pass does not list may be taken for deleted, so a page that makes no sense is no page."""
+    """An object that a complete pass does not list may be marked deleted, so a malformed page is refused."""
     try:
         body.decode()  # objects are decoded later, so their text is checked here
         page = _decode_list(body)
@@ -532,7 +535,8 @@ def _error_in(body: bytes) -> dict[str, Any]:
 
 
 def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
-    """The second of Stripe's clock in which the request was sent, at the latest: its Date, less all that the request took."""
+    """The latest second of Stripe's clock in which the request can have been sent: the answer's Date, minus the
+    duration."""
     try:
         return math.floor(parsedate_to_datetime(headers["Date"]).timestamp() - elapsed)
     except (KeyError, ValueError, TypeError) as error:
@@ -540,7 +544,7 @@ def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
 
 
 def _word(value: object) -> str:
-    """A word of Stripe's that is fit for a message; empty for anything else."""
+    """A word of Stripe's that is safe in a message; empty for anything else."""
     return value if isinstance(value, str) and re.fullmatch(r"[\w.\[\]-]{1,64}", value) else ""
 
 
@@ -570,7 +574,7 @@ def _connections(base: str, number: int) -> urllib3.PoolManager:
         raise ConfigError(
             "settings are missing or wrong:\n  STRIPE_API_BASE: is not an https:// address (http:// only to loopback)"
         )
-    # The system's certificates (SSL_CERT_FILE counts), and certifi's for containers that have none.
+    # The system's certificates (SSL_CERT_FILE applies), and certifi's for containers that have none.
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     proxy = getproxies_environment().get("https")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-MAX_ID_CHARACTERS = 500  # far more than Stripe's; an index row holds no more than 2,700 bytes
+MAX_ID_CHARACTERS = 500  # far more than Stripe's ids have; an index row holds at most 2,700 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class _Body(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Body)
-# The escape of U+0000, which Postgres can hold neither in text nor in jsonb; an escaped backslash before it is none.
+# The escape of U+0000, which Postgres can store neither in text nor in jsonb. After an escaped backslash it is no
+# escape.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 

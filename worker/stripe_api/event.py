@@ -1,4 +1,4 @@
-"""An event's body, read: which object it is about, what it says of it, and how it stands among others."""
+"""Parse an event's body: the object it is about, what it says of it, and its rank among other events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from worker.stripe_api.json_paths import Json, reference
 
 CREATED, UPDATED, DELETED = 0, 1, 2
 
-# Its name says deleted, its object lives on as `canceled` for ever.
+# Its name says deleted, but its object stays, as `canceled`, for ever.
 _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
-# Singletons have no id of their own; some are kept per customer.
+# Singletons have no id of their own; some exist once for each customer.
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -28,7 +28,7 @@ class ObjectRef(NamedTuple):
 
 
 class NotAnEvent(ValueError):
-    """The body is JSON, and no event of Stripe's."""
+    """The body is JSON, but not a Stripe event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Event:
 
     @property
     def rank(self) -> int:
-        """The order among events of one second: created, updated, deleted."""
+        """The order of events of one second: created, updated, deleted."""
         if self.type.endswith(".created"):
             return CREATED
         return DELETED if self.type.endswith(".deleted") else UPDATED
@@ -68,7 +68,7 @@ class Event:
 
 
 def read_event(body: Json) -> Event:
-    """The event in `body`, snapshot or thin; raises NotAnEvent where a field that every event has is missing."""
+    """Parse the event in `body`, snapshot or thin; raises NotAnEvent if a field that every event has is missing."""
     kind = body.get("object")
     if kind == "v2.core.event":
         return _read_thin(body)
@@ -96,7 +96,7 @@ def read_event(body: Json) -> Event:
 
 
 def shape_of(api_version: str) -> str:
-    """The major of an API version: its name (`endive`), or the whole of a dated, unnamed one."""
+    """The major version of an API version: its name (`endive`), or the whole of a dated one without a name."""
     return api_version.partition(".")[2] or api_version
 
 
@@ -125,13 +125,13 @@ def _account(value: Any) -> str:
 
 
 def object_id(obj: Json) -> str | None:
-    """The id to store an object under; None where it has none."""
+    """The id under which an object is stored; None if it has none."""
     if isinstance(obj.get("id"), str) and (id_ := reference(obj["id"])) is not None:
         return id_
     if obj["object"] in _KEYED_BY_CUSTOMER and (customer := reference(obj.get("customer"))) is not None:
         return customer
     if obj["object"] == "billing.alert_triggered" and (alert := reference(obj.get("alert"))) is not None:
-        # One alert is triggered by many customers, and again in each period.
+        # Many customers can trigger the same alert, and again in each period.
         return f"{alert}:{reference(obj.get('customer'))}:{obj.get('created')}"
     return str(obj["object"]) if obj["object"] in _SINGLETONS else None
 

@@ -1,4 +1,4 @@
-"""Reading fields out of Stripe's JSON: dotted paths, and a value's fit for its column."""
+"""Read fields of Stripe's JSON by dotted paths, and check a value against the kind of its column."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -9,7 +9,7 @@ import msgspec
 Json = dict[str, Any]
 Read = Callable[[Json], Any]
 
-# Far more than Stripe's ids have. An index row holds 2,700 bytes, and a key of the ledger names two ids.
+# Far more than Stripe's ids have. An index row holds 2,700 bytes, and a key of the ledger contains two ids.
 MOST_ID_BYTES = 500
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -21,7 +21,7 @@ def canonical(value: Any) -> str:
 
 
 def at(*paths: str) -> Read:
-    """A reader of the first of `paths` that is there and not null: the old and new places of a field that moved."""
+    """A reader of the first of `paths` that exists and is not null: the old and new positions of a field that moved."""
     split = [path.split(".") for path in paths]
     if len(split) == 1 and len(split[0]) == 1:
         only = split[0][0]
@@ -40,7 +40,7 @@ def at(*paths: str) -> Read:
 
 
 def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
-    """The objects of an embedded list, and whether Stripe holds more of them than it sent (`has_more`)."""
+    """The objects of an embedded list, and whether Stripe holds more than it sent (`has_more`)."""
     embedded_list = obj.get(field)
     if not isinstance(embedded_list, dict):
         return [], True
@@ -52,7 +52,7 @@ def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
 
 
 def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], Any]) -> Read:
-    """A reader that chooses among the values that the embedded children have at `path`; None where none has one."""
+    """A reader that chooses among the values that the embedded children have at `path`; None if none has one."""
     inner = at(path)
 
     def read(obj: Json) -> Any:
@@ -63,10 +63,8 @@ def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], A
 
 
 def reference(value: Any) -> str | None:
-    """The id that a reference holds: Stripe sends it bare, or as the whole object where it was expanded.
-
-    None for anything that is no id, or longer than an index can hold.
-    """
+    """The id in a reference: Stripe sends the bare id, or the whole object if it was expanded. None for anything that
+    is no id, or longer than an index can hold."""
     if isinstance(value, dict):
         value = value.get("id")
     if not isinstance(value, str) or not value or len(value) > MOST_ID_BYTES:
@@ -75,7 +73,7 @@ def reference(value: Any) -> str | None:
 
 
 def fit(kind: str, value: Any) -> Any:
-    """`value` as a column of `kind` takes it, None where it does not fit: the raw object keeps what Stripe sent."""
+    """`value` for a column of `kind`; None if it does not fit: the raw object keeps what Stripe sent."""
     return _FIT[kind](value)
 
 
@@ -98,7 +96,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> int | None:
-    """Unix seconds of the years 1653 to 5138: Python's times end at 9999, and spans of time are added to these."""
+    """Unix seconds of the years 1653 to 5138: Python's times end at 9999, and periods are added to these."""
     number = _integer(value)
     return number if number is not None and -(10**10) < number < 10**11 else None
 
@@ -108,7 +106,7 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _decimal(value: Any) -> str | None:
-    """A plain decimal number, of no more digits than Postgres holds."""
+    """A plain decimal number with at most the digits that Postgres holds."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,11 +1,10 @@
-"""When the next request may go to Stripe: one budget for the whole fleet, kept in Redis. It never calls Stripe itself.
+"""Decide when the next request may go to Stripe: one budget for the whole fleet, kept in Redis.
 
-Every request passes several lanes at once: the account's, its operation's, and for background work a narrower one beside
-each, so that on-access work always finds room. A lane is the instant at which it is free again, and requests are evenly
-spaced in it: at N a second no second, wherever it begins, holds more than N.
-
-Background work gives a fifth of the rate away while there is on-access work, and nearly nothing while there is none: a
-backfill that runs at night should not leave a fifth of what Stripe allows unused.
+This module never calls Stripe. Every request needs a place in several lanes at once: the account's, its operation's,
+and for background work a narrower one beside each, so that on-access work always finds room. A lane is the time at
+which it is free again, and its requests are evenly spaced: at N a second, no second, wherever it begins, holds more
+than N. Background work leaves a fifth of the rate while there is on-access work, and nearly nothing otherwise, so that
+a backfill at night can use what Stripe allows.
 
 The Lua is our own because no library takes several limits together or not at all, at a rate that changes while it runs:
 `limits` and `pyrate-limiter` hit one key after the other (a refusal of the second has spent the first), at fixed rates.
@@ -36,13 +35,14 @@ OPERATION_PER_SECOND = 25.0
 BACKGROUND_SHARE, UNDISTURBED_SHARE, ON_ACCESS_SECONDS = 0.8, 0.96, 10.0
 LOCAL_SHARE = 0.1
 
-# A place is taken at most this far ahead. A caller beyond it asks again later, so that no queue stands before an
+# A place is at most this far ahead. A caller that needs a later one asks again, so that no queue forms before an
 # on-access read.
 HORIZON_SECONDS = 0.1
-# While Redis is away it is asked this often; each question may cost its time-out.
+# While Redis is away it is tried this often; each attempt may take its time-out.
 REDIS_PAUSE_SECONDS = 5.0
 
-# A refusal by Stripe halves the rate (once a second at most). It stays halved for a while, and is whole a minute later.
+# A refusal by Stripe halves the rate (at most once a second). It stays halved for a while, and is back to full a minute
+# later.
 SLOWEST, HALVE_GAP_SECONDS, HOLD_SECONDS, RECOVERY_SECONDS = 1 / 16, 1.0, 5.0, 60.0
 
 _SCRIPTS = files("worker.stripe_api")
@@ -52,12 +52,12 @@ _COMMON, _RESERVE, _SLOW = (
 
 
 class RateLimited(Temporary):
-    """The rate limit leaves no room in time."""
+    """The rate limit has no place in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A request's place: `at` is an instant of the clock that gave it, Redis' or ours; `wait` is in seconds from now."""
+    """A request's place: `at` is on the clock that gave it, Redis' or ours; `wait` is in seconds from now."""
 
     taken: bool
     at: float
@@ -73,7 +73,7 @@ class _Lane:
 
 
 def shared_client(url: str) -> redis.Redis | None:
-    """A client that gives up within a second, because there is a share to fall back on; None for Sentinel (not supported)."""
+    """A client that gives up within a second, because there is a fallback; None for Sentinel (not supported)."""
     if url.startswith("sentinel://"):
         return None
     return redis.Redis.from_url(
@@ -104,14 +104,14 @@ class RateLimiter:
         self._reserve_script: Any = client and client.register_script(_COMMON + _RESERVE)
         self._slow_script: Any = client and client.register_script(_COMMON + _SLOW)
         self._alone = _Alone(clock)
-        # Of all threads that wait for one operation a single one asks Redis: thirty that poll would cost it more than
-        # their requests cost Stripe.
+        # Of all threads that wait for one operation, one asks Redis: thirty that poll would cost more there than their
+        # requests at Stripe.
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._ask_redis_from = float("-inf")
         self._is_isolated = False
 
     def acquire(self, operation: str, *, within: float, reserved: bool = False) -> float:
-        """Wait for a place and return its instant; raises RateLimited at once where none comes `within` so many seconds."""
+        """Wait for a place and return its time; raises RateLimited at once if there is none `within` so many seconds."""
         began = self._clock()
         if reserved:
             place = self._wait(operation, within=within, reserved=True)
@@ -142,7 +142,7 @@ class RateLimiter:
         raise RateLimited(operation=operation)
 
     def slow_down(self, scope: str, *, reason: str) -> None:
-        """Halve the rate of a scope (ACCOUNT or an operation) for everybody, because Stripe refused a request of it."""
+        """Halve the rate of a scope (ACCOUNT or an operation) for all processes, because Stripe refused a request."""
         answer = self._ask(self._slow_script, [self._key("slow", scope)], [SLOWEST])
         share = self._alone.slow_down(scope) if answer is _AWAY else answer and float(cast(bytes, answer))
         if share is not None:
@@ -203,7 +203,7 @@ class RateLimiter:
 
 
 class _Alone:
-    """The same lanes within one process, at a share that is safe while several processes can't see each other."""
+    """The same lanes within one process, with a share that is safe while several processes can't see each other."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._lock = clock, threading.Lock()

@@ -1,4 +1,5 @@
-"""Access over HTTP: GET /v1/users/{id}/access and POST /v1/users/{id}/sync. See worker.on_access.answer for what is answered."""
+"""Access over HTTP: GET /v1/users/{id}/access and POST /v1/users/{id}/sync. `worker.on_access.answer` gives the
+answers."""
 
 import asyncio
 import math
@@ -20,12 +21,15 @@ from worker.on_access.freshness import Answer, Stored
 from worker.on_access.sync_user import NoSuchUser, NotTheirs
 
 MOST_BODY_BYTES = 10_000
-# Reads of the tables at once: they are short, and who comes next waits for his turn without a thread.
+# Concurrent reads of the tables: they are short, and further requests wait without a thread.
 READERS = 4
 
 
 class AccessRoutes:
-    """The two routes. A request waits for Stripe in the event loop: however many do, the threads stay free for others."""
+    """The two routes.
+
+    A request waits for Stripe in the event loop, so that any number of them leaves the threads free.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -64,7 +68,7 @@ class AccessRoutes:
         user = request.path_params["id"]
         read = partial(self._desk.stored, user)
         try:
-            if "\0" in user:  # no text that Postgres knows
+            if "\0" in user:  # not a text that Postgres can store
                 raise NoSuchUser(f"There is no user {user!r}.")
             return await anyio.to_thread.run_sync(read, limiter=self._readers)
         except NoSuchUser as error:
@@ -102,7 +106,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _checkout_session(body: bytes) -> str | None:
-    """The session that the body names, None where there is no body."""
+    """The session that the body names; None without a body."""
     if not body.strip():
         return None
     try:

@@ -43,7 +43,7 @@ from worker.web.webhook import WebhookEndpoint, Writer
 _log = log.get("web")
 
 WEBHOOK_PATH = "/webhooks/stripe"
-# Two inserts at once: one gathers requests while the other waits for the disk.
+# Two inserts at once: one collects requests while the other waits for the disk.
 WRITERS = 2
 # Events that wait longer than this mean that no worker is keeping up.
 READY_LAG_SECONDS = 300
@@ -130,14 +130,14 @@ def build(settings: Settings) -> ASGI:
 async def _insert(
     connections: AsyncConnectionPool, envelopes: Sequence[Envelope], verdicts: Mapping[str, str | None]
 ) -> set[str]:
-    """Store the envelopes; a connection that broke while it was idle is replaced once, before anybody is told."""
+    """Store the envelopes. A connection that broke while idle is replaced once before the failure is reported."""
     for last in (False, True):
         try:
             async with connections.connection() as conn, conn.cursor(row_factory=scalar_row) as cursor:
                 await cursor.execute(inbox.INSERT, inbox.insert_parameters(envelopes, verdicts))
                 return set(await cursor.fetchall())
         except READ_ONLY:
-            # A replica answers every check: all connections to it are left.
+            # A replica passes every check of the pool, so all connections to it are closed.
             await connections.drain()
             if last:
                 raise
@@ -174,7 +174,7 @@ class _Routes:
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
 
     def _checks(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The checks that must be ok for this process to serve, and notes for operators."""
+        """The checks that must pass for this process to serve, and notes for operators."""
         checks, notes = {"database": "ok", "broker": "ok", "inbox": "ok"}, dict[str, str]()
         try:
             with self.pool.connection() as conn:
@@ -205,12 +205,12 @@ class _Routes:
                 await anyio.to_thread.run_sync(self.refresh_verdicts)
 
     def refresh_verdicts(self) -> None:
-        """Learn whose the webhook secrets are."""
+        """Learn to which account each webhook secret belongs."""
         with self.pool.connection() as conn:
             self._verdicts.refresh(conn)
 
     def save_counts(self) -> None:
-        """Add this process's counts to those in the database. Raises what the database raises; nothing is lost then."""
+        """Add this process's counts to those in the database. Raises the database's error; nothing is lost then."""
         with self._saving:
             counts = self._unsaved.take()
             if not counts:
@@ -223,7 +223,8 @@ class _Routes:
                 raise
 
     def _shared(self) -> shared_metrics.Known:
-        # The own counts are saved first, so that the sums hold them, and none falls at the next process's scrape.
+        # This process's counts are saved first, so that the sums contain them, and none falls at the next process's
+        # scrape.
         self.save_counts()
         with self.pool.connection() as conn:
             return shared_metrics.read(conn, self._queue, self._settings)

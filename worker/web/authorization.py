@@ -1,4 +1,4 @@
-"""Authorization of the HTTP API. Every path is closed unless it stands in this list: a new route cannot be open by mistake."""
+"""Authorization of the HTTP API. Every path not in this list is closed, so a new route can't be open by mistake."""
 
 import hmac
 
@@ -7,14 +7,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Health checks say nothing that a stranger may not know; the console signs people in by itself. The webhook endpoint checks
-# Stripe's signature, and is not behind this middleware.
+# Health checks contain nothing secret; the console has its own sign-in. The webhook endpoint checks Stripe's signature,
+# and is not behind this middleware.
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIXES = ("/console/",)
 
 
 class Authorization:
-    """Middleware: lets a request through that has API_TOKEN as its bearer token, or whose path is open."""
+    """Middleware that lets a request through if its bearer token is API_TOKEN, or its path is open."""
 
     def __init__(self, app: ASGIApp, token: SecretStr | None) -> None:
         self._app = app

@@ -18,12 +18,12 @@ from worker.stripe_api.client import BadKey, MissingPermission, Stripe
 from worker.writers import sync_object
 from worker.writers.sync_object import NotThere, Synced
 
-# Reads of Stripe at once in this process. Others wait their turn without a thread.
+# Concurrent reads of Stripe in this process. Others wait without a thread.
 READERS = 2
 
 
 class ObjectRoutes:
-    """The route. Stripe is asked in a thread."""
+    """The route. Stripe is read in a thread."""
 
     def __init__(self, settings: Settings, pool: ConnectionPool) -> None:
         self._settings, self._pool, self._policy = settings, pool, policy_of(settings)
@@ -36,7 +36,7 @@ class ObjectRoutes:
         id_, query = request.path_params["id"], request.query_params
         work = partial(self._sync, id_, query.get("type"), query.get("account", ""))
         try:
-            if "\0" in id_:  # no text that Postgres knows
+            if "\0" in id_:  # not a text that Postgres can store
                 raise NotThere("There is no such object.")
             synced = await anyio.to_thread.run_sync(work, limiter=self._readers)
         except NotThere as error:

@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document of the HTTP API. The structs describe the answers; `GET /v1/openapi.json` is made from them."""
+"""The OpenAPI 3.1 document of the HTTP API.
+
+The structs describe the answers; `GET /v1/openapi.json` is made from them.
+"""
 
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +24,7 @@ class Product(Struct, forbid_unknown_fields=True):
 
 
 class Subscription(Struct, forbid_unknown_fields=True):
-    """The subscription behind a user's product, else the newest that has not ended. `status` is Stripe's."""
+    """The subscription behind a user's product, or else the newest that has not ended. `status` is Stripe's."""
 
     id: str
     status: str
@@ -33,7 +36,7 @@ class Subscription(Struct, forbid_unknown_fields=True):
 
 
 class Access(Struct, forbid_unknown_fields=True):
-    """A user's access. `tokens` are 0 where they have expired. `stale`: Stripe did not confirm it within max_age."""
+    """A user's access. `tokens` are 0 if they have expired. `stale`: Stripe did not confirm it within max_age."""
 
     has_access: bool
     role: Literal["USER", "PREMIUM", "ADMIN", "BANNED"]
@@ -203,7 +206,7 @@ _OPERATIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document as JSON takes it."""
+    """Return the OpenAPI document for JSON."""
     operations = [operation for methods in _OPERATIONS.values() for operation in methods.values()]
     types = [operation["answer"] for operation in operations]
     types += [operation["body"] for operation in operations if "body" in operation]

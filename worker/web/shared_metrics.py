@@ -1,6 +1,6 @@
-"""The values of GET /metrics: gauges read from the database and the broker, and the counts that all processes have saved.
+"""The values of GET /metrics: gauges from the database and the broker, and the saved counts of all processes.
 
-Every web process shows the same, so that a scrape of any one of them is a scrape of the whole daemon.
+Every web process shows the same, so a scrape of any one of them is a scrape of the whole daemon.
 """
 
 import json
@@ -64,7 +64,7 @@ class Known:
 
 
 class Shared(Collector):
-    """One scrape, as Prometheus' library wants it."""
+    """One scrape in the form of Prometheus' library."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -80,7 +80,7 @@ class Shared(Collector):
 
 
 def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Known:
-    """The values of now. Raises what the database raises; a broker that is away is a value."""
+    """The present values. Raises the database's error; an absent broker is a value."""
     lengths, waited = _queues(queue)
     plain = {name: {"": value} for name, value in (status.gauges(conn) | _ages(conn)).items() if name in _GAUGES}
     of_jobs = _jobs(conn, settings)
@@ -121,8 +121,10 @@ def _lane_processes(conn: psycopg.Connection, settings: Settings) -> dict[str, f
 
 
 def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
-    """Of each lane the age of the work that is due longest. Events: events, and users that wait to be computed. Background:
-    periodic jobs that are late, and objects to read again."""
+    """For each lane the age of the work that is due longest.
+
+    Events: events, and users that wait to be computed. Background: late periodic jobs, and objects to read again.
+    """
     row = conn.execute(
         """
         select extract(epoch from now() - least(
@@ -157,8 +159,8 @@ def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, f
 
 
 def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
-    """The messages in each queue, and how long the oldest request on access has waited in seconds; nothing while the broker
-    does not answer."""
+    """The messages in each queue, and the wait of the oldest request on access in seconds; empty while the broker does
+    not answer."""
     try:
         with queue.pipeline(transaction=False) as pipeline:
             for name in lanes.QUEUES:
@@ -171,7 +173,7 @@ def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
 
 
 def _waited(message: bytes | None) -> float:
-    """How long ago the message was sent, in seconds; 0 for none, and for one that another application has sent."""
+    """The age of the message in seconds; 0 for none, and for a message of another application."""
     if message is None:
         return 0.0
     sent_at = json.loads(message)["headers"].get(celery_app.SENT_AT)

@@ -11,7 +11,7 @@ from worker.inbox.secrets import ASSUMED, FOREIGN, OURS
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.client import fingerprint
 
-# A verdict that stands is looked at again after this, so that the table knows which secrets are in use.
+# A verdict is confirmed after this time, so that the table knows which secrets are in use.
 SETTLED_SECONDS = 60
 
 
@@ -21,12 +21,12 @@ class Verdicts:
     def __init__(self, settings: Settings) -> None:
         self._bound = {fingerprint(secret): account for secret, account in settings.webhook_secrets.items()}
         self._has_key = settings.stripe_secret_key is not None
-        # A single secret has nothing to be told from, and is looked at later.
+        # A single secret is assumed to be ours, and checked later.
         alone = len(self._bound) == 1 and not any(self._bound.values())
         self._first = ASSUMED if alone else None
         self.known: dict[str, str | None] = dict.fromkeys(self._bound, self._first)
         if not self._has_key:
-            # Nothing can be read, so the accounts beside the secrets tell: that of the first one is ours.
+            # Without a key nothing can be read, so the accounts beside the secrets decide: the first one's is ours.
             named = [account for account in self._bound.values() if account]
             for id_, account in self._bound.items():
                 self.known[id_] = FOREIGN if account and account != named[0] else OURS
@@ -37,7 +37,10 @@ class Verdicts:
         return self.known.get(id_) == FOREIGN
 
     def refresh(self, conn: psycopg.Connection) -> None:
-        """Say which secrets this process has, and learn the verdicts on them. A database that is away changes nothing."""
+        """Report the secrets of this process, and learn the verdicts on them.
+
+        While the database is away nothing changes.
+        """
         if time.monotonic() < self._due:
             return
         with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):

@@ -1,11 +1,11 @@
 """The webhook endpoint: `POST /webhooks/stripe`, from bytes to a committed inbox row, and 2xx only then.
 
 It knows no registry and builds no Stripe objects: the signature is checked on the raw bytes, a few fields are read, and
-all requests that arrive together are stored by one insert (group commit). After a commit the workers are woken, off the
-request's path.
+all requests that arrive together are stored by one insert (group commit). After a commit the workers are woken, outside
+the request's path.
 
-A stranger costs little: a request without a recent signature is refused before its body is read, a body has a deadline,
-and all bodies under way share a budget of memory.
+Strangers cost little: a request without a recent signature is refused before its body is read, a body has a deadline,
+and all bodies under way share a memory budget.
 """
 
 import asyncio
@@ -26,18 +26,19 @@ from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# A body that is too large is read to this point, and not kept: a client that is still sending does not read the answer.
+# Up to this size a body that is too large is read and discarded, because a client that is still sending does not read
+# the answer.
 MAX_READ_BYTES = 16 * MAX_BODY_BYTES
 TOLERANCE_SECONDS = 300
 BODY_SECONDS = 10
-# Of all bodies that a process is reading or has not stored yet. Large ones may take three quarters of it, so that strangers
-# who fill it with large bodies leave room for Stripe's events, which are small.
+# The size of all bodies that a process is reading or has not stored yet. Large ones may take three quarters of it, so
+# that strangers who fill it with large bodies leave room for Stripe's events, which are small.
 MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024
 LARGE_BYTES = 256 * 1024
-# Stripe gives up after some seconds; the answer must come before, whatever Postgres does.
+# Stripe gives up after some seconds; the answer must come earlier, whatever Postgres does.
 STORE_SECONDS = 9
 
-# To find a series by its labels costs as much as to count.
+# Finding a series by its labels costs as much as counting.
 _NEW, _DUPLICATE = (metrics.EVENTS_RECEIVED.labels(outcome) for outcome in ("new", "duplicate"))
 _signed = functools.cache(metrics.EVENTS_SIGNED.labels)
 
@@ -120,13 +121,14 @@ class Writer:
         self._tasks = [asyncio.create_task(self._run()) for _ in range(writers)]
 
     async def stop(self) -> None:
-        """Store the waiting events, then end."""
+        """Store the waiting events, then stop."""
         self._stopping = True
         self._arrived.set()
         await asyncio.gather(*self._tasks)
 
     async def store(self, envelope: Envelope) -> bool:
-        """True once the event is durable and was new, False if it was there before. Raises what the insert raises."""
+        """True if the event was new, False if it was there before; either way it is durable now. Raises the insert's
+        error."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((envelope, future))
         self._arrived.set()
@@ -176,7 +178,7 @@ class WebhookEndpoint:
         clock: Callable[[], float],
         is_foreign: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`is_foreign` tells of a secret's fingerprint whether it is another account's: its deliveries are refused."""
+        """`is_foreign` says whether a secret's fingerprint is another account's: its deliveries are refused."""
         self._writer, self._secrets, self._clock, self._is_foreign = writer, secrets, clock, is_foreign
         self._budget = Budget()
 
@@ -245,7 +247,7 @@ class WebhookEndpoint:
 
 
 def _parent(scope: Scope) -> str | None:
-    """The span of whoever sends the request, where a proxy traces too."""
+    """The span of the sender, if a proxy traces too."""
     if not trace.is_on():
         return None
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)

@@ -68,10 +68,10 @@ class Applier:
     drain_seconds: float = 30
 
     def drain(self, conn: psycopg.Connection, *, more: Callable[[], None] | None = None) -> Drained:
-        """Apply what is due until nothing is, or `drain_seconds` have passed.
+        """Apply due events until there are none, or `drain_seconds` have passed.
 
-        `more` is called when others may help: a batch came full, or time is up. Raises what UNAVAILABLE names where
-        Postgres is away; what was leased falls due again by itself.
+        `more` is called when others may help: a batch was full, or time is up. Raises an error of UNAVAILABLE while
+        Postgres is away; leased events become due again by themselves.
         """
         total, deadline = Drained(), time.monotonic() + self.drain_seconds
         for event_id in inbox.park_killers(conn, max_attempts=self.max_attempts):
@@ -92,12 +92,13 @@ class Applier:
         return total
 
     def apply_one(self, conn: psycopg.Connection, leased: Leased) -> str:
-        """Apply one event in the caller's transaction; returns what became of it. Raises NotAnEvent, and whatever fails."""
+        """Apply one event in the caller's transaction; returns its outcome. Raises NotAnEvent, and any error of the
+        work."""
         (outcome,) = self._apply(conn, [_Work(leased, read_event(msgspec.json.decode(leased.body)), time.monotonic())])
         return outcome
 
     def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
-        """The events of the batch; a body that is none is parked at once, and costs the others nothing."""
+        """The events of the batch. A body that is no event is parked at once, and does not affect the others."""
         work: list[_Work] = []
         now = time.monotonic()
         for leased in batch:
@@ -113,7 +114,7 @@ class Applier:
         try:
             with conn.transaction():
                 outcomes = self._apply(conn, batch)
-        except Exception as error:  # whatever a body can cause must not stop the others
+        except Exception as error:  # an error caused by one body must not stop the others
             if conn.broken or isinstance(error, READ_ONLY):
                 raise
             if len(batch) <= 1:
@@ -134,7 +135,8 @@ class Applier:
                 metrics.EVENT_LATENCY_SECONDS.observe(now - work.stored_at)
 
     def _note_accounts(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
-        """Keep what the events say of connected accounts, after the commit: batches don't wait for each other's accounts."""
+        """Record what the events report of connected accounts, after the commit: batches don't wait for each other's
+        accounts."""
         newest: dict[str, float] = {}
         theirs = [event for event in events if event.account and event.livemode == self.livemode]
         for event in sorted(theirs, key=lambda event: event.created):
@@ -166,9 +168,9 @@ class Applier:
         metrics.EVENTS_PUT_OFF.labels(_PUT_OFF[type(plan)]).inc()
 
     def _apply_thin(self, conn: psycopg.Connection, events: Sequence[Event]) -> dict[str, str]:
-        """Ask Stripe for the objects of thin events, which show nothing of them; returns the outcome of each that is done.
+        """Read the objects of thin events, which do not show them; returns the outcome of each finished event.
 
-        The others wait, parked, for a key.
+        Without a key the others wait, parked.
         """
         outcomes: dict[str, str] = {}
         wanted: list[tuple[Event, Wanted]] = []
@@ -197,8 +199,8 @@ class Applier:
         return outcomes
 
     def _apply(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> Counter[str]:
-        """Write what the events show, compute the users concerned, and mark each event with what became of it; returns how
-        many came to what."""
+        """Write what the events show, compute the affected users, and mark each event with its outcome; returns counts
+        by outcome."""
         outcomes: dict[str, str] = {}
         observations: list[Observation] = []
         aside: list[Event] = []
@@ -233,9 +235,8 @@ def _shown(event: Event) -> tuple[str, str, Json]:
 
 
 def _thin_target(event: Event) -> Wanted | None:
-    """The object to read for a thin event: its related object, else the snapshot event with the same content; None
-    where neither exists.
-    """
+    """The object to read for a thin event: its related object, or else the snapshot event with the same content; None
+    if neither exists."""
     if event.object_type is not None and event.url.startswith("/v1/"):
         type_ = object_type(event.object_type)
         id_ = event.object_id or event.object_type
@@ -247,8 +248,10 @@ def _thin_target(event: Event) -> Wanted | None:
 
 
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> bool:
-    """Compute users whose facts came late, as `sync.recompute_queue` asks, and those who are to be looked at once more; False
-    where some of these have to wait, for transactions that are open or for somebody else who looks."""
+    """Compute users whose facts came late (`sync.recompute_queue`), and those due for a recheck.
+
+    Returns False if some rechecks must wait, for open transactions or for another process that rechecks.
+    """
     while not policy.off:
         with conn.transaction():
             customers = recompute_queue.take(conn, limit=limit)

@@ -1,7 +1,7 @@
-"""The rolling audit: everything that Stripe lists is read again, some pages a tick, round after round.
+"""The rolling audit: everything that Stripe lists is read again, some pages in each tick, round after round.
 
-It finds what no event and no other pass told of, lists under a parent included. Each page goes through the guarded write; a
-repair is kept in `sync.drift`. A round is a run of its own, which every tick carries on.
+It finds what no event and no other pass reported, including lists under a parent. Each page goes through the guarded
+write; a repair is recorded in `sync.drift`. A round is one run, which every tick continues.
 """
 
 from collections import Counter
@@ -38,7 +38,8 @@ def tick(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Read some pages more, from where the last tick ended; a round that is hurried goes on while `should_continue` says so.
+    """Read some more pages, from where the last tick ended; a hurried round continues while `should_continue` returns
+    true.
 
     Returns what this tick did; None if another worker has the slot, or if the tick failed.
     """
@@ -65,7 +66,7 @@ def tick(
 
 
 def begin_anew(conn: psycopg.Connection) -> None:
-    """Read everything from the beginning, and without a pause until the round is done: something was lost for good."""
+    """Start from the beginning, without pauses until the round is done, because something was lost for good."""
     with conn.transaction():
         current = shards.under_way(conn, ROUND)
         if current is not None:
@@ -74,7 +75,7 @@ def begin_anew(conn: psycopg.Connection) -> None:
 
 
 def is_hurried(conn: psycopg.Connection) -> bool:
-    """Whether a round is under way that does not wait for the clock."""
+    """Whether the present round does not wait for the clock."""
     row = conn.execute(
         "select result ->> 'hurried' from sync.runs where job = %s and finished_at is null", (ROUND,)
     ).fetchone()
@@ -82,7 +83,7 @@ def is_hurried(conn: psycopg.Connection) -> bool:
 
 
 def _round(conn: psycopg.Connection, *, hurried: bool = False) -> int:
-    """The round that is under way, begun now where there is none."""
+    """The present round; begins one if there is none."""
     with conn.transaction():
         run, is_new = shards.begin(conn, ROUND, {"hurried": hurried})
         if is_new:

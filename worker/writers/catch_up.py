@@ -1,8 +1,8 @@
-"""Catch-up: Stripe's list of events is read from where it was last read to, and events that no delivery brought are stored.
+"""Catch-up: read Stripe's list of events from where the last pass ended, and store events that were not delivered.
 
-So a lost webhook is made good within two minutes, and the daemon works without any public address. The list is complete
-eventually, not at once: each pass begins a little before the last one's end. A backlog is read in spans of an hour, several
-at once, the oldest first.
+So a lost delivery is repaired within two minutes, and the daemon works without any public address. The list is complete
+eventually, not at once, so each pass begins a little before the end of the last one. A backlog is read in spans of an
+hour, several at once, the oldest first.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _log = log.get("catchup")
 
 JOB = "catch_up"
 CURSOR = "events"
-# A younger event may still be on its way to the webhook endpoint; one that is older and not stored was lost.
+# A younger event may still be on its way to the webhook endpoint; an older one that is not stored was lost.
 DELAY_SECONDS = 20
 OVERLAP_SECONDS = 300
 SPAN_SECONDS = 3600
@@ -56,7 +56,8 @@ def tick(
 ) -> Caught | None:
     """Read the events since the last pass for one slot of the clock, or continue an interrupted pass.
 
-    Returns what was done once the pass is finished; None if another worker has the slot, or if it is not finished or failed.
+    Returns the result once the pass is finished; None if another worker has the slot, or if it is not finished or
+    failed.
     """
     since, gap = _since(conn, now)
     until = now - DELAY_SECONDS
@@ -93,8 +94,11 @@ def read_spans(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Read the list of events between two seconds, in spans of an hour, and store what is missing; or continue the job's run that
-    is under way. Returns its result once it is finished, else None."""
+    """Read the list of events between two seconds, in spans of an hour, and store what is missing; or continue a
+    running job.
+
+    Returns its result once it is finished, else None.
+    """
     return passes.tick(
         conn,
         stripe,
@@ -112,10 +116,10 @@ def read_spans(
 
 
 def _since(conn: psycopg.Connection, now: int) -> tuple[int, bool]:
-    """The second up to which events were read, and whether Stripe has forgotten events that are younger."""
+    """The second up to which events were read, and whether Stripe no longer has events that are younger."""
     since = cursors.read(conn, CURSOR)
     if since is None:
-        # A database that was restored to before the first pass has events, and no cursor.
+        # A database restored to a time before the first pass has events, but no cursor.
         since = min(now - DELAY_SECONDS, max(inbox.listening_since(conn) or now, now - KEPT_SECONDS))
         cursors.save(conn, CURSOR, since)
     if since >= now - KEPT_SECONDS:
@@ -130,7 +134,7 @@ def _spans(gte: int, lt: int) -> list[tuple[str, int | None, int | None]]:
 
 
 def store_missing(conn: psycopg.Connection, page: Page, *, account: str = "") -> dict[str, int]:
-    """Store those events of a page that no delivery brought. A list read for a connected account does not name it."""
+    """Store those events of a page that were not delivered. A list read for a connected account does not name it."""
     missing = inbox.missing(conn, [event["id"] for event in page.data])
     events = [event for event in page.data if event["id"] in missing]
     if account:

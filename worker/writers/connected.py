@@ -1,7 +1,8 @@
-"""Connected accounts (CONNECT=on): each in its turn is read by the header Stripe-Account, events first and then its lists.
+"""Connected accounts (CONNECT=on): each is read in its turn with the header Stripe-Account, events first and then its
+lists.
 
-A turn is short, and the account that waited longest is next, so a huge account does not hold up a thousand small ones. All of
-it is background work within the rate limit of the platform's key.
+A turn is short, and the account that waited longest is next, so a huge account does not delay a thousand small ones.
+All of it is background work within the rate limit of the platform's key.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,16 +29,17 @@ from worker.writers.passes.plan import Options, every_shape
 _log = log.get("connect")
 
 JOB = "accounts"
-# Runs of one account sort behind every job's name, so that what lists the jobs stops before them.
+# The names of these runs sort after every job's, so that a scan over jobs stops before them.
 ROUND, REFRESH, EVENTS = "~{} lists", "~{} refresh", "~{} events"
 OPTIONS = Options(threads=8, threads_per_list=4, pages=40, failures=2)
 AT_ONCE = 16
-# An account is looked for in Stripe's list so often, and all lists of one are read again after so long.
+# How often an account is searched in Stripe's list, and after how long all of its lists are read again.
 LIST_SECONDS, ROUND_SECONDS = 900, 6 * 3600
-# Between two rounds the catalogue, of whose features no event tells, and subscriptions that can still change are read.
+# Between two rounds only the catalogue, whose features no event reports, and subscriptions that can still change are
+# read.
 REFRESH_SECONDS, REFRESHED = 3600, (*refresh_catalogue.CATALOGUE, "subscriptions")
 LISTED_AT = "accounts_listed"
-# Lists of the platform's own, which a connected account has not.
+# Lists of the platform itself, which a connected account does not have.
 NOT_THEIRS = ("accounts", "webhook_endpoints", "account_persons", "account_external_accounts", "account_capabilities")
 
 
@@ -85,7 +87,7 @@ def tick(
 
 
 def _list(conn: psycopg.Connection, stripe: Platform, now: int) -> None:
-    """Learn from Stripe which accounts are connected, now and then."""
+    """Learn from Stripe now and then which accounts are connected."""
     if now - (cursors.read(conn, LISTED_AT) or 0) < LIST_SECONDS:
         return
     after: dict[str, str] = {}
@@ -124,7 +126,7 @@ def _turn(
     options: Options,
     should_continue: Callable[[], bool],
 ) -> None:
-    """One account's turn: store the events that no delivery brought, then read some pages of its lists."""
+    """One account's turn: store events that were not delivered, then read some pages of its lists."""
     result["turns"] += 1
     events_until, rounds = None, 0
     try:
@@ -140,7 +142,7 @@ def _turn(
     except BadKey:
         raise
     except MissingPermission as error:
-        # Stripe tells an account that has withdrawn from one that never was no better.
+        # Stripe answers the same for an account that has withdrawn and for one that was never connected.
         accounts.deauthorize(conn, account.id)
         _log.warning("account.deauthorized", account=account.id, error=str(error))
         result["failed"] += 1
@@ -161,11 +163,11 @@ def _store(
     now: int,
     should_continue: Callable[[], bool],
 ) -> int | None:
-    """Store the account's events that are missing; returns how many there were, None if some are left for the next turn."""
+    """Store the account's missing events; returns how many there were, None if some are left for the next turn."""
     if not page.has_more:
         with conn.transaction():
             return catch_up.store_missing(conn, page, account=account.id)["lost"]
-    # More than a page: the pass that own events take reads them in spans of an hour, and keeps its place.
+    # More than a page: the pass for own events reads them in spans of an hour, and saves its position.
     since = max(_since(account, now) - catch_up.OVERLAP_SECONDS, now - catch_up.KEPT_SECONDS)
     job = EVENTS.format(account.id)
     caught = catch_up.read_spans(

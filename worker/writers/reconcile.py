@@ -35,9 +35,9 @@ def tick(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Reconcile the subscriptions for one slot of the clock, or help with a pass that is under way.
+    """Reconcile the subscriptions for one slot of the clock, or help with a running pass.
 
-    Returns what was done once the pass is finished; None if it goes on in another worker or the next tick, or failed.
+    Returns the result once the pass is finished; None if it continues in another worker or the next tick, or failed.
     """
     result = passes.tick(
         conn,

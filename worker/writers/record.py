@@ -1,4 +1,4 @@
-"""The one way into the mirror, and from there to the users: webhook, refresh, reconcile and fetch all record here."""
+"""The one way into the mirror, and from there to the users: webhook, refresh, reconcile and single reads all use it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from worker.writers import settle_by_events
 
 _log = log.get("record")
 
-# A mirrored row inserted by somebody else between our look and our insert is planned again; thrice is plenty.
+# If somebody else inserts a row between our look and our insert, it is planned again, at most three times.
 _ROUNDS = 10
 
 
@@ -36,19 +36,19 @@ def record(
     events_of: bool | None = None,
     users_later: bool = False,
 ) -> list[Outcome]:
-    """Write what the observations show, as the rule decides, and compute the users concerned.
+    """Write the observations as the version rule decides, and compute the affected users.
 
-    Runs inside the caller's transaction; returns what became of each object. `events_of`: the observations are events of
-    this mode, so other events of the inbox may settle what the rule leaves unsettled. Data of erased people is
-    blanked before anything is decided. `users_later`: the users are not computed but asked for, as deferred: a
-    backfill computes each of them once, when all their objects are there.
+    Runs inside the caller's transaction; returns the outcome of each object. `events_of`: the observations are events
+    of this mode, so other events of the inbox may settle what the rule leaves unsettled. Data of erased people is
+    blanked first. `users_later`: do not compute the users but request them, as deferred: a backfill computes each of
+    them once, when all their objects are there.
     """
     if not observations:
         return []
     observations = guard.honour(conn, with_members(observations))
     written, offered = _write(conn, observations, events_of)
     changed = {outcome.key for outcome in written if outcome.object is not None}
-    # A page of a list that shows what is known adds nothing; an event tells of its second even where it loses.
+    # A page of a list that shows the known state adds nothing; an event tells of its second even if it loses.
     subscription_history.note(
         conn,
         (seen for seen in observations if not seen.snapshot.listed or seen.key in changed),
@@ -69,8 +69,10 @@ def record(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One object as Stripe showed it when it was read on its own, while its row stood at `rev`. `event_at`: when its newest
-    event was, in unix seconds."""
+    """One object as a single read showed it, while its row was at `rev`.
+
+    `event_at`: the time of its newest event, in unix seconds.
+    """
 
     seen: Observation
     rev: int
@@ -78,10 +80,10 @@ class Answered:
 
 
 def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy: Policy) -> list[Outcome | None]:
-    """Write what Stripe answered of single objects, each of them another one; see `mirror.version.settle`.
+    """Write Stripe's answers about single, different objects; see `mirror.version.settle`.
 
-    Runs inside the caller's transaction. Returns the outcomes in the order of the answers; None where the row has moved since
-    the object was read: nothing is written of it, and it is to be read again.
+    Runs inside the caller's transaction. Returns the outcomes in the order of the answers; None if the row has changed
+    since the object was read: then nothing is written, and it must be read again.
     """
     shown = guard.honour(conn, [answer.seen for answer in answers])
     rows = mirror.lock(conn, [seen.key for seen in shown])
@@ -107,7 +109,7 @@ def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy
 
 
 def _kept(seen: Observation) -> Json:
-    """The object as it is stored. A payout may settle thousands of transactions, which have rows of their own."""
+    """The object as it is stored. A payout may settle thousands of transactions, which have their own rows."""
     if seen.key.object != "payout":
         return seen.object
     return {name: value for name, value in seen.object.items() if name != "balance_transactions"}
@@ -118,7 +120,8 @@ def _is_uncertain(outcome: Outcome) -> bool:
 
 
 def _wanted(outcome: Outcome, *, on_test_clock: bool) -> Wanted:
-    """An object on a test clock has that clock's time, which may be years ahead of when Stripe can be asked."""
+    """An object on a test clock has that clock's time, which may be years ahead of the time at which Stripe can be
+    read."""
     assert outcome.version is not None
     assert outcome.type.url is not None
     path = outcome.type.url.format(id=outcome.key.id)
@@ -134,7 +137,7 @@ def _write(
     observations: Sequence[Observation],
     events_of: bool | None,
 ) -> tuple[list[Outcome], dict[str, Offer]]:
-    """Lock, fold, settle and write; what another worker inserted meanwhile is locked and folded again.
+    """Lock, fold, settle and write; objects that another worker inserted meanwhile are locked and folded again.
 
     Returns the outcomes, and what the subscriptions among them offered to organizations before.
     """
@@ -163,7 +166,7 @@ def _follow(
     *,
     users_later: bool = False,
 ) -> None:
-    """Bring the application's tables in step with what was written of our own account; not of connected accounts.
+    """Update the application's tables after writes of our own account; connected accounts have no users.
 
     Requests are locked before links, links before users, users before the catalogue.
     """
@@ -177,7 +180,7 @@ def _follow(
     guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
     product_changes.note(conn, changed.known)
     missed = guests | _compute_concerned(conn, written, ours, policy, users_later=users_later)
-    # Computing a user reserves a place for products that are not projected yet, and holds the user meanwhile.
+    # Computing a user inserts a placeholder for products that are not copied yet, and locks the user meanwhile.
     for outcome in by_type.get("product", []):
         _warn_of_unclear_metadata(outcome)
     save_rows.of_catalogue(
@@ -189,14 +192,17 @@ def _follow(
 
 
 class _Changed(NamedTuple):
-    """Products that give something new: those that have just arrived, and those that users were computed by before."""
+    """Products that give something new: those that have just arrived, and those by which users were computed before."""
 
     arrived: set[str]
     known: set[str]
 
 
 def _changed_products(conn: psycopg.Connection, by_type: Mapping[str, Sequence[Outcome]]) -> _Changed:
-    """The products written that are new, or give something else. Features that are read for the first time arrive, too."""
+    """The written products that are new, or give something else.
+
+    Features that are read for the first time count as new.
+    """
     products, features = by_type.get("product", []), by_type.get("product_feature", [])
     new = {outcome.key.id for outcome in products if outcome.before is None}
     featured = _named(features, "product")
@@ -214,9 +220,9 @@ def _request_for_catalogue(
     *,
     users_later: bool,
 ) -> set[ObjectRef]:
-    """Ask for users who waited for a product or price that is new, and for the users of organizations.
+    """Request users who waited for a new product or price, and the users of organizations.
 
-    Returns the users to look at again: guests, whom no customer stands for.
+    Returns the users to look at again: guests, who have no customer.
     """
     organizations.request(conn, ours, offered, fresh_products=products)
     prices = [
@@ -236,14 +242,14 @@ def _compute_concerned(
     *,
     users_later: bool,
 ) -> set[ObjectRef]:
-    """Compute the users whom the objects concern; returns the objects that name something not mirrored yet.
+    """Compute the users of these objects; returns the objects that name something not mirrored yet.
 
-    An object concerns its user if it moved what users are computed from, or if its customer is linked just now.
-    `users_later`: ask for them instead, as deferred. A guest is computed at once, for no customer stands for them.
+    An object affects its user if it moved what users are computed from, or if its customer is linked just now.
+    `users_later`: request them instead, as deferred. A guest is computed at once, because no customer stands for them.
     """
     moved = [outcome for outcome in ours if outcome.moves_users]
     customers = _customers(moved)
-    # Tokens are taken back only for what is settled: becoming so matters, also if the content was guessed right.
+    # Tokens are taken back only for settled objects. So becoming settled matters, even if the guess was right.
     news = [
         outcome.key
         for outcome in written

@@ -1,4 +1,5 @@
-"""Asking Stripe for what events left uncertain: one read an object, applied only if no event was taken meanwhile."""
+"""Re-read objects whose latest state is uncertain: one GET for each object, applied only if no event arrived in the
+meantime."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ from worker.writers.record import Answered, record_answers
 _log = log.get("fetch")
 
 THREADS = 16
-# A read that may not settle yet is repeated after the time that Stripe's replicas may lag.
+# If a read can't settle yet, it is repeated after the longest lag of Stripe's replicas.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
 KEY_SECONDS, REFUSED_SECONDS = 60, 300
 BACKOFF = Backoff(first=2, longest=300)
@@ -38,7 +39,7 @@ _said: set[str] = set()
 
 
 class Source(Protocol):
-    """The part of `stripe_api.Stripe`."""
+    """The reads that this module needs of `stripe_api.client.Stripe`."""
 
     def retrieve(self, path: str, *, account: str = "") -> Answer: ...
 
@@ -47,9 +48,9 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A thread's answer to one ask: the object to write, or `twin`, the snapshot of a thin event.
+    """A thread's result for one request: the object to write, or `twin`, the snapshot of a thin event.
 
-    Neither where a later event has answered the ask. `is_missing`: Stripe has no such object, for the first time.
+    Neither if a later event has answered the request. `is_missing`: Stripe has no such object, for the first time.
     """
 
     answered: Answered | None = None
@@ -65,15 +66,14 @@ def drain(
     should_continue: Callable[[], bool],
     threads: int = THREADS,
 ) -> int:
-    """Ask for what is due until nothing is, or time is up; returns how many objects were asked for.
+    """Read due objects until there are none, or time is up; returns how many were read.
 
-    So many `threads` ask at once; what has come meanwhile is written in one transaction. An answer that is slow to come holds
-    up no other. No failure loses the mark: an object stays unsettled, and asked for, until an answer settles it. Raises
-    BadKey.
+    `threads` read at once, and the results so far are written in one transaction, so a slow answer delays no other. No
+    failure loses the mark: an object stays unsettled, and queued, until an answer settles it. Raises BadKey.
     """
     asked, refusal = 0, None
     under_way: dict[Future[_Read], Ask] = {}
-    using = threading.Lock()  # the threads look at rows through the same connection
+    using = threading.Lock()  # the threads look up rows through the same connection
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         while True:
             if refusal is None and should_continue() and len(under_way) < threads:
@@ -103,7 +103,7 @@ def drain(
 
 
 def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: Ask) -> _Read:
-    """Ask Stripe for one object. The connection is not held meanwhile."""
+    """Read one object from Stripe. The connection is not held meanwhile."""
     with using:
         if refetch_queue.is_answered(conn, ask):
             return _Read()
@@ -117,7 +117,7 @@ def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: 
 
 
 def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | None:
-    """The answer that is to be written; None where nothing is to be written."""
+    """The observation to write; None if there is nothing to write."""
     if read.is_missing:
         # A replica may not have it yet; an object that a second read does not find either is gone.
         refetch_queue.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
@@ -130,7 +130,7 @@ def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | Non
 
 
 def _write(conn: psycopg.Connection, brought: Sequence[tuple[Ask, Answered]], policy: Policy) -> None:
-    """Write what Stripe answered, in one transaction; where that fails, each answer in its own."""
+    """Write Stripe's answers in one transaction; if that fails, each answer in its own."""
     if not brought:
         return
     results: list[str] = []
@@ -154,7 +154,7 @@ def _write(conn: psycopg.Connection, brought: Sequence[tuple[Ask, Answered]], po
 
 
 def _settled(conn: psycopg.Connection, ask: Ask, outcome: Outcome | None) -> str:
-    """The ask is done, or is asked again later; returns what became of it."""
+    """Finish the request, or schedule it again; returns its outcome."""
     if outcome is None:
         refetch_queue.put_off(conn, ask, seconds=MOVED_SECONDS)
         return "moved"
@@ -166,7 +166,7 @@ def _settled(conn: psycopg.Connection, ask: Ask, outcome: Outcome | None) -> str
 
 
 def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
-    """Ask again after a pause that fits the error."""
+    """Schedule the read again after a pause that fits the error."""
     if conn.closed:
         raise error
     reason = str(error)
@@ -203,7 +203,7 @@ def read(stripe: Source, key: Key, path: str) -> Answer:
 
 
 def observation(stripe: Source, key: Key, answer: Answer) -> Observation:
-    """The answer as an observation; lists that Stripe cut short are read to their end, for the answer to be whole."""
+    """The answer as an observation; truncated lists are read to their end, so that the answer is whole."""
     obj = None if answer.deleted else answer.object
     whole = obj if obj is None else _completed(stripe, key, obj)
     return retrieved(key, obj, whole=whole, read_at=answer.read_at, shape=answer.shape)

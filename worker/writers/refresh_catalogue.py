@@ -35,7 +35,8 @@ def tick(
 ) -> dict[str, Any] | None:
     """Refresh the catalogue for one slot of the clock, or continue an interrupted refresh.
 
-    Returns what was done; None if another worker has the slot, or if it failed or is not finished: the next slot goes on.
+    Returns the result; None if another worker has the slot, or if it failed or is not finished: the next slot
+    continues.
     """
     result = passes.tick(
         conn,

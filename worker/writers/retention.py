@@ -1,7 +1,7 @@
-"""Retention: what is done and old is removed from the inbox, and from the daemon's own bookkeeping, a little at a time.
+"""Retention: remove old, finished rows from the inbox and the daemon's own bookkeeping, a little at a time.
 
-The inbox is walked through in stretches of its blocks, round and round: no index has to be kept for it, so it costs the way
-of an event nothing. Each batch is a transaction; a tick that is out of time is gone on with by the next.
+It goes through the inbox in ranges of blocks, round and round, so it needs no index and costs events nothing. Each
+batch is a transaction; the next tick continues.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ def tick(
     keep_changes: timedelta = timedelta(days=35),
     should_continue: Callable[[], bool],
 ) -> dict[str, int] | None:
-    """Remove until a round of the inbox is complete or time is up; None where somebody else has the slot.
+    """Remove until a round of the inbox is complete or time is up; None if another worker has the slot.
 
-    Done events go `keep` after they arrived and were done; what is pending or parked stays, however old.
+    Done events are removed when they arrived and were done longer than `keep` ago; pending and parked ones stay.
     """
     removed: dict[str, int] = {}
     with runs.slot(conn, JOB, slot) as run:
@@ -52,7 +52,7 @@ def tick(
 def _remove_events(
     conn: psycopg.Connection, run: Run, removed: dict[str, int], *, keep: timedelta, should_continue: Callable[[], bool]
 ) -> None:
-    """From where the last tick ended to the end of the inbox; there the oldest event that is kept is known."""
+    """From the end of the last tick to the end of the inbox; there the oldest remaining event is known."""
     place = cursors.read(conn, CURSOR) or {"block": 0, "oldest": None, "oldest_kept": None}
     while should_continue():
         if place["block"] >= retention_store.blocks(conn):

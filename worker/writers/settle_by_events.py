@@ -1,4 +1,4 @@
-"""Settle what a batch leaves uncertain: the object's other events in the inbox may tell how it ended."""
+"""Settle what a batch leaves uncertain: the object's other events in the inbox may tell its final state."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,9 +15,9 @@ from worker.stripe_api.event import NotAnEvent, read_event
 
 
 def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> list[Outcome]:
-    """The outcomes, those that are unsettled and whose events tell the end settled. Their rows are locked, and unwritten.
+    """The outcomes, with unsettled ones settled if their events decide. Their rows are locked, and not written yet.
 
-    This is before they are written: so each row is written once, nothing known is asked for, and users are computed once.
+    That way each row is written once, no known object is read, and users are computed once.
     """
     uncertain = [outcome for outcome in outcomes if outcome.version is not None and outcome.version.unsettled]
     if not uncertain:
@@ -41,7 +41,7 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
 
 
 def _observations(bodies: Sequence[str]) -> list[Observation] | None:
-    """The observations of the events; None where one of them shows nothing, and no other shows it in its place."""
+    """The observations of the events; None if one of them shows nothing, and no other shows it instead."""
     try:
         events = [read_event(msgspec.json.decode(body)) for body in bodies]
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):
@@ -53,7 +53,7 @@ def _observations(bodies: Sequence[str]) -> list[Observation] | None:
 
 
 def _withdraw(conn: psycopg.Connection, outcome: Outcome) -> None:
-    """The read that an earlier batch queued; one queued by a later thin event wants more, and is not touched."""
+    """The read that an earlier batch queued. One queued by a later thin event needs more, and stays."""
     if outcome.before is not None and outcome.before.unsettled:
         key, event_at = outcome.key, datetime.fromtimestamp(outcome.before.observed_at, UTC)
         refetch_queue.done(

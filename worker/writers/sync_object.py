@@ -1,4 +1,4 @@
-"""Read one object from Stripe now, and write it through the guarded write; what changed is returned."""
+"""Read one object from Stripe now, write it through the guarded write, and return what changed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from worker.writers.refetch import Source, observation, read
 _log = log.get("sync_object")
 
 ATTEMPTS = 5
-# How ids begin. Products, plans and coupons may have any id, so the mirror is asked before.
+# The prefixes of ids. Products, plans and coupons may have any id, so the mirror is searched first.
 _PREFIXES = {
     "acct": "account", "ba": "bank_account", "bpc": "billing_portal.configuration", "card": "card", "ch": "charge",
     "clock": "test_helpers.test_clock", "cn": "credit_note", "credgr": "billing.credit_grant", "cs": "checkout.session",
@@ -43,7 +43,7 @@ _PREFIXES = {
 
 
 class UnknownType(Permanent):
-    """The id does not say of which type the object is."""
+    """The id does not tell the type of the object."""
 
 
 class CannotRead(Permanent):
@@ -73,7 +73,7 @@ class Synced:
     differences: tuple[Difference, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The same for JSON."""
         changed = [each._asdict() for each in self.differences]
         return {
             "object": self.object,
@@ -86,7 +86,7 @@ class Synced:
 
 
 def type_of(conn: psycopg.Connection, id_: str, account: str = "") -> str:
-    """The type of the object with this id: as the mirror has it, else by how the id begins. Raises UnknownType."""
+    """The type of the object with this id, from the mirror, or else by the id's prefix. Raises UnknownType."""
     held = {row["object"] for row in history.find(conn, id_) if row["account"] == account}
     if len(held) == 1:
         return str(held.pop())
@@ -103,8 +103,11 @@ def type_of(conn: psycopg.Connection, id_: str, account: str = "") -> str:
 def sync_object(
     conn: psycopg.Connection, stripe: Source, policy: Policy, id_: str, type_: str | None = None, *, account: str = ""
 ) -> Synced:
-    """Read an object, write it, and return what changed. Raises UnknownType, CannotRead, NotThere, Moved, and the client's
-    errors. No transaction is open while Stripe is asked."""
+    """Read an object, write it, and return what changed.
+
+    Raises UnknownType, CannotRead, NotThere, Moved, and the client's errors. No transaction is open while Stripe is
+    read.
+    """
     name = type_ or type_of(conn, id_, account)
     row = object_type(name)
     if row.url is None:
@@ -119,7 +122,7 @@ def sync_object(
         if answer.missing and not rev:
             raise NotThere(f"Stripe has no {name} {id_}, and the mirror has none", id=id_)
         if answer.missing and not deleted:
-            # One answer is no proof that it is gone. A worker asks a second time.
+            # One answer does not prove that it is gone. A worker reads it a second time.
             with conn.transaction():
                 refetch_queue.want(conn, [Wanted(key, row.url.format(id=id_), answer.read_at)])
             return Synced(name, id_, account, "uncertain", answer.read_at, ())
@@ -147,7 +150,7 @@ def _content(row: history.Row | None) -> dict[str, Any]:
 
 
 def _newest_event(row: history.Row | None) -> int | None:
-    """When the newest event of a row was at the latest, in unix seconds, where a read has settled it since; else None."""
+    """The latest possible time of a row's newest event, in unix seconds, if a read has settled it since; else None."""
     if row is None or row["unsettled"] or not history.is_read(row["observed_in"]):
         return None
     return int(row["observed_at"].timestamp()) - REPLICA_LAG_SECONDS

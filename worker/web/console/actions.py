@@ -26,7 +26,7 @@ Run = Callable[[psycopg.Connection, Settings, Values, Ids, Values, Send], str]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`sentence` says what will happen, before it does; `run` does it and says what happened."""
+    """`sentence` says before the action what it will do; `run` does it and returns what happened."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Action:
 
 
 def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, detail: Mapping[str, Any]) -> None:
-    """Keep a row of who did what, in the transaction that does it."""
+    """Record who did what, in the transaction that does it."""
     conn.execute(
         "insert into sync.audit_log (actor, action, target, detail) values (%s, %s, %s, %s)",
         (actor, action, target, Jsonb(dict(detail))),
@@ -43,7 +43,7 @@ def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, det
 
 
 def _chosen(conn: psycopg.Connection, values: Values, ids: Ids) -> list[str]:
-    """The events of the ticked boxes, or of one group of parked events."""
+    """The events of the checked boxes, or of one group of parked events."""
     if values.get("group_type"):
         return read_inbox.parked_with_error(conn, values["group_type"], values.get("group_error", ""))
     if not ids:

@@ -1,4 +1,4 @@
-"""The console's routes: sign-in, pages and actions. Every page but sign-in wants a session, every action a form token."""
+"""The console's routes: sign-in, pages and actions. Every page but sign-in needs a session, every action a form token."""
 
 import contextlib
 from collections import defaultdict
@@ -31,14 +31,14 @@ from worker.web.console.session import COOKIE, SESSION_SECONDS, Attempts, Sessio
 
 _log = log.get("console")
 
-# The console is for people: it must not take connections from the endpoints that machines wait for.
+# The console is for people: it must not take connections from the endpoints for machines.
 CONNECTIONS = 2
 MAX_FORM_BYTES = 64 * 1024
 Form = Mapping[str, list[str]]
 
 
 class Console:
-    """The pages under /console. Exists only where CONSOLE_PASSWORD or CONSOLE_PASSWORD_HASH is set."""
+    """The pages under /console. Exists only if CONSOLE_PASSWORD or CONSOLE_PASSWORD_HASH is set."""
 
     def __init__(self, settings: Settings, send: Callable[..., None]) -> None:
         self._settings, self._send = settings, send
@@ -183,7 +183,7 @@ class Console:
                             name: one for name, one in values.items() if name not in ("csrf", "confirmed", "back")
                         }
                         audit(conn, actor=f"console {session.id[:8]}", action=action.name, target=target, detail=detail)
-                # Sent after the commit: a worker that starts at once must see what was written.
+                # Sent after the commit, because a worker that starts at once must see the written rows.
                 for arguments, options in tasks:
                     self._send(*arguments, **options)
                 return done
@@ -250,7 +250,10 @@ def has_console(settings: Settings) -> bool:
 
 
 def sender(app: Celery) -> Callable[..., None]:
-    """A function that sends a task by its name. It raises Refused if the broker is away, for a person waits for it."""
+    """A function that sends a task by its name.
+
+    It raises Refused if the broker is away, because a person waits for it.
+    """
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:

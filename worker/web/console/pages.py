@@ -1,4 +1,4 @@
-"""The pages: each reads what its template shows. Nothing is written or locked here."""
+"""The pages: each reads the data of its template. Nothing is written or locked here."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -137,7 +137,7 @@ def object_(asked: Asked) -> View | None:
 
 
 def object_search(asked: Asked) -> View | None:
-    """The form, or what it asks for: an event's id leads to the event."""
+    """The search form, or its result: an event's id leads to the event."""
     id_ = asked.query.get("id", "").strip()
     if not id_:
         return View("objects.html", {})
@@ -176,7 +176,10 @@ def revenue(asked: Asked) -> View:
 
 
 def plan(asked: Asked) -> View:
-    """The first users behind `after` whom `membership apply` would change. It looks for a moment, then says how far it came."""
+    """The first users after `after` whom `membership apply` would change.
+
+    It searches for a moment, then reports how far it got.
+    """
     changing: list[tuple[str, Outcome]] = []
     looked, ends = 0, time.monotonic() + PLAN_SECONDS
     after: str | None = asked.query.get("after", "")

@@ -15,8 +15,8 @@ _ORDER = ("failed", "reading", "done", "not available", "stopped", "waiting")
 
 
 def progress(conn: psycopg.Connection) -> Row | None:
-    """How far the newest backfill came, its lists with the failed ones first, and its errors with their lists; None if there
-    was none."""
+    """The progress of the newest backfill, its lists with the failed ones first, and its errors with their lists; None
+    if there was none."""
     newest = backfill.progress(conn)
     if newest is None:
         return None

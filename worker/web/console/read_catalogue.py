@@ -9,7 +9,7 @@ Row = dict[str, Any]
 
 
 def products(conn: psycopg.Connection, *, limit: int = 500) -> list[Row]:
-    """Products with what they give, their prices, and how many users have each as their product."""
+    """Products with their policy and prices, and how many users have each as their product."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -36,7 +36,7 @@ def products(conn: psycopg.Connection, *, limit: int = 500) -> list[Row]:
 
 
 def progress(conn: psycopg.Connection) -> Row | None:
-    """How far the last `membership apply` came; None if none ran."""
+    """The progress of the last `membership apply`; None if there was none."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

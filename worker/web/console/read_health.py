@@ -10,7 +10,7 @@ from worker.config.settings import Settings
 from worker.jobs.status import ALIVE_SECONDS
 
 Row = dict[str, Any]
-# Percentiles are taken of so many events: the newest that were applied.
+# Percentiles are of this many events: the newest that were applied.
 SAMPLED = 2000
 
 
@@ -122,7 +122,7 @@ def _masked(value: Any) -> str:
 
 
 def _mask(secret: str) -> str:
-    """Enough to tell two secrets apart by their kind, and nothing that helps to guess one."""
+    """Enough to tell two kinds of secrets apart, and nothing that helps to guess one."""
     kind = "_".join(secret.split("_")[:-1])
     return f"{kind}_…" if kind else "…"
 

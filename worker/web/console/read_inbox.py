@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 PAGE = 50
-# A page looks through so many events, and then says from where to go on: a rare type must not read the whole table.
+# A page searches this many events, and then offers to continue: a rare type must not read the whole table.
 SEARCHED = 20_000
 GROUPED = 5_000
 Row = dict[str, Any]
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """`before` and `before_id` are the last event of the page before: pages go on by key."""
+    """`before` and `before_id` are the last event of the previous page: pages continue by key."""
 
     status: str | None = None
     type: str | None = None
@@ -31,7 +31,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` is the key to go on from, None at the end. `is_partial`: the search stopped before the page was full."""
+    """`next` is the key at which the next page begins, None at the end.
+
+    `is_partial`: the search stopped before the page was full.
+    """
 
     rows: list[Row]
     next: tuple[str, str] | None
@@ -106,7 +109,7 @@ def event(conn: psycopg.Connection, id_: str) -> Row | None:
 
 
 def parked_groups(conn: psycopg.Connection) -> list[Row]:
-    """Parked events by type and error, the largest group first; ids and numbers in an error are left out of its name."""
+    """Parked events by type and error, the largest group first; ids and numbers are removed from the error."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -148,7 +151,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 
 def _pattern(text: str | None, *, whole: bool = False) -> str | None:
-    """A LIKE pattern: `*` stands for anything, everything else for itself."""
+    """A LIKE pattern: `*` stands for any text, everything else for itself."""
     if not text:
         return None
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")

@@ -1,4 +1,4 @@
-"""Queries of the user pages besides `why`: the search, and what happened to one user over time."""
+"""Queries of the user pages besides `why`: the search, and one user's history."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ PAGE = 50
 
 
 def search(conn: psycopg.Connection, text: str, *, after: str = "") -> list[Row]:
-    """The users whose id, e-mail or Stripe customer this is; all users for an empty text, one more than a page.
+    """The users with this id, e-mail or Stripe customer; all users for an empty text. Up to one more than a page.
 
-    All of them come in the order of their ids, behind the user `after`.
+    All come in the order of their ids, after the user `after`.
     """
     behind = "where id > sync.user_key(%(after)s)" if after else ""
     which = _MATCHING if text else f"select id from users {behind} order by id limit %(limit)s"  # noqa: S608

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, Response
 from worker.membership.rules import wording
 from worker.web.console import charts
 
-# Everything comes from this host and from files: no inline script or style can run, whatever a customer's name holds.
+# Everything comes from this host and from files: no inline script or style can run, whatever a customer's name
+# contains.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -38,7 +39,8 @@ def page(template: str, values: Mapping[str, Any], *, status: int = 200) -> Resp
 
 
 def static(name: str) -> Response | None:
-    """A file that the pages use; None if there is no such file. It may be kept by browsers, its address has its hash."""
+    """A file that the pages use; None if there is no such file. Browsers may cache it, because its address contains its
+    hash."""
     if name not in _STATIC:
         return None
     body = files("worker.web.console").joinpath("static", name).read_bytes()
@@ -63,7 +65,7 @@ def exact(moment: datetime | None) -> str:
 
 
 def visible(text: object) -> str:
-    """Text as it is, with control and direction marks shown as escapes: a name cannot reorder the line it stands in."""
+    """The text with control and direction marks shown as escapes, so that a name can't reorder its line."""
     return "".join(
         f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") and char not in "\n\t" else char
         for char in str(text)

@@ -1,6 +1,6 @@
 """Sessions of the console: one password, a signed cookie that expires, and a token on every form.
 
-The key that signs is derived from the password, so a new password signs everybody out, in every process at once.
+The key of the signature is derived from the password, so a new password signs everybody out, in every process at once.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ SESSION_SECONDS = 12 * 3600
 SENTENCE_SECONDS = 60
 LINK_SECONDS = 600
 LINK_SECONDS_IN_DEVELOPMENT = 24 * 3600
-# Sign-in attempts that fail, of one address and of all, before the next one has to wait.
+# Failed sign-in attempts, of one address and of all, before the next one has to wait.
 MAX_FAILURES, MAX_FAILURES_OF_ALL, FAILURE_SECONDS = 5, 50, 300
-# The cost of hashing, as OWASP recommends for scrypt: 32 MiB and about 0.1 s.
+# The cost of hashing that OWASP recommends for scrypt: 32 MiB and about 0.1 s.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 1
 
 
@@ -34,7 +34,7 @@ class Session:
 
 
 class Sessions:
-    """Passwords, cookies and form tokens of the console. Exists only where a password is set."""
+    """Passwords, cookies and form tokens of the console. Exists only if a password is set."""
 
     def __init__(self, settings: Settings) -> None:
         password, hashed = settings.console_password, settings.console_password_hash
@@ -68,7 +68,7 @@ class Sessions:
         return Session(id_, hmac.new(self._key, b"csrf " + id_.encode(), "sha256").hexdigest())
 
     def sign(self, sentence: str) -> str:
-        """A sentence for the next page, that nobody else can have written."""
+        """A sentence for the next page, signed, so that nobody else can write one."""
         return str(self._sentences.dumps(sentence))
 
     def unsign(self, signed: str | None) -> str | None:
@@ -90,13 +90,13 @@ class Sessions:
 
 
 class Attempts:
-    """Failed sign-ins of the last minutes, in this process: a password cannot be guessed quickly."""
+    """Failed sign-ins of the last minutes, in this process: a password can't be guessed quickly."""
 
     def __init__(self) -> None:
         self._failures: deque[tuple[float, str]] = deque()
 
     def seconds_to_wait(self, address: str) -> int:
-        """How long this address has to wait before it may try again; 0 if it may now."""
+        """The seconds that this address has to wait before its next attempt; 0 if it may try now."""
         now = time.monotonic()
         while self._failures and self._failures[0][0] < now - FAILURE_SECONDS:
             self._failures.popleft()
