@@ -1,8 +1,7 @@
-"""The database's history, revision by revision, and the ways along it.
+"""Run the database's revisions. The version table is in `sync`.
 
-The version table lives in `sync`. A release takes an advisory lock first, so that two at once are harmless; each revision
-runs in a transaction of its own with lock and statement time-outs: one that can't have its locks soon gives up, and
-leaves the database as it was.
+A release takes an advisory lock first, so that two at once are harmless. Each revision runs in its own transaction with
+lock and statement time-outs: a revision that does not get its locks soon gives up, and leaves the database unchanged.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-# Any constant: whoever changes the schema takes it, and the second one finds the work done.
+# Any constant. Every change of the schema takes this lock, and a second one finds the work done.
 LOCK_KEY = 7_390_412_285
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
 
 
 class Refused(RuntimeError):
-    """The change would destroy an application's data, or the database is none of ours to change."""
+    """The change would destroy an application's data, or the database is not ours to change."""
 
 
-# No released version made such a database, so there is no way from it to this one.
+# No released version made such a database, so no revision leads from it to this release.
 PRERELEASE = (
     "this database was made by a version before the first release, whose tables had other names. Nothing was changed. "
     "Start with an empty database and run `stripe-sync sync all`; `stripe-sync db reset` empties this one, except in production"
@@ -51,9 +50,9 @@ def configuration(database_url: str | None = None, *, versions: Path = VERSIONS,
 def migrate(
     database_url: str, revision: str = "head", *, versions: Path = VERSIONS, views_schema: str | None = None
 ) -> None:
-    """Bring the database to the revision; nothing happens where it is there. Raises Refused.
+    """Bring the database to the revision; does nothing if it is there. Raises Refused.
 
-    `views_schema` is what STRIPE_SCHEMA says: where the views are from now on; None: where they are, `stripe` at first.
+    `views_schema` is STRIPE_SCHEMA, the name of the views' schema from now on; None: unchanged, `stripe` at first.
     """
     from alembic import command
 
@@ -87,7 +86,7 @@ def revisions(versions: Path = VERSIONS) -> list[Script]:
 
 
 def refuse_prerelease(connection: Connection) -> None:
-    """Raise Refused for a database of the revisions that the first release replaced by one `0001`."""
+    """Raise Refused for a database of the revisions that `0001` replaced before the first release."""
     is_old = (
         "select to_regclass('sync.alembic_version') is not null "
         "and obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"

@@ -1,7 +1,8 @@
-"""Revisions on a database that was adopted: its tables keep the names they have, and `sync_names` follows what was changed.
+"""Run revisions on an adopted database: its tables keep their names, and `sync_names` is updated.
 
-The SQL of a revision says `@{users}` (migrations/files.py). While revisions run, our names of the application's tables are
-away, since a view keeps its columns from being changed; they come back, with the functions, in the same transaction.
+The SQL of a revision uses `@{users}` (migrations/files.py). While revisions run, our names of the application's tables
+are dropped, because a view keeps its columns from being changed; they are created again, with the functions, in the
+same transaction.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ _STAY = (
 
 
 def recorded(connection: Connection) -> Names | None:
-    """The names in an adopted database; None where the tables are ours."""
+    """The names in an adopted database; None if the tables are ours."""
     if connection.execute(text("select to_regclass('sync.adoption') is null")).scalar_one():
         connection.rollback()
         return None
@@ -31,13 +32,13 @@ def recorded(connection: Connection) -> Names | None:
     if names is None:
         return None
     read = Names.recorded(names)
-    # Where the daemon only mirrors, a table that a revision adds to `public` is left out like the others.
+    # If the daemon only mirrors, a table that a revision adds to `public` is left out like the others.
     return replace(read, left_out=read.left_out | public_tables().keys()) if "users" in read.left_out else read
 
 
 @contextlib.contextmanager
 def away(connection: Connection, names: Names, *, to_nothing: bool) -> Iterator[None]:
-    """Our names are away inside, and made anew for what is there then; one transaction holds all of it."""
+    """Drop our names for the block, and create them for the tables after it; one transaction contains everything."""
     if to_nothing:
         raise Refused(_STAY)
     with connection.begin():
@@ -55,7 +56,7 @@ def away(connection: Connection, names: Names, *, to_nothing: bool) -> Iterator[
 
 
 def stop_before_nothing(*, step: Any, **_: Any) -> None:
-    """Refuse to go back to `base`: that drops tables which were the application's before they were ours."""
+    """Refuse to go back to `base`, which drops tables that belong to the application."""
     if not step.is_upgrade and not step.down_revision_ids:
         raise Refused(_STAY)
 

@@ -1,6 +1,7 @@
-"""CHECK constraints and partial indexes compared by what they say: Alembic looks at their names alone.
+"""Compare CHECK constraints and partial indexes by content, because Alembic compares only their names.
 
-As with functions, what is declared is made on a temporary table and read back, so that Postgres says whether it is the same.
+As with functions, the declared one is created on a temporary table and read back, so that Postgres decides whether both
+are equal.
 """
 
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ def _indexes(indexes: dict[str, Index]) -> list[str]:
 
 
 def _read_back(connection: Connection, table: str, query: TextClause, statements: list[str]) -> dict[str, str]:
-    """The result of the statements on a twin of the table, as Postgres prints it; nothing where the table is missing."""
+    """The statements' result on a copy of the table, as Postgres prints it; empty if the table is missing."""
     if connection.execute(text("select to_regclass(:table)"), {"table": table}).scalar_one() is None:
         return {}
     with connection.begin_nested() as nothing_is_kept:
@@ -83,7 +84,7 @@ def _read_back(connection: Connection, table: str, query: TextClause, statements
                 with connection.begin_nested():
                     connection.execute(text(statement))
             except ProgrammingError:
-                # It names a column that is missing, which is a difference of its own.
+                # It names a missing column, which is reported as a difference of its own.
                 continue
         made = {row[0]: row[1] for row in connection.execute(query, {"table": _TWIN})}
         nothing_is_kept.rollback()

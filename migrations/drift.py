@@ -1,4 +1,4 @@
-"""The differences between a database and the metadata, in words."""
+"""Describe the differences between a database and the metadata."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ from migrations.statement import Statement
 
 
 def differences(database_url: str, metadata: MetaData = schema.tables.metadata) -> list[str]:
-    """Each difference in a sentence; none where the database is what the metadata says."""
+    """Each difference in a sentence; none if the database equals the metadata."""
     with connected(database_url) as connection:
         context = MigrationContext.configure(connection, opts=OPTIONS | {"target_metadata": metadata})
         script = produce_migrations(context, metadata)

@@ -1,4 +1,4 @@
-"""How the database is reached for migrations, and what of it is compared with the metadata."""
+"""Connect to the database for migrations, and select what is compared with the metadata."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, en
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "mirror"}
-# The settings of every revision. A process that waits for another's migration is not to be timed out.
+# The settings of every revision. A process that waits for another's migration must not time out.
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
 _PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _LOCK_PAUSE_SECONDS = 0.2
@@ -27,7 +27,7 @@ Plugin.setup_plugin_from_module(views, "stripe_sync.views")
 
 
 def include_name(name: str | None, type_: str, parents: Any) -> bool:
-    """Compare what is ours; an application's other tables in `public` are its own affair."""
+    """Compare our objects only; an application's other tables in `public` are left out."""
     if type_ == "schema":
         return name in SCHEMAS
     if type_ == "table" and parents["schema_qualified_table_name"] not in schema.tables.metadata.tables:
@@ -49,9 +49,9 @@ OPTIONS: dict[str, Any] = {
 
 @contextmanager
 def connected(database_url: str, settings: Mapping[str, str] = SETTINGS) -> Iterator[Connection]:
-    """A connection with the settings that revisions run with.
+    """A connection with the settings for revisions.
 
-    They are the transactions', not the session's: a pooler hands sessions to others, with all that was set.
+    They are set for each transaction, not for the session, because a pooler passes sessions on with all their settings.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -71,11 +71,11 @@ def connected(database_url: str, settings: Mapping[str, str] = SETTINGS) -> Iter
 
 @contextmanager
 def held(database_url: str) -> Iterator[None]:
-    """Nobody else migrates in the meantime; waits for whoever does.
+    """Hold the lock against other migrations in the block; waits for a running one.
 
-    The lock is a transaction's, as with the settings. It is asked for again and again instead of waiting inside of Postgres:
-    CREATE INDEX CONCURRENTLY waits for every snapshot that is held, and so would wait for one that waits for it. A statement
-    with parameters leaves its snapshot behind while the transaction is open; one without does not.
+    It is a transaction's lock, for the same reason as the settings. It is requested repeatedly instead of waiting in
+    Postgres: CREATE INDEX CONCURRENTLY waits for every open snapshot, and would wait for a waiter that waits for it. A
+    statement with parameters keeps its snapshot while the transaction is open; one without does not.
     """
     with connected(database_url, _PATIENCE) as lock:
         while not lock.exec_driver_sql(f"select pg_try_advisory_xact_lock({LOCK_KEY})").scalar_one():

@@ -23,7 +23,7 @@ _FOUND = text(
 
 
 def setup(plugin: Plugin) -> None:
-    # Types are there before the tables that use them, and go after them.
+    # Types are created before the tables that use them, and dropped after them.
     plugin.add_autogenerate_comparator(_make, "schema", priority=DispatchPriority.FIRST)
 
 
@@ -59,10 +59,13 @@ def _statements(connection: Connection, metadata: MetaData) -> Iterator[Statemen
 
 
 def _changed(name: str, columns: list[Column[Any]], there: list[str], wanted: list[str]) -> str:
-    """Add new values in place, which blocks no other session. Make the type anew if values were removed or reordered."""
+    """Add new values in place, which blocks no other session.
+
+    Create the type anew if values were removed or reordered.
+    """
     if [value for value in wanted if value in there] != there:
         return _made_anew(name, columns, wanted)
-    # Each is added before its successor, which must exist: so the last value comes first.
+    # Each is added before its successor, which must exist; so the last value comes first.
     placed, statements = list(there), list[str]()
     for position in reversed(range(len(wanted))):
         value = wanted[position]

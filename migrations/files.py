@@ -1,8 +1,8 @@
-"""The SQL of the revisions, and how it is run.
+"""The SQL of the revisions.
 
-A revision NNNN is `versions/NNNN_name.py`, which says what it follows, and `sql/NNNN/`: `up.sql` or the files of `up/` in
-their order, and `down.sql`. A name that may differ between databases is a placeholder: `@{stripe}` is the schema of the views,
-and `placeholders` lists the names of the application's tables.
+A revision NNNN is `versions/NNNN_name.py`, which names its predecessor, and `sql/NNNN/`: `up.sql` or the files of `up/`
+in order, and `down.sql`. A name that may differ between databases is a placeholder: `@{stripe}` is the schema of the
+views, and `placeholders` lists the names of the application's tables.
 """
 
 import string
@@ -17,7 +17,7 @@ from schema.names import Names, public_tables, quoted
 
 
 class _Sql(string.Template):
-    """SQL with placeholders, and nothing else that is special."""
+    """SQL with placeholders, and no other special syntax."""
 
     delimiter = "@"
     pattern = r"@\{(?P<braced>[a-z_. ]+)\}|(?P<named>(?!))|(?P<escaped>(?!))|(?P<invalid>(?!))"  # type: ignore[assignment]  # it is compiled by the base class
@@ -26,8 +26,8 @@ class _Sql(string.Template):
 def placeholders(names: Names | None = None, *, views_schema: str = VIEWS_SCHEMA) -> dict[str, str]:
     """This database's SQL for each placeholder.
 
-    `@{users}` is a table with its schema, `@{users.email}` a column, `@{user_role}` a type. `@{references users}` is the
-    foreign key of a column of `sync` that holds a user's id: nothing where ids are not text, since a trigger stands for it.
+    `@{users}` is a table with its schema, `@{users.email}` a column, `@{user_role}` a type. `@{references users}` is
+    the foreign key of a column of `sync` with a user's id: empty if ids are not text, because a trigger replaces it.
     """
     names = names or Names()
     filled = {"stripe": views_schema}
@@ -44,7 +44,7 @@ def placeholders(names: Names | None = None, *, views_schema: str = VIEWS_SCHEMA
 
 
 def fill(sql: str, values: Mapping[str, str]) -> str:
-    """The SQL as it is run. Raises ValueError for a placeholder that nothing stands for."""
+    """The SQL to run. Raises ValueError for an unknown placeholder."""
     try:
         return _Sql(sql).substitute(values)
     except KeyError as unknown:
@@ -58,7 +58,7 @@ def execute(sql: str) -> None:
     if context.as_sql:
         context.impl.static_output(sql.rstrip() + "\n")
     else:
-        # Without parameters Postgres takes many statements at once, and a % is only a %.
+        # Without parameters Postgres accepts many statements at once, and a % is only a %.
         op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
@@ -69,7 +69,7 @@ def folder_of(revision: str | Path) -> Path:
 
 
 def read(revision: str | Path, direction: str) -> str:
-    """The SQL of a revision, `up` or `down`, as it is written: with placeholders."""
+    """The SQL of a revision, `up` or `down`, as written: with placeholders."""
     folder = folder_of(revision)
     parts = sorted((folder / direction).glob("*.sql")) or [folder / f"{direction}.sql"]
     return "\n".join(part.read_text() for part in parts)

@@ -1,4 +1,4 @@
-"""A new revision: what the metadata says and a database at head lacks, numbered, as SQL."""
+"""Write a new revision, numbered, as SQL: what the metadata has and a database at head lacks."""
 
 import io
 import re
@@ -29,7 +29,7 @@ class NothingToGenerate(Exception):
 
 @dataclass(frozen=True)
 class Generated:
-    """A revision that was written: its file, its SQL, and what it brings, in words."""
+    """A new revision: its file, its SQL, and its changes in words."""
 
     revision: Path
     sql: list[Path]
@@ -37,7 +37,7 @@ class Generated:
 
 
 def generate(database_url: str, message: str, *, versions: Path = migrations.VERSIONS) -> Generated:
-    """Write the revision that makes the metadata of a database at head; raises NothingToGenerate where that is so."""
+    """Write the revision that makes a database at head equal to the metadata; raises NothingToGenerate if it is equal."""
     with connected(database_url) as connection:
         context = MigrationContext.configure(connection, opts=OPTIONS)
         made = produce_migrations(context, schema.tables.metadata)

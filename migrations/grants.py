@@ -1,6 +1,7 @@
-"""Grants on views survive a revision that drops a view and makes it anew: they are read before, and given again after each.
+"""Keep grants on views that a revision drops and creates again: they are read before, and granted again after each
+revision.
 
-An operator may have granted one view, or some columns of it, by hand. `db roles` knows nothing of that.
+An operator may have granted one view, or some of its columns, by hand, which `db roles` does not know.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ _COLUMNS = text(
 
 
 class Grant(NamedTuple):
-    """A privilege on a view, or on one `column` of it. All names are quoted where they have to be."""
+    """A privilege on a view, or on one `column` of it. Names are quoted if necessary."""
 
     view: str
     column: str
@@ -46,14 +47,16 @@ class Grant(NamedTuple):
 
     @property
     def on(self) -> str:
-        """The object of a statement that grants or revokes."""
+        """The object in a statement that grants or revokes."""
         column = f" ({self.column})" if self.column else ""
         return f"{self.privilege}{column} on {self.view}"
 
 
 def keep(connection: Connection, schema: str) -> Callable[..., None]:
-    """Return a callback for Alembic, to be called in the transaction of each revision: it makes the grants on views that were
-    made anew what they were. Views that are new keep what default privileges gave them."""
+    """Return a callback for Alembic, to be called in the transaction of each revision.
+
+    It restores the grants on views that were created again. New views keep what default privileges gave them.
+    """
     schemas = {"views": schema, "revenue": revenue.SCHEMA}
 
     def grants() -> set[Grant]:

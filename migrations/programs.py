@@ -1,7 +1,8 @@
-"""Functions and triggers compared with schema/functions.py: what is declared is made under a temporary name, and read back.
+"""Compare functions and triggers with schema/functions.py: the declared one is created under a temporary name and read
+back.
 
-So it is Postgres itself that says whether two definitions are the same, whatever the spelling. Nothing of that is kept,
-and no table that is in use is locked.
+So Postgres itself decides whether two definitions are equal, whatever the spelling. None of it stays, and no table in
+use is locked.
 """
 
 import re
@@ -51,7 +52,7 @@ _TRIGGERS_FOUND = text(
 
 @dataclass(frozen=True)
 class _Function:
-    """A function by its signature, what it answers, and how Postgres prints it, without its schema."""
+    """A function by its signature, its result, and its definition as Postgres prints it, without its schema."""
 
     name: str
     arguments: str
@@ -64,8 +65,8 @@ class _Function:
 
 
 def setup(plugin: Plugin) -> None:
-    # Functions and triggers that use tables are made after them, and dropped before them: the downgrade runs in the
-    # other direction.
+    # Functions and triggers that use tables are created after them, and dropped before them; a downgrade runs in
+    # reverse.
     plugin.add_autogenerate_comparator(_drop, "schema", priority=DispatchPriority.FIRST)
     plugin.add_autogenerate_comparator(_make, "schema", priority=DispatchPriority.LAST)
 
@@ -85,7 +86,8 @@ def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
 
 
 def _is_adopted(connection: Connection) -> bool:
-    """An adopted database has our functions in its own words, triggers where its tables bear them: `db adopt` compares."""
+    """An adopted database has our functions with its own names, and triggers on its own tables: `db adopt` compares
+    those."""
     if connection.execute(text("select to_regclass('sync.adoption')")).scalar_one() is None:
         return False
     return connection.execute(text("select 1 from sync.adoption")).first() is not None
@@ -94,7 +96,7 @@ def _is_adopted(connection: Connection) -> bool:
 def statements(
     connection: Connection, functions: Mapping[str, str] = FUNCTIONS, triggers: Iterable[str] = TRIGGERS
 ) -> tuple[list[Statement], list[Statement]]:
-    """The statements to drop first, and those to make last."""
+    """The statements to run first (drop) and last (create)."""
     wanted = {_named(statement): statement for statement in triggers}
     trigger_drops, trigger_makes = _compared_triggers(connection, wanted)
     function_drops, function_makes = _compared_functions(connection, functions)
@@ -109,7 +111,7 @@ def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> 
     drops, makes, kept = list[Statement](), list[Statement](), set[str]()
     for name, statement in declared.items():
         if name not in there:
-            # With its arguments only once it is there: a name suffices where there is one function of it.
+            # With its arguments only if it exists: the name is enough while there is only one function of it.
             makes.append(Statement(statement, f"drop function {name}", words=f"the function {name} is missing"))
             continue
         wanted = _as_postgres_has_it(connection, name, statement)
@@ -200,7 +202,7 @@ def _named(statement: str) -> tuple[str, str]:
 
 
 def _once_made() -> Iterator[str]:
-    """The functions that a revision ever made in `public`: one that is not declared any more is ours all the same."""
+    """The functions that any revision created in `public`: one that is no longer declared is still ours."""
     for file in sorted(_SQL.rglob("*.sql")):
         for match in _FUNCTION.finditer(file.read_text()):
             if match[2].startswith("public."):

@@ -1,6 +1,4 @@
-"""A statement of plain SQL as one of Alembic's operations: with the statement that undoes it, and the difference that
-it removes in words.
-"""
+"""A plain SQL statement as an Alembic operation, with the statement that undoes it and a description of the difference."""
 
 from typing import Any
 
@@ -8,7 +6,7 @@ from alembic.operations.ops import ExecuteSQLOp
 
 
 class Statement(ExecuteSQLOp):
-    """A difference, and the statements that remove it and bring it back."""
+    """A difference, and the statements that remove it and restore it."""
 
     def __init__(self, up: str, down: str, *, words: str) -> None:
         super().__init__(up.strip())

@@ -1,6 +1,6 @@
-"""The schema of the views: what it is called in a database, and each view compared with schema/views.py.
+"""The schema of the views: its name in a database, and each view compared with schema/views.py.
 
-Revisions call it `@{stripe}` (migrations/files.py), since STRIPE_SCHEMA may call it otherwise.
+Revisions call it `@{stripe}` (migrations/files.py), because STRIPE_SCHEMA may give it another name.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ _DEFINED = text(
 
 
 def schema_of(connection: Connection) -> str | None:
-    """The name of our views' schema in this database; None where there is none yet."""
+    """The name of our views' schema in this database; None if there is none yet."""
     row = connection.exec_driver_sql(FIND_VIEWS_SCHEMA).scalar()
     return None if row is None else str(row)
 
 
 def settle_schema(connection: Connection, wanted: str | None) -> str:
-    """Return what the views' schema is called from now on: renamed where STRIPE_SCHEMA now says so.
+    """Rename the views' schema if STRIPE_SCHEMA has changed; returns its name.
 
-    Raises Refused, with nothing changed, where the name is another tool's.
+    Raises Refused, with nothing changed, if the name is another tool's.
     """
     current = schema_of(connection)
     name = wanted or current or VIEWS_SCHEMA
@@ -53,14 +53,14 @@ def setup(plugin: Plugin) -> None:
 def _compare(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]) -> PriorityDispatchResult:
     assert context.connection is not None
     compared = list(_compared(context.connection))
-    # A view goes before the columns that it shows, and comes after them.
+    # A view is dropped before the columns that it shows, and created after them.
     upgrade.ops[:0] = [drop for drop, _ in compared if drop is not None]
     upgrade.ops.extend(make for _, make in compared if make is not None)
     return PriorityDispatchResult.CONTINUE
 
 
 def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statement | None]]:
-    """The statements to run first and last for each view that is not as declared."""
+    """The statements to run first and last for each view that differs from its declaration."""
     schema = schema_of(connection) or VIEWS_SCHEMA
     there: dict[str, str] = {row[0]: row[1] for row in connection.execute(_DEFINED, {"schema": schema})}
     wanted = _as_postgres_has_them(connection)
@@ -81,7 +81,7 @@ def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statem
 
 
 def _as_postgres_has_them(connection: Connection) -> dict[str, str]:
-    """The declared views as Postgres prints them; one that can't be made, because a column is missing, is left out."""
+    """The declared views as Postgres prints them; one that can't be created, because a column is missing, is left out."""
     with connection.begin_nested() as nothing_is_kept:
         for name, query in VIEWS.items():
             try:

@@ -1,4 +1,4 @@
-"""The metadata that every table belongs to, and how constraints are named."""
+"""The metadata of every table, and the naming of constraints."""
 
 from sqlalchemy import MetaData
 

@@ -1,4 +1,4 @@
-"""The daemon's own tables in the schema `sync`, beside the inbox: links, the ledger, queues, and the progress of jobs."""
+"""The daemon's own tables in the schema `sync`, besides the inbox: links, the ledger, queues, and the progress of jobs."""
 
 from typing import Any
 
@@ -201,7 +201,7 @@ rechecks = Table(
     comment="Work to repeat because a concurrent transaction was invisible: users and objects that refer to a missing one.",
 )
 
-# Changes of users, as they are told.
+# Reported changes of users.
 
 _SAID = (
     "access.granted", "access.revoked", "features.changed", "subscription.changed", "subscription.renewed",

@@ -1,7 +1,7 @@
 """Every Stripe object type and list, read from `catalogue.json`, which `schema.read_sdk` writes.
 
-From it follow the views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and
-docs/stripe-tables.md.
+The views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and docs/stripe-tables.md are
+made from it.
 """
 
 import json
@@ -16,10 +16,11 @@ FILE = Path(__file__).with_name("catalogue.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeType:
-    """An object type. `url` is where one is retrieved, with {id} for its id; `fields` are the documented ones by kind.
+    """An object type.
 
-    A kind is that of the column (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference that
-    may be expanded, or `milliseconds` for a time in those.
+    `url` is the path for retrieving one, with {id} for its id; `fields` are the documented fields by kind. A kind is a
+    column type (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference that may be
+    expanded, or `milliseconds` for a time in milliseconds.
     """
 
     name: str
@@ -32,10 +33,10 @@ class StripeType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeList:
-    """A list: which types it shows, and whether Stripe filters it by `created`.
+    """A list: the types it shows, and whether Stripe filters it by `created`.
 
-    `parent` names the list of its parents, whose ids go into the path, or into the parameter `param`. `read_with`: the list
-    whose objects embed these, so that this one needs no pass of its own.
+    `parent` names the list of its parents, whose ids go into the path, or into the parameter `param`. `read_with`: the
+    list whose objects embed these, so that this one needs no pass of its own.
     """
 
     name: str
@@ -56,7 +57,7 @@ def _read() -> dict[str, Any]:
 
 @cache
 def types() -> Mapping[str, StripeType]:
-    """Every type that has a view, by the name that its objects say."""
+    """Every type that has a view, by the name in its objects' `object` field."""
     return {
         name: StripeType(
             name=name,
@@ -80,6 +81,6 @@ def lists() -> Mapping[str, StripeList]:
 
 
 def left_out() -> Mapping[str, Mapping[str, str]]:
-    """The lists and types that are not mirrored, each with the reason."""
+    """The lists and types that are not mirrored, with the reasons."""
     content: Mapping[str, Mapping[str, str]] = _read()["left_out"]
     return content

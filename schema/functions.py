@@ -1,7 +1,7 @@
 """The functions and triggers of the database: SQL templates over the names and types of the application's tables.
 
-FUNCTIONS and TRIGGERS are those of a database whose tables are ours. `schema.names` fills the templates for an adopted one.
-`migrations` carries its own copies, as every revision does; a test holds the database against these.
+FUNCTIONS and TRIGGERS are for a database whose tables are ours; `schema.names` fills the templates for an adopted one.
+`migrations` has its own copies, as every revision does; a test compares the database with these.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ end
 $$
 """
 
-# `updated_at` is the time of the last update, by any writer; a writer that sets it by hand (an import, say) is believed.
+# `updated_at` is the time of the last update, by any writer; a value set by hand (by an import, say) stays.
 TOUCH_UPDATED_AT = """
 create or replace function sync.touch_updated_at() returns trigger
 language plpgsql as $$
@@ -33,7 +33,7 @@ end
 $$
 """
 
-# Both judge by the wall clock, not by the transaction's start: a balance that lapsed while we waited for it is gone.
+# Both use the wall clock, not the transaction's start: a balance that lapsed while we waited for its row is gone.
 READ_BALANCE = """
 create or replace function {public}.token_balance(user_id {user_type}) returns bigint
 language plpgsql stable as $$
@@ -53,7 +53,7 @@ end
 $$
 """
 
-# One UPDATE: whoever grants, sweeps or spends at the same time holds the row, and the guard is tried again after them.
+# One UPDATE: a concurrent grant, sweep or spend holds the row, and afterwards the condition is checked again.
 SPEND = """
 create or replace function {public}.consume_tokens(user_id {user_type}, n bigint) returns boolean
 language plpgsql as $$
@@ -80,7 +80,7 @@ end
 $$
 """
 
-# A banned user keeps the rows, as they keep their role, and may use nothing. plpgsql keeps the plan for the session.
+# A banned user keeps the rows, like the role, and has no feature. plpgsql keeps the plan for the session.
 HAS_FEATURE = """
 create or replace function {public}.has_feature(user_id {user_type}, feature text) returns boolean
 language plpgsql stable as $$
@@ -95,10 +95,10 @@ end
 $$
 """
 
-# A user whom the application puts into an organization, or takes out of one, is due to be computed. The application's role
-# needs no rights in `sync`: the function has its owner's, and nobody calls it but the triggers. The transaction that
-# computes the user
-# holds their row, as this does, so no computation takes the alarm away that has not seen the new organization.
+# A user whom the application moves into or out of an organization becomes due to be computed. The application's role
+# needs no rights in `sync`: the function runs with its owner's, and only the triggers call it. Both this trigger and
+# the transaction that computes the user hold the user's row, so no computation that has not seen the new organization
+# can clear the due time.
 FOLLOW_ORGANIZATION = """
 create or replace function sync.follow_organization() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -110,8 +110,9 @@ end
 $$
 """
 
-# A change gets its id when its transaction commits, and every other waits for that: ids are in the order in which changes
-# can be seen, so whoever has read up to an id has missed none. Deferred triggers run last; nothing is locked after this.
+# A change gets its id when its transaction commits, one transaction after another. So ids are in the order in which
+# changes become visible, and a reader who continues after an id misses none. Deferred triggers run last; nothing is
+# locked after this.
 PUBLISH_CHANGE = """
 create or replace function sync.publish_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -129,7 +130,8 @@ end
 $$
 """
 
-# The arguments are the columns of `users`, which an adopted application may call otherwise: the key, then what is told.
+# The arguments are the columns of `users`, which an adopted application may call otherwise: the key, then the reported
+# ones.
 NOTICE_LOW_TOKENS = """
 create or replace function sync.notice_low_tokens() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -166,9 +168,9 @@ end
 $$
 """
 
-# The daemon holds ids as text. Its statements compare `u.id = sync.user_key(...)`, so the cast stands on the value and
-# never on the application's column: Postgres inlines these functions, and uses the application's indexes. A text that is no
-# id of the application's makes null, which finds nobody.
+# The daemon stores ids as text. Its statements compare `u.id = sync.user_key(...)`, so the cast is on the value and
+# never on the application's column: Postgres inlines these functions, and uses the application's indexes. A text that
+# is no valid id gives null, which finds nobody.
 USER_KEY = """
 create or replace function sync.user_key(id text) returns {user_type}
 language sql immutable parallel safe as $$ select {user_key} $$
@@ -186,8 +188,8 @@ KEEP_TO_THE_TRIGGERS = (
     "revoke execute on function sync.follow_organization(), sync.publish_change(), sync.notice_low_tokens() from public"
 )
 
-# The views read fields of the raw object with these. They never fail: a value of another kind than Stripe documents is null.
-# They are inlined into the query, so an index on the same expression serves it.
+# The views read fields of the raw object with these functions. They never fail: a value of an undocumented kind is
+# null. They are inlined into the query, so an index on the same expression is used.
 _READ_FIELDS = {
     "as_id(value jsonb) returns text": "case jsonb_typeof(value) when 'object' then value ->> 'id' else value #>> '{}' end",
     "as_boolean(value jsonb) returns boolean": "case jsonb_typeof(value) when 'boolean' then value::boolean end",
@@ -211,8 +213,8 @@ end""",
 end""",
 }
 
-# The ids of rows that the daemon adds to the application's tables. In tables of ours they are Stripe's; where the
-# application's id is a number or a uuid, a row keeps the id it has, and a new one takes the next.
+# The ids of rows that the daemon adds to the application's tables. In our tables they are Stripe's. If the
+# application's ids are numbers or uuids, an existing row keeps its id, and a new one gets the next.
 ROW_IDS: dict[str, tuple[str, str]] = {
     "stripe_customers": ("sync.customer_row_id", "stripe_customer_id"),
     "user_subscriptions": ("sync.subscription_row_id", "stripe_subscription_id"),
@@ -224,7 +226,7 @@ language sql {volatility} as $$ select {row_id} $$
 """
 _ROW_ID_APART = "coalesce((select t.{id} from {table} as t where t.{key} = $1), {next})"
 
-# Instead of the foreign keys of `sync`, which hold text, to users whose ids are of another type.
+# A replacement for the foreign keys of `sync`, whose columns are text, to users whose ids have another type.
 FORGET_USER = """
 create or replace function sync.forget_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -236,7 +238,7 @@ $$
 """
 USER_DELETED = "create trigger user_deleted after delete on {users} for each row execute function sync.forget_user()"
 
-# The types besides text that `users.id` may have, each with the value of a text, or null.
+# The types besides text that `users.id` may have, each with an expression for a text's value, or null.
 _UUID = "case when $1 ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then $1::uuid end"
 _NUMBER = "case when $1 ~ '^(0|[1-9][0-9]{0,18})$' then case when $1::numeric <= %s then $1::%s end end"
 KEYS: dict[str, str] = {
@@ -248,7 +250,8 @@ KEYS: dict[str, str] = {
 
 
 def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
-    """The function that makes the id of a row in this table; `type_` is None for text, `names` has its id, key and name."""
+    """The function that makes the id of a row in this table; `type_` is None for text, `names` has its id, key and
+    name."""
     function, _ = ROW_IDS[table]
     if type_ is None:
         return ROW_ID.format(function=function, type="text", volatility="immutable parallel safe", row_id="$1")
@@ -291,7 +294,7 @@ def _read_field(name: str) -> str:
 
 
 def key_of(type_: str | None) -> str:
-    """The expression that makes a key of $1, a text; `type_` is None for text."""
+    """The expression that turns $1, a text, into a key; `type_` is None for text."""
     return "$1" if type_ is None else KEYS[type_]
 
 
@@ -319,7 +322,8 @@ _OURS = {
 
 FUNCTIONS: dict[str, str] = made(_OURS, {table: row_id(table, None, {}) for table in ROW_IDS})
 
-# No `update of organization_id`: a trigger of the application's may set the column where the statement did not.
+# Without `update of organization_id`, because a trigger of the application's may set the column in a statement that
+# does not.
 USERS_TRIGGER_TEMPLATES: dict[str, str] = {
     "organization_joined": (
         "create trigger organization_joined after insert on {users} "
@@ -358,7 +362,7 @@ TOUCHED_TABLES: tuple[str, ...] = (
 
 
 def touch_trigger(relation: str) -> str:
-    """The trigger that keeps a table's `updated_at`; `relation` is its schema and name, as SQL spells them."""
+    """The trigger that sets a table's `updated_at`; `relation` is schema and name, as SQL spells them."""
     return (
         f"create trigger touch_updated_at before update on {relation} "
         "for each row execute function sync.touch_updated_at()"

@@ -1,7 +1,7 @@
-"""The application's own tables, in `public`: ORM classes with the relationships its queries walk.
+"""The application's own tables in `public`: ORM classes, with the relationships that its queries use.
 
-Ids are text with a default, times are timestamptz; `updated_at` is kept by a trigger (`sync.touch_updated_at`). The
-names are a contract with the application, and what Auth.js' adapters expect.
+Ids are text with a default, times are timestamptz; a trigger sets `updated_at` (`sync.touch_updated_at`). The names are
+a contract with the application, and are those that Auth.js' adapters expect.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _time = DateTime(timezone=True)
 
 
 class _Dated:
-    """`created_at` and `updated_at`, both set by the database where the writer says nothing."""
+    """`created_at` and `updated_at`, set by the database unless the writer sets them."""
 
     created_at: Mapped[datetime] = mapped_column(_time, server_default=_now, sort_order=98)
     updated_at: Mapped[datetime] = mapped_column(_time, server_default=_now, sort_order=99)
@@ -62,7 +62,7 @@ class Organization(_Dated, Base):
 
 
 class User(_Dated, Base):
-    """A user of the application. role, membership_status, stripe_product_id and tokens follow from what is paid."""
+    """A user of the application. role, membership_status, stripe_product_id and tokens follow from payments."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -138,7 +138,7 @@ class Session(_Dated, Base):
 
 
 class VerificationToken(_Dated, Base):
-    """A one-time token, of a magic link for instance (Auth.js)."""
+    """A one-time token, for example of a magic link (Auth.js)."""
 
     __tablename__ = "verification_tokens"
 
@@ -148,7 +148,7 @@ class VerificationToken(_Dated, Base):
 
 
 class StripeProduct(_Dated, Base):
-    """A product as the application sells it. Stripe is the single source of truth; `created_at` is Stripe's."""
+    """A product that the application sells. Stripe is the single source of truth; `created_at` is Stripe's."""
 
     __tablename__ = "stripe_products"
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
@@ -191,7 +191,7 @@ class StripePrice(_Dated, Base):
 
 
 class StripeCustomer(_Dated, Base):
-    """The customer a user pays as. A row that the application wrote itself is a link, and stays as it is."""
+    """The customer with which a user pays. A row that the application wrote itself is a link, and stays unchanged."""
 
     __tablename__ = "stripe_customers"
 
@@ -203,7 +203,7 @@ class StripeCustomer(_Dated, Base):
 
 
 class UserSubscription(_Dated, Base):
-    """A subscription of a user, in any status (Stripe's words); `created_at` is Stripe's."""
+    """A subscription of a user, in any status of Stripe's; `created_at` is Stripe's."""
 
     __tablename__ = "user_subscriptions"
     __table_args__ = (
@@ -235,7 +235,7 @@ class UserSubscription(_Dated, Base):
 
 
 class UserFeature(Base):
-    """A feature that a user has, by what gives it. The application reads it, best by `has_feature(user_id, feature)`."""
+    """A feature of a user, once for each source. Applications should read it with `has_feature(user_id, feature)`."""
 
     __tablename__ = "user_features"
 

@@ -1,9 +1,9 @@
-"""The mirror's storage: one table for each Stripe object type in the schema `mirror`, named as Stripe's lists are.
+"""The mirror's storage: tables in the schema `mirror`, named like Stripe's lists.
 
 Each row of `tables` declares only its own columns; the key, the raw object and the bookkeeping are the same everywhere.
 Columns have the names of Stripe's fields, with an underscore for the dot of a nested one. Amounts are in the currency's
-smallest unit. There are no foreign keys: Stripe promises no parents first. `worker.mirror.registry` tells where each column
-is read from, and `schema.views` has the views that applications read.
+smallest unit. There are no foreign keys, because Stripe does not promise to send parents first.
+`worker.mirror.registry` says from which field each column is read, and `schema.views` has the views for applications.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,8 +39,8 @@ def _table(
 ) -> Table:
     """Return a table with the common columns.
 
-    `sparse` columns are null nearly everywhere, and indexed where they are not. `listed` types have a list of their own in
-    Stripe's API, which passes compare with the mirror by ranges of `created`.
+    `sparse` columns are null in most rows, and indexed where they are not. `listed` types have a list in Stripe's API,
+    which passes compare with the mirror by ranges of `created`.
     """
     by_created = ("object", "account", "created") if name == "objects" else ("account", "created")
     return Table(
@@ -66,7 +66,7 @@ def _table(
         *(Index(None, *((index,) if isinstance(index, str) else index)) for index in indexes),
         *(Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null")) for column in sparse),
         *([Index(f"ix_{name}_created", *by_created)] if listed else []),
-        # On the id: an index on observed_at, which moves with every event, would rule out HOT updates.
+        # On the id: an index on observed_at, which changes with every event, would rule out HOT updates.
         Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
         schema=SCHEMA,
     )
@@ -196,7 +196,7 @@ tables: dict[str, Table] = {
             _int("amount_total"), _text("currency"),
             indexes=("checkout_session", "product"), listed=False,
         ),
-        # `parent` is the object under whose list an object was read, where the object itself does not say so.
+        # `parent` is the object under whose list an object was read, if the object itself does not name it.
         _table("objects", _text("customer", "parent"), sparse=("customer", "parent")),
     )
 }  # fmt: skip

@@ -1,8 +1,8 @@
-"""Revenue: how the MRR of customers moves, kept by customer and day.
+"""Revenue: the movements of customers' MRR, stored by customer and day.
 
-A customer's movements follow from all of their subscriptions. The writer of `mirror.subscription_mrr` adds the customers
-to `mirror.movements_due` in the same transaction, and a periodic job computes those anew in `mirror.customer_movements`.
-The views compute the customers that are due themselves, so they are always current.
+A customer's movements follow from all of their subscriptions. The writer of `mirror.subscription_mrr` adds the
+customers to `mirror.movements_due` in the same transaction, and a periodic job recomputes those in
+`mirror.customer_movements`. The views compute customers that are due themselves, so they are always current.
 """
 
 from sqlalchemy import ARRAY, BigInteger, Column, Date, Index, Table, Text
@@ -34,13 +34,13 @@ DUE = Table(
     comment="Customers whose movements are to be computed again; one customer may have several rows.",
 )
 
-# Through today; further where a test clock is ahead.
+# Until today; further if a test clock is ahead.
 HORIZON = """(
         select greatest((now() at time zone 'UTC')::date, (max(h.at) at time zone 'UTC')::date)
         from mirror.subscription_history as h where h.account = ''
     )"""
 
-# A customer's change on a day has one kind; its parts by product add up to it.
+# A customer's change on a day has one kind, and is the sum of its parts by product.
 _COMPUTED = """
 with parts as (
     select m.customer, m.currency, m.product_id, (c.at at time zone 'UTC')::date as day,
@@ -156,7 +156,7 @@ select s.month, s.currency, s.customers_at_start::bigint, s.customers_churned::b
 from sums as s
 """
 
-# In the order in which they build upon each other.
+# In an order in which each only uses earlier ones.
 VIEWS: dict[str, str] = {
     "customer_changes": _CHANGES,
     "customer_movements": _CUSTOMER_MOVEMENTS,

@@ -1,7 +1,8 @@
-"""The application's tables where they are called otherwise: which is which, and the schema under those names.
+"""The application's names for our tables, and the schema under those names.
 
-In the schema `sync_names` lives, under our name, what `public` has not under that name: a view of the real table, or an
-empty stand-in of one that is left out. Every connection of the daemon looks there first, so its SQL knows one set of names.
+The schema `sync_names` contains, under our name, each table that `public` has under another name or not at all: a view
+of the real table, or an empty stand-in. Every connection of the daemon searches it first, so its SQL uses one set of
+names.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-
 
 
 def quoted(name: str) -> str:
-    """The identifier as SQL wants it."""
+    """The identifier as SQL spells it."""
     return str(_preparer.quote(name))
 
 
 def literal(words: str) -> str:
-    """The text between the quotes of an SQL literal."""
+    """The text for use between the quotes of an SQL literal."""
     return words.replace("'", "''")
 
 
@@ -49,7 +50,7 @@ def public_tables() -> dict[str, Table]:
 
 
 class _Called(UserDefinedType[Any]):
-    """A type by its name in the database, whatever it is."""
+    """A type by its name in the database, of any kind."""
 
     cache_ok = True
 
@@ -62,10 +63,11 @@ class _Called(UserDefinedType[Any]):
 
 @dataclass(frozen=True)
 class Names:
-    """The names of our tables and columns in this database, where they differ from ours.
+    """The names of our tables and columns in this database, if they differ from ours.
 
-    A table of another schema stands with it: `auth.users`. `types` are the types that stand for our enums, as SQL spells
-    them. `ids` are the types of the tables' ids where these are not text. `left_out` are tables that `public` does not get.
+    A table of another schema is written with it: `auth.users`. `types` are the types that replace our enums, as SQL
+    spells them. `ids` are the types of the tables' ids that are not text. `left_out` are tables that are not created in
+    `public`.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Names:
 
     @property
     def needs_schema(self) -> bool:
-        """Whether `sync_names` holds anything."""
+        """Whether `sync_names` contains anything."""
         return bool(self.mapped or self.left_out or self.types)
 
     def id_type(self, column: Column[Any]) -> str | None:
@@ -110,14 +112,14 @@ class Names:
 
     @classmethod
     def recorded(cls, stored: Mapping[str, Any]) -> Names:
-        """As `record` wrote it."""
+        """Read the form that `as_json` wrote."""
         return cls(
             stored["tables"], stored["columns"], stored["types"], stored.get("ids", {}), frozenset(stored["left_out"])
         )
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON keeps it, in `sync.adoption`."""
+        """The form for `sync.adoption`."""
         columns = {table: dict(names) for table, names in self.columns.items()}
         return {
             "tables": dict(self.tables),
@@ -128,7 +130,7 @@ class Names:
         }
 
     def view(self, ours: str, there: Collection[str] | None = None) -> str:
-        """The statement that makes our name of a table that has another; of its columns those that are `there`."""
+        """The statement that creates our name for a table that has another; with those of its columns that exist."""
         pairs = [(self.column(ours, column.name), column.name) for column in public_tables()[ours].columns]
         columns = ", ".join(
             f"{quoted(real)} as {quoted(name)}" for real, name in pairs if there is None or real in there
@@ -205,7 +207,7 @@ class Names:
         return made
 
     def key(self, table: Table) -> str:
-        """Where the copy of a table of ours is found in `metadata`."""
+        """The key in `metadata` of the copy of one of our tables."""
         if table.schema is not None:
             return f"{table.schema}.{table.name}"
         return f"{NAMES_SCHEMA}.{table.name}" if table.name in self.left_out else self.table(table.name)
@@ -239,7 +241,7 @@ class Names:
         )
 
     def _id_type(self, ours: str, column: Column[Any]) -> Any:
-        """Of a table that we add: its own id stays text."""
+        """For a table that we add: its own id stays text."""
         called = self.id_type(column) if ours and column.name != "id" else None
         return column.type if called is None else _Called(called)
 
@@ -257,7 +259,7 @@ class Names:
             elif isinstance(constraint, ForeignKeyConstraint):
                 target = constraint.referred_table
                 if not ours and target.schema is None and target.name in self.ids:
-                    continue  # ours holds text: a trigger stands for the key
+                    continue  # our column holds text: a trigger replaces the foreign key
                 named = target.name if target.schema is None else ""
                 refers = [
                     f"{self.key(target)}.{self.column(named, element.column.name)}" for element in constraint.elements

@@ -1,8 +1,8 @@
-"""Ready queries for applications. The number of statements of each does not grow with the rows.
+"""Queries for applications. The number of statements of each does not depend on the number of rows.
 
-Like the ORM classes, this module imports only SQLAlchemy: an application installs this package without the
-daemon's dependencies (`pip install --no-deps stripe-sync`, and SQLAlchemy with a driver of its choice), and imports
-`schema.queries`. The session, its transaction and its engine are the application's. Nothing here writes.
+Like the ORM classes, this module imports only SQLAlchemy: an application installs this package without the daemon's
+dependencies (`pip install --no-deps stripe-sync`, and SQLAlchemy with a driver of its choice), and imports
+`schema.queries`. Session, transaction and engine are the application's. Nothing here writes.
 """
 
 import threading
@@ -21,16 +21,16 @@ from schema.membership import Payment, StripePrice, StripeProduct, User, UserSub
 
 T = TypeVar("T")
 
-# Stripe's words for a subscription that is paid for, or tried out, now.
+# Stripe's statuses of a subscription that is paid for or on trial now.
 CURRENT = ("active", "trialing")
 MAX_LIMIT = 500
-# The daemon refreshes the catalogue as often.
+# The daemon refreshes the catalogue at this interval.
 CATALOGUE_MAX_AGE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list: `offset` rows were left out before it, and `has_more` says whether some follow."""
+    """A part of a list: `offset` rows come before it, and `has_more` says whether others follow."""
 
     items: Sequence[T]
     limit: int
@@ -44,7 +44,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price that is for sale; `unit_amount` is in the currency's smallest unit, None where tiers or decimals say it."""
+    """A price for sale; `unit_amount` is in the currency's smallest unit, None if tiers or decimals determine it."""
 
     id: str
     currency: str | None
@@ -58,7 +58,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product that is for sale, with its prices that are, the cheapest first."""
+    """A product for sale, with its prices for sale, the cheapest first."""
 
     id: str
     name: str
@@ -68,17 +68,17 @@ class Product:
 
 
 def user_with_subscriptions(session: Session, user_id: str) -> User | None:
-    """The user with product, organization and customer, and in `subscriptions` those that are active or trialing alone."""
+    """The user with product, organization, customer, and only the active and trialing `subscriptions`."""
     return session.scalars(_users().where(User.id == user_id)).one_or_none()
 
 
 def users_with_subscriptions(session: Session, *, limit: int = 50, offset: int = 0) -> Page[User]:
-    """Users in the order of their ids, each as `user_with_subscriptions` gives one."""
+    """Users in the order of their ids, each as from `user_with_subscriptions`."""
     return _page(session, _users().order_by(User.id), limit=limit, offset=offset)
 
 
 def active_subscription(session: Session, user_id: str) -> UserSubscription | None:
-    """The user's subscription that is active or trialing, with product and price; None where there is none.
+    """The user's active or trialing subscription, with product and price; None if there is none.
 
     Of several, the one whose product the user has (`users.stripe_product_id`), then the one that lasts longest.
     """
@@ -120,12 +120,12 @@ def active_products(
 
 
 def forget_products(engine: Engine) -> None:
-    """The next `active_products` reads the tables."""
+    """Make the next `active_products` read the tables."""
     _shelf_of(engine).forget()
 
 
 class _Shelf:
-    """The products of one engine, and when they were read. It is the engine's, and does not keep it."""
+    """The products of one engine, and when they were read. A weak reference: it does not keep the engine."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,7 +134,7 @@ class _Shelf:
     def products(self, engine: Engine, max_age: timedelta, now: Callable[[], float]) -> tuple[Product, ...]:
         with self._lock:
             if self._read is None or now() - self._read[0] >= max_age.total_seconds():
-                # As old as the moment before it was read.
+                # Dated from just before it was read.
                 began = now()
                 self._read = began, _read_products(engine)
             return self._read[1]
@@ -199,7 +199,7 @@ def _users() -> Select[User]:
             current.selectinload(UserSubscription.product),
             current.selectinload(UserSubscription.price),
         )
-        # A user whom the session knows already, with other subscriptions, is read anew.
+        # A user that the session has already loaded, with other subscriptions, is read again.
         .execution_options(populate_existing=True)
     )
 

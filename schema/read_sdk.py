@@ -1,7 +1,7 @@
 """Write `schema/catalogue.json` from the pinned Stripe SDK: every list, every object type, every documented field.
 
-`python -m schema.read_sdk` after an upgrade of the SDK, then read the difference. The SDK's files are parsed, never imported.
-A new type has to be placed: it gets a view, or a reason in LEFT_OUT; a test fails until it has.
+Run `python -m schema.read_sdk` after an upgrade of the SDK, then read the difference. The SDK's files are parsed, never
+imported. A new type needs a view, or a reason in LEFT_OUT; a test fails until it has one.
 """
 
 import ast
@@ -34,7 +34,7 @@ LINE = 120
 
 
 class Undecided(Exception):
-    """The SDK has a type or a list that neither has a view nor is left out with a reason."""
+    """The SDK has a type or a list with neither a view nor a reason for leaving it out."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ def catalogue(root: Path | None = None) -> dict[str, Any]:
 
 
 def _views(types: dict[str, _Type], lists: list[_List]) -> dict[str, str]:
-    """The name of each type's view. Types that no list shows have one if events carry them under an id."""
+    """The name of each type's view. Types that no list shows have one if events carry them with an id."""
     views: dict[str, str] = {}
     for row in lists:
         for object_ in row.objects:
@@ -239,7 +239,7 @@ class _Reader:
             self.types[known].deletable |= event.endswith(".deleted") and known != "subscription"
 
     def _thin(self) -> Iterator[tuple[str, str]]:
-        """The object that the thin twin of each event is about."""
+        """The type of the object that the thin form of each event is about."""
         for file in sorted((self._root / "events").glob("_v1_*.py")):
             for class_ in _classes(self._tree(file)):
                 kinds = [kind for node in class_.body if (kind := _constant(node, "LOOKUP_TYPE"))]
@@ -284,19 +284,19 @@ def _literal(annotation: ast.expr) -> str:
 
 
 def _path(method: ast.FunctionDef) -> str | None:
-    """The path that a method reads or deletes; None where it does neither."""
+    """The path that a method reads or deletes; None if it does neither."""
     words = [node.value for node in ast.walk(method) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     paths = [word for word in words if word.startswith("/v1/")]
     return paths[0] if paths and {"get", "delete"} & set(words) else None
 
 
 def _text(annotation: ast.expr | None) -> str:
-    """An annotation as it is written, without the quotes of forward references."""
+    """An annotation's text, without the quotes of forward references."""
     return "" if annotation is None else ast.unparse(annotation).replace("'", "").replace('"', "")
 
 
 def _kind(name: str, annotation: ast.expr, doc: str) -> str:
-    """How a view shows a field: `id` is a reference, bare or expanded; `jsonb` is all that is nested."""
+    """The kind of a field in a view: `id` is a reference, bare or expanded; `jsonb` is everything nested."""
     given = annotation
     while isinstance(given, ast.Subscript) and _text(given.value) == "Optional":
         given = given.slice
@@ -317,7 +317,7 @@ def _kind(name: str, annotation: ast.expr, doc: str) -> str:
 
 
 def rendered(result: dict[str, Any]) -> str:
-    """The catalogue as text: a line for what fits in one, so that a difference is easily read."""
+    """The catalogue as text, with short values on one line, so that a difference is easy to read."""
     return _rendered(result, "") + "\n"
 
 

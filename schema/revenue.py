@@ -1,9 +1,9 @@
 """Revenue: the history of subscriptions, and the views over it that show MRR by day.
 
-`mirror.subscription_history` is written by the guarded write. One row says what a subscription was at one second of Stripe's
-clock; rows are only added, so any order of delivery leaves the same rows. From them, and from the mirror's discounts and
-coupons, `mirror.subscription_mrr` is computed in the same transaction, and the views of the schema `analytics` sum it up.
-docs/revenue.md has the rules.
+The guarded write adds rows to `mirror.subscription_history`. Each is the state of a subscription at one second of
+Stripe's clock; rows are only added, so any order of delivery gives the same rows. From them, and from the mirror's
+discounts and coupons, `mirror.subscription_mrr` is computed in the same transaction, and the views of the schema
+`analytics` sum it up. docs/revenue.md has the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,8 +91,8 @@ MRR = Table(
     comment="Monthly amounts of our own subscriptions by product and time, computed from their history when it changes.",
 )
 
-# The products' amounts after discounts, applied one after the other as Stripe does. A discount holds percent_off, or
-# amount_off for each billing period, and the products that it is limited to.
+# The products' amounts after discounts, applied one after the other as Stripe does. A discount has percent_off, or
+# amount_off for each billing period, and the products to which it is limited.
 DISCOUNTED = """
 create or replace function sync.discounted_mrr(products text[], amounts numeric[], months numeric, discounts jsonb)
 returns numeric[]
@@ -125,8 +125,8 @@ end
 $$
 """
 
-# The facts of a subscription in order. Its end counts from `ended`, even if the event came later. The time before the first
-# fact is estimated: a trial until the trial's end, then the state of the first fact.
+# The facts of a subscription in order. Its end counts from `ended`, even if the event came later. The time before the
+# first fact is estimated: a trial until the trial's end, then the state of the first fact.
 _PERIODS = """
 select o.subscription, o.customer, p.since, p.until, p.status, o.paused, o.currency, o.products, o.amounts, o.months,
     o.discounts, p.estimated
@@ -156,8 +156,8 @@ cross join lateral (
 ) as p
 """
 
-# Active and past due subscriptions count, while payments are collected. A period with discounts is cut where one of them ends.
-# It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
+# Active and past due subscriptions count, while payments are collected. A period with discounts is divided where one of
+# them ends. It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
 COMPUTE_MRR = """
 insert into mirror.subscription_mrr (
     subscription, customer, currency, product_id, since, until, status, mrr, estimated, is_partial, waits
@@ -250,8 +250,8 @@ from mirror.subscription_mrr as m
 where m.status in ('active', 'past_due')
 """
 
-# A day shows its end: a period counts from the day it begins on to the day before the one it ends on. Each kind has a row
-# of zeros for every day, so that no day is missing.
+# A day shows its end: a period counts from the day on which it begins to the day before the one on which it ends. Each
+# kind has a row of zeros for every day, so that no day is missing.
 _DAILY = """
 with by_day as (
     select (c.at at time zone 'UTC')::date as day, {keys}, {sums}
@@ -301,7 +301,7 @@ _SUBSCRIPTIONS_DAILY = _daily(
     "mirror.subscription_mrr", ("currency", "product_id", "status"), {"subscriptions": "sum(c.sign)"}
 )
 
-# In the order in which they build upon each other.
+# In an order in which each only uses earlier ones.
 VIEWS: dict[str, str] = {
     "subscription_periods": _PERIODS,
     "subscription_mrr": _SUBSCRIPTION_MRR,
@@ -312,7 +312,7 @@ VIEWS: dict[str, str] = {
 
 
 def statements() -> list[str]:
-    """Return the statements that make the views. The schema may hold other people's relations too."""
+    """Return the statements that create the views. The schema may contain other people's relations too."""
     return [
         f"create schema if not exists {SCHEMA}",
         *(f"create view {SCHEMA}.{name} as {query.strip()}" for name, query in VIEWS.items()),

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-# Lists under a parent by a parameter, and the list of its values.
+# Lists under a parent given by a parameter, with the list of the parents.
 PARENT_PARAMS = {
     "customer": "customers",
     "setup_intent": "setup_intents",
@@ -23,13 +23,13 @@ LISTS: dict[str, dict[str, Any]] = {
     "/v1/quotes/{quote}/line_items": {"read_with": "quotes"},
     "/v1/subscriptions": {"params": {"status": "all"}},
     "/v1/tax/locations": {"params": {"type": "performance"}},
-    # The SDK has `customer` as optional, and Stripe wants it or `customer_account`.
+    # The SDK has `customer` as optional, but Stripe requires it or `customer_account`.
     "/v1/billing/credit_balance_transactions": {"parent": "customers", "param": "customer"},
     "/v1/issuing/tokens": {"parent": "issuing_cards", "param": "card"},
     "/v1/treasury/transactions": {"parent": "treasury_financial_accounts", "param": "financial_account"},
     "/v1/financial_connections/transactions": {"parent": "financial_connections_accounts", "param": "account"},
 }
-# Lists that the SDK knows as a filter of another: which balance transactions a payout settles, they do not say themselves.
+# Lists that are a filter of another list in the SDK: a balance transaction does not name the payout that settles it.
 FILTERED: dict[str, dict[str, Any]] = {
     "payout_balance_transactions": {
         "path": "/v1/balance_transactions",
@@ -38,7 +38,7 @@ FILTERED: dict[str, dict[str, Any]] = {
         "param": "payout",
     },
 }
-# Views that are not called as the type's list is.
+# Views whose name differs from the type's list.
 VIEWS = {
     "balance_settings": "balance_settings",
     "billing.alert_triggered": "billing_alerts_triggered",
@@ -49,7 +49,7 @@ VIEWS = {
     "source": "sources",
     "tax.settings": "tax_settings",
 }
-# Whole numbers that are times, though neither name nor docstring says so as the others do.
+# Whole numbers that are times, although neither name nor docstring says so.
 TIMES = {"billing_cycle_anchor", "end", "start", "redeem_by", "deletes_after", "next_pending_invoice_item_invoice"}
 TIME_NAME = re.compile(r"(_at|_on|_date|_time|_until|_start|_end)$|^(created|date|updated|billed_until)$")
 TIME_WORDS = re.compile(r"^(The )?(time|date|timestamp)\b|\bunix\b|\bepoch\b|\btimestamp\b", re.IGNORECASE)
@@ -90,7 +90,7 @@ LEFT_OUT_TYPES = {
     **dict.fromkeys(("reserve_transaction", "tax_deducted_at_source"), "only named as the source of a balance transaction"),
     "payment_intent_amount_details_line_item": LEFT_OUT_LISTS["/v1/payment_intents/{intent}/amount_details_line_items"],
 }  # fmt: skip
-# Events of the SDK whose name and thin twin do not say which object they carry.
+# Events of the SDK whose object follows neither from the name nor from the thin form.
 EVENT_OBJECTS = {
     "account.application.": "application",
     "account.external_account.": "bank_account",

@@ -1,12 +1,13 @@
-"""The states of a user, as enums in `public`. They stand apart from the tables: the rules need no SQLAlchemy."""
+"""The states of a user, as enums in `public`. They are apart from the tables, because the rules need no SQLAlchemy."""
 
 import enum
 
 
 class UserRole(enum.StrEnum):
-    """The roles of ours. The daemon sets USER and PREMIUM, people set ADMIN and BANNED.
+    """Our roles.
 
-    An adopted application may have others, which only it sets, so a user's role is any text.
+    The daemon sets USER and PREMIUM, people set ADMIN and BANNED. An adopted application may have others, which only it
+    sets, so a user's role is any text.
     """
 
     USER = "USER"
@@ -16,7 +17,7 @@ class UserRole(enum.StrEnum):
 
 
 class MembershipStatus(enum.StrEnum):
-    """How a user's payments stand."""
+    """The state of a user's payments."""
 
     ACTIVE = "ACTIVE"
     INACTIVE = "INACTIVE"

@@ -1,8 +1,9 @@
 """The schema `stripe`: a view for each Stripe object type, for the application and for people.
 
-A view is named after the type's list, and has a typed column for each documented field, then `data` and the bookkeeping.
-Columns that the table holds are shown as they are; the others are read out of `data` when somebody selects them, so that they
-cost the writing nothing. The daemon itself reads and writes `mirror.*`. Views have their owner's rights.
+A view is named after the type's list, and has a typed column for each documented field, then `data` and the
+bookkeeping. Columns of the table are shown unchanged; the others are read from `data` when they are selected, so that
+they cost nothing when a row is written. The daemon itself reads and writes `mirror.*`. Views run with their owner's
+rights.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ _EXPRESSIONS = {
 }
 # Line items are one type with three parents. Ids of quotes and payment links are always Stripe's own.
 _LINE_ITEMS = {"quote_line_items": ("quote", r"qt\_%"), "payment_link_line_items": ("payment_link", r"plink\_%")}
-# Objects that do not name their parent: the column that shows under whose list they were read.
+# Objects that do not name their parent: the column with the parent under whose list they were read.
 PARENT_COLUMNS = {
     "balance_transaction": "payout",
     "billing.credit_balance_transaction": "customer",
@@ -44,13 +45,13 @@ _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 
 
 def table_of(type_: StripeType) -> Table:
-    """The table that holds the objects of a type."""
+    """The table with the objects of a type."""
     named = _TABLES.get(type_.name, type_.view)
     return mirror.tables.get(named, mirror.tables["objects"])
 
 
 def columns(type_: StripeType) -> dict[str, tuple[str, str]]:
-    """The view's columns in order: name, the documented field that it shows or nothing, and the SQL expression."""
+    """The view's columns in order: name, the documented field (if any), and the SQL expression."""
     table = table_of(type_)
     shown = {"id": ("id", "id"), "account": ("", "account")}
     named = {_RENAMED.get(name, name): (name, kind) for name, kind in type_.fields.items()}
@@ -113,7 +114,7 @@ VIEWS: dict[str, str] = dict(sorted(_views()))
 
 
 def foreign(schema: str) -> str:
-    """The error for a schema of this name that another tool made, with the ways to continue."""
+    """The error if another tool made a schema of this name, with the ways to continue."""
     return (
         f"there is a schema {schema} that is another tool's: set STRIPE_SCHEMA to another name for the schema of our views, "
         "STRIPE_SCHEMA=stripe_sync for example. Nothing was changed"
@@ -121,7 +122,7 @@ def foreign(schema: str) -> str:
 
 
 def statements(schema: str = VIEWS_SCHEMA) -> list[str]:
-    """Return the statements that make the schema and all views in it, under the name that STRIPE_SCHEMA gives it."""
+    """Return the statements that create the schema with all views, under its name from STRIPE_SCHEMA."""
     return [
         f"create schema if not exists {schema}",
         f"comment on schema {schema} is '{VIEWS_MARK}'",
