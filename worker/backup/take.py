@@ -126,7 +126,7 @@ def _server_version(conn: psycopg.Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What retention removes: backups, and files of the WAL archive."""
+    """The removals by retention: backups, and files of the WAL archive."""
 
     backups: tuple[Name, ...] = ()
     wal: int = 0

@@ -30,7 +30,7 @@ _organization_of = next(
 
 
 def offered_before(conn: psycopg.Connection, keys: Collection[Key]) -> dict[str, Offer]:
-    """What these locked rows of subscriptions offer to organizations, before anything is written."""
+    """The offers to organizations of these locked rows of subscriptions, before anything is written."""
     return organization_queue.offers(
         conn, {key.id for key in keys if key.object == "subscription" and key.account == ""}
     )

@@ -2,7 +2,7 @@
 
 A change leads from the state that its previous_attributes restore to the state that it shows. So the changes of a
 cluster, which are events that follow each other too closely for their seconds to be trusted, are the edges of a path
-through states. Whatever their order, the path ends at the one state that is entered once more than it is left.
+through states. In any order, the path ends at the one state that is entered once more than it is left.
 `X.created` enters the first state from nowhere. If an event is missing, the count does not work out, and nothing is
 decided.
 """

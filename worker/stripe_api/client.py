@@ -276,7 +276,7 @@ class Stripe:
         try:
             account = str(_decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
         except MissingPermission:
-            account = ""  # A restricted key needs no permission for it. What matters is that Stripe knew the key.
+            account = ""  # A restricted key needs no permission for it. Stripe knew the key, which is enough.
         lacks = []
         for path in paths:
             try:

@@ -40,7 +40,7 @@ class Bond:
 
 
 def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]:
-    """What our subscriptions among these offer to organizations."""
+    """The offers of those of these subscriptions that are ours."""
     if not subscriptions:
         return {}
     with conn.cursor(row_factory=class_row(Offer)) as cursor:
