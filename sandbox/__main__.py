@@ -23,7 +23,7 @@ _OWN_ENDPOINT = "we_1CommandLine"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until told to stop; the arguments are the command line's unless given."""
+    """Run until told to stop. The arguments default to the command line's."""
     options = _options(arguments)
     if not _is_loopback(options.host):
         print(f"sandbox: {options.host} is not a loopback address", file=sys.stderr)  # noqa: T201
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sandbox: port {options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     asyncio.run(_serve(options, port))
-    # A request that hangs on purpose would hold the interpreter; everything is written, so nothing is lost by leaving.
+    # A request that hangs on purpose would keep the interpreter alive; everything is written, so nothing is lost.
     sys.stdout.flush()
     os._exit(0)
 
@@ -89,7 +89,7 @@ async def _serve(options: argparse.Namespace, port: int) -> None:
 
 
 async def _announce(host: str, port: int) -> None:
-    """Say that the sandbox is there, once it accepts connections."""
+    """Print that the sandbox is ready, once it accepts connections."""
     while True:
         try:
             _, writer = await asyncio.open_connection(host, port)
@@ -110,7 +110,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, if nobody else has it: the server itself would share it without a word."""
+    """The port, if no other process has it: the server itself would share it silently."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

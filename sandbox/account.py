@@ -1,4 +1,4 @@
-"""The account: its objects, its clock and its events; every change of the sandbox goes through here."""
+"""The account: its objects, its clock and its events. Every change of the sandbox goes through here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,10 @@ class Account:
     """One Stripe account in test mode."""
 
     def __init__(self, *, seed: int = 0, clock: Clock | None = None, connected_as: str = "") -> None:
-        """`connected_as` is the id of a connected account. Its objects may have the ids of another account's, its events not."""
+        """`connected_as` is the id of a connected account.
+
+        Its objects may have the ids of another account's, but its events may not.
+        """
         self.connected_as = connected_as
         self.clock = clock or Clock()
         self.ids = Ids(seed)
@@ -31,7 +34,7 @@ class Account:
         self._request: tuple[str | None, str | None] = (None, None)
 
     def clear(self, *, seed: int | None = None) -> None:
-        """Forget every object and event, and draw ids from the beginning."""
+        """Forget every object and event, and start the sequence of ids again."""
         self.ids = Ids(self.ids.seed if seed is None else seed)
         self._request_ids = Ids(self.ids.seed)
         self.store = Store()
@@ -45,7 +48,7 @@ class Account:
 
     @property
     def view(self) -> View:
-        """The account as it is."""
+        """The present state of the account."""
         return self.store.view()
 
     def find(self, kind: str, id: str | None) -> Record | None:
@@ -53,18 +56,18 @@ class Account:
         return self.view.find(kind, id)
 
     def get(self, kind: str, id: str) -> Record:
-        """A copy of a record that is known to be there."""
+        """A copy of a record that must exist."""
         return self.view.get(kind, id)
 
     def require(self, kind: str, id: str, *, param: str = "id", status: int = 400) -> Record:
-        """A copy of a record that a request names; without it the request is refused."""
+        """A copy of a record that a request names; refuses the request if it does not exist."""
         record = self.find(kind, id)
         if record is None:
             raise missing(kind, id, param=param, status=status)
         return record
 
     def create(self, kind: str, record: Record) -> Record:
-        """Keep a new object."""
+        """Store a new object."""
         self._kept(kind, record["id"], self.store.put(kind, record, self.now))
         return record
 
@@ -100,7 +103,7 @@ class Account:
 
     @contextmanager
     def requested(self, id: str | None, idempotency_key: str | None = None) -> Iterator[None]:
-        """Events made meanwhile come from one request."""
+        """Events in this block come from one request."""
         before, self._request = self._request, (id, idempotency_key)
         try:
             yield
@@ -109,12 +112,12 @@ class Account:
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
-        """Events made meanwhile come from no request, as those of a renewal do."""
+        """Events in this block come from no request, like those of a renewal."""
         with self.requested(None):
             yield
 
     def request_id(self) -> str:
-        """An id for a request. It has a generator of its own, so that requests do not change the ids of later objects."""
+        """An id for a request. It has its own generator, so that requests do not change the ids of later objects."""
         return self._request_ids.plain("req_")
 
     def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:
@@ -142,7 +145,7 @@ class Account:
             self.on_event(event)
 
     def _event_id(self, kind: str, id: str, second: int) -> str:
-        """An event id by time; the event of a payment has the time at which the payment was created."""
+        """An event id that contains the time. The event of a payment has the time at which the payment was created."""
         if kind in ("payment_intent", "charge", "refund"):
             return f"evt_3{id.partition('_3')[2][:15]}{self.ids.characters(8)}"
         return self.ids.timed("evt_", second)

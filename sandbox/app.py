@@ -1,4 +1,4 @@
-"""Every request is authenticated, limited, perhaps failed, and then answered as Stripe would."""
+"""Authenticate every request, apply limits and faults, and answer as Stripe would."""
 
 import asyncio
 import traceback
@@ -33,7 +33,7 @@ _AN_HOUR = 3600
 
 
 class Sandbox:
-    """The ASGI application, and all it is made of."""
+    """The ASGI application, and all of its parts."""
 
     def __init__(self, *, seed: int = 0, journal: Journal | None = None) -> None:
         self.account = Account(seed=seed)
@@ -146,7 +146,7 @@ class Sandbox:
         return answer
 
     async def _troubled(self, operation: str) -> None:
-        """Do to a request what the faults that are on ask for."""
+        """Apply the active faults to a request."""
         for fault in self.conditions.faults_of(operation):
             if fault.hang:
                 await asyncio.sleep(_AN_HOUR)
@@ -159,7 +159,7 @@ class Sandbox:
 
     def _listen(self, account: Account) -> None:
         def happened(event: Event) -> None:
-            # The journal keeps the platform alone: connected accounts are gone with the process.
+            # The journal only holds the platform's account: connected accounts are lost with the process.
             if self.journal is not None and account is self.account:
                 self.journal.event(event)
             self.delivery.announce(event, account)
@@ -168,7 +168,7 @@ class Sandbox:
 
 
 def _our_fault(error: Exception) -> StripeError:
-    """The answer to a request that the sandbox itself stumbled over; the traceback goes to the terminal."""
+    """The answer to a request that failed in the sandbox itself; the traceback goes to the terminal."""
     traceback.print_exception(error)
     return StripeError(500, f"The sandbox is broken: {error!r}", type="api_error")
 

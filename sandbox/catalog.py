@@ -8,7 +8,7 @@ from sandbox.store import Record
 
 
 def create_product(account: Account, *, name: str, id: str | None = None, **fields: Any) -> Record:
-    """A new product; one with an id of its own choice may be made again after it was deleted."""
+    """A new product. A chosen id can be used again after a deletion."""
     now = account.now
     record = {"id": _unused(account, "product", id) or account.ids.plain("prod_"), "name": name, **fields}
     account.create("product", {**record, "created": now, "updated": now})
@@ -17,7 +17,7 @@ def create_product(account: Account, *, name: str, id: str | None = None, **fiel
 
 
 def update_product(account: Account, id: str, **changes: Any) -> None:
-    """Change a product; the only object that also tells when it was changed."""
+    """Change a product, the only object that has the time of its last change."""
     record = account.get("product", id)
     if any(record.get(name) != value for name, value in changes.items()):
         account.update("product.updated", "product", id, **changes, updated=account.now)
@@ -78,14 +78,14 @@ def update_price(account: Account, id: str, **changes: Any) -> None:
 
 
 def delete_price(account: Account, id: str) -> None:
-    """Delete a price, as deleting its plan does; there is no other way."""
+    """Delete a price, as a side effect of deleting its plan; there is no other way."""
     record = account.get("price", id)
     account.delete("price", id)
     _emit_price(account, "deleted", record)
 
 
 def create_coupon(account: Account, *, id: str | None = None, **fields: Any) -> Record:
-    """A new coupon; one with an id of its own choice may be made again after it was deleted."""
+    """A new coupon. A chosen id can be used again after a deletion."""
     record = {"id": _unused(account, "coupon", id) or account.ids.characters(8), "created": account.now, **fields}
     account.create("coupon", record)
     account.emit("coupon.created", "coupon", record["id"])

@@ -1,4 +1,4 @@
-"""Checkout sessions: opened by the application, completed by the buyer, or left to expire."""
+"""Checkout sessions: opened by the application, completed by the buyer, or expired."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +55,7 @@ def open_session(
 
 
 def line_item_id(session: Record, index: int) -> str:
-    """The id of one of the things that the session sells."""
+    """The id of one of the session's line items."""
     return f"li_{session['id'][-22:]}{index:02}"
 
 
@@ -70,9 +70,10 @@ def complete(
     guest: bool = False,
     with_invoice: bool = False,
 ) -> None:
-    """The buyer pays. A customer is created unless the session names one or the buyer is a `guest`.
+    """The buyer pays.
 
-    `with_invoice` is the session's `invoice_creation` in payment mode: the payment has an invoice.
+    A customer is created unless the session names one or the buyer is a `guest`. `with_invoice` is the session's
+    `invoice_creation` in payment mode: the payment has an invoice.
     """
     session = account.get("checkout.session", id)
     if session.get("status", "open") != "open":
@@ -102,7 +103,7 @@ def complete(
 
 
 def expire(account: Account, id: str) -> None:
-    """Nobody came."""
+    """The session expires without a payment."""
     account.change("checkout.session", id, status="expired", url=None)
     account.emit("checkout.session.expired", "checkout.session", id)
 

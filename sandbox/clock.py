@@ -1,11 +1,11 @@
-"""The sandbox's clock: the real time, an offset from it, or a time that stands still."""
+"""The sandbox's clock: the real time, an offset from it, or a frozen time."""
 
 import time
 from collections.abc import Callable
 
 
 class Clock:
-    """A clock that can be set. Signatures and retries don't use it: they belong to the world outside."""
+    """A clock that can be set. Signatures and retries use the real time instead."""
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self._read = read
@@ -13,22 +13,22 @@ class Clock:
         self.frozen_at: float | None = None
 
     def precise(self) -> float:
-        """Unix seconds with their fraction."""
+        """The time in unix seconds, with fractions."""
         return self.frozen_at if self.frozen_at is not None else self._read() + self.offset
 
     def now(self) -> int:
-        """Unix seconds, whole, as Stripe writes them."""
+        """The time in whole unix seconds, as Stripe writes it."""
         return int(self.precise())
 
     @property
     def mode(self) -> str:
-        """`real`, `running` (beside the real time) or `frozen`."""
+        """`real`, `running` (at an offset from the real time) or `frozen`."""
         if self.frozen_at is not None:
             return "frozen"
         return "running" if self.offset else "real"
 
     def set(self, now: float, *, frozen: bool = False) -> None:
-        """Make it `now`; from there the clock runs on, or stands still."""
+        """Set the clock; it runs on from there, or is frozen."""
         self.frozen_at = now if frozen else None
         self.offset = 0.0 if frozen else now - self._read()
 
@@ -40,10 +40,10 @@ class Clock:
             self.offset += seconds
 
     def follow_real_time(self) -> None:
-        """Give up any setting."""
+        """Return to the real time."""
         self.offset, self.frozen_at = 0.0, None
 
     def let_pass(self, seconds: float) -> None:
-        """Let a moment pass inside a story, unless the time is the real one, which passes by itself."""
+        """Advance the clock a little within a story, unless it shows the real time."""
         if self.mode != "real":
             self.advance(seconds)

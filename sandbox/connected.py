@@ -1,4 +1,4 @@
-"""Connected accounts: each is an account of its own, that the platform's key reads with the header `Stripe-Account`."""
+"""Connected accounts: the platform's key reads each with the header `Stripe-Account`."""
 
 from sandbox.account import Account
 from sandbox.clock import Clock
@@ -13,7 +13,7 @@ class Connected:
         self.accounts: dict[str, Account] = {}
 
     def of(self, id: str, platform: Account) -> Account:
-        """The account that a request is for. Stripe tells an account that does not exist from none that withdrew."""
+        """The account of a request. Stripe answers the same for an unknown account and one that has withdrawn."""
         if id in ("", platform.ids.account()):
             return platform
         if id not in self.accounts:
@@ -26,7 +26,7 @@ class Connected:
         return self.accounts[id]
 
     def add(self, id: str, platform: Account, *, seed: int) -> Account:
-        """Connect an account. Those of one seed have objects of equal ids, if the same is done in them."""
+        """Connect an account. Accounts with one seed have objects with equal ids after the same requests."""
         if platform.find("account", id) is None:
             shown = {
                 "id": id,
@@ -40,6 +40,6 @@ class Connected:
         return self.accounts[id]
 
     def remove(self, id: str, platform: Account) -> None:
-        """The account has withdrawn."""
+        """Disconnect an account."""
         del self.accounts[id]
         platform.delete("account", id)

@@ -1,4 +1,4 @@
-"""The controls under `/_sandbox`: what a test or a person turns to make the stand-in behave."""
+"""The controls under `/_sandbox`, with which a test or a person changes the stand-in's behaviour."""
 
 import copy
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ JSON = dict[str, Any]
 
 
 class Control:
-    """The control operations, over everything that makes up the sandbox."""
+    """The control operations over all parts of the sandbox."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Control:
         }
 
     async def answer(self, method: str, path: str, query: dict[str, Any], body: bytes) -> JSON:
-        """Carry a control request out."""
+        """Handle a control request."""
         name = path.removeprefix("/_sandbox").strip("/")
         given = _decoded(body) if method == "POST" else query
         if "account" in given:

@@ -1,4 +1,4 @@
-"""Credit notes: what a paid invoice gives back, by a refund, to the customer's balance, or outside Stripe."""
+"""Credit notes: money of a paid invoice returned by a refund, to the customer's balance, or outside Stripe."""
 
 from typing import Literal
 
@@ -54,7 +54,7 @@ def issue(account: Account, invoice: str, amount: int, how: How) -> str:
 
 
 def void(account: Account, id: str) -> None:
-    """Void a credit note. Stripe voids only notes that moved no money by a refund."""
+    """Void a credit note. Stripe only voids notes without a refund."""
     note = account.get("credit_note", id)
     if note.get("status") == "void" or note.get("refunds"):
         raise invalid("You can't void this credit note.")

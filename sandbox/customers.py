@@ -1,4 +1,4 @@
-"""Customers, and the cards they pay with."""
+"""Customers and their cards."""
 
 from typing import Any
 
@@ -38,13 +38,13 @@ def attach_card(account: Account, customer: str, *, last4: str = "4242") -> Reco
 
 
 def detach_card(account: Account, id: str) -> None:
-    """Take a card from its customer, for good."""
+    """Detach a card from its customer, for good."""
     since = account.change("payment_method", id, customer=None)
     account.emit("payment_method.detached", "payment_method", id, since=since)
 
 
 def delete_customer(account: Account, id: str) -> None:
-    """Delete a customer, whose subscriptions end at once."""
+    """Delete a customer; their subscriptions end at once."""
     for subscription in account.view.owned("subscription", "customer", id):
         if subscription["status"] not in subscriptions.ENDED:
             subscriptions.end(account, subscription["id"])
@@ -53,12 +53,12 @@ def delete_customer(account: Account, id: str) -> None:
 
 
 def prefer_card(account: Account, customer: str, card: str) -> None:
-    """From now on the customer's invoices are paid with this card."""
+    """Pay the customer's invoices with this card from now on."""
     settings = settings_with(account.get("customer", customer), card)
     account.update("customer.updated", "customer", customer, invoice_settings=settings)
 
 
 def settings_with(customer: Record, card: str) -> dict[str, Any]:
-    """The customer's invoice settings with another card in them."""
+    """The customer's invoice settings with another card."""
     settings = customer.get("invoice_settings", BLANKS["customer"]["invoice_settings"])
     return {**settings, "default_payment_method": card}

@@ -1,4 +1,4 @@
-"""Telling webhook endpoints of events: signed as Stripe signs, tried again until they answer 2xx, in good order or bad."""
+"""Deliver events to webhook endpoints: signed like Stripe's, retried until they answer 2xx, in order or not."""
 
 import asyncio
 import hmac
@@ -42,12 +42,15 @@ class Endpoint(msgspec.Struct):
         return self.id.startswith("ed_")
 
     def wants(self, type: str) -> bool:
-        """Whether events of this type go here."""
+        """Whether the endpoint receives events of this type."""
         return not self.disabled and ("*" in self.enabled_events or type in self.enabled_events)
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True):
-    """How well deliveries go. By default: at once, in order of creation as far as several connections keep it, each once."""
+    """The quality of delivery.
+
+    By default: at once, in order of creation as far as several connections keep it, each once.
+    """
 
     paused: bool = False
     concurrency: int = 8
@@ -95,7 +98,7 @@ class _Counts:
 
 
 class Delivery:
-    """The queue of what is to be delivered, and who delivers it."""
+    """The queue of deliveries, and the tasks that make them."""
 
     def __init__(self, account: Account, *, seed: int = 0) -> None:
         self.account = account
@@ -118,7 +121,7 @@ class Delivery:
         return len(self._queue) + len(self._sending)
 
     def clear(self, *, seed: int = 0) -> None:
-        """Forget what is queued, the counts and the settings; endpoints stay."""
+        """Forget the queue, the counts and the settings; endpoints stay."""
         self._queue.clear()
         self.settings = Settings()
         self.counts = _Counts()
@@ -126,26 +129,26 @@ class Delivery:
         self._settle()
 
     def add(self, endpoint: Endpoint) -> None:
-        """Tell this endpoint too, from now on."""
+        """Deliver to this endpoint too from now on."""
         self.endpoints[endpoint.id] = endpoint
         if self.on_endpoint is not None:
             self.on_endpoint(endpoint.id, endpoint)
 
     def remove(self, id: str) -> None:
-        """Tell this endpoint no more; what is queued for it is not sent again."""
+        """Stop delivering to this endpoint; its queued deliveries are not sent."""
         del self.endpoints[id]
         if self.on_endpoint is not None:
             self.on_endpoint(id, None)
 
     def roll(self, id: str, secret: str | None) -> Endpoint:
-        """Sign with this secret too, as while a secret is rolled in the dashboard; without one, with the newest alone."""
+        """Sign with this secret too, as during a roll in the dashboard; without one, only with the newest."""
         endpoint = self.endpoints[id]
         endpoint.secrets = [*endpoint.secrets, secret] if secret is not None else endpoint.secrets[-1:]
         self.add(endpoint)
         return endpoint
 
     def announce(self, event: Event, account: Account) -> None:
-        """Queue an account's event for every endpoint that wants it."""
+        """Queue an account's event for every endpoint that receives it."""
         for endpoint in self.endpoints.values():
             if not endpoint.wants(event.type) or endpoint.connect != bool(account.connected_as):
                 continue
@@ -155,27 +158,27 @@ class Delivery:
                 self._schedule(_Job(event, account, endpoint, is_thin=True))
 
     async def send(self, body: dict[str, Any]) -> None:
-        """Deliver an event that no account has, to the endpoints of connected accounts: once, and at once."""
+        """Deliver an event that belongs to no account to the endpoints for connected accounts: once, and at once."""
         for endpoint in self.endpoints.values():
             if endpoint.connect:
                 await self._post(endpoint, _encode(body))
 
     def chance(self, probability: float) -> bool:
-        """Draw: whether something of this probability happens now."""
+        """Draw whether an event of this probability happens now."""
         return probability > 0 and self._chance.random() < probability
 
     def discard(self) -> None:
-        """Drop what is queued, as if the deliveries had been given up."""
+        """Drop the queue, as if Stripe had given up these deliveries."""
         self._queue.clear()
         self._settle()
 
     def resend(self, event: Event) -> None:
-        """Queue an event once more, as a person in the dashboard does."""
+        """Queue an event again, like the button in the dashboard."""
         for endpoint in self.endpoints.values():
             self._enqueue(_Job(event, self.account, endpoint, is_thin=False, is_extra=True), 0.0)
 
     async def run(self) -> None:
-        """Deliver what falls due, for ever."""
+        """Deliver due events, for ever."""
         while True:
             wait = self._start_due()
             self._woken.clear()
@@ -186,7 +189,7 @@ class Delivery:
                 continue
 
     async def flush(self, *, shuffle: bool = False) -> None:
-        """Try everything queued now, paused or not, and wait for the answers; failures wait for their next time."""
+        """Try all queued deliveries now, paused or not, and wait for the answers; failed ones wait for their next time."""
         jobs = [job for _, _, job in sorted(self._queue, key=lambda entry: entry[:2])]
         self._queue.clear()
         if shuffle:
@@ -207,7 +210,7 @@ class Delivery:
         self._settle()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until nothing is queued or under way, or until the time is over."""
+        """Wait until nothing is queued or under way, or until time is up."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -220,7 +223,7 @@ class Delivery:
         self._woken.set()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._poster.close()
 
     def _schedule(self, job: _Job) -> None:
@@ -253,7 +256,7 @@ class Delivery:
         self._woken.set()
 
     def _start_due(self) -> float | None:
-        """Start what is due, as far as there is room; returns how long to wait for more."""
+        """Start due deliveries, as far as there is room; returns how long to wait for more."""
         while self._queue and not self.settings.paused and len(self._sending) < self.settings.concurrency:
             wait = self._queue[0][0] - time.monotonic()
             if wait > 0:
@@ -309,7 +312,7 @@ class Delivery:
 
 
 def signature(body: bytes, secrets: list[str], second: int) -> str:
-    """The `Stripe-Signature` header; with two secrets, as while one is being rolled, it carries two signatures."""
+    """The `Stripe-Signature` header; with two secrets, as during a roll, it has two signatures."""
     signed = f"{second}.".encode() + body
     made = [f"v1={hmac.new(secret.encode(), signed, sha256).hexdigest()}" for secret in secrets]
     return ",".join([f"t={second}", *made])

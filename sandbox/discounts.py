@@ -1,4 +1,4 @@
-"""Coupons given to a subscription."""
+"""Discounts of a subscription by coupons."""
 
 from sandbox.account import Account
 from sandbox.errors import invalid
@@ -28,12 +28,12 @@ def give(account: Account, coupon: str, *, customer: str, subscription: str | No
 
 
 def is_over(account: Account, id: str) -> bool:
-    """Whether a discount no longer counts for the next invoice."""
+    """Whether a discount no longer applies to the next invoice."""
     discount = account.get("discount", id)
     return bool(discount["_once"]) or (discount["end"] is not None and discount["end"] <= account.now)
 
 
 def remove(account: Account, id: str) -> None:
-    """Take a discount away."""
+    """Remove a discount."""
     account.delete("discount", id)
     account.emit("customer.discount.deleted", "discount", id)

@@ -1,10 +1,10 @@
-"""The errors Stripe answers with."""
+"""The errors in Stripe's answers."""
 
 from typing import Any
 
 
 class StripeError(Exception):
-    """A request that ends in an error, as Stripe words it."""
+    """A request that ends in an error, in Stripe's words."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class StripeError(Exception):
         self.headers = headers or {}
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON of the answer, without the fields that have nothing to say."""
+        """The JSON of the answer, without empty fields."""
         error: dict[str, Any] = {"message": self.message, "type": self.type}
         if self.code is not None:
             error["code"] = self.code
@@ -37,11 +37,11 @@ class StripeError(Exception):
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> StripeError:
-    """The error for a request that Stripe can't understand."""
+    """The error for an invalid request."""
     return StripeError(400, message, param=param, code=code)
 
 
 def missing(kind: str, id: str, *, param: str = "id", status: int = 404) -> StripeError:
-    """The error for an id that nothing has; 404 where it stood in the path, 400 where it was a parameter."""
+    """The error for an unknown id: 404 if it was in the path, 400 if it was a parameter."""
     words = {"checkout.session": "checkout session", "payment_method": "PaymentMethod"}.get(kind, kind)
     return StripeError(status, f"No such {words}: '{id}'", code="resource_missing", param=param)

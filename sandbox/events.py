@@ -1,6 +1,7 @@
-"""Events: what is said of each change, once and for all, in whichever shape it is asked for.
+"""Events, independent of the API version in which they are read.
 
-An event keeps no payload. It keeps the number the account stood at, so that its object can be drawn as it was then.
+An event stores no payload. It stores a number of the account's versions, so that its object can be shown as it was
+then.
 """
 
 from bisect import bisect_left, insort
@@ -19,7 +20,7 @@ KEPT_SECONDS = 30 * 24 * 3600
 
 
 class Event(msgspec.Struct, gc=False, omit_defaults=True):
-    """A change of one object. `number` is the state it shows, `since` the one before, where it was an update."""
+    """A change of one object. `number` is the version it shows, `since` the one before an update."""
 
     id: str
     thin_id: str
@@ -36,12 +37,12 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
 
     @property
     def second(self) -> int:
-        """Its time as snapshots tell it."""
+        """Its time in snapshot events."""
         return int(self.created)
 
 
 class EventLog:
-    """All events, oldest first, and how many deliveries of each are still owed."""
+    """All events, oldest first, and how many deliveries of each are outstanding."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Event] = {}
@@ -51,7 +52,7 @@ class EventLog:
         self.owed: dict[str, int] = {}
 
     def add(self, event: Event) -> None:
-        """Take an event in."""
+        """Add an event."""
         self.by_thin_id[event.thin_id] = event
         if event.thin_only:
             return
@@ -69,7 +70,7 @@ class EventLog:
 
     @staticmethod
     def horizon(now: int) -> Key:
-        """The place before which an event is no longer to be had."""
+        """The time before which events are no longer listed."""
         return now - KEPT_SECONDS, 0, ""
 
 
@@ -99,7 +100,7 @@ def snapshot(event: Event, shape: Shape, store: Store, *, owed: int) -> dict[str
 
 
 def thin(event: Event) -> dict[str, Any]:
-    """An event that only names its object, as `/v2/core/events` and thin destinations show it."""
+    """An event that only names its object, in the form of `/v2/core/events` and thin destinations."""
     created = datetime.fromtimestamp(event.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     reason = None
     if event.request_id is not None:
@@ -115,7 +116,7 @@ def thin(event: Event) -> dict[str, Any]:
         "reason": reason,
     }
     path = KINDS[event.kind].path
-    if path:  # A discount has no address of its own.
+    if path:  # A discount has no path of its own.
         related = {"id": event.object_id, "type": event.kind, "url": f"{path}/{event.object_id}"}
         shown["related_object"] = related
     if not event.thin_only:
@@ -124,7 +125,7 @@ def thin(event: Event) -> dict[str, Any]:
 
 
 def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The types of the thin events that name a change more closely; they have no snapshot."""
+    """The types of thin events that describe a change in more detail; they have no snapshot."""
     if type == "customer.subscription.updated" and old["status"] != new["status"] and new["status"] in _NAMED_STATUSES:
         return [f"customer.subscription.{new['status']}"]
     if type in ("product.updated", "price.updated"):
@@ -135,7 +136,7 @@ def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -
 
 
 def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that an update replaced: objects by their changed fields, arrays whole."""
+    """The values that an update replaced: the changed fields of objects, and whole arrays."""
     previous: dict[str, Any] = {}
     for name in (*new, *(name for name in old if name not in new)):
         before, after = old.get(name), new.get(name)

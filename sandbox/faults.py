@@ -8,7 +8,7 @@ from sandbox.errors import StripeError
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """Trouble for the operations whose name begins with `operation`, so many requests or seconds long."""
+    """A fault of the operations whose name begins with `operation`, for some requests or seconds."""
 
     operation: str = ""
     rate429: float = 0.0
@@ -22,20 +22,20 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
-    """Requests a second: for the account, and for each named operation by itself. None is without limit."""
+    """Requests a second: for the account, and for each named operation. None means no limit."""
 
     account: float | None = 25.0
     operation: float | None = 25.0
 
 
 class Conditions:
-    """The faults that are on, and the limits."""
+    """The active faults, and the limits."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Nothing goes wrong, and nothing is limited."""
+        """Remove all faults and limits."""
         self.faults: list[Fault] = []
         self.limits: Limits | None = None
         self.replica_lag_seconds = 0.0
@@ -43,13 +43,13 @@ class Conditions:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def add(self, fault: Fault) -> None:
-        """Switch a fault on."""
+        """Add a fault."""
         if fault.seconds is not None:
             fault.expires = time.monotonic() + fault.seconds
         self.faults.append(fault)
 
     def faults_of(self, operation: str) -> list[Fault]:
-        """The faults that this request meets; each is a request nearer to its end."""
+        """The faults for this request; it counts towards the end of each."""
         now = time.monotonic()
         self.faults = [fault for fault in self.faults if fault.expires > now and fault.requests != 0]
         met = [fault for fault in self.faults if operation.startswith(fault.operation)]
@@ -59,7 +59,7 @@ class Conditions:
         return met
 
     def limit(self, operation: str) -> None:
-        """Refuse a request that comes too soon."""
+        """Refuse a request that exceeds a limit."""
         if self.limits is None:
             return
         if self.limits.operation is not None and not self._take(operation, self.limits.operation):
@@ -68,7 +68,7 @@ class Conditions:
             raise rate_limited("global-rate")
 
     def _take(self, name: str, rate: float) -> bool:
-        """Take a token from a bucket that holds one second's worth."""
+        """Take a token from a bucket with the tokens of one second."""
         now = time.monotonic()
         tokens, filled = self._buckets.get(name, (rate, now))
         tokens = min(tokens + (now - filled) * rate, rate)
@@ -78,7 +78,7 @@ class Conditions:
 
 
 def rate_limited(reason: str) -> StripeError:
-    """Stripe's answer to a request too many; it does not say when to come back."""
+    """Stripe's answer to one request too many; it does not say when to retry."""
     return StripeError(
         429,
         "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",

@@ -1,4 +1,4 @@
-"""Posting to webhook endpoints: HTTP/1.1 over kept connections, no redirects, nothing else."""
+"""POST to webhook endpoints: HTTP/1.1 over kept connections, without redirects."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ _KEPT = 32
 
 
 class Poster:
-    """Posts bodies and answers with the status; whatever fails below HTTP is status 0."""
+    """Posts bodies and returns the status; any failure below HTTP is status 0."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
@@ -24,7 +24,7 @@ class Poster:
             return 0
 
     def close(self) -> None:
-        """Let go of all kept connections."""
+        """Close all kept connections."""
         for connections in self._idle.values():
             for _, writer in connections:
                 writer.close()
@@ -39,7 +39,7 @@ class Poster:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         while kept := self._idle.get(place):
-            # A kept connection may have been closed over there meanwhile; then the next one is tried.
+            # The other side may have closed a kept connection meanwhile; then another is tried.
             with suppress(OSError, asyncio.IncompleteReadError):
                 return await self._exchange(place, kept.pop(), request)
         context = ssl.create_default_context() if secure else None

@@ -1,7 +1,7 @@
-"""Ids of the form Stripe gives them, the same again for the same seed.
+"""Ids in Stripe's form, reproducible by a seed.
 
-An id such as `sub_1...` holds the second it was made in (six characters), then the account's token (ten), then chance
-(eight). Ids of everything about one payment begin with 3 and hold the second of the payment's birth.
+An id such as `sub_1...` consists of the second of its creation (six characters), the account's token (ten), and random
+characters (eight). All ids of one payment begin with 3 and contain the second in which the payment was created.
 """
 
 from hashlib import blake2b
@@ -12,7 +12,7 @@ _EPOCH = 426256548
 
 
 class Ids:
-    """A source of ids: the n-th one asked for depends on the seed and on n alone."""
+    """A source of ids: the n-th one depends only on the seed and on n."""
 
     def __init__(self, seed: int, drawn: int = 0) -> None:
         self.seed = seed
@@ -25,20 +25,20 @@ class Ids:
         return f"acct_1{self.account_token}00"
 
     def characters(self, count: int) -> str:
-        """So many characters of chance, at most 64."""
+        """This many random characters, at most 64."""
         self.drawn += 1
         return self._hashed(self.drawn.to_bytes(8, "big"), count)
 
     def plain(self, prefix: str, count: int = 14) -> str:
-        """An id of chance alone, as `prod_`, `cus_` and `si_` are."""
+        """A random id, like those of `prod_`, `cus_` and `si_`."""
         return prefix + self.characters(count)
 
     def timed(self, prefix: str, second: int) -> str:
-        """An id that holds its second, as `sub_`, `in_` and `evt_` do."""
+        """An id that contains its second, like those of `sub_`, `in_` and `evt_`."""
         return f"{prefix}{_base62(second - _EPOCH)}{self.account_token}{self.characters(8)}"
 
     def of_payment(self, prefix: str, born: int) -> str:
-        """An id that holds the second its payment was born in."""
+        """An id that contains the second in which its payment was created."""
         return f"{prefix}3{_base62(born - _EPOCH)[1:]}{self.account_token}{self.characters(8)}"
 
     def _hashed(self, what: bytes, count: int) -> str:

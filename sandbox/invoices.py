@@ -34,8 +34,8 @@ def line(
 ) -> Record:
     """Return a line for a price and a period. The amount is the price's unless it is given.
 
-    `means` and `share` are the sandbox's own knowledge of why it bills the line: expectations use them, and no
-    answer of the API shows them. `share` is the part of the price's whole interval, negative for a credit.
+    `means` and `share` record why the sandbox bills the line: expectations use them, and no answer of the API shows
+    them. `share` is the part of the price's whole interval, negative for a credit.
     """
     product = account.get("product", price["product"])
     recurring = price["recurring"]
@@ -73,7 +73,7 @@ def draft(
     discounts: Sequence[str] = (),
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Create an invoice with its sums; a subscription's discounts count beside those given."""
+    """Create an invoice with its sums; a subscription's discounts count in addition to the given ones."""
     payer = account.get("customer", customer)
     discounts = [*discounts, *(subscription.get("discounts", []) if subscription is not None else [])]
     subtotal = sum(member["amount"] for member in lines)
@@ -116,7 +116,7 @@ def draft(
 
 
 def finalize(account: Account, id: str) -> None:
-    """Number an invoice and open it; one with nothing to pay is paid by that."""
+    """Number an invoice and open it; an amount of zero is paid at once."""
     record = account.get("invoice", id)
     account.change("invoice", id, **_finalized(account, record))
     if record["amount_due"] > 0:
@@ -165,7 +165,7 @@ def pay(account: Account, id: str, card: str | None) -> None:
 
 
 def fail(account: Account, id: str, card: str | None, *, next_attempt: int | None) -> None:
-    """The card is refused; the invoice stays open, to be tried again at `next_attempt` or never."""
+    """The card is declined; the invoice stays open, to be retried at `next_attempt` or never."""
     record = account.get("invoice", id)
     charge = payments.decline(account, record["_payment_intent"], card)
     account.update(
@@ -182,12 +182,12 @@ def fail(account: Account, id: str, card: str | None, *, next_attempt: int | Non
 
 
 def void(account: Account, id: str) -> None:
-    """Nobody is to pay it any more."""
+    """Void the invoice."""
     _close(account, id, "void", "voided_at", "invoice.voided")
 
 
 def mark_uncollectible(account: Account, id: str) -> None:
-    """Nobody is expected to pay it any more."""
+    """Mark the invoice uncollectible."""
     _close(account, id, "uncollectible", "marked_uncollectible_at", "invoice.marked_uncollectible")
 
 
@@ -247,7 +247,7 @@ def _payment_of(account: Account, invoice: str) -> Record:
 
 
 def _take(account: Account, discount: str, lines: list[Record]) -> dict[str, Any]:
-    """Take a discount off the lines; what it came to."""
+    """Subtract a discount from the lines; returns its amount."""
     coupon = account.get("coupon", account.get("discount", discount)["source"]["coupon"])
     subtotal = sum(member["amount"] for member in lines)
     percent, off = coupon.get("percent_off"), coupon.get("amount_off") or 0

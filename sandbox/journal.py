@@ -1,4 +1,4 @@
-"""Keeping the sandbox over a restart: one JSON line for each thing that came to be."""
+"""Keep the sandbox's state over a restart: one JSON line for each new thing."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,14 +15,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Journal:
-    """An append-only file. A line cut short by a crash is left out when it is read again."""
+    """An append-only file. A line truncated by a crash is skipped when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: BinaryIO | None = None
 
     def load(self, account: Account, delivery: Delivery) -> None:
-        """Bring everything back, then keep what follows."""
+        """Restore everything, then record what follows."""
         if self.path.exists():
             whole = self.path.read_bytes()
             complete = whole[: whole.rfind(b"\n") + 1]
@@ -37,23 +37,23 @@ class Journal:
         delivery.on_endpoint = self._endpoint
 
     def event(self, event: Event) -> None:
-        """Keep an event."""
+        """Record an event."""
         self._write(["event", event])
 
     def commit(self, account: Account) -> None:
-        """Hand everything so far to the operating system, with where the clock stands and how many ids were drawn."""
+        """Write everything to the operating system, with the state of the clock and of the ids."""
         if self._file is not None:
             self._write(["clock", account.clock.offset, account.clock.frozen_at])
             self._write(["drawn", account.ids.drawn, account.ids.seed])
             self._file.flush()
 
     def clear(self) -> None:
-        """Begin again with an empty file; endpoints have to be told anew."""
+        """Start again with an empty file; endpoints must be registered again."""
         if self._file is not None:
             self._file.truncate(0)
 
     def close(self) -> None:
-        """Stop keeping."""
+        """Stop recording."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,4 +1,4 @@
-"""API keys: any test key opens everything, except those that were restricted or have expired."""
+"""API keys: any test key may do everything, except those that are restricted or have expired."""
 
 import base64
 import binascii
@@ -7,18 +7,18 @@ from sandbox.errors import StripeError
 
 
 class Keys:
-    """Which keys are known to be less than a full test key."""
+    """The restricted and expired keys."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Let every test key open everything again."""
+        """Remove all restrictions."""
         self.expired: set[str] = set()
         self.denied: dict[str, set[str]] = {}
 
     def restrict(self, key: str, denied: set[str]) -> None:
-        """Make a restricted key that lacks some permissions: `product` (both), `product_read`, `product_write`."""
+        """Create a restricted key that lacks some permissions: `product` (both), `product_read`, `product_write`."""
         lacking = {
             f"rak_{name}" if name.endswith(("_read", "_write")) else f"rak_{name}_{verb}"
             for name in denied
@@ -27,7 +27,7 @@ class Keys:
         self.denied[key] = lacking
 
     def authenticate(self, authorization: str | None) -> str:
-        """The key of a request, or the error for one that has none or a wrong one."""
+        """The key of a request, or the error for a missing or wrong one."""
         key = _key_in(authorization or "")
         if not key:
             raise StripeError(
@@ -43,7 +43,7 @@ class Keys:
         return key
 
     def authorize(self, key: str, resource: str, method: str) -> None:
-        """Refuse a restricted key what it lacks."""
+        """Refuse an operation for which a restricted key lacks the permission."""
         permission = f"rak_{resource}_{'read' if method == 'GET' else 'write'}"
         if permission in self.denied.get(key, ()):
             raise StripeError(

@@ -1,4 +1,4 @@
-"""The kinds of object the sandbox holds: one row of data each."""
+"""The kinds of objects in the sandbox: one row of data each."""
 
 import json
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ _ANSWERED_TYPES = {"webhook_endpoint"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One of Stripe's object types, and how its list can be narrowed.
+    """One of Stripe's object types, and the filters of its list.
 
-    `owners` and `traits` name a list's filters and the field of the record each one reads. Owners have an index of their
-    own, because few objects share one; traits are compared in passing. A field with a star reads each member of a list.
-    Records of a `plain` kind are the objects themselves, kept as they were given. `under` are paths of its lists under a
-    parent, whose id the record has as `_parent`; `url` is where one is retrieved; `events` are the types that tell of it.
+    `owners` and `traits` map a filter's name to the field of the record that it reads. Owners have an index, because
+    few objects share one; traits are compared one by one. A field with a star reads each member of a list. Records of a
+    `plain` kind are the objects themselves, stored as given. `under` are paths of its lists under a parent, whose id
+    the record has as `_parent`; `url` is the path for retrieving one; `events` are the types of its events.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def kept_as(self) -> str:
-        """The kind whose records these are: a plan is a price seen in an older way."""
+        """The kind whose records these are: a plan is an older view of a price."""
         return self.shelf or self.name
 
 

@@ -1,4 +1,4 @@
-"""Money that moves: payment intents and their charges, refunds, disputes."""
+"""Payments: payment intents and their charges, refunds, disputes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def create_intent(
     invoice: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> str:
-    """A payment that waits for a card; returns its id."""
+    """Create a payment intent that waits for a card; returns its id."""
     now = account.now
     id = account.ids.of_payment("pi_", now)
     record = {
@@ -56,7 +56,7 @@ def succeed(account: Account, intent: str, card: str | None) -> str:
         status="succeeded",
     )
     account.emit("payment_intent.succeeded", "payment_intent", intent)
-    # The balance is booked a moment later, as Stripe does it since its asynchronous capture.
+    # The balance transaction follows a moment later, as at Stripe since its asynchronous capture.
     account.update(
         "charge.updated",
         "charge",
@@ -68,7 +68,7 @@ def succeed(account: Account, intent: str, card: str | None) -> str:
 
 
 def decline(account: Account, intent: str, card: str | None) -> str:
-    """The card is refused; the intent waits for another one. Returns the failed charge's id."""
+    """The card is declined; the intent waits for another one. Returns the failed charge's id."""
     record = account.get("payment_intent", intent)
     charge = _charge(account, record, card)
     charge.update(
@@ -116,7 +116,7 @@ def refund(
     reason: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> str:
-    """Give back all that is left of a charge, or a part; returns the refund's id."""
+    """Refund the rest of a charge, or a part; returns the refund's id."""
     paid = account.get("charge", charge)
     refunded = paid.get("amount_refunded", 0)
     amount = paid["amount"] - refunded if amount is None else amount
@@ -156,7 +156,7 @@ def refund(
 
 
 def fail_refund(account: Account, id: str) -> None:
-    """The bank sends a refund back: the money is the account's again, and so is the charge."""
+    """The bank rejects a refund: the money returns to the account, and counts as part of the charge again."""
     record = account.get("refund", id)
     born = account.get("payment_intent", record["payment_intent"])["created"]
     since = account.change(
@@ -180,7 +180,7 @@ def fail_refund(account: Account, id: str) -> None:
 
 
 def open_dispute(account: Account, charge: str, *, amount: int | None = None, reason: str = "fraudulent") -> str:
-    """The cardholder wants the money back, and the bank takes it; returns the dispute's id."""
+    """The cardholder disputes the charge; returns the dispute's id."""
     paid = account.get("charge", charge)
     now = account.now
     record = {
@@ -202,7 +202,7 @@ def open_dispute(account: Account, charge: str, *, amount: int | None = None, re
 
 
 def close_dispute(account: Account, id: str, *, won: bool) -> None:
-    """Evidence was sent in, and the bank has decided."""
+    """The bank decides the dispute after evidence was submitted."""
     record = account.get("dispute", id)
     evidence = {**record["evidence_details"], "has_evidence": True, "submission_count": 1}
     account.update("charge.dispute.updated", "dispute", id, evidence_details=evidence, status="under_review")

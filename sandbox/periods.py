@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 
 def period_end(start: int, interval: str, count: int, *, anchor: int) -> int:
-    """When a period that begins at `start` ends; months keep the anchor's day where they have it."""
+    """The end of a period that begins at `start`; months keep the anchor's day if they have it."""
     begins = datetime.fromtimestamp(start, UTC)
     if interval in ("day", "week"):
         days = count * (7 if interval == "week" else 1)

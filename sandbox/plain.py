@@ -1,4 +1,4 @@
-"""Objects of any type that Stripe lists, kept as they are given: for types that the sandbox has no rules of."""
+"""Objects of any type that Stripe lists, stored as given: for types without rules in the sandbox."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from sandbox.store import Record
 
 
 def put(account: Account, obj: Mapping[str, Any], *, parent: str | None, delete: bool = False) -> str | None:
-    """Make an object, change it, or delete it; returns the type of the event that tells of it, None where none does."""
+    """Create, change or delete an object; returns the type of its event, None if there is none."""
     name, id_ = str(obj.get("object")), obj.get("id")
     kind = KINDS.get(name)
     if kind is None or not kind.plain or not isinstance(id_, str):

@@ -1,4 +1,4 @@
-"""Fill the account with very many objects at once and without events, like an account that is older than the daemon."""
+"""Fill the account with many objects at once, without events, like an account that is older than the daemon."""
 
 import random
 from typing import Any
@@ -22,9 +22,10 @@ def populate(
     seed: int = 0,
     user_prefix: str = "user_",
 ) -> dict[str, Any]:
-    """Make these numbers of objects, spread over the last year. Returns the ids of the products, and the numbers made.
+    """Create these numbers of objects, spread over the last year.
 
-    Customers get subscriptions in turn; customer n belongs to the user `user_prefix` + n.
+    Returns the ids of the products, and the numbers created. Customers get subscriptions in turn; customer n belongs to
+    the user `user_prefix` + n.
     """
     chance = random.Random(seed)
     now = account.now

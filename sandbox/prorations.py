@@ -1,4 +1,4 @@
-"""Lines that bill a subscription's items: whole periods, trials, first parts of a period, and changes in mid-period."""
+"""Lines for a subscription's items: whole periods, trials, first parts of a period, and changes in mid-period."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,8 @@ def stub_line(account: Account, item: Record, *, proration: bool = True) -> Reco
 
 
 def changes(account: Account, old: Sequence[Record], new: Sequence[Record], now: int) -> list[Record]:
-    """Return the lines of a change at `now`: a credit for the rest of what each changed item was, a charge for what it is.
+    """Return the lines of a change at `now`: a credit for the rest of each changed item's old state, and a charge for
+    its new one.
 
     The first line of a new item is a stub, although Stripe flags it as a proration too.
     """

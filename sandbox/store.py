@@ -1,7 +1,7 @@
-"""Every object with all its versions, in the order in which lists show them.
+"""Every object with all its versions, in the order of lists.
 
-A version is kept as the JSON of its record, which is small because a record leaves out what every object of its kind
-has alike. Versions are numbered across all objects, so a `View` at a number sees the whole account as it was.
+A version is the JSON of its record, which is small because a record leaves out what all objects of its kind share.
+Versions are numbered across all objects, so a `View` at a number shows the whole account as it was.
 """
 
 import time
@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Version(msgspec.Struct, frozen=True, gc=False):
-    """An object as it was from `number` on; without a body it is deleted. `at` is the sandbox's clock."""
+    """An object as it was from `number` on; without a body it is deleted. `at` is the sandbox's time."""
 
     number: int
     at: int
@@ -58,7 +58,7 @@ class Shelf:
         self._count = 0
 
     def owned(self, owner: str, value: Any) -> list[Key]:
-        """The keys of what belongs to an owner, ordered as the whole list is."""
+        """The keys of an owner's objects, ordered like the whole list."""
         return self._owned.get((owner, value), [])
 
     def history(self, id: str) -> list[Version]:
@@ -67,18 +67,18 @@ class Shelf:
         return list(entry.versions) if entry is not None else []
 
     def deleted(self) -> list[str]:
-        """The ids of what is deleted."""
+        """The ids of deleted objects."""
         return [id for id, entry in self.entries.items() if entry.versions[-1].body is None]
 
     def place_after(self, id: str) -> int:
-        """The place in the order that follows an object's."""
+        """The position in the order after an object's."""
         return bisect_right(self.order, self.entries[id].key)
 
     def add(self, id: str, version: Version, record: Record | None) -> None:
         """Add a version, and the object to the order and the indexes that lists use."""
         entry = self.entries.get(id)
         if entry is not None and record is not None and entry.versions[-1].body is None:
-            self._forget_place(entry)  # An id that is used again after a deletion takes the place of a new object.
+            self._forget_place(entry)  # An id that is used again after a deletion gets the position of a new object.
             entry.key = self._place(id, record)
         if entry is None:
             assert record is not None
@@ -131,7 +131,7 @@ class Store:
         self._marks: list[tuple[float, int]] = []
 
     def put(self, kind: str, record: Record, at: int) -> Version:
-        """Keep a record as the newest version of its object."""
+        """Store a record as the newest version of its object."""
         return self.restore(kind, record["id"], Version(self.number + 1, at, _encode(record)), record)
 
     def delete(self, kind: str, id: str, at: int) -> Version:
@@ -139,7 +139,7 @@ class Store:
         return self.restore(kind, id, Version(self.number + 1, at, None), None)
 
     def restore(self, kind: str, id: str, version: Version, record: Record | None) -> Version:
-        """Take in a version made before, as a journal gives it back."""
+        """Restore a version from a journal."""
         self.number = version.number
         self.shelves[kind].add(id, version, record)
         now = time.monotonic()
@@ -154,7 +154,7 @@ class Store:
         return View(self, self.number if number is None else number)
 
     def forget_when(self) -> None:
-        """Make every present version older than any time that `number_before` can be asked about."""
+        """Date every present version before any time for which `number_before` can be called."""
         self._marks = [(float("-inf"), self.number)]
 
     def number_before(self, seconds: float) -> int:
@@ -176,12 +176,12 @@ class View:
         return entry.at(self.number) if entry is not None else None
 
     def find(self, kind: str, id: str | None) -> Record | None:
-        """A copy of a record; None where the object wasn't there, or was deleted."""
+        """A copy of a record; None if the object did not exist, or was deleted."""
         version = self.version(kind, id) if id else None
         return version.record() if version is not None and version.body is not None else None
 
     def get(self, kind: str, id: str) -> Record:
-        """A copy of a record that must exist; the last version of a deleted one."""
+        """A copy of a record that must exist; for a deleted one, its last version."""
         entry = self.store.shelves[KINDS[kind].kept_as].entries[id]
         version = next(v for v in reversed(entry.versions) if v.number <= self.number and v.body is not None)
         return version.record()

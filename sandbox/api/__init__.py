@@ -1,1 +1,1 @@
-"""The REST API, as far as the product and its tests reach."""
+"""The part of the REST API that the product and its tests use."""

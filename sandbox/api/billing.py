@@ -1,4 +1,4 @@
-"""Writing what is owed and paid: subscriptions, invoices, refunds, checkout sessions."""
+"""Operations that write subscriptions, invoices, refunds and Checkout sessions."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ def cancel_subscription(call: Call) -> dict[str, Any]:
 
 
 def resume_subscription(call: Call) -> dict[str, Any]:
-    """Take a paused subscription up again."""
+    """Resume a paused subscription."""
     record = call.existing("subscription")
     call.params.choice("billing_cycle_anchor", "now", "unchanged")
     call.params.text("proration_behavior")
@@ -110,7 +110,7 @@ def resume_subscription(call: Call) -> dict[str, Any]:
 
 
 def pay_invoice(call: Call) -> dict[str, Any]:
-    """Pay an open invoice with the card at hand."""
+    """Pay an open invoice with the customer's card."""
     record = call.existing("invoice")
     card = call.params.text("payment_method")
     call.params.refuse_rest()
@@ -126,12 +126,12 @@ def void_invoice(call: Call) -> dict[str, Any]:
 
 
 def mark_uncollectible(call: Call) -> dict[str, Any]:
-    """Give an open invoice up."""
+    """Mark an open invoice uncollectible."""
     return _close(call, invoices.mark_uncollectible)
 
 
 def create_refund(call: Call) -> dict[str, Any]:
-    """Give money back, by the charge or by the payment intent."""
+    """Refund a charge, by its id or the payment intent's."""
     account, params = call.account, call.params
     charge, intent = params.text("charge"), params.text("payment_intent")
     amount = params.integer("amount")
@@ -148,7 +148,7 @@ def create_refund(call: Call) -> dict[str, Any]:
 
 
 def create_session(call: Call) -> dict[str, Any]:
-    """Open a checkout session; the story `complete_checkout` plays its buyer."""
+    """Open a Checkout session; the story `complete_checkout` plays its buyer."""
     account, params = call.account, call.params
     mode = params.choice("mode", "payment", "subscription")
     prices = [_priced(call, entry) for entry in params.entries("line_items")]
@@ -178,7 +178,7 @@ def create_session(call: Call) -> dict[str, Any]:
 
 
 def expire_session(call: Call) -> dict[str, Any]:
-    """Close a checkout session that nobody has completed."""
+    """Expire a Checkout session that was not completed."""
     record = call.existing("checkout.session")
     call.params.refuse_rest()
     if record.get("status", "open") != "open":

@@ -1,4 +1,4 @@
-"""One API call, as its handler sees it, and the table that finds the handler."""
+"""One API call as its handler sees it, and the table of handlers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +13,8 @@ from sandbox.store import Record, View
 
 @dataclass(slots=True)
 class Call:
-    """A request that was authenticated and not limited: its account, path and parameters, the shape of the answer,
-    and the time it reads at.
-    """
+    """An authenticated request within the limits: its account, path and parameters, the answer's shape, and its point
+    in time."""
 
     account: Account
     view: View
@@ -48,7 +47,7 @@ Handler = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation: its name is what limits and faults count by."""
+    """One operation; limits and faults count by its name."""
 
     method: str
     pattern: str

@@ -1,4 +1,4 @@
-"""Webhook endpoints, as the API registers them, and event destinations (v2), which a control makes."""
+"""Webhook endpoints, which the API registers, and event destinations (v2), which a control makes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -95,7 +95,7 @@ def _deleting(delivery: Delivery) -> Handler:
 
 
 def _listing_destinations(delivery: Delivery) -> Handler:
-    """All destinations: webhook endpoints are some, under their own ids. Their URL is shown where it is asked for."""
+    """All destinations, including webhook endpoints under their own ids. The URL is shown on request."""
 
     def listing(call: Call) -> dict[str, Any]:
         params = call.params

@@ -1,4 +1,4 @@
-"""`expand[]`: ids that are answered with the whole object, and lists that are shown only when asked for."""
+"""`expand[]`: ids that become whole objects, and lists that are only shown on request."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ _ENDLESS = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Which page is asked for."""
+    """The requested page."""
 
     limit: int
     starting_after: str | None
@@ -66,7 +66,7 @@ def walk(
 def of_kind(
     view: View, kind: Kind, cursor: Cursor, filters: dict[str, Any], hidden: dict[str, tuple[str, ...]]
 ) -> tuple[list[str], bool]:
-    """One page of a kind's list. A filter's value may be a tuple of values, any of which will do."""
+    """One page of a list of one kind. A filter's value may be a tuple of alternatives."""
     shelf = view.store.shelves[kind.kept_as]
     owners = {name for name, _ in shelf.kind.owners}
     order: Sequence[Key] = shelf.order
@@ -78,7 +78,7 @@ def of_kind(
 
 
 def of_members(members: list[dict[str, Any]], cursor: Cursor, kind: str) -> tuple[list[dict[str, Any]], bool]:
-    """One page of a list that lives inside an object, in the order it stands there."""
+    """One page of a list embedded in an object, in its order."""
     places = {member["id"]: index for index, member in enumerate(members)}
     named = cursor.starting_after or cursor.ending_before
     if named is not None and named not in places:
@@ -100,7 +100,7 @@ def _newest_first(ids: list[str], cursor: Cursor) -> list[str]:
 
 
 def _created(params: Params) -> tuple[int, int]:
-    """The half-open range of seconds that `created` allows."""
+    """The half-open range of seconds in `created`."""
     low, high = 0, _ENDLESS
     if "created" not in params:
         return low, high
@@ -131,7 +131,7 @@ def _finder(shelf: Shelf, kind: Kind) -> Callable[[str, str], Key]:
 def _filter(
     view: View, shelf: Shelf, filters: dict[str, Any], hidden: dict[str, tuple[str, ...]]
 ) -> Callable[[str], bool]:
-    """Whether an object is there and is asked for, told from the values kept beside it, without reading it."""
+    """Whether an object exists and matches, decided by the values stored beside it, without reading it."""
     places = {name: index for index, (name, _) in enumerate(shelf.kind.filters)}
     wanted = [(places[name], value) for name, value in filters.items()]
     unwanted = [(places[name], values) for name, values in hidden.items()]

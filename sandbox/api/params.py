@@ -1,4 +1,4 @@
-"""Request parameters: form-encoded, nested with brackets, typed as they are read."""
+"""Request parameters: form-encoded, nested with brackets, typed when they are read."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,7 +22,7 @@ def decode(text: str) -> dict[str, Any]:
 
 
 class Params:
-    """The parameters of a request; each is taken once, and what nobody took is refused."""
+    """The parameters of a request. Each is taken once, and the rest is refused."""
 
     def __init__(self, tree: dict[str, Any], prefix: str = "") -> None:
         self._tree = dict(tree)
@@ -32,20 +32,20 @@ class Params:
         return name in self._tree
 
     def refuse_rest(self) -> None:
-        """Refuse the request if something in it was not understood."""
+        """Refuse the request if a parameter was not taken."""
         for name in self._tree:
             where = self._name(name)
             raise invalid(f"Received unknown parameter: {where}", where, "parameter_unknown")
 
     def text(self, name: str) -> str | None:
-        """A string; an empty one is none."""
+        """A string; an empty one is None."""
         value = self._tree.pop(name, None)
         if isinstance(value, dict):
             raise invalid(f"Invalid string: {value}", self._name(name))
         return value or None
 
     def required(self, name: str) -> str:
-        """A string that must be there."""
+        """A required string."""
         value = self.text(name)
         if value is None:
             where = self._name(name)
@@ -77,7 +77,7 @@ class Params:
         return None if value is None else value == "true"
 
     def choice(self, name: str, *allowed: str) -> str | None:
-        """One of a few words."""
+        """One of some words."""
         value = self.text(name)
         if value is not None and value not in allowed:
             raise invalid(f"Invalid {self._name(name)}: must be one of {', '.join(allowed)}", self._name(name))
@@ -113,7 +113,7 @@ class Params:
         return [Params(member, f"{self._name(name)}[{index}]") for index, member in value.items()]
 
     def metadata(self, old: dict[str, str] | None = None) -> dict[str, str] | None:
-        """The metadata after the request; None where it says nothing. An empty value takes its key out."""
+        """The metadata after the request; None if the request has none. An empty value removes its key."""
         value = self._tree.pop("metadata", None)
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""Reading: every kind by id and by list, the lists inside objects, events, and the account itself."""
+"""Operations that read: every kind by id and by list, embedded lists, events, and the account itself."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _TOO_MANY_TYPES = 20
 
 
 def add_to(routes: Routes) -> None:
-    """Take the reading operations in."""
+    """Add the operations that read."""
     for path, kind in BY_PATH.items():
         resource = kind.name.replace(".", "_")
         listing = _listing_plain(kind) if kind.plain else _listing(kind)
@@ -70,8 +70,7 @@ def _listing(kind: Kind) -> Handler:
 
 
 def _listing_plain(kind: Kind) -> Handler:
-    """List objects that are kept as they were given: of the parent in the path, or in a parameter. Other filters are not
-    looked at."""
+    """List objects that are stored as given, by the parent in the path or in a parameter. Other filters are ignored."""
 
     def listing(call: Call) -> dict[str, Any]:
         cursor = lists.read_cursor(call.params)
@@ -135,7 +134,7 @@ def list_items(call: Call) -> dict[str, Any]:
 
 
 def retrieve_item(call: Call) -> dict[str, Any]:
-    """One item, found through all subscriptions: rare enough to search for."""
+    """One item, found by a search of all subscriptions, because this is rare."""
     call.params.refuse_rest()
     for _, _, id in call.view.store.shelves["subscription"].order:
         version = call.view.version("subscription", id)
@@ -268,7 +267,7 @@ def list_thin_events(call: Call) -> dict[str, Any]:
 
 
 def retrieve_thin_event(call: Call) -> dict[str, Any]:
-    """One event without its object, and with what it changed."""
+    """One event without its object, but with its changes."""
     call.params.refuse_rest()
     event = call.account.log.by_thin_id.get(call.id)
     if event is None:
@@ -281,7 +280,7 @@ def retrieve_thin_event(call: Call) -> dict[str, Any]:
 
 
 def retrieve_account(call: Call) -> dict[str, Any]:
-    """The account whose key this is."""
+    """The account of the key."""
     call.params.refuse_rest()
     return {
         "id": call.account.ids.account(),
@@ -302,7 +301,7 @@ def retrieve_account(call: Call) -> dict[str, Any]:
 
 
 def _is_of(type: str, wanted: set[str]) -> bool:
-    """Whether a type is asked for; `customer.*` asks for all that begin so."""
+    """Whether a type is requested; `customer.*` requests all with that prefix."""
     return type in wanted or any(name.endswith("*") and type.startswith(name[:-1]) for name in wanted)
 
 

@@ -1,4 +1,4 @@
-"""Writing what is sold and to whom: products, prices, coupons, customers, payment methods."""
+"""Operations that write products, prices, coupons, customers and payment methods."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def create_price(call: Call) -> dict[str, Any]:
 
 
 def update_price(call: Call) -> dict[str, Any]:
-    """Change what of a price can be changed; its amount can't."""
+    """Change a price; its amount can't be changed."""
     record = call.existing("price")
     changes = call.params.take(active="flag", lookup_key="text", nickname="text", tax_behavior="text")
     changes.update(_metadata(call, record.get("metadata")))
@@ -98,7 +98,7 @@ def update_price(call: Call) -> dict[str, Any]:
 
 
 def delete_plan(call: Call) -> dict[str, Any]:
-    """Delete a plan, and the price that it is."""
+    """Delete a plan, and with it the price."""
     call.account.require("plan", call.id, status=404)
     catalog.delete_price(call.account, call.id)
     return {"id": call.id, "object": "plan", "deleted": True}
@@ -142,7 +142,7 @@ def delete_coupon(call: Call) -> dict[str, Any]:
 
 
 def create_customer(call: Call) -> dict[str, Any]:
-    """A new customer, with a card if one is named (any id will do: all cards of the sandbox are alike)."""
+    """A new customer, with a card if one is named. Any id works, because all cards of the sandbox are alike."""
     fields = {**call.params.take(**_CUSTOMER), **_metadata(call)}
     card = call.params.text("payment_method")
     settings = call.params.nested("invoice_settings")
@@ -170,14 +170,14 @@ def update_customer(call: Call) -> dict[str, Any]:
 
 
 def delete_customer(call: Call) -> dict[str, Any]:
-    """Delete a customer, and end what the customer subscribed to."""
+    """Delete a customer, and end the customer's subscriptions."""
     call.existing("customer")
     customers.delete_customer(call.account, call.id)
     return {"id": call.id, "object": "customer", "deleted": True}
 
 
 def attach_card(call: Call) -> dict[str, Any]:
-    """Attach a test card (`pm_card_visa` and its like) to a customer."""
+    """Attach a test card (such as `pm_card_visa`) to a customer."""
     customer = call.params.required("customer")
     call.params.refuse_rest()
     call.account.require("customer", customer, param="customer")
@@ -185,7 +185,7 @@ def attach_card(call: Call) -> dict[str, Any]:
 
 
 def detach_card(call: Call) -> dict[str, Any]:
-    """Take a card from its customer."""
+    """Detach a card from its customer."""
     record = call.existing("payment_method")
     call.params.refuse_rest()
     if record.get("customer") is None:

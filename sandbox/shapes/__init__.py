@@ -1,4 +1,4 @@
-"""The shapes of the API: one record, shown as the version asked for shows it."""
+"""The shapes of the API: one record, rendered for the requested version."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ _BIG_BREAK = "2025-03-31"
 
 
 class Shape:
-    """The shape of one API version: the newest, that of 2024-06-20, or that with older traits (`sandbox.shapes.ancient`)."""
+    """The shape of one API version: the newest, that of 2024-06-20, or that with older traits
+    (`sandbox.shapes.ancient`)."""
 
     def __init__(self, version: str, *, is_legacy: bool) -> None:
         self.version = version
@@ -40,7 +41,7 @@ class Shape:
 
 
 def shape_of(version: str | None) -> Shape:
-    """The shape a version has; versions between the two that are known look like the nearer one."""
+    """The shape of a version; versions between the two known ones look like the nearer one."""
     if version is None:
         return Shape(CURRENT, is_legacy=False)
     date = version.partition(".")[0]

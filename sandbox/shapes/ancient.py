@@ -1,8 +1,8 @@
-"""Traits of API versions before 2022-11-15, put on the shape of 2024-06-20. Endpoints created then still send them.
+"""Traits of API versions before 2022-11-15, applied to the shape of 2024-06-20. Endpoints created then still send them.
 
-Sources: Stripe's API changelog for 2018-02-05 (a plan's product), 2018-10-31 (the reason of a first invoice), 2019-12-03
-(ids of invoice lines) and 2022-11-15 (refunds inside charges). When lines stopped to carry the subscription's id is not
-documented; 2018-05-21 is our choice.
+Sources: Stripe's API changelog for 2018-02-05 (a plan's product), 2018-10-31 (the reason of a first invoice),
+2019-12-03 (ids of invoice lines) and 2022-11-15 (refunds inside charges). It is not documented when lines stopped to
+carry the subscription's id; 2018-05-21 is our choice.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def age(shown: dict[str, Any], version: str, record: Record, view: View) -> dict
 
 
 def age_line(line: dict[str, Any], version: str) -> dict[str, Any]:
-    """Return an invoice line as an older version shows it: its id says where it comes from, `unique_id` which it is."""
+    """Return an invoice line as an older version shows it: `id` is that of its source, and `unique_id` its own."""
     if version < _LINE_IDS_ARE_UNIQUE:
         line["unique_id"] = line["id"]
         if line["type"] == "subscription":
@@ -59,7 +59,7 @@ def _refunds(charge: str, view: View) -> dict[str, Any]:
 
 
 def _forget_product(shown: dict[str, Any]) -> None:
-    """Take away the price, which came in 2020, and the plan's product."""
+    """Remove the price, which was added in 2020, and the plan's product."""
     shown.pop("price", None)
     if shown.get("plan") is not None:
         shown["plan"] = _without_product(shown["plan"])

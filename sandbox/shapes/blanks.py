@@ -1,4 +1,4 @@
-"""The fields that all objects of a kind share, in the newest shape: a record is written over its blank.
+"""The fields that all objects of a kind share, in the newest shape; a record is merged over its blank.
 
 Field sets are those of API 2026-10-28.endive. Blanks are shared and never changed.
 """

@@ -1,7 +1,7 @@
 """Records as API 2026-10-28.endive shows them.
 
-A record is what the sandbox keeps: the blank's fields that differ, with prices, products and discounts by id, and with
-fields of its own, whose names begin with an underscore, that this shape has no place for.
+A record has the fields that differ from the blank, with prices, products and discounts by id, and private fields, whose
+names begin with an underscore, that this shape does not show.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ def plan_of(price: Record) -> dict[str, Any]:
 
 
 def subscription_item(item: Record, subscription: str, view: View) -> dict[str, Any]:
-    """One item of a subscription, with its price as it is."""
+    """One item of a subscription, with its present price."""
     price = view.get("price", item["price"])
     return {
         **SUBSCRIPTION_ITEM,
@@ -110,7 +110,7 @@ def line(line: Record, invoice: Record) -> dict[str, Any]:
 
 
 def embedded_list(members: list[dict[str, Any]], url: str, count: int) -> dict[str, Any]:
-    """A list as it stands inside an object."""
+    """A list embedded in an object."""
     return {"object": "list", "data": members, "has_more": count > EMBEDDED, "url": url}
 
 

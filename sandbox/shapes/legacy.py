@@ -1,4 +1,4 @@
-"""Records as API 2024-06-20 shows them: the newest shape, with each thing moved back to where it was."""
+"""Records as API 2024-06-20 shows them: the newest shape, with each field moved back to its old position."""
 
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +77,7 @@ def render(kind: str, record: Record, view: View) -> dict[str, Any]:
 
 
 def subscription_item(item: Record, subscription: str, view: View) -> dict[str, Any]:
-    """One item of a subscription; its period stands on the subscription."""
+    """One item of a subscription; its period is on the subscription."""
     shown = endive.subscription_item(item, subscription, view)
     for field in ("billed_until", "current_period_end", "current_period_start", "current_trial"):
         del shown[field]
@@ -137,7 +137,7 @@ def _finish_subscription(shown: dict[str, Any], record: Record, view: View) -> N
     }
     shown["invoice_settings"] = {"account_tax_ids": None, "issuer": {"type": "self"}}
     shown["trial_settings"] = {"end_behavior": {"missing_payment_method": "create_invoice"}}
-    # Where periods differ, the old shape shows the one that ends first.
+    # If periods differ, the old shape shows the one that ends first.
     shown["current_period_end"] = min(item["current_period_end"] for item in items)
     shown["current_period_start"] = min(item["current_period_start"] for item in items)
     alone = shown["items"]["data"][0] if len(items) == 1 else None

@@ -1,4 +1,4 @@
-"""The shape of objects that are kept as they were given; it is the same in every version."""
+"""The shape of objects that are stored as given; it is the same in every version."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ SHOWN = 10
 
 
 def render(kind: str, record: Record, view: View) -> dict[str, Any]:
-    """The object as it was given. A summary of entitlements shows the first of its customer's."""
+    """The object as given. A summary of entitlements shows the first of its customer's."""
     if kind == SUMMARY:
         active = [
             render(ENTITLEMENT, each, view) for each in reversed(view.owned(ENTITLEMENT, "customer", record["id"]))

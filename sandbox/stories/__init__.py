@@ -1,4 +1,4 @@
-"""Stories: lives of customers, played out with all the objects and events they leave behind.
+"""Stories: episodes in the lives of customers, with all the objects and events that result.
 
 A story is a function whose keyword arguments are its parameters. `play` calls it by name, with parameters from JSON.
 """

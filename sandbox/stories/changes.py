@@ -1,4 +1,4 @@
-"""Stories in which a subscription pauses, grows or shrinks, and in which things are deleted and made again."""
+"""Stories in which a subscription pauses, grows or shrinks, and in which objects are deleted and created again."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ def pause(
     behavior: str = "void",
     reason: str = "pause_requested",
 ) -> dict[str, Any]:
-    """A subscription pauses: its `collection` alone (it stays active; `behavior` as Stripe's), or its `status` (`reason` as
-    in status_details)."""
+    """A subscription pauses: only its `collection` (it stays active; `behavior` as Stripe's), or its `status` (`reason`
+    as in status_details)."""
     record = shop.live_subscription(account, user_id, subscription)
     if how not in ("collection", "status"):
         raise invalid("how: collection or status", "how")
@@ -35,7 +35,7 @@ def pause(
 
 @story
 def resume(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
-    """A paused subscription goes on; one whose status was paused begins a new period."""
+    """A paused subscription resumes; one with the status paused begins a new period."""
     record = shop.live_subscription(account, user_id, subscription)
     with account.requested(account.request_id()):
         if record["status"] == "paused":
@@ -47,7 +47,7 @@ def resume(account: Account, *, user_id: str | None = None, subscription: str | 
 
 @story
 def delete_customer(account: Account, *, user_id: str | None = None, customer: str | None = None) -> dict[str, Any]:
-    """A customer is deleted; whatever the customer subscribed to ends at once."""
+    """A customer is deleted; their subscriptions end at once."""
     if customer is None:
         if user_id is None:
             raise invalid("Say whose story it is: user_id or customer.", "user_id", "parameter_missing")
@@ -61,7 +61,7 @@ def delete_customer(account: Account, *, user_id: str | None = None, customer: s
 
 @story
 def delete_product(account: Account, *, product: str | None = None, price: str = "pro_monthly") -> dict[str, Any]:
-    """A product is deleted with all its prices; subscriptions to it go on."""
+    """A product is deleted with all its prices; subscriptions to it continue."""
     product = product or shop.price_named(account, price)["product"]
     account.require("product", product, param="product")
     prices = [record["id"] for record in account.view.owned("price", "product", product)]
@@ -74,7 +74,7 @@ def delete_product(account: Account, *, product: str | None = None, price: str =
 
 @story
 def recreate(account: Account, *, kind: str = "product", id: str = "membership") -> dict[str, Any]:
-    """A product or a coupon with an id of its own is made, deleted, and made again under the same id."""
+    """A product or coupon with a chosen id is created, deleted, and created again with the same id."""
     if kind not in ("product", "coupon"):
         raise invalid("kind: product or coupon", "kind")
     for round_number in (1, 2):

@@ -1,4 +1,4 @@
-"""The main road of a membership: signing up, renewing, changing, leaving."""
+"""The usual course of a membership: signing up, renewing, changing, leaving."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stories in which somebody pays for an organization: the subscription's metadata names it."""
+"""Stories in which a customer pays for an organization: the subscription's metadata names it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a story is told: found by name, given its parameters, and answered with all it made."""
+"""Play stories: find one by name, pass its parameters, and return everything it made."""
 
 import inspect
 from collections.abc import Callable
@@ -15,13 +15,13 @@ STORIES: dict[str, Story] = {}
 
 
 def story(function: Story) -> Story:
-    """Make a function a story, under its own name."""
+    """Register a function as a story, under its own name."""
     STORIES[function.__name__] = function
     return function
 
 
 def play(account: Account, name: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Play a story: the ids it made, the events it gave off, and what must be true of its user afterwards."""
+    """Play a story; returns the ids it made, its events, and the expected state of its user."""
     if name not in STORIES:
         raise invalid(f"No such story: {name}. There are: {', '.join(STORIES)}", "story")
     arguments = _arguments(name, params)

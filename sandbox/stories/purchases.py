@@ -1,4 +1,4 @@
-"""Stories in which something is bought in another way than by a plain membership."""
+"""Stories of purchases other than a plain membership."""
 
 from typing import Any
 
@@ -116,7 +116,7 @@ def _everything_off(account: Account, coupon: str = "FREE") -> str:
 
 @story
 def several_subscriptions(account: Account, *, user_id: str, prices: list[str] | None = None) -> dict[str, Any]:
-    """One customer holds several subscriptions at once."""
+    """A customer has several subscriptions at once."""
     made = [sign_up(account, user_id=user_id, price=price) for price in prices or ["starter_monthly", "pro_monthly"]]
     return {
         "user_id": user_id,
@@ -128,7 +128,7 @@ def several_subscriptions(account: Account, *, user_id: str, prices: list[str] |
 
 @story
 def several_customers(account: Account, *, user_id: str, count: int = 2) -> dict[str, Any]:
-    """Checkout made a new customer each time, so that one user has many; the last one holds the subscription."""
+    """Checkout made a new customer each time, so the user has several; the last one has the subscription."""
     ids = []
     for number in range(count):
         with account.requested(account.request_id()):

@@ -1,4 +1,4 @@
-"""The shop of the stories: memberships, add-ons and things sold once, each created when a story first needs it."""
+"""The shop of the stories: memberships, add-ons and one-time products, each created when a story first needs it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ def price_named(account: Account, name: str) -> Record:
 
 
 def customer_of(account: Account, user_id: str, email: str | None = None, name: str | None = None) -> str:
-    """The user's newest customer, made if there is none."""
+    """The user's newest customer; creates one if there is none."""
     known = [record for record in expected.customers_of(account, user_id) if account.find("customer", record["id"])]
     if known:
         return str(known[-1]["id"])
@@ -62,7 +62,7 @@ def customer_of(account: Account, user_id: str, email: str | None = None, name: 
 
 
 def live_subscription(account: Account, user_id: str | None, subscription: str | None) -> Record:
-    """The subscription that a story continues: the one named, or the user's newest that has not ended."""
+    """The subscription that a story continues: the given one, or the user's newest that has not ended."""
     if subscription is not None:
         return account.require("subscription", subscription, param="subscription")
     if user_id is None:
@@ -74,7 +74,7 @@ def live_subscription(account: Account, user_id: str | None, subscription: str |
 
 
 def user_of(account: Account, customer: str) -> str | None:
-    """The user a customer belongs to."""
+    """The user of a customer."""
     record = account.get("customer", customer)
     user_id = record.get("metadata", {}).get("user_id")
     if user_id is not None:
@@ -86,13 +86,13 @@ def user_of(account: Account, customer: str) -> str | None:
 
 
 def paid_by(account: Account, invoice: str) -> dict[str, Any]:
-    """Return the ids that belong to an invoice."""
+    """Return the ids of objects that belong to an invoice."""
     record = account.get("invoice", invoice)
     return {"invoice": invoice, "payment_intent": record["_payment_intent"], "charge": record["_charge"]}
 
 
 def made(account: Account, subscription: str) -> dict[str, Any]:
-    """Return the ids that belong to a subscription and its latest invoice."""
+    """Return the ids of a subscription's objects and its latest invoice's."""
     record = account.get("subscription", subscription)
     item = record["items"][0]
     ids = {
@@ -108,7 +108,7 @@ def made(account: Account, subscription: str) -> dict[str, Any]:
 
 
 def wait_until(account: Account, second: int) -> None:
-    """Let the clock go on to a moment, unless that is past."""
+    """Advance the clock to a time, unless that is past."""
     if account.now < second:
         account.clock.advance(second - account.clock.precise())
 

@@ -1,4 +1,4 @@
-"""Stories in which money does not come, comes back, or is fought over."""
+"""Stories in which a payment fails, is returned, or is disputed."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _RETRIES = 3
 
 @story
 def incomplete(account: Account, *, user_id: str, price: str = "pro_monthly", expires: bool = False) -> dict[str, Any]:
-    """A sign-up whose first payment fails; with `expires` nobody pays within 23 hours, and it is over."""
+    """A sign-up whose first payment fails; with `expires` it is not paid within 23 hours, and expires."""
     chosen = shop.price_named(account, price)
     with account.requested(account.request_id()):
         customer = shop.customer_of(account, user_id)
@@ -39,7 +39,7 @@ def incomplete(account: Account, *, user_id: str, price: str = "pro_monthly", ex
 
 @story
 def past_due(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
-    """A renewal is not paid. The clock goes on to the period's end."""
+    """A renewal is not paid. The clock advances to the period's end."""
     id = shop.live_subscription(account, user_id, subscription)["id"]
     _miss_payment(account, id)
     return shop.made(account, id)
