@@ -38,9 +38,10 @@ metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class UserRole(enum.StrEnum):
-    """The roles of ours. The daemon sets USER and PREMIUM, people set ADMIN and BANNED.
+    """Our roles.
 
-    An adopted application may have others, which only it sets, so a user's role is any text.
+    The daemon sets USER and PREMIUM, people set ADMIN and BANNED. An adopted application may have others, which only it
+    sets, so a user's role is any text.
     """
 
     USER = "USER"
@@ -50,7 +51,7 @@ class UserRole(enum.StrEnum):
 
 
 class MembershipStatus(enum.StrEnum):
-    """How a user's payments stand."""
+    """The state of a user's payments."""
 
     ACTIVE = "ACTIVE"
     INACTIVE = "INACTIVE"
@@ -73,7 +74,7 @@ _time = DateTime(timezone=True)
 
 
 class _Dated:
-    """`created_at` and `updated_at`, both set by the database where the writer says nothing."""
+    """`created_at` and `updated_at`, set by the database unless the writer sets them."""
 
     created_at: Mapped[datetime] = mapped_column(_time, server_default=_now, sort_order=98)
     updated_at: Mapped[datetime] = mapped_column(_time, server_default=_now, sort_order=99)
@@ -91,7 +92,7 @@ class Organization(_Dated, Base):
 
 
 class User(_Dated, Base):
-    """A user of the application. role, membership_status, stripe_product_id and tokens follow from what is paid."""
+    """A user of the application. role, membership_status, stripe_product_id and tokens follow from payments."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -167,7 +168,7 @@ class Session(_Dated, Base):
 
 
 class VerificationToken(_Dated, Base):
-    """A one-time token, of a magic link for instance (Auth.js)."""
+    """A one-time token, for example of a magic link (Auth.js)."""
 
     __tablename__ = "verification_tokens"
 
@@ -177,7 +178,7 @@ class VerificationToken(_Dated, Base):
 
 
 class StripeProduct(_Dated, Base):
-    """A product as the application sells it. Stripe is the single source of truth; `created_at` is Stripe's."""
+    """A product that the application sells. Stripe is the single source of truth; `created_at` is Stripe's."""
 
     __tablename__ = "stripe_products"
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
@@ -220,7 +221,7 @@ class StripePrice(_Dated, Base):
 
 
 class StripeCustomer(_Dated, Base):
-    """The customer a user pays as. A row that the application wrote itself is a link, and stays as it is."""
+    """The customer with which a user pays. A row that the application wrote itself is a link, and stays unchanged."""
 
     __tablename__ = "stripe_customers"
 
@@ -232,7 +233,7 @@ class StripeCustomer(_Dated, Base):
 
 
 class UserSubscription(_Dated, Base):
-    """A subscription of a user, in any status (Stripe's words); `created_at` is Stripe's."""
+    """A subscription of a user, in any status of Stripe's; `created_at` is Stripe's."""
 
     __tablename__ = "user_subscriptions"
     __table_args__ = (
@@ -264,7 +265,7 @@ class UserSubscription(_Dated, Base):
 
 
 class UserFeature(Base):
-    """A feature that a user has, by what gives it. The application reads it, best by `has_feature(user_id, feature)`."""
+    """A feature of a user, once for each source. Applications should read it with `has_feature(user_id, feature)`."""
 
     __tablename__ = "user_features"
 
