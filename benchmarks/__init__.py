@@ -1,1 +1,1 @@
-"""How fast it is, measured against the limit of the machine: `./run bench`. See docs/performance.md."""
+"""Measure the daemon's speed against the limit of the machine: `./run bench`. See docs/performance.md."""

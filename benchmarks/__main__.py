@@ -78,7 +78,7 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "door" in only:
         result["door"] = []
         for concurrency, linked in (*((each, False) for each in CONCURRENCIES), (CONCURRENCIES[-1], True)):
-            # A user costs more than an event: half as many show it as well.
+            # A user costs more than an event, so half as many are enough.
             some = count // 2 if linked else count
             first += -first % 3
             result["door"].append(

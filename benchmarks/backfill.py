@@ -1,4 +1,4 @@
-"""The backfill: generated objects without a network, and the sandbox's over one that is as slow as Stripe, within its limits."""
+"""The backfill: generated objects without a network, and the sandbox's over one as slow as Stripe, within its limits."""
 
 import os
 import time
@@ -26,7 +26,8 @@ PER_SECOND, PER_OPERATION = 100, 25
 
 
 def measure(stack: Stack, *, count: int) -> dict[str, Any]:
-    """So many generated objects into an empty mirror, and again; and a tenth of it over the network, at Stripe's pace."""
+    """This many generated objects into an empty mirror, and again; and a tenth of it over the network, at Stripe's
+    pace."""
     stack.settle()
     cpu = Cpu({"postgres": stack.postgres.pid})
     result = passes.in_a_process(_generated, stack.database_url, count)

@@ -9,14 +9,14 @@ from benchmarks import latency, stack, stripe
 from benchmarks.stack import Stack
 
 POPULATE = {"products": 50, "customers": 20_000, "subscriptions": 60_000}
-# Of an account that no pass reads: each of these objects would be missed by the lists of our own.
+# An account that no pass reads, because the lists of our own account lack these objects.
 ACCOUNT = "acct_of_events"
 FIRST = 30_000_000
 OFTEN = {"PRODUCT_REFRESH_INTERVAL": "30", "RECONCILE_INTERVAL": "60", "AUDIT_INTERVAL": "30"}
 
 
 def measure(*, seconds: int) -> list[dict[str, Any]]:
-    """One event each 20 ms for so long, with every answer late, and once more with one list that hangs."""
+    """One event each 20 ms for this many seconds, with every answer late, and again with one list that hangs."""
     with stripe.running(populate=POPULATE) as address:
         keys = {"STRIPE_SECRET_KEY": stripe.KEY, "STRIPE_API_BASE": address, "STRIPE_RATE": "100", "CONNECT": "on"}
         with stack.running(keys | OFTEN) as running:

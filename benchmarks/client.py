@@ -1,4 +1,4 @@
-"""A cheap HTTP client: as many connections as asked for, one request on each at a time, one thread and one epoll."""
+"""A cheap HTTP client: any number of connections with one request at a time each, on one thread and one epoll."""
 
 import selectors
 import socket
@@ -11,7 +11,7 @@ _OK = b"HTTP/1.1 200"
 
 
 class Refused(Exception):
-    """The webhook endpoint answered something other than 200, or nothing."""
+    """The webhook endpoint answered with another status than 200, or not at all."""
 
 
 class Connection:
@@ -29,7 +29,7 @@ class Connection:
             pass
 
     def read(self) -> bool:
-        """Whether the answer is here whole, after what can be received now; raises Refused unless it is 200."""
+        """Whether the answer is complete after receiving what is there; raises Refused unless it is 200."""
         part = self.socket.recv(65536)
         if not part:
             raise Refused("the webhook endpoint closed the connection")
@@ -53,7 +53,8 @@ class Connection:
 
 
 def send(requests: Iterable[bytes], *, port: int, concurrency: int) -> float:
-    """Send them all, each connection its next as soon as its last was answered; returns the seconds it took."""
+    """Send them all; each connection sends its next request as soon as its last was answered. Returns the seconds it
+    took."""
     waiting = iter(requests)
     connections = [Connection(port) for _ in range(concurrency)]
     selector = selectors.DefaultSelector()
@@ -63,7 +64,7 @@ def send(requests: Iterable[bytes], *, port: int, concurrency: int) -> float:
             if (request := next(waiting, None)) is None:
                 break
             selector.register(connection.socket, selectors.EVENT_READ, connection)
-            # A request fits the socket's buffer, which is empty: this never waits.
+            # A request fits the socket's empty buffer, so this never waits.
             connection.socket.sendall(request)
             open_ += 1
         while open_:

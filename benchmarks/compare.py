@@ -1,7 +1,7 @@
-"""`./run bench --compare REV`: another revision and this tree in turn, and what became of each figure.
+"""`./run bench --compare REV`: run another revision and this tree in turn, and print the ratio of each figure.
 
-This tree's benchmarks measure both: they are laid over the other revision. A round runs each once, and every other round
-begins with the other, so that what the machine does besides falls on both. Each figure's ratio is made within its round.
+This tree's benchmarks measure both: they replace the other revision's. A round runs each once, and rounds alternate in
+their order, so that other load on the machine affects both. Each figure's ratio is computed within its round.
 """
 
 import json
@@ -24,7 +24,8 @@ Figures = dict[str, float]
 
 
 def measure(revision: str, words: Sequence[str], *, rounds: int) -> dict[str, Any]:
-    """Run the benchmarks with these words `rounds` times on each; by figure the medians, and the ratio with its spread."""
+    """Run the benchmarks with these arguments `rounds` times on each; returns by figure the medians, and the ratio with
+    its spread."""
     with tempfile.TemporaryDirectory(prefix="stripe-sync-compare-") as folder:
         other = Path(folder) / "other"
         _lay_out(revision, other)
@@ -58,7 +59,7 @@ def _lay_out(revision: str, folder: Path) -> None:
 
 
 def _run(tree: Path, words: Sequence[str], figures: Path) -> Figures:
-    """One run in that tree: in our environment where its packages are locked alike, else in one of its own."""
+    """One run in that tree: in our environment if its packages are locked alike, else in its own."""
     same = (tree / LOCK).read_bytes() == (ROOT / LOCK).read_bytes()
     command = [sys.executable, "-m", "benchmarks"] if same else ["./run", "bench"]
     subprocess.run([*command, *words, "--json", figures], cwd=tree, check=True, stdout=subprocess.DEVNULL)
@@ -67,7 +68,7 @@ def _run(tree: Path, words: Sequence[str], figures: Path) -> Figures:
 
 
 def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """Every number of the result, by the names that lead to it."""
+    """Every number of the result, by its path of names."""
     if isinstance(value, Mapping):
         names = [name if value[name] is True else f"{name}={value[name]}" for name in _NAMES if value.get(name)]
         for name, member in value.items():

@@ -25,7 +25,7 @@ IDLE_SECONDS = 60
 # As console.js refreshes the parts of a page that change.
 REFRESH_SECONDS = 5
 _FORTNIGHT = (datetime.now(UTC) - timedelta(days=14)).isoformat()
-# The slowest may be the first of all, whose tables are not cached yet.
+# The slowest may be the very first request, whose tables are not cached yet.
 PAGES = {
     "health": "/console/",
     "inbox": "/console/inbox",
@@ -97,7 +97,7 @@ _ROWS = (
 
 
 def measure() -> dict[str, Any]:
-    """Fill a stack of its own; time every page, then measure idle processes and deliveries without and with three tabs."""
+    """Fill a separate stack; time every page, then measure idle processes and deliveries without and with three tabs."""
     with stack.running({"CONSOLE_PASSWORD": PASSWORD, "APP_ENV": "test"}) as running:
         _fill(running)
         cookie = _sign_in(running.port)
@@ -123,7 +123,7 @@ def _fill(running: Stack) -> None:
         for statement in _ROWS:
             conn.execute(statement.format(events=EVENTS, subscriptions=SUBSCRIPTIONS))
         conn.execute("vacuum analyze")  # as autovacuum does within minutes
-        # The job does so now and then; it must not do it while something else is measured.
+        # The job runs now and then; it must not run during another measurement.
         revenue_summary.refresh(conn, datetime.now(UTC))
 
 
@@ -156,7 +156,7 @@ def _get(connection: http.client.HTTPConnection, path: str, cookie: str) -> None
 
 @contextmanager
 def _tabs(port: int, cookie: str) -> Iterator[None]:
-    """Ask for the parts that refresh themselves as three open tabs do, until the end of the block."""
+    """Request the parts that refresh themselves like three open tabs, until the end of the block."""
     over = threading.Event()
     failed: list[BaseException] = []
 

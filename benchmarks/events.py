@@ -17,7 +17,7 @@ AFTER_BIRTH_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event on its way: what it is about, and its body."""
+    """An event to send: the object it is about, and its body."""
 
     id: str
     object_type: str
@@ -26,7 +26,8 @@ class Delivery:
 
 
 def mixed(count: int, *, first: int, linked: bool = False, account: str = "") -> list[Delivery]:
-    """A third each of customer, invoice and subscription updates, every one of another object, from number `first` on."""
+    """Updates of customers, invoices and subscriptions, a third each, every one of a different object, from number
+    `first` on."""
     made = []
     for number in range(first, first + count):
         member = number // 3
@@ -48,8 +49,8 @@ def mixed(count: int, *, first: int, linked: bool = False, account: str = "") ->
 def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
     """Later updates of the objects of `mixed(count // turns, first=first, linked=True)`, all of them in each turn.
 
-    Nine of ten change what no user is computed from: an address, a payment method, a footer. The tenth changes an e-mail, a
-    cancellation, the time of a payment.
+    Nine of ten change nothing from which users are computed: an address, a payment method, a footer. The tenth changes
+    an e-mail, a cancellation, the time of a payment.
     """
     made = []
     for turn in range(1, turns + 1):
@@ -75,7 +76,7 @@ def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
 
 
 def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
-    """The application's users whom the customers of `mixed` name, where they are linked."""
+    """The application's users whom the customers of `mixed` name, if they are linked."""
     conn.execute(
         "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
         "from generate_series(%s::bigint, %s::bigint) as n",
@@ -101,12 +102,12 @@ def small(count: int, *, first: int, among: int) -> Iterator[Delivery]:
 
 
 def around(type_: str, obj: dict[str, Any]) -> Delivery:
-    """One event of an object's, the only one of this type."""
+    """One event of an object, its only one of this type."""
     return _delivery(f"evt_{type_}_{obj['id']}", type_, obj, {}, created=objects.BORN)
 
 
 def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
-    """A POST for each, with keep-alive, signed when it is asked for."""
+    """A POST for each, with keep-alive, signed when it is requested."""
     key = SECRET.encode()
     for delivery in sent:
         second = b"%d" % int(time.time())

@@ -1,8 +1,8 @@
-"""All users recomputed: users with a subscription and a paid invoice each, made by SQL right in the mirror.
+"""Recompute all users, each with a subscription and a paid invoice, which SQL writes directly into the mirror.
 
-All new: nothing is granted yet, so that every user, subscription, payment and ledger row is written. Unchanged: what a
-second run costs. All changed: the products' role has become another; planned, then done. One: a transaction for each, as
-an event of one customer costs.
+All new: nothing is granted yet, so every user, subscription, payment and ledger row is written. Unchanged: the cost of
+a second run. All changed: the products' role has changed; planned, then done. One: a transaction for each user, as for
+an event of one customer.
 """
 
 import time
@@ -83,7 +83,7 @@ _TABLES = (
 )
 
 
-# How many users, and a raw object of half a kilobyte for every row of the mirror.
+# This many users, and a raw object of half a kilobyte for every row of the mirror.
 _WITH = """
     with numbers (n) as (select generate_series(1, {count})), raw (data) as (
         select jsonb_build_object('object', 'benchmark', 'livemode', false, 'note', repeat('abcdefgh ', 50))
@@ -92,7 +92,7 @@ _WITH = """
 
 
 def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
-    """Compute so many users several times over, each time in a process of its own, then some of them one by one."""
+    """Compute this many users several times, each time in a separate process, then some of them one by one."""
     with stack.connect() as conn:
         fill(conn, count)
         conn.execute(f"analyze {_TABLES}")  # as autovacuum does within a minute
@@ -107,14 +107,17 @@ def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
 
 
 def fill(conn: psycopg.Connection[Any], count: int) -> None:
-    """So many users, each with a customer, a subscription and a payment."""
+    """This many users, each with a customer, a subscription and a payment."""
     with conn.transaction():
         for statement in _ROWS:
             conn.execute(_WITH.format(count=count) + statement)
 
 
 def _measured(stack: Stack, job: Callable[[str, int], dict[str, Any]], count: int, *, changed: int) -> dict[str, Any]:
-    """The job's figures, with the CPU that Postgres spent on it. The process's start is taken in: it costs Postgres nothing."""
+    """The job's figures, with the CPU that Postgres spent on it.
+
+    The process's start is included: it costs Postgres nothing.
+    """
     stack.settle()
     cpu = Cpu({"postgres": stack.postgres.pid})
     run = passes.in_a_process(job, stack.database_url, count)
@@ -142,7 +145,7 @@ def _plan(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _ones(database_url: str, count: int) -> dict[str, Any]:
-    """Users one by one, a transaction each, as an event of one customer costs."""
+    """Users one by one, a transaction each, as for an event of one customer."""
     took: list[float] = []
 
     def work() -> tuple[int, int]:
@@ -176,5 +179,5 @@ def _timed(work: Callable[[], tuple[int, int]]) -> dict[str, Any]:
 
 
 def _connect(database_url: str) -> psycopg.Connection:
-    """As the daemon connects, as far as it matters here."""
+    """Connect as the daemon does, in all settings that matter here."""
     return psycopg.connect(database_url, autocommit=True, options="-c plan_cache_mode=force_custom_plan")

@@ -1,4 +1,4 @@
-"""From the POST to the row: how long until another connection sees the mirrored object."""
+"""From the POST to the row: the time until another connection sees the mirrored object."""
 
 import threading
 import time
@@ -19,9 +19,9 @@ _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subs
 def measure(
     stack: Stack, *, first: int, linked: bool = False, per_second: int = 50, seconds: int = 20, account: str = ""
 ) -> dict[str, Any]:
-    """Send at a steady rate, whatever becomes of the last one; look every millisecond for the rows that are awaited.
+    """Send at a steady rate, without waiting for the last answer; look for the awaited rows every millisecond.
 
-    `linked`: every customer is a user of the application's, who is computed in the transaction that writes the row.
+    `linked`: every customer is one of the application's users, who is computed in the transaction that writes the row.
     """
     count = per_second * seconds
     made = events.mixed(count, first=first, linked=linked, account=account)
@@ -35,7 +35,7 @@ def measure(
     over = threading.Event()
 
     def send() -> None:
-        # Two connections in turn: an answer that is late does not hold up the next request.
+        # Two connections in turn, so that a late answer does not delay the next request.
         connections = [Connection(stack.port) for _ in range(2)]
         try:
             began = time.perf_counter()
@@ -89,7 +89,7 @@ def _watch(
     failed: list[BaseException],
     account: str,
 ) -> dict[str, float]:
-    """When each event's object was first seen, by primary key, of those that are on their way and of no others."""
+    """The time at which each event's object was first seen, by primary key, only for those under way."""
     seen: dict[str, float] = {}
     position, awaited = 0, {}
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -36,7 +36,7 @@ _Columns = list[list[Any]]
 
 
 class _Batch:
-    """Everything of one batch as arrays, column by column."""
+    """All values of one batch as arrays, column by column."""
 
     def __init__(self, made: list[events.Delivery]) -> None:
         inbox, rows = [], defaultdict(list)

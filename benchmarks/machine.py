@@ -34,7 +34,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its descendants, those included that ended and were waited for."""
+    """User and system time of a process and its descendants, including those that have ended and were waited for."""
     return sum(_cpu_seconds(member) for member in tree(pid))
 
 
@@ -51,14 +51,14 @@ def resident_bytes(pid: int) -> dict[int, int]:
 
 
 class Cpu:
-    """CPU time since it was made, by a process' name: `{"web": pid}` gives `{"web": seconds}`."""
+    """CPU time since this object was made, by the name of the process: `{"web": pid}` gives `{"web": seconds}`."""
 
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = pids
         self._before = self._now()
 
     def spent(self) -> dict[str, float]:
-        """Seconds by name since the beginning, and `client`'s: our own."""
+        """Seconds by name since the beginning, and our own as `client`."""
         return {name: now - self._before[name] for name, now in self._now().items()}
 
     def _now(self) -> dict[str, float]:
@@ -68,7 +68,7 @@ class Cpu:
 
 def _cpu_seconds(pid: int) -> float:
     try:
-        # After the command's name, which may hold anything but is the only thing in brackets.
+        # After the command's name, which is in brackets and may contain anything.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0

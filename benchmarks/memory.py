@@ -1,4 +1,4 @@
-"""A long run of small events, and what web and worker hold in memory meanwhile."""
+"""A long run of small events, and the memory of web and worker meanwhile."""
 
 import itertools
 import time

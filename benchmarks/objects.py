@@ -1,6 +1,6 @@
 """Stripe objects of realistic size in the newest shape, made from a number: the same number gives the same object.
 
-Customer n pays by invoice n for subscription n; where `linked`, its metadata names user n.
+Customer n pays by invoice n for subscription n; if `linked`, its metadata names user n.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ PRODUCTS, PRICES = 50, 100
 
 
 def product(number: int, *, note: str = "") -> Json:
-    """Product `number`; another `note` makes another content of it."""
+    """Product `number`; another `note` gives another content."""
     return {
         "id": f"prod_{number:014d}",
         "object": "product",
@@ -349,7 +349,7 @@ def invoice(number: int) -> Json:
 
 
 def _plan(priced: Json) -> Json:
-    """The older view of a price, which an item carries beside it."""
+    """The older view of a price, embedded in an item beside it."""
     return {
         "id": priced["id"],
         "object": "plan",

@@ -1,6 +1,7 @@
-"""The cost of metrics and traces: three stacks side by side, with neither, with metrics, and with both; the same events in turn.
+"""The cost of metrics and traces: three stacks in parallel, with neither, with metrics, and with both; the same events
+in turn.
 
-Only CPU is compared, and only within a round, so that what else the machine does changes little.
+Only CPU is compared, and only within a round, so that other load on the machine changes little.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from benchmarks.stack import API_TOKEN, Stack
 
 ROUNDS, EVENTS, CONCURRENCY = 30, 1_500, 32
 SCRAPE_SECONDS = 15
-# There is no setting against metrics. Python imports a module of this name at its start, in every process.
+# No setting turns metrics off. Python imports a module of this name when it starts, in every process.
 _WITHOUT_METRICS = """
 from prometheus_client import Counter, Gauge, Histogram
 for kind in (Counter, Gauge, Histogram):
@@ -65,7 +66,7 @@ def measure() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _collector() -> Iterator[str]:
-    """The address of a server that takes spans and forgets them."""
+    """The address of a server that receives spans and discards them."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -88,7 +89,7 @@ def _collector() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _scraped(running: Stack) -> Iterator[None]:
-    """Ask for /metrics as Prometheus does, until the end of the block."""
+    """Request /metrics as Prometheus does, until the end of the block."""
     over = threading.Event()
     request = urllib.request.Request(
         f"http://{LOOPBACK}:{running.port}/metrics", headers={"authorization": f"Bearer {API_TOKEN}"}

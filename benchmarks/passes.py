@@ -1,6 +1,6 @@
 """Lists without a network: a source that answers pages as Stripe does, and a separate process that reads them.
 
-Pages are made and encoded while they are asked for, so that no list is held in memory; the time for that is taken off.
+Pages are made and encoded when they are requested, so that no list is held in memory; the time for that is subtracted.
 The rest is the daemon's work: decode, decide, write.
 """
 
@@ -34,7 +34,7 @@ Make = Callable[[int], dict[str, Any]]
 
 
 class PagesOf:
-    """A source of lists: of each path so many objects, the newest first, all as of `read_at`.
+    """A source of lists: this many objects for each path, the newest first, all as of `read_at`.
 
     Object n was created n seconds before `newest`, so a list can be read from a second, to a second and after an id.
     """
@@ -70,7 +70,7 @@ class PagesOf:
 def read_lists(
     conn: psycopg.Connection[Any], source: PagesOf, lists: Iterable[str], options: Options
 ) -> dict[str, Any]:
-    """Read these lists from their beginning to their end, as a pass does; the tally."""
+    """Read these lists from beginning to end, as a pass does; returns the tally."""
     run, _ = shards.begin(conn, f"bench {next(_numbers)}", Tally().as_dict())
     shards.add(conn, run, [(name, None, None) for name in lists])
     finished = passes.carry_out(conn, source, POLICY, run, every_shape(), options, should_continue=lambda: True)
@@ -81,7 +81,7 @@ def read_lists(
 
 
 def timed(work: Callable[[], Any], source: PagesOf, *, objects: int) -> dict[str, Any]:
-    """Do the work; objects a second and CPU an object, without the making of pages."""
+    """Do the work; returns objects a second and CPU an object, without the making of pages."""
     wall, cpu, making = time.perf_counter(), time.process_time(), source.making_seconds
     work()
     making = source.making_seconds - making
@@ -95,13 +95,13 @@ def timed(work: Callable[[], Any], source: PagesOf, *, objects: int) -> dict[str
 
 
 def peak_mib() -> float:
-    """The most memory that this process ever held. (ru_maxrss would count its parent's too.)"""
+    """The most memory that this process ever used. (ru_maxrss would include its parent's.)"""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def in_a_process(job: Callable[[str, int], dict[str, Any]], database_url: str, count: int) -> dict[str, Any]:
-    """The result of `job`, run in a fresh process, as a worker would be: with its log lines, which nobody reads."""
+    """The result of `job`, run in a fresh process, like a worker's: with its log lines, which are discarded."""
     with multiprocessing.get_context("spawn").Pool(1, _as_a_worker, (database_url,)) as pool:
         return pool.apply(job, (database_url, count))
 

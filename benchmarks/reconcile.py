@@ -11,12 +11,12 @@ from benchmarks.stack import Stack
 from worker.writers import reconcile
 
 SUBSCRIPTIONS = 100_000
-# Away from the numbers of everything that was sent as an event.
+# Beyond the numbers of all objects sent as events.
 FIRST = 500_000_000
 
 
 def measure(stack: Stack, *, count: int = SUBSCRIPTIONS) -> dict[str, Any]:
-    """Mirror so many subscriptions, then reconcile them in their shards."""
+    """Mirror this many subscriptions, then reconcile them in their shards."""
     stack.settle()
     return passes.in_a_process(_run, stack.database_url, count)
 
@@ -26,7 +26,7 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
     lists = {"/v1/subscriptions": (count, _subscription)}
     with psycopg.connect(database_url, autocommit=True) as conn:
         at_start = passes.peak_mib()
-        # Rows of the other benchmarks are not in this list, and would each be read from Stripe.
+        # Rows of the other benchmarks are not in this list, and each would be read from Stripe.
         conn.execute("delete from mirror.subscriptions")
         source = passes.PagesOf(lists, newest=objects.BORN, read_at=objects.BORN + 3600)
         fill = partial(passes.read_lists, conn, source, ["subscriptions"], reconcile.OPTIONS)
@@ -52,5 +52,5 @@ def _hourly(conn: psycopg.Connection[Any], source: passes.PagesOf) -> None:
 
 
 def _subscription(number: int) -> dict[str, Any]:
-    """Its id ends in its place in the list, as `PagesOf` wants it."""
+    """Its id ends in its position in the list, as `PagesOf` requires."""
     return objects.subscription(FIRST + number) | {"id": f"sub_{number:024d}"}

@@ -1,4 +1,4 @@
-"""The figures as tables for people; the JSON holds the same and more."""
+"""The figures as tables for people; the JSON has the same and more."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

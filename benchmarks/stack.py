@@ -1,4 +1,4 @@
-"""The real processes on servers of their own: Postgres, Valkey, web, one worker, beat; all stopped at the end."""
+"""The real processes with separate servers: Postgres, Valkey, web, one worker, beat; all stopped at the end."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ from worker.dev.servers import LOOPBACK, Postgres, free_port, start_postgres, st
 READY_SECONDS, STOP_SECONDS = 60, 40
 WARM_UP = 600
 API_TOKEN = "bench"
-# Numbers from here on are the warm-up's, and nobody else's.
+# Numbers from here on are used only by the warm-up.
 WARM_UP_FIRST = 900_000_000
 
 
@@ -33,7 +33,7 @@ class Stuck(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Everything that runs, and how to reach it."""
+    """Everything that runs, and its addresses."""
 
     port: int
     database_url: str
@@ -50,7 +50,7 @@ class Stack:
         return psycopg.connect(self.database_url, autocommit=True)
 
     def drained(self, conn: psycopg.Connection[Any], *, seconds: float) -> None:
-        """Wait until nothing is pending; the look is an index scan of what is."""
+        """Wait until nothing is pending; the check is an index scan of pending events."""
         wait_for(
             lambda: conn.execute("select from sync.events where status = 'pending' limit 1").fetchone() is None,
             what="an empty inbox",
@@ -59,7 +59,7 @@ class Stack:
         )
 
     def settle(self) -> None:
-        """Write out what earlier measurements left dirty, so that it is not charged to the next one."""
+        """Write out what earlier measurements left dirty, so that it does not count for the next one."""
         with self.connect() as conn:
             conn.execute("checkpoint")
         time.sleep(1)
@@ -67,7 +67,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> Iterator[Stack]:
-    """The stack, migrated, with a catalogue and warmed up; with these settings beside its own."""
+    """The stack, migrated, with a catalogue and warmed up; with these additional settings."""
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stripe-sync-bench-")))
         home.chmod(0o711)  # Postgres may run under another account
@@ -87,7 +87,7 @@ def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> 
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    # Ctrl-C is ours; they are stopped when we have what we want to say.
+                    # Ctrl-C is handled here; the processes are stopped after the report.
                     start_new_session=True,
                 )
             stack.callback(_stop, process)
@@ -114,7 +114,7 @@ def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> 
 
 
 def wait_for(is_true: Callable[[], bool], *, what: str, seconds: float, pause: float = 0.05) -> None:
-    """Wait until it is true; raises Stuck where it is not in time."""
+    """Wait until it is true; raises Stuck if that takes too long."""
     deadline = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > deadline:
@@ -168,7 +168,7 @@ def _is_ready(port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end; end it and its children where it does not."""
+    """Stop it; kill it and its children if it does not end."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)

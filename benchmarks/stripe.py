@@ -1,4 +1,4 @@
-"""The sandbox as a Stripe of some size: a process of its own, with Stripe's answers as late as Stripe's."""
+"""The sandbox as a Stripe of some size: a separate process, with answers as slow as Stripe's."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ KEY = "sk_test_sandbox"
 
 @contextlib.contextmanager
 def running(*, populate: dict[str, Any], slow_seconds: float = 0.2, limits: bool = False) -> Iterator[str]:
-    """The address of a sandbox with so many objects. `limits`: it refuses what Stripe would, in live mode."""
+    """The address of a sandbox with this many objects. `limits`: it refuses requests as Stripe does in live mode."""
     command = [sys.executable, "-m", "sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -29,13 +29,13 @@ def running(*, populate: dict[str, Any], slow_seconds: float = 0.2, limits: bool
 
 
 def tell(address: str, control: str, body: dict[str, Any]) -> Any:
-    """Tell the sandbox to do something; returns its answer."""
+    """Send the sandbox a control; returns its answer."""
     request = urllib.request.Request(f"{address}/_sandbox/{control}", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)
 
 
 def requests(address: str) -> int:
-    """How many requests for lists it has answered."""
+    """The number of requests for lists that it has answered."""
     with urllib.request.urlopen(f"{address}/_sandbox/stats", timeout=60) as answer:
         return sum(number for name, number in json.load(answer)["requests"].items() if name.startswith("GET /v1/"))

@@ -1,4 +1,5 @@
-"""Events as fast as the webhook endpoint takes them: acknowledged and applied per second, and the CPU of each process."""
+"""Events as fast as the webhook endpoint accepts them: acknowledged and applied per second, and the CPU of each
+process."""
 
 import time
 from typing import Any
@@ -13,7 +14,7 @@ PATIENCE_SECONDS = 120
 def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: bool = False) -> dict[str, Any]:
     """Send `count` events and wait until the inbox is empty.
 
-    `linked`: every customer is a user of the application's, who gets role and tokens for what was paid.
+    `linked`: every customer is one of the application's users, who gets role and tokens for payments.
     """
     if linked:
         with stack.connect() as conn:
@@ -22,7 +23,7 @@ def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: b
 
 
 def measure_updates(stack: Stack, *, count: int, first: int, concurrency: int) -> dict[str, Any]:
-    """Send `count` updates of half as many objects of users, which are there already; see `events.updates`."""
+    """Send `count` updates of half as many existing objects of users; see `events.updates`."""
     with stack.connect() as conn:
         events.add_users(conn, count // 2, first=first)
         seed = events.mixed(count // 2, first=first, linked=True)

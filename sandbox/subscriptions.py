@@ -77,9 +77,9 @@ def create(
 
 
 def renew(account: Account, id: str, payment: Payment = "succeeds") -> str:
-    """Begin the next period, bill it, and return the invoice's id. The clock is not asked whether it is time.
+    """Begin the next period, bill it, and return the invoice's id.
 
-    Items with different intervals begin their next period each in its time.
+    The clock is ignored. Items with different intervals begin their next periods separately.
     """
     subscription = account.get("subscription", id)
     ended = period_of(subscription)
@@ -169,8 +169,8 @@ def change_items(
 def end_trial(account: Account, id: str, payment: Payment = "succeeds", *, reason: str = "subscription_update") -> str:
     """End a trial now (`trial_end=now`): the first paid period begins, and is billed. Return the invoice's id.
 
-    Which reason Stripe gives that invoice is not certain, so `reason` decides. If the card is refused the subscription is
-    past due and the invoice stays open.
+    It is not certain which billing reason Stripe gives that invoice, so `reason` decides. If the card is declined the
+    subscription is past due and the invoice stays open.
     """
     subscription, now = account.get("subscription", id), account.now
     items = [_restarted(account, item, now) for item in subscription["items"]]
@@ -208,7 +208,7 @@ def add_once(account: Account, id: str, price: str, quantity: int, *, alone: boo
 
 
 def end(account: Account, id: str, *, reason: str = "cancellation_requested") -> None:
-    """Cancel a subscription at once. It stays readable for ever."""
+    """Cancel a subscription at once. It can still be read."""
     subscription = account.get("subscription", id)
     details = {"comment": None, "feedback": None, "feedback_option": None, "reason": reason}
     account.change(
@@ -235,7 +235,7 @@ def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[
 
 
 def new_item(account: Account, subscription: Record, price: str, quantity: int) -> Record:
-    """Return one more item: in step with the others of its interval, else with a first period that begins now."""
+    """Return another item: in step with the others of its interval, or else with a first period that begins now."""
     wanted = _interval(account, {"price": price})
     same = [item for item in subscription["items"] if _interval(account, item) == wanted]
     if not same:
@@ -254,7 +254,7 @@ def new_item(account: Account, subscription: Record, price: str, quantity: int) 
 
 
 def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
-    """An open invoice is paid after all, and its subscription recovers if it was waiting for that."""
+    """An open invoice is paid after all, and its subscription recovers if it waited for that."""
     record = account.get("invoice", invoice)
     subscription = account.find("subscription", record.get("_subscription"))
     if card is None and subscription is not None:
@@ -276,7 +276,7 @@ def pause(account: Account, id: str, *, reason: str = "pause_requested") -> None
 
 
 def resume(account: Account, id: str) -> None:
-    """Take a paused subscription up again: a new period begins, and is billed."""
+    """Resume a paused subscription: a new period begins, and is billed."""
     subscription = account.get("subscription", id)
     items = [_restarted(account, item, account.now) for item in subscription["items"]]
     invoice = account.ids.timed("in_", account.now)
@@ -299,13 +299,13 @@ def resume(account: Account, id: str) -> None:
 
 
 def period_of(subscription: Record) -> tuple[int, int]:
-    """The current period: where items differ, the one that ends first."""
+    """The current period; if items differ, the one that ends first."""
     item = min(subscription["items"], key=lambda member: int(member["current_period_end"]))
     return item["current_period_start"], item["current_period_end"]
 
 
 def card_of(account: Account, subscription: Record) -> str | None:
-    """The card its invoices are paid with."""
+    """The card that pays its invoices."""
     if subscription.get("default_payment_method"):
         return str(subscription["default_payment_method"])
     customer = account.find("customer", subscription["customer"]) or {}
@@ -314,7 +314,7 @@ def card_of(account: Account, subscription: Record) -> str | None:
 
 
 def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first: bool = False) -> None:
-    """Collect a finalised invoice, and let the subscription's status follow."""
+    """Collect a finalised invoice, and update the subscription's status."""
     subscription = account.get("subscription", id)
     status = subscription["status"]
     if subscription.get("collection_method") == "send_invoice":
@@ -331,7 +331,7 @@ def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first
 
 
 def _hold(account: Account, invoice: str, behavior: str) -> None:
-    """How an invoice is treated while collection is paused."""
+    """The treatment of an invoice while collection is paused."""
     if behavior == "keep_as_draft":
         account.update("invoice.updated", "invoice", invoice, auto_advance=False)
         return

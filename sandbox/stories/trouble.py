@@ -84,7 +84,7 @@ def recovery(account: Account, *, user_id: str | None = None, subscription: str 
 def refund(
     account: Account, *, user_id: str | None = None, charge: str | None = None, amount: int | None = None
 ) -> dict[str, Any]:
-    """The user's last payment is given back, wholly or by `amount` cents. The subscription goes on."""
+    """The user's last payment is refunded, completely or by `amount` cents. The subscription continues."""
     paid = _charge_of(account, user_id, charge)
     with account.requested(account.request_id()):
         id = payments.refund(account, paid["id"], amount=amount, reason="requested_by_customer")
@@ -95,7 +95,7 @@ def refund(
 def refund_failed(
     account: Account, *, user_id: str | None = None, charge: str | None = None, amount: int | None = None
 ) -> dict[str, Any]:
-    """A refund is made, and days later the bank sends it back."""
+    """A refund is made, and days later the bank rejects it."""
     paid = _charge_of(account, user_id, charge)
     with account.requested(account.request_id()):
         id = payments.refund(account, paid["id"], amount=amount, reason="requested_by_customer")
