@@ -112,7 +112,7 @@ export interface components {
     schemas: {
         /**
          * Access
-         * @description A user's access. `tokens` are 0 where they have expired. `stale`: Stripe did not confirm it within max_age.
+         * @description A user's access. `tokens` are 0 if they have expired. `stale`: Stripe did not confirm it within max_age.
          */
         Access: {
             has_access: boolean;
@@ -138,7 +138,7 @@ export interface components {
         };
         /**
          * Subscription
-         * @description The subscription behind a user's product, else the newest that has not ended. `status` is Stripe's.
+         * @description The subscription behind a user's product, or else the newest that has not ended. `status` is Stripe's.
          */
         Subscription: {
             id: string;
