@@ -63,7 +63,11 @@ def _table(
             "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
         ),
         Column("synced_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-        *(Index(None, *((index,) if isinstance(index, str) else index)) for index in indexes),
+        # With the account: a planner that has no statistics yet takes an index that serves both conditions.
+        *(
+            Index(f"ix_{name}_{index}", index, "account") if isinstance(index, str) else Index(None, *index)
+            for index in indexes
+        ),
         *(Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null")) for column in sparse),
         *([Index(f"ix_{name}_created", *by_created)] if listed else []),
         # On the id: an index on observed_at, which changes with every event, would rule out HOT updates.

@@ -77,8 +77,8 @@ COMMENT ON COLUMN mirror.charges.shape IS 'API major version of the content; emp
 COMMENT ON COLUMN mirror.charges.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.charges.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_charges_created ON mirror.charges (account, created);
-CREATE INDEX ix_charges_customer ON mirror.charges (customer);
-CREATE INDEX ix_charges_payment_intent ON mirror.charges (payment_intent);
+CREATE INDEX ix_charges_customer ON mirror.charges (customer, account);
+CREATE INDEX ix_charges_payment_intent ON mirror.charges (payment_intent, account);
 CREATE INDEX ix_charges_unsettled ON mirror.charges (id) WHERE unsettled;
 
 CREATE TABLE mirror.checkout_session_line_items (
@@ -114,8 +114,8 @@ COMMENT ON COLUMN mirror.checkout_session_line_items.observed_in IS 'the event, 
 COMMENT ON COLUMN mirror.checkout_session_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.checkout_session_line_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.checkout_session_line_items.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_checkout_session_line_items_checkout_session ON mirror.checkout_session_line_items (checkout_session);
-CREATE INDEX ix_checkout_session_line_items_product ON mirror.checkout_session_line_items (product);
+CREATE INDEX ix_checkout_session_line_items_checkout_session ON mirror.checkout_session_line_items (checkout_session, account);
+CREATE INDEX ix_checkout_session_line_items_product ON mirror.checkout_session_line_items (product, account);
 CREATE INDEX ix_checkout_session_line_items_unsettled ON mirror.checkout_session_line_items (id) WHERE unsettled;
 
 CREATE TABLE mirror.checkout_sessions (
@@ -161,9 +161,9 @@ COMMENT ON COLUMN mirror.checkout_sessions.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.checkout_sessions.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_checkout_sessions_client_reference_id ON mirror.checkout_sessions (client_reference_id) WHERE client_reference_id is not null;
 CREATE INDEX ix_checkout_sessions_created ON mirror.checkout_sessions (account, created);
-CREATE INDEX ix_checkout_sessions_customer ON mirror.checkout_sessions (customer);
+CREATE INDEX ix_checkout_sessions_customer ON mirror.checkout_sessions (customer, account);
 CREATE INDEX ix_checkout_sessions_metadata_product ON mirror.checkout_sessions (metadata_product) WHERE metadata_product is not null;
-CREATE INDEX ix_checkout_sessions_payment_intent ON mirror.checkout_sessions (payment_intent);
+CREATE INDEX ix_checkout_sessions_payment_intent ON mirror.checkout_sessions (payment_intent, account);
 CREATE INDEX ix_checkout_sessions_unsettled ON mirror.checkout_sessions (id) WHERE unsettled;
 
 CREATE TABLE mirror.coupons (
@@ -237,8 +237,8 @@ COMMENT ON COLUMN mirror.credit_notes.shape IS 'API major version of the content
 COMMENT ON COLUMN mirror.credit_notes.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.credit_notes.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_credit_notes_created ON mirror.credit_notes (account, created);
-CREATE INDEX ix_credit_notes_customer ON mirror.credit_notes (customer);
-CREATE INDEX ix_credit_notes_invoice ON mirror.credit_notes (invoice);
+CREATE INDEX ix_credit_notes_customer ON mirror.credit_notes (customer, account);
+CREATE INDEX ix_credit_notes_invoice ON mirror.credit_notes (invoice, account);
 CREATE INDEX ix_credit_notes_unsettled ON mirror.credit_notes (id) WHERE unsettled;
 
 CREATE TABLE mirror.customer_movements (
@@ -292,8 +292,8 @@ COMMENT ON COLUMN mirror.customers.shape IS 'API major version of the content; e
 COMMENT ON COLUMN mirror.customers.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.customers.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_customers_created ON mirror.customers (account, created);
-CREATE INDEX ix_customers_email ON mirror.customers (email);
-CREATE INDEX ix_customers_metadata_user_id ON mirror.customers (metadata_user_id);
+CREATE INDEX ix_customers_email ON mirror.customers (email, account);
+CREATE INDEX ix_customers_metadata_user_id ON mirror.customers (metadata_user_id, account);
 CREATE INDEX ix_customers_unsettled ON mirror.customers (id) WHERE unsettled;
 
 CREATE TABLE mirror.disputes (
@@ -329,9 +329,9 @@ COMMENT ON COLUMN mirror.disputes.observed_in IS 'the event, or the read, that b
 COMMENT ON COLUMN mirror.disputes.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.disputes.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.disputes.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_disputes_charge ON mirror.disputes (charge);
+CREATE INDEX ix_disputes_charge ON mirror.disputes (charge, account);
 CREATE INDEX ix_disputes_created ON mirror.disputes (account, created);
-CREATE INDEX ix_disputes_payment_intent ON mirror.disputes (payment_intent);
+CREATE INDEX ix_disputes_payment_intent ON mirror.disputes (payment_intent, account);
 CREATE INDEX ix_disputes_unsettled ON mirror.disputes (id) WHERE unsettled;
 
 CREATE TABLE mirror.invoice_line_items (
@@ -370,9 +370,9 @@ COMMENT ON COLUMN mirror.invoice_line_items.observed_in IS 'the event, or the re
 COMMENT ON COLUMN mirror.invoice_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoice_line_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoice_line_items.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_invoice_line_items_invoice ON mirror.invoice_line_items (invoice);
-CREATE INDEX ix_invoice_line_items_product ON mirror.invoice_line_items (product);
-CREATE INDEX ix_invoice_line_items_subscription ON mirror.invoice_line_items (subscription);
+CREATE INDEX ix_invoice_line_items_invoice ON mirror.invoice_line_items (invoice, account);
+CREATE INDEX ix_invoice_line_items_product ON mirror.invoice_line_items (product, account);
+CREATE INDEX ix_invoice_line_items_subscription ON mirror.invoice_line_items (subscription, account);
 CREATE INDEX ix_invoice_line_items_unsettled ON mirror.invoice_line_items (id) WHERE unsettled;
 
 CREATE TABLE mirror.invoice_payments (
@@ -410,8 +410,8 @@ COMMENT ON COLUMN mirror.invoice_payments.shape IS 'API major version of the con
 COMMENT ON COLUMN mirror.invoice_payments.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoice_payments.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_invoice_payments_created ON mirror.invoice_payments (account, created);
-CREATE INDEX ix_invoice_payments_invoice ON mirror.invoice_payments (invoice);
-CREATE INDEX ix_invoice_payments_payment_payment_intent ON mirror.invoice_payments (payment_payment_intent);
+CREATE INDEX ix_invoice_payments_invoice ON mirror.invoice_payments (invoice, account);
+CREATE INDEX ix_invoice_payments_payment_payment_intent ON mirror.invoice_payments (payment_payment_intent, account);
 CREATE INDEX ix_invoice_payments_unsettled ON mirror.invoice_payments (id) WHERE unsettled;
 
 CREATE TABLE mirror.invoices (
@@ -461,9 +461,9 @@ COMMENT ON COLUMN mirror.invoices.shape IS 'API major version of the content; em
 COMMENT ON COLUMN mirror.invoices.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoices.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_invoices_created ON mirror.invoices (account, created);
-CREATE INDEX ix_invoices_customer ON mirror.invoices (customer);
-CREATE INDEX ix_invoices_payment_intent ON mirror.invoices (payment_intent);
-CREATE INDEX ix_invoices_subscription ON mirror.invoices (subscription);
+CREATE INDEX ix_invoices_customer ON mirror.invoices (customer, account);
+CREATE INDEX ix_invoices_payment_intent ON mirror.invoices (payment_intent, account);
+CREATE INDEX ix_invoices_subscription ON mirror.invoices (subscription, account);
 CREATE INDEX ix_invoices_unsettled ON mirror.invoices (id) WHERE unsettled;
 
 CREATE TABLE mirror.movements_due (
@@ -543,7 +543,7 @@ COMMENT ON COLUMN mirror.payment_intents.shape IS 'API major version of the cont
 COMMENT ON COLUMN mirror.payment_intents.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.payment_intents.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_payment_intents_created ON mirror.payment_intents (account, created);
-CREATE INDEX ix_payment_intents_customer ON mirror.payment_intents (customer);
+CREATE INDEX ix_payment_intents_customer ON mirror.payment_intents (customer, account);
 CREATE INDEX ix_payment_intents_unsettled ON mirror.payment_intents (id) WHERE unsettled;
 
 CREATE TABLE mirror.payment_methods (
@@ -578,7 +578,7 @@ COMMENT ON COLUMN mirror.payment_methods.shape IS 'API major version of the cont
 COMMENT ON COLUMN mirror.payment_methods.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.payment_methods.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_payment_methods_created ON mirror.payment_methods (account, created);
-CREATE INDEX ix_payment_methods_customer ON mirror.payment_methods (customer);
+CREATE INDEX ix_payment_methods_customer ON mirror.payment_methods (customer, account);
 CREATE INDEX ix_payment_methods_unsettled ON mirror.payment_methods (id) WHERE unsettled;
 
 CREATE TABLE mirror.plans (
@@ -656,7 +656,7 @@ COMMENT ON COLUMN mirror.prices.shape IS 'API major version of the content; empt
 COMMENT ON COLUMN mirror.prices.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.prices.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_prices_created ON mirror.prices (account, created);
-CREATE INDEX ix_prices_product ON mirror.prices (product);
+CREATE INDEX ix_prices_product ON mirror.prices (product, account);
 CREATE INDEX ix_prices_unsettled ON mirror.prices (id) WHERE unsettled;
 
 CREATE TABLE mirror.product_features (
@@ -687,7 +687,7 @@ COMMENT ON COLUMN mirror.product_features.observed_in IS 'the event, or the read
 COMMENT ON COLUMN mirror.product_features.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.product_features.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.product_features.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_product_features_product ON mirror.product_features (product);
+CREATE INDEX ix_product_features_product ON mirror.product_features (product, account);
 CREATE INDEX ix_product_features_unsettled ON mirror.product_features (id) WHERE unsettled;
 
 CREATE TABLE mirror.products (
@@ -758,9 +758,9 @@ COMMENT ON COLUMN mirror.refunds.observed_in IS 'the event, or the read, that br
 COMMENT ON COLUMN mirror.refunds.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.refunds.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.refunds.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_refunds_charge ON mirror.refunds (charge);
+CREATE INDEX ix_refunds_charge ON mirror.refunds (charge, account);
 CREATE INDEX ix_refunds_created ON mirror.refunds (account, created);
-CREATE INDEX ix_refunds_payment_intent ON mirror.refunds (payment_intent);
+CREATE INDEX ix_refunds_payment_intent ON mirror.refunds (payment_intent, account);
 CREATE INDEX ix_refunds_unsettled ON mirror.refunds (id) WHERE unsettled;
 
 CREATE TABLE mirror.subscription_history (
@@ -830,9 +830,9 @@ COMMENT ON COLUMN mirror.subscription_items.observed_in IS 'the event, or the re
 COMMENT ON COLUMN mirror.subscription_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.subscription_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.subscription_items.unsettled IS 'uncertain: to be read again';
-CREATE INDEX ix_subscription_items_price ON mirror.subscription_items (price);
-CREATE INDEX ix_subscription_items_product ON mirror.subscription_items (product);
-CREATE INDEX ix_subscription_items_subscription ON mirror.subscription_items (subscription);
+CREATE INDEX ix_subscription_items_price ON mirror.subscription_items (price, account);
+CREATE INDEX ix_subscription_items_product ON mirror.subscription_items (product, account);
+CREATE INDEX ix_subscription_items_subscription ON mirror.subscription_items (subscription, account);
 CREATE INDEX ix_subscription_items_unsettled ON mirror.subscription_items (id) WHERE unsettled;
 
 CREATE TABLE mirror.subscription_mrr (
@@ -912,8 +912,8 @@ COMMENT ON COLUMN mirror.subscriptions.shape IS 'API major version of the conten
 COMMENT ON COLUMN mirror.subscriptions.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.subscriptions.unsettled IS 'uncertain: to be read again';
 CREATE INDEX ix_subscriptions_created ON mirror.subscriptions (account, created);
-CREATE INDEX ix_subscriptions_customer ON mirror.subscriptions (customer);
+CREATE INDEX ix_subscriptions_customer ON mirror.subscriptions (customer, account);
 CREATE INDEX ix_subscriptions_metadata_organization_id ON mirror.subscriptions (metadata_organization_id) WHERE metadata_organization_id is not null;
-CREATE INDEX ix_subscriptions_metadata_user_id ON mirror.subscriptions (metadata_user_id);
+CREATE INDEX ix_subscriptions_metadata_user_id ON mirror.subscriptions (metadata_user_id, account);
 CREATE INDEX ix_subscriptions_status_created ON mirror.subscriptions (status, created);
 CREATE INDEX ix_subscriptions_unsettled ON mirror.subscriptions (id) WHERE unsettled;
