@@ -3,30 +3,50 @@
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
-from benchmarks import latency, stack, stripe
+from benchmarks import events, latency, stack, stripe
 from benchmarks.stack import Stack
 
 POPULATE = {"products": 50, "customers": 20_000, "subscriptions": 60_000}
-# An account that no pass reads, because the lists of our own account lack these objects.
-ACCOUNT = "acct_of_events"
-FIRST = 30_000_000
 OFTEN = {"PRODUCT_REFRESH_INTERVAL": "30", "RECONCILE_INTERVAL": "60", "AUDIT_INTERVAL": "30"}
+# Events are dated later than any list is read, so each is applied even if a list has already written its row.
+AHEAD_SECONDS = 3600
+TYPES = ("customer", "subscription", "invoice")
 
 
 def measure(*, seconds: int) -> list[dict[str, Any]]:
-    """One event each 20 ms for this many seconds, with every answer late, and again with one list that hangs."""
+    """One event each 20 ms for this many seconds, with every answer late, and again with one list that hangs.
+
+    The events are updates of objects of the sandbox, so the lists show each of them too.
+    """
+    each = seconds * latency.PER_SECOND // len(TYPES)
     with stripe.running(populate=POPULATE) as address:
-        keys = {"STRIPE_SECRET_KEY": stripe.KEY, "STRIPE_API_BASE": address, "STRIPE_RATE": "100", "CONNECT": "on"}
+        of_events = {"products": 1, "customers": each, "subscriptions": each, "invoices": True, "user_prefix": "live_"}
+        stripe.tell(address, "populate", of_events)
+        shown = [
+            obj
+            for of_each in zip(*(stripe.objects(address, type_, number=each) for type_ in TYPES), strict=True)
+            for obj in of_each
+        ]
+        keys = {"STRIPE_SECRET_KEY": stripe.KEY, "STRIPE_API_BASE": address, "STRIPE_RATE": "100"}
         with stack.running(keys | OFTEN) as running:
+            _forget_warm_up(running)
             made = []
-            for first, hangs in ((FIRST, False), (2 * FIRST, True)):
+            for hangs in (False, True):
                 if hangs:
                     stripe.tell(address, "faults", {"operation": "GET /v1/invoices", "hang": True})
                 _backfill(running, keys)
-                made.append(latency.measure(running, first=first, seconds=seconds, account=ACCOUNT))
+                created = int(time.time()) + AHEAD_SECONDS
+                made.append(latency.measure_of(running, events.shown(shown, created=created)))
             return made
+
+
+def _forget_warm_up(running: Stack) -> None:
+    """Remove the warm-up's objects, which the lists would not show."""
+    with running.connect() as conn:
+        conn.execute("truncate mirror.products, mirror.prices, mirror.customers, mirror.subscriptions, mirror.invoices")
 
 
 def _backfill(running: Stack, keys: dict[str, str]) -> None:

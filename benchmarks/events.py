@@ -25,7 +25,7 @@ class Delivery:
     body: bytes
 
 
-def mixed(count: int, *, first: int, linked: bool = False, account: str = "") -> list[Delivery]:
+def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
     """Updates of customers, invoices and subscriptions, a third each, every one of a different object, from number
     `first` on."""
     made = []
@@ -42,7 +42,7 @@ def mixed(count: int, *, first: int, linked: bool = False, account: str = "") ->
             obj, previous = objects.invoice(member), {"webhooks_delivered_at": None, "attempted": False}
             type_ = "invoice.updated"
         created = objects.BORN + AFTER_BIRTH_SECONDS
-        made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=created, account=account))
+        made.append(_delivery(f"evt_{number:024d}", type_, obj, previous, created=created))
     return made
 
 
@@ -106,6 +106,19 @@ def around(type_: str, obj: dict[str, Any]) -> Delivery:
     return _delivery(f"evt_{type_}_{obj['id']}", type_, obj, {}, created=objects.BORN)
 
 
+def shown(objs: Iterable[dict[str, Any]], *, created: int) -> list[Delivery]:
+    """An update of each of these objects of the sandbox, which shows the object as its list does."""
+    types = {
+        "customer": "customer.updated",
+        "subscription": "customer.subscription.updated",
+        "invoice": "invoice.updated",
+    }
+    return [
+        _delivery(f"evt_{created}{obj['id']}", types[obj["object"]], obj, {"metadata": {"seen": "no"}}, created=created)
+        for obj in objs
+    ]
+
+
 def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
     """A POST for each, with keep-alive, signed when it is requested."""
     key = SECRET.encode()
@@ -122,9 +135,7 @@ def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
         )
 
 
-def _delivery(
-    id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any], *, created: int, account: str = ""
-) -> Delivery:
+def _delivery(id_: str, type_: str, obj: dict[str, Any], previous: dict[str, Any], *, created: int) -> Delivery:
     event = {
         "id": id_,
         "object": "event",
@@ -135,5 +146,5 @@ def _delivery(
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
         "type": type_,
-    } | ({"account": account} if account else {})
+    }
     return Delivery(id_, obj["object"], obj["id"], json.dumps(event, indent=2).encode())

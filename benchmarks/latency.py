@@ -14,20 +14,23 @@ from benchmarks.stack import Stack, Stuck
 PATIENCE_SECONDS = 30
 POLL_SECONDS = 0.001
 _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subscriptions"}
+PER_SECOND, SECONDS = 50, 20
 
 
-def measure(
-    stack: Stack, *, first: int, linked: bool = False, per_second: int = 50, seconds: int = 20, account: str = ""
-) -> dict[str, Any]:
-    """Send at a steady rate, without waiting for the last answer; look for the awaited rows every millisecond.
+def measure(stack: Stack, *, first: int, linked: bool = False) -> dict[str, Any]:
+    """Send events of new objects for 20 seconds.
 
     `linked`: every customer is one of the application's users, who is computed in the transaction that writes the row.
     """
-    count = per_second * seconds
-    made = events.mixed(count, first=first, linked=linked, account=account)
+    count = PER_SECOND * SECONDS
     if linked:
         with stack.connect() as conn:
             events.add_users(conn, count, first=first)
+    return measure_of(stack, events.mixed(count, first=first, linked=linked)) | {"linked_users": linked}
+
+
+def measure_of(stack: Stack, made: list[events.Delivery]) -> dict[str, Any]:
+    """Send at a steady rate, without waiting for the last answer; look for the awaited rows every millisecond."""
     stack.settle()
     sent: dict[str, float] = {}
     answered: list[float] = []
@@ -40,7 +43,7 @@ def measure(
         try:
             began = time.perf_counter()
             for number, request in enumerate(events.requests(made, port=stack.port)):
-                if over.wait(max(0.0, began + number / per_second - time.perf_counter())):
+                if over.wait(max(0.0, began + number / PER_SECOND - time.perf_counter())):
                     return
                 sent[made[number].id] = time.perf_counter()
                 connections[number % 2].post(request)
@@ -56,18 +59,18 @@ def measure(
     sender.start()
     try:
         with stack.connect() as conn:
-            seen = _watch(conn, made, sent, failed, account)
+            seen = _watch(conn, made, sent, failed)
     finally:
         over.set()
         sender.join()
     spent = cpu.spent()
     return {
-        "events": count,
-        "linked_users": linked,
-        "per_second": per_second,
+        "events": len(made),
+        "linked_users": False,
+        "per_second": PER_SECOND,
         "post_to_row_ms": percentiles([(seen[id_] - sent[id_]) * 1000 for id_ in sent]),
         "post_to_answer_ms": percentiles([value * 1000 for value in answered]),
-        "cpu_us_per_event": {name: spent[name] * 1e6 / count for name in ("web", "worker", "postgres")},
+        "cpu_us_per_event": {name: spent[name] * 1e6 / len(made) for name in ("web", "worker", "postgres")},
     }
 
 
@@ -87,9 +90,8 @@ def _watch(
     made: list[events.Delivery],
     sent: dict[str, float],
     failed: list[BaseException],
-    account: str,
 ) -> dict[str, float]:
-    """The time at which each event's object was first seen, by primary key, only for those under way."""
+    """The time at which each event was first seen in its object's row, found by primary key, only for those under way."""
     seen: dict[str, float] = {}
     position, awaited = 0, {}
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -99,9 +101,10 @@ def _watch(
             position += 1
             deadline = time.monotonic() + PATIENCE_SECONDS
         for type_ in {delivery.object_type for delivery in awaited.values()}:
-            wanted = [id_ for id_, delivery in awaited.items() if delivery.object_type == type_]
+            wanted = [delivery for delivery in awaited.values() if delivery.object_type == type_]
             rows = conn.execute(
-                f"select id from stripe.{_TABLES[type_]} where id = any(%s) and account = %s", (wanted, account)
+                f"select id from stripe.{_TABLES[type_]} where id = any(%s) and account = '' and observed_in = any(%s)",
+                ([delivery.object_id for delivery in wanted], [delivery.id for delivery in wanted]),
             ).fetchall()
             now = time.perf_counter()
             for (id_,) in rows:

@@ -35,6 +35,13 @@ def tell(address: str, control: str, body: dict[str, Any]) -> Any:
         return json.load(answer)
 
 
+def objects(address: str, type_: str, *, number: int) -> list[dict[str, Any]]:
+    """The first objects of a type, as a list of Stripe's shows them now."""
+    with urllib.request.urlopen(f"{address}/_sandbox/state?type={type_}&limit={number}", timeout=60) as answer:
+        shown: list[dict[str, Any]] = json.load(answer)["objects"]
+    return shown
+
+
 def requests(address: str) -> int:
     """The number of requests for lists that it has answered."""
     with urllib.request.urlopen(f"{address}/_sandbox/stats", timeout=60) as answer:

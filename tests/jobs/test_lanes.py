@@ -12,7 +12,7 @@ from worker.config.backoff import Backoff
 from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.jobs import status, supervisor
-from worker.jobs.lanes import Lane, QueueOrder, lanes
+from worker.jobs.lanes import BACKGROUND_NICENESS, Lane, QueueOrder, lanes
 from worker.jobs.reporter import Reporter
 from worker.observe import metrics
 from worker.postgres import counters
@@ -34,6 +34,17 @@ def test_queues_split_the_lanes_over_machines(settings: Settings) -> None:
     assert lanes(settings, queues=["backfill", "periodic"], concurrency=4) == [
         Lane("background", ("periodic", "backfill"), 4)
     ]
+
+
+def test_the_lanes_that_nobody_waits_for_have_a_lower_priority(settings: Settings) -> None:
+    called = settings.model_copy(update={"changes_url": "http://127.0.0.1/"})
+
+    assert {lane.name: lane.niceness for lane in lanes(called)} == {
+        "events": 0,
+        "access": 0,
+        "background": BACKGROUND_NICENESS,
+        "changes": 0,
+    }
 
 
 def test_changes_have_a_lane_once_there_is_somebody_to_call(settings: Settings) -> None:

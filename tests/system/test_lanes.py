@@ -1,5 +1,6 @@
 """The lanes of one worker with default settings: what one of them waits for delays no other."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import redis
 from tests import factories
 from tests.backends import Backend
 from tests.processes import Daemon, deliver, eventually
+from worker.jobs.lanes import BACKGROUND_NICENESS
 
 pytestmark = pytest.mark.system
 
@@ -49,3 +51,6 @@ def test_live_events_do_not_wait_for_passes_over_a_stripe_that_never_answers(dae
         assert status == 200
         eventually(lambda: conn.execute("select count(*) from mirror.customers").fetchone() == (1,), within=10)
         assert conn.execute(busy).fetchone() == (True,)
+        processes = conn.execute("select lane, split_part(name, ':', 2)::int from sync.heartbeats").fetchall()
+    niceness = {lane: os.getpriority(os.PRIO_PROCESS, pid) - os.nice(0) for lane, pid in processes}
+    assert (niceness["events"], niceness["background"]) == (0, BACKGROUND_NICENESS)

@@ -15,6 +15,8 @@ from worker.jobs.periodic import ACCESS, BACKFILL, CHANGES, EVENTS, PERIODIC
 
 # A backup may take hours. The other child continues the passes.
 BACKGROUND_CHILDREN = 2
+# Added to the niceness of the lanes that nobody waits for: where processors are short, live events come first.
+BACKGROUND_NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class Lane:
     name: str
     queues: tuple[str, ...]
     children: int
+
+    @property
+    def niceness(self) -> int:
+        """How much lower than the worker's the priority of its processes is, as for `os.nice`."""
+        return BACKGROUND_NICENESS if set(self.queues) <= {PERIODIC, BACKFILL} else 0
 
 
 # The number of child processes of a lane, from the settings.

@@ -40,6 +40,7 @@ def run(settings: Settings, lanes: Sequence[Lane]) -> int:
 def _serve(app: Celery, process: Process, lane: Lane) -> int:
     """Serve one lane in its own process; returns the exit code."""
     process.lane, code = lane.name, 0
+    os.nice(lane.niceness)
     structlog.contextvars.bind_contextvars(lane=lane.name)
     if lane.queues == (CHANGES,):
         return _send_changes(process)
