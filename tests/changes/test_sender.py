@@ -1,12 +1,8 @@
 """Calls of changes: each arrives at least once and in order per user, whatever happens to the sender and the receiver."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,9 +18,6 @@ from worker.config.backoff import Backoff
 from worker.membership import by_hand
 from worker.membership.rules.access import Policy
 
-# CHANGES=10000 KILLS=10 AWAY_SECONDS=60 is the size that the documents speak of.
-NUMBER, KILLS = int(os.environ.get("CHANGES", "300")), int(os.environ.get("KILLS", "2"))
-AWAY_SECONDS = float(os.environ.get("AWAY_SECONDS", "0.5"))
 USERS = 40
 
 
@@ -91,45 +84,6 @@ def backlog(conn: psycopg.Connection) -> tuple[int, int]:
     return numbers["changes_pending"], numbers["changes_parked"]
 
 
-def test_every_change_arrives_at_least_once_and_in_order_though_senders_are_killed_and_the_receiver_fails(
-    conn: psycopg.Connection, database: str, receiver: tuple[Receiver, str]
-) -> None:
-    taken, url = receiver
-    command = [sys.executable, "-m", "tests.changes.sending", database, url]
-    write(conn, NUMBER)
-
-    def reached(number: int) -> bool:
-        return len(set(taken.ids)) >= number
-
-    processes = [subprocess.Popen(command) for _ in range(2)]
-    try:
-        for kill in range(KILLS):
-            eventually(partial(reached, NUMBER * kill // (2 * KILLS)), within=120)
-            processes[kill % 2].kill()
-            processes[kill % 2].wait()
-            processes[kill % 2] = subprocess.Popen(command)
-        taken.status = 500
-        eventually(lambda: taken.refused > 0, within=60)
-        time.sleep(AWAY_SECONDS)
-        taken.status = 204
-        taken.called.clear()
-        taken.hangs.set()
-        assert taken.called.wait(60)
-        time.sleep(AWAY_SECONDS)
-        taken.hangs.clear()
-        taken.going_on.set()
-        eventually(lambda: backlog(conn) == (0, 0), within=600)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-    assert taken.users == all_ids(conn)
-    assert f"u{USERS}" not in taken.users
-    assert len(set(taken.ids)) == NUMBER
-    print(f"{NUMBER} changes in {len(taken.ids)} calls")
-
-
 def test_a_call_is_signed_with_every_secret_and_says_what_changed(
     conn: psycopg.Connection, receiver: tuple[Receiver, str], running: Callable[..., Running]
 ) -> None:
@@ -192,6 +146,21 @@ def test_a_redirect_is_not_followed(
 
     eventually(lambda: backlog(conn) == (0, 1))
     assert store.parked(conn, limit=1)[0]["error"] == "the receiver answered 302"
+
+
+def test_changes_wait_visibly_while_no_sender_runs(
+    conn: psycopg.Connection, receiver: tuple[Receiver, str], running: Callable[..., Running]
+) -> None:
+    write(conn, 3)
+    conn.execute("update sync.changes set created_at = now() - id * interval '1 hour'")
+
+    numbers = store.backlog(conn)
+
+    assert (numbers["changes_pending"], numbers["changes_parked"]) == (3, 0)
+    assert 3600 <= numbers["oldest_pending_change_seconds"] < 3700
+    running()
+    eventually(lambda: backlog(conn) == (0, 0))
+    assert len(receiver[0].calls) == 3
 
 
 def test_changes_from_before_there_was_a_receiver_are_not_sent(

@@ -239,19 +239,30 @@ def parked(conn: Connection, *, limit: int) -> list[dict[str, Any]]:
 
 
 def backlog(conn: Connection) -> dict[str, Any]:
-    """How many deliveries wait and are parked, and the age of the oldest waiting one in seconds."""
+    """How many changes wait for delivery and are parked, and the age of the oldest waiting one in seconds.
+
+    Changes without a delivery wait too: while no sender runs, nobody makes one.
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
-            select
-                (select count(*) from sync.change_deliveries where not parked) as changes_pending,
-                (select count(*) from sync.change_deliveries where parked) as changes_parked,
+            with fresh as (
+                select count(*) as number, min(c.id) as id
+                from sync.changes as c
+                where c.id > coalesce((select (value ->> 'upto')::bigint from sync.cursors where name = %s), 0)
+            ), queued as (
+                select count(*) filter (where not parked) as number, min(change_id) filter (where not parked) as id,
+                    count(*) filter (where parked) as parked
+                from sync.change_deliveries
+            )
+            select q.number + f.number as changes_pending, q.parked as changes_parked,
                 coalesce((
                     select extract(epoch from clock_timestamp() - c.created_at)::float8
-                    from sync.changes as c
-                    where c.id = (select min(change_id) from sync.change_deliveries where not parked)
+                    from sync.changes as c where c.id = least(q.id, f.id)
                 ), 0) as oldest_pending_change_seconds
-            """
+            from fresh as f cross join queued as q
+            """,
+            (CURSOR,),
         ).fetchone()
     assert row is not None
     return row
