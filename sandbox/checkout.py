@@ -166,7 +166,7 @@ def _pay_invoice(account: Account, session: Record, customer: str, card: str, co
         )
         for price, quantity in session["_prices"]
     ]
-    taken = [discounts.give(account, coupon, customer=customer, subscription=None)] if coupon else []
+    taken = [discounts.give(account, coupon, customer=customer, invoice=id)] if coupon else []
     invoices.draft(
         account,
         id=id,

@@ -5,7 +5,9 @@ from sandbox.errors import invalid
 from sandbox.periods import period_end
 
 
-def give(account: Account, coupon: str, *, customer: str, subscription: str | None) -> str:
+def give(
+    account: Account, coupon: str, *, customer: str, subscription: str | None = None, invoice: str | None = None
+) -> str:
     """Redeem a coupon; returns the discount's id."""
     record = account.require("coupon", coupon, param="coupon")
     if not record.get("valid", True):
@@ -15,6 +17,7 @@ def give(account: Account, coupon: str, *, customer: str, subscription: str | No
     discount = {
         "id": account.ids.timed("di_", now),
         "customer": customer,
+        "invoice": invoice,
         "end": period_end(now, "month", months, anchor=now) if months else None,
         "source": {"coupon": coupon, "type": "coupon"},
         "start": now,

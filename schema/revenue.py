@@ -156,9 +156,44 @@ cross join lateral (
 ) as p
 """
 
+# The discounts of a period's customer, which a subscription inherits while it has none itself (items may have some). One
+# that the customer no longer shows ended without an event, and counts until it was last seen.
+_INHERITED = """
+    select jsonb_agg(
+        jsonb_strip_nulls(
+            case jsonb_typeof(c.coupon) when 'object' then c.coupon else '{}' end || jsonb_build_object(
+                'id', c.id, 'start', c.data->'start', 'end', least((c.data->>'end')::numeric, c.gone),
+                'coupon', coalesce(c.coupon->>'id', c.coupon #>> '{}')
+            )
+        )
+        order by c.data->'start', c.id
+    )
+    from (
+        select q.id, q.data, coalesce(q.data->'coupon', q.data->'source'->'coupon') as coupon,
+            case
+                when q.deleted or u.data ? 'discount' and u.data->'discount'->>'id' is distinct from q.id
+                    and u.observed_at > q.observed_at + interval '7 seconds'
+                then extract(epoch from q.observed_at)
+            end as gone
+        from mirror.objects as q
+        left join mirror.customers as u on u.account = '' and u.id = q.customer
+        where q.object = 'discount' and q.account = '' and q.customer = p.customer
+        union all
+        select null, u.data->'discount', u.data->'discount'->'coupon', null
+        from mirror.customers as u
+        where u.account = '' and u.id = p.customer and u.data->'discount'->'coupon' is not null
+            and u.data->'discount'->>'id' is null
+    ) as c
+    where coalesce(
+            c.data->>'subscription', c.data->>'subscription_item', c.data->>'invoice', c.data->>'invoice_item',
+            c.data->>'checkout_session'
+        ) is null
+        and not exists (select from jsonb_array_elements(p.discounts) as o where not o ? 'item')
+"""
+
 # Active and past due subscriptions count, while payments are collected. A period with discounts is divided where one of
-# them ends. It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
-COMPUTE_MRR = """
+# them begins or ends. It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
+COMPUTE_MRR = f"""
 insert into mirror.subscription_mrr (
     subscription, customer, currency, product_id, since, until, status, mrr, estimated, is_partial, waits
 )
@@ -168,6 +203,10 @@ from analytics.subscription_periods as p
 cross join lateral (
     select case when p.paused and p.status in ('active', 'past_due') then 'paused_collection' else p.status end as status
 ) as s
+cross join lateral ({_INHERITED.strip()}) as i (discounts)
+cross join lateral (
+    select case when i.discounts is null then p.discounts else coalesce(p.discounts, '[]') || i.discounts end as discounts
+) as d
 cross join lateral (
     select u.product as product_id, p.since, p.until, 0 as mrr, false as is_partial, false as waits
     from unnest(p.products) as u (product)
@@ -175,11 +214,12 @@ cross join lateral (
     union all
     select u.product, p.since, p.until, round(coalesce(u.amount, 0))::bigint, u.amount is null, false
     from unnest(p.products, p.amounts) as u (product, amount)
-    where s.status in ('active', 'past_due') and p.discounts is null
+    where s.status in ('active', 'past_due') and d.discounts is null
     union all
     select u.product, c.since, c.until, round(coalesce(u.amount, 0))::bigint, u.amount is null, g.waits
     from (
-        select array_agg(to_timestamp(k.ends)) filter (where k.ends is not null) as ends,
+        select array_agg(to_timestamp(k.ends)) filter (where k.ends is not null)
+                || array_agg(to_timestamp(k.starts)) filter (where k.starts is not null) as cuts,
             bool_or(k.coupon is null) as waits,
             coalesce(
                 jsonb_agg(
@@ -187,6 +227,7 @@ cross join lateral (
                         'percent_off', k.coupon->'percent_off',
                         'amount_off', k.coupon->'amount_off',
                         'products', coalesce(k.shown->'products', k.coupon->'applies_to'->'products'),
+                        'starts', k.starts,
                         'ends', k.ends
                     ))
                     order by k.number
@@ -199,20 +240,21 @@ cross join lateral (
                 '[]'
             ) as terms
         from (
-            select d.number, d.value as shown, coalesce(d.value->>'end', o.data->>'end')::numeric as ends,
+            select e.number, e.value as shown, (e.value->>'start')::numeric as starts,
+                coalesce(e.value->>'end', o.data->>'end')::numeric as ends,
                 case
-                    when d.value ? 'duration' then d.value
+                    when e.value ? 'duration' then e.value
                     when jsonb_typeof(o.data->'coupon') = 'object' then o.data->'coupon'
                     else (
                         select q.data from mirror.coupons as q
-                        where q.account = '' and q.id = coalesce(d.value->>'coupon', o.data->'source'->>'coupon')
+                        where q.account = '' and q.id = coalesce(e.value->>'coupon', o.data->'source'->>'coupon')
                     )
                 end as coupon
-            from jsonb_array_elements(p.discounts) with ordinality as d (value, number)
+            from jsonb_array_elements(d.discounts) with ordinality as e (value, number)
             cross join lateral (
                 select (
                     select q.data from mirror.objects as q
-                    where q.object = 'discount' and q.id = d.value->>'id' and q.account = ''
+                    where q.object = 'discount' and q.id = e.value->>'id' and q.account = ''
                 ) as data
             ) as o
         ) as k
@@ -222,7 +264,7 @@ cross join lateral (
         from (
             select p.since
             union
-            select e.ends from unnest(g.ends) as e (ends) where e.ends > p.since and (p.until is null or e.ends < p.until)
+            select e.at from unnest(g.cuts) as e (at) where e.at > p.since and (p.until is null or e.at < p.until)
         ) as t (since)
     ) as c
     cross join lateral unnest(
@@ -233,16 +275,17 @@ cross join lateral (
                 (
                     select jsonb_agg(v.value order by v.number)
                     from jsonb_array_elements(g.terms) with ordinality as v (value, number)
-                    where v.value->'ends' is null or to_timestamp((v.value->>'ends')::numeric) > c.since
+                    where (v.value->'starts' is null or to_timestamp((v.value->>'starts')::numeric) <= c.since)
+                        and (v.value->'ends' is null or to_timestamp((v.value->>'ends')::numeric) > c.since)
                 ),
                 '[]'
             )
         )
     ) as u (product, amount)
-    where s.status in ('active', 'past_due') and p.discounts is not null
+    where s.status in ('active', 'past_due') and d.discounts is not null
 ) as m
 where p.subscription = any(%s)
-"""
+"""  # noqa: S608 - a constant
 
 _SUBSCRIPTION_MRR = """
 select m.subscription, m.customer, m.currency, m.product_id, m.since, m.until, m.mrr, m.estimated, m.is_partial

@@ -95,14 +95,17 @@ class Life:
             made.change(at, status="active")
         return made
 
-    def redeem(self, id_: str, at: int, *, end: int | None = None, **terms: Any) -> None:
-        """Tell of a coupon, and of the discount `id_` that it gives."""
-        known = coupon(f"co_{self.name}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
+    def redeem(
+        self, id_: str, at: int, *, end: int | None = None, subscription: str | None = "1", **terms: Any
+    ) -> Json:
+        """Tell of a coupon, and of the discount `id_` that it gives: a subscription, or with None the customer."""
+        known = coupon(f"co_{id_}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
         given = discount(id_, customer=f"cus_{self.name}", start=at, end=end)
-        given.pop("coupon", None)
+        given["subscription"] = subscription and f"sub_{self.name}{subscription}"
         given["source"] = {"type": "coupon", "coupon": known["id"]}
         self.events.append(event("coupon.created", known, created=at))
         self.events.append(event("customer.discount.created", given, created=at))
+        return given
 
     def by_day(self, product: str) -> dict[date, int]:
         """Return the MRR of a product on every day that has any."""
@@ -122,7 +125,7 @@ def lives() -> list[Life]:
     return [
         _upgrade_on_renewal(), _seats(), _intervals(), _repeating_coupon(), _amount_off(), _once(), _trial(), _dunning(),
         _pause(), _two_subscriptions(), _waiting_cancellation(), _comeback(), _deleted_customer(), _tiers(), _metered(),
-        _add_on_with_a_discount(), _euros(),
+        _add_on_with_a_discount(), _customer_s_discount(), _euros(),
     ]  # fmt: skip
 
 
@@ -299,6 +302,31 @@ def _add_on_with_a_discount() -> Life:
     life.subscribe(noon(0), life.item(1000), life.item(600, kind="add", discounts=["di_addon"]))
     life.mrr = {life.product(): [(0, 1000)], life.product("add"): [(0, 300)]}
     life.movements = [(0, "new", 1300)]
+    return life
+
+
+def _customer_s_discount() -> Life:
+    life = Life("loyal")
+    plan, add_on = life.item(2000), life.item(600, kind="add", discounts=["di_loyal_add"])
+    it = life.subscribe(noon(0), plan, add_on)
+    life.redeem("di_loyal_add", noon(0), percent_off=50, duration="forever")
+    # 10 % from day 10 on, of both products; from day 20 to 30 the subscription's own 25 % is there instead.
+    given = life.redeem("di_loyal", noon(10), subscription=None, percent_off=10, duration="forever")
+    life.redeem("di_loyal_own", noon(20), end=noon(30), percent_off=25, duration="repeating", duration_in_months=1)
+    it.change(noon(20), discounts=["di_loyal_own"])
+    it.change(noon(30), discounts=[])
+    life.events.append(event("customer.discount.deleted", given, created=noon(40)))
+    # Another one that only the customer shows.
+    again = {**given, "id": "di_loyal_again", "start": noon(50), "end": noon(60)}
+    life.events.append(event("customer.updated", customer("cus_loyal", discount=again), created=noon(50)))
+    life.mrr = {
+        life.product(): [(0, 2000), (10, 1800), (20, 1500), (30, 1800), (40, 2000), (50, 1800), (60, 2000)],
+        life.product("add"): [(0, 300), (10, 270), (20, 225), (30, 270), (40, 300), (50, 270), (60, 300)],
+    }
+    life.movements = [
+        (0, "new", 2300), (10, "contraction", -230), (20, "contraction", -345), (30, "expansion", 345),
+        (40, "expansion", 230), (50, "contraction", -230), (60, "expansion", 230),
+    ]  # fmt: skip
     return life
 
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from schema import revenue
-from tests.factories import DAY, Json, subscription, update
+from tests.factories import DAY, Json, customer, event, subscription, update
 from tests.revenue.lives import DAYS, Life, lives, noon, on
 from worker.config.settings import Settings
 from worker.membership.rules.access import Policy
@@ -207,8 +207,8 @@ def test_a_subscription_that_stripe_no_longer_has_counts_until_that_was_noticed(
 def test_a_subscription_without_a_customer_counts(conn: psycopg.Connection, apply: Apply) -> None:
     life = Life("nobody")
     life.subscribe(noon(0), life.item(2000))
-    for event in life.events:
-        event["data"]["object"]["customer"] = None
+    for each in life.events:
+        each["data"]["object"]["customer"] = None
 
     apply(*life.events)
 
@@ -241,6 +241,40 @@ def test_a_discount_that_another_transaction_wrote_meanwhile_counts(conn: psycop
 
     assert set(mrr(conn, life.product()).values()) == {1000}
     assert subscription_history.compute_waiting(conn) == 0
+
+
+def loyal(apply: Apply) -> tuple[Life, Json]:
+    """Play a subscription of 20.00 whose customer gets half off on day 10; returns its life, and the discount."""
+    life = Life("half")
+    life.subscribe(noon(0), life.item(2000))
+    given = life.redeem("di_half", noon(10), subscription=None, percent_off=50, duration="forever")
+    apply(*life.events)
+    return life, given
+
+
+def test_a_customer_s_discount_whose_end_nothing_tells_counts_until_it_was_last_seen(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    life, given = loyal(apply)
+    shown = [(noon(20), given), (noon(20) + 3, given), (noon(30), None)]
+    apply(*(event("customer.updated", customer("cus_half", discount=held), created=at) for at, held in shown))
+
+    apply(event("customer.deleted", customer("cus_half"), created=noon(40)))
+
+    assert mrr(conn, life.product()) == {on(day): 1000 if 10 <= day < 20 else 2000 for day in range(DAYS)}
+
+
+def test_a_customer_s_discount_that_another_transaction_wrote_meanwhile_counts(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
+    life, _ = loyal(apply)
+    # The result of two concurrent transactions, neither of which saw the other's rows.
+    conn.execute("update mirror.subscription_mrr set mrr = 2000")
+
+    movements.compute_due(conn)
+
+    assert moved(conn, [life.product()]) == [(on(0), "new", 2000), (on(10), "contraction", -1000)]
+    assert rows(conn, "select count(*) from mirror.movements_due") == [(0,)]
 
 
 def test_the_views_are_those_of_the_schema(conn: psycopg.Connection) -> None:

@@ -19,7 +19,7 @@ from worker.mirror.version import (
     takes_content,
 )
 from worker.stripe_api.event import DELETED, UPDATED, Event, ObjectRef, object_id
-from worker.stripe_api.json_paths import Json, embedded
+from worker.stripe_api.json_paths import Json, embedded, reference
 
 
 class Key(NamedTuple):
@@ -213,13 +213,17 @@ def _before(event: Event) -> str | None:
     return content_hash(put_back(event.object, event.previous)) if event.previous else None
 
 
-# Lists of objects that are mirrored by themselves: the parent's type, the field, and the members' type. No other event
-# reports refunds of old API versions, and none at all a payout's balance transactions.
-_SHOWN_WITH = (("charge", "refunds", "refund"), ("payout", "balance_transactions", "balance_transaction"))
+# Objects that are mirrored by themselves and shown with another one: its type, the field, and their type. No other event
+# reports refunds of old API versions, and none at all a payout's balance transactions. A discount can't be retrieved.
+_SHOWN_WITH = (
+    ("charge", "refunds", "refund"),
+    ("payout", "balance_transactions", "balance_transaction"),
+    ("customer", "discount", "discount"),
+)
 
 
 def with_members(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, with the objects embedded in their lists that are mirrored by themselves."""
+    """The observations, with the objects shown in them that are mirrored by themselves."""
     shown = [
         Observation(
             Key(type_.table.name, type_.name, member["id"], seen.key.account),
@@ -239,6 +243,14 @@ def with_members(observations: Sequence[Observation]) -> list[Observation]:
         for type_ in [object_type(name)]
         for seen in observations
         if seen.key.object == of and not seen.snapshot.deleted
-        for member in embedded(seen.object, field_)[0]
+        for member in _shown(seen.object, field_)
     ]
     return [*observations, *shown]
+
+
+def _shown(obj: Json, field_: str) -> list[Json]:
+    """The objects in a field that holds a list, or one object."""
+    value = obj.get(field_)
+    if isinstance(value, dict) and reference(value):
+        return [value]
+    return embedded(obj, field_)[0]

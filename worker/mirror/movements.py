@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg
 
 from schema.movements import COMPUTE
+from worker.mirror import subscription_history
 
 BATCH = 2000
 # One process at a time: two could write the same customer's movements twice.
@@ -24,6 +25,7 @@ def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool]
         with conn.transaction():
             # A writer that commits after this row was taken has added a row of its own.
             customers = _taken(conn)
+            subscription_history.compute_inheriting(conn, customers)
             conn.execute("delete from mirror.customer_movements where customer = any(%s)", (customers,))
             conn.execute(COMPUTE, (customers,))
         if not customers:

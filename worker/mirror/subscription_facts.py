@@ -107,7 +107,7 @@ def state_of(obj: Json) -> State:
         product = reference(price.get("product")) or reference(price) or ""
         known, amount = sums.get(product, Decimal(0)), _monthly(price, item, currency)
         sums[product] = None if known is None or amount is None else known + amount
-        shown += [{**discount, "products": [product]} for discount in _discounts(item)]
+        shown += [{**discount, "products": [product], "item": True} for discount in _discounts(item)]
     shown += _discounts(obj)
     periods = [months for price in prices if (months := _period(price)) is not None]
     return State(

@@ -116,6 +116,27 @@ def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> Non
         conn.execute(_WRITE_MRR, (ids,))
 
 
+def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> None:
+    """Recompute the MRR of subscriptions whose customer, one of these, has a discount of their own.
+
+    A subscription and the discount may have been written by two transactions that did not see each other. The caller
+    recomputes the customers' movements.
+    """
+    ids = _locked(
+        conn,
+        """
+        select s.id
+        from mirror.objects as q
+        join mirror.subscriptions as s on s.account = '' and s.customer = q.customer
+        where q.object = 'discount' and q.account = '' and q.customer = any(%s) and q.data->>'subscription' is null
+        """,
+        list(customers),
+    )
+    if ids:
+        conn.execute("delete from mirror.subscription_mrr where subscription = any(%s)", (sorted(ids),))
+        conn.execute(COMPUTE_MRR, (sorted(ids),))
+
+
 def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
     """Recompute subscriptions that lately lacked a discount: another transaction may have written it meanwhile."""
     with conn.transaction():
@@ -142,7 +163,7 @@ def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) 
 
 
 def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons: bool) -> set[str]:
-    """Return the subscriptions that have these discounts, and with `coupons` those that wait for any, locked."""
+    """Return the subscriptions that have these discounts or inherit them, and with `coupons` those that wait, locked."""
     return _locked(
         conn,
         """
@@ -151,9 +172,15 @@ def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons:
         join mirror.subscription_history as h on h.discounts @> d.given and h.discounts is not null
         where h.account = ''
         union
+        select s.id
+        from mirror.objects as q
+        join mirror.subscriptions as s on s.account = '' and s.customer = q.customer
+        where q.object = 'discount' and q.account = '' and q.id = any(%s) and q.data->>'subscription' is null
+        union
         select m.subscription from mirror.subscription_mrr as m where m.waits and %s
         """,
         [json.dumps([{"id": id_}]) for id_ in discounts],
+        list(discounts),
         coupons,
     )
 
