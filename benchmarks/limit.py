@@ -124,7 +124,7 @@ def _upsert(table: str) -> str:
         ("id", "text"), *kinds, ("created", "timestamptz"), ("data", "jsonb"), ("observed_at", "timestamptz"),
         ("observed_in", "text"), ("content_hash", "text"),
     ]  # fmt: skip
-    assert {name for name, _ in kinds} <= {column.name for column in mirror.tables[table].columns}
+    assert {name for name, _ in kinds} <= set(mirror.tables[table].columns)
     arrays = ", ".join(f"%b::{'bigint' if kind == 'timestamptz' else _sent_as(kind)}[]" for _, kind in kinds)
     names = ", ".join(f'"{name}"' for name, _ in kinds)
     chosen = ", ".join(_value(name, kind) for name, kind in kinds)

@@ -1,82 +1,87 @@
-"""The mirror's storage: tables in the schema `mirror`, named like Stripe's lists.
+"""The mirror's storage: tables in the schema `mirror`, named like Stripe's lists, as data.
 
 Each row of `tables` declares only its own columns; the key, the raw object and the bookkeeping are the same everywhere.
 Columns have the names of Stripe's fields, with an underscore for the dot of a nested one. Amounts are in the currency's
 smallest unit. There are no foreign keys, because Stripe does not promise to send parents first.
-`worker.mirror.registry` says from which field each column is read, and `schema.views` has the views for applications.
+`worker.mirror.registry` says from which field each column is read, `schema.mirror_tables` makes the tables, and
+`schema.views` has the views for applications. This module imports no SQLAlchemy, which costs a process 20 MB.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Numeric, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeEngine
-
-from schema.base import metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 SCHEMA = "mirror"
+BEFORE = ("id", "account")
+AFTER = (
+    "created", "deleted", "data", "observed_at", "observed_rank", "observed_in", "content_hash", "shape", "rev",
+    "unsettled", "synced_at",
+)  # fmt: skip
 
 
-def _columns(type_: type[TypeEngine[Any]] | TypeEngine[Any]) -> Callable[..., list[Column[Any]]]:
-    return lambda *names: [Column(name, type_) for name in names]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorTable:
+    """A table.
+
+    `own` has its own columns, by name the type in Postgres; the common ones are BEFORE and AFTER these. `sparse` columns
+    are null in most rows, and indexed where they are not. `listed` types have a list in Stripe's API, which passes
+    compare with the mirror by ranges of `created`.
+    """
+
+    name: str
+    own: Mapping[str, str]
+    indexes: Sequence[tuple[str, ...]]
+    sparse: Sequence[str]
+    listed: bool
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it holds the objects of many types; its key begins with `object` then."""
+        return self.name == "objects"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (*(["object"] if self.is_shared else []), *BEFORE)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, in order."""
+        return (*self.key, *self.own, *AFTER)
+
+    @property
+    def indexed(self) -> frozenset[str]:
+        """Its own columns that an index begins with or contains."""
+        return frozenset(column for index in self.indexes for column in index) | frozenset(self.sparse)
 
 
-_text = _columns(Text)
-_int = _columns(BigInteger)
-_bool = _columns(Boolean)
-_time = _columns(DateTime(timezone=True))
-_decimal = _columns(Numeric)
-_json = _columns(JSONB)
+def _columns(kind: str) -> Callable[..., dict[str, str]]:
+    return lambda *names: dict.fromkeys(names, kind)
+
+
+_text = _columns("text")
+_int = _columns("bigint")
+_bool = _columns("boolean")
+_time = _columns("timestamptz")
+_decimal = _columns("numeric")
+_json = _columns("jsonb")
 
 
 def _table(
     name: str,
-    *columns: list[Column[Any]],
+    *columns: Mapping[str, str],
     indexes: Sequence[str | tuple[str, ...]] = (),
     sparse: Sequence[str] = (),
     listed: bool = True,
-) -> Table:
-    """Return a table with the common columns.
-
-    `sparse` columns are null in most rows, and indexed where they are not. `listed` types have a list in Stripe's API,
-    which passes compare with the mirror by ranges of `created`.
-    """
-    by_created = ("object", "account", "created") if name == "objects" else ("account", "created")
-    return Table(
-        name,
-        metadata,
-        *([Column("object", Text, primary_key=True)] if name == "objects" else []),
-        Column("id", Text, primary_key=True),
-        Column("account", Text, primary_key=True, server_default="", comment="connected account; empty for our own"),
-        *(column for group in columns for column in group),
-        Column("created", DateTime(timezone=True), comment="Stripe's clock; null where the object carries none"),
-        Column("deleted", Boolean, nullable=False, server_default=text("false")),
-        Column("data", JSONB, nullable=False, comment="the object as Stripe sent it"),
-        Column("observed_at", DateTime(timezone=True), nullable=False, comment="Stripe's clock, only ever raised"),
-        Column("observed_rank", BigInteger, nullable=False, comment="0 created, 1 updated, 2 deleted, of observed_in"),
-        Column("observed_in", Text, nullable=False, comment="the event, or the read, that brought the content"),
-        Column("content_hash", Text, nullable=False),
-        Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
-        Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="raised by every event taken"),
-        Column(
-            "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
-        ),
-        Column("synced_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-        # With the account: a planner that has no statistics yet takes an index that serves both conditions.
-        *(
-            Index(f"ix_{name}_{index}", index, "account") if isinstance(index, str) else Index(None, *index)
-            for index in indexes
-        ),
-        *(Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null")) for column in sparse),
-        *([Index(f"ix_{name}_created", *by_created)] if listed else []),
-        # On the id: an index on observed_at, which changes with every event, would rule out HOT updates.
-        Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
-        schema=SCHEMA,
+) -> MirrorTable:
+    return MirrorTable(
+        name=name,
+        own={column: kind for group in columns for column, kind in group.items()},
+        indexes=[(index,) if isinstance(index, str) else index for index in indexes],
+        sparse=sparse,
+        listed=listed,
     )
 
 
-tables: dict[str, Table] = {
+tables: dict[str, MirrorTable] = {
     table.name: table
     for table in (
         _table(

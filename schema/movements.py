@@ -5,35 +5,6 @@ customers to `mirror.movements_due` in the same transaction, and a periodic job 
 `mirror.customer_movements`. The views compute customers that are due themselves, so they are always current.
 """
 
-from sqlalchemy import ARRAY, BigInteger, Column, Date, Index, Table, Text
-
-from schema.base import metadata
-
-CUSTOMER_MOVEMENTS = Table(
-    "customer_movements",
-    metadata,
-    Column("customer", Text, nullable=False),
-    Column("currency", Text),
-    Column("day", Date, nullable=False, comment="UTC"),
-    Column("kind", Text, nullable=False, comment="new, expansion, contraction, churn or reactivation"),
-    Column("amount", BigInteger, nullable=False, comment="change of the customer's MRR on that day, in minor units"),
-    Column("products", ARRAY(Text), nullable=False),
-    Column("amounts", ARRAY(BigInteger), nullable=False, comment="change of each product; they add up to `amount`"),
-    Index("ix_customer_movements_customer", "customer"),
-    Index("ix_customer_movements_day", "day"),
-    schema="mirror",
-    comment="Movements of MRR by customer and day, computed from subscription_mrr by a periodic job.",
-)
-
-DUE = Table(
-    "movements_due",
-    metadata,
-    Column("customer", Text, nullable=False),
-    Index("ix_movements_due_customer", "customer"),
-    schema="mirror",
-    comment="Customers whose movements are to be computed again; one customer may have several rows.",
-)
-
 # Until today; further if a test clock is ahead.
 HORIZON = """(
         select greatest((now() at time zone 'UTC')::date, (max(h.at) at time zone 'UTC')::date)

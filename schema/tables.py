@@ -3,7 +3,7 @@
 from schema import bookkeeping as bookkeeping
 from schema import inbox as inbox
 from schema import membership as membership
-from schema import mirror as mirror
-from schema import revenue as revenue
+from schema import mirror_tables as mirror_tables
+from schema import revenue_tables as revenue_tables
 from schema.base import metadata as metadata
 from schema.membership import Base as Base

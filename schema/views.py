@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror, revenue
+from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror_tables, revenue_tables
 from schema.catalogue import StripeType
+from schema.mirror import SCHEMA
 
 # Tables whose objects are embedded in others'.
 _TABLES = {"subscription_item": "subscription_items", "line_item": "invoice_line_items"}
@@ -47,7 +48,7 @@ _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 def table_of(type_: StripeType) -> Table:
     """The table with the objects of a type."""
     named = _TABLES.get(type_.name, type_.view)
-    return mirror.tables.get(named, mirror.tables["objects"])
+    return mirror_tables.tables.get(named, mirror_tables.tables["objects"])
 
 
 def columns(type_: StripeType) -> dict[str, tuple[str, str]]:
@@ -86,7 +87,7 @@ def _query(shown: dict[str, tuple[str, str]], table: Table, where: str) -> str:
         lines[-1] += f" {each},"
     body = "\n   ".join(lines).removesuffix(",")
     where = f"\nwhere {where}" if where else ""
-    return f"select\n   {body}\nfrom {mirror.SCHEMA}.{table.name}{where}"
+    return f"select\n   {body}\nfrom {SCHEMA}.{table.name}{where}"
 
 
 def _views() -> Iterator[tuple[str, str]]:
@@ -101,12 +102,14 @@ def _views() -> Iterator[tuple[str, str]]:
         }
         shown = {"id": ("id", "id"), "account": ("", "account"), **fields, parent: ("", "parent")}
         shown |= {each: ("", each) for each in _BOOKKEEPING}
-        yield name, _query(shown, mirror.tables["objects"], f"object = 'item' and parent like '{ids}'")
-    every = {column.name: ("", column.name) for column in mirror.tables["objects"].columns}
-    yield "other_objects", _query(every, mirror.tables["objects"], "")
+        yield name, _query(shown, mirror_tables.tables["objects"], f"object = 'item' and parent like '{ids}'")
+    every = {column.name: ("", column.name) for column in mirror_tables.tables["objects"].columns}
+    yield "other_objects", _query(every, mirror_tables.tables["objects"], "")
     yield (
-        revenue.HISTORY.name,
-        _query({each.name: ("", _quote(each.name)) for each in revenue.HISTORY.columns}, revenue.HISTORY, ""),
+        revenue_tables.HISTORY.name,
+        _query(
+            {each.name: ("", _quote(each.name)) for each in revenue_tables.HISTORY.columns}, revenue_tables.HISTORY, ""
+        ),
     )
 
 

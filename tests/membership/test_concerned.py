@@ -237,7 +237,7 @@ def _readable(table: str) -> set[str]:
     """The columns of a table that hold nothing but what `deciding` names."""
     types = [type_ for type_ in TYPES.values() if type_.table.name == table]
     if not types or types[0].name in _CATALOGUE:
-        return {column.name for column in mirror.tables[table].columns}
+        return set(mirror.tables[table].columns)
     (type_,) = types
     columns = set(_ALWAYS)
     for column in type_.columns:

@@ -19,7 +19,7 @@ def serve() -> None:
     from worker.web import server
 
     loaded = settings.load()
-    if loaded.console_password is None and loaded.console_password_hash is None:
+    if not loaded.has_console:
         raise Permanent("CONSOLE_PASSWORD or CONSOLE_PASSWORD_HASH must be set: without one there is no console")
     log.configure(loaded)
     server.serve(loaded, application="worker.web.console.app:application")

@@ -289,6 +289,11 @@ class Settings(BaseSettings):
         return self.database_owner_url or self.database_url
 
     @property
+    def has_console(self) -> bool:
+        """Whether the console has a password; it is off otherwise."""
+        return self.console_password is not None or self.console_password_hash is not None
+
+    @property
     def livemode(self) -> bool:
         """Whether live or test events are applied."""
         if self.stripe_livemode is not None:

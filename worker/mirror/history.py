@@ -17,10 +17,10 @@ Row = dict[str, Any]
 _COLUMNS = "id, account, created, deleted, data, observed_at, observed_in, shape, rev, unsettled, synced_at"
 _BY_ID = sql.SQL(" union all ").join(
     sql.SQL("select {object} as object, {name} as table, {columns} from {table} where id = %(id)s").format(
-        object=sql.Identifier("object") if "object" in table.c else sql.SQL("data ->> 'object'"),
+        object=sql.Identifier("object") if table.is_shared else sql.SQL("data ->> 'object'"),
         name=sql.Literal(table.name),
         columns=sql.SQL(_COLUMNS),
-        table=sql.Identifier(str(table.schema), table.name),
+        table=sql.Identifier(mirror.SCHEMA, table.name),
     )
     for table in mirror.tables.values()
 )

@@ -8,29 +8,13 @@ row here is kept whole in `mirror.objects`.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from sqlalchemy import BigInteger, Boolean, DateTime, Numeric, Table, Text
-from sqlalchemy import Column as SchemaColumn
-from sqlalchemy.dialects.postgresql import JSONB
 
 from schema import catalogue, mirror
+from schema.mirror import MirrorTable
 from worker.stripe_api.json_paths import Json, Read, at, embedded, first_of_children
 
-_KINDS = {
-    Text: "text",
-    BigInteger: "bigint",
-    Boolean: "boolean",
-    DateTime: "timestamptz",
-    Numeric: "numeric",
-    JSONB: "jsonb",
-}
 # Columns that name another object, besides those with an index.
 _REFERENCES = {"product", "price", "subscription_item", "latest_charge", "charge", "payment_charge"}
-_COMMON = {
-    "object", "id", "account", "created", "deleted", "data", "observed_at", "observed_rank", "observed_in",
-    "content_hash", "shape", "rev", "unsettled", "synced_at", "parent",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +63,7 @@ class ObjectType:
     """
 
     name: str
-    table: Table
+    table: MirrorTable
     url: str | None
     final: frozenset[str]
     reborn: bool
@@ -114,16 +98,16 @@ def _type(
 ) -> ObjectType:
     own = dict(columns or {})
     declared = mirror.tables[table]
-    indexed = {column.name for index in declared.indexes for column in index.columns}
 
     def read(column: str) -> Read:
         where = own.pop(column, column)
         return at(where) if isinstance(where, str) else where
 
     typed = tuple(
-        Column(column.name, _kind(column, indexed), read(column.name))
-        for column in declared.columns
-        if column.name not in _COMMON
+        Column(column, _kind(column, kind, declared.indexed), read(column))
+        for column, kind in declared.own.items()
+        # The pass that reads a list under a parent writes `parent`.
+        if column != "parent"
     )
     assert not own, f"{name}: columns that mirror.{table} does not have: {sorted(own)}"
     return ObjectType(
@@ -143,12 +127,11 @@ def _type(
     )
 
 
-def _kind(column: SchemaColumn[Any], indexed: Collection[str]) -> str:
+def _kind(column: str, kind: str, indexed: Collection[str]) -> str:
     """The kind of a column's value: an id if it refers to an object or is searched, and for metadata an object."""
-    kind = _KINDS[type(column.type)]
-    if kind == "text" and (column.name in indexed or column.name in _REFERENCES):
+    if kind == "text" and (column in indexed or column in _REFERENCES):
         return "id"
-    return "object" if column.name == "metadata" else kind
+    return "object" if column == "metadata" else kind
 
 
 def _url(name: str) -> str | None:

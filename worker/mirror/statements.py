@@ -42,10 +42,6 @@ _KNOWN_BEFORE = {
 _VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unsettled")
 
 
-def _keys(table: str) -> tuple[str, ...]:
-    return tuple(column.name for column in mirror.tables[table].primary_key)
-
-
 def _typed(table: str) -> list[tuple[str, str]]:
     """Every column but the key, with its kind, in the order of `_row`."""
     return [(column.name, column.kind) for column in TYPE_OF_TABLE[table].columns] + list(_BOOKKEEPING)
@@ -64,7 +60,7 @@ def _value(name: str, kind: str) -> str:
 
 
 def _matches(table: str) -> str:
-    return " and ".join(f't."{name}" = v."{name}"' for name in _keys(table))
+    return " and ".join(f't."{name}" = v."{name}"' for name in mirror.tables[table].key)
 
 
 @cache
@@ -113,14 +109,16 @@ def rewrite(table: str) -> str:
 @cache
 def insert(table: str) -> str:
     columns = _typed(table)
-    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
-    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
-    object_ = "object" if "object" in _keys(table) else f"'{TYPE_OF_TABLE[table].name}'"
+    names = ", ".join(f'"{name}"' for name in (*mirror.tables[table].key, *(name for name, _ in columns)))
+    chosen = ", ".join(
+        [*(f'v."{name}"' for name in mirror.tables[table].key), *(_value(*column) for column in columns)]
+    )
+    object_ = "object" if "object" in mirror.tables[table].key else f"'{TYPE_OF_TABLE[table].name}'"
     return f"""
         insert into mirror.{table} ({names})
         select {chosen}
         from {_unnested(columns)}
-        on conflict ({", ".join(_keys(table))}) do nothing
+        on conflict ({", ".join(mirror.tables[table].key)}) do nothing
         returning {object_}, id, account
     """  # noqa: S608
 
@@ -162,14 +160,16 @@ def touch(table: str) -> str:
 @cache
 def upsert(table: str) -> str:
     columns = _typed(table) + ([("parent", "text")] if table == "objects" else [])
-    names = ", ".join(f'"{name}"' for name in (*_keys(table), *(name for name, _ in columns)))
-    chosen = ", ".join([*(f'v."{name}"' for name in _keys(table)), *(_value(*column) for column in columns)])
+    names = ", ".join(f'"{name}"' for name in (*mirror.tables[table].key, *(name for name, _ in columns)))
+    chosen = ", ".join(
+        [*(f'v."{name}"' for name in mirror.tables[table].key), *(_value(*column) for column in columns)]
+    )
     changes = ", ".join(f'"{name}" = {_KNOWN_BEFORE.get((table, name), _EXCLUDED).format(name)}' for name, _ in columns)
     return f"""
         insert into mirror.{table} as t ({names})
         select {chosen}
         from {_unnested(columns)}
-        on conflict ({", ".join(_keys(table))}) do update set {changes}, synced_at = now()
+        on conflict ({", ".join(mirror.tables[table].key)}) do update set {changes}, synced_at = now()
     """  # noqa: S608
 
 

@@ -171,7 +171,7 @@ def analyze(conn: Connection) -> None:
     ).fetchall()
     for (name,) in rows:
         if (table := mirror.tables.get(name)) is not None:
-            columns = ", ".join(f'"{column.name}"' for column in table.columns if column.name != "data")
+            columns = ", ".join(f'"{column}"' for column in table.columns if column != "data")
             conn.execute(f"analyze mirror.{name} ({columns})")
 
 

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from schema import FIND_VIEWS_SCHEMA, SYNC_MARK
+from schema import FIND_VIEWS_SCHEMA, SYNC_MARK, revenue
 
 SCHEMAS = ("mirror", "sync")
 
@@ -60,8 +60,6 @@ def drop_ours(
     named = [sql.Identifier("public", table) for table in tables]
     named += [sql.Identifier(schema, table) for schema in SCHEMAS for table in tables_in(conn, schema)]
     with conn.transaction():
-        from schema import revenue  # SQLAlchemy costs 20 MB, and only a reset needs it
-
         analytics = set(tables_in(conn, revenue.SCHEMA, "v"))
         for view in reversed(revenue.VIEWS):
             if view in analytics:

@@ -155,8 +155,7 @@ def _owner_columns() -> dict[str, list[str]]:
     """The tables of whole objects, with their indexed columns that name an owner."""
     owner_columns: dict[str, list[str]] = {}
     for name, table in declared.tables.items():
-        indexed = {next(iter(index.columns)).name for index in table.indexes}
-        columns = [column for column in _OWNERS if column in indexed]
+        columns = [column for column in _OWNERS if column in table.indexed]
         if name not in _CHILD_TABLES and name != "objects" and (columns or name == "customers"):
             owner_columns[name] = columns
     return owner_columns

@@ -5,11 +5,12 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import psycopg
 import redis
+from celery import Celery
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool
@@ -35,10 +36,12 @@ from worker.web import openapi, shared_metrics
 from worker.web.access_routes import AccessRoutes
 from worker.web.authorization import Authorization
 from worker.web.changes_routes import ChangesRoutes
-from worker.web.console.app import Console, has_console, sender
 from worker.web.object_routes import ObjectRoutes
 from worker.web.verdicts import Verdicts
 from worker.web.webhook import WebhookEndpoint, Writer
+
+if TYPE_CHECKING:
+    from worker.web.console.app import Console
 
 _log = log.get("web")
 
@@ -72,7 +75,7 @@ def build(settings: Settings) -> ASGI:
         writer, secrets=list(settings.webhook_secrets), clock=time.time, is_foreign=verdicts.is_foreign
     )
     routes, desk = _Routes(settings, queue, verdicts), Desk(settings)
-    console = Console(settings, sender(app)) if has_console(settings) else None
+    console = _console(settings, app)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -125,6 +128,15 @@ def build(settings: Settings) -> ASGI:
             await others(scope, receive, send)
 
     return asgi
+
+
+def _console(settings: Settings, app: Celery) -> "Console | None":
+    """The console, if it has a password. Its templates are not imported otherwise."""
+    if not settings.has_console:
+        return None
+    from worker.web.console.app import Console, sender
+
+    return Console(settings, sender(app))
 
 
 async def _insert(

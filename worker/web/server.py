@@ -1,12 +1,16 @@
-"""The HTTP server. Its main process starts the others and imports nothing of the application."""
+"""The HTTP server. Its main process starts the others, and imports nothing but the server: `python -m worker.web.server`.
 
+It stays for as long as the server, so the settings and the command line, which are 20 MB, are left behind by `exec`.
+"""
+
+import os
 import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from granian import Granian
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-
-from worker.config.settings import Settings
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 # A request whose headers do not arrive in this time is ended.
 HEADER_MILLISECONDS = 10_000
@@ -14,15 +18,33 @@ HEADER_MILLISECONDS = 10_000
 CONNECTIONS = 16_384
 
 
-def serve(settings: Settings, application: str = "worker.web.app:application") -> None:
+def serve(settings: "Settings", application: str = "worker.web.app:application") -> None:
+    """Replace this process by one that serves until told to stop; does not return."""
+    words = (application, settings.host, str(settings.port), str(settings.web_concurrency))
+    # The same packages again, and none of the working folder's.
+    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(  # noqa: S606
+        sys.executable,
+        [sys.executable, "-P", "-m", "worker.web.server", *words],
+        os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+    )
+
+
+def main(application: str, host: str, port: str, processes: str) -> None:
     """Serve until told to stop."""
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.http import HTTP1Settings
+
     _allow_open_files()
     Granian(
         application,
-        address=settings.host,
-        port=settings.port,
+        address=host,
+        port=int(port),
         interface=Interfaces.ASGI,
-        workers=settings.web_concurrency,
+        workers=int(processes),
         factory=True,
         log_enabled=False,
         websockets=False,
@@ -38,3 +60,7 @@ def _allow_open_files() -> None:
     """Raise the soft limit of open files to the hard one: each connection is a file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -245,10 +245,6 @@ def application() -> Starlette:
     return Starlette(routes=[Route("/healthz", healthz), console.routes], lifespan=lifespan)
 
 
-def has_console(settings: Settings) -> bool:
-    return settings.console_password is not None or settings.console_password_hash is not None
-
-
 def sender(app: Celery) -> Callable[..., None]:
     """A function that sends a task by its name.
 

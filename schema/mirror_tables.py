@@ -1,0 +1,63 @@
+"""The tables of `schema.mirror`, for SQLAlchemy."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Numeric, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from schema import mirror
+from schema.base import metadata
+from schema.mirror import MirrorTable
+
+_TIME = DateTime(timezone=True)
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "text": Text(),
+    "bigint": BigInteger(),
+    "boolean": Boolean(),
+    "timestamptz": _TIME,
+    "numeric": Numeric(),
+    "jsonb": JSONB(),
+}
+
+
+def _table(declared: MirrorTable) -> Table:
+    name = declared.name
+    by_created = ("object", "account", "created") if declared.is_shared else ("account", "created")
+    return Table(
+        name,
+        metadata,
+        *([Column("object", Text, primary_key=True)] if declared.is_shared else []),
+        Column("id", Text, primary_key=True),
+        Column("account", Text, primary_key=True, server_default="", comment="connected account; empty for our own"),
+        *(Column(column, _TYPES[kind]) for column, kind in declared.own.items()),
+        Column("created", _TIME, comment="Stripe's clock; null where the object carries none"),
+        Column("deleted", Boolean, nullable=False, server_default=text("false")),
+        Column("data", JSONB, nullable=False, comment="the object as Stripe sent it"),
+        Column("observed_at", _TIME, nullable=False, comment="Stripe's clock, only ever raised"),
+        Column("observed_rank", BigInteger, nullable=False, comment="0 created, 1 updated, 2 deleted, of observed_in"),
+        Column("observed_in", Text, nullable=False, comment="the event, or the read, that brought the content"),
+        Column("content_hash", Text, nullable=False),
+        Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
+        Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="raised by every event taken"),
+        Column(
+            "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
+        ),
+        Column("synced_at", _TIME, nullable=False, server_default=text("now()")),
+        # With the account: a planner that has no statistics yet takes an index that serves both conditions.
+        *(
+            Index(f"ix_{name}_{index[0]}", index[0], "account") if len(index) == 1 else Index(None, *index)
+            for index in declared.indexes
+        ),
+        *(
+            Index(f"ix_{name}_{column}", column, postgresql_where=text(f"{column} is not null"))
+            for column in declared.sparse
+        ),
+        *([Index(f"ix_{name}_created", *by_created)] if declared.listed else []),
+        # On the id: an index on observed_at, which changes with every event, would rule out HOT updates.
+        Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
+        schema=mirror.SCHEMA,
+    )
+
+
+tables = {name: _table(declared) for name, declared in mirror.tables.items()}
