@@ -213,10 +213,13 @@ def test_check_says_where_it_is_and_what_differs(run_there: Run, tree: Path, dat
 
 def test_a_new_object_type_is_generated_as_contributing_says(run_there: Run, tree: Path, database: str) -> None:
     mirror = tree / "schema/mirror.py"
-    mirror.write_text(
-        mirror.read_text() + '\n_table(\n    "promotion_codes",\n    _text("code"), _bool("active"), '
-        '_text("promotion_coupon"), _int("times_redeemed"),\n    indexes=("code",),\n)\n'
+    row = (
+        '_table("promotion_codes", _text("code"), _bool("active"), _text("promotion_coupon"), _int("times_redeemed"), '
+        'indexes=("code",)),'
     )
+    source = mirror.read_text().replace("    for table in (\n", f"    for table in (\n        {row}\n")
+    assert row in source
+    mirror.write_text(source)
     number = f"{len(migrations.revisions()) + 1:04}"
 
     made = run_there("generate", "-m", "promotion codes")
