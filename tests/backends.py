@@ -1,4 +1,4 @@
-"""Where the tests' Postgres and Valkey come from: given, else Docker, else embedded. TEST_BACKEND forces one of them.
+"""The tests' Postgres and Valkey: given ones, else Docker's, else embedded ones. TEST_BACKEND forces one of these.
 
 TEST_POSTGRES chooses the version (15 to 18) of a server that we start, or the `bin` folder of its programs.
 """
@@ -17,13 +17,13 @@ from psycopg import sql
 from worker.dev import installs
 from worker.dev.servers import start_postgres, start_valkey
 
-# Tests make and drop a database each, and none of them is worth a disk's flush.
+# Each test makes and drops a database, and none of them needs durable data.
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Servers that run: a Postgres by its maintenance DSN, a Redis or Valkey by its URL."""
+    """Running servers: a Postgres by its maintenance DSN, a Redis or Valkey by its URL."""
 
     kind: str
     postgres_dsn: str
@@ -48,7 +48,7 @@ class Backend:
 
 
 def choose() -> str:
-    """`given`, `docker` or `embedded`. The backend that TEST_BACKEND names is never replaced by another."""
+    """`given`, `docker` or `embedded`. The backend in TEST_BACKEND is never replaced by another."""
     asked = os.environ.get("TEST_BACKEND", "")
     given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
     if bool(os.environ.get("TEST_DATABASE_URL")) != bool(os.environ.get("TEST_REDIS_URL")):
@@ -68,13 +68,13 @@ def choose() -> str:
 
 
 def postgres_version() -> str:
-    """Which Postgres is started where none is given."""
+    """The Postgres to start if none is given."""
     return os.environ.get("TEST_POSTGRES") or installs.DEFAULT
 
 
 @contextlib.contextmanager
 def start(kind: str, home: Path) -> Iterator[Backend]:
-    """The servers of that kind, running; those that we started are stopped at the end."""
+    """Running servers of that kind; those that we started are stopped at the end."""
     with contextlib.ExitStack() as stack:
         if kind == "given":
             yield Backend(kind, os.environ["TEST_DATABASE_URL"], os.environ["TEST_REDIS_URL"])

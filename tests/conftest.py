@@ -1,4 +1,4 @@
-"""Real servers, once per run; a database of its own for each test that wants one; no way out but loopback."""
+"""Real servers, once for each run; a separate database for each test that needs one; no network but loopback."""
 
 import itertools
 import os
@@ -45,7 +45,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
-    """A test that would talk to somebody else's machine fails, and says so. Servers that were given may be elsewhere."""
+    """A test that would connect to another machine fails with a message. Given servers may be elsewhere."""
     given = [os.environ.get(name) for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL")]
     hosts = {urlsplit(url).hostname for url in given if url}
 
@@ -63,7 +63,7 @@ def _no_way_out() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="stripe-sync-tests-") as home:
-        Path(home).chmod(0o755)  # where we are root, Postgres is somebody else and has to get through
+        Path(home).chmod(0o755)  # as root, Postgres runs under another account, which must be able to enter
         with backends.start(request.config.stash[_KIND], Path(home)) as running:
             yield running
 
@@ -84,7 +84,7 @@ def template(backend: Backend) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database(backend: Backend) -> Iterator[str]:
-    """The DSN of a database in which nothing was ever made."""
+    """The DSN of an empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     yield backend.create_database(name)
     backend.drop_database(name)
@@ -92,7 +92,7 @@ def empty_database(backend: Backend) -> Iterator[str]:
 
 @pytest.fixture
 def database(backend: Backend, template: str) -> Iterator[str]:
-    """The DSN of a database at head that belongs to this test."""
+    """The DSN of this test's own database, at head."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     made = backend.create_database(name, template=template)
     yield f"{made}?options=-csearch_path%3Dsync_names,public" if NAMES == "mapped" else made

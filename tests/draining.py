@@ -1,4 +1,4 @@
-"""Fixtures for tests of the jobs: apply events through the inbox, and the sandbox as Stripe."""
+"""Fixtures for tests of the jobs: apply events through the inbox, and use the sandbox as Stripe."""
 
 import itertools
 import threading
@@ -42,7 +42,7 @@ def read_lists(
     *,
     options: Options = READING,
 ) -> dict[str, Any]:
-    """Read these of Stripe's lists from their beginning to their end, as a pass does; returns what was done."""
+    """Read these of Stripe's lists from beginning to end, as a pass does; returns the tally."""
     number = next(_numbers)
     run, _ = shards.begin(conn, f"test {number}", Tally().as_dict())
     shards.add(conn, run, [(name, None, None) for name in lists])
@@ -73,8 +73,8 @@ def apply(conn: psycopg.Connection) -> Callable[..., None]:
 
 @pytest.fixture
 def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., None]) -> Callable[..., None]:
-    """Two workers at once: one has recorded the first events, and commits when the other is done with the second ones, or
-    waits for it. Then what is left to compute is computed."""
+    """Two workers at once: one has recorded the first events, and commits when the other has applied the second ones,
+    or waits for it. Then the remaining users are computed."""
 
     def run(first: list[Json], second: list[Json], *, policy: Policy | None = None) -> None:
         seen = [observe(read_event(one)) for one in first]
@@ -103,7 +103,7 @@ def _sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(_sandbox: Sandbox) -> Sandbox:
-    """An empty sandbox that delivers to nobody."""
+    """An empty sandbox that delivers to no endpoint."""
     _sandbox.tell("reset")
     _sandbox.tell("faults", clear=True, limits=None)
     _sandbox.tell("clock", real=True)
@@ -112,7 +112,7 @@ def sandbox(_sandbox: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def stripe(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
-    """The daemon's way to that sandbox. Its pace is not what these tests are about."""
+    """The client for that sandbox. These tests are not about its rate limit."""
     client = redis.Redis.from_url(backend.redis_url)
     client.flushall()
     limiter = RateLimiter(client, key=sandboxes.KEY, account_per_second=1000, operation_per_second=1000)

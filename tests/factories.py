@@ -1,7 +1,7 @@
-"""Stripe's objects and events as code of ours makes them: real in shape, short, and with a sane value everywhere.
+"""Stripe's objects and events for tests: real in shape, short, and with a sane value for every field.
 
-A test names what it is about and leaves the rest to the factory. Objects come in the two shapes that one table must
-take: OLD, the last version before periods, prices and payments moved, and NEW. Nothing here imports the product.
+A test states only what it is about. Objects come in the two shapes that one table must accept: OLD, the last version
+before periods, prices and payments moved, and NEW. Nothing here imports the product.
 """
 
 import itertools
@@ -30,7 +30,7 @@ def event(
     account: str | None = None,
     livemode: bool = False,
 ) -> Json:
-    """A snapshot event; each has an id of its own unless one is given."""
+    """A snapshot event, with an id of its own unless one is given."""
     data: Json = {"object": obj}
     if previous is not None:
         data["previous_attributes"] = dict(previous)
@@ -97,7 +97,7 @@ def encoded(body: Json) -> bytes:
 
 
 def listing(data: Sequence[Json], *, url: str = "/v1/things", has_more: bool = False) -> Json:
-    """An embedded list; `has_more` says that Stripe holds more than it sent."""
+    """An embedded list; `has_more` means that Stripe holds more than it sent."""
     return {"object": "list", "data": list(data), "has_more": has_more, "url": url}
 
 
@@ -150,7 +150,7 @@ def price(id: str = "price_pro_monthly", *, product: str = "prod_pro", **more: A
 
 
 def plan(id: str = "price_pro_monthly", *, product: str = "prod_pro", **more: Any) -> Json:
-    """The plan that a recurring price also is, under the same id."""
+    """The plan of a recurring price, with the same id."""
     return {
         "id": id,
         "object": "plan",
@@ -249,7 +249,7 @@ def subscription_item(
     period_end: int = PERIOD_END,
     **more: Any,
 ) -> Json:
-    """An item with its price and plan whole, as Stripe embeds them; only NEW ones carry a period."""
+    """An item with its whole price and plan, as Stripe embeds them; only NEW ones have a period."""
     made: Json = {
         "id": id,
         "object": "subscription_item",
@@ -282,7 +282,7 @@ def subscription(
     has_more: bool = False,
     **more: Any,
 ) -> Json:
-    """A subscription of one item, unless `items` says otherwise; `has_more` makes its list of items a cut one."""
+    """A subscription with one item, unless `items` is given; `has_more` truncates its list of items."""
     if items is None:
         items = [
             subscription_item(
@@ -416,7 +416,7 @@ def invoice(
     has_more: bool = False,
     **more: Any,
 ) -> Json:
-    """An invoice of one line, unless `lines` says otherwise. NEW ones show `payments` only where it was asked for."""
+    """An invoice with one line, unless `lines` is given. NEW ones show `payments` only on request."""
     paid = status == "paid"
     if lines is None:
         lines = [line_item(f"il_{id.removeprefix('in_')}", shape=shape, invoice=id, subscription=subscription or "")]
@@ -631,7 +631,7 @@ def checkout_session(
     } | more
 
 
-# `price` and `plan` for the factories above in which those names are arguments.
+# `price` and `plan` under other names, for the factories above with arguments of those names.
 def _price(id_: str, product: str) -> Json:
     return price(id_, product=product)
 

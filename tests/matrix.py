@@ -1,4 +1,4 @@
-"""The tests that stand closest to Postgres, on each version of it that can be had here: `./run matrix`."""
+"""The tests closest to Postgres, on each version of it that can be installed here: `./run matrix`."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ FOLDERS = (
 
 
 def main() -> int:
-    """Run them version by version; 1 where one failed, or where a version that was asked for is not here."""
+    """Run them for each version; returns 1 if one failed, or if a requested version is missing."""
     parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
     parser.add_argument("--postgres", action="append", metavar="VERSION", help="only this one; may be given again")
     parser.add_argument("rest", nargs="*", help="for pytest: folders or options, after --")

@@ -1,6 +1,6 @@
-"""Tables that look like ten million rows to the planner, and the plans of what is sent to them.
+"""Tables that look like ten million rows to the planner, and the plans of statements on them.
 
-A table's size is what the planner believes: the rows that are there are few, and the statistics say that they are many.
+The planner believes statistics about a table's size: it has few rows, and statistics of many.
 """
 
 import re
@@ -108,7 +108,7 @@ def _value(table: str, name: str, type_: str) -> str:
 
 @dataclass
 class Plans:
-    """The statements that were sent to a database, and the faults of their plans."""
+    """The statements sent to a database, and the faults of their plans."""
 
     dsn: str
     seen: Counter[str] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ class Plans:
             self.faults.setdefault(text, f"{fault}\n{text}")
 
     def fault_of(self, conn: psycopg.Connection[Any], statement: str, params: Any = None) -> str | None:
-        """The fault of the statement's plan, in words; None where it reads little."""
+        """The fault of the statement's plan, in words; None if it reads little."""
         cursor = psycopg.Cursor(conn, row_factory=tuple_row)
         ((plan,),) = cursor.execute("explain (format json) " + statement, params).fetchall()
         return _fault(plan[0]["Plan"])
@@ -147,7 +147,7 @@ class Plans:
 def _fault(plan: dict[str, Any]) -> str | None:
     for node in _nodes(plan):
         table = f"{node.get('Schema', '')}.{node.get('Relation Name')}"
-        # A look at the first row, whatever it is, reads no table.
+        # Reading any first row reads no table.
         is_a_look = "Filter" not in node and node.get("Parent Relationship") in ("InitPlan", "SubPlan")
         if node["Node Type"] == "Seq Scan" and any(each.endswith(table) for each in GROWING) and not is_a_look:
             return f"reads {table} whole"
@@ -158,7 +158,7 @@ def _fault(plan: dict[str, Any]) -> str | None:
     reads = [node for node in _nodes(plan) if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
     dear = max(reads, key=lambda node: float(node["Total Cost"]), default=plan)
     if float(dear["Total Cost"]) <= MOST:
-        return None  # much is computed of little that is read
+        return None  # much is computed from few rows
     return f"costs {cost:,.0f}: {dear['Node Type']} of {dear.get('Relation Name')} {dear.get('Index Name', '')}"
 
 

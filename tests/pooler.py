@@ -1,4 +1,4 @@
-"""A pgbouncer in transaction mode, with fewer connections than its clients want: statements wander between sessions."""
+"""A pgbouncer in transaction mode, with fewer connections than its clients need: statements move between sessions."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 @contextlib.contextmanager
 def pgbouncer(database: str, *, users: Sequence[str], size: int = 3) -> Iterator[str]:
-    """The DSN by which the database is reached through it, for the first of these users, who need no password there."""
+    """The DSN of the database through it, for the first of these users, who need no password there."""
     assert PROGRAM is not None
     server, port = conninfo_to_dict(database), free_port()
     way = " ".join(f"{name}='{server[name]}'" for name in ("host", "port", "password") if name in server)

@@ -1,4 +1,4 @@
-"""The real processes, started as operators start them, and a client that delivers as Stripe does."""
+"""The real processes, started as operators start them, and a client that delivers like Stripe."""
 
 import contextlib
 import hashlib
@@ -71,7 +71,7 @@ class Daemon:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """A process in a session of its own, so that it can be killed with its children."""
+        """A process in its own session, so that it can be killed with its children."""
         with (self._logs / f"{command[0]}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", *command],

@@ -1,4 +1,4 @@
-"""A proxy between the daemon and a server: it can fall silent, as a network that drops packets does, and counts requests."""
+"""A proxy between the daemon and a server: it can fall silent, like a network that drops packets, and counts requests."""
 
 import contextlib
 import re
@@ -30,7 +30,7 @@ class Proxy:
         self._forwards.clear()
 
     def unmute(self) -> None:
-        """Forward again, and first whatever was held back."""
+        """Forward again, beginning with everything held back."""
         self._forwards.set()
 
     def __enter__(self) -> Self:

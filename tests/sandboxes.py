@@ -1,4 +1,4 @@
-"""The sandbox as a test's Stripe: a process of its own, told what to do over HTTP."""
+"""The sandbox as a test's Stripe: a separate process, controlled over HTTP."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ class Sandbox:
         self.address, self.account = address, account
 
     def connected(self, account: str) -> "Sandbox":
-        """The same sandbox, for one of the accounts that are connected there."""
+        """The same sandbox, for one of its connected accounts."""
         return Sandbox(self.address, account)
 
     def tell(self, path: str, **body: Any) -> Any:

@@ -47,7 +47,7 @@ def build(target: Path) -> None:
         (pages / "docs" / "decisions" / "README.md").write_text(f"# Decisions\n\n{index}\n")
         _write_tables(pages / "tables")
         (root / "mkdocs.yml").write_text(json.dumps(SETTINGS))
-        # On GitHub a link to a folder shows its files; a site wants a page.
+        # On GitHub a link to a folder shows its files; a site needs a page.
         for page in pages.rglob("*.md"):
             page.write_text(page.read_text().replace("](decisions/)", "](decisions/README.md)"))
         program = shutil.which("zensical", path=str(Path(sys.executable).parent))

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of adoption: databases that an application made, and the daemon on them."""
+"""Fixtures of the tests of adoption: databases made by an application, and the daemon on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ OURS = Names()
 
 
 class Application:
-    """A database of an application's, and what is done with it. `sql` speaks as the application does."""
+    """A database of an application, and what tests do with it. `sql` runs as the application."""
 
     def __init__(self, database: str, backend: Backend, stack: ExitStack) -> None:
         self.database = database
@@ -59,7 +59,7 @@ class Application:
 
 @pytest.fixture
 def application(empty_database: str, backend: Backend) -> Iterator[Callable[[str], Application]]:
-    """The application whose database that SQL makes."""
+    """The application whose database that SQL creates."""
     with ExitStack() as stack:
 
         def make(sql: str = "") -> Application:

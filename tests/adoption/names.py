@@ -1,4 +1,4 @@
-"""An application that calls everything otherwise."""
+"""An application with other names for everything."""
 
 from schema.names import Names, public_tables
 

@@ -1,4 +1,4 @@
-"""Adoption, and the life after it: nothing that is there changes, and what Stripe tells arrives in the application's tables."""
+"""Adoption, and the time after it: nothing existing changes, and Stripe's data arrives in the application's tables."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def test_existing_objects_stay_and_a_second_adoption_changes_nothing(application
     once, record = everything(app.database), app.sql("select value from sync.cursors where name = 'adopted'")
     again = app.adopt(names)
 
-    # A label that is added to an enum is the one line that may differ.
+    # Only the line of an enum that gets a new label may differ.
     assert {line for line in before - set(once) if not line.startswith("type ")} == set()
     assert (again.added, again.overrides) == (0, 0)
     assert everything(app.database) == once

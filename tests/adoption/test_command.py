@@ -55,7 +55,7 @@ def test_an_application_is_looked_at_adopted_and_migrated_from_there(
     app = application(PRISMA)
     (tmp_path / "stripe-sync.toml").write_text(CONFIG)
     named = {"STRIPE_SYNC_CONFIG": str(tmp_path / "stripe-sync.toml")}
-    # A table of theirs that looks like ours and is not named is asked about.
+    # A table of the application that resembles ours and is not named raises a question.
     app.sql('drop table "Subscription"')
     before = everything(app.database)
 

@@ -1,4 +1,4 @@
-"""Overrides of an adoption: nobody loses a role before Stripe was read, and none is kept for a subscription's sake alone."""
+"""Overrides of an adoption: nobody loses a role before Stripe was read, and none stays only because of a subscription."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tables that are stricter than ours: adopted at once, and the rows that they refuse wait until they can be written."""
+"""Tables that are stricter than ours are adopted at once, and the rows that they refuse wait until they can be written."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from worker.membership.why import why
 
 New = Callable[[str], Application]
 
-# The tables of this contract with their columns NOT NULL, as people write them for what Stripe practically always has.
+# The tables of this contract, with NOT NULL on columns for which Stripe practically always has a value.
 STRICT = """
     create table users (id text primary key, email text not null unique, email_verified timestamptz default now());
     create table stripe_products (

@@ -1,4 +1,4 @@
-"""Applications whose users have ids of other types: adopted as they are, told by events, and asked about in their own form."""
+"""Applications whose user ids have other types: adopted unchanged, updated by events, and addressed by their own ids."""
 
 import asyncio
 import json

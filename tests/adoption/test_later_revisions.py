@@ -1,4 +1,4 @@
-"""Revisions that come after an adoption find the tables they know, and leave the application's names as they were."""
+"""Revisions after an adoption find the tables they know, and do not change the application's names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.adoption.conftest import Application
 
 New = Callable[[str], Application]
 
-# It touches what an adoption moves about: a table of another name, columns of other names, one that is left out, a type.
+# It changes what an adoption arranged: tables and columns of other names, a table that is left out, a type.
 REVISION = '''
 from migrations.files import execute
 revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None

@@ -1,4 +1,4 @@
-"""MEMBERSHIP=off: what Stripe holds is mirrored, and nothing of `public` is written, read or needed."""
+"""MEMBERSHIP=off: Stripe is mirrored, and nothing of `public` is written, read or needed."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.adoption.test_adopt import sign_up
 
 New = Callable[[str], Application]
 
-# Somebody's database where even our names mean something else.
+# A database of another application, in which even our names mean something else.
 STRANGE = "create table users (id int primary key); create type user_role as enum ('a'); insert into users values (7);"
 
 

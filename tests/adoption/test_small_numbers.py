@@ -1,4 +1,4 @@
-"""A column of tokens that the application made an int4: respected, and what does not fit there is said."""
+"""An application's int4 column of tokens is respected, and a balance that does not fit is reported."""
 
 import json
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""A real Auth.js application on the migrated tables: its adapter, Drizzle, and the definitions that we generate for it.
+"""A real Auth.js application on the migrated tables: its adapter, Drizzle, and our generated definitions for it.
 
-This test alone reaches for a package registry, through npm and with a lock. Only where there is no node or npm, or the
-registry can't be reached, is it skipped; whatever else is wrong is a failure.
+This test downloads packages through npm, with a lock. It is skipped only without node or npm, or if the registry can't
+be reached; any other problem is a failure.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-# The newest syntax that the compiled program and its packages use is in every supported Node from this one on.
+# Every supported Node from this version on knows the newest syntax of the compiled program and its packages.
 OLDEST_NODE = 20
-# How npm says that nobody answered, as against an answer that was a no.
+# npm's error codes for no answer, as opposed to a negative one.
 UNREACHABLE = re.compile(
     r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED)\b"
 )
@@ -30,7 +30,7 @@ UNREACHABLE = re.compile(
 
 @pytest.fixture(scope="module")
 def npm() -> str:
-    """The npm that is there, with a Node that is new enough."""
+    """The installed npm, with a recent enough Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")

@@ -1,4 +1,4 @@
-"""The WAL archive: what sh does with a segment, and what a server has to be told."""
+"""The WAL archive: the shell commands for a segment, and the server's settings."""
 
 import gzip
 import subprocess
@@ -28,7 +28,7 @@ def pg_wal(tmp_path: Path) -> Path:
 
 
 def run(command: str, folder: Path, name: str = SEGMENT, path: str | None = None) -> int:
-    """As PostgreSQL runs it: %f, %p and %% are replaced, and sh does the rest, in the server's folder."""
+    """As PostgreSQL runs it: %f, %p and %% are replaced, and sh runs it in the server's folder."""
     words = command.replace("%%", "\0").replace("%f", name).replace("%p", path or name).replace("\0", "%")
     return subprocess.run(["sh", "-c", words], cwd=folder, check=False, capture_output=True).returncode
 

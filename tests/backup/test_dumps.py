@@ -1,4 +1,4 @@
-"""Dumps: whole or not there, for their owner's eyes alone, and back in an empty database."""
+"""Dumps: complete or absent, readable by their owner only, and restored into an empty database."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def test_a_dump_is_restored_into_an_empty_database(
 
     with psycopg.connect(empty_database) as conn:
         assert conn.execute("select id, tokens from users order by id").fetchall() == filled
-        # Sequences go on, and functions and triggers are there: it is at head in every respect.
+        # Sequences continue, and functions and triggers exist: the database is at head in every respect.
         assert conn.execute("select consume_tokens('ann', 10)").fetchone() == (True,)
         assert conn.execute("select token_balance('ann')").fetchone() == (4990,)
     command.check(migrations.configuration(empty_database))
@@ -76,7 +76,7 @@ def test_a_half_made_backup_is_not_listed_and_removed_by_the_next_one(kept_in: S
     name = Name(place.now().replace(year=2020), "test", Kind.LOGICAL)
     (root / f".making-{name}").mkdir(parents=True)
     (root / f".making-{name}" / "database.dump").write_bytes(b"half")
-    (root / str(name)).mkdir()  # without a manifest it is none, either
+    (root / str(name)).mkdir()  # without a manifest it is no backup either
     assert place.list_backups(root) == []
 
     made = take.logical(kept_in)
@@ -144,7 +144,7 @@ def test_a_database_that_is_not_empty_is_refused_by_its_content(
 def test_a_restore_that_fails_leaves_the_database_empty(
     kept_in: Settings, conn: psycopg.Connection, empty_database: str
 ) -> None:
-    # An index that can be dumped, and not be made elsewhere any more.
+    # An index that can be dumped, but not created elsewhere.
     conn.execute("create table zz (id int)")
     conn.execute("create function fails() returns int language plpgsql immutable as 'begin return 1; end'")
     conn.execute("create index zz_fails on zz ((id + fails()))")
@@ -234,14 +234,14 @@ def test_nothing_goes_where_the_newest_is_damaged(kept_in: Settings) -> None:
 
 
 def copied(backup: place.Backup, days: int, *, environment: str = "test") -> Name:
-    """The same backup, as if it had been taken so many days ago."""
+    """The same backup, dated this many days ago."""
     name = Name(backup.name.taken_at - timedelta(days=days), environment, backup.name.kind)
     shutil.copytree(backup.path, backup.path.with_name(str(name)))
     return name
 
 
 def fake(folder: Path, name: str, script: str) -> Path:
-    """A program of that name; asked for its version, it says that it is new unless the script says otherwise."""
+    """A program of that name; it claims a new version unless the script says otherwise."""
     program = folder / name
     version = "" if "PostgreSQL)" in script else f'[ "$1" = --version ] && echo "{name} (PostgreSQL) 99.1" && exit; '
     program.write_text(f"#!/bin/sh\n{version}{script}\n")

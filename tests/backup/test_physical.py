@@ -1,4 +1,4 @@
-"""Physical backups of a server of their own: the base, its WAL, and the folder that recovers to a point in time."""
+"""Physical backups of a separate server: the base, its WAL, and the folder that recovers to a point in time."""
 
 import os
 import pwd
@@ -54,7 +54,7 @@ def base(settings: Settings, server: Postgres) -> Backup:
         take.physical(settings)
     with closing(take.connect(settings)) as conn:
         assert archiving.set_up(conn, place.wal_folder(settings))
-        # Said twice, it is set up once.
+        # The second run finds it set up.
         assert archiving.set_up(conn, place.wal_folder(settings))
     server.restart()
     with closing(take.connect(settings)) as conn:
@@ -63,7 +63,7 @@ def base(settings: Settings, server: Postgres) -> Backup:
 
 
 def owner() -> str | None:
-    """As root, somebody else has to own what PostgreSQL runs on."""
+    """As root, another account must own PostgreSQL's files."""
     if os.geteuid() != 0:
         return None
     return next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
@@ -80,7 +80,7 @@ def takes_writes(server: Postgres) -> bool:
 
 
 def write_and_archive(settings: Settings) -> str:
-    """Something is written, and the segment that holds it is archived."""
+    """Write something, and wait until its segment is archived."""
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
         conn.execute("create table if not exists written (at timestamptz default clock_timestamp())")
         conn.execute("insert into written default values")
@@ -241,7 +241,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
     made = recover.prepare(settings, recover.choose(settings, moment), moment, home / "second" / "data", owner=owner())
     second = start_postgres(made.data.parent)
     try:
-        # A rehearsal would end here: the real server's archive knows nothing of it.
+        # A rehearsal would end here: the real server's archive contains nothing of it.
         eventually(lambda: takes_writes(second))
         with psycopg.connect(second.dsn) as conn:
             assert conn.execute("show archive_mode").fetchone() == ("on",)
@@ -252,7 +252,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
             assert not archiving.set_up(conn, place.wal_folder(real))
         eventually(lambda: "00000002.history.gz" in archived(settings))
 
-        # The newest backup belongs to the timeline that was left: nothing leads from it to now.
+        # The newest backup belongs to the timeline that was left, and does not lead to the present.
         assert abandoned.name > base.name
         assert recover.choose(settings, None).name == base.name
     finally:

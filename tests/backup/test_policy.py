@@ -1,4 +1,4 @@
-"""Which backups stay, and what they are called."""
+"""Retention of backups, and their names."""
 
 from datetime import UTC, datetime, timedelta
 

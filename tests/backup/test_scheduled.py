@@ -1,4 +1,4 @@
-"""Backups by the clock: once a time that is due, and again within the hour where one failed."""
+"""Scheduled backups: one for each due time, and another within the hour after a failure."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names of the write-ahead log: what a base needs, and what nobody needs."""
+"""Names of the write-ahead log: the segments that a base backup needs, and obsolete ones."""
 
 import pytest
 
@@ -67,7 +67,7 @@ HISTORY = "1\t0/3000100\tbefore 2026-11-23 02:36:40+00\n\n2\t0/7000000\tno recov
         (base(2, 2), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000100")), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000101")), False),
-        (base(4, 4), False),  # taken of a life that was left
+        (base(4, 4), False),  # of a timeline that was left
         (base(4, 4, timeline=2), True),
         (base(8, 8, timeline=2), False),
         (base(9, 9, timeline=3), True),

@@ -31,7 +31,7 @@ PAGES = {
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
 # Colours and widths do not depend on each other: each scheme and each width is checked by axe once.
 CHECKED = (LOOKS[0], LOOKS[3])
-# A folder for screenshots of every page, to be looked at one by one.
+# A folder for screenshots of every page, for a person to look at.
 SCREENSHOTS = os.environ.get("TEST_SCREENSHOTS")
 
 

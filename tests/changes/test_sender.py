@@ -28,7 +28,7 @@ def receiver() -> Iterator[tuple[Receiver, str]]:
 
 
 def write(conn: psycopg.Connection, number: int, users: int = USERS) -> None:
-    """So many changes, spread over users, a few in each transaction; and a user who does not change."""
+    """This many changes, spread over users, a few in each transaction; and a user who does not change."""
     conn.execute(
         "insert into users (id) select 'u' || n from generate_series(0, %s) as n on conflict do nothing", (users,)
     )
@@ -221,7 +221,7 @@ def test_an_address_of_a_private_network_is_refused_however_it_is_written(resolv
 def test_a_name_that_resolves_to_a_private_address_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [(2, 1, 6, "", ("10.0.0.8", 443)), (2, 1, 6, "", ("93.184.216.34", 443))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: answers)
-    # Of several addresses the call goes to one that was checked.
+    # Of several addresses, the call goes to one that was checked.
     assert address.resolve("https://app.example.com/hook", allow_private=False).address == "93.184.216.34"
 
     del answers[1]

@@ -1,4 +1,4 @@
-"""Help answers at once: no command imports its work, or a library that its work needs, before it runs."""
+"""Help answers quickly: no command imports its work, or a library for it, before it runs."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ LIGHT = {
 
 
 def command_paths(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The words of every group and command, the root included."""
+    """The words of every group and command, including the root."""
     within: dict[str, Any] = getattr(command, "commands", {})
     return [path, *(words for name, each in within.items() for words in command_paths(each, (*path, name)))]
 

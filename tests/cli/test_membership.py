@@ -50,7 +50,7 @@ def run(env: dict[str, str]) -> Command:
 
 
 def apply_events(conn: psycopg.Connection, *events: factories.Json, policy: Policy | None = None) -> None:
-    """Apply the events to the mirror and to the users concerned."""
+    """Apply the events to the mirror and to the affected users."""
     observations = [observation for each in events if (observation := observe(read_event(each))) is not None]
     with conn.transaction():
         record(conn, observations, policy or Policy())
@@ -70,7 +70,7 @@ def ledger(conn: psycopg.Connection) -> list[Row]:
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Six users with a subscription and a paid invoice each, late with the next one; and one who is without a customer."""
+    """Six users with a subscription, a paid invoice and a late payment each; and one without a customer."""
     conn.execute("insert into users (id) select unnest(%s::text[])", ([*USERS, "stranger"],))
     apply_events(conn, factories.event("product.created", factories.product(metadata={"tokens": "1000"})))
     for number, user in enumerate(USERS):

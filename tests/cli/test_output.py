@@ -78,7 +78,7 @@ def test_a_listing_in_a_pipe_is_no_wider_than_the_terminal(run: Run, jenny: str)
 
 
 def test_a_listing_in_a_pipe_takes_the_width_of_the_terminal_that_shows_errors(tmp_path: Path) -> None:
-    """As in `stripe-sync events list | less`: stdout is a pipe, and the terminal is still there."""
+    """As in `stripe-sync events list | less`: stdout is a pipe, and there still is a terminal."""
     program = "from worker.cli.output import say_table; say_table(('a',), [{'a': 'x' * 500}])"
     ours, theirs = pty.openpty()
     try:

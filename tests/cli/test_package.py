@@ -1,4 +1,4 @@
-"""The installed package holds what production needs, and commands for development say where to run them."""
+"""The installed package has what production needs, and commands for development say where to run them."""
 
 import shutil
 import subprocess

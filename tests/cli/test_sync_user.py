@@ -1,4 +1,4 @@
-"""`stripe-sync sync user`, as an operator runs it for somebody who paid and sees nothing of it."""
+"""`stripe-sync sync user`, as an operator runs it for a user who paid and has no access yet."""
 
 import json
 import subprocess

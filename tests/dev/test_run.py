@@ -13,7 +13,7 @@ import pytest
 
 _RUN = Path(__file__).parent.parent.parent / "run"
 
-# `-c` is answered by the real Python: it asks for the version, and for the lock.
+# The real Python answers `-c`: that asks for the version, and for the lock.
 _PYTHON = f"""\
 #!/bin/sh
 if [ "$1" = -c ]; then exec {sys.executable} "$@"; fi

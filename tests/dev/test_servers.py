@@ -198,7 +198,7 @@ def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(ho
         watched = [os.pidfd_open(pid) for pid in pids]
         supervisor.send_signal(signal.SIGKILL)
 
-    # At once, while the orphan may still be busy stopping. Of the other one nobody takes any notice.
+    # At once, while the orphan may still be stopping.
     start_postgres(home / "postgres", settings=_QUICK).close()
 
     for process, patience in zip(watched, (0, 10), strict=True):

@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that this one has started, and those that they have."""
+    """The children of this process, and theirs."""
     lists = [task.read_text().split() for task in Path("/proc").glob(f"{pid}/task/*/children")]
     children = [int(child) for each in lists for child in each]
     return children + [each for child in children for each in descendants(child)]

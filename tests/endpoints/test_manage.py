@@ -104,7 +104,7 @@ def test_a_roll_under_load_loses_no_event_and_refuses_none(backend: Backend, dat
 
 
 def _make_customers(sandbox: Sandbox, stopping: threading.Event) -> None:
-    """Make 50 customers a second, each of which is an event; what was late is made up."""
+    """Create 50 customers a second, each with an event; late ones are caught up."""
     due = time.monotonic()
     while not stopping.is_set():
         sandbox.post("/v1/customers", name="Jenny")

@@ -1,4 +1,4 @@
-"""Another platform account's webhook secret beside ours: nothing of ours is touched, and the secret is named."""
+"""Another platform account's webhook secret beside ours: none of our data is touched, and the secret is named."""
 
 import json
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ KEY = SecretStr(sandboxes.KEY)
 
 
 class Door:
-    """The webhook endpoint's way of storing a delivery, and the drain."""
+    """Store a delivery as the webhook endpoint does, and drain the inbox."""
 
     def __init__(
         self, conn: psycopg.Connection, settings: Settings, *secrets: str, key: SecretStr | None = KEY
@@ -40,7 +40,7 @@ class Door:
         self.verdicts.refresh(conn)
 
     def deliver(self, event: Any, secret: str) -> bool:
-        """Store an event as delivered; False if it is refused. It counts as having arrived a while ago."""
+        """Store an event as delivered some time ago; False if it is refused."""
         body = json.dumps(event).encode()
         secrets = list(self.settings.webhook_secrets)
         envelope = read(body, sign(body, secret=secret, timestamp=1000), secrets, now=1000)

@@ -1,4 +1,4 @@
-"""The sentinel against the sandbox: each thing that can be wrong with the endpoint is named within one look."""
+"""The sentinel against the sandbox: one run names each possible problem of the endpoint."""
 
 import itertools
 import time
@@ -165,7 +165,7 @@ def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
     assert look() == ["failing"]
 
     for event in sandbox.get("/v1/events?delivery_success=false")["data"]:
-        # Somebody else's endpoint may fail; ours had the event in time.
+        # Somebody else's endpoint may fail; ours received the event in time.
         conn.execute(
             "insert into sync.events (id, type, livemode, created, received_at, body) "
             "values (%s, 'customer.created', false, to_timestamp(%s), to_timestamp(%s), '{}')",

@@ -1,4 +1,5 @@
-"""A message whose broker went away: its acknowledgement fails as a connection does, so the consumer reconnects and goes on."""
+"""A message whose broker went away: its acknowledgement fails like a connection, so the consumer reconnects and
+continues."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from worker.jobs import broker, celery_app
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kombu looks a transport up once a process; a test that was an application with a Celery of its own has kombu's."""
+    """kombu looks a transport up once in a process, so a test that ran an application with its own Celery leaves
+    kombu's."""
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 
@@ -32,12 +34,12 @@ def connection_of(settings: Settings, url: str) -> Connection:
 
 
 def receive_and_lose_the_connection(connection: Connection) -> Message:
-    """A message that is not acknowledged yet, of a connection that the consumer has lost and collected."""
+    """An unacknowledged message, of a connection that the consumer has lost and collected."""
     queue = connection.SimpleQueue("late")  # type: ignore[no-untyped-call]  # kombu has no types
     queue.put({})
     message: Message = queue.get(timeout=5)
     connection.collect()  # type: ignore[no-untyped-call]
-    # A collected channel loses its pools where the broker refuses it.
+    # A collected channel loses its pools if the broker refuses it.
     message.channel._disconnect_pools()
     return message
 

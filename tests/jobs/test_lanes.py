@@ -1,4 +1,4 @@
-"""Lanes: which child processes serve which queue, and the process that keeps them running."""
+"""Lanes: the child processes of each queue, and the process that keeps them running."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Mutations of events: impossible numbers, ids and metadata, in any place of their objects."""
+"""Mutations of events: impossible numbers, ids and metadata, at any place in their objects."""
 
 import copy
 import random
@@ -56,9 +56,9 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 
 def mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[list[Json], list[str]]:
-    """Return the events with so many of their places mutated, and what was changed.
+    """Return the events with this many of their places mutated, and the changes.
 
-    One time in four every field of that name gets the value, for sums of what is near the limit are beyond it.
+    One time in four every field of that name gets the value, because sums of values near the limit exceed it.
     """
     mutated, changes = copy.deepcopy(list(events)), []
     for _ in range(count):
@@ -75,12 +75,12 @@ def mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[l
 
 
 def _places_of(event: Json) -> list[tuple[tuple[Any, ...], Sequence[Any]]]:
-    """Return the places of the event's object, but for its id and type: Stripe signs nothing without them."""
+    """Return the places in the event's object, except id and type: Stripe signs nothing without them."""
     return [place for place in _places(event["data"]["object"]) if place[0] not in (("id",), ("object",))]
 
 
 def _put(node: Any, path: tuple[Any, ...], value: Any) -> None:
-    """Put the value there, if an earlier mutation has left the place."""
+    """Put the value there, unless an earlier mutation has removed the place."""
     for key in path[:-1]:
         try:
             node = node[key]

@@ -29,7 +29,7 @@ def rows(conn: psycopg.Connection, query: str) -> Rows:
 def team(
     status: str = "active", *, organization: str | None = "org", key: str = "organization_id", **more: Any
 ) -> Json:
-    """A subscription of the boss's that names the organization."""
+    """A subscription of the boss that names the organization."""
     metadata = {key: organization} if organization else {}
     return subscription(**({"id": "sub_team", "customer": BOSS, "status": status, "metadata": metadata} | more))
 
@@ -39,7 +39,7 @@ def changed(after: Json, *, seconds: int = 100) -> Json:
 
 
 def settle(conn: psycopg.Connection, policy: Policy | None = None) -> None:
-    """All that a worker does about users once events were applied, and a wake-up came."""
+    """Everything that a worker does for users after events were applied, and after a wake-up."""
     assert organizations.compute_waiting(conn, policy or Policy(), should_continue=lambda: True)
     compute_due(conn, policy or Policy(), should_continue=lambda: True)
 

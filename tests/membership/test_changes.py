@@ -154,7 +154,7 @@ def test_a_reader_up_to_an_id_has_missed_no_change(conn: psycopg.Connection, dat
 
 
 def test_ids_are_in_the_order_of_commits_under_concurrency(conn: psycopg.Connection, database: str) -> None:
-    """A reader that goes on from the largest id it has seen sees every change, however transactions overlap."""
+    """A reader that continues after the largest id it has seen sees every change, however transactions overlap."""
     conn.execute("insert into users (id) select 'u' || n from generate_series(1, 4) as n")
     stopped, read = threading.Event(), list[int]()
 

@@ -1,4 +1,4 @@
-"""Money that goes back takes tokens back: once, in proportion, only when it is certain, and whatever comes first."""
+"""Money that goes back takes tokens back: once, in proportion, only when it is certain, in any order."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Users are computed when something changed that they are computed from, and end as if they were always computed."""
+"""Users are computed only when something changed from which they are computed, and end as if they were always computed."""
 
 import copy
 import os
@@ -47,14 +47,14 @@ LIVES = int(os.environ.get("TEST_LIVES", "200"))
 A_TEST = 25
 SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
 NOW = 1_790_000_000
-# Stripe does not move an object to another one's user, and whom it was taken from would not be computed.
+# Stripe does not move an object to another one's user, and the previous user would not be computed.
 _NAMES_OTHERS = ("customer", "client_reference_id", "payment_intent", "charge", "invoice", "payment", "payment_link")
-# These reach users by ways of their own, which wait for a job.
+# These reach users by their own ways, which wait for a job.
 _CATALOGUE = ("product", "price", "plan", "product_feature")
 
 
 def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
-    """The events of a life, and as many more of its objects, later and changed in places that may matter or not."""
+    """The events of a life, and as many later versions of its objects, changed in places that may matter or not."""
     if chosen.random() < 0.5:
         phases: Sequence[Any] = drawing.events_of(drawing.draw(chosen))
         policy = Policy(token_ttl=timedelta(days=60), tokens_reset=chosen.random() < 0.5)
@@ -81,7 +81,7 @@ def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
 
 
 def _found(conn: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
-    """Everything that is computed, without when it was."""
+    """Everything that is computed, except the times of computing."""
     queries = (
         "select id, role, membership_status, stripe_product_id, tokens, tokens_expires_at from users order by id",
         "select source_key, amount, balance_after, expires_at, lots, money, kind from sync.token_grants order by id",
@@ -99,7 +99,7 @@ def _found(conn: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
 
 
 def _play(conn: psycopg.Connection, apply: Apply, seed: str, *, always: bool) -> list[list[tuple[Any, ...]]]:
-    """Play a life, and return what is computed in it; `always`: everyone is computed after each batch."""
+    """Play a life, and return the computed state; `always`: every user is computed after each batch."""
     chosen = random.Random(seed)
     events, policy = _life(chosen)
     conn.execute("insert into users (id) values ('jenny')")
@@ -133,7 +133,7 @@ def _count(outcome: str) -> float:
 
 @pytest.fixture
 def jenny(conn: psycopg.Connection, apply: Apply) -> None:
-    """A user who pays, and whose role was then changed by hand: who computes her is seen by it."""
+    """A paying user whose role was then changed by hand, so that computing her is visible."""
     conn.execute("insert into users (id) values ('jenny')")
     shown = (product(), customer(user_id="jenny"), *_OBJECTS.values())
     apply(*(event(f"{each['object']}.created", each, created=NOW) for each in shown))
@@ -218,12 +218,12 @@ def test_a_deletion_a_settling_and_a_completion_move_users() -> None:
     assert replace(same, before=None).moves_users
 
 
-# Columns, besides those of deciding fields, that stand for being there, being deleted and being unsettled.
+# Columns, besides those of deciding fields, for existence, deletion and the unsettled mark.
 _ALWAYS = {"id", "account", "deleted", "unsettled", "created", "observed_at"}
 
 
 class _Recorder(dict[str, Any]):
-    """An object that notes which of its fields are read."""
+    """An object that records which of its fields are read."""
 
     def __init__(self) -> None:
         self.fields: set[str] = set()
@@ -250,7 +250,7 @@ def _readable(table: str) -> set[str]:
 
 @pytest.fixture
 def narrow(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection whose role reads of the mirror only what `deciding` names."""
+    """A connection whose role reads only the columns of `deciding` fields."""
     role = sql.Identifier(f"narrow_{os.getpid()}")
     with conn.transaction(force_rollback=True):
         conn.execute(sql.SQL("create role {}").format(role))

@@ -1,4 +1,4 @@
-"""Features of users: from what Stripe attaches to products, by whatever way it is seen."""
+"""Features of users, from what Stripe attaches to products, however it is seen."""
 
 import os
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def has(conn: psycopg.Connection, feature: str, user: str = "jenny") -> Any:
 
 
 def by_features(conn: psycopg.Connection) -> dict[int, int]:
-    """How many users have how many features."""
+    """The number of users for each number of features."""
     return dict(
         conn.execute(
             """
@@ -84,7 +84,7 @@ def apply_changes(conn: psycopg.Connection) -> bool:
 
 
 def told_after(conn: psycopg.Connection, seen: Any) -> list[Any]:
-    """The changes after an id: by type and features that came, how many, and of how many users."""
+    """The changes after an id: the number of changes and users, by type and new features."""
     return conn.execute(
         """
         select type, added, count(*), count(distinct user_id)

@@ -1,4 +1,4 @@
-"""An organization of thousands of users is computed in batches, by concurrent workers, beside the application's locks."""
+"""An organization of thousands of users is computed in batches, by concurrent workers, despite the application's locks."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from worker.writers.record import record
 
 @pytest.fixture
 def crowd(conn: psycopg.Connection, apply: Apply, people: None) -> int:
-    """Two thousand users more in the organization, which has a subscription that they were not computed for."""
+    """Two thousand more users in the organization, whose subscription they were not computed for."""
     conn.execute("insert into users (id, organization_id) select 'u' || n, 'org' from generate_series(1, 2000) as n")
     conn.execute("delete from sync.next_changes")
     apply(event("product.created", product()), event("customer.subscription.created", team()))
@@ -238,7 +238,7 @@ def test_a_move_that_commits_while_an_end_is_computed_is_computed_after_it(
 def test_members_who_come_and_go_while_the_subscription_comes_and_goes_end_as_the_rows_say(
     conn: psycopg.Connection, database: str
 ) -> None:
-    """Four move users about, two change the subscription, two compute; then everything is computed once more."""
+    """Four move users, two change the subscription, two compute; then everything is computed once more."""
     conn.execute("insert into users (id) select 'u' || n from generate_series(1, 20) as n")
     stop = threading.Event()
     errors: list[psycopg.Error] = []

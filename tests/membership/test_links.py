@@ -1,4 +1,4 @@
-"""Which user a customer is, over time: what comes late still counts, and what changes later moves nobody."""
+"""Links of customers to users over time: late information counts, and later changes move nobody."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -166,7 +166,7 @@ def test_an_unfinished_checkout_links_nobody(conn: psycopg.Connection, apply: Ap
 def test_a_payment_counts_while_another_transaction_links_the_customer(
     conn: psycopg.Connection, side_by_side: Callable[..., None], seen_before: bool
 ) -> None:
-    """Neither sees what the other has written: who comes second has to wait, and then to compute."""
+    """Neither sees the other's writes: the second one must wait, and then compute."""
     if seen_before:
         conn.execute("insert into sync.customer_links (stripe_customer_id) values ('cus_1')")
     subscribed, paid = bought()

@@ -243,7 +243,7 @@ def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: 
     settle(conn, policy)
     within = access(conn)["ann"]
 
-    # Four days go by: all that Stripe said is so much older.
+    # Four days pass: everything that Stripe reported is that much older.
     conn.execute("update mirror.subscriptions set current_period_start = current_period_start - interval '4 days'")
     conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
     compute_due(conn, policy, should_continue=lambda: True)

@@ -1,4 +1,4 @@
-"""Tokens that are bought once: on an invoice, or in a Checkout session that says what it sold."""
+"""Tokens bought once: on an invoice, or in a Checkout session that names what it sold."""
 
 import re
 import time
@@ -90,7 +90,7 @@ def test_a_pack_on_an_invoice_grants_once_its_price_is_known(
 
 
 def an_invoice_of_packs(ids: list[str], *, has_more: bool = False) -> Json:
-    """An invoice of equal lines for one pack each: with `has_more`, a page that Stripe cut."""
+    """An invoice of equal lines for one pack each; `has_more` truncates its list."""
     lines = [
         line_item(
             id_, price="price_pack", product="prod_pack", period_start=BEGUN, period_end=BEGUN, subscription="",

@@ -1,4 +1,4 @@
-"""A missed object is looked for until no transaction can still be writing it, and no longer."""
+"""A missing object is rechecked until no transaction can still be writing it, and no longer."""
 
 from collections.abc import Iterator
 

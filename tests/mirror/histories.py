@@ -1,4 +1,4 @@
-"""Invented histories of objects, and the settings under which laws are tried on them."""
+"""Invented histories of objects, and the settings with which laws are tested on them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from worker.mirror.version import DELETED_HASH, Snapshot, Traits, Version, decide, take
 from worker.stripe_api.event import CREATED, DELETED, UPDATED
 
-# Machines that run tests are slow now and then: a law is about truth, not about time.
+# Machines that run tests are slow now and then: a law is about results, not about time.
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# For the promise that everything else rests on.
+# For the law on which everything else depends.
 THE_LAW = settings(LAW, max_examples=150)
 
 GONE_FOR_GOOD = Traits(fetchable=True, reborn=False)
@@ -54,7 +54,7 @@ def seen(
     incomplete: bool = False,
     before: str | None = None,
 ) -> Snapshot:
-    """The snapshot of an event; `before` is the content that its previous_attributes put back."""
+    """The snapshot of an event; `before` is the content that its previous_attributes restore."""
     return Snapshot(
         created=at,
         rank=rank,
@@ -68,7 +68,7 @@ def seen(
 
 
 def after(held: Version | None, snapshots: Iterable[Snapshot], traits: Traits = GONE_FOR_GOOD) -> Version:
-    """The row once these were taken, one by one."""
+    """The row after these were taken, one by one."""
     for snapshot in snapshots:
         held = take(held, snapshot, decide(held, snapshot, traits), traits) or held
     assert held is not None
@@ -77,7 +77,7 @@ def after(held: Version | None, snapshots: Iterable[Snapshot], traits: Traits = 
 
 @dataclass(frozen=True)
 class History:
-    """The versions of one object in the order in which they were made, and an order in which they came."""
+    """The versions of one object in the order in which they were made, and an order of arrival."""
 
     made: tuple[Snapshot, ...]
     delivered: tuple[Snapshot, ...]

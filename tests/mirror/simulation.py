@@ -21,15 +21,16 @@ REBORN = Key("products", "product", "prod_1", "")
 
 # The daemon's timing: when an object is read, and how long it waits where the answer did not settle it.
 PAUSE, MOVED, TOO_EARLY, SECOND_MISS = 6, 1, 5, 10
-# When what was lost is found in Stripe's list of events: after everything else.
+# The time at which lost events are found in Stripe's list: after everything else.
 CATCH_UP = 20_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """How the world treats the mirror. Numbers are chances, but for the seconds that replicas lag and clocks are off.
+    """The conditions of a simulated world.
 
-    `silent` events carry no previous_attributes; an object that was not `born` here is older than the first event of it.
+    Numbers are probabilities, except for the seconds by which replicas lag and clocks are off. `silent` events have no
+    previous_attributes; an object that was not `born` here is older than its first event.
     """
 
     has_key: bool = True
@@ -61,7 +62,7 @@ WEATHERS = {
 
 @dataclass(frozen=True)
 class Story:
-    """The states of one object: from which moment on it was in each, and the event that told of it."""
+    """The states of one object: the time at which each began, and its event."""
 
     key: Key
     made: tuple[tuple[float, Observation], ...]
@@ -78,7 +79,7 @@ class Story:
 
 @dataclass(frozen=True)
 class End:
-    """How it ended. `fetches` counts what Stripe was asked; `events` the events that there were."""
+    """The end of a life. `fetches` counts the reads of Stripe, and `events` the events."""
 
     story: Story
     row: Version | None
@@ -104,7 +105,7 @@ def shown(
     before: str | None = None,
     final: bool = False,
 ) -> Observation:
-    """An event; `before` is the state that its previous_attributes put back."""
+    """An event; `before` is the state that its previous_attributes restore."""
     snapshot = Snapshot(
         created=at,
         rank=rank,
@@ -118,7 +119,7 @@ def shown(
 
 
 def answered(key: Key, state: str | None, read_at: int, *, listed: bool = False) -> Observation:
-    """Stripe's answer, or list entry, for an object in that state; None where it has no such object."""
+    """Stripe's answer, or list entry, for an object in that state; None if it has no such object."""
     gone = state is None or state == DELETED_HASH
     source = f"{'list' if listed else 'get'}:{read_at}"
     seen = shown(
@@ -161,7 +162,7 @@ class Mirror:
         self._check()
 
     def answer(self, seen: Observation, *, rev: int) -> bool | None:
-        """Take what Stripe answered while the row stood at `rev`: whether that settled it, None where the row has moved."""
+        """Take Stripe's answer while the row was at `rev`: whether that settled it, None if the row has changed."""
         version = settle(self.row, seen.snapshot, rev=rev, traits=traits_of(self.key), event_at=self.ask_event_at)
         if version is None:
             return None
@@ -174,12 +175,12 @@ class Mirror:
         return not version.unsettled
 
     def _check(self) -> None:
-        """The content written is the one that the row's version names."""
+        """The written content is the one that the row's version names."""
         assert self.row is None or self.state == self.row.content_hash
 
 
 def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
-    """An object's life: bursts within a second, pauses, contents that come back, deletion, and life after it."""
+    """An object's life: bursts within a second, pauses, contents that return, deletion, and re-creation."""
     key = REBORN if chance.random() < 0.2 else MADE_ONCE
     size, toggles = chance.randint(1, 7), chance.random() < 0.6
     ends_final = chance.random() < 0.15
@@ -196,7 +197,7 @@ def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
             rank, next_ = DELETED, DELETED_HASH
         else:
             rank, next_ = UPDATED, chance.choice(choices)
-        # An event without attributes tells of a change, or only that something happened.
+        # An event without attributes reports a change, or only that something happened.
         silent = rank == UPDATED and chance.random() < weather.silent
         if silent and chance.random() < 0.7:
             next_ = state or next_
@@ -218,7 +219,7 @@ def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
 
 
 def live(story: Story, weather: Weather, chance: Random) -> End:
-    """The whole way: deliveries, drains, fetches and pages in the order of their moments, until nothing is left to do."""
+    """Everything: deliveries, drains, fetches and pages in the order of their times, until nothing is left to do."""
     return _World(story, weather, chance).run()
 
 
@@ -249,7 +250,7 @@ class _World:
         heapq.heappush(self._agenda, (moment, next(self._numbers), happen))
 
     def _send(self, moment: float, event: Observation) -> None:
-        """Soon, late, very late, twice, or never; what never comes is found in the end."""
+        """Soon, late, very late, twice, or never; events that never arrive are found in the end."""
         arrives = moment + self.chance.uniform(*self.chance.choice([(0, 1.5), (0, 1.5), (0, 30), (0, 7_200)]))
         if self.chance.random() < self.weather.lost:
             if not self.weather.catches_up:

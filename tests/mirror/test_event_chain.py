@@ -127,7 +127,7 @@ def test_a_complete_chain_has_its_true_last_state_or_is_open(states: str, data: 
 
 
 def _stepping(text: str) -> str:
-    """The states without immediate repetitions, since a change changes something."""
+    """The states without immediate repetitions, because a change changes something."""
     return "".join(after for before, after in zip(" " + text, text, strict=False) if before != after)
 
 

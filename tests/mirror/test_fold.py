@@ -1,4 +1,4 @@
-"""All that a batch says of one object, folded into one outcome."""
+"""All of a batch's observations of one object, folded into one outcome."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -47,7 +47,7 @@ def settled_at(*bodies: Json) -> tuple[Key, Version]:
 
 
 def one_by_one(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> dict[Key, Outcome]:
-    """Each folded alone, in the rule's order; the last object that was taken stays with the key."""
+    """Each folded alone, in the order of the rule; the object taken last stays with the key."""
     held, ends = dict(rows), dict[Key, Outcome]()
     for seen in sorted(
         observations, key=lambda seen: (seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)

@@ -1,4 +1,4 @@
-"""The registry: a row of data per Stripe type, which agrees with the tables and reads each column in its place."""
+"""The registry: a row of data for each Stripe type, which agrees with the tables and reads each column from its field."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ BOOKKEEPING = {
     "content_hash", "shape", "rev", "unsettled", "synced_at",
 }  # fmt: skip
 
-# Where a column is not read from the field of its own name: type, path in the object, column.
+# Columns that are not read from the field of their own name: type, path in the object, column.
 ELSEWHERE = [
     ("price", "recurring.interval", "recurring_interval"),
     ("price", "recurring.interval_count", "recurring_interval_count"),

@@ -1,4 +1,4 @@
-"""The sample events of Stripe's that lie beside the repository, where they do: each is read, observed and typed."""
+"""Stripe's sample events, if they lie beside the repository: each is read, observed and typed."""
 
 import json
 from functools import cache
@@ -59,7 +59,7 @@ def test_every_sample_of_a_type_with_a_table_gives_typed_values() -> None:
             filled = sum(value is not None for value in values(type_, event.object))
             given[type_.name] = max(given.get(type_.name, 0), filled)
 
-    # Stripe sends no event about a product's feature: only its list tells of it.
+    # Stripe sends no event about a product's feature: only its list shows it.
     assert given.keys() == TYPES.keys() - {"product_feature"}
     assert all(filled >= 4 for filled in given.values()), given
 

@@ -41,7 +41,7 @@ from worker.mirror.fold import Observation, observe
 from worker.stripe_api.event import CREATED, read_event
 
 LIVES = int(os.environ.get("SIMULATED_OBJECTS", "600"))
-# The least share that ends right, where not all can: nobody can be asked, or something was lost and not yet found.
+# The least share of right ends, for worlds in which not all can be: without a key, or with lost events not yet found.
 LEAST_RIGHT = {
     "10 % lost, before catch-up": 0.88,
     "without a key": 0.96,
@@ -175,7 +175,7 @@ def test_a_b_c_a_is_never_taken_for_another(order: tuple[int, ...], moments: tup
 
 
 def test_a_step_that_comes_after_the_window_finds_the_walk_unsaid() -> None:
-    """Without c -> a of 1047 the walk looks whole and ends at c; when it comes it is too old to open anything."""
+    """Without c -> a of 1047 the path looks complete and ends at c; when it comes it is too old to open anything."""
     late = shown("a", 1047, source="evt_2", before="c")
     others = [
         shown("c", 1047, rank=CREATED, source="evt_1"),
@@ -204,7 +204,7 @@ def test_an_ambiguous_pair_in_one_batch_is_marked_and_asked_for() -> None:
 
 
 def test_an_answer_in_flight_is_thrown_away_though_the_event_that_came_meanwhile_showed_nothing_new() -> None:
-    """a, b, a: the answer saw b; the event that brings a back finds a in the row, and changes nothing but rev."""
+    """a, b, a: the answer saw b; the event that restores a finds a in the row, and changes nothing but rev."""
     mirror = Mirror(MADE_ONCE, walks=False)
     deliver(mirror, [shown("x", 98, source="evt_0"), shown("a", 99, source="evt_1")])
     rev = mirror.rev
@@ -240,7 +240,7 @@ def test_a_deletion_that_carries_the_whole_object_is_a_deletion_in_any_order(
 
 
 def test_an_object_back_in_its_first_state_is_not_new() -> None:
-    """The clock of X.created runs ahead; b is older than the a that came back, and must not pass for surely newer."""
+    """The clock of X.created runs ahead; b is older than the a that returned, and must not count as surely newer."""
     mirror = Mirror(MADE_ONCE, walks=False)
 
     deliver(

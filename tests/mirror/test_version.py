@@ -1,4 +1,4 @@
-"""Which of two snapshots wins: the rule as examples, and its promises as laws."""
+"""Which of two snapshots wins: the rule as examples, and its guarantees as laws."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -275,7 +275,7 @@ def test_a_cut_list_is_asked_for_even_where_what_came_of_it_is_the_same() -> Non
     assert after(settled, [seen("a", 101, incomplete=True)]).unsettled
 
 
-# Lists that are read over and over
+# Lists that are read repeatedly
 
 
 def test_a_page_that_finds_the_object_equal_writes_nothing() -> None:
@@ -301,7 +301,7 @@ def test_a_page_that_shows_something_else_goes_through_the_same_rule() -> None:
     assert after(row("a", 100), [replace(seen("b", 104), listed=True)]).unsettled
 
 
-# Rule 5: what Stripe answers when it is asked
+# Rule 5: Stripe's answer to a read
 
 
 def test_an_answer_is_thrown_away_where_an_event_came_since_it_was_asked_for() -> None:

@@ -1,4 +1,5 @@
-"""Asking Stripe for one user: what was lost is repaired, by one asker at a time, and what is fresh is what was asked for."""
+"""Reading one user from Stripe: lost deliveries are repaired, by one reader at a time, and a fresh answer was read in
+time."""
 
 import contextlib
 import threading
@@ -42,7 +43,7 @@ def force(conn: psycopg.Connection, stripe: Stripe, user: str = "jenny", **more:
 
 
 def ask(database: str, stripe: Stripe, since: datetime, *, seconds: float = 30) -> Tally | None:
-    """Ask on a connection of one's own, as another process does."""
+    """Read on a separate connection, as another process does."""
     with psycopg.connect(database, autocommit=True) as mine:
         return sync_user.bring_up(
             lambda: contextlib.nullcontext(mine), lambda: stripe, Policy(), "jenny", since=since, seconds=seconds
@@ -62,7 +63,7 @@ def signed_up(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, **more
 
 
 def requests(sandbox: Sandbox) -> dict[str, int]:
-    """How often each operation was asked for."""
+    """The number of requests of each operation."""
     asked: dict[str, int] = sandbox.ask("stats")["requests"]
     return asked
 

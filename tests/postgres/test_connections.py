@@ -1,4 +1,4 @@
-"""The way to Postgres: what is refused, what every session keeps to, who is left, and what it all may open."""
+"""Connections to Postgres: refused ones, the settings of every session, their users, and their number."""
 
 import os
 import shutil

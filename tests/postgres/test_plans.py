@@ -1,4 +1,4 @@
-"""A connection that has prepared its statements lives through a migration."""
+"""A connection with prepared statements survives a migration."""
 
 import asyncio
 

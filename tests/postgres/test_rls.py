@@ -1,4 +1,4 @@
-"""Row-level security: two users, a visitor, and the roles that must go on to see everything."""
+"""Row-level security: two users, a visitor, and the roles that must still see everything."""
 
 import contextlib
 import json

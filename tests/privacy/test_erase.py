@@ -1,4 +1,4 @@
-"""Erasing a person: no personal data is left, none comes back, and payments stay."""
+"""Erasing a person: no personal data is left, none returns, and payments stay."""
 
 import threading
 import time
@@ -298,7 +298,7 @@ def test_erasing_waits_for_earlier_writers_and_blanks_their_rows(
 ) -> None:
     person(conn)
     apply(*events(objects()))
-    # A guest's session: it names no customer, and its user is computed by the one who records it.
+    # A guest's session: it names no customer, and the writer that records it computes its user.
     late = objects()["checkout.session"] | {"id": "cs_late", "customer": None}
     seen = observe(read_event(event("checkout.session.completed", late)))
     assert seen is not None
@@ -391,7 +391,7 @@ def subscribed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> St
     person(conn)
     now = int(time.time())
     cursors.save(conn, catch_up.CURSOR, now - 1800)
-    # Long enough ago that what is read now is surely newer than each of its events.
+    # Long enough ago that a read now is surely newer than each of its events.
     sandbox.tell("clock", now=now - 1200)
     sandbox.tell("stories/sign_up", user_id="jenny", email=EMAIL, name=f"{MARK} Rosen")
     sandbox.tell("clock", real=True)
@@ -446,5 +446,5 @@ def test_the_next_payment_of_an_erased_customer_grants_and_is_blanked(
     read_all(conn, subscribed, hour=1)
 
     assert marked_rows(conn) == {}
-    # A row of 0 tells of an expiry that was put off, which depends on the hour.
+    # A row of 0 shows an expiry that was postponed, which depends on the hour.
     assert conn.execute("select count(*) from sync.token_grants where amount > 0").fetchone() == (2,)

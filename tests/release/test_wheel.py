@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works away from the repository."""
+"""The wheel: its content, and that it works outside of the repository."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel in a folder of its own; the dependencies come from this environment."""
+    """The wheel in a separate folder; the dependencies are this environment's."""
     place = tmp_path_factory.mktemp("installed")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(place), str(wheel)],

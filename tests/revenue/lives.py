@@ -1,6 +1,6 @@
-"""Lives of subscriptions as Stripe's events tell them, with the MRR of each day worked out by hand.
+"""Lives of subscriptions as Stripe's events show them, with the MRR of each day computed by hand.
 
-Each life has products of its own, so all of them can be played into one database. Days count from 2026-01-01 UTC.
+Each life has its own products, so all of them can be played into one database. Days count from 2026-01-01 UTC.
 """
 
 from collections.abc import Sequence
@@ -35,22 +35,22 @@ class Subscribed:
     events: list[Json]
 
     def change(self, at: int, type_: str = "customer.subscription.updated", **changes: Any) -> None:
-        """Let the subscription change, with the event that Stripe would send."""
+        """Change the subscription, with the event that Stripe would send."""
         before, self.now = self.now, {**self.now, **changes}
         made = update if type_.endswith("updated") else lambda kind, _, after, **more: event(kind, after, **more)
-        # Ids that run against time: only the chain of changes tells which of a second was the last.
+        # Ids in reverse order of time: only the chain of changes shows which event of a second was the last.
         self.events.append(
             made(type_, before, self.now, created=at, id=f"evt_{self.now['id']}_{999 - len(self.events)}")
         )
 
     def end(self, at: int) -> None:
-        """Let the subscription end."""
+        """End the subscription."""
         self.change(at, "customer.subscription.deleted", status="canceled", ended_at=at, canceled_at=at)
 
 
 @dataclass
 class Life:
-    """Events, and what must follow: MRR of each product from some days on, and the movements of their sum."""
+    """Events, and their result: MRR of each product from some days on, and the movements of their sum."""
 
     name: str
     events: list[Json] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Life:
     def redeem(
         self, id_: str, at: int, *, end: int | None = None, subscription: str | None = "1", **terms: Any
     ) -> Json:
-        """Tell of a coupon, and of the discount `id_` that it gives: a subscription, or with None the customer."""
+        """Add a coupon, and its discount `id_` of a subscription, or with None of the customer."""
         known = coupon(f"co_{id_}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
         given = discount(id_, customer=f"cus_{self.name}", start=at, end=end)
         given["subscription"] = subscription and f"sub_{self.name}{subscription}"

@@ -1,4 +1,4 @@
-"""A real sandbox for each test module, and an endpoint that hears what it delivers."""
+"""A real sandbox for each test module, and an endpoint that records its deliveries."""
 
 import contextlib
 import json
@@ -76,7 +76,7 @@ class Sandbox:
 
 
 def start(*arguments: str) -> Sandbox:
-    """Start a sandbox on a free port and wait until it says that it is ready."""
+    """Start a sandbox on a free port and wait until it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -90,7 +90,7 @@ def start(*arguments: str) -> Sandbox:
 
 
 def stop(sandbox: Sandbox) -> None:
-    """Stop a sandbox, which must go quickly and with a clean conscience."""
+    """Stop a sandbox, which must end quickly and without an error."""
     sandbox.transport.close()  # type: ignore[no-untyped-call]
     sandbox.process.terminate()
     assert sandbox.process.wait(5) == 0
@@ -114,7 +114,7 @@ def sandbox(running: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
-    """Starts sandboxes of the test's own; they are stopped at its end."""
+    """Starts separate sandboxes for a test; they are stopped at its end."""
     started: list[Sandbox] = []
 
     def launched(*arguments: str) -> Sandbox:
@@ -144,7 +144,7 @@ class Delivery:
 
 @dataclass
 class Receiver:
-    """A webhook endpoint that keeps what it is told, and answers as it is told to."""
+    """A webhook endpoint that records deliveries, and answers as configured."""
 
     url: str
     secret: str = SECRET
@@ -156,7 +156,7 @@ class Receiver:
         return self.heard.get(timeout=10)
 
     def all(self) -> list[Delivery]:
-        """Everything heard so far that was not taken yet."""
+        """All deliveries so far that were not taken."""
         taken = []
         with contextlib.suppress(queue.Empty):
             while True:

@@ -1,4 +1,4 @@
-"""The API's entrance: keys, errors, limits, and everything that goes wrong on demand."""
+"""The API's common parts: keys, errors, limits, and faults on demand."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""Deliveries: signed as Stripe signs, repeated until they are taken, in good order and bad."""
+"""Deliveries: signed like Stripe's, repeated until they are accepted, in order or not."""
 
 import time
 from collections.abc import Callable

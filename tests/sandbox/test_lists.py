@@ -1,4 +1,4 @@
-"""Lists: the order, the pages and the filters that Stripe promises."""
+"""Lists: the order, pages and filters that Stripe documents."""
 
 from collections.abc import Callable
 

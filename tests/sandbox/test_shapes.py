@@ -1,4 +1,4 @@
-"""One object, two shapes: each field where its API version has it, as far as the SDK's classes tell."""
+"""One object, two shapes: each field where its API version has it, according to the SDK's classes."""
 
 from typing import Any
 

@@ -93,7 +93,7 @@ def test_a_type_with_a_table_has_all_of_its_columns_in_its_view() -> None:
 
 
 def put(conn: psycopg.Connection, type_: catalogue.StripeType, obj: dict[str, Any], id_: str) -> None:
-    """A row as it is written: the table's own columns stay empty, for they are the registry's affair."""
+    """A row as it is written: the table's own columns stay empty, because the registry fills them."""
     table = views.table_of(type_).name
     extra = {"object": type_.name, "customer": "cus_1", "parent": "x_9"} if table == "objects" else {}
     conn.execute(
@@ -193,7 +193,7 @@ def test_a_value_of_another_kind_never_fails(
 
 
 def fill(conn: psycopg.Connection, table: str, object_: str) -> None:
-    """Rows enough that reading the table whole is dearer than an index."""
+    """Enough rows that reading the whole table costs more than using an index."""
     column, value = ("object, parent, ", f"'{object_}', 'cus_' || n, ") if object_ else ("", "")
     subscription = ("subscription, ", "'sub_' || n, ") if table == "invoices" else ("", "")
     conn.execute(

@@ -1,4 +1,5 @@
-"""The function with which the application spends tokens: yes or no, exact to the token, whoever else writes the balance."""
+"""The function with which the application spends tokens: yes or no, exact to the token, with concurrent writers of the
+balance."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Revisions as a person makes and runs them: generated, reviewed as SQL, failing, and side by side."""
+"""Revisions as a person makes and runs them: generated, reviewed as SQL, failing, and concurrent."""
 
 import io
 import shutil
@@ -184,7 +184,7 @@ def test_releases_at_once_are_harmless_where_an_index_is_made_concurrently(
 
 
 def test_a_second_migration_waits_without_blocking_a_concurrent_index(database: str) -> None:
-    """A wait inside of Postgres would be waited for by CREATE INDEX CONCURRENTLY, whose owner it waits for."""
+    """CREATE INDEX CONCURRENTLY would wait for a wait inside of Postgres, which waits for its owner."""
     with psycopg.connect(database, autocommit=True) as first:
         first.execute("select pg_advisory_lock(7390412285)")
         program = "import sys; from migrations.engine import held\nwith held(sys.argv[1]): print('held')"

@@ -1,4 +1,4 @@
-"""Users who change their organization fall due to be computed, whoever changes it and by whichever way."""
+"""A user whose organization changes becomes due to be computed, by any writer and in any way."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def organizations(conn: psycopg.Connection) -> None:
 
 
 def due(conn: psycopg.Connection) -> list[str]:
-    """The users that are due by now; none is, afterwards."""
+    """The users that are due now; afterwards none is."""
     return sorted(
         row[0] for row in conn.execute("delete from sync.next_changes where due_at <= now() returning user_id")
     )

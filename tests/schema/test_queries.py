@@ -1,4 +1,4 @@
-"""The application's queries, and how many statements each takes: as many for fifty users as for one."""
+"""The application's queries, and their number of statements: the same for fifty users as for one."""
 
 import gc
 import subprocess
@@ -52,7 +52,7 @@ def subscription(name: str, status: str, **more: object) -> UserSubscription:
 
 
 def fill(session: Session, users: int) -> None:
-    """So many users, each with a product of their own, three subscriptions and two payments."""
+    """This many users, each with their own product, three subscriptions and two payments."""
     for number in range(users):
         product = StripeProduct(id=f"prod_{number:02}", name="Pro")
         price = StripePrice(id=f"price_{number:02}", product=product, currency="eur", unit_amount=900)
@@ -177,7 +177,7 @@ def test_the_active_subscription_is_that_of_the_users_product_then_the_longest(
 
 def test_payments_come_a_page_at_a_time_the_newest_first(engine: Engine, session: Session) -> None:
     fill(session, 1)
-    # All at one moment: the order must be the same on each page all the same.
+    # All at one moment: the order must be the same on each page anyway.
     for number in range(21):
         session.add(
             Payment(

@@ -89,7 +89,7 @@ def test_the_sql_of_a_migration_says_the_name() -> None:
     assert " stripe." not in printed.getvalue()
 
 
-# As `db generate` writes it where definitions change: the views go, and come again.
+# The form of `db generate` for changed definitions: the views are dropped, and created again.
 ANEW = '''
 from migrations.files import execute
 revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None

@@ -1,4 +1,4 @@
-"""A Stripe that answers what a test scripts, a Valkey, and a clock that moves only when told."""
+"""A Stripe that gives scripted answers, a Valkey, and a clock that only moves when told."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ NOW = 1_795_000_000
 
 
 class Clock:
-    """Moves when told, and by what is slept."""
+    """Moves when told, and by the time that is slept."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -106,7 +106,7 @@ class ScriptedStripe:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                pass  # clients that give up are what some tests are about
+                pass  # some tests are about clients that give up
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -137,7 +137,7 @@ def server(clock: Clock) -> Iterator[ScriptedStripe]:
 
 @pytest.fixture
 def make_stripe(server: ScriptedStripe, clock: Clock) -> Iterator[Callable[..., Stripe]]:
-    """Clients of the scripted server whose time is the fake clock's and whose jitter is always the longest."""
+    """Clients of the scripted server, with the fake clock's time and always the longest jitter."""
     made: list[Stripe] = []
 
     def make(**changes: Any) -> Stripe:
@@ -160,7 +160,7 @@ def stripe(make_stripe: Callable[..., Stripe]) -> Stripe:
 
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The limiter's log lines, whatever other tests did to the logging."""
+    """The limiter's log lines, whatever other tests did to logging."""
     monkeypatch.setattr(rate_limit, "_log", structlog.get_logger("rate_limit"))
     with capture_logs() as lines:
         yield lines

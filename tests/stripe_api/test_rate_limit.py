@@ -1,4 +1,4 @@
-"""One budget for the fleet: real Valkey, real processes; time is Valkey's, or a clock that is told."""
+"""One budget for the fleet: real Valkey, real processes; time is Valkey's, or a fake clock's."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _raise_slept(seconds: float) -> None:
 
 
 def _impatient(client: redis.Redis | None, **changes: Any) -> RateLimiter:
-    """One place in ten seconds, and never sleeps."""
+    """One place in ten seconds; it never sleeps."""
     given: dict[str, Any] = {"key": "sk_test_a", "account_per_second": 0.1, "sleep": _raise_slept}
     return RateLimiter(client, **{**given, **changes})
 

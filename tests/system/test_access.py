@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def _stripe() -> Iterator[Sandbox]:
-    """A Stripe none of whose deliveries arrives."""
+    """A Stripe whose deliveries never arrive."""
     with sandboxes.running() as running:
         yield running
 
@@ -58,7 +58,7 @@ def daemon(
 
 @pytest.fixture
 def sandbox(_stripe: Sandbox, daemon: Daemon, backend: Backend) -> Iterator[Sandbox]:
-    """Nothing is wrong with it, nobody is asking it, and the rate limit has forgotten what was."""
+    """No fault is active, no reading is under way, and the rate limit has forgotten earlier requests."""
     yield _stripe
     _stripe.tell("faults", clear=True)
     eventually(lambda: questions(daemon) == 0)
@@ -68,7 +68,7 @@ def sandbox(_stripe: Sandbox, daemon: Daemon, backend: Backend) -> Iterator[Sand
 
 @pytest.fixture
 def sign_up(daemon: Daemon, sandbox: Sandbox) -> Callable[..., Json]:
-    """A user has paid, and nobody told the daemon; the application knows the customer, unless told not to."""
+    """A user has paid, and the daemon was not told; the application knows the customer, unless told otherwise."""
 
     def play(*, known: bool = True, link: str = "metadata") -> Json:
         user = f"user_{next(_numbers)}"
@@ -99,7 +99,7 @@ def force(daemon: Daemon, user: str, body: object = None) -> tuple[int, Json]:
 
 
 def questions(daemon: Daemon) -> float:
-    """For how many users the web process asks Stripe at this moment."""
+    """The number of users that the web process reads from Stripe at this moment."""
     shown = daemon.get("/metrics", **TOKEN)[1]
     return float(
         next(line for line in shown.splitlines() if line.startswith("stripe_sync_access_questions ")).split()[1]
@@ -201,7 +201,7 @@ def test_where_stripe_hangs_the_stored_answer_is_given(
     paid = ask(daemon, ids["user_id"])[1]
     sandbox.tell("faults", operation=LIST, hang=True)
 
-    # The fault stays, and the questions go on: whatever is answered did not wait for them.
+    # The fault stays, and reads continue: an answer does not wait for them.
     old = ask(daemon, ids["user_id"], "?max_age=0")
     still_asking = questions(daemon)
     forced = force(daemon, ids["user_id"])

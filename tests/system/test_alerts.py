@@ -1,4 +1,4 @@
-"""deploy/alerts.yaml and the Grafana dashboard against what a daemon shows while faults are staged."""
+"""deploy/alerts.yaml and the Grafana dashboard against a daemon's metrics while faults are staged."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ Stage = Callable[["Scene"], contextlib.AbstractContextManager[None]]
 
 
 class Scene:
-    """A running daemon, and the levers that stage a fault."""
+    """A running daemon, and the means to stage a fault."""
 
     def __init__(self, daemon: Daemon, stripe: Sandbox, broker: Valkey) -> None:
         self.daemon, self.stripe, self.broker = daemon, stripe, broker
@@ -178,7 +178,7 @@ def permission_gone(scene: Scene) -> Iterator[None]:
 def endpoint_disabled(scene: Scene) -> Iterator[None]:
     (endpoint,) = scene.stripe.get("/v1/webhook_endpoints")["data"]
     scene.stripe.post(f"/v1/webhook_endpoints/{endpoint['id']}", disabled="true")
-    # As if the next check were due; a worker finds that within a second.
+    # Simulate that the next check is due; a worker finds that within a second.
     scene.execute("delete from sync.runs where job = 'endpoint_check'")
     eventually(lambda: scene.value("endpoint_problem", kind="disabled") > 0)
     yield

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 CONNECTED = ("acct_a", "acct_b")
 SEED = 3
-# Types that the sandbox keeps as they are given, of the table that all such types share; some with events, some without.
+# Types that the sandbox stores as given, of the table that all such types share; some with events, some without.
 OTHERS = ("payout", "topup", "promotion_code", "tax_rate", "issuing.card", "billing.meter")
 
 
@@ -91,7 +91,7 @@ def test_every_relation_equals_its_account_though_deliveries_are_lost_in_each(da
 
 
 def live(sandbox: Sandbox) -> None:
-    """The same life in each account, which ends otherwise in each: with equal ids, objects of other content."""
+    """The same life in each account, with another end in each: equal ids, different objects."""
     name = sandbox.account or "platform"
     user = "user_2" if sandbox.account else "user_1"
     ids = sandbox.tell("stories/sign_up", user_id=user, email=f"{user}@example.com", name=name)["ids"]
@@ -116,13 +116,13 @@ def events(sandbox: Sandbox, query: str = "") -> list[str]:
 
 
 def undelivered(sandbox: Sandbox) -> list[str]:
-    """The events whose delivery was lost, once all others have come."""
+    """The lost events, once all others have arrived."""
     sandbox.tell("deliveries", drain=20)
     return events(sandbox, "&delivery_success=false")
 
 
 def wait_until_read(daemon: Daemon, end: int) -> None:
-    """Catch-up and a round of the audit have passed over each account, and nothing is uncertain any more."""
+    """Wait until catch-up and a round of the audit have passed over each account, and nothing is uncertain."""
     unread = f"""
         select (select count(*) from sync.accounts where rounds = 0 or coalesce(events_until, 0) < {end})
             + (select 1 - count(*) from sync.cursors where name = 'events' and value::text::bigint >= {end})

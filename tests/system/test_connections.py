@@ -128,7 +128,7 @@ def test_a_pooler_that_was_not_told_of_is_found(daemon: Daemon, roles: Roles) ->
 @needs_pgbouncer
 @pytest.mark.parametrize("daemon", ["pooled"], indirect=True)
 def test_a_server_that_takes_no_writes_any_more_is_left_and_come_back_to(daemon: Daemon, roles: Roles) -> None:
-    """The clients' connections stay open meanwhile, to the pooler: nobody tells them but the refused statement."""
+    """The clients' connections to the pooler stay open meanwhile: only the refused statement shows the failover."""
 
     def turn(read_only: bool) -> None:
         with psycopg.connect(roles.database, autocommit=True) as conn:

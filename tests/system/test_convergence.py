@@ -44,7 +44,7 @@ pytestmark = pytest.mark.system
 CUSTOMERS = int(os.environ.get("CONVERGENCE_CUSTOMERS", "100"))
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
 
-# A clock's period that is over once in a lifetime.
+# An interval that ends once in a lifetime.
 NEVER = 1_000_000_000
 FETCHES_PER_EVENT = 0.7
 
@@ -239,7 +239,7 @@ def test_the_end_state_equals_stripes_whatever_is_delivered(
 
 
 def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
-    """The application has its users, and the daemon was last seen two weeks ago; no list is due in our lifetime."""
+    """The application has its users, and the daemon was last active two weeks ago; no list is due during the test."""
     slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         for user in users:
@@ -250,7 +250,7 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
 
 
 def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
-    """The past: deliveries wait, and of those that catch-up can make good a tenth is lost."""
+    """The past: deliveries wait, and a tenth of those that catch-up can repair is lost."""
     now, sandbox = int(time.time()), player.sandbox
     sandbox.tell("deliveries", paused=True, duplicate=0.2)
     for user, life in users.items():
@@ -274,7 +274,7 @@ def live_through_trouble(
     postgres: Postgres,
     backend: Backend,
 ) -> None:
-    """The present, each scene within a second, while one thing after the other breaks."""
+    """The present, each scene within a second, while one fault after another is staged."""
     workers = [daemon.start("worker"), daemon.start("worker")]
     daemon.start("beat")
     eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'"))
@@ -299,10 +299,10 @@ def live_through_trouble(
 
 
 def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
-    """Everything that is still to be delivered is, catch-up has passed over the last event, and nothing is asked for."""
+    """Wait until everything is delivered, catch-up has passed the last event, and no read is queued."""
     sandbox.tell("deliveries", drain=30)
     end = sandbox.ask("clock")["now"]
-    # A worker that was killed while it caught up is missed after a minute.
+    # A worker killed during catch-up is missed after a minute.
     eventually(
         lambda: daemon.count(f"select count(*) from sync.cursors where name = 'events' and value::bigint > {end}"),
         within=180,
@@ -359,7 +359,7 @@ def held_by(sandbox: Sandbox, type_: str) -> tuple[dict[str, Json], set[str]]:
 
 
 def is_told_by_nobody(obj: Json) -> bool:
-    """Stripe has no event for the making of an invoice's payment: it is heard of when it is paid. A list shows it."""
+    """Stripe has no event for the creation of an invoice's payment, only for its success. A list shows it."""
     return bool(obj["object"] == "invoice_payment" and obj["status"] == "open")
 
 
@@ -367,7 +367,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
     """The differences between a row and Stripe's object."""
     differences = ["is unsettled"] if row["unsettled"] else []
     if obj is None:
-        # A child that is no longer Stripe's, or an object that is deleted, stays as it was last.
+        # A child that Stripe no longer has, or a deleted object, keeps its last state.
         return (
             differences
             if row["deleted"] and (gone or type_ in CHILDREN)
@@ -394,7 +394,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
 
 
 def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> None:
-    """Role, status, product and tokens of every user, and what the ledger says was granted and taken for what."""
+    """Role, status, product and tokens of every user, and the ledger's grants by source."""
     wrong: list[str] = []
     with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
         held = {
@@ -408,7 +408,7 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         ).fetchall()
     for user, life in users.items():
         expected = sandbox.ask(f"expected?user_id={user}")
-        # Which of several products is the best is the daemon's to say: the sandbox takes the newest, it the larger.
+        # The daemon decides which of several products is the best: the sandbox takes the newest, it the larger.
         products = expected["entitled_products"] or [None]
         for name, right in (
             ("role", [expected["role"]]),

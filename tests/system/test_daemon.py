@@ -40,7 +40,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
 
 
 def post_all(daemon: Daemon, bodies: list[bytes], *, clients: int = 8) -> list[int]:
-    """The statuses of the answers, from so many clients at once."""
+    """The statuses of the answers to this many concurrent clients."""
     statuses: list[int] = []
 
     def client(mine: list[bytes]) -> None:

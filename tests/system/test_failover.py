@@ -1,4 +1,4 @@
-"""A failover as it happens: the primary dies, its standby is promoted, and the daemon finds it by itself."""
+"""A real failover: the primary dies, its standby is promoted, and the daemon finds it by itself."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_the_standby_that_was_promoted_is_found(
         with daemon.connection() as connection:
             return deliver(connection, json.dumps(event).encode())[0]
 
-    # The standby stands first: it is passed over as long as it takes no writes.
+    # The standby is the first host: it is skipped as long as it accepts no writes.
     hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
     daemon = Daemon(f"postgresql://postgres@{hosts}/daemon", backend.redis_url, tmp_path, EVENT_LEASE="3")
     try:

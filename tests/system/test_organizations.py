@@ -1,4 +1,4 @@
-"""An organization's users, on the real processes: as somebody pays for them, and as they come and go."""
+"""An organization's users, on the real processes: as its payer changes, and as users join and leave."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: D
     with psycopg.connect(daemon.database_url, autocommit=True, row_factory=dict_row) as conn:
 
         def are(id_like: str, expected: dict[str, Any]) -> None:
-            """These users become what the sandbox expects of members."""
+            """Wait until these users are as the sandbox expects members to be."""
             wanted = {name: expected[name] for name in ("role", "membership_status", "stripe_product_id")}
             query = "select distinct role::text, membership_status::text, stripe_product_id from users where id like %s"
             eventually(lambda: conn.execute(query, (id_like,)).fetchall() == [wanted])

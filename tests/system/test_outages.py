@@ -1,4 +1,5 @@
-"""Everything that the daemon depends on fails while it works, and so does the daemon itself: nothing is lost, nothing ends."""
+"""Everything on which the daemon depends fails while it works, and so does the daemon itself: nothing is lost, nothing
+ends."""
 
 import itertools
 import json
@@ -78,7 +79,7 @@ def test_a_backfill_of_processes_killed_three_times_equals_stripe_and_reads_litt
 
 
 def start(daemon: Daemon) -> None:
-    """The processes, and the backfill, which goes on where it is under way."""
+    """The processes, and the backfill, which continues if it is under way."""
     daemon.start_web()
     daemon.start("worker")
     command = [sys.executable, "-m", "worker", "sync", *LISTS, "--no-wait"]
@@ -119,7 +120,7 @@ def ids(conn: psycopg.Connection, query: str) -> set[str]:
 
 
 class Client:
-    """Delivers an event each 20 ms, and again whatever was not answered 200, as Stripe does."""
+    """Delivers an event each 20 ms, and again until it is answered 200, as Stripe does."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon, self._ending, self._numbers = daemon, threading.Event(), itertools.count()

@@ -1,4 +1,4 @@
-"""No pass, tick or batch reads a table whole that grows with the account: the plan of each statement says so."""
+"""No pass, tick or batch reads a whole table that grows with the account: checked on the plan of each statement."""
 
 import contextlib
 import urllib.error
@@ -54,7 +54,7 @@ def test_no_statement_reads_a_growing_table_whole(
             "insert into users (id, email) select id, id || '@example.com' from unnest(%s::text[]) as id", [users]
         )
     begin_with_two_spans(monkeypatch)
-    # Statistics of the rows that are there would replace those that the planner is to believe.
+    # Statistics of the real rows would replace those that the planner should believe.
     monkeypatch.setattr(mirror, "analyze", lambda conn: None)
 
     seen = Plans(database)
@@ -68,10 +68,10 @@ def test_no_statement_reads_a_growing_table_whole(
 
 
 def tell_every_story(sandbox: Sandbox) -> list[str]:
-    """Let everything happen at Stripe that the sandbox knows; returns the users."""
+    """Cause everything at Stripe that the sandbox knows; returns the users."""
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     for name in names:
-        # Stories that go on from another one are refused.
+        # Stories that continue another one are refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=f"user_of_{name}")
     sandbox.tell("stories/sign_up", user_id="ada")

@@ -1,7 +1,6 @@
-"""Rehearsals: the database is lost and brought back, and in the end it is what Stripe says, as if nothing had happened.
+"""Rehearsals: the database is lost and restored, and in the end equals Stripe, as if nothing had happened.
 
-The real processes run all the while, as they would in an outage: the webhook endpoint answers 503 meanwhile, and
-Stripe comes again.
+The real processes keep running, as in an outage: the webhook endpoint answers 503 meanwhile, and Stripe delivers again.
 """
 
 import os
@@ -85,10 +84,10 @@ class Rehearsal:
         return done.stdout
 
     def begin(self, sandbox: Sandbox) -> Player:
-        """The processes run, the application has its users, and the first of them live their lives."""
+        """The processes run, the application has its users, and the first of them have their lives."""
         self.daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": sandbox.address}
         with psycopg.connect(self.daemon.database_url, autocommit=True) as conn:
-            # No list is read by the clock: what lists would repair stays broken here.
+            # No list is read on schedule, so that lists can't repair anything here.
             slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
             for job in (refresh_catalogue.JOB, reconcile.JOB, audit.JOB):
                 runs.note(conn, job, slot, {})
@@ -180,7 +179,7 @@ def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal
     rehearsal.assert_all_is_stripes(sandbox)
     # The application's own writes after that moment are lost, and nothing else knows them.
     assert rehearsal.tokens("spends") == granted - 100
-    # The server lives on a timeline of its own now, and is backed up like the old one once it is said to be the real one.
+    # The server is on a new timeline, and is backed up like the old one once an operator says that it is the real one.
     assert "00000002.history.gz" not in os.listdir(rehearsal.home / "backups" / "test-wal")
     rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
     assert "00000002.history.gz" in os.listdir(rehearsal.home / "backups" / "test-wal")
@@ -225,7 +224,7 @@ def archive_all(rehearsal: Rehearsal) -> None:
 
 
 def lose(rehearsal: Rehearsal) -> None:
-    """The power goes out, and the disk with it."""
+    """A power cut that destroys the disk."""
     postgres: Postgres = rehearsal.postgres
     postgres.kill()
     postgres.close()
@@ -233,5 +232,5 @@ def lose(rehearsal: Rehearsal) -> None:
 
 
 def owner(home: Path) -> list[str]:
-    """PostgreSQL refuses root: where we are that, it runs as whose the folder is."""
+    """PostgreSQL refuses root: as root, it runs as the folder's owner."""
     return ["--owner", pwd.getpwuid((home / "postgres").stat().st_uid).pw_name] if os.geteuid() == 0 else []

@@ -1,4 +1,4 @@
-"""Helpers of the tests of re-reads: events that leave an object uncertain, and ways to Stripe that a test arranges."""
+"""Helpers for tests of re-reads: events that leave an object uncertain, and scripted clients of Stripe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ def deliver(conn: psycopg.Connection, *events: Json, has_key: bool = True) -> No
 
 
 def ask(conn: psycopg.Connection, stripe: refetch.Source) -> int:
-    """Ask at once for all that is wanted; returns how many objects were asked for."""
+    """Read everything queued at once; returns the number of objects."""
     conn.execute("update sync.refetch_queue set due_at = now()")
     return refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
 
@@ -40,7 +40,7 @@ def held(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def waiting(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """The queued reads, and whether each waits for its time."""
+    """The queued reads, and whether each is waiting for its time."""
     return rows(conn, "select object, id, due_at > now() from sync.refetch_queue")
 
 
@@ -49,7 +49,7 @@ def outcomes(conn: psycopg.Connection) -> list[str]:
 
 
 def doubtful(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second") -> Json:
-    """A customer of the sandbox's whose row is unsettled: two states of one second were seen, and neither is Stripe's."""
+    """A customer of the sandbox with an unsettled row: two states of one second were seen, and neither is Stripe's."""
     made: Json = sandbox.post("/v1/customers", name=name)
     seen = [{**made, "name": "This"}, {**made, "name": "That"}]
     deliver(conn, *(event("customer.updated", state, created=made["created"]) for state in seen))
@@ -57,13 +57,13 @@ def doubtful(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second"
 
 
 def later(sandbox: Sandbox, seconds: int = 20) -> None:
-    """Stripe's clock goes on: every replica has what happened before."""
+    """Advance Stripe's clock: every replica has what happened before."""
     sandbox.tell("clock", advance=seconds)
 
 
 @dataclass
 class Canned:
-    """A Stripe that answers every question alike, or fails; it remembers what it was asked."""
+    """A Stripe that always gives the same answer, or fails; it records the requests."""
 
     answer: Answer | Exception
     asked: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Canned:
 
 @dataclass
 class Meanwhile:
-    """A Stripe whose first answer is so long under way that something happens first."""
+    """A Stripe whose first answer takes so long that something else happens first."""
 
     stripe: Stripe
     happens: Callable[[], None]

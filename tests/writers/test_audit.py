@@ -88,7 +88,10 @@ def test_an_audit_goes_on_from_where_the_last_tick_ended(
 def test_a_round_goes_on_where_more_than_a_page_of_objects_share_one_second(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    """An import creates thousands of objects in a second. The place between two of its pages holds the ids of that second."""
+    """An import creates thousands of objects in a second.
+
+    The position between two of its pages contains the ids of that second.
+    """
     sandbox.tell("clock", now=int(time.time()) - 5000, frozen=True)
     ids = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(320)]
     sandbox.tell("clock", real=True)
@@ -260,7 +263,7 @@ def live_a_year(conn: psycopg.Connection, sandbox: Sandbox) -> list[Json]:
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     turns = [(name, name) for name in names] + [("ada", name) for name in LIFE]
     for user, name in turns:
-        # Stories that go on from another one are refused.
+        # Stories that continue another one are refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=user)
         more, after = True, ""

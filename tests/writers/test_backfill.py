@@ -1,4 +1,5 @@
-"""The backfill against the sandbox: every list is read, by many threads, whatever is killed, missing, slow or broken."""
+"""The backfill against the sandbox: every list is read, by many threads, despite kills and missing, slow or broken
+lists."""
 
 import threading
 import time
@@ -25,11 +26,11 @@ CORE = ["products", "prices", "customers", "subscriptions", "invoices", "payment
 
 
 class Killed(BaseException):
-    """In place of kill -9: nothing that the process would still have done is done."""
+    """Instead of kill -9: the process does nothing more."""
 
 
 class Through:
-    """The way to the sandbox, as a test wants it: counted, failing, hanging or dying."""
+    """The client for the sandbox, for tests: counted, failing, hanging or dying."""
 
     def __init__(self, stripe: Stripe, *, before: Callable[[str, Mapping[str, Any]], None] | None = None) -> None:
         self._stripe, self._before = stripe, before
@@ -162,7 +163,7 @@ def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
             conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
         asked.update(source.asked)
         if not deleted:
-            # An object that a cursor stands on is deleted.
+            # Delete an object after which a cursor continues.
             rows = conn.execute("select place ->> 'after' from sync.shards where list = 'customers' and not done")
             deleted = next((row[0] for row in rows if row[0]), "")
             if deleted:
@@ -259,7 +260,7 @@ def test_a_pass_that_would_mark_most_of_a_table_deleted_marks_nothing(
     assert progress is not None
     assert mirrored < held(conn, "customers")
     assert "MAX_DELETED_SHARE" in str(progress["lists"][0]["error"])
-    # It is recognised from a sample: not each of the 220 was asked for.
+    # It is recognised from a sample: not all of the 220 were read.
     assert sandbox.ask("stats")["requests"]["GET /v1/customers/{id}"] < 150
 
     backfill.start(conn, ["customers"])

@@ -1,4 +1,4 @@
-"""Catch-up against the sandbox: events that no delivery brought are found in Stripe's list of events."""
+"""Catch-up against the sandbox: events that were not delivered are found in Stripe's list of events."""
 
 import itertools
 import time
@@ -41,7 +41,7 @@ def stored(conn: psycopg.Connection) -> list[str]:
 
 
 class Recorded:
-    """A Stripe that keeps what it was asked."""
+    """A Stripe that records its requests."""
 
     def __init__(self, stripe: Stripe, *, failing_at: int | None = None) -> None:
         self._stripe, self._failing_at = stripe, failing_at

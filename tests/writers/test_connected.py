@@ -1,4 +1,4 @@
-"""Connected accounts against the sandbox: what was lost in each is found, and none is taken for another."""
+"""Connected accounts against the sandbox: lost events of each are found, and accounts are never confused."""
 
 import itertools
 import random

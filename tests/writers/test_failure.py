@@ -1,4 +1,4 @@
-"""The plan for an event that failed: try again, set it aside, or blame something else."""
+"""The plan for an event that failed: retry, park, or wait for something else."""
 
 from datetime import timedelta
 

@@ -1,6 +1,7 @@
-"""Every job that reads Stripe's lists, killed at each place that it saves, goes on from there and ends with everything.
+"""Every job that reads Stripe's lists, killed at each position that it saves, continues there and ends with everything.
 
-The place is read back from the database each time, as JSON. A process dies at a request, or in the transaction of a page.
+The position is read back from the database each time, as JSON. A process dies at a request, or in the transaction of a
+page.
 """
 
 import itertools
@@ -28,17 +29,17 @@ from worker.writers.list_pass import Source
 from worker.writers.passes.plan import Options
 
 ACCOUNTS = ("acct_large", "acct_small")
-# Jobs that begin hundreds of lists: to die at each of them would say nothing new.
+# Jobs that begin hundreds of lists: dying at each of them would show nothing new.
 EVERY = {"audit": 25, "product_refresh": 13, "accounts": 25}
 TABLES = ("products", "prices", "customers", "subscriptions", "payment_methods")
 
 
 class Killed(BaseException):
-    """In place of kill -9: nothing that the process would still have done is done."""
+    """Instead of kill -9: the process does nothing more."""
 
 
 class Mortal:
-    """The way to Stripe of a process that dies at its nth page."""
+    """The client of a process that dies at its nth page."""
 
     def __init__(self, stripe: Stripe, asked: Counter[Any], *, lives: int, account: str = "") -> None:
         self._stripe, self._asked, self._lives, self._account = stripe, asked, itertools.count(lives, -1), account
@@ -64,7 +65,7 @@ class Mortal:
 
 
 class Job:
-    """A job, run as its task does, by one thread that nothing but a kill interrupts. `finished` tells whether it is done."""
+    """A job, run as its task does, by one thread that only a kill interrupts. `finished` says whether it is done."""
 
     def __init__(self, conn: psycopg.Connection, name: str, threads: int = 1) -> None:
         self._conn, self.name = conn, name
@@ -122,7 +123,7 @@ class Job:
         self._conn.execute("update sync.accounts set leased_until = null")
 
 
-# The check of the endpoint saves no place: see the last test.
+# The check of the endpoint saves no position: see the last test.
 ELSEWHERE = {"endpoint_check"}
 READING = [job.name for job in periodic.JOBS if job.needs_key and job.name not in ELSEWHERE]
 
@@ -175,7 +176,7 @@ def test_the_check_of_the_endpoint_that_dies_at_any_request_is_made_by_the_next_
             sentinel.tick(conn, lambda: dying, settings, next(slots))  # noqa: B023
         except Killed:
             kills += 1
-            # A process that is killed does not say that its run has failed.
+            # A killed process does not record that its run has failed.
             conn.execute(
                 """
                 update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'

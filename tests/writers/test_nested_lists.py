@@ -1,4 +1,4 @@
-"""Lists that Stripe embeds cut short, or shows only on request: complete, or marked until they are."""
+"""Lists that Stripe truncates when it embeds them, or shows only on request: complete, or marked until they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -162,7 +162,7 @@ def feature(number: int) -> Json:
 
 
 def with_features(conn: psycopg.Connection, number: int) -> Lists:
-    """A mirrored product with so many features, which are gone from Stripe's list afterwards."""
+    """A mirrored product with this many features, which are then gone from Stripe's list."""
     deliver(conn, factories.event("product.created", factories.product("prod_pro")))
     path = "/v1/products/prod_pro/features"
     stripe = _A_hundred(Lists(lists={path: [feature(n) for n in range(number)]}))
@@ -208,7 +208,7 @@ def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psy
 def test_a_customer_s_lists_are_complete_after_a_pass_over_several_pages(
     conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
 ) -> None:
-    """Lost events of a customer with many: those that were never told are found, and those that are gone are asked for."""
+    """Lost events of a customer with many: unreported ones are found, and missing ones are read."""
     deliver(conn, factories.event("customer.created", factories.customer()))
     path = f"/v1/customers/cus_jenny/{list_}"
     every = [{"id": f"x_{n}", "object": type_, "customer": "cus_jenny", "created": NOW} for n in range(230)]

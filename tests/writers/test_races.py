@@ -1,7 +1,7 @@
-"""Two workers write at the same time, and neither sees what the other has not committed: nothing gets lost between them.
+"""Two workers write at the same time, and neither sees the other's uncommitted rows: nothing gets lost between them.
 
-One records its events and does not commit; the other drains his. Where he has to wait for the first one, that commits
-then, else it commits once he is done.
+One records its events and does not commit; the other drains its own. If the second has to wait for the first, that
+commits then; otherwise it commits once the second is done.
 """
 
 import random
@@ -126,7 +126,7 @@ def forget(conn: psycopg.Connection) -> None:
 
 
 def state(conn: psycopg.Connection) -> State:
-    """All that was made of a story, but for the order of the ledger's rows."""
+    """Everything that a story makes, except the order of the ledger's rows."""
     queries = {
         "users": "select id, role::text, membership_status::text, stripe_product_id, tokens from users order by id",
         "grants": "select source_key, amount from sync.token_grants where kind <> 'extension' order by 1",
@@ -141,7 +141,7 @@ def state(conn: psycopg.Connection) -> State:
 
 @pytest.fixture
 def right(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> Callable[[Story], State]:
-    """The end state of a story where one worker is alone."""
+    """The end state of a story with a single worker."""
 
     def find(story: Story) -> State:
         side_by_side([], story(), policy=POLICY)
@@ -162,7 +162,7 @@ def test_no_two_transactions_miss_each_other(
     story: Story,
     number: int,
 ) -> None:
-    """One event is recorded and not committed while each of the others comes, the rest of the story being known."""
+    """One event is recorded and not committed while each of the others comes; the rest of the story is known."""
     expected = right(story)
     for other in range(len(story())):
         if other != number:

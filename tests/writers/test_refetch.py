@@ -1,4 +1,4 @@
-"""Re-reads of uncertain objects: when Stripe is asked, and what an answer settles."""
+"""Re-reads of uncertain objects: when Stripe is read, and what an answer settles."""
 
 import psycopg
 import pytest
@@ -57,7 +57,7 @@ def test_a_question_waits_until_the_burst_is_over(conn: psycopg.Connection, sand
     assert waiting(conn) == [("customer", made["id"], True)]
 
 
-@pytest.mark.parametrize("name", ["Newer", "This"])  # a change, and a state that was seen before
+@pytest.mark.parametrize("name", ["Newer", "This"])  # a change, and an earlier state
 def test_an_answer_that_an_event_overtook_is_thrown_away_and_asked_for_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, name: str
 ) -> None:

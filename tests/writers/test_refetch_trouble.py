@@ -1,4 +1,4 @@
-"""Re-reads that fail, or may not be made: nothing is lost, and no object holds up another."""
+"""Re-reads that fail, or are refused: nothing is lost, and no object delays another."""
 
 import threading
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
 
     class Meeting(Meanwhile):
         def retrieve(self, path: str, *, account: str = "") -> Answer:
-            meeting.wait()  # every thread asks before any has its answer
+            meeting.wait()  # every thread reads before any has its answer
             if path.endswith(slow["id"]):
                 assert settled.wait(10)
             return self.stripe.retrieve(path, account=account)

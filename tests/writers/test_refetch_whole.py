@@ -1,4 +1,4 @@
-"""Re-reads of objects that events show in part, of test clocks, and of those that were forgotten."""
+"""Re-reads of objects that events show in part, of test clocks, and of objects without a queued read."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_a_list_that_was_cut_short_is_read_to_its_end(
     assert cut == (True, 10, 10)
     assert family() == [(False, number, number)]
 
-    # Items beyond the cut of an equal event may have changed: nothing is lost, and the object is read again.
+    # Items beyond the truncated list of an equal event may have changed: nothing is lost, and the object is read again.
     deliver(conn, {**last, "id": "evt_equal", "created": last["created"] + 10})
 
     assert family() == [(True, number, number)]

@@ -65,7 +65,7 @@ def test_nothing_is_written_where_nothing_changed(conn: psycopg.Connection, sand
 def test_a_change_that_no_event_told_of_is_repaired(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = sandbox.post("/v1/products", name="Old")
     refreshed(conn, stripe)
-    # Changed an hour ago for all the mirror knows: what is close to the last look is not sure, and marked so.
+    # Changed an hour ago as far as the mirror knows: a change close to the last look is uncertain, and marked so.
     conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/products/{made['id']}", name="New")
 
@@ -206,7 +206,7 @@ def test_reconcile_repairs_users_whose_subscription_changed_unseen(
 
     assert (first["listed"], first["written"]) == (1, 1)
     assert joined == ("PREMIUM", "ACTIVE")
-    # A canceled subscription is not in the list any more: it was asked for.
+    # A canceled subscription is no longer in the list: it was read.
     assert (second["listed"], second["repaired"]) == (0, 1)
     assert conn.execute("select role::text, membership_status::text from users").fetchone() == ("USER", "CANCELED")
 

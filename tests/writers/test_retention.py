@@ -1,4 +1,4 @@
-"""Retention: what is done and old goes in small batches; what is pending, parked, young or held stays."""
+"""Retention: old finished rows are removed in small batches; pending, parked, young and held ones stay."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def stored(conn: psycopg.Connection) -> list[str]:
 def store(
     conn: psycopg.Connection, id_: str, *, days: float, status: str = "done", done_days: float | None = None
 ) -> None:
-    """An event that arrived so many days ago."""
+    """An event that arrived this many days ago."""
     conn.execute(
         """
         insert into sync.events (id, type, livemode, created, received_at, body, status, done_at)

@@ -1,4 +1,4 @@
-"""The sample events beside the repository, where they lie: every column of every view equals the object that Stripe sent."""
+"""Stripe's sample events, if they lie beside the repository: every column of every view equals the object."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,8 @@ for _type, _path, _column in ELSEWHERE:
 
 
 def shown_objects() -> Iterator[tuple[str, str, Json, str]]:
-    """Each sample object: the account that it is filed under here, its type, itself, and its parent's id if it is embedded."""
+    """Each sample object: the account under which it is filed here, its type, itself, and its parent's id if it is
+    embedded."""
     for number, body in enumerate(samples("events*.jsonl")):
         obj, account = body["data"]["object"], f"acct_{number}"
         if object_id(obj) is None or obj.get("object") not in catalogue.types():
@@ -58,7 +59,7 @@ def at_path(obj: Any, path: str) -> Any:
 
 
 def differences(type_: str, obj: Json, row: Json, parent: str) -> Iterator[str]:
-    """The columns of a row that do not say what the object says."""
+    """The columns of a row that differ from the object."""
     documented = catalogue.types()[type_].fields
     for column, (field, _) in views.columns(catalogue.types()[type_]).items():
         if (type_, column) in COMPUTED or field in ("deleted", "id"):
@@ -75,7 +76,7 @@ def differences(type_: str, obj: Json, row: Json, parent: str) -> Iterator[str]:
         if kind == "id" and isinstance(raw, dict):
             raw = raw["id"]
         if raw is None and parent and row[column] == parent:
-            continue  # a child of old versions does not name its parent
+            continue  # a child in old versions does not name its parent
         if not equal(kind, raw, row[column]):
             yield f"{type_} {obj.get('id')}: {column} shows {row[column]!r} of {raw!r}"
 

@@ -1,4 +1,4 @@
-"""The walk in the drain: what the inbox can tell is settled at once, and nobody is asked for it."""
+"""Events in the drain: a state that the inbox determines is settled at once, without a read."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ Apply = Callable[..., None]
 
 
 def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json]:
-    """The events of a customer who was made with the first name and took on the others; their ids run against the order."""
+    """The events of a customer created with the first name and then renamed; their ids are in reverse order of time."""
     states = [customer("cus_1", name=name, **more) for name in names]
     moments = at or [NOW] * len(names)
     events = [event("customer.created", states[0], id="evt_9", created=moments[0])]
@@ -165,7 +165,7 @@ def test_a_storm_is_too_much_to_be_walked(conn: psycopg.Connection, apply: Apply
 
 
 def test_users_follow_what_the_walk_tells(conn: psycopg.Connection, apply: Apply) -> None:
-    """The guess is the greater id of the second, and wrong; the chain knows that the pause came to its end."""
+    """The guess is the greater id of the second, and wrong; the chain shows that the pause ended."""
     conn.execute("insert into users (id, email) values ('jenny', 'jenny@example.com')")
     states = [
         subscription("sub_1", user_id="jenny", status=status, latest_invoice=invoice)

@@ -1,4 +1,4 @@
-"""One object read from Stripe by hand, the history of an object, and an event that is applied and taken back."""
+"""Read one object from Stripe by hand, show its history, and apply an event in a dry run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -71,7 +71,7 @@ def test_an_id_that_says_nothing_needs_a_type(conn: psycopg.Connection) -> None:
     with pytest.raises(UnknownType, match="--type"):
         sync(conn, stripe, "gold")
     assert sync(conn, stripe, "gold", type_="product").outcome == "corrected"
-    # From now on the mirror knows it.
+    # From now on it is mirrored.
     assert sync(conn, stripe, "gold").outcome == "confirmed"
 
 

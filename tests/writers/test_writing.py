@@ -1,4 +1,4 @@
-"""Pages that wait for a connection are written together, and what fails or was lost is written or left out alone."""
+"""Pages that wait for a connection are written together; a page that fails or was lost is written or skipped alone."""
 
 import threading
 from typing import Any

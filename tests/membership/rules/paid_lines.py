@@ -1,4 +1,4 @@
-"""Users and paid lines that several tests of tokens begin with."""
+"""Users and paid lines with which several tests of tokens begin."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Users and what is known of them, as plain values."""
+"""Users and facts about them, as plain values."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Why a user is what they are: each rule one line, and what holds for every explanation."""
+"""Explanations: one line for each rule, and laws of every explanation."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

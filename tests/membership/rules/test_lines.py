@@ -1,4 +1,4 @@
-"""The table of paid lines is complete, and says one thing of each line."""
+"""The table of paid lines is complete, and each line falls into one row."""
 
 import itertools
 

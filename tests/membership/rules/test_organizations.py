@@ -1,4 +1,4 @@
-"""Access that a subscription gives to the users of the organization that it names, beside what they pay themselves."""
+"""Access through an organization's subscription, in addition to the users' own payments."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +49,7 @@ def projected(of: User, policy: Policy = POLICY) -> Access:
 
 
 def remembered(of: User) -> User:
-    """The user once it is written that they are a member by their organization, where they are."""
+    """The user once their membership by the organization is written, if they are a member."""
     return replace(of, member_of=of.organization_id) if is_member(of) else of
 
 

@@ -1,4 +1,4 @@
-"""Laws of grants, whatever was paid and in whatever order it is read."""
+"""Laws of grants, for any payments read in any order."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,6 +1,6 @@
 """Build the events of one user's life at Stripe, from hand-written days and amounts.
 
-Times are in days from T0, which is an hour ago: everything here has happened already. Prices are per 10, 20 or 30 days,
+Times are in days from T0, which is an hour ago, so everything has happened already. Prices are per 10, 20 or 30 days,
 so that shares by time can be computed by hand; only a year is Stripe's own.
 """
 
@@ -107,7 +107,7 @@ def subscribed(
     version: str = NEW,
     **more: Any,
 ) -> Json:
-    """Return the event that shows the subscription as it is from the day `when` on; the first of a life is its creation."""
+    """Return the event that shows the subscription as it is from the day `when` on; the first one creates it."""
     start, end = period or (when, when + 30)
     made = factories.subscription(
         id, items=items, status=status, shape=OLD if version < "2024-07" else NEW,
@@ -192,7 +192,7 @@ def invoiced(
 
 
 def payment_of(invoice: str, *, when: float, amount: int) -> list[Json]:
-    """Return the events that tell which payment has paid the invoice, and by which charge."""
+    """Return the events that show which payment has paid the invoice, and its charge."""
     intent, charge = f"pi_{invoice}", f"ch_{invoice}"
     return [
         event(

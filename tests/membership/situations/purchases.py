@@ -1,4 +1,4 @@
-"""Situations of what is bought once, of money that goes back, and of metadata that is unclear."""
+"""Situations of one-time purchases, of money that goes back, and of unclear metadata."""
 
 from typing import Any
 
@@ -191,7 +191,7 @@ def refund_inside_a_charge(*amounts: int) -> Situation:
 
 
 def refund_told_twice() -> Situation:
-    """The charge and the refund itself tell of the same 10.00."""
+    """Both the charge and the refund itself report the same 10.00."""
     (charge,) = refund_inside_a_charge(1000).phases[0][-1:]  # type: ignore[index]
     same = factories.refund("re_0", amount=1000, charge="ch_in_1", payment_intent="pi_in_1", created=at(-5))
     return Situation(

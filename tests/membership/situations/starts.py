@@ -1,4 +1,4 @@
-"""Situations of how subscriptions start and how their invoices are told: stubs, trials, usage, old API versions.
+"""Situations of how subscriptions start and how their invoices are reported: stubs, trials, usage, old API versions.
 
 The numbers are computed by hand: a plan `basic` of 1,000 tokens and a plan `pro` of 5,000, per 30 days.
 """

@@ -29,13 +29,13 @@ def _connection(backend: Backend, template: str) -> Iterator[psycopg.Connection]
 
 @pytest.fixture
 def conn(_connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection in a transaction that is rolled back: there are too many situations for a database each."""
+    """A connection in a transaction that is rolled back, because a database for each situation would take too long."""
     with _connection.transaction(force_rollback=True):
         yield _connection
 
 
 def outcome(conn: psycopg.Connection) -> dict[str, Any]:
-    """Return what is true of the user, with the day of the next change."""
+    """Return the user's state, with the day of the next change."""
     row = conn.execute(
         """
         select tokens, role::text, membership_status::text, stripe_product_id, extract(epoch from due_at)
@@ -50,7 +50,7 @@ def outcome(conn: psycopg.Connection) -> dict[str, Any]:
 
 
 def faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """Return the events that are not done, and a last row of the ledger that is not the balance."""
+    """Return the events that are not done, and the last row of the ledger if it differs from the balance."""
     return conn.execute(
         """
         select id, last_error from sync.events where status <> 'done'
