@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 
 from worker.config import settings
+from worker.jobs import process_group
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.observe import log
@@ -55,7 +56,7 @@ class PagesOf:
         making = time.thread_time() - began
         with self._lock:
             self.making_seconds += making
-        return Page(msgspec.json.decode(body), last < end, self._read_at)
+        return Page(msgspec.json.decode(body, type=list[msgspec.Raw]), last < end, self._read_at, encoded=True)
 
     def retrieve(self, path: str) -> Answer:
         raise AssertionError(f"nothing is missing, so nobody asks for {path}")
@@ -109,3 +110,4 @@ def in_a_process(job: Callable[[str, int], dict[str, Any]], database_url: str, c
 def _as_a_worker(database_url: str) -> None:
     sys.stderr = Path("/dev/null").open("w")  # noqa: SIM115 - for as long as the process lives
     log.configure(settings.load(database_url=database_url, redis_url="redis://localhost", app_env="production"))
+    process_group.freeze()

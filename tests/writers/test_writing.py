@@ -3,9 +3,11 @@
 import threading
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
+from tests.processes import eventually
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.mirror import store as mirror
@@ -55,7 +57,7 @@ class Pass:
         writer.close()
 
     def _write(self, writer: Writer, shard: Shard, page: Page) -> None:
-        read = ReadPage(shard, Shape(LISTING), LISTING, page, Place(), Place(after="x"), {"pages": 4, "listed": 7})
+        read = ReadPage(shard, Shape(LISTING), LISTING, page, Place(), {"pages": 4, "listed": 7})
         self.saved[shard.id] = writer.write_page(read)
 
     def held(self) -> set[str]:
@@ -111,13 +113,49 @@ def test_a_shard_that_was_lost_is_not_written_and_the_others_are(
     assert [each.get("written", 0) for each in it.tallies()] == [1, 1, 0]
 
 
+def test_a_thread_that_waits_for_a_connection_gets_it_before_the_one_that_returns_it(conn: psycopg.Connection) -> None:
+    writer, order = Writer([conn], Policy(), 1, Options(), "me"), list[str]()
+
+    def look() -> None:
+        with writer.connection():
+            order.append("waited")
+
+    waiting = threading.Thread(target=look)
+    with writer.connection():
+        waiting.start()
+        eventually(lambda: writer._connections._turns)
+    with writer.connection():
+        order.append("returned")
+    waiting.join()
+    writer.close()
+
+    assert order == ["waited", "returned"]
+
+
+def test_a_page_that_waits_is_not_decoded_yet(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Pass(conn, monkeypatch)
+    raw = msgspec.json.decode(msgspec.json.encode(page("cus_1").data), type=list[msgspec.Raw])
+    read = Page(raw, has_more=True, read_at=READ_AT, encoded=True)
+
+    writer = Writer([conn], Policy(), it.run, Options(), "me")
+    thread = threading.Thread(target=it._write, args=(writer, it.shards[0], read))
+    with writer.connection():
+        thread.start()
+        eventually(lambda: writer.waiting)
+        assert read._data is None
+    thread.join()
+    writer.close()
+
+    assert it.held() == {"cus_1"}
+
+
 def test_a_thread_that_comes_after_the_pass_was_closed_writes_nothing(conn: psycopg.Connection) -> None:
     writer = Writer([conn], Policy(), 1, Options(), "me")
     writer.close()
     shard = Shard(1, 1, "customers", None, None, None, {}, 0)
 
     with pytest.raises(writing.Ended):
-        writer.write_page(ReadPage(shard, Shape(LISTING), LISTING, page("cus_1"), Place(), Place(), {}))
+        writer.write_page(ReadPage(shard, Shape(LISTING), LISTING, page("cus_1"), Place(), {}))
 
 
 def test_tables_that_were_filled_get_statistics(conn: psycopg.Connection) -> None:

@@ -19,7 +19,7 @@ class Family:
 
 def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
     """The object's typed columns in the registry's order; None if a field is missing or of another kind."""
-    return tuple(fit(column.kind, column.read(obj)) for column in type_.columns)
+    return tuple([None if (value := column.read(obj)) is None else fit(column.kind, value) for column in type_.columns])
 
 
 def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
@@ -36,8 +36,8 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
         apart = children.type.table.name == "objects"
         named = {
             children.id(obj, member): member
-            if apart
-            else {**member, children.parent: member.get(children.parent) or parent}
+            if apart or member.get(children.parent)
+            else {**member, children.parent: parent}
             for member in members
         }
         yield Family(children, named, complete=not more)

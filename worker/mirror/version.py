@@ -11,6 +11,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from worker.mirror.registry import object_type
@@ -222,11 +223,17 @@ def content_hash(obj: Json) -> str:
     is over the fields from which users are computed, the second over all others.
     """
     name = obj.get("object")
-    left_out = (*_VOLATILE, "refunds") if name == "charge" else _VOLATILE
-    deciding = object_type(name).deciding if isinstance(name, str) else frozenset()
+    deciding, elsewhere = _split_by(name if isinstance(name, str) else None)
     first = {key: obj[key] for key in deciding if key in obj}
-    second = {key: value for key, value in obj.items() if key not in deciding and key not in left_out}
+    second = {key: value for key, value in obj.items() if key not in elsewhere}
     return _digest(first) + _digest(second)
+
+
+@cache
+def _split_by(name: str | None) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields of a type in the first half of the hash, and all that are not in the second."""
+    deciding = object_type(name).deciding if name is not None else frozenset[str]()
+    return deciding, deciding.union(_VOLATILE, ("refunds",) if name == "charge" else ())
 
 
 def _digest(fields: Json) -> str:

@@ -221,14 +221,14 @@ class Reading:
                 except CursorGone:
                     place = place.without_cursor(by_created=shape.by_created)
                     continue
-                following = place.following(page, by_created=shape.by_created)
-                saved = self._writer.write_page(ReadPage(shard, shape, listing, page, place, following, tally))
+                read = ReadPage(shard, shape, listing, page, place, tally)
+                saved = self._writer.write_page(read)
                 self._count_page()
-                page.forget()
                 if saved is None or not page.has_more:
                     self._forget(shard)
                     return
-                gte, tally, place = saved.gte, saved.tally, following
+                gte, tally, place = saved.gte, saved.tally, read.following
+                page.forget()
         except (Temporary, Permanent) as error:
             self._trouble(shard, error)
             return
