@@ -67,3 +67,23 @@ def test_every_kind_of_broker_has_channels_of_ours(settings: Settings, scheme: s
     transport = connection_of(settings, f"{scheme}://127.0.0.1:1/0").transport
 
     assert transport.Channel is (broker.SentinelChannel if scheme == "sentinel" else broker.Channel)
+
+
+def test_a_connection_is_tried_again_each_second_and_its_loss_is_said_once(
+    settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "RETRY_SECONDS", 0.01)
+    connection = connection_of(settings, valkey.url)
+    reported: list[float] = []
+    tried: list[int] = []
+
+    def wait() -> None:
+        tried.append(1)
+        if len(tried) == 20:
+            valkey.start()
+
+    valkey.stop()
+    connection.ensure_connection(lambda _, pause: reported.append(pause), None, callback=wait)  # type: ignore[no-untyped-call]
+
+    assert len(tried) >= 20
+    assert reported == [0.01]

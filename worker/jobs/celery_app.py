@@ -30,7 +30,7 @@ def make(settings: Settings) -> Celery:
     signals.setup_logging.connect(_logging_is_set_up, weak=False)
     signals.before_task_publish.connect(_stamp, weak=False)
     TRANSPORT_ALIASES.update(_TRANSPORTS)
-    app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True)
+    app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True, amqp="worker.jobs.broker:Amqp")
     app.conf.update(
         broker_transport_options={
             "visibility_timeout": 300,
