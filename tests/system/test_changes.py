@@ -21,10 +21,10 @@ import redis
 
 from tests import factories
 from tests.backends import Backend
-from tests.changes.receiver import SECRET, Receiver, receiving
+from tests.membership.delivery.receiver import SECRET, Receiver, receiving
 from tests.processes import Daemon, deliver, eventually
-from worker.changes import store
-from worker.changes.sender import THREADS
+from worker.membership.delivery import store
+from worker.membership.delivery.sender import THREADS
 
 pytestmark = pytest.mark.system
 
@@ -39,7 +39,7 @@ class Senders:
     """Two processes that send changes, one of which is killed and replaced at a time."""
 
     def __init__(self, database: str, url: str) -> None:
-        self._command = [sys.executable, "-m", "tests.changes.sending", database, url]
+        self._command = [sys.executable, "-m", "tests.membership.delivery.sending", database, url]
         self._processes = [self._start() for _ in range(2)]
 
     def _start(self) -> "subprocess.Popen[bytes]":

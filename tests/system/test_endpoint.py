@@ -11,7 +11,7 @@ from tests import sandboxes
 from tests.backends import Backend
 from tests.processes import SECRET, Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker.endpoints import sentinel
+from worker.inbox.endpoint import sentinel
 from worker.stripe_api.client import API_VERSION
 
 pytestmark = pytest.mark.system

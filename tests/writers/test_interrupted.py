@@ -17,7 +17,7 @@ import pytest
 
 from tests.sandboxes import Sandbox
 from worker.config.settings import Settings
-from worker.endpoints import sentinel
+from worker.inbox.endpoint import sentinel
 from worker.jobs import periodic
 from worker.membership.rules.access import Policy
 from worker.mirror import shards

@@ -23,8 +23,8 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Print changes as they happen, the oldest first; with --json one object a line."""
-    from worker.changes import store
     from worker.cli import database
+    from worker.membership.delivery import store
 
     with database.connect(application="changes") as conn:
         place = max(store.last_id(conn) - limit, 0) if after is None else after
@@ -45,9 +45,9 @@ def resend(
     after: Annotated[int | None, typer.Option(min=0, help="Every change after this id.")] = None,
 ) -> None:
     """Send changes to CHANGES_URL once more. A worker starts within a second; receivers know them by `webhook-id`."""
-    from worker.changes import store
     from worker.cli import database
     from worker.config import settings as config
+    from worker.membership.delivery import store
 
     if bool(ids) + parked + (after is not None) != 1:
         fail("name changes by their ids, or use --parked, or --after ID")
@@ -66,8 +66,8 @@ def resend(
 @app.command("parked")
 def list_parked(limit: Annotated[int, typer.Option(min=1)] = 50, as_json: Json = False) -> None:
     """List the changes that CHANGES_URL has not acknowledged in two days of attempts."""
-    from worker.changes import store
     from worker.cli import database
+    from worker.membership.delivery import store
 
     with database.connect(application="changes") as conn:
         rows = store.parked(conn, limit=limit)

@@ -24,7 +24,7 @@ _Connect = Annotated[bool, typer.Option("--connect", help="The endpoint for even
 def create(url: _Url = None, connect: _Connect = False) -> None:
     """Create the endpoint with all event types, in the API version that the daemon reads. Prints its secret."""
     from worker.cli.output import fail, say
-    from worker.endpoints import manage
+    from worker.inbox.endpoint import manage
     from worker.stripe_api.client import Stripe
 
     with _settings() as settings:
@@ -41,7 +41,7 @@ def check(as_json: Json = False) -> None:
     """Check the endpoint at Stripe and its deliveries. Each problem comes with its fix; the exit code is 1 if there is one."""
     from worker.cli import database
     from worker.cli.output import say, say_json
-    from worker.endpoints import sentinel
+    from worker.inbox.endpoint import sentinel
     from worker.stripe_api.client import Stripe
 
     settings = database.load()
@@ -62,7 +62,7 @@ def check(as_json: Json = False) -> None:
 def update() -> None:
     """Enable the endpoint, and select all events."""
     from worker.cli.output import say
-    from worker.endpoints import manage, sentinel
+    from worker.inbox.endpoint import manage, sentinel
     from worker.stripe_api.client import Stripe
 
     with _settings() as settings:
@@ -81,7 +81,7 @@ def roll(
     """Roll the secret (and the API version) without losing an event. Run it again after each step that it names."""
     from worker.cli import database
     from worker.cli.output import say
-    from worker.endpoints import manage, sentinel
+    from worker.inbox.endpoint import manage, sentinel
     from worker.stripe_api.client import Stripe
 
     with _settings() as settings, database.connect(settings, application="endpoint") as conn:
@@ -111,7 +111,7 @@ def _settings() -> "Iterator[Settings]":
     """The settings. If the key lacks the permission, the command ends with the steps for a person."""
     from worker.cli import database
     from worker.cli.output import fail
-    from worker.endpoints import manage
+    from worker.inbox.endpoint import manage
     from worker.stripe_api.client import MissingPermission
 
     settings = database.load()

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import psycopg
 
 from worker.backup import scheduled
-from worker.changes import store as changes
 from worker.config.settings import ProductChanges
 from worker.inbox import secrets
 from worker.inbox import store as inbox
@@ -18,6 +17,7 @@ from worker.jobs import periodic
 from worker.jobs.periodic import ACCESS, BACKFILL, PERIODIC
 from worker.jobs.process import Process
 from worker.membership import compute
+from worker.membership.delivery import store as changes
 from worker.membership.store import links, organization_queue, product_changes, rechecks, recompute_queue, save_changes
 from worker.mirror import refetch_queue, shards, subscription_history
 from worker.observe import log

@@ -30,13 +30,13 @@ from celery.worker import strategy as _strategy  # noqa: F401
 from celery.worker.consumer import delayed_delivery as _delayed  # noqa: F401
 from kombu.transport import redis as _redis  # noqa: F401
 
-from worker.changes import sender
 from worker.config.settings import Settings
 from worker.jobs import broker as _broker  # noqa: F401
 from worker.jobs import celery_app, supervisor, tasks
 from worker.jobs.lanes import Lane
 from worker.jobs.periodic import CHANGES
 from worker.jobs.process import Process
+from worker.membership.delivery import sender
 from worker.observe import log, trace
 
 _log = log.get("worker")

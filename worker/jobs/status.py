@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
-from worker.changes import store as changes
-from worker.endpoints import sentinel
 from worker.inbox import store as inbox
+from worker.inbox.endpoint import sentinel
 from worker.jobs.periodic import JOBS
+from worker.membership.delivery import store as changes
 from worker.membership.store import held_rows, product_changes
 from worker.mirror import accounts, shards
 from worker.mirror import store as mirror

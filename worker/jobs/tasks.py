@@ -14,8 +14,8 @@ from structlog.contextvars import bound_contextvars
 from worker.backup import scheduled
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
-from worker.endpoints import proof, sentinel
 from worker.inbox import secrets
+from worker.inbox.endpoint import proof, sentinel
 from worker.jobs import chores, periodic
 from worker.jobs.periodic import ACCESS, BACKFILL
 from worker.jobs.process import Process

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from worker.changes import store
+from worker.membership.delivery import store
 
 MOST, DEFAULT = 1000, 100
 LARGEST_ID = 2**63 - 1

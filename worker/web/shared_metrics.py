@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from worker.backup import scheduled
 from worker.config.settings import Settings
-from worker.endpoints import sentinel
+from worker.inbox.endpoint import sentinel
 from worker.jobs import celery_app, lanes, periodic, status
 from worker.mirror import refetch_queue
 from worker.observe import metrics

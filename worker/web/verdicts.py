@@ -1,4 +1,4 @@
-"""The verdicts of the workers on the webhook secrets of this process; see `worker.endpoints.proof`."""
+"""The verdicts of the workers on the webhook secrets of this process; see `worker.inbox.endpoint.proof`."""
 
 import contextlib
 import time

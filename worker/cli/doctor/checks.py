@@ -10,14 +10,14 @@ import redis
 import migrations
 from worker.adoption import store as adoption_store
 from worker.backup import scheduled
-from worker.changes import address
-from worker.changes import store as changes
 from worker.cli.doctor import connections
 from worker.cli.output import say, say_json
 from worker.config.errors import SyncError
 from worker.config.settings import ProductChanges, Settings
-from worker.endpoints import sentinel
+from worker.inbox.endpoint import sentinel
 from worker.jobs.wake import queue_client
+from worker.membership.delivery import address
+from worker.membership.delivery import store as changes
 from worker.membership.rules import wording
 from worker.membership.store import catalogue, held_rows, load_facts, product_changes
 from worker.mirror import accounts, refetch_queue

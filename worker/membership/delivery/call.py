@@ -11,10 +11,10 @@ import urllib3
 from standardwebhooks import Webhook
 from urllib3.exceptions import HTTPError
 
-from worker.changes import address
-from worker.changes.address import Target
-from worker.changes.store import Change
 from worker.config.errors import Temporary
+from worker.membership.delivery import address
+from worker.membership.delivery.address import Target
+from worker.membership.delivery.store import Change
 from worker.observe import trace
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0

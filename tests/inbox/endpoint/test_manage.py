@@ -11,8 +11,8 @@ from tests import sandboxes
 from tests.backends import Backend
 from tests.processes import Daemon, eventually
 from tests.sandboxes import KEY, Sandbox
-from worker.endpoints import manage, sentinel
-from worker.endpoints.manage import NotPossible, Step
+from worker.inbox.endpoint import manage, sentinel
+from worker.inbox.endpoint.manage import NotPossible, Step
 from worker.stripe_api.client import API_VERSION, MissingPermission, Stripe
 from worker.stripe_api.rate_limit import RateLimiter
 

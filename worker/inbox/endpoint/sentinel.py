@@ -16,10 +16,10 @@ import psycopg
 
 from worker.config.errors import Permanent
 from worker.config.settings import Settings
-from worker.endpoints import rules
-from worker.endpoints.rules import Endpoint, Flow, Problem
 from worker.inbox import secrets
 from worker.inbox import store as inbox
+from worker.inbox.endpoint import rules
+from worker.inbox.endpoint.rules import Endpoint, Flow, Problem
 from worker.inbox.secrets import Secret
 from worker.observe import log
 from worker.postgres import counters, cursors, runs

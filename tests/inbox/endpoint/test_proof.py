@@ -14,8 +14,8 @@ from tests.cli.conftest import Run, command_on
 from tests.processes import sign
 from tests.sandboxes import Sandbox
 from worker.config.settings import Settings
-from worker.endpoints import proof, sentinel
 from worker.inbox import store as inbox
+from worker.inbox.endpoint import proof, sentinel
 from worker.membership.rules.access import Policy
 from worker.stripe_api.client import Stripe, fingerprint
 from worker.web.verdicts import Verdicts

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 import psycopg
 
-from worker.changes import store
-from worker.changes.call import Caller
-from worker.changes.store import Change
 from worker.config.backoff import Backoff
 from worker.config.errors import Temporary
 from worker.config.settings import Settings
+from worker.membership.delivery import store
+from worker.membership.delivery.call import Caller
+from worker.membership.delivery.store import Change
 from worker.observe import log
 from worker.postgres.pool import UNAVAILABLE, connect
 

@@ -13,8 +13,8 @@ from tests.backends import Backend
 from tests.cli.conftest import command_on
 from tests.sandboxes import KEY, Sandbox
 from worker.config.settings import Settings
-from worker.endpoints import sentinel
-from worker.endpoints.rules import Endpoint, lacking, ours
+from worker.inbox.endpoint import sentinel
+from worker.inbox.endpoint.rules import Endpoint, lacking, ours
 from worker.jobs import status
 from worker.postgres import counters
 from worker.stripe_api.client import API_VERSION, Stripe

@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.changes.receiver import Receiver, receiving
-from tests.changes.sending import PACE, sender
 from tests.factories import Json
+from tests.membership.delivery.receiver import Receiver, receiving
+from tests.membership.delivery.sending import PACE, sender
 from tests.processes import eventually
-from worker.changes import address, store
-from worker.changes.sender import THREADS, Pace
 from worker.config.backoff import Backoff
 from worker.membership import by_hand
+from worker.membership.delivery import address, store
+from worker.membership.delivery.sender import THREADS, Pace
 from worker.membership.rules.access import Policy
 
 USERS = 40

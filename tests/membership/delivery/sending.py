@@ -1,15 +1,15 @@
-"""A sender with short pauses, as a process that a test can kill: python -m tests.changes.sending DSN URL."""
+"""A sender with short pauses, as a process that a test can kill: python -m tests.membership.delivery.sending DSN URL."""
 
 import sys
 import time
 
 from pydantic import SecretStr
 
-from tests.changes.receiver import OLDER_SECRET, SECRET
-from worker.changes.call import Caller
-from worker.changes.sender import THREADS, Pace, Sender
+from tests.membership.delivery.receiver import OLDER_SECRET, SECRET
 from worker.config.backoff import Backoff
 from worker.config.settings import AppEnv, Settings
+from worker.membership.delivery.call import Caller
+from worker.membership.delivery.sender import THREADS, Pace, Sender
 
 PACE = Pace(
     each=5,

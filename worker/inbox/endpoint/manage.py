@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from worker.config.errors import Permanent
-from worker.endpoints import rules
-from worker.endpoints.rules import Endpoint
+from worker.inbox.endpoint import rules
+from worker.inbox.endpoint.rules import Endpoint
 from worker.stripe_api.client import API_VERSION, Page, fingerprint
 
 LIST = "/v1/webhook_endpoints"
