@@ -105,7 +105,7 @@ product_changes = Table(
     "product_changes",
     metadata,
     Column("product_id", Text, primary_key=True),
-    Column("features_read_at", DateTime(timezone=True), comment="first, by a pass; null: not yet"),
+    Column("features_read_at", DateTime(timezone=True), comment="completely, by a pass; null: never"),
     Column("noted_at", DateTime(timezone=True), comment="its users are to be computed since then; null: none is"),
     Column("horizon", BigInteger, comment="older transactions may have written without seeing the change"),
     Index("ix_product_changes_noted", "noted_at", postgresql_where=text("noted_at is not null")),

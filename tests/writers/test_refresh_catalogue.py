@@ -11,11 +11,15 @@ import pytest
 from tests.draining import read_lists
 from tests.factories import Json, customer, event, subscription
 from tests.sandboxes import Sandbox
+from worker.jobs import status
 from worker.membership.rules.access import Policy
+from worker.mirror import shards
 from worker.postgres import runs
 from worker.stripe_api.client import Answer, Page, Stripe, StripeFailed
+from worker.stripe_api.lists import LISTS
 from worker.writers import reconcile, refresh_catalogue
-from worker.writers.list_pass import Tally
+from worker.writers.list_pass import Place, Tally
+from worker.writers.passes.parents import Parents
 from worker.writers.passes.plan import Options
 
 Apply = Callable[..., None]
@@ -161,6 +165,68 @@ def test_a_failed_tick_changes_nothing_and_the_next_slot_tries_again(
     ]
 
 
+def test_features_are_read_in_turn_and_those_of_new_products_at_once(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh_catalogue, "FEATURES_LEAST", 5)
+    feature = sandbox.post("/v1/entitlements/features", name="Export", lookup_key="export")["id"]
+    first = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(120)]
+
+    def read(minute: int) -> set[str]:
+        """Refresh, and return the products whose features that read."""
+        before: dict[str, Any] = dict(
+            conn.execute("select product_id, features_read_at from sync.product_changes").fetchall()
+        )
+        assert refresh_catalogue.tick(conn, lambda: stripe, Policy(), SLOT.replace(minute=minute)) is not None
+        after = conn.execute("select product_id, features_read_at from sync.product_changes").fetchall()
+        return {id_ for id_, read_at in after if read_at != before.get(id_)}
+
+    everything = read(0)
+    sandbox.post(f"/v1/products/{first[7]}/features", entitlement_feature=feature)
+    new = sandbox.post("/v1/products", name="New")["id"]
+    twelfth = read(5)
+    rest = [read(5 * tick) for tick in range(2, 12)]
+
+    (oldest,) = conn.execute("select min(features_read_at) from sync.product_changes").fetchone() or (None,)
+    last = status.status(conn)["last_product_refresh"]
+    assert datetime.fromisoformat(last["result"]["features_read_since"]) < oldest
+    assert everything == set(first)
+    assert new in twelfth
+    assert len(twelfth) == 1 + 10
+    assert [len(each) for each in rest] == [11] * 10
+    assert set().union(twelfth, *rest) == {*first, new}
+    assert conn.execute("select product from stripe.product_features").fetchall() == [(first[7],)]
+    assert sandbox.ask("stats")["requests"]["GET /v1/products/{id}/features"] == 120 + 11 + 110
+
+
+def test_an_interrupted_refresh_continues_with_the_products_that_were_due(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    for number in range(3):
+        sandbox.post("/v1/products", name=f"P{number}")
+    assert refresh_catalogue.tick(conn, lambda: stripe, Policy(), SLOT) is not None
+    new = sandbox.post("/v1/products", name="New")["id"]
+    run = runs.claim(conn, refresh_catalogue.JOB, SLOT.replace(minute=5))
+    assert run is not None
+    runs.seen(conn, run, {refresh_catalogue.READ_SINCE: "2026-01-01T00:00:00+00:00"})
+    shards.add(conn, run, [(name, None, None) for name in refresh_catalogue.CATALOGUE])
+    conn.execute("update sync.product_changes set features_read_at = '2026-01-02'")
+
+    assert refresh_catalogue.tick(conn, lambda: stripe, Policy(), SLOT.replace(minute=10)) is not None
+
+    read = conn.execute("select product_id from sync.product_changes where features_read_at > '2026-01-02'").fetchall()
+    assert read == [(new,)]
+
+
+def test_a_connected_account_s_product_of_the_same_id_counts_as_another(conn: psycopg.Connection) -> None:
+    walks = [Parents(LISTS[name], account).walk(Place(), {}) for name, account in _WALKS]
+
+    assert [walk.is_of_our_products for walk in walks] == [True, False, False]
+
+
+_WALKS = (("product_features", ""), ("product_features", "acct_a"), ("payment_methods", ""))
+
+
 def test_a_slot_is_claimed_once_and_one_run_of_a_job_is_under_way(conn: psycopg.Connection) -> None:
     mine = runs.claim(conn, "job", SLOT)
     yours = runs.claim(conn, "job", SLOT)
@@ -231,8 +297,8 @@ def test_shards_together_see_every_subscription_once(
     assert living is not None
     assert everything["listed"] == 1450
     assert (result["listed"], result["unchanged"], result["repaired"]) == (living[0], living[0], 0)
-    shards = conn.execute("select count(*) from sync.shards join sync.runs on runs.id = run_id where job = 'reconcile'")
-    assert (shards.fetchone() or (0,))[0] in ([1] if threads == 1 else range(3, 20))
+    number = conn.execute("select count(*) from sync.shards join sync.runs on runs.id = run_id where job = 'reconcile'")
+    assert (number.fetchone() or (0,))[0] in ([1] if threads == 1 else range(3, 20))
 
 
 def test_a_subscription_that_an_event_told_of_just_now_is_not_asked_for(

@@ -1,20 +1,26 @@
-"""The product refresh: all products, in all states, with their prices and features, every five minutes.
+"""The product refresh: all products, in all states, and their prices, every five minutes, with features in turn.
 
-Stripe sends no event when a feature is attached to a product or removed from it: this finds it.
+Stripe sends no event when a feature is attached to a product or removed from it: this finds it. Features are one request
+for each product, so a refresh reads those that were not read for the longest time.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from worker.membership.rules.access import Policy
-from worker.membership.store import save_rows
+from worker.membership.store import product_changes, save_rows
+from worker.mirror import shards
 from worker.observe import log
+from worker.postgres import runs
+from worker.stripe_api.lists import LISTS
 from worker.writers.list_pass import Source
 from worker.writers.passes import run as passes
-from worker.writers.passes.plan import Options
+from worker.writers.passes.parents import Parents
+from worker.writers.passes.plan import Options, every_shape
 
 _log = log.get("refresh")
 
@@ -22,6 +28,11 @@ JOB = "product_refresh"
 # Without `active` Stripe lists both states. Products first: prices refer to them.
 CATALOGUE = ("products", "prices", "product_features")
 OPTIONS = Options(threads=8, threads_per_list=6, failures=1)
+# The features of how many products one refresh reads: a twelfth of all, so that an hour brings all, but at least so many.
+# Products whose features were never read come on top.
+FEATURES_SHARE, FEATURES_LEAST = 12, 50
+# In the run's result: features that were read later are left out, so once it is done all were read since then.
+READ_SINCE = "features_read_since"
 
 
 def tick(
@@ -38,6 +49,16 @@ def tick(
     Returns the result; None if another worker has the slot, or if it failed or is not finished: the next slot
     continues.
     """
+    run = shards.under_way(conn, JOB)
+    begun = runs.result(conn, run) or {} if run is not None else {}
+    due_before = (
+        datetime.fromisoformat(begun[READ_SINCE])
+        if READ_SINCE in begun
+        else product_changes.features_due(conn, least=FEATURES_LEAST, share=FEATURES_SHARE)
+    )
+    shapes = every_shape()
+    features = Parents(LISTS["product_features"], due_before=due_before)
+    shapes["product_features"] = replace(shapes["product_features"], parents=features)
     result = passes.tick(
         conn,
         stripe,
@@ -47,6 +68,8 @@ def tick(
         spans=[(name, None, None) for name in CATALOGUE],
         options=options,
         should_continue=should_continue,
+        shapes=shapes,
+        knows={READ_SINCE: due_before.isoformat()},
     )
     if result is not None:
         with conn.transaction():

@@ -5,6 +5,7 @@ earlier one may have given a further user the product's old policy.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -52,6 +53,11 @@ _USERS = """
     join users as u on u.organization_id = sync.organization_key(s.metadata_organization_id)
     where i.product = any(%(products)s) and i.account = '' and s.metadata_organization_id is not null
 """
+
+# Products whose features were never read, or not since %(due_before)s: a condition on `id` of mirror.products.
+DUE = """not exists (
+    select from sync.product_changes as c where c.product_id = id and c.features_read_at > %(due_before)s
+)"""
 
 
 def differing(conn: Connection, products: Collection[str]) -> set[str]:
@@ -106,10 +112,32 @@ def mark_read(conn: Connection, product: str) -> None:
         """
         insert into sync.product_changes as c (product_id, features_read_at) values (%s, now())
         on conflict (product_id) do update set features_read_at = excluded.features_read_at
-        where c.features_read_at is null
         """,
         (product,),
     )
+
+
+def features_due(conn: Connection, *, least: int, share: int) -> datetime:
+    """The time before which features must have been read to be read again now; see DUE.
+
+    It makes the longest unread products due: one of `share`, or `least` if that is more.
+    """
+    row = conn.execute(
+        """
+        with by_age as (
+            select c.features_read_at, row_number() over (order by c.features_read_at) as place, count(*) over () as number
+            from mirror.products as p join sync.product_changes as c on c.product_id = p.id
+            where p.account = '' and not p.deleted and c.features_read_at is not null
+        )
+        select coalesce(
+            (select features_read_at from by_age where place = greatest(%s, ceil(number / %s::numeric))), clock_timestamp()
+        )
+        """,
+        (least, share),
+    ).fetchone()
+    assert row is not None
+    due: datetime = row[0]
+    return due
 
 
 def look_up(conn: Connection) -> int:

@@ -7,12 +7,14 @@ place says up to which id all of them are, and which beyond it.
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import psycopg
 
 from schema import mirror as schema
+from worker.membership.store import product_changes
 from worker.mirror import absences
 from worker.mirror import store as mirror
 from worker.mirror.fold import Key
@@ -27,10 +29,14 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Parents:
-    """The parents of a list, those of one account. Their children's list is `row`."""
+    """The parents of a list, those of one account. Their children's list is `row`.
+
+    `due_before` leaves out products whose features were read after that time.
+    """
 
     row: StripeList
     account: str = ""
+    due_before: datetime | None = None
 
     def walk(self, place: Place, tally: dict[str, int]) -> "Walk":
         return Walk(self, place, tally)
@@ -46,7 +52,15 @@ class Parents:
             conditions.append("object = %(object)s")
         if self.row.parent_having is not None:
             conditions.append("data ->> %(having)s is not null")
-        values = {"account": self.account, "after": id_, "object": object_, "having": self.row.parent_having}
+        if self.due_before is not None:
+            conditions.append(product_changes.DUE)
+        values = {
+            "account": self.account,
+            "after": id_,
+            "object": object_,
+            "having": self.row.parent_having,
+            "due_before": self.due_before,
+        }
         rows = conn.execute(
             f"select id from mirror.{table} where {' and '.join(conditions)} order by id limit {BATCH}",  # noqa: S608
             values,
@@ -80,6 +94,11 @@ class Walk:
         # By parent whose first page was read here: the time of that read, and the ids of its children so far.
         self._shown: dict[str, tuple[int, frozenset[str]]] = {}
         self._exhausted = self._ended = False
+
+    @property
+    def is_of_our_products(self) -> bool:
+        """Whether the lists are the features of our own account's products."""
+        return self._parents.row.object == "product_feature" and not self._parents.account
 
     @property
     def is_complete(self) -> bool:

@@ -296,7 +296,7 @@ class Reading:
                                 absent,
                                 read_at=None if fetchable else page.read_at,
                             )
-                        if shape.listing.object == "product_feature" and not page.has_more:
+                        if walk.is_of_our_products and not page.has_more:
                             product_changes.mark_read(conn, step.parent)
                     place = walk.after(step, page)
                     if shards.save(conn, shard.id, place.as_json(), done, owner=self._owner) is None:

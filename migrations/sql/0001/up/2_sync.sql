@@ -216,7 +216,7 @@ CREATE TABLE sync.product_changes (
     CONSTRAINT pk_product_changes PRIMARY KEY (product_id)
 );
 COMMENT ON TABLE sync.product_changes IS 'Products that give something else than before, whose users are still to be computed.';
-COMMENT ON COLUMN sync.product_changes.features_read_at IS 'first, by a pass; null: not yet';
+COMMENT ON COLUMN sync.product_changes.features_read_at IS 'completely, by a pass; null: never';
 COMMENT ON COLUMN sync.product_changes.noted_at IS 'its users are to be computed since then; null: none is';
 COMMENT ON COLUMN sync.product_changes.horizon IS 'older transactions may have written without seeing the change';
 CREATE INDEX ix_product_changes_noted ON sync.product_changes (noted_at) WHERE noted_at is not null;
