@@ -18,11 +18,14 @@ from worker.config.settings import Settings
 from worker.membership.rules.access import Policy
 from worker.postgres.pool import connect
 from worker.stripe_api.client import Stripe
+from worker.stripe_api.rate_limit import RateLimiter, shared_client
 from worker.writers import backfill
 
 GENERATED = 1_000_000
 LISTS = ("products", "prices", "customers", "subscriptions", "invoices", "charges")
 PER_SECOND, PER_OPERATION = 100, 25
+# Small pages, so that writing, which depends on the machine, limits no request.
+PACED_PAGES, PACED_OBJECTS = 400, 10
 
 
 def measure(stack: Stack, *, count: int) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def measure(stack: Stack, *, count: int) -> dict[str, Any]:
     with stripe.running(populate=_populate(count // 10), limits=True) as address:
         os.environ |= {"STRIPE_API_BASE": address, "REDIS_URL": stack.redis_url}
         result["over_network"] = passes.in_a_process(_over_network, stack.database_url, count // 10)
+        result["paced"] = passes.in_a_process(_paced, stack.database_url, PACED_PAGES)
     return result
 
 
@@ -68,6 +72,37 @@ def _over_network(database_url: str, count: int) -> dict[str, Any]:
         result["without_limits"] = _read_all(conn, database_url, settings=free)
         result["one_by_one"] = _read_all(conn, database_url, settings=free, options=one)
     return result | {"peak_mib": passes.peak_mib()}
+
+
+def _paced(database_url: str, pages: int) -> dict[str, Any]:
+    """The requests a second that a backfill of six lists sends through the limiter, while all lists have pages left."""
+    loaded = _settings(database_url)
+    limiter = RateLimiter(
+        shared_client(loaded.redis_url),
+        key="paced",
+        account_per_second=PER_SECOND,
+        operation_per_second=PER_OPERATION,
+    )
+    lists = {path: (pages * PACED_OBJECTS, make) for path, (_, make) in _lists(50).items()}
+    lists["/v1/charges"] = (pages * PACED_OBJECTS, lambda n: {"id": f"ch_{n:024d}", "object": "charge"})
+    source = passes.PagesOf(
+        lists, newest=objects.BORN, read_at=objects.BORN + 3600, page=PACED_OBJECTS, limiter=limiter
+    )
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        _empty(conn)
+        _carry_on(conn, source, LISTS, loaded)
+        listed = _sum(conn, "listed")
+    began, *_, ended = source.requested_at
+    rate = len(source.requested_at) / (ended - began)
+    allowed = min(PER_SECOND, PER_OPERATION * len(LISTS))
+    return {
+        "objects": listed,
+        "seconds": ended - began,
+        "objects_per_second": listed / (ended - began),
+        "requests_per_second": rate,
+        "share_of_allowed": rate / allowed,
+        "partial_pages": len(source.requested_at) - pages * len(LISTS),
+    }
 
 
 def _read_all(

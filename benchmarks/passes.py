@@ -23,11 +23,13 @@ from worker.mirror import shards
 from worker.observe import log
 from worker.postgres import runs
 from worker.stripe_api.client import Answer, Page
+from worker.stripe_api.rate_limit import RateLimiter
 from worker.writers.list_pass import Tally
 from worker.writers.passes import run as passes
 from worker.writers.passes.plan import Options, every_shape
 
 PAGE = 100
+ANSWER_SECONDS = 0.2
 POLICY = Policy()
 _numbers = itertools.count()
 
@@ -38,20 +40,34 @@ class PagesOf:
     """A source of lists: this many objects for each path, the newest first, all as of `read_at`.
 
     Object n was created n seconds before `newest`, so a list can be read from a second, to a second and after an id.
+    With a `limiter` each request waits for its place, and for the answer as long as for Stripe's.
     """
 
-    def __init__(self, lists: Mapping[str, tuple[int, Make]], *, newest: int, read_at: int) -> None:
-        self._lists, self._newest, self._read_at = lists, newest, read_at
+    def __init__(
+        self,
+        lists: Mapping[str, tuple[int, Make]],
+        *,
+        newest: int,
+        read_at: int,
+        page: int = PAGE,
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self._lists, self._newest, self._read_at, self._page, self._limiter = lists, newest, read_at, page, limiter
+        self.requested_at: list[float] = []
         self.making_seconds, self._lock = 0.0, threading.Lock()
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        if self._limiter is not None:
+            self._limiter.acquire(f"GET {path}", within=60)
+            self.requested_at.append(time.perf_counter())
+            time.sleep(ANSWER_SECONDS)
         began = time.thread_time()
         count, make = self._lists[path]
         asked = params or {}
         first, end = self._span(count, asked)
         if "starting_after" in asked:
             first = int(asked["starting_after"].rpartition("_")[2]) + 1
-        last = min(first + PAGE, end)
+        last = min(first + self._page, end)
         body = msgspec.json.encode([make(number) | {"created": self._newest - number} for number in range(first, last)])
         making = time.thread_time() - began
         with self._lock:

@@ -100,6 +100,7 @@ def say_backfill(result: dict[str, Any]) -> None:
     runs = {name.replace("_", " "): result[name] for name in ("all_new", "unchanged")}
     for name in ("within_limits", "unchanged", "without_limits", "one_by_one"):
         runs[f"network, {name.replace('_', ' ')}"] = network[name]
+    runs["paced, small pages"] = result["paced"]
     for name, run in runs.items():
         table.add_row(
             name,
@@ -111,7 +112,8 @@ def say_backfill(result: dict[str, Any]) -> None:
     table.caption = (
         f"generated: at most {result['peak_mib']:.0f} MiB, of which {result['peak_mib_at_start']:.0f} before the first page, "
         f"and {result['postgres_cpu_us_per_object']:.0f} us of Postgres each; "
-        f"over the network: {network['peak_mib']:.0f} MiB"
+        f"over the network: {network['peak_mib']:.0f} MiB; "
+        f"paced: {result['paced']['share_of_allowed']:.0%} of the allowed rate"
     )
     console.print(_right(table))
 

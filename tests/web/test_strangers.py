@@ -92,7 +92,7 @@ def test_stalled_bodies_are_ended_and_signed_events_are_stored_meanwhile(web: Da
     half = b"x" * 1_000_000
     before = memory(web)
 
-    with connections(web, 100, lambda _: headers(length=4_000_000, signature=fresh()) + half) as stalled:
+    with connections(web, 300, lambda _: headers(length=4_000_000, signature=fresh()) + half) as stalled:
         answers = [deliver_one(web, number) for number in range(20)]
         grown = memory(web) - before
         ended = [status_of(each) for each in stalled]
@@ -113,7 +113,7 @@ def test_two_thousand_half_sent_headers_keep_no_signed_event_waiting(web: Daemon
 
 
 def test_bodies_that_trickle_are_ended(web: Daemon) -> None:
-    with connections(web, 50, lambda _: headers(length=4_000_000, signature=fresh())) as slow:
+    with connections(web, 200, lambda _: headers(length=4_000_000, signature=fresh())) as slow:
         started = time.monotonic()
         answered: dict[int, int] = {}
 
