@@ -25,6 +25,7 @@ from benchmarks import (
     refresh,
     report,
     revenue,
+    scale,
     stack,
     throughput,
 )
@@ -32,7 +33,7 @@ from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
 PLAIN = ("limit", "door", "updates", "latency", "access", "refresh", "reconcile")
-LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing")
+LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing", "scale")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -124,6 +125,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "observing" in only:
         result["observing"] = observing.measure()
         report.say_observing(result["observing"])
+    if "scale" in only:
+        result["scale"] = scale.measure(count=count if arguments.events_given else scale.EVENTS)
+        report.say_scale(result["scale"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

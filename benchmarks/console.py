@@ -48,8 +48,7 @@ PAGES = {
 # The parts of pages that three open tabs ask for.
 TABS = ("/console/", "/console/backfill/progress", "/console/catalogue/progress")
 
-_ROWS = (
-    """
+EVENT_ROWS = """
     insert into sync.events (id, type, object_type, object_id, livemode, created, received_at, body, status, outcome, attempts,
         done_at, last_error)
     select 'evt_c' || n, case when n % 1000 = 0 then 'payout.paid' else 'customer.subscription.updated' end, 'subscription',
@@ -60,15 +59,18 @@ _ROWS = (
     from generate_series(1, {events}) as n
     cross join lateral (select now() - interval '30 days' + n * interval '2 seconds' as at) as made
     cross join (select jsonb_build_object('object', 'event', 'note', repeat('abcdefgh ', 50))::text as body) as raw
-    """,
-    """
+"""
+SUBSCRIPTION_ROWS = """
     insert into mirror.subscriptions (id, customer, status, current_period_start, current_period_end, metadata, observed_at,
         observed_rank, observed_in, content_hash, shape, created, data)
     select 'sub_c' || n, 'cus_c' || n, 'active', now() - interval '3 days', now() + interval '27 days', '{{}}', now(), 1,
         'evt_c' || n, repeat('0', 32), 'endive', now() - interval '3 years' + n * interval '1 minute',
         jsonb_build_object('id', 'sub_c' || n, 'object', 'subscription')
     from generate_series(1, {subscriptions}) as n
-    """,
+"""
+_ROWS = (
+    EVENT_ROWS,
+    SUBSCRIPTION_ROWS,
     """
     insert into mirror.subscription_mrr (subscription, product_id, since, until, customer, currency, status, mrr, estimated,
         is_partial, waits)

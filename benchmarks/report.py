@@ -183,6 +183,21 @@ def say_observing(result: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
+def say_scale(run: dict[str, Any]) -> None:
+    title = f"Nearly empty tables, and {run['events']:,} done events with {run['objects']:,} objects"
+    table = Table("", "empty", "full", "ratio", title=title)
+    for name, empty in run["empty"].items():
+        full = run["full"][name]
+        table.add_row(name, f"{empty:.2f}", f"{full:.2f}", f"{full / empty:.2f}")
+    console.print(_right(table))
+    sizes = Table("", "rows", "MB", "of it indexes", title="Sizes")
+    for each in run["sizes"]:
+        sizes.add_row(
+            each["name"], f"{each['rows']:,}", f"{each['bytes'] / 1e6:,.0f}", f"{each['index_bytes'] / 1e6:,.0f}"
+        )
+    console.print(_right(sizes))
+
+
 def _right(table: Table) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
