@@ -20,8 +20,15 @@ from worker.on_access import store as on_access
 EVENTS = 10_000_000
 DOOR_EVENTS, LINKED_EVENTS = 12_000, 6_000
 REPEATED = 50
+# The events in nearly empty tables.
+SMALL = 60_000
 # Objects that `everyone.fill` makes for a user.
 _OF_A_USER = 7
+_TABLES = """
+    select format('%I.%I', schemaname, tablename) from pg_tables
+    where schemaname = 'mirror'
+        or (schemaname, tablename) in (('sync', 'events'), ('sync', 'customer_links'), ('public', 'users'))
+"""
 _SIZES = """
     select n.nspname || '.' || c.relname as name, c.reltuples::bigint as rows, pg_total_relation_size(c.oid) as bytes,
         pg_indexes_size(c.oid) as index_bytes
@@ -34,37 +41,36 @@ _SIZES = """
 
 def measure(*, count: int) -> dict[str, Any]:
     """Both columns, the sizes of the filled tables, and the seconds that filling took."""
-    users = count // 2 // _OF_A_USER // 3 * 2
     with stack.running() as running:
         with running.connect() as conn:
-            everyone.fill(conn, 1000)
-            conn.execute("vacuum analyze")
+            _fill(conn, SMALL)
         empty = _figures(running, first=0)
         began = time.monotonic()
         with running.connect() as conn:
-            conn.execute(
-                "truncate users, mirror.customers, mirror.subscriptions, mirror.subscription_items, mirror.invoices,"
-                " mirror.invoice_line_items, mirror.payment_intents, mirror.invoice_payments, mirror.products, mirror.prices"
-                " cascade"
-            )
-            conn.execute("truncate sync.customer_links cascade")
-            everyone.fill(conn, users)
-            conn.execute(console.EVENT_ROWS.format(events=count))
-            conn.execute(console.SUBSCRIPTION_ROWS.format(subscriptions=count // 2 - users * _OF_A_USER))
-            conn.execute("vacuum analyze")
-            sizes = [
-                dict(zip(("name", "rows", "bytes", "index_bytes"), row, strict=True)) for row in conn.execute(_SIZES)
-            ]
-        filled = time.monotonic() - began
+            _fill(conn, count)
+            rows = conn.execute(_SIZES).fetchall()
+        seconds = time.monotonic() - began
         full = _figures(running, first=1_000_000)
+    sizes = [dict(zip(("name", "rows", "bytes", "index_bytes"), row, strict=True)) for row in rows]
     return {
         "events": count,
         "objects": count // 2,
-        "seconds_to_fill": filled,
+        "seconds_to_fill": seconds,
         "empty": empty,
         "full": full,
         "sizes": sizes,
     }
+
+
+def _fill(conn: psycopg.Connection[Any], events: int) -> None:
+    """This many done events and half as many objects, two thirds of which are users', in place of what there was."""
+    users = events // 2 // _OF_A_USER // 3 * 2
+    for (table,) in conn.execute(_TABLES).fetchall():
+        conn.execute(f"truncate {table} cascade")
+    everyone.fill(conn, users)
+    conn.execute(console.EVENT_ROWS.format(events=events))
+    conn.execute(console.SUBSCRIPTION_ROWS.format(subscriptions=events // 2 - users * _OF_A_USER))
+    conn.execute("vacuum analyze")
 
 
 def _figures(running: Stack, *, first: int) -> dict[str, float]:
