@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from sandbox.account import Account
-from sandbox.api import billing, endpoints, features, reads, selling
+from sandbox.api import billing, destinations, endpoints, features, reads, selling
 from sandbox.api.call import Call, Route, Routes
-from sandbox.api.params import Params, decode
+from sandbox.api.params import Params, decode, decode_json
 from sandbox.connected import Connected
 from sandbox.control import Control
 from sandbox.delivery import Delivery
@@ -53,6 +53,7 @@ class Sandbox:
         selling.add_to(self._routes)
         billing.add_to(self._routes)
         endpoints.add_to(self._routes, self.delivery)
+        destinations.add_to(self._routes, self.delivery)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -125,15 +126,16 @@ class Sandbox:
             return answer
         lag = self.conditions.replica_lag_seconds
         number = account.store.number_before(lag) if lag and method == "GET" else None
+        is_json = scope["path"].startswith("/v2/")
         try:
-            text = f"{scope['query_string'].decode()}&{body.decode()}".strip("&")
+            text = f"{scope['query_string'].decode()}&{'' if is_json else body.decode()}".strip("&")
         except UnicodeDecodeError:
             raise invalid("The request is not UTF-8.") from None
         call = Call(
             account=account,
             view=account.store.view(number),
             shape=shape_of(given.get("stripe-version")),
-            params=Params(decode(text)),
+            params=Params(decode(text) | (decode_json(body) if is_json else {})),
             path=scope["path"],
             ids=ids,
         )

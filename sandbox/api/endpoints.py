@@ -1,12 +1,11 @@
-"""Webhook endpoints, which the API registers, and event destinations (v2), which a control makes."""
+"""Webhook endpoints of API v1."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.api import lists
 from sandbox.api.call import Call, Handler, Routes
 from sandbox.delivery import Delivery, Endpoint
-from sandbox.errors import invalid, missing
+from sandbox.errors import missing
 from sandbox.shapes import CURRENT, shape_of
 
 
@@ -21,7 +20,6 @@ def add_to(routes: Routes, delivery: Delivery) -> None:
         ("DELETE", f"{path}/{{id}}", _deleting(delivery)),
     ):
         routes.add(method, pattern, handler, resource="webhook")
-    routes.add("GET", "/v2/core/event_destinations", _listing_destinations(delivery), resource="event_destination")
 
 
 def _creating(delivery: Delivery) -> Handler:
@@ -94,25 +92,6 @@ def _deleting(delivery: Delivery) -> Handler:
     return delete
 
 
-def _listing_destinations(delivery: Delivery) -> Handler:
-    """All destinations, including webhook endpoints under their own ids. The URL is shown on request."""
-
-    def listing(call: Call) -> dict[str, Any]:
-        params = call.params
-        limit, page = params.integer("limit") or 20, params.text("page")
-        with_url = "webhook_endpoint.url" in params.strings("include")
-        params.refuse_rest()
-        if not 1 <= limit <= 100:
-            raise invalid("limit must be between 1 and 100", "limit")
-        start = int(page.removeprefix("page_")) if page is not None else 0
-        every = list(reversed(delivery.endpoints.values()))
-        more = f"{call.path}?page=page_{start + limit}&limit={limit}" if len(every) > start + limit else None
-        shown = [_as_destination(endpoint, with_url=with_url) for endpoint in every[start : start + limit]]
-        return {"data": shown, "next_page_url": more, "previous_page_url": None}
-
-    return listing
-
-
 def _existing(delivery: Delivery, id: str) -> Endpoint:
     endpoint = delivery.endpoints.get(id)
     if endpoint is None or endpoint.is_destination:
@@ -133,25 +112,4 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
         "metadata": endpoint.metadata,
         "status": "disabled" if endpoint.disabled else "enabled",
         "url": endpoint.url,
-    }
-
-
-def _as_destination(endpoint: Endpoint, *, with_url: bool) -> dict[str, Any]:
-    is_thin = endpoint.payload == "thin"
-    return {
-        "id": endpoint.id,
-        "object": "v2.core.event_destination",
-        "created": datetime.fromtimestamp(endpoint.created, UTC).isoformat().replace("+00:00", "Z"),
-        "description": endpoint.description or "",
-        "enabled_events": endpoint.enabled_events,
-        "event_payload": "thin" if is_thin else "snapshot",
-        "events_from": ["@accounts" if endpoint.connect else "@self"],
-        "livemode": False,
-        "metadata": endpoint.metadata,
-        "name": endpoint.description or endpoint.id,
-        "snapshot_api_version": None if is_thin else endpoint.api_version,
-        "status": "disabled" if endpoint.disabled else "enabled",
-        "status_details": {"disabled": {"reason": "user"}} if endpoint.disabled else None,
-        "type": "webhook_endpoint",
-        "webhook_endpoint": {"signing_secret": None, "url": endpoint.url if with_url else None},
     }

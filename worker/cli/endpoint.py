@@ -74,7 +74,9 @@ def update() -> None:
 
 @app.command()
 def roll(
-    endpoint: Annotated[str | None, typer.Argument(help="Which endpoint, we_..., if there are several.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Argument(help="Which endpoint, we_... or ed_..., if there are several.")
+    ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the first event of the new endpoint.")] = 60,
     connect: _Connect = False,
 ) -> None:

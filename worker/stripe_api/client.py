@@ -177,7 +177,8 @@ class _Reply:
 @dataclass(frozen=True, slots=True)
 class _Write:
     method: str
-    form: bytes | None
+    body: bytes | None
+    content_type: str
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
@@ -263,9 +264,14 @@ class Stripe:
         return Page(page.data, page.has_more, reply.read_at, encoded=True)
 
     def write(self, method: str, path: str, params: Params | None = None, *, deadline: float = 30.0) -> dict[str, Any]:
-        """Carry out a POST or DELETE; returns the object in the answer. It is retried safely: each has an idempotency key."""
-        form = _query(params or {})[1:].encode() if method == "POST" else None
-        return _decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, form)).body)
+        """Carry out a POST or DELETE; returns the object in the answer. It is retried safely: each has an idempotency key.
+
+        The parameters are those of a form, or for API v2 of a JSON object.
+        """
+        body, kind = None, "application/json" if path.startswith("/v2/") else "application/x-www-form-urlencoded"
+        if method == "POST":
+            body = msgspec.json.encode(params or {}) if path.startswith("/v2/") else _query(params or {})[1:].encode()
+        return _decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, body, kind)).body)
 
     def acting_for(self, account: str) -> "ActingFor":
         """The same reads for a connected account; for our own if `account` is empty."""
@@ -380,13 +386,13 @@ class Stripe:
         if account:
             headers["Stripe-Account"] = account
         if write is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers["Content-Type"] = write.content_type
             headers["Idempotency-Key"] = write.key
         ends = self._clock() + timeout
         response = self._http.request(
             write.method if write else "GET",
             url,
-            body=write.form if write else None,
+            body=write.body if write else None,
             headers=headers,
             timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, timeout), read=timeout),
             retries=False,

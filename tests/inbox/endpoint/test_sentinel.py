@@ -134,7 +134,7 @@ def test_endpoint_check_names_a_disabled_destination_with_its_fix(
     assert (sound.returncode, sound.stdout) == (0, "The endpoint is in order.\n")
     assert broken.returncode == 1
     assert broken.stdout.startswith("disabled  ed_test_1 Stripe delivers nothing to it")
-    assert "then enable it in the dashboard" in broken.stdout
+    assert "then run `stripe-sync endpoint update`" in broken.stdout
 
 
 def test_deliveries_of_the_other_mode_are_named(conn: psycopg.Connection, endpoint: dict[str, Any], look: Look) -> None:

@@ -11,19 +11,19 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from worker.config.errors import Permanent
-from worker.inbox.endpoint import rules
+from worker.inbox.endpoint import both_versions, rules
+from worker.inbox.endpoint.both_versions import Target
 from worker.inbox.endpoint.rules import Endpoint
-from worker.stripe_api.client import API_VERSION, Page, fingerprint
+from worker.stripe_api.client import API_VERSION, fingerprint
 
-LIST = "/v1/webhook_endpoints"
 ALL = ("*",)
 # Until it is turned on, an endpoint that will take over receives only this event, which hardly ever occurs.
-QUIET = ("test_helpers.test_clock.internal_failure",)
+QUIET, QUIET_THIN = ("test_helpers.test_clock.internal_failure",), ("v1.billing.meter.error_report_triggered",)
 PROBES = 5
 
 
@@ -40,14 +40,6 @@ class Step:
     mark: str
 
 
-class Source(Protocol):
-    """The requests that this module needs of `stripe_api.client.Stripe`."""
-
-    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
-
-    def write(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
-
-
 def by_hand(url: str | None) -> str:
     """The steps for a person whose key may not write webhook endpoints."""
     return (
@@ -59,34 +51,42 @@ def by_hand(url: str | None) -> str:
     )
 
 
-def create(stripe: Source, url: str, *, connect: bool) -> tuple[str, str]:
+def create(stripe: Target, url: str, *, connect: bool) -> tuple[str, str]:
     """Create an endpoint with all event types; returns its id and secret. Raises NotPossible if this URL has one."""
-    there = [each for each in _endpoints(stripe, url) if _is_connect(each) == connect]
+    there = [each for each in _endpoints(stripe, url) if each.is_connect == connect]
     if there:
         raise NotPossible(
             f"{there[0].id} delivers to {url} already: `stripe-sync endpoint update` puts it right, and `endpoint roll` "
             "gives it a new secret or API version"
         )
-    made = _make(stripe, url, ALL, {"stripe_sync": "connect" if connect else "own"}, connect=connect)
-    return str(made["id"]), str(made["secret"])
+    return both_versions.create(stripe, url, ALL, {"stripe_sync": "connect" if connect else "own"}, connect=connect)
 
 
-def update(stripe: Source, url: str | None, *, required: Sequence[str]) -> list[str]:
-    """Turn our endpoints on, with all event types; returns a sentence for each change."""
+def update(stripe: Target, url: str | None, *, required: Sequence[str]) -> list[str]:
+    """Turn our endpoints on, with all event types; returns a sentence for each change.
+
+    A destination of API v2 gets the types that no other endpoint of the same accounts receives.
+    """
     changes: list[str] = []
-    for each in _endpoints(stripe, url):
-        if each.is_quiet:
-            continue
-        params: dict[str, Any] = {}
-        if rules.lacking([each], required):
-            params["enabled_events[]"] = ALL
-            changes.append(f"{each.id} is told of all events now")
+    mine = [each for each in _endpoints(stripe, url) if not each.is_quiet]
+    covered: set[bool] = set()
+    for each in sorted(mine, key=lambda each: (each.is_destination, each.thin)):
+        types: Sequence[str] | None = None
+        if not each.is_destination:
+            types = ALL if rules.lacking([each], required) else None
+        elif each.is_connect not in covered:
+            alike = [other for other in mine if other.is_connect == each.is_connect]
+            missing = rules.lacking(alike, required)
+            types = [*sorted(each.types), *(f"v1.{type_}" if each.thin else type_ for type_ in missing)]
+            types = types if missing else None
+        covered.add(each.is_connect)
+        if types is not None:
+            both_versions.change(stripe, each, types=types)
+            changes.append(f"{each.id} receives all events now")
         if not each.enabled:
-            params["disabled"] = False
+            both_versions.enable(stripe, each)
             changes.append(f"{each.id} is enabled")
-        if params:
-            stripe.write("POST", f"{LIST}/{each.id}", params)
-        if each.version != API_VERSION:
+        if not each.thin and each.version != API_VERSION:
             changes.append(
                 f"{each.id} keeps API version {each.version}: run `stripe-sync endpoint roll` to change that"
             )
@@ -94,7 +94,7 @@ def update(stripe: Source, url: str | None, *, required: Sequence[str]) -> list[
 
 
 def roll(
-    stripe: Source,
+    stripe: Target,
     url: str | None,
     *,
     secrets: Sequence[str],
@@ -123,14 +123,15 @@ def roll(
         if not accepts(new.url, known[mark]):
             raise NotPossible(f"`web` at {new.url} refuses the new secret: restart every web process with it first")
         kind = new.metadata.get("kind", "own")
-        stripe.write("POST", f"{LIST}/{new.id}", {"enabled_events[]": ALL, "metadata[stripe_sync]": kind})
+        both_versions.change(stripe, new, types=_types_of(new, mine), metadata={"stripe_sync": kind})
         return Step("turned on", [f"{new.id} delivers now, beside {replaced}: each event is stored once"], mark)
     if not signed(mark):
         waits = f"No event signed with the new secret has come yet; {replaced} still delivers. Run this again later"
         return Step("waits", [waits], mark)
-    if any(each.id == replaced for each in mine):
-        stripe.write("DELETE", f"{LIST}/{replaced}")
-    stripe.write("POST", f"{LIST}/{new.id}", {f"metadata[{name}]": "" for name in ("replaces", "secret", "kind")})
+    for each in mine:
+        if each.id == replaced:
+            both_versions.delete(stripe, each)
+    both_versions.change(stripe, new, metadata=dict.fromkeys(("replaces", "secret", "kind")))
     lines = [
         f"{replaced} is deleted: nothing is signed with the old secret any more",
         "Remove the old secret from STRIPE_WEBHOOK_SECRET when you restart `web` the next time",
@@ -164,31 +165,34 @@ def accepts(url: str, secret: str) -> bool:
     return True
 
 
-def _begin(stripe: Source, old: Endpoint, connect: bool | None) -> Step:
-    is_connect = _is_connect(old) if connect is None else connect
+def _begin(stripe: Target, old: Endpoint, connect: bool | None) -> Step:
+    is_connect = old.is_connect if connect is None else connect
     metadata = {"stripe_sync": "rolling", "replaces": old.id, "kind": "connect" if is_connect else "own"}
-    made = _make(stripe, old.url, QUIET, metadata, connect=is_connect)
-    mark = fingerprint(made["secret"])
-    stripe.write("POST", f"{LIST}/{made['id']}", {"metadata[secret]": mark})
+    if old.is_destination:
+        id_, secret = both_versions.create_like(stripe, old, QUIET_THIN if old.thin else QUIET, metadata)
+    else:
+        id_, secret = both_versions.create(stripe, old.url, QUIET, metadata, connect=is_connect)
+    mark = fingerprint(secret)
+    both_versions.change(stripe, replace(old, id=id_), metadata={"secret": mark})
     lines = [
-        f"{made['id']} will take over from {old.id}. Its secret, which Stripe shows only once:",
-        str(made["secret"]),
+        f"{id_} will take over from {old.id}. Its secret, which Stripe shows only once:",
+        secret,
         "Add it to STRIPE_WEBHOOK_SECRET, comma-separated, restart `web`, and run `stripe-sync endpoint roll` again",
     ]
     return Step("begun", lines, mark)
 
 
-def _make(
-    stripe: Source, url: str, events: Sequence[str], metadata: Mapping[str, str], *, connect: bool
-) -> dict[str, Any]:
-    params: dict[str, Any] = {
-        "url": url,
-        "enabled_events[]": list(events),
-        "api_version": API_VERSION,
-        "description": "stripe-sync",
-        **{f"metadata[{name}]": value for name, value in metadata.items()},
-    }
-    return stripe.write("POST", LIST, {**params, "connect": True} if connect else params)
+def _types_of(new: Endpoint, mine: Sequence[Endpoint]) -> Sequence[str]:
+    """The event types of an endpoint that takes over: all, or for a destination those of the one that it replaces."""
+    if not new.is_destination:
+        return ALL
+    replaced = next((each for each in mine if each.id == new.metadata["replaces"]), None)
+    if replaced is None:
+        raise NotPossible(
+            f"{new.metadata['replaces']} no longer exists, so its event types are unknown: delete {new.id} in Stripe's "
+            "dashboard, and run `stripe-sync endpoint create URL`"
+        )
+    return sorted(replaced.types)
 
 
 def _chosen(mine: Sequence[Endpoint], id_: str | None) -> Endpoint:
@@ -200,18 +204,8 @@ def _chosen(mine: Sequence[Endpoint], id_: str | None) -> Endpoint:
     raise NotPossible(f"several endpoints deliver here: name one of {', '.join(each.id for each in chosen)}")
 
 
-def _endpoints(stripe: Source, url: str | None) -> list[Endpoint]:
-    """Our endpoints of /v1/webhook_endpoints; event destinations are managed in Stripe's dashboard."""
-    objects: list[dict[str, Any]] = []
-    while True:
-        page = stripe.page(LIST, {"starting_after": objects[-1]["id"]} if objects else {})
-        objects += page.data
-        if not page.has_more:
-            return rules.ours((each for obj in objects if (each := rules.read_endpoint(obj)) is not None), url)
-
-
-def _is_connect(endpoint: Endpoint) -> bool:
-    return endpoint.metadata.get("stripe_sync") == "connect"
+def _endpoints(stripe: Target, url: str | None) -> list[Endpoint]:
+    return rules.ours(both_versions.read(stripe), url)
 
 
 def _code(body: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATH = "/webhooks/stripe"
+_UPDATE = "run `stripe-sync endpoint update`"
 # An endpoint's answer to this event decides an authorization; a mirror must never subscribe to it.
 NEVER_WANTED = frozenset({"*", "issuing_authorization.request"})
 
@@ -14,7 +15,7 @@ NEVER_WANTED = frozenset({"*", "issuing_authorization.request"})
 class Endpoint:
     """A webhook endpoint, or an event destination (v2) that delivers to a URL.
 
-    `version` is None for the account's default.
+    `version` is None for the account's default; `events_from` are the accounts whose events a destination receives.
     """
 
     id: str
@@ -25,12 +26,18 @@ class Endpoint:
     livemode: bool
     created: int = 0
     thin: bool = False
+    events_from: tuple[str, ...] = ()
     metadata: Mapping[str, str]
 
     @property
     def is_destination(self) -> bool:
-        """Whether only API v2 knows it: `stripe-sync endpoint` does not change those."""
+        """Whether only API v2 knows it."""
         return self.id.startswith("ed_")
+
+    @property
+    def is_connect(self) -> bool:
+        """Whether it is for the events of connected accounts; only a webhook endpoint that we made says so."""
+        return "@accounts" in self.events_from or self.metadata.get("stripe_sync") == "connect"
 
     @property
     def is_quiet(self) -> bool:
@@ -79,6 +86,7 @@ def read_endpoint(obj: Mapping[str, Any]) -> Endpoint | None:
         livemode=bool(obj.get("livemode")),
         created=created if isinstance(created, int) else 0,
         thin=obj.get("event_payload") == "thin",
+        events_from=tuple(obj.get("events_from") or ()),
         metadata=obj.get("metadata") or {},
     )
 
@@ -143,7 +151,7 @@ def _settings(
             "types",
             live[0].id,
             f"{len(missing)} event types are not delivered, among them {named}: such changes arrive late, by catch-up",
-            _update(live[0], "select all events in Stripe's dashboard"),
+            f"{_UPDATE}, or select all events in Stripe's dashboard",
         )
     for each in live:
         if not each.thin and each.version != version:
@@ -151,9 +159,7 @@ def _settings(
                 "version",
                 each.id,
                 f"it delivers API version {each.version or 'of the account (none is pinned)'}, and we read {version}",
-                f"make another one with API version {version} in Stripe's dashboard, add its secret, then delete this one"
-                if each.is_destination
-                else "run `stripe-sync endpoint roll`: Stripe can't change the version of an endpoint, so a new one takes over",
+                "run `stripe-sync endpoint roll`: Stripe can't change the version of an endpoint, so a new one takes over",
             )
         if each.livemode != livemode:
             yield Problem(
@@ -184,14 +190,8 @@ def _disabled(endpoint: Endpoint) -> Problem:
         "disabled",
         endpoint.id,
         "Stripe delivers nothing to it, because it is disabled: by a person, or after days of failed deliveries",
-        f"make its URL answer, then {_update(endpoint, 'enable it in the dashboard')}; catch-up brings what was missed, up to "
-        "30 days",
+        f"make its URL answer, then {_UPDATE}, or enable it in the dashboard; catch-up brings what was missed, up to 30 days",
     )
-
-
-def _update(endpoint: Endpoint, by_hand: str) -> str:
-    """How to fix an endpoint: by a command, or by hand."""
-    return by_hand if endpoint.is_destination else f"run `stripe-sync endpoint update`, or {by_hand}"
 
 
 def _other_mode(number: int, livemode: bool) -> Problem:

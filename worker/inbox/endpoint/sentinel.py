@@ -9,21 +9,19 @@ import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 
-from worker.config.errors import Permanent
 from worker.config.settings import Settings
 from worker.inbox import secrets
 from worker.inbox import store as inbox
-from worker.inbox.endpoint import rules
+from worker.inbox.endpoint import both_versions, rules
+from worker.inbox.endpoint.both_versions import Source
 from worker.inbox.endpoint.rules import Endpoint, Flow, Problem
 from worker.inbox.secrets import Secret
 from worker.observe import log
 from worker.postgres import counters, cursors, runs
-from worker.stripe_api.client import API_VERSION, Answer, MissingPermission, Page
+from worker.stripe_api.client import API_VERSION, MissingPermission
 
 _log = log.get("endpoint")
 
@@ -39,14 +37,6 @@ COUNTED = {
     "other_mode": 'events_applied {"outcome": "other_mode"}',
     "bad_signatures": 'events_refused {"code": "bad_signature"}',
 }
-
-
-class Source(Protocol):
-    """The reads that the sentinel needs of `stripe_api.client.Stripe`."""
-
-    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
-
-    def retrieve(self, path: str, *, params: Mapping[str, Any] | None = None) -> Answer: ...
 
 
 def tick(conn: psycopg.Connection, stripe: Callable[[], Source], settings: Settings, slot: datetime) -> None:
@@ -114,14 +104,11 @@ def has_signed(conn: psycopg.Connection, mark: str) -> bool:
 
 
 def read(stripe: Source) -> list[Endpoint] | None:
-    """All webhook endpoints of the account, event destinations with a URL included; None if the key may not read them."""
+    """All endpoints of the account that deliver to a URL; None if the key may not read them."""
     try:
-        objects = _webhook_endpoints(stripe)
+        return both_versions.read(stripe)
     except MissingPermission:
         return None
-    known = {obj["id"] for obj in objects}
-    objects += [obj for obj in _destinations(stripe) if obj.get("id") not in known]
-    return [endpoint for obj in objects if (endpoint := rules.read_endpoint(obj)) is not None]
 
 
 def required_types() -> list[str]:
@@ -133,31 +120,6 @@ def required_types() -> list[str]:
 
 def _all_wanted(endpoints: Sequence[Endpoint] | None) -> bool:
     return all("*" in endpoint.types for endpoint in endpoints or ())
-
-
-def _webhook_endpoints(stripe: Source) -> list[dict[str, Any]]:
-    objects: list[dict[str, Any]] = []
-    while True:
-        page = stripe.page("/v1/webhook_endpoints", {"starting_after": objects[-1]["id"]} if objects else {})
-        objects += page.data
-        if not page.has_more:
-            return objects
-
-
-def _destinations(stripe: Source) -> list[dict[str, Any]]:
-    """Event destinations (v2), as far as this key reads them: a restricted key may not, and a sandbox has none."""
-    objects: list[dict[str, Any]] = []
-    asked: dict[str, Any] = {"include[0]": "webhook_endpoint.url", "limit": 100}
-    try:
-        while True:
-            answer = stripe.retrieve("/v2/core/event_destinations", params=asked).object or {}
-            objects += answer.get("data") or []
-            query = dict(parse_qsl(urlsplit(answer.get("next_page_url") or "").query))
-            if "page" not in query:
-                return objects
-            asked["page"] = query["page"]
-    except Permanent:
-        return []
 
 
 def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:
