@@ -24,8 +24,16 @@ UNREACHABLE = re.compile(
 # The changes that the first sync of `paying_user` makes.
 CHANGES = ["access.granted", "subscription.changed", "features.changed", "tokens.granted"]
 PACKAGE = Path(__file__).parents[2] / "clients" / "python"
-# docs/examples/*/requirements.txt without the client.
-FRAMEWORKS = ("psycopg[binary]", "stripe", "fastapi", "python-multipart", "itsdangerous", "django")
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+# The dependencies of the examples in Python, without the client.
+FRAMEWORKS = sorted(
+    {
+        line
+        for file in EXAMPLES.glob("*/requirements.txt")
+        for line in file.read_text().splitlines()
+        if not line.startswith("stripe-sync-client")
+    }
+)
 
 
 def install(*command: str, cwd: Path) -> None:

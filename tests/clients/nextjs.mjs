@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import pg from "pg";
+import { createElement } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
 
 const APP = process.env.APP_URL;
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL });
@@ -15,6 +17,8 @@ const routes = {
   "/hooks/stripe-sync": await import("./app/hooks/stripe-sync/route.js"),
   "/welcome": await import("./app/welcome/route.js"),
 };
+const { default: Layout } = await import("./app/layout.js");
+const { default: Members } = await import("./app/members/page.js");
 
 /** A browser that keeps cookies and follows no redirect. */
 function browser() {
@@ -22,6 +26,10 @@ function browser() {
   return async (method, path, { body, headers = {} } = {}) => {
     const url = new URL(path, APP);
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join("; ");
+    if (url.pathname === "/members") {
+      globalThis.requested = new Headers({ cookie });
+      return renderToStaticMarkup(createElement(Layout, null, await Members()));
+    }
     const handlers = url.pathname.startsWith("/api/auth/") ? auth : routes[url.pathname];
     const answer = await handlers[method](new Request(url, { method, body, headers: { cookie, ...headers } }));
     for (const each of answer.headers.getSetCookie()) {
@@ -64,6 +72,12 @@ assert.equal((await john("GET", back)).status, 403);
 const welcome = await jenny("GET", back);
 assert.deepEqual([welcome.status, welcome.headers.get("location")], [303, `${APP}/members`]);
 assert.equal((await query("select role from users where id = $1", [user.id])).role, "PREMIUM");
+
+const page = (text) => `<html lang="en"><head></head><body>${text}</body></html>`;
+await assert.rejects(browser()("GET", "/members"), { message: "redirect to /api/auth/signin" });
+assert.equal(await jenny("GET", "/members"), page("<h1>Hello, jenny@next.test</h1>"));
+const form = '<form action="/checkout" method="post">This page is for members. <button>Become one</button></form>';
+assert.equal(await john("GET", "/members"), page(form));
 
 const exported = await jenny("POST", "/exports");
 assert.deepEqual([exported.status, await exported.json()], [200, { tokens: 4990 }]);

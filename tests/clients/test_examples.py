@@ -10,13 +10,13 @@ import psycopg
 import pytest
 
 from tests import sandboxes
+from tests.clients.conftest import EXAMPLES
 from tests.processes import Daemon
 from tests.sandboxes import Sandbox
 
 pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[1] / "docs" / "examples"
 
 
 def environment(web: Daemon, stripe_sandbox: Sandbox, price: str) -> dict[str, str]:
@@ -35,6 +35,18 @@ def used(command: list[str], folder: Path, env: dict[str, str]) -> Any:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_every_version_that_an_example_installs_is_exact() -> None:
+    named = [
+        line
+        for file in EXAMPLES.glob("*/requirements.txt")
+        for line in file.read_text().splitlines()
+        if "==" not in line
+    ]
+    packages = json.loads((EXAMPLES / "nextjs" / "package.json").read_text())
+    versions = (packages["dependencies"] | packages["devDependencies"]).items()
+    assert named + [f"{name}@{version}" for name, version in versions if not version[0].isdigit()] == []
 
 
 @pytest.mark.parametrize("name", ["fastapi", "django"])

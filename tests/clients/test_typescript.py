@@ -1,6 +1,6 @@
 """The npm package, built, packed and installed into an empty folder, used there against a running web process.
 
-The handlers of the Next.js example run there too.
+The handlers and the page of the Next.js example run there too.
 """
 
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import CHANGES, install
-from tests.clients.test_examples import EXAMPLES, environment
+from tests.clients.conftest import CHANGES, EXAMPLES, install
+from tests.clients.test_examples import environment
 from tests.processes import Daemon
 from tests.sandboxes import Sandbox
 
@@ -20,16 +20,15 @@ pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "clients" / "typescript"
-# Next.js is large. The route handlers need nothing of it; the page needs two functions, which are declared.
-ABSENT = ("next", "react", "react-dom", "stripe-sync-client")
-NEXT = """
-declare module "next/headers" {
-  export function headers(): Promise<Headers>;
+# Next.js is large: the page needs two functions of it, which are written here.
+ABSENT = ("next", "stripe-sync-client")
+NEXT = {
+    "package.json": '{"type": "module", "exports": {"./headers": "./headers.js", "./navigation": "./navigation.js"}}',
+    "headers.js": "export const headers = async () => globalThis.requested;",
+    "headers.d.ts": "export function headers(): Promise<Headers>;",
+    "navigation.js": "export const redirect = (url) => { throw new Error(`redirect to ${url}`); };",
+    "navigation.d.ts": "export function redirect(url: string): never;",
 }
-declare module "next/navigation" {
-  export function redirect(url: string): never;
-}
-"""
 QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1")
 
 
@@ -56,6 +55,9 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     used = [f"{name}@{version}" for name, version in versions.items() if name not in ABSENT]
     install(npm, "install", *QUIET, str(packed), *used, cwd=folder)
     shutil.copy(HERE / "application.mjs", folder)
+    (folder / "node_modules" / "next").mkdir()
+    for name, content in NEXT.items():
+        (folder / "node_modules" / "next" / name).write_text(content)
     return folder
 
 
@@ -92,7 +94,6 @@ def nextjs(application: Path, tmp_path: Path) -> Path:
     """The Next.js example, type-checked and compiled for Node."""
     shutil.copytree(EXAMPLES / "nextjs", tmp_path, dirs_exist_ok=True)
     (tmp_path / "node_modules").symlink_to(application / "node_modules")
-    (tmp_path / "app" / "next.d.ts").write_text(NEXT)
     node = ["--module", "esnext", "--noEmit", "false", "--rewriteRelativeImportExtensions", "--jsx", "react-jsx"]
     install("npx", "tsc", "--project", str(tmp_path), *node, "--noUnusedLocals", cwd=tmp_path)
     shutil.copy(HERE / "nextjs.mjs", tmp_path)

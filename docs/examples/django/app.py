@@ -1,6 +1,6 @@
 """A small SaaS application with Django: sign up, buy, a page for PREMIUM users, a feature, tokens, and calls about changes.
 
-It shares its database with stripe-sync, which writes what users have paid for. Settings, models and views are in one file.
+It shares its database with stripe-sync, which writes what users have paid for. Models and views are in this file.
 """
 
 import functools
@@ -8,39 +8,13 @@ import os
 import uuid
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import django
 import stripe
-from django.conf import settings
+from settings import ADDRESS
 from stripe_sync_client import Client, InvalidSignature, verify_change
 
-ADDRESS = os.environ["APP_URL"]
-at = urlsplit(os.environ["DATABASE_URL"])
-settings.configure(
-    SECRET_KEY=os.environ["SESSION_SECRET"],
-    ALLOWED_HOSTS=[urlsplit(ADDRESS).hostname],
-    ROOT_URLCONF=__name__,
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-    ],
-    SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    SESSION_COOKIE_SAMESITE="Lax",
-    USE_TZ=True,
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": at.path.lstrip("/"),
-            "HOST": at.hostname,
-            "PORT": at.port or 5432,
-            "USER": at.username,
-            "PASSWORD": at.password or "",
-            # A request is one transaction: tokens are not spent for work that failed.
-            "ATOMIC_REQUESTS": True,
-        }
-    },
-)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
 django.setup()
 
 from django.core.asgi import get_asgi_application  # noqa: E402 - Django has to be set up
@@ -50,7 +24,6 @@ from django.urls import path  # noqa: E402
 from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 from django.views.decorators.http import require_GET, require_POST  # noqa: E402
 
-View = Callable[[HttpRequest], HttpResponse]
 stripe_sync = Client(os.environ["STRIPE_SYNC_URL"], token=os.environ["STRIPE_SYNC_TOKEN"])
 stripe_api = stripe.StripeClient(
     os.environ["STRIPE_SECRET_KEY"],
@@ -76,7 +49,7 @@ def select(query: str, *values: Any) -> Any:
         return cursor.fetchone()[0]
 
 
-def signed_in(view: Callable[[HttpRequest, User], HttpResponse]) -> View:
+def signed_in(view: Callable[[HttpRequest, User], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     @functools.wraps(view)
     def run(request: HttpRequest) -> HttpResponse:
         user = User.objects.filter(id=request.session.get("user_id", "")).first()
@@ -89,13 +62,12 @@ def signed_in(view: Callable[[HttpRequest, User], HttpResponse]) -> View:
 def sign_up(request: HttpRequest) -> HttpResponse:
     """Make a user. Replace this with your own sign-in: it does not check who owns the address."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            values = [str(uuid.uuid4()), request.POST["email"]]
-            cursor.execute("insert into users (id, email) values (%s, %s)", values)
+        with transaction.atomic():
+            user = User.objects.create(id=str(uuid.uuid4()), email=request.POST["email"])
     except IntegrityError:
         return HttpResponse("this address has an account", status=409)
-    request.session["user_id"] = values[0]
-    return JsonResponse({"id": values[0]})
+    request.session["user_id"] = user.id
+    return JsonResponse({"id": user.id})
 
 
 @require_POST
@@ -111,9 +83,7 @@ def checkout(request: HttpRequest, user: User) -> HttpResponse:
             "success_url": f"{ADDRESS}/checkout/return?session_id={{CHECKOUT_SESSION_ID}}",
         }
     )
-    response = HttpResponseRedirect(session.url or ADDRESS)
-    response.status_code = 303
-    return response
+    return HttpResponse(status=303, headers={"Location": session.url or ADDRESS})
 
 
 @require_GET
@@ -160,13 +130,14 @@ def changed(request: HttpRequest) -> HttpResponse:
         change = verify_change(request.body, request.headers, secret=os.environ["CHANGES_SECRET"])
     except InvalidSignature:
         return HttpResponse("not signed by stripe-sync", status=400)
-    message = {"access.granted": "Welcome", "access.revoked": "We are sorry to see you go"}.get(
-        change.type, change.type
-    )
+    messages = {"access.granted": "Welcome", "access.revoked": "We are sorry to see you go"}
     with connection.cursor() as cursor:
         # In an application of your own this table is a model with a migration.
         cursor.execute("create table if not exists handled_changes (id bigint primary key, message text not null)")
-        cursor.execute("insert into handled_changes values (%s, %s) on conflict do nothing", [change.id, message])
+        cursor.execute(
+            "insert into handled_changes values (%s, %s) on conflict do nothing",
+            [change.id, messages.get(change.type, change.type)],
+        )
     return HttpResponse(status=204)
 
 
