@@ -70,6 +70,7 @@ token_grants = Table(
     Column("period_start", DateTime(timezone=True), comment="of the paid line"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("lots", JSONB, comment="the parts of the balance after this change, by grant"),
+    Column("history", JSONB, comment="the recent history of the balance, in the last row of a computation"),
     Index(None, "user_id", "id"),
     Index(None, "stripe_invoice_id"),
     schema=SCHEMA,

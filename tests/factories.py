@@ -388,6 +388,7 @@ def line_item(
                 "subscription_item_details": {
                     "invoice_item": None,
                     "proration": proration,
+                    "proration_details": {"credited_items": None},
                     "subscription": subscription,
                     "subscription_item": subscription_item,
                 },

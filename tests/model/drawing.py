@@ -25,6 +25,8 @@ def draw(chosen: random.Random) -> Life:
 def _act(made: Life, chosen: random.Random) -> None:
     """Do something at random, if it is possible."""
     of = chosen.choice(made.subscriptions)
+    if of.is_quiet:
+        return
     plan = next(iter(of.items), None)
     can_change = of.status == "active" and plan is not None and not any(item.is_stub for item in of.items.values())
     action = chosen.choice(
@@ -43,6 +45,7 @@ def _act(made: Life, chosen: random.Random) -> None:
             "late",
             "trial",
             "start",
+            "quiet",
         )
     )
     if action == "change" and can_change:
@@ -72,6 +75,8 @@ def _act(made: Life, chosen: random.Random) -> None:
         made.pay_late(of)
     elif action == "trial" and of.status == "trialing":
         made.end_trial(of)
+    elif action == "quiet" and can_change and made.can_be_quiet(of):
+        made.change_quietly(of, list(of.items)[-1])
     elif action == "start" and len(made.subscriptions) < 2 and chosen.random() < 0.3:
         made.start()
 

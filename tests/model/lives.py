@@ -64,6 +64,7 @@ class Subscription:
     trial: tuple[float, float] | None = None
     pending: list[Line] = field(default_factory=list)
     open_bill: tuple[str, list[Line]] | None = None
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,6 @@ class Life:
     noted: dict[str, list[str]] = field(default_factory=dict)
     failing: list[tuple[str, Callable[[float], Json]]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
-    reducing: set[str] = field(default_factory=set)
-    renewed: set[str] = field(default_factory=set)
-    is_alone: bool = False
     day: float = 0
 
     def number(self, kind: str) -> str:
@@ -95,16 +93,11 @@ class Life:
         return f"{kind}_{self.numbers[kind]:03d}"
 
     def add(self, happened: Sequence[Happening], events: Sequence[Json]) -> None:
-        """Add a step. Once tokens can run short, what comes first matters: then each step is a phase of its own."""
-        if self.is_alone:
-            self.phases.append([])
-        self.phases[-1].append(Step(happened, events))
-
-    def reduces(self, kind: str) -> None:
-        """Credits and money back of one grant can ask for more than it has left: then their order matters too."""
-        self.reducing.add(kind)
-        if len(self.reducing) > 1:
-            self.is_alone = True
+        """Add a step. A spend stands between two phases: what comes before it has been told by then."""
+        if not events:
+            self.phases += [[Step(happened, events)], []]
+        else:
+            self.phases[-1].append(Step(happened, events))
 
     # Subscriptions
 
@@ -232,7 +225,6 @@ class Life:
         for id_, item in of.items.items():
             if item.end == day:
                 item.start, item.end, item.is_stub = day, day + days_of(item.price, day), False
-                self.renewed.add(id_)
                 lines.append(self.line("period", of, id_, item.start, item.end))
         is_failed = (of.trial is not None and self.chosen.random() < 0.3) or self.chosen.random() < 0.1
         of.status = "past_due" if is_failed else "active"
@@ -273,20 +265,19 @@ class Life:
 
     def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
         """Bill prorations at once, or leave them to the next cycle's invoice."""
-        for line in lines:
-            if line.nature == "credit":
-                self.reduces(f"credit of {line.item}")
-        # The order matters where a change may find an older period of its item than its own.
-        if any(line.item in self.renewed or PRICES[line.price].days == 365 for line in lines):
-            self.is_alone = True
         changed, shown = self.show(of)
         ends = min((item.end for item in of.items.values()), default=1)
-        if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.is_alone:
+        if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.has_part_behind(of):
             paid, events, _ = self.pay(lines, of.id, reason="subscription_update")
             self.add([changed, *paid], [shown, *events])
         else:
             of.pending += lines
             self.add([changed], [shown])
+
+    def has_part_behind(self, of: Subscription) -> bool:
+        """Whether a later part fell due before today. Nothing that is paid tells of a change which is not billed yet: who hears
+        of it before such a part was given can't know that the item was still as it was then, and does not give the part."""
+        return any(PRICES[item.price].days == 365 and self.day > item.start + 29.9 for item in of.items.values())
 
     def can_switch(self, item: Item) -> bool:
         return item.end > self.day + 0.1 and item.quantity > 0
@@ -297,7 +288,6 @@ class Life:
         credit = self.line("credit", of, id_, day, item.end)
         others = _PLANS[0] if PRICES[item.price].days != 30 else _PLANS[1]
         item.price = self.chosen.choice(others)
-        self.renewed.add(id_)
         item.start, item.end = day, day + days_of(item.price, day)
         lines = [credit, self.line("period", of, id_, item.start, item.end)]
         of.pending, pending = [], of.pending
@@ -315,6 +305,20 @@ class Life:
         credit = self.line("credit", of, id_, self.day, item.end)
         del of.items[id_]
         self.settle(of, [credit], is_at_once=True)
+
+    def can_be_quiet(self, of: Subscription) -> bool:
+        """Whether nothing else shows the subscription until the present."""
+        return not self.has_part_behind(of) and not of.pending and all(item.end > 1 for item in of.items.values())
+
+    def change_quietly(self, of: Subscription, id_: str) -> None:
+        """Another quantity, or the end of an item, without prorations: nothing is paid or credited."""
+        if len(of.items) > 1 and self.chosen.random() < 0.5:
+            del of.items[id_]
+        else:
+            of.items[id_].quantity += 1
+        of.is_quiet = True
+        changed, shown = self.show(of)
+        self.add([changed], [shown])
 
     def end_trial(self, of: Subscription) -> None:
         assert of.trial is not None
@@ -375,9 +379,8 @@ class Life:
         bills = [
             bill for bill, total in self.bills.items() if total > 0 and bill not in {name for name, _ in self.failing}
         ]
-        if not bills or self.has_part_ahead:
+        if not bills:
             return
-        self.reduces("back")
         bill, day = self.chosen.choice(bills), self.day
         total = self.bills[bill]
         amount = self.chosen.choice((total, total // 2, total // 4, 999))
@@ -396,21 +399,7 @@ class Life:
             self.day += 0.5
             self.add([Undone(day=self.day, id=id_)], [self.failing[-1][1](self.day)])
 
-    @property
-    def has_part_ahead(self) -> bool:
-        """Whether a later part of a year falls due before the present. The product gives it with whatever is told first, so
-        what takes from the balance in the present, a spend or money that goes back, comes after it."""
-        return any(
-            PRICES[item.price].days == 365 and self.day < item.start + 30 < 1
-            for of in self.subscriptions
-            for item in of.items.values()
-        )
-
     def spend(self) -> None:
-        """Spend in the present: what falls due before the present has been given by then."""
-        if self.has_part_ahead:
-            return
-        self.reduces("back")
-        self.reduces("spend")
+        """Spend in the present: later parts that are due by now have been given."""
         self.day += 0.001
         self.add([Spent(day=self.day, amount=self.chosen.choice((50, 300, 700, 1_500)))], [])

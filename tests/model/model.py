@@ -95,10 +95,7 @@ class Lot:
     order: tuple[Any, ...]
     granted: int
     left: int
-    begins: float
-    paid: float
-    ends: float
-    subscription: str
+    until: float
     worth_back: int = 0
     taken: int = 0
 
@@ -115,14 +112,35 @@ class Model:
     created: dict[str, float] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     back: dict[str, Back] = field(default_factory=dict)
-    running: list[tuple[Line, Paid, float]] = field(default_factory=list)
+    bought: list[tuple[Line, Paid]] = field(default_factory=list)
     parts: set[tuple[str, float, int]] = field(default_factory=set)
+    begun: dict[str, float] = field(default_factory=dict)
+    given: float = -1_000
     purchases: list[tuple[str, str, float]] = field(default_factory=list)
 
     def play(self, happenings: Sequence[Happening]) -> None:
-        """Play these in the order of their days; the parts that are due by the present come in between."""
+        """Play these by their days, with the parts that are due by the present in between.
+
+        Money that did not go back after all counts as if it never had. A spend happens in the present: after all that was
+        told by then, the parts due by the present included.
+        """
+        known: list[tuple[float, Happening]] = []
         for happened in sorted(happenings, key=lambda happened: happened.day):
-            self._give_parts(before=happened.day)
+            if isinstance(happened, Undone):
+                known = [each for each in known if not (isinstance(each[1], Back) and each[1].id == happened.id)]
+            elif isinstance(happened, Spent):
+                before = Model(prices=self.prices, is_reset=self.is_reset, now=self.now)
+                before._replay(known)
+                if before.tokens >= happened.amount:
+                    known.append((max(happened.day, before.given), happened))
+            else:
+                known.append((happened.day, happened))
+        self._replay(known)
+
+    def _replay(self, known: Sequence[tuple[float, Happening]]) -> None:
+        self.bought = [(line, paid) for _, paid in known if isinstance(paid, Paid) for line in paid.lines]
+        for day, happened in sorted(known, key=lambda each: each[0]):
+            self._give_parts(before=day)
             if isinstance(happened, Paid):
                 self._pay(happened)
             elif isinstance(happened, Changed):
@@ -131,9 +149,7 @@ class Model:
             elif isinstance(happened, Back):
                 self.back[happened.id] = happened
                 self._take_back(happened.bill)
-            elif isinstance(happened, Undone):
-                self._give_back(self.back.pop(happened.id).bill)
-            elif self.tokens >= happened.amount:
+            elif isinstance(happened, Spent):
                 self._draw(happened.amount, self.lots)
         self._give_parts(before=self.now)
 
@@ -217,15 +233,15 @@ class Model:
                 self.purchases.append((paid.bill, line.price, paid.day))
             if line.nature == "pack":
                 self._add(paid, line, full, order, owner="")
+            elif self.is_reset and line.start < self.begun.get(line.item, line.start):
+                continue  # A newer period of the item has replaced all of that time.
             elif line.nature in ("period", "stub"):
                 if line.nature == "stub":
                     full = share(full, line.start, line.end, price.days)
                 if self.is_reset:
                     self.lots = [lot for lot in self.lots if lot.owner != line.item]
                 self._add(paid, line, full, order, owner=line.item)
-                self._end_parts(paid, line)
-                if price.days > LONG:
-                    self.running.append((line, paid, round(line.start, 6)))
+                self.begun[line.item] = line.start
             elif line.nature in ("charge", "credit"):
                 self._change(paid, line, full, order)
 
@@ -235,9 +251,6 @@ class Model:
         if days > LONG:
             joined = round(line.end - days, 6)
             end, days = min(end, joined + PART * ((line.start - joined) // PART + 1)), PART
-            if line.nature == "charge":
-                self._end_parts(paid, line)
-                self.running.append((line, paid, joined))
         amount = share(full, line.start, end, days)
         if line.nature == "charge":
             self._add(paid, line, amount, order, owner=line.item)
@@ -260,27 +273,26 @@ class Model:
             order=order,
             granted=amount,
             left=amount,
-            begins=line.start if day is None else day,
-            paid=paid.day if day is None else day,
-            ends=line.end,
-            subscription=line.subscription,
+            until=self._until(line, paid.day if day is None else day, owner),
         )
         lot.worth_back = lot.taken = self._share_back(lot)
         lot.left -= lot.taken
         if amount:
             self.lots.append(lot)
 
-    def _end_parts(self, paid: Paid, line: Line) -> None:
-        """Let a new payment for an item take the place of what other bills paid for it."""
-        self.running = [each for each in self.running if each[0].item != line.item or each[1].bill == paid.bill]
-
     def _give_parts(self, *, before: float) -> None:
-        """Every 30 days of what was paid for longer, while the item is there as it was paid for last."""
+        """Every 30 days of what was paid for longer, while the item is there as it was paid for.
+
+        The item's newest line that begins before the part pays for it, however late it was paid itself.
+        """
         due = [
             (start + PART * number, number, line, paid, start)
-            for line, paid, start in self.running
+            for line, paid in self.bought
+            if self.prices[line.price].days > LONG and line.nature in ("period", "stub", "charge")
+            for start in [round(line.end - self.prices[line.price].days, 6)]
             for number in range(1, 14)
             if line.start < start + PART * number < min(before, line.end)
+            and self._newest(line.item, start + PART * number) is line
         ]
         for begins, number, line, paid, start in sorted(due, key=lambda part: part[0]):
             held = self.subscriptions.get(line.subscription)
@@ -289,9 +301,19 @@ class Model:
                 continue
             amount = self.prices[line.price].tokens * line.quantity
             self.parts.add((line.item, start, number))
+            self.given, self.begun[line.item] = begins + 0.0001, begins
             if self.is_reset and amount:
                 self.lots = [lot for lot in self.lots if lot.owner != line.item]
-            self._add(paid, line, amount, (line.end + 1, 1, paid.bill, number), owner=line.item, day=begins)
+            self._add(paid, line, amount, (line.end + 1, 1, line.item, number), owner=line.item, day=begins)
+
+    def _newest(self, item: str, moment: float) -> Line:
+        """The item's newest line that begins before that moment; a charge comes after the credit beside it."""
+        lines = [
+            (line, paid)
+            for line, paid in self.bought
+            if line.item == item and line.start < moment and line.nature != "trial"
+        ]
+        return max(lines, key=lambda each: (each[0].start, each[1].day, each[0].nature != "credit"))[0]
 
     # Money back
 
@@ -316,27 +338,22 @@ class Model:
             got = self._draw(amount, siblings)
             lot.taken += got + self._draw(amount - got, self.lots)
 
-    def _give_back(self, bill: str) -> None:
-        for lot in self.lots:
-            if lot.bill == bill:
-                stays = min(self._share_back(lot), lot.worth_back)
-                back = max(lot.taken - stays, 0)
-                lot.worth_back, lot.left, lot.taken = stays, lot.left + back, lot.taken - back
-
     # Spending
 
     def _draw(self, amount: int, lots: Sequence[Lot]) -> int:
         """Take up to this many tokens: of allowances before packs, of what lapses soonest first. Returns how many."""
         wanted = amount
-        for lot in sorted(lots, key=lambda lot: (not lot.owner, self._until(lot), lot.order[1:])):
+        for lot in sorted(lots, key=lambda lot: (not lot.owner, lot.until, lot.order[1:])):
             given = min(lot.left, amount)
             lot.left, amount = lot.left - given, amount - given
         return wanted - amount
 
-    def _until(self, lot: Lot) -> float:
-        held = self.subscriptions.get(lot.subscription)
-        is_entitled = held is not None and held.status != "canceled" and bool(lot.owner)
-        return max(lot.paid + TTL, lot.ends + 1) if is_entitled else lot.paid + TTL
+    def _until(self, line: Line, paid: float, owner: str) -> float:
+        """When tokens lapse: some time after the payment; if the subscription gave service then, not before a day after its
+        period."""
+        held = self.subscriptions.get(line.subscription)
+        gives_service = held is not None and held.status != "canceled" and bool(owner)
+        return max(paid + TTL, line.end + 1) if gives_service else paid + TTL
 
 
 def share(full: int, start: float, end: float, days: int) -> int:

@@ -78,8 +78,8 @@ def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -
     model.play([happened for steps in life.phases for step in steps for happened in step.happened])
     wanted = expected(model)
     held = outcome(conn)
-    if life.is_alone or not is_reset:
-        # The lots know nothing of a spend since the newest row; under `add` all is one balance.
+    if sum(held["lots"].values()) != held["tokens"]:
+        # The lots know nothing of a spend since the newest row.
         held["lots"] = wanted["lots"] = None
     return held, wanted
 

@@ -146,7 +146,8 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
             newest, bill = held.newest, held.bill
             if newest is None or newest <= grant.period_start:
                 newest, bill = grant.period_start, grant.invoice
-            periods[grant.owner] = Periods(min(held.first, grant.period_start), newest, bill)
+            starts = held.starts | {grant.period_start}
+            periods[grant.owner] = Periods(min(held.first, grant.period_start), newest, bill, starts)
     return replace(
         of,
         tokens=granted[-1].balance_after,
@@ -159,6 +160,7 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
         periods=periods,
         last_key=granted[-1].source_key,
         lots=granted[-1].lots,
+        history=granted[-1].history,
         renewed=of.renewed | {grant.source_key for grant in granted if grant.kind in ("token_period", "undone")},
     )
 

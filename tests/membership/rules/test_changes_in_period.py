@@ -40,6 +40,20 @@ def test_an_upgrade_seen_before_the_period_it_changes_waits_for_it(policy: Polic
     assert balance(holding_lines(early, line("il_0", invoice="in_0"), *UPGRADE), policy)[0] == 3000
 
 
+@BOTH
+def test_a_change_waits_for_the_period_of_its_own_dates(policy: Policy) -> None:
+    before = line("il_b", invoice="in_b", period_start=day(-40), period_end=day(-10), paid_at=day(-20))
+    held = user(subscribed(), lines=[before])
+    held = holding(held, granted(held, policy))
+    early = holding_lines(held, *UPGRADE)
+
+    assert granted(early, policy) == []
+
+    # 1,000, or 1,000 twice; and 15 of 30 days of 5,000 for those of 1,000.
+    after = holding_lines(early, line("il_0", invoice="in_0"), *UPGRADE)
+    assert balance(after, policy)[0] == (3000 if policy is RESET else 4000)
+
+
 def test_under_reset_a_change_that_comes_after_the_next_period_does_nothing() -> None:
     renewed = holding_lines(monthly(), line("il_3", invoice="in_3", period_start=day(20), period_end=day(50)))
     renewed = holding(renewed, granted(renewed, now=day(20)))

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 
 from schema.states import MembershipStatus, UserRole
+from tests.membership.rules.paid_lines import a_year, change
 from tests.membership.rules.people import JAN, NOW, POLICIES, day, holding, line, someone, subscribed, user, with_access
 from tests.mirror.histories import LAW
 from worker.membership.rules import outcome
@@ -14,6 +16,7 @@ from worker.membership.rules.access import Policy, Rule, Service
 from worker.membership.rules.evidence import Customer, Entry, Evidence, Heard, Note, Schedule, Source
 from worker.membership.rules.explain import NO_CUSTOMER, Explanation, explain
 from worker.membership.rules.facts import Item, Override, PaidLine, Subscription, User
+from worker.membership.rules.tokens import NoGrant
 from worker.membership.rules.wording import source
 
 ACTIVE, PAST_DUE, CANCELED = MembershipStatus.ACTIVE, MembershipStatus.PAST_DUE, MembershipStatus.CANCELED
@@ -307,6 +310,42 @@ def test_a_paid_line_that_gave_nothing_says_why(paid: PaidLine, policy: Policy, 
 
     assert passed.source_key == "invoice:in_1:line:il_1"
     assert says in passed.because
+
+
+def test_a_credit_says_that_it_waits_for_the_charge_beside_it() -> None:
+    held = settled(user(subscribed(), lines=[line("il_0", invoice="in_0")]))
+    both = [change("il_1", "prod_pro", -1000), change("il_2", "prod_new", 5000)]
+
+    passed = why(replace(held, paid_lines=tuple(both))).tokens.ungranted
+
+    assert {each.source_key[-4:]: each.why for each in passed} == {
+        "il_1": NoGrant.WAITS_FOR_CHANGE,
+        "il_2": NoGrant.WAITS_FOR_PRODUCT,
+    }
+
+
+def test_a_change_before_a_part_that_was_given_says_that_it_waits_for_its_item() -> None:
+    held = settled(a_year(40))
+    facts: dict[str, Any] = {
+        "period_start": day(-20),
+        "period_end": day(325),
+        "full_period": timedelta(days=365),
+        "is_whole": False,
+    }
+    rest = facts | {"invoice": "in_u", "proration": True}
+    credit, charge = (
+        line("il_1", is_credit=True, amount=-9, **rest),
+        line("il_2", product="prod_max", price="p2", **rest),
+    )
+    changed = replace(held, paid_lines=(credit, charge), running=(*held.running, charge))
+
+    passed = why(changed).tokens.ungranted
+
+    assert {(each.source_key[-4:], each.why) for each in passed} == {
+        ("il_1", NoGrant.WAITS_FOR_CHANGE),
+        ("il_2", NoGrant.WAITS_FOR_CHANGE),
+    }
+    assert "waits for the rest of its change" in passed[0].because
 
 
 def test_grants_that_are_due_are_told() -> None:

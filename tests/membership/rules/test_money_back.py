@@ -28,7 +28,9 @@ from worker.membership.rules.tokens import grants
 
 def failed(row: Grant) -> Restored:
     key = row.source_key.replace("refund:", "refund_failed:")
-    return Restored(source_key=key, kind="refund_failed", bill=row.invoice or "", money=row.money)
+    return Restored(
+        source_key=key, kind="refund_failed", bill=row.invoice or "", money=row.money, taken_by=row.source_key
+    )
 
 
 @pytest.mark.parametrize(

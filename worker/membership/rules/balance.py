@@ -1,10 +1,12 @@
 """The arithmetic of a balance: rows of the ledger, one after the other, each with the balance around it."""
 
-from collections.abc import Set
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.membership.rules.facts import Bill, MoneyBack, Restored, User
+from worker.membership.rules.facts import Bill, Restored, User
+from worker.membership.rules.history import KEPT, Act, Entry, History, Moment, Newest, State
 from worker.membership.rules.lots import Lot, after_spending, drawn
 
 # A renewal may take this long after the period's end until it is paid.
@@ -15,7 +17,8 @@ GRACE_OF_A_PERIOD = timedelta(days=1)
 class Grant:
     """One row of the ledger: what the source is worth in tokens, and the balance before and after it.
 
-    `owner` is the allowance, `identity` the line's, `money` what of a bill's money it accounts for (minor units).
+    `owner` is the allowance, `identity` the line's, `money` what of a bill's money it accounts for (minor units). The last row
+    of a computation holds the `history`.
     """
 
     source_key: str
@@ -32,6 +35,7 @@ class Grant:
     period_start: datetime | None = None
     money: int = 0
     lots: tuple[Lot, ...] = ()
+    history: History | None = None
 
 
 def expire(user: User, now: datetime) -> Grant | None:
@@ -55,100 +59,99 @@ def expire(user: User, now: datetime) -> Grant | None:
 
 
 class Book:
-    """A balance, as rows are written to it. `rows` are the rows so far."""
+    """A balance, as rows are written to it. An entry that belongs before others is put there, and those happen again."""
 
     def __init__(self, user: User, now: datetime, *, is_reset: bool) -> None:
-        self._now, self._is_reset = now, is_reset
-        self._balance, self._expires_at, self._most = user.tokens, user.tokens_expires_at, user.most_tokens
-        self._lots = after_spending(user.lots, user.tokens)
-        self._bills = {bill.id: bill for bill in user.bills}
-        self._accounted = {bill.id: bill.accounted for bill in user.bills}
-        self._spent: list[tuple[Lot, int]] = []
-        self.rows: list[Grant] = []
-        if (ended := expire(user, now)) is not None:
-            self.rows.append(ended)
-            self._balance = 0
-        if self._is_over:
-            self._lots = ()
+        self._now, self._is_reset, self._most = now, is_reset, user.most_tokens
+        self._rows: list[Grant] = []
+        self._lots: tuple[Lot, ...] = ()
+        self._accounted: dict[str, int] = {}
+        self._balance: int = 0
+        self._expires_at: datetime | None = None
+        held = user.history or _begun(user)
+        self._base, self._entries = held.base, list(held.entries)
+        self._totals = {entry.at.bill: entry.total for entry in held.entries if entry.act is Act.BACK}
+        self._totals |= {bill.id: bill.total for bill in user.bills}
+        # The money of each bill that the ledger accounted for before the list begins.
+        self._before = {bill.id: bill.accounted for bill in user.bills}
+        for entry in held.entries:
+            if entry.act is Act.BACK and entry.at.bill in self._before:
+                self._before[entry.at.bill] -= entry.amount
+        newest = {owner: Newest(each.newest, each.bill or "") for owner, each in user.periods.items() if each.newest}
+        lots = held.base.lots if user.history is None else user.lots
+        self._load(State(lots=lots, balance=held.balance, expires_at=user.tokens_expires_at, newest=newest))
+        for entry in held.entries:
+            if entry.act is Act.BACK:
+                self._accounted[entry.at.bill] = self._accounted.get(entry.at.bill, 0) + entry.amount
+        ended = expire(user, now)
+        if ended is not None or self._is_over:
+            self._lots, self._balance = (), user.tokens if ended is None else 0
+            self._base, self._entries = self._state(), []
+        elif held.balance != user.tokens:
+            self._spend(held.balance - user.tokens)
+        if ended is not None:
+            self._write(ended, user.tokens)
 
-    def add(self, row: Grant, lot: Lot) -> None:
+    def rows(self) -> list[Grant]:
+        """The rows so far; the last one holds the history, without what is too long ago."""
+        if not self._rows:
+            return []
+        state, accounted = self._state(), self._accounted
+        old = next((n for n, entry in enumerate(self._entries) if self._now - entry.seen < KEPT), len(self._entries))
+        base, entries = self._base, tuple(self._entries[old:])
+        if old:
+            self._load(base)
+            for entry in self._entries[:old]:
+                self._apply(entry)
+            base = self._state()
+            self._load(state)
+            self._accounted = accounted
+        self._rows[-1] = replace(self._rows[-1], history=History(base, entries, self._balance))
+        return self._rows
+
+    def add(self, row: Grant, lot: Lot, at: Moment) -> None:
         """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves a row alone."""
-        before, lot = self._balance, self._without_owed(self._without_returned(lot))
-        row = replace(row, amount=row.amount - lot.taken_back)
-        if lot.granted:
-            self._add(lot)
-        self._write(row, before)
+        self._post(row, Entry(act=Act.ADD, at=at, seen=self._now, source=row.source_key, lot=lot))
 
-    def begin(self, row: Grant, lot: Lot) -> None:
+    def begin(self, row: Grant, lot: Lot, at: Moment) -> None:
         """An allowance for a period. Under reset it replaces what its owner's earlier periods left, and what nobody granted.
 
         One that comes too late to give anything ends those periods all the same.
         """
-        before, lot = self._balance, self._without_owed(self._without_returned(lot))
-        row = replace(row, amount=row.amount - lot.taken_back)
-        if lot.granted and not self._is_reset:
-            self._add(lot)
-        elif lot.granted:
-            kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
-            room = self._most - sum(held.left for held in kept)
-            ended = [replace(held, replaced=()) for held in self._lots if held not in kept and held.left]
-            lot = replace(lot, left=min(lot.left, room), replaced=tuple(ended) if row.kind == "token_period" else ())
-            self._lots = (*kept, lot)
-            self._balance = sum(held.left for held in self._lots)
-            self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
-        elif lot.begins is not None:
-            self._end(lot.owner, lot.begins)
-        self._write(row, before)
+        self._post(row, Entry(act=Act.BEGIN, at=at, seen=self._now, source=row.source_key, lot=lot))
 
-    def end(self, row: Grant, *, owner: str, begins: datetime) -> bool:
-        """A period that gives nothing: under reset it ends what its owner's earlier periods left. Whether there was any."""
-        before, ended = self._balance, self._end(owner, begins)
-        if ended:
-            key = f"ended:{ended[0].source}"
-            self._write(replace(row, source_key=key, amount=self._balance - before), before)
-        return bool(ended)
-
-    def undo(self, part: Lot, key: str) -> None:
-        """End a part that was given in error. The lots that it replaced are back.
-
-        `spend_again` takes from the balance what was spent of it, once all that is due has been granted.
-        """
-        before, part = self._balance, next(lot for lot in self._lots if lot.source == part.source)
-        back = [self._without_returned_since(held) for held in part.replaced if self._now < held.until]
-        self._lots = (*(lot for lot in self._lots if lot.source != part.source), *back)
-        self._balance += sum(lot.left for lot in back) - part.left
-        self._expires_at = max((lot.until for lot in self._lots if lot.left), default=self._expires_at)
-        self._spent.append((part, max(part.granted - part.left - part.taken, 0)))
-        self._note(key, "undone", self._balance - before, before, part.bill, 0)
-
-    def spend_again(self) -> None:
-        """Take from the balance what was spent of parts that have ended in error, and no more than there is."""
-        for part, spent in self._spent:
-            if (taken := min(spent, max(self._balance, 0))) > 0:
-                before = self._balance
-                self._lots, self._balance = drawn(self._lots, taken, owner=part.owner), self._balance - taken
-                self._note(f"undone:{part.source}:spent", "undone", -taken, before, part.bill, 0)
-
-    def reduce(self, row: Grant, change: Lot, amount: int) -> None:
+    def reduce(self, row: Grant, change: Lot, amount: int, at: Moment) -> None:
         """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
 
-        The grant of its own bill to the same allowance is reduced first: the bill granted the difference. The rest, of which
-        there is nothing left, is owed by grants that come late.
+        The grant of its own bill to the same allowance is reduced first: the bill granted the difference.
         """
-        before, owner = self._balance, change.owner
-        for lot in self._lots:
-            if lot.bill == row.invoice and lot.owner == owner and not lot.pack:
-                less = min(amount, lot.left, lot.granted)
-                smaller = replace(lot, granted=lot.granted - less, left=lot.left - less)
-                self._lots = tuple(smaller if held is lot else held for held in self._lots)
-                self._balance, amount = self._balance - less, amount - less
-        held = sum(lot.left for lot in self._lots if lot.owner == owner and not lot.pack)
-        taken = min(amount, held if self._is_reset else max(self._balance, 0))
-        self._lots = drawn(self._lots, taken, owner=owner)
-        if taken < amount:
-            self._lots = (*self._lots, replace(change, owed=amount - taken))
-        self._balance -= taken
-        self._write(row, before)
+        entry = Entry(act=Act.REDUCE, at=at, seen=self._now, source=row.source_key, lot=change, amount=amount)
+        self._post(row, entry)
+
+    def end(self, row: Grant, change: Lot, at: Moment) -> bool:
+        """A period that gives nothing: under reset it ends what its owner's earlier periods left. Whether there was any."""
+        lots = (*self._base.lots, *(entry.lot for entry in self._entries if entry.act is not Act.END and entry.lot))
+        known = {entry.source for entry in self._entries if entry.act is Act.END}
+        if not self._is_reset or row.source_key in known or not any(_is_before(lot, change) for lot in lots):
+            return False
+        state, accounted, entries, before = self._state(), self._accounted, list(self._entries), self._balance
+        entry = Entry(act=Act.END, at=at, seen=self._now, source=row.source_key, lot=change)
+        if not self._insert(entry):
+            self._load(state)
+            self._entries, self._accounted = entries, accounted
+            return False
+        self._write(replace(row, source_key=f"ended:{row.source_key}", amount=self._balance - before), before)
+        return True
+
+    def undo(self, source: str, key: str) -> None:
+        """End a part that was given in error: all is as if it had never been."""
+        part = next(entry for entry in self._entries if entry.source == source and entry.lot)
+        before = self._balance
+        self._entries.remove(part)
+        self._replay()
+        self._note(
+            key, "undone", self._balance - before, before, part.at.bill or (part.lot.bill if part.lot else ""), 0
+        )
 
     def take_back(self, bill: Bill) -> None:
         """Take back each grant's share of the bill's money that went back, and no more than there is.
@@ -156,91 +159,49 @@ class Book:
         A source whose money another source told of already gets a row that takes nothing. Tokens replaced by a reset,
         or expired, are gone already, so a refund before a renewal and one after it end in the same balance.
         """
-        if bill.total <= 0 or not any(lot.bill == bill.id for lot in self._lots):
+        granted = (*self._lots, *(entry.lot for entry in self._entries if entry.lot))
+        if bill.total <= 0 or not any(lot.bill == bill.id for lot in granted):
             return
         for source in bill.sources:
-            accounted = self._accounted[bill.id]
-            money = max(min(source.amount, bill.returned - accounted), 0)
-            self._accounted[bill.id] = accounted + money
-            self._take_back(bill, source, money)
-
-    def _take_back(self, bill: Bill, source: MoneyBack, money: int) -> None:
-        """Each lot gives its own share. The part that it has not got any more comes from the others, its bill's first."""
-        before, worth = self._balance, 0
-        for lot in self._lots:
-            due = max(self._returned_share(lot) - lot.taken_back, 0) if lot.bill == bill.id else 0
-            worth += due
-            own = min(due, lot.left)
-            self._change(lot, left=-own, taken=own, taken_back=due)
-        for lot in self._lots:
-            short = lot.taken_back - lot.taken if lot.bill == bill.id else 0
-            short = min(short, worth - (before - self._balance), max(self._balance, 0))
-            if short > 0:
-                self._change(lot, taken=short)
-                self._lots, self._balance = drawn(self._lots, short, bills=[bill.id]), self._balance - short
-        self._note(source.source_key, source.kind, -worth, before, bill.id, money)
+            money = max(min(source.amount, bill.returned - self._accounted.get(bill.id, 0)), 0)
+            at = Moment(source.at or self._now, 0, bill.id, 9, source.source_key)
+            entry = Entry(act=Act.BACK, at=at, seen=self._now, source=source.source_key, amount=money, total=bill.total)
+            before, worth = self._balance, self._taken_back(bill.id)
+            self._insert(entry)
+            self._note(source.source_key, source.kind, worth - self._taken_back(bill.id), before, bill.id, money)
 
     def restore(self, of: Restored) -> None:
-        """Give back to the bill's grants what was taken of each, but for the share of money that stays returned.
+        """Money that did not go back after all: all is as if nothing had been taken for it.
 
         A grant that has been replaced or is over gets nothing: what was taken of it would have lapsed with it.
         """
         before = self._balance
-        self._accounted[of.bill] = max(self._accounted.get(of.bill, 0) - of.money, 0)
-        for lot in self._lots:
-            stays = min(self._returned_share(lot), lot.taken_back) if lot.bill == of.bill else lot.taken_back
-            back = max(lot.taken - stays, 0) if lot.bill == of.bill else 0
-            self._change(lot, left=back, taken=-back, taken_back=stays - lot.taken_back)
+        taken = next((entry for entry in self._entries if entry.source == of.taken_by), None)
+        if taken is not None:
+            self._entries.remove(taken)
+        else:
+            self._before[of.bill] = max(self._before.get(of.bill, 0) - of.money, 0)
+            self._load(self._base)
+            self._give_back(of.bill)
+            self._base = self._state()
+        self._replay()
         self._note(of.source_key, of.kind, self._balance - before, before, of.bill, -of.money)
 
-    def _returned_share(self, lot: Lot) -> int:
-        """The tokens of a grant that the money which went back has paid for."""
-        bill = self._bills.get(lot.bill)
-        if bill is None or bill.total <= 0:
-            return 0
-        return lot.granted * min(self._accounted[bill.id], bill.total) // bill.total
-
-    def _without_returned(self, lot: Lot) -> Lot:
-        """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
-        share = self._returned_share(lot)
-        return replace(lot, left=lot.left - share, taken=share, taken_back=share)
-
-    def _without_returned_since(self, lot: Lot) -> Lot:
-        """A lot that is back, less its share of the money that went back in the meantime."""
-        due = min(max(self._returned_share(lot) - lot.taken_back, 0), lot.left)
-        return replace(lot, left=lot.left - due, taken=lot.taken + due, taken_back=lot.taken_back + due)
-
-    def _without_owed(self, lot: Lot) -> Lot:
-        """A grant that came late, less what a change of its own time has taken already, and did not find."""
-        for debt in self._lots:
-            if debt.owed and debt.owner == lot.owner and lot.begins and debt.begins and lot.begins < debt.begins:
-                given = min(debt.owed, lot.left)
-                lot = replace(lot, left=lot.left - given)
-                self._lots = tuple(
-                    replace(held, owed=held.owed - given) if held is debt else held for held in self._lots
-                )
-        return lot
-
-    def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
-        """Change one lot by so much, and the balance with it, which never exceeds its column."""
-        left = min(left, max(self._most - self._balance, 0))
-        self._lots = tuple(
-            replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
-            if lot.source == of.source
-            else lot
-            for lot in self._lots
-        )
-        self._balance += left
-
-    def extend(self, entitled: Set[str | None]) -> None:
+    def extend(self, is_entitled: Callable[[Lot], bool]) -> None:
         """Let tokens last as long as they would if their subscription had been known to entitle when they were granted."""
-        for lot in self._lots:
-            ends = lot.ends + GRACE_OF_A_PERIOD if lot.ends is not None and lot.subscription in entitled else lot.until
-            if not self._now < lot.until < ends:
-                continue
-            self._lots = tuple(replace(held, until=ends) if held is lot else held for held in self._lots)
-            if lot.left and self._expires_at is not None:
-                self._expires_at = max(self._expires_at, ends)
+
+        def extended(lot: Lot) -> Lot:
+            return replace(lot, until=self._lasts(lot)) if is_entitled(lot) else lot
+
+        longer = [lot for lot in self._lots if extended(lot) != lot]
+        self._lots = tuple(map(extended, self._lots))
+        self._base = replace(self._base, lots=tuple(map(extended, self._base.lots)))
+        self._entries = [replace(entry, lot=extended(entry.lot)) if entry.lot else entry for entry in self._entries]
+        if longer and self._entries:
+            self._replay()
+        elif self._expires_at is not None:
+            self._expires_at = max([self._expires_at, *(lot.until for lot in map(extended, longer) if lot.left)])
+        for lot in longer:
             self._write(
                 Grant(
                     source_key=f"extension:{lot.source}",
@@ -256,13 +217,182 @@ class Book:
                 self._balance,
             )
 
-    def _end(self, owner: str, begins: datetime) -> list[Lot]:
-        """Under reset, end the owner's allowances that began earlier; returns them."""
-        held = [lot for lot in self._lots if lot.owner == owner and not lot.pack and lot.begins and lot.begins < begins]
-        ended = held if self._is_reset else []
+    def _lasts(self, lot: Lot) -> datetime:
+        """When a lot lapses whose subscription entitles; what has lapsed already stays so."""
+        if lot.ends is None or lot.until <= self._now:
+            return lot.until
+        return max(lot.until, lot.ends + GRACE_OF_A_PERIOD)
+
+    # The list
+
+    def _post(self, row: Grant, entry: Entry) -> None:
+        """A row for the entry. One that a newer period has replaced by now gave nothing that counts."""
+        before, worth = self._balance, self._insert(entry)
+        is_over = entry.lot is not None and not entry.lot.is_part and self._is_overtaken(entry.act, entry.lot)
+        self._write(replace(row, amount=0 if is_over else worth), before)
+
+    def _insert(self, entry: Entry) -> int:
+        """Put the entry in its place; returns the tokens that it gives there, with a sign."""
+        if not (entry.lot and entry.lot.is_part):
+            spends = [held.at for held in self._entries if held.act is Act.SPEND and held.at.time == entry.at.time]
+            entry = replace(entry, at=entry.at._replace(turn=max((at.turn + 1 for at in spends), default=0)))
+        place = bisect_right(self._entries, entry.at, key=lambda held: held.at)
+        self._entries.insert(place, entry)
+        return self._apply(entry) if place == len(self._entries) - 1 else self._replay(entry)
+
+    def _replay(self, of: Entry | None = None) -> int:
+        """Let all happen again; returns the tokens that this entry gives."""
+        self._load(self._base)
+        worths = [(entry, self._apply(entry)) for entry in self._entries]
+        return sum(worth for entry, worth in worths if entry is of)
+
+    def _load(self, state: State) -> None:
+        self._lots, self._balance, self._expires_at = state.lots, state.balance, state.expires_at
+        self._newest, self._accounted = dict(state.newest), dict(self._before)
+
+    def _state(self) -> State:
+        return State(lots=self._lots, balance=self._balance, expires_at=self._expires_at, newest=dict(self._newest))
+
+    def _spend(self, amount: int) -> None:
+        """The application has spent so much since the newest row, or added some: it happened after all that was known."""
+        if not self._entries:
+            self._draw(amount)
+            self._base = self._state()
+            return
+        last = self._entries[-1]
+        if last.act is Act.SPEND:
+            self._entries[-1] = replace(last, amount=last.amount + amount, seen=self._now)
+        else:
+            at = last.at._replace(is_spend=True)
+            self._entries.append(Entry(act=Act.SPEND, at=at, seen=self._now, source="", amount=amount))
+        self._draw(amount)
+
+    # The effects of entries
+
+    def _apply(self, entry: Entry) -> int:
+        """Let the entry happen; returns the tokens that it gives, with a sign."""
+        lot = entry.lot
+        if entry.act is Act.SPEND:
+            self._draw(entry.amount)
+        elif entry.act is Act.BACK:
+            self._take_back(entry.at.bill, entry.amount)
+        elif lot is None or self._is_overtaken(entry.act, lot):
+            return 0
+        elif entry.act is Act.END:
+            self._remember(lot)
+            return self._end(lot)
+        elif entry.act is Act.REDUCE:
+            self._reduce(lot, entry.amount)
+            return -entry.amount
+        else:
+            lot = self._without_returned(lot)
+            if entry.act is Act.BEGIN:
+                self._remember(lot)
+                self._begin(lot)
+            elif lot.granted:
+                self._add(lot)
+            return lot.granted - lot.taken_back
+        return 0
+
+    def _is_overtaken(self, act: Act, lot: Lot) -> bool:
+        """Whether balances are reset, and a newer period of the same allowance has begun. A change ends with the period it
+        began in, and a period on its own invoice replaces what it changes."""
+        held = self._newest.get(lot.owner)
+        if not self._is_reset or held is None or lot.pack or lot.begins is None or act is Act.END:
+            return False
+        is_replaced = lot.is_part or (act is not Act.BEGIN and lot.bill == held.bill)
+        return lot.begins < held.begins or (lot.begins == held.begins and is_replaced)
+
+    def _remember(self, lot: Lot) -> None:
+        held = self._newest.get(lot.owner)
+        if lot.begins is not None and (held is None or held.begins <= lot.begins):
+            self._newest[lot.owner] = Newest(lot.begins, lot.bill)
+
+    def _begin(self, lot: Lot) -> None:
+        if not lot.granted:
+            self._end(lot)
+        elif not self._is_reset:
+            self._add(lot)
+        else:
+            kept = [held for held in self._lots if self._now < held.until and not _is_replaced(held, by=lot)]
+            room = self._most - sum(held.left for held in kept)
+            lot = replace(lot, left=min(lot.left, room))
+            self._lots = (*kept, lot)
+            self._balance = sum(held.left for held in self._lots)
+            self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
+
+    def _end(self, by: Lot) -> int:
+        """Under reset, end the owner's allowances that began earlier; returns how many there were."""
+        ended = [lot for lot in self._lots if self._is_reset and _is_before(lot, by)]
         self._lots = tuple(lot for lot in self._lots if lot not in ended)
         self._balance -= sum(lot.left for lot in ended)
-        return ended
+        return len(ended)
+
+    def _reduce(self, change: Lot, amount: int) -> None:
+        for lot in self._lots:
+            if lot.bill == change.bill and lot.owner == change.owner and not lot.pack:
+                less = min(amount, lot.left, lot.granted)
+                smaller = replace(lot, granted=lot.granted - less, left=lot.left - less)
+                self._lots = tuple(smaller if held is lot else held for held in self._lots)
+                self._balance, amount = self._balance - less, amount - less
+        held = sum(lot.left for lot in self._lots if lot.owner == change.owner and not lot.pack)
+        taken = min(amount, held if self._is_reset else max(self._balance, 0))
+        self._lots = drawn(self._lots, taken, owner=change.owner)
+        self._balance -= taken
+
+    def _take_back(self, bill: str, money: int) -> None:
+        """Each lot gives its own share. The part that it has not got any more comes from the others, its bill's first."""
+        self._accounted[bill] = self._accounted.get(bill, 0) + money
+        before, worth = self._balance, 0
+        for lot in self._lots:
+            due = max(self._returned_share(lot) - lot.taken_back, 0) if lot.bill == bill else 0
+            worth += due
+            own = min(due, lot.left)
+            self._change(lot, left=-own, taken=own, taken_back=due)
+        for lot in self._lots:
+            short = lot.taken_back - lot.taken if lot.bill == bill else 0
+            short = min(short, worth - (before - self._balance), max(self._balance, 0))
+            if short > 0:
+                self._change(lot, taken=short)
+                self._lots, self._balance = drawn(self._lots, short, bills=[bill]), self._balance - short
+
+    def _taken_back(self, bill: str) -> int:
+        """The tokens that the bill's money back is worth by now."""
+        return sum(lot.taken_back for lot in self._lots if lot.bill == bill)
+
+    def _give_back(self, bill: str) -> None:
+        """Give back to the bill's grants what was taken of each, but for the share of money that stays returned."""
+        for lot in self._lots:
+            if lot.bill == bill:
+                stays = min(self._returned_share(lot), lot.taken_back)
+                back = max(lot.taken - stays, 0)
+                self._change(lot, left=back, taken=-back, taken_back=stays - lot.taken_back)
+
+    def _returned_share(self, lot: Lot) -> int:
+        """The tokens of a grant that the money which went back has paid for."""
+        total = self._totals.get(lot.bill, 0)
+        return lot.granted * min(self._accounted.get(lot.bill, 0), total) // total if total > 0 else 0
+
+    def _without_returned(self, lot: Lot) -> Lot:
+        """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
+        share = self._returned_share(lot)
+        return replace(lot, left=lot.left - share, taken=share, taken_back=share)
+
+    def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
+        """Change one lot by so much, and the balance with it, which never exceeds its column."""
+        left = min(left, max(self._most - self._balance, 0))
+        self._lots = tuple(
+            replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
+            if lot.source == of.source
+            else lot
+            for lot in self._lots
+        )
+        self._balance += left
+
+    def _draw(self, amount: int) -> None:
+        """Spend from the balance what there is of this, or add to it."""
+        self._balance = max(self._balance - amount, 0) if amount > 0 else self._balance - amount
+        self._lots = after_spending(self._lots, self._balance)
 
     @property
     def _is_over(self) -> bool:
@@ -276,6 +406,8 @@ class Book:
         self._balance += lot.left
         over = self._expires_at is None or self._is_over
         self._expires_at = lot.until if self._expires_at is None or over else max(lot.until, self._expires_at)
+
+    # Rows
 
     def _note(self, key: str, kind: str, amount: int, before: int, bill: str, money: int) -> None:
         self._write(
@@ -294,7 +426,7 @@ class Book:
 
     def _write(self, row: Grant, before: int) -> None:
         """Keep the row, with the balance around it and what it consists of now."""
-        self.rows.append(
+        self._rows.append(
             replace(
                 row,
                 balance_before=before,
@@ -303,6 +435,19 @@ class Book:
                 lots=self._lots,
             )
         )
+
+
+def _begun(user: User) -> History:
+    """A history that begins with the balance as the ledger's newest row left it."""
+    newest = {owner: Newest(each.newest, each.bill or "") for owner, each in user.periods.items() if each.newest}
+    lots = after_spending(user.lots, user.tokens)
+    base = State(lots=lots, balance=user.tokens, expires_at=user.tokens_expires_at, newest=newest)
+    return History(base, (), user.tokens)
+
+
+def _is_before(lot: Lot, by: Lot) -> bool:
+    """Whether the lot is of the same allowance and of an earlier time."""
+    return lot.owner == by.owner and not lot.pack and bool(lot.begins and by.begins and lot.begins < by.begins)
 
 
 def _is_replaced(held: Lot, *, by: Lot) -> bool:

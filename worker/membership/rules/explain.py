@@ -268,7 +268,7 @@ def _balance(
 ) -> Balance:
     is_over = user.tokens_expires_at is not None and user.tokens_expires_at <= now
     last = evidence.ledger[0] if evidence.ledger else None
-    passed = tokens.ungranted(user, products, policy) if access.is_concerned(user) else []
+    passed = tokens.ungranted(user, products, policy, now) if access.is_concerned(user) else []
     return Balance(
         stored=user.tokens,
         spendable=0 if is_over else user.tokens,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from schema.states import MembershipStatus, UserRole
+from worker.membership.rules.history import History
 from worker.membership.rules.lots import Lot
 
 # The largest number that JavaScript holds exactly: an application may read a balance there. Sums are capped at it.
@@ -108,13 +109,15 @@ class Item:
 class Subscription:
     """A subscription of one of the user's customers, or of their organization.
 
-    `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is the creation of the first unpaid invoice of the
-    present streak. `ended_at` is when it ended for good. `removed` are items that it no longer has.
+    `observed_at` is the time of the newest snapshot. `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is the
+    creation of the first unpaid invoice of the present streak. `ended_at` is when it ended for good. `removed` are items that
+    it no longer has.
     """
 
     id: str
     status: str
     created: datetime
+    observed_at: datetime | None = None
     period_start: datetime | None = None
     period_end: datetime | None = None
     paused_for: str | None = None
@@ -200,12 +203,13 @@ class MoneyBack:
     """An object that reports money returned on a bill, and that is not in the ledger yet.
 
     It is a refund, a lost dispute, a credit note, or a charge that reports more refunded than its refunds do. `amount`
-    is in minor units.
+    is in minor units. `at` is its creation, None if nothing tells when the money went back.
     """
 
     source_key: str
     kind: str
     amount: int
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +229,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A row of the ledger that took tokens back for money that did not go back after all.
+    """A row of the ledger, `taken_by`, that took tokens back for money that did not go back after all.
 
     That is a failed refund, a dispute that was won, or a voided credit note. `money` is in minor units.
     """
@@ -234,23 +238,27 @@ class Restored:
     kind: str
     bill: str
     money: int
+    taken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The known history of an allowance: the start of the first period and of the newest, and the `bill` of the newest."""
+    """The known history of an allowance: the start of the first period and of the newest, the `bill` of the newest, and the
+    starts of all."""
 
     first: datetime
     newest: datetime | None
     bill: str | None = None
+    starts: frozenset[datetime] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A user's present row, and all facts about them.
 
-    `last_key` is the key of the newest row of their ledger, and `lots` its parts of the balance. `running` are the
-    present paid lines of more than a month, granted or not, and `renewed` the keys of their parts in the ledger.
+    `last_key` is the key of the newest row of their ledger, `lots` its parts of the balance, and `history` the recent changes
+    of the balance. `running` are the present paid lines of more than a month, granted or not, and `renewed` the keys of their
+    parts in the ledger.
     `periods` is by allowance (`PaidLine.owner`).
 
     `subscriptions` are those of the user's own customers. Only they give tokens; access comes from them and from those
@@ -275,6 +283,7 @@ class User:
     paid_lines: tuple[PaidLine, ...] = ()
     last_key: str | None = None
     lots: tuple[Lot, ...] = ()
+    history: History | None = None
     running: tuple[PaidLine, ...] = ()
     renewed: frozenset[str] = field(default_factory=frozenset)
     bills: tuple[Bill, ...] = ()

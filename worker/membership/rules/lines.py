@@ -219,10 +219,12 @@ def _trial(line: PaidLine, subscription: Subscription | None) -> Answer:
 
 
 def _is_credit(line: PaidLine, item: Item | None) -> bool:
-    """If nothing else tells, a line that costs nothing credits what its item no longer is."""
+    """If nothing else tells, a line that costs nothing credits what its item no longer is. An item's first line does not."""
     if not line.proration or line.amount != 0 or line.is_credit is not None:
         return line.proration and line.is_credit is True
-    return item is not None and line.price is not None and item.price != line.price
+    if item is None or line.price is None or _is_early(line, item.created):
+        return False
+    return item.price != line.price
 
 
 def _first(line: PaidLine, subscription: Subscription | None, item: Item | None) -> Answer:
@@ -231,11 +233,12 @@ def _first(line: PaidLine, subscription: Subscription | None, item: Item | None)
     if subscription is None:
         return Answer.UNKNOWN
     since = item.created if item is not None else None
-    return Answer.YES if line.period_start <= (since or _start(subscription)) + _TOLERANCE else Answer.NO
+    return Answer.YES if _is_early(line, since or subscription.created) else Answer.NO
 
 
-def _start(subscription: Subscription) -> datetime:
-    return subscription.created
+def _is_early(line: PaidLine, created: datetime | None) -> bool:
+    """Whether the line begins when its item was added."""
+    return created is not None and line.period_start <= created + _TOLERANCE
 
 
 def _item(line: PaidLine, subscription: Subscription | None) -> Item | None:

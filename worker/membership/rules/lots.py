@@ -16,9 +16,7 @@ class Lot:
     `owner` is the allowance that they belong to (`PaidLine.owner`), empty for packs, and `subscription` its subscription.
     `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far,
     and `taken` those of them that were still there to be taken.
-    `owed` is what a change had to take and found nothing of: a grant for an earlier time that comes later gives it.
-    They are of the time from `begins` to `ends`, and lapse at `until`. `replaced` are the lots of which a later part took the
-    place: they come back if the part turns out to have been given in error.
+    They are of the time from `begins` to `ends`, and lapse at `until`.
     """
 
     source: str
@@ -30,11 +28,14 @@ class Lot:
     pack: bool = False
     taken_back: int = 0
     taken: int = 0
-    owed: int = 0
     begins: datetime | None = None
     ends: datetime | None = None
     subscription: str | None = None
-    replaced: tuple["Lot", ...] = ()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a later part of what was paid for longer than a month."""
+        return self.source.startswith("part:")
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:

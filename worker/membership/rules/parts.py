@@ -5,7 +5,7 @@ the same whether a change is known before the part falls due or long after.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -96,37 +96,43 @@ def _parts_of(
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The parts given in error, and the lines that wait because only a part of their change is known so far."""
+    """The keys of the parts given in error, and the lines that wait because only a part of their change is known so far."""
 
-    wrong: tuple[Lot, ...]
+    wrong: tuple[str, ...]
     waiting: tuple[PaidLine, ...]
 
 
 def review(user: User, products: Mapping[str, Product], now: datetime) -> Review:
-    """Look for parts that the balance holds for a time at which their item, as is known by now, was something else or gone.
+    """Look for parts that were given lately for a time at which their item, as is known by now, was something else or gone.
 
     A change of which the invoice is known, but not the item or a product, waits for the rest: what comes in the place of a
     part is granted in the same moment in which the part ends.
     """
     histories = _histories(user)
-    wrong: list[Lot] = []
+    wrong: list[str] = []
     waiting: list[PaidLine] = []
-    for lot in user.lots:
-        if not lot.source.startswith("part:") or lot.begins is None or lot.ends is None or lot.ends <= now:
+    for lot in _given(user):
+        if lot.begins is None or lot.ends is None or lot.ends <= now:
             continue
         lines = histories.get(lot.owner, [])
         held = [line for line in lines if line.period_start < lot.begins]
         own = [line for line in held if line.invoice == lot.bill and not _is_credit(user, line)]
         if not own:
             continue
-        if _has_ended(user, lot.subscription, before=lot.begins):
-            wrong.append(lot)
+        if _has_ended(user, lot.subscription, before=lot.begins) or _was_gone(user, own[-1], lot.begins):
+            wrong.append(lot.source)
         elif held[-1] is not own[-1]:
             if _is_known(user, products, own[-1], lines):
-                wrong.append(lot)
+                wrong.append(lot.source)
             else:
                 waiting += held[held.index(own[-1]) + 1 :]
     return Review(tuple(wrong), tuple(waiting))
+
+
+def _given(user: User) -> list[Lot]:
+    """The later parts that the history has."""
+    entries = user.history.entries if user.history is not None else ()
+    return [entry.lot for entry in entries if entry.lot is not None and entry.lot.is_part]
 
 
 def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
@@ -144,19 +150,18 @@ def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines:
 
 def reviewed(user: User, result: Review) -> User:
     """The user as if the wrong parts had never been given, and without the lines that wait."""
-    histories, periods = _histories(user), dict(user.periods)
-    for lot in result.wrong:
-        held = periods.get(lot.owner)
-        if held is None or lot.begins is None or held.newest is None or held.newest < lot.begins:
-            continue
-        before = [line.period_start for line in histories[lot.owner] if line.period_start < lot.begins]
-        periods[lot.owner] = Periods(held.first, min(before[-1], lot.begins - TOKEN_PERIOD))
+    ended = {lot.begins for lot in _given(user) if lot.source in result.wrong}
     return replace(
         user,
-        periods=periods,
-        renewed=user.renewed | {UNDONE + lot.source for lot in result.wrong},
+        periods={owner: _without(held, ended) for owner, held in user.periods.items()} if ended else user.periods,
+        renewed=user.renewed | {UNDONE + source for source in result.wrong},
         paid_lines=tuple(line for line in user.paid_lines if line not in result.waiting),
     )
+
+
+def _without(held: Periods, ended: Collection[datetime | None]) -> Periods:
+    starts = held.starts - set(ended)
+    return replace(held, starts=starts, newest=max(starts, default=None))
 
 
 def _key(user: User, line: PaidLine, start: datetime, number: int) -> str:
@@ -217,6 +222,17 @@ def _is_there(user: User, line: PaidLine, after: PaidLine | None, moment: dateti
 def _has_ended(user: User, subscription: str | None, *, before: datetime) -> bool:
     return any(
         each.id == subscription and each.ended_at is not None and each.ended_at <= before for each in user.subscriptions
+    )
+
+
+def _was_gone(user: User, line: PaidLine, moment: datetime) -> bool:
+    """Whether the newest snapshot of the subscription is from before that moment, and its item is not as the line paid for it."""
+    return any(
+        each.id == line.subscription
+        and each.observed_at is not None
+        and each.observed_at <= moment
+        and not any(_is_paid_by(item, line) for item in each.items)
+        for each in user.subscriptions
     )
 
 

@@ -6,11 +6,13 @@ itself is its key in the ledger. `lines.TABLE` says what a line is, `balance.Boo
 
 import enum
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.membership.rules.access import Policy, is_entitled
 from worker.membership.rules.balance import GRACE_OF_A_PERIOD, Book, Grant
 from worker.membership.rules.facts import MOST_TOKENS, PaidLine, Periods, Product, Subscription, User
+from worker.membership.rules.history import Moment
 from worker.membership.rules.lines import Gives, Row, row_of
 from worker.membership.rules.lots import Lot
 from worker.membership.rules.parts import (
@@ -24,6 +26,8 @@ from worker.membership.rules.parts import (
     reviewed,
 )
 
+# Stripe's months differ by the hour where a customer's clock does.
+_TOLERANCE = timedelta(hours=1)
 # The kinds of rows that begin a period of an allowance.
 PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period", "ended"})
 
@@ -35,6 +39,7 @@ class NoGrant(enum.StrEnum):
     WAITS_FOR_PRICE = "waits_for_price"
     WAITS_FOR_SUBSCRIPTION = "waits_for_subscription"
     WAITS_FOR_PERIOD = "waits_for_period"
+    WAITS_FOR_CHANGE = "waits_for_change"
     NO_ALLOWANCE = "no_allowance"
     NO_QUANTITY = "no_quantity"
     NO_PRICE = "no_price"
@@ -48,6 +53,7 @@ _WAITS = frozenset(
         NoGrant.WAITS_FOR_PRICE,
         NoGrant.WAITS_FOR_SUBSCRIPTION,
         NoGrant.WAITS_FOR_PERIOD,
+        NoGrant.WAITS_FOR_CHANGE,
     }
 )
 _NO_GRANT = {
@@ -71,43 +77,47 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     month, and what money back takes and gives. Each row begins with the balance that the row before it left.
 
     A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
-    nothing is handed out twice, and the order in which invoices are seen does not matter.
+    nothing is handed out twice. A fact that comes to be known late is put in its place in the history, so that the order in which
+    invoices are seen does not matter.
     """
     book, checked = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
-    for lot in checked.wrong:
-        book.undo(lot, UNDONE + lot.source)
+    book.extend(lambda lot: lot.begins is not None and _entitles(user, lot.subscription, lot.begins, policy, now))
+    for source in checked.wrong:
+        book.undo(source, UNDONE + source)
     user = reviewed(user, checked)
     periods = dict(user.periods)
     parts = due_parts(user, products, entitled(user, policy, now), now, is_reset=policy.tokens_reset)
 
     def take(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
-        while parts and parts[0].begins <= line.period_start:
+        while parts and parts[0].begins <= line.paid_at:
             _grant_part(book, user, parts.pop(0), policy, now, periods)
         _grant(book, user, line, row, worth, policy, now, periods)
 
     passed = _each(user, products, policy, periods, take)
     for part in parts:
         _grant_part(book, user, part, policy, now, periods)
-    book.spend_again()
-    waiting = {line.invoice for line, why, _ in passed if why in _WAITS}
+    waiting = {line.invoice for line, why, _ in passed if why in _WAITS} | {line.invoice for line in checked.waiting}
     for restored in sorted(user.restored, key=lambda restored: restored.source_key):
         book.restore(restored)
     for bill in sorted(user.bills, key=lambda bill: bill.id):
         if bill.id not in waiting:
             book.take_back(bill)
-    book.extend(entitled(user, policy, now).keys())
-    return book.rows
+    return book.rows()
 
 
-def ungranted(user: User, products: Mapping[str, Product], policy: Policy) -> list[tuple[PaidLine, NoGrant, Row]]:
+def ungranted(
+    user: User, products: Mapping[str, Product], policy: Policy, now: datetime
+) -> list[tuple[PaidLine, NoGrant, Row]]:
     """The paid lines that `grants` passes over, each with the reason and its row of the table, oldest first."""
-    periods = dict(user.periods)
+    checked, periods = review(user, products, now), dict(user.periods)
 
     def remember(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
         if row.gives is Gives.PERIOD or (row.gives is Gives.TRIAL and isinstance(worth, int)):
             _remember(periods, line, line.period_start, is_newest=isinstance(worth, int))
 
-    return _each(user, products, policy, periods, remember)
+    passed = _each(reviewed(user, checked), products, policy, periods, remember)
+    half = [(line, NoGrant.WAITS_FOR_CHANGE, row_of(line, user)) for line in checked.waiting if line in user.paid_lines]
+    return sorted([*passed, *half], key=lambda each: _moment(each[0], each[2]))
 
 
 def _each(
@@ -117,36 +127,25 @@ def _each(
     periods: Mapping[str, Periods],
     take: Callable[[PaidLine, Row, int | NoGrant], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """Give each line that waits for nothing to `take`, oldest first; returns those without a grant, with the reason.
+    """Give each line that waits for nothing to `take`, in the order of `_moment`; returns those without a grant, with the reason.
 
-    Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
-    both count together; for the same reason a credit waits while a charge of its invoice does. A change is looked at again
-    at the end, for its period may begin at the same moment.
+    A credit waits while a charge of its invoice does. A change is looked at again at the end, for its period may have been
+    paid at the same moment.
     """
-    rank = {"charge": 0, "credit": 1}
-    ordered = sorted(
-        user.paid_lines,
-        key=lambda line: (
-            line.period_start,
-            line.paid_at,
-            line.invoice,
-            rank.get(row_of(line, user).name, 2),
-            line.line,
-        ),
-    )
+    ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
     for again in (False, True):
         lines, passed = ordered if not again else [line for line, _, _ in passed], []
         worths = [_worth(user, line, products, policy, periods) for line in lines]
         incomplete = {
-            line.invoice: why
+            line.invoice
             for line, (row, why) in zip(lines, worths, strict=True)
             if row.name != "credit" and isinstance(why, NoGrant) and why in _WAITS - {NoGrant.WAITS_FOR_PERIOD}
         }
         for line in lines:
             row, worth = _worth(user, line, products, policy, periods)
             if row.name == "credit" and line.invoice in incomplete:
-                worth = incomplete[line.invoice]
+                worth = NoGrant.WAITS_FOR_CHANGE
             if isinstance(worth, NoGrant):
                 passed.append((line, worth, row))
             if worth not in _WAITS:
@@ -165,29 +164,34 @@ def _grant(
     periods: dict[str, Periods],
 ) -> None:
     """Write what one line gives to the book, and remember the period that it begins."""
+    key, at = source_key(line), _moment(line, row)
+    made = _row(line, key, _kind(line, row, periods), 0, line.period_start)
     if isinstance(worth, NoGrant):
         if row.gives is Gives.PERIOD:
-            key = source_key(line)
-            ended = book.end(_row(line, key, "ended", 0, line.period_start), owner=line.owner, begins=line.period_start)
+            nothing = _lot(user, line, key, 0, line.paid_at, policy, now, begins=line.period_start)
+            ended = book.end(replace(made, kind="ended"), nothing, at)
             _remember(periods, line, line.period_start, is_newest=ended)
         return
     is_period = row.gives in (Gives.PERIOD, Gives.TRIAL)
-    kind = _kind(line, row, periods)
-    if (
-        (policy.tokens_reset and row.gives is not Gives.PACK and _is_overtaken(line, row, periods))
-        or _is_granted_already(user, line.paid_at)
-        or _is_over(user, line, row, policy, now)
-    ):
+    if _is_granted_already(user, line.paid_at) or _is_over(user, line, row, policy, now):
         worth = 0
-    if worth >= 0:
-        write = book.begin if is_period else book.add
-        lot = _lot(user, line, source_key(line), worth, line.paid_at, policy, now, begins=line.period_start)
-        write(_row(line, source_key(line), kind, worth, line.period_start), lot)
-    else:
-        lot = _lot(user, line, source_key(line), 0, line.paid_at, policy, now, begins=line.period_start)
-        book.reduce(_row(line, source_key(line), kind, worth, line.period_start), lot, -worth)
+    lot = _lot(user, line, key, max(worth, 0), line.paid_at, policy, now, begins=line.period_start)
     if is_period:
+        book.begin(made, lot, at)
         _remember(periods, line, line.period_start)
+    elif worth >= 0:
+        book.add(made, lot, at)
+    else:
+        book.reduce(made, lot, -worth, at)
+
+
+def _moment(line: PaidLine, row: Row) -> Moment:
+    """The place of a line among all that happened to a balance: when it was paid.
+
+    Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
+    both count together.
+    """
+    return Moment(line.paid_at, 0, line.invoice, {"charge": 0, "credit": 1}.get(row.name, 2), line.line)
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
@@ -198,7 +202,8 @@ def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetim
         return
     lot = _lot(user, line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
     if now < lot.until:
-        book.begin(_row(line, part.key, "token_period", part.amount, part.begins), lot)
+        row = _row(line, part.key, "token_period", part.amount, part.begins)
+        book.begin(row, lot, Moment(part.begins, line=line.owner))
         _remember(periods, line, part.begins)
 
 
@@ -264,7 +269,7 @@ def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, i
     newest, bill = held.newest, held.bill
     if is_newest and (newest is None or newest <= start):
         newest, bill = start, line.invoice
-    periods[line.owner] = Periods(min(held.first, start), newest, bill)
+    periods[line.owner] = Periods(min(held.first, start), newest, bill, held.starts | {start})
 
 
 def _worth(
@@ -290,11 +295,16 @@ def _worth(
         return row, NoGrant.WAITS_FOR_PRICE
     if row.gives is Gives.PERIOD:
         return row, _share(full, _part_of_a_period(line)) or NoGrant.NO_ALLOWANCE
-    held = periods.get(line.owner)
-    if held is None or line.period_start < held.first:
+    if not _has_period(line, periods.get(line.owner)):
         return row, NoGrant.WAITS_FOR_PERIOD
     share = _share(full, _part_of_a_change(line))
     return row, -share if row.name == "credit" else share
+
+
+def _has_period(line: PaidLine, held: Periods | None) -> bool:
+    """Whether the period that a change is of has been paid, as far as is known: one of the interval in which it begins."""
+    first = joined_interval(line) - _TOLERANCE
+    return held is not None and any(first <= start <= line.period_start for start in held.starts)
 
 
 def _share(full: int, part: tuple[timedelta, timedelta]) -> int:
@@ -339,19 +349,17 @@ def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime
     return over or _expiry(user, line, line.paid_at, policy, now) <= now
 
 
-def _is_overtaken(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> bool:
-    """Whether a newer period of the same allowance was granted already. A change ends with the period it began in, and a
-    period on its own invoice replaces what it changes."""
-    held = periods.get(line.owner)
-    if held is None or held.newest is None:
-        return False
-    replaced = row.gives is Gives.CHANGE and line.period_start == held.newest and line.invoice == held.bill
-    return replaced or line.period_start < held.newest
-
-
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
     """The time to live from the payment on; while the subscription entitles, at least its period's end and a day."""
     ends = granted_at + policy.token_ttl
-    if line.subscription not in entitled(user, policy, now):
+    if not _entitles(user, line.subscription, granted_at, policy, now):
         return ends
     return max(ends, line.period_end + GRACE_OF_A_PERIOD)
+
+
+def _entitles(user: User, subscription: str | None, since: datetime, policy: Policy, now: datetime) -> bool:
+    """Whether the subscription entitles, or did at that time: the end of a subscription leaves the tokens as they are."""
+    ended = any(
+        each.id == subscription and each.ended_at is not None and since < each.ended_at for each in user.subscriptions
+    )
+    return ended or subscription in entitled(user, policy, now)

@@ -52,6 +52,7 @@ _NO_GRANT = {
     NoGrant.WAITS_FOR_PRICE: "waits for price {price}, which is not mirrored yet",
     NoGrant.WAITS_FOR_SUBSCRIPTION: "waits for {subscription}, which is not mirrored yet",
     NoGrant.WAITS_FOR_PERIOD: "waits for the invoice of the period that it changes",
+    NoGrant.WAITS_FOR_CHANGE: "waits for the rest of its change: another line, or the changed item, is not mirrored yet",
     NoGrant.NO_ALLOWANCE: "gives none: product {product} has no `tokens` in its metadata",
     NoGrant.NO_QUANTITY: "gives none: its quantity is 0",
     NoGrant.USAGE: "gives none: it bills metered usage",

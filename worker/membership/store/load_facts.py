@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,9 @@ from psycopg.rows import dict_row
 
 from schema.states import MembershipStatus
 from worker.membership.rules.facts import MOST_TOKENS, Feature, Override, Periods, Product, User, product_of
+from worker.membership.rules.history import History
 from worker.membership.rules.lots import Lot
-from worker.membership.store import load_lines, load_money_back, load_subscriptions, organization_queue
+from worker.membership.store import histories, load_lines, load_money_back, load_subscriptions, organization_queue
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
@@ -63,7 +64,7 @@ def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, Us
         (now, limit),
     )
     last = _newest(conn, sorted(users))
-    return {id_: replace(user, last_key=last[id_][0]) for id_, user in users.items()}
+    return {id_: replace(user, last_key=last[id_].key) for id_, user in users.items()}
 
 
 def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> dict[str, User]:
@@ -81,35 +82,39 @@ def _users(conn: Connection, statement: str, arguments: tuple[object, ...]) -> d
     }
 
 
-def _newest(conn: Connection, users: list[str]) -> dict[str, tuple[str | None, tuple[Lot, ...]]]:
-    """For each user the key of the newest row of their ledger, and its lots."""
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest row of a user's ledger."""
+
+    key: str | None = None
+    lots: tuple[Lot, ...] = ()
+    history: History | None = None
+
+    @property
+    def every_lot(self) -> tuple[Lot, ...]:
+        """The grants that the balance is made of, and those of the history."""
+        entries = self.history.entries if self.history is not None else ()
+        return (*self.lots, *(entry.lot for entry in entries if entry.lot is not None))
+
+
+def _newest(conn: Connection, users: list[str]) -> dict[str, _Newest]:
+    """For each user the newest row of their ledger."""
     rows = _rows(
         conn,
         """
-        select u.id, g.source_key, g.lots
+        select u.id, g.source_key, g.lots, g.history
         from unnest(%b::text[]) as u (id)
         join lateral (
-            select source_key, lots from sync.token_grants where user_id = u.id order by id desc limit 1
+            select source_key, lots, history from sync.token_grants where user_id = u.id order by id desc limit 1
         ) as g on true
         """,
         users,
     )
-    loaded: dict[str, tuple[str | None, tuple[Lot, ...]]] = dict.fromkeys(users, (None, ()))
-    return loaded | {row["id"]: (row["source_key"], _read_lots(row["lots"])) for row in rows}
-
-
-def _read_lots(rows: list[Row] | None) -> tuple[Lot, ...]:
-    times = ("until", "begins", "ends")
-    return tuple(
-        Lot(
-            **{
-                **lot,
-                **{name: datetime.fromisoformat(lot[name]) for name in times if lot.get(name)},
-                "replaced": _read_lots(lot.get("replaced")),
-            }
-        )
-        for lot in rows or ()
-    )
+    loaded = dict.fromkeys(users, _Newest())
+    return loaded | {
+        row["id"]: _Newest(row["source_key"], histories.read_lots(row["lots"]), histories.read(row["history"]))
+        for row in rows
+    }
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
@@ -128,7 +133,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
     features = _features(conn, ids)
     renewed = _renewed(conn, [id_ for id_ in ids if running[id_]])
     bills = {
-        id_: {lot.bill for lot in newest[id_][1]} | {line.invoice for line in (*lines[id_], *running[id_])}
+        id_: {lot.bill for lot in newest[id_].every_lot} | {line.invoice for line in (*lines[id_], *running[id_])}
         for id_ in ids
     }
     money = load_money_back.bills(conn, sorted(set().union(*bills.values())))
@@ -147,8 +152,9 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
             features=tuple(sorted(features[id_, False])),
             given_features=tuple(sorted(features[id_, True])),
             periods=periods[id_],
-            last_key=newest[id_][0],
-            lots=newest[id_][1],
+            last_key=newest[id_].key,
+            lots=newest[id_].lots,
+            history=newest[id_].history,
             running=tuple(running[id_]),
             renewed=frozenset(renewed[id_]),
             bills=tuple(money[bill] for bill in sorted(bills[id_]) if bill in money),
@@ -227,7 +233,7 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
         conn,
         """
         select user_id, owner, min(period_start) as first, max(period_start) as newest,
-            (array_agg(stripe_invoice_id order by period_start desc, id desc))[1] as bill
+            (array_agg(stripe_invoice_id order by period_start desc, id desc))[1] as bill, array_agg(period_start) as starts
         from sync.token_grants as g
         where user_id = any(%s) and kind in ('start', 'renewal', 'stub', 'trial', 'token_period', 'ended')
             and owner is not null and period_start is not null
@@ -238,7 +244,9 @@ def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]
         """,
         users,
     ):
-        periods[row["user_id"]][row["owner"]] = Periods(row["first"], row["newest"], row["bill"])
+        periods[row["user_id"]][row["owner"]] = Periods(
+            row["first"], row["newest"], row["bill"], frozenset(row["starts"])
+        )
     return periods
 
 

@@ -97,12 +97,14 @@ _INVOICED = """
                 x.period_start, x.period_end, x.subscription_item, x.data,
                 coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
                 coalesce(x.proration, false) as proration,
-                -- A line that costs nothing credits what the other line of the change charges, or the reverse.
+                -- A line that costs nothing credits what the other line of the change charges, or the reverse. On its own, one
+                -- that says that it credits nothing is a charge.
                 case
                     when a.sign < 0 then true
                     when a.sign > 0 then false
                     else case sum(a.sign) filter (where x.proration)
-                        over (partition by x.subscription_item, x.period_start) when 1 then true when -1 then false end
+                        over (partition by x.subscription_item, x.period_start)
+                        when 1 then true when -1 then false else case when a.credits = 'null' then false end end
                 end as is_credit,
                 concat_ws('|', coalesce(x.subscription_item, x.subscription), x.price, extract(epoch from x.period_start),
                     extract(epoch from x.period_end), x.quantity, sign(x.amount)) as identity,
@@ -111,11 +113,15 @@ _INVOICED = """
                 ) as is_granted
             from mirror.invoice_line_items as x
             cross join lateral (
-                select coalesce(x.data->>'unique_id', x.id) as line, case jsonb_typeof(coalesce(
-                    x.data->'parent'->'subscription_item_details'->'proration_details'->'credited_items',
-                    x.data->'parent'->'invoice_item_details'->'proration_details'->'credited_items',
-                    x.data->'proration_details'->'credited_items'
-                )) when 'object' then -1 else sign(x.amount) end as sign
+                select coalesce(x.data->>'unique_id', x.id) as line, jsonb_typeof(c.items) as credits,
+                    case jsonb_typeof(c.items) when 'object' then -1 else sign(x.amount) end as sign
+                from (
+                    select coalesce(
+                        x.data->'parent'->'subscription_item_details'->'proration_details'->'credited_items',
+                        x.data->'parent'->'invoice_item_details'->'proration_details'->'credited_items',
+                        x.data->'proration_details'->'credited_items'
+                    ) as items
+                ) as c
             ) as a
             where x.invoice = i.id and x.account = '' and not x.deleted
                 and x.period_start is not null and x.period_end is not null

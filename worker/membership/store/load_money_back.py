@@ -39,7 +39,12 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
             returned=_money(sum(source["amount"] for source in sources)),
             accounted=_money(sources[0]["accounted"]),
             sources=tuple(
-                MoneyBack(source_key=source["source_key"], kind=source["kind"], amount=_money(source["amount"]))
+                MoneyBack(
+                    source_key=source["source_key"],
+                    kind=source["kind"],
+                    amount=_money(source["amount"]),
+                    at=source["at"],
+                )
                 for source in sources
                 if source["source_key"] is not None and not source["is_known"]
             ),
@@ -88,7 +93,7 @@ _SOURCES = """
         select bill, null, charge from bills where payment_intent is null and charge is not null
     ),
     refunds as (
-        select distinct p.bill, r.id, r.amount, r.status, r.unsettled,
+        select distinct p.bill, r.id, r.amount, r.status, r.unsettled, r.created,
             coalesce(r.charge, c.id) as charge
         from payments as p
         join mirror.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
@@ -96,29 +101,29 @@ _SOURCES = """
         where r.account = '' and not r.deleted and r.amount is not null
     ),
     sources as (
-        select 'refund:' || id as source_key, 'refund' as kind, bill, amount
+        select 'refund:' || id as source_key, 'refund' as kind, bill, amount, created as at
         from refunds
         where not unsettled and status in ('succeeded', 'pending')
         union all
         select 'charge:' || c.id || ':' || c.amount_refunded, 'charge', p.bill,
-            c.amount_refunded - coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)
+            c.amount_refunded - coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0), null
         from payments as p
         join mirror.charges as c on c.payment_intent = p.intent or c.id = p.charge
         where c.account = '' and not c.deleted and not c.unsettled and c.amount_refunded is not null
             and c.amount_refunded > coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)
         union all
-        select 'dispute:' || d.id, 'dispute', p.bill, d.amount
+        select 'dispute:' || d.id, 'dispute', p.bill, d.amount, d.created
         from payments as p
         join mirror.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
         where d.account = '' and not d.deleted and not d.unsettled and d.status = 'lost' and d.amount is not null
         union all
-        select 'credit_note:' || n.id, 'credit_note', b.bill, n.returned
+        select 'credit_note:' || n.id, 'credit_note', b.bill, n.returned, n.created
         from bills as b
         join mirror.credit_notes as n on n.invoice = b.bill and n.account = ''
         where not n.deleted and not n.unsettled and n.status = 'issued' and n.returned > 0
     )
     select s.source_key, s.kind, b.bill, b.total, coalesce(s.amount, 0) as amount, g.source_key is not null as is_known,
-        m.accounted
+        m.accounted, s.at
     from bills as b
     left join sources as s on s.bill = b.bill
     left join sync.token_grants as g on g.source_key = s.source_key
@@ -133,7 +138,8 @@ _SOURCES = """
 
 _RESTORED = """
     select
-        g.user_id, n.source_key, n.kind, g.stripe_invoice_id as bill, g.money
+        g.user_id, n.source_key, n.kind, g.stripe_invoice_id as bill, g.money,
+        g.source_key as taken_by
     from sync.token_grants as g
     join lateral (
         select 'refund_failed:' || id as source_key, 'refund_failed' as kind

@@ -13,7 +13,7 @@ Connection = psycopg.Connection
 
 _FACTS = """
     s.id, coalesce(s.status, 'incomplete') as status,
-    coalesce(s.created, s.observed_at) as created, s.current_period_start as period_start,
+    coalesce(s.created, s.observed_at) as created, s.observed_at, s.current_period_start as period_start,
     s.current_period_end as period_end, s.status_details_paused_subscription_type as paused_for, s.trial_start,
     s.trial_end, s.ended_at,
     case when s.status in ('past_due', 'unpaid') then (

@@ -1,9 +1,7 @@
 """Write computed users: access, the ledger and balances, their subscription rows, and the time of the next computation."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 import psycopg
@@ -13,13 +11,9 @@ from worker.membership.rules.access import Access
 from worker.membership.rules.balance import Grant
 from worker.membership.rules.changes import FAILED, RENEWED, Turn
 from worker.membership.rules.facts import Feature, User
-from worker.membership.rules.lots import Lot
+from worker.membership.store import histories
 
 Connection = psycopg.Connection
-
-
-def _said_of(lots: Sequence[Lot]) -> str:
-    return json.dumps([asdict(lot) for lot in lots], default=datetime.isoformat)
 
 
 def named_in_catalogue(users: Collection[User]) -> tuple[set[str], dict[str, str]]:
@@ -108,14 +102,14 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
     conn.execute(
         """
         insert into sync.token_grants (source_key, user_id, kind, amount, balance_before, balance_after, expires_at,
-            stripe_product_id, stripe_subscription_id, stripe_invoice_id, owner, identity, money, period_start, lots)
+            stripe_product_id, stripe_subscription_id, stripe_invoice_id, owner, identity, money, period_start, lots, history)
         select source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
-            invoice, owner, identity, money, period_start, lots::jsonb
+            invoice, owner, identity, money, period_start, lots::jsonb, history::jsonb
         from unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
             %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],
-            %b::timestamptz[], %b::text[]
+            %b::timestamptz[], %b::text[], %b::text[]
         ) as n (source_key, user_id, kind, amount, balance_before, balance_after, expires_at, product, subscription,
-            invoice, owner, identity, money, period_start, lots)
+            invoice, owner, identity, money, period_start, lots, history)
         """,
         [
             [grant.source_key for _, grant in rows],
@@ -132,7 +126,8 @@ def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None
             [grant.identity for _, grant in rows],
             [grant.money for _, grant in rows],
             [grant.period_start for _, grant in rows],
-            [_said_of(grant.lots) for _, grant in rows],
+            [histories.write_lots(grant.lots) for _, grant in rows],
+            [histories.write(grant.history) for _, grant in rows],
         ],
     )
     last = dict(rows)

@@ -298,6 +298,7 @@ CREATE TABLE sync.token_grants (
     period_start TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     lots JSONB,
+    history JSONB,
     CONSTRAINT pk_token_grants PRIMARY KEY (id),
     CONSTRAINT uq_token_grants_source_key UNIQUE (source_key)
 );
@@ -311,6 +312,7 @@ COMMENT ON COLUMN sync.token_grants.identity IS 'of the paid line: the same unde
 COMMENT ON COLUMN sync.token_grants.money IS 'of the bill that this row takes back for';
 COMMENT ON COLUMN sync.token_grants.period_start IS 'of the paid line';
 COMMENT ON COLUMN sync.token_grants.lots IS 'the parts of the balance after this change, by grant';
+COMMENT ON COLUMN sync.token_grants.history IS 'the recent history of the balance, in the last row of a computation';
 CREATE INDEX ix_token_grants_stripe_invoice_id ON sync.token_grants (stripe_invoice_id);
 CREATE INDEX ix_token_grants_user_id_id ON sync.token_grants (user_id, id);
 
