@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_an_application_is_adopted_with_the_ids_it_has(
     app.sql(f"delete from {names.relation('payment_history')}; delete from {names.relation('user_subscriptions')};"
             f"delete from {names.relation('stripe_customers')}; delete from {users} where id = '{jenny}'")  # fmt: skip
     assert app.sql("select user_id from sync.customer_links where user_id is not null order by 1") == [(john,)]
+
+
+@pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
+def test_ids_of_any_type_end_the_same_shuffled_and_doubled(
+    application: New, sql: str, names: Names, jenny: str, john: str
+) -> None:
+    app = application(sql)
+    app.adopt(names)
+    events = [*sign_up(user_id=jenny.upper(), email="pays@example.com")] * 2
+    random.Random(jenny).shuffle(events)
+
+    for each in events:
+        app.apply(each)
+
+    users = names.relation("users")
+    assert app.sql(f"select {names.column('users', 'role')}::text, tokens from {users} where id = '{jenny}'") == [
+        ("PREMIUM", 1000)
+    ]
+    assert app.sql(f"select tokens from {users} where id = '{john}'") == [(0,)]
+    assert app.sql("select count(*) from sync.events where status <> 'done'") == [(0,)]
 
 
 def test_rows_of_the_application_keep_their_numbers_and_new_ones_take_the_next(application: New) -> None:

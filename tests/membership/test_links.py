@@ -1,5 +1,6 @@
 """Links of customers to users over time: late information counts, and later changes move nobody."""
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -175,3 +176,24 @@ def test_a_payment_counts_while_another_transaction_links_the_customer(
 
     assert user(conn) == PREMIUM
     assert links(conn) == [("cus_1", "jenny", "customer_metadata")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("is_verified", "ends"), [(True, ("PREMIUM", "ACTIVE", "prod_pro", 1000)), (False, STRANGER)])
+def test_a_further_customer_with_the_same_email_counts_in_any_order(
+    conn: psycopg.Connection, apply: Apply, seed: int, is_verified: bool, ends: tuple[Any, ...]
+) -> None:
+    conn.execute("update users set email_verified = null where not %s", (is_verified,))
+    events = [
+        event("customer.created", customer("cus_0", user_id="jenny", email="jenny@example.com"), created=NOW),
+        event("customer.created", customer("cus_1", email="JENNY@example.com"), created=NOW),
+        *bought("cus_1"),
+    ] * 2
+    random.Random(seed).shuffle(events)
+
+    for each in events:
+        apply(each)
+
+    linked = conn.execute("select user_id from sync.customer_links order by stripe_customer_id").fetchall()
+    assert user(conn) == ends
+    assert linked == [("jenny",), ("jenny" if is_verified else None,)]
