@@ -17,6 +17,7 @@ from sandbox.app import Sandbox
 from sandbox.delivery import Endpoint
 from sandbox.journal import Journal
 from sandbox.shapes import CURRENT
+from sandbox.stories import playing
 
 _STOP_SECONDS = 0.5
 _OWN_ENDPOINT = "we_1CommandLine"
@@ -40,7 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="sandbox", description="A stand-in for Stripe.")
+    parser = argparse.ArgumentParser(
+        prog="sandbox",
+        description="A stand-in for Stripe.",
+        epilog=_stories(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=12111, help="0 takes a free one (default 12111)")
     parser.add_argument("--webhook-url", help="an endpoint to tell of every event")
@@ -49,6 +55,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, help="a file to keep the state in, over restarts")
     parser.add_argument("--seed", type=int, default=0, help="what ids and chance depend on (default 0)")
     return parser.parse_args(arguments)
+
+
+def _stories() -> str:
+    """The stories, each with the first sentence of its description."""
+    lines = ["stories (POST /_sandbox/stories/NAME plays one, GET /_sandbox describes their parameters):"]
+    for name in playing.STORIES:
+        about, _, _ = str(playing.describe(name)["about"]).partition("\n\n")
+        lines.append(f"  {name:<22} {' '.join(about.split()).partition('. ')[0].rstrip('.')}.")
+    return "\n".join(lines)
 
 
 async def _serve(options: argparse.Namespace, port: int) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.__main__ import main
+from sandbox.stories import playing
 from tests.sandbox.conftest import Sandbox
 
 THEN = 1_790_000_000
@@ -301,3 +303,14 @@ def test_a_team_is_paid_for_by_one_and_assigned_to_another(sandbox: Sandbox) -> 
     assert (nobody["role"], nobody["membership_status"], nobody["subscriptions"]) == ("USER", "CANCELED", {})
     assert previous(sandbox, freed, "customer.subscription.updated") == [{"metadata": {"organization_id": "other"}}]
     assert "members" not in freed
+
+
+def test_the_help_lists_every_story_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    for name in playing.STORIES:
+        (shown,) = [line for line in lines if line.startswith(f"  {name} ")]
+        assert len(shown) > len(name) + 12
+        assert shown.endswith(".")
