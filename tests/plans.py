@@ -40,7 +40,7 @@ _SHARED = {
     "account": "''", "deleted": "false", "unsettled": "false", "livemode": "false", "deferred": "false",
     "account_id": "''", "error": "null", "last_error": "null", "missing_at": "null",
     "leased_until": "null", "shape": "'endive'", "content_hash": "md5(n::text)", "object": "'balance_transaction'",
-    "until": "null", "attempts": "1", "source": "'metadata'", "swept_at": "now()", "lots": "null",
+    "until": "null", "attempts": "1", "source": "'metadata'", "swept_at": "now()", "lots": "null", "history": "null",
 }  # fmt: skip
 _COMING = ("due_at", "next_attempt_at", "observed_at", "tokens_expires_at", "expires_at")
 _STATUS = {
