@@ -15,12 +15,23 @@ from worker.stripe_api.json_paths import Json
 
 Row = dict[str, Any]
 _COLUMNS = "id, account, created, deleted, data, observed_at, observed_in, shape, rev, unsettled, synced_at"
-_BY_ID = sql.SQL(" union all ").join(
-    sql.SQL("select {object} as object, {name} as table, {columns} from {table} where id = %(id)s").format(
+# The key of `mirror.objects` begins with the type. Before version 18 PostgreSQL reads the whole index for an id alone, so
+# the types that it holds are found first, one look into the index for each.
+_TYPES = """
+    with recursive types (object) as (
+        (select object from mirror.objects order by object limit 1)
+        union all
+        select (select o.object from mirror.objects as o where o.object > t.object order by o.object limit 1)
+        from types as t where t.object is not null
+    )
+"""
+_BY_ID = sql.SQL(_TYPES) + sql.SQL(" union all ").join(
+    sql.SQL("select {object} as object, {name} as table, {columns} from {table} where {of_type}id = %(id)s").format(
         object=sql.Identifier("object") if table.is_shared else sql.SQL("data ->> 'object'"),
         name=sql.Literal(table.name),
         columns=sql.SQL(_COLUMNS),
         table=sql.Identifier(mirror.SCHEMA, table.name),
+        of_type=sql.SQL("object in (select t.object from types as t) and " if table.is_shared else ""),
     )
     for table in mirror.tables.values()
 )
