@@ -126,6 +126,8 @@ def signature_of(refused: str) -> str:
         "another body's": sign(b"another body"),
         "too old": sign(body, timestamp=now - 400),
         "too new": sign(body, timestamp=now + 400),
+        "a second timestamp": f"x=1, t={now},{sign(body, timestamp=now - 400)}",
+        "not ASCII": f"t={now},v1=\xe9",
     }[refused]
 
 
@@ -138,6 +140,8 @@ def signature_of(refused: str) -> str:
         ("bad_signature", "another body's"),
         ("bad_timestamp", "too old"),
         ("bad_timestamp", "too new"),
+        ("bad_signature", "a second timestamp"),
+        ("bad_signature", "not ASCII"),
     ],
 )
 def test_a_body_not_signed_now_by_one_of_the_secrets_is_answered_400(door: Daemon, code: str, refused: str) -> None:
