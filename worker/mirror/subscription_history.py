@@ -122,15 +122,19 @@ def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> 
     A subscription and the discount may have been written by two transactions that did not see each other. The caller
     recomputes the customers' movements.
     """
-    ids = _locked(
-        conn,
+    rows = conn.execute(
         """
-        select s.id
-        from mirror.objects as q
-        join mirror.subscriptions as s on s.account = '' and s.customer = q.customer
+        select distinct q.customer from mirror.objects as q
         where q.object = 'discount' and q.account = '' and q.customer = any(%s) and q.data->>'subscription' is null
         """,
-        list(customers),
+        (list(customers),),
+    ).fetchall()
+    if not rows:
+        return
+    ids = _locked(
+        conn,
+        "select s.id from mirror.subscriptions as s where s.account = '' and s.customer = any(%s)",
+        [customer for (customer,) in rows],
     )
     if ids:
         conn.execute("delete from mirror.subscription_mrr where subscription = any(%s)", (sorted(ids),))
