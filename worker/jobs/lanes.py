@@ -15,7 +15,7 @@ from worker.jobs.periodic import ACCESS, BACKFILL, CHANGES, EVENTS, PERIODIC
 
 # A backup may take hours. The other child continues the passes.
 BACKGROUND_CHILDREN = 2
-# Added to the niceness of the lanes that nobody waits for: where processors are short, live events come first.
+# Added to the niceness of lanes for background work: on a busy machine live events come first.
 BACKGROUND_NICENESS = 10
 
 
@@ -29,7 +29,7 @@ class Lane:
 
     @property
     def niceness(self) -> int:
-        """How much lower than the worker's the priority of its processes is, as for `os.nice`."""
+        """The niceness of its processes relative to the worker's, for `os.nice`."""
         return BACKGROUND_NICENESS if set(self.queues) <= {PERIODIC, BACKFILL} else 0
 
 

@@ -49,7 +49,7 @@ def lists_named(names: Sequence[str]) -> list[str]:
     if "all" in names:
         return list(LISTS)
     if "products" in names:
-        names = [*names, "product_features"]  # what a product gives; no event tells of it
+        names = [*names, "product_features"]  # products' features, which no event reports
     by_name = {spelling: row.name for row in reversed(LISTS.values()) for spelling in (row.object, row.path, row.name)}
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -62,10 +62,10 @@ def lists_named(names: Sequence[str]) -> list[str]:
 def start(
     conn: psycopg.Connection, lists: Sequence[str], *, since: datetime | None = None, account: str = ""
 ) -> tuple[int, bool]:
-    """Start the job, or join the one that is under way; returns its id, and whether it was started now.
+    """Start the job, or join the running one; returns its id, and whether it is new.
 
-    `since`: only objects created from then on; lists that Stripe can't filter by time are read whole. Raises OtherJob if
-    the one under way is for another account or time.
+    `since`: only objects created from then on; lists that Stripe can't filter by time are read whole. Raises OtherJob
+    if the running one is for another account or time.
     """
     asked = {"account": account, "since": since.isoformat() if since is not None else None}
     gte = int(since.timestamp()) if since is not None else None
@@ -87,7 +87,7 @@ def start(
 
 
 def stop(conn: psycopg.Connection) -> bool:
-    """End the job; False if none is under way. Rows written so far stay, and the users concerned are computed."""
+    """End the job; False if none is running. Rows written so far stay, and the affected users are computed."""
     run = shards.under_way(conn, JOB)
     if run is None:
         return False
@@ -105,7 +105,7 @@ def carry_on(
     should_continue: Callable[[], bool],
     connect: Callable[[], psycopg.Connection] | None = None,
 ) -> bool:
-    """Carry the job on while `should_continue` says so; returns whether something is left to do."""
+    """Do a part of the job while `should_continue` returns true; returns whether something is left to do."""
     run = shards.under_way(conn, JOB)
     if run is None:
         return _compute_left_over(conn, policy, should_continue)
@@ -132,12 +132,12 @@ def carry_on(
 
 
 def is_wanted(conn: psycopg.Connection) -> bool:
-    """Whether a job is under way, or users wait that one has left behind."""
+    """Whether a job is running, or users wait that one has left behind."""
     return shards.under_way(conn, JOB) is not None or recompute_queue.any_deferred(conn)
 
 
 def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any] | None:
-    """How far a job has come, the newest unless `run` names one; None if there was none. Rates are objects a second."""
+    """The progress of a job, the newest unless `run` names one; None if there was none. Rates are objects a second."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
@@ -192,7 +192,7 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
     if standing.unfinished and standing.list == USERS:
         remaining = recompute_queue.count_deferred(conn)
     elif standing.unfinished and (parent := LISTS[standing.list].parent) is not None:
-        # Of lists under parents the parents are counted: each is at least one request.
+        # For lists under parents the parents are counted, because each is at least one request.
         object_ = LISTS[parent].object
         remaining = None if object_ is None else max(absences.rows_of(conn, object_) - tally.get("parents", 0), 0)
     return {
@@ -213,7 +213,7 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
 
 
 def _users(policy: Policy) -> Shape:
-    """The users as a shape of the pass: computed when the lists that they follow from are read to their end."""
+    """Computing users as a step of the pass: it runs when the lists they depend on are read to their end."""
     core = tuple(name for name, row in LISTS.items() if row.object in TYPES and row.parent is None)
     analyzed = False
 
@@ -237,8 +237,10 @@ def compute_some(conn: psycopg.Connection, policy: Policy) -> int:
 
 
 def _compute_left_over(conn: psycopg.Connection, policy: Policy, should_continue: Callable[[], bool]) -> bool:
-    """Compute users that a job has left behind, because it was stopped or because more came after it had computed them;
-    returns whether some are left."""
+    """Compute users that a job has left behind, because it was stopped or because more came after it had computed them.
+
+    Returns whether some are left.
+    """
     while should_continue():
         with conn.transaction():
             if not compute_some(conn, policy):

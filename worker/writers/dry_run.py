@@ -18,7 +18,7 @@ from worker.mirror import history
 from worker.mirror.history import Difference
 from worker.writers.apply import Applier
 
-# Rows of the application that an event may change, and how they are rows. Without membership there are none.
+# Rows of the application that an event may change, and the queries that read them. Without membership there are none.
 _USERS = {
     "users": "select u.* from users as u where u.id = any(%(users)s)",
     "user_subscriptions": "select s.* from user_subscriptions as s where s.user_id = any(%(users)s)",
@@ -39,7 +39,7 @@ class NoSuchEvent(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The result of an event that was taken back: its outcome, and the differing fields of each row, by table and id."""
+    """The result of a dry run: the outcome, and the differing fields of each row, by table and id."""
 
     event: str
     type: str
@@ -47,13 +47,16 @@ class Tried:
     changes: dict[str, tuple[Difference, ...]]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The same for JSON."""
         changes = {row: [each._asdict() for each in changed] for row, changed in self.changes.items()}
         return {"event": self.event, "type": self.type, "outcome": self.outcome, "changes": changes}
 
 
 def replay(conn: psycopg.Connection, event_id: str, *, policy: Policy, livemode: bool) -> Tried:
-    """Apply one event of the inbox as a worker would, and roll back. Raises NoSuchEvent, and what applying it raises."""
+    """Apply one event of the inbox as a worker would, and roll back.
+
+    Raises NoSuchEvent, and any error of applying it.
+    """
     row = browse.one(conn, event_id)
     if row is None:
         raise NoSuchEvent(f"there is no event {event_id} in the inbox", event_id=event_id)
@@ -95,13 +98,13 @@ def _rows(
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as JSON has it, without the times at which rows are written."""
+    """The row for JSON, without the times at which rows are written."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({k: v for k, v in row.items() if k not in _UNTOLD}))
     return plain
 
 
 def _children(value: Any) -> Iterable[str]:
-    """The ids of the objects that an event's object embeds in lists."""
+    """The ids of the objects embedded in lists of an event's object."""
     if isinstance(value, dict):
         if value.get("object") == "list" and isinstance(value.get("data"), list):
             yield from (

@@ -1,4 +1,4 @@
-"""Decide what becomes of an event that could not be applied. Pure, but for the errors' classes."""
+"""Decide what to do with an event that could not be applied. Pure, except for the errors' classes."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ BACKOFF = Backoff(first=2, longest=600)
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Make the event due again after `pause`, without counting the attempt: the fault is not the event's."""
+    """Make the event due again after `pause`, without counting the attempt, because the event did not cause the error."""
 
     pause: timedelta
 
@@ -27,7 +27,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Set the event aside for a person to look at."""
+    """Park the event for a person to look at."""
 
 
 def plan_failure(error: Exception, *, attempts: int, max_attempts: int) -> Release | Retry | Park:

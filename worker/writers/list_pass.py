@@ -25,7 +25,8 @@ from worker.writers.record import Answered, record, record_answers
 
 _log = log.get("list_pass")
 
-# Of one second at most so many ids are kept. An import can create more in a second: absence is not looked for there.
+# At most this many ids of one second are kept. An import can create more in a second; absent objects are not looked for
+# there.
 MOST_OF_A_SECOND = 5_000
 
 
@@ -60,12 +61,12 @@ class Listing:
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a pass over one shard stands. This one type goes through JSON and back for every pass.
+    """The position of a pass over one shard. Every pass saves this type as JSON.
 
-    `after`: the object that the next page begins after. `down_to`: everything created after that second was seen, and
-    `of_that_second` are the ids that were seen of it (None: too many to keep). `span`: how many seconds of `created` the
-    last page covered. `parent`: of a list under parents, all parents up to this id are done, those in `ahead` too, and
-    `open` holds where others stand.
+    `after`: the object after which the next page begins. `down_to`: everything created after that second was seen, and
+    `of_that_second` are the ids seen of it (None: too many to keep). `span`: how many seconds of `created` the last
+    page covered. `parent`: for a list under parents, all parents up to this id are done, and those in `ahead`; `open`
+    has the positions of others.
     """
 
     after: str | None = None
@@ -78,19 +79,19 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def from_json(cls, value: Any) -> "Place":
-        """The place that `as_json` gave; the beginning where it is None, or another release's."""
+        """Read the form that `as_json` gave; the beginning if it is None, or another release's."""
         try:
             return cls() if value is None else msgspec.convert(value, cls)
         except msgspec.ValidationError:
             return cls()
 
     def as_json(self) -> dict[str, Any]:
-        """The part that Postgres keeps."""
+        """The form that Postgres stores."""
         value: dict[str, Any] = msgspec.to_builtins(self)
         return value
 
     def query(self, listing: Listing) -> dict[str, Any]:
-        """The parameters of the page that comes next."""
+        """The parameters of the next page."""
         if self.after is not None:
             return {**listing.query, "starting_after": self.after}
         if self.down_to is not None:
@@ -98,11 +99,12 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
         return listing.query
 
     def without_cursor(self, *, by_created: bool) -> "Place":
-        """The place from which to go on where Stripe has deleted the object `after`: the same second, from its beginning."""
+        """The position from which to continue if Stripe has deleted the object `after`: the beginning of the same
+        second."""
         return msgspec.structs.replace(self, after=None) if by_created else Place()
 
     def following(self, page: Page, *, by_created: bool) -> "Place":
-        """The place after the page. Objects of its last second may go on in the next one."""
+        """The position after the page. Objects of its last second may continue in the next one."""
         if not page.data:
             return self
         if not by_created:
@@ -138,7 +140,7 @@ class Tally:
 def record_page(
     conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally, *, users_later: bool = False
 ) -> None:
-    """Write what a page shows, in one transaction; what it repaired is kept as drift. `users_later`: see `record`."""
+    """Write the objects of a page in one transaction; repairs are recorded as drift. `users_later`: see `record`."""
     [recorded] = record_pages(conn, [(listing, page)], policy, users_later=users_later)
     tally.add(recorded.as_dict())
 
@@ -146,7 +148,7 @@ def record_page(
 def record_pages(
     conn: psycopg.Connection, pages: Sequence[tuple[Listing, Page]], policy: Policy, *, users_later: bool = False
 ) -> list[Tally]:
-    """Write what pages of one list show, in one transaction; returns the tally of each."""
+    """Write the objects of pages of one list in one transaction; returns the tally of each."""
     tallies, page_of = [Tally(listed=len(page.data)) for _, page in pages], dict[Key, int]()
     seen: list[Observation] = []
     for number, (listing, page) in enumerate(pages):
@@ -197,9 +199,10 @@ def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> D
 def absent_of(
     conn: psycopg.Connection, listing: Listing, page: Page, place: Place, following: Place
 ) -> list[tuple[str, int]]:
-    """The ids and revs of mirrored objects that this page's span should have shown, and did not.
+    """The ids and revs of mirrored objects in this page's span that it did not show.
 
-    An object that was observed around the time of the page may have been created, or deleted, just then: it is left out.
+    An object that was observed around the time of the page may have been created, or deleted, just then: it is left
+    out.
     """
     if listing.object is None:
         return []
@@ -221,7 +224,7 @@ def absent_of(
 
 
 def read_absent(stripe: Source, key: Key) -> Answer:
-    """Ask Stripe for an object that a list did not show."""
+    """Read an object from Stripe that a list did not show."""
     url = object_type(key.object).url
     assert url is not None
     return stripe.retrieve(url.format(id=key.id))
@@ -230,9 +233,9 @@ def read_absent(stripe: Source, key: Key) -> Answer:
 def record_absent(
     conn: psycopg.Connection, answers: Sequence[tuple[Key, Answer, int]], policy: Policy, tally: Tally
 ) -> None:
-    """Write, in one transaction, what Stripe answered of objects that a complete list did not show; each with the rev that its
-    row stood at."""
-    # Not listed by a complete pass, and then not found: two witnesses that it is gone.
+    """Write, in one transaction, Stripe's answers about objects that a complete list did not show; each with its row's
+    revision."""
+    # Not listed by a complete pass, and then not found: two proofs that it is gone.
     asked = [Answered(retrieved(key, a.object, read_at=a.read_at, shape=a.shape), rev) for key, a, rev in answers]
     changed: list[tuple[Outcome, Answer]] = []
     with conn.transaction():

@@ -1,4 +1,4 @@
-"""The arithmetic of a balance: rows of the ledger, one after the other, each with the balance around it."""
+"""The arithmetic of a balance: rows of the ledger in order, each with the balance before and after it."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from worker.membership.rules.facts import Bill, Restored, User
 from worker.membership.rules.history import KEPT, Act, Entry, History, Moment, Newest, State
 from worker.membership.rules.lots import Lot, after_spending, drawn
 
-# A renewal may take this long after the period's end until it is paid.
+# A renewal may be paid this long after the period's end.
 GRACE_OF_A_PERIOD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """One row of the ledger: what the source is worth in tokens, and the balance before and after it.
+    """One row of the ledger: the tokens of its source, and the balance before and after it.
 
-    `owner` is the allowance, `identity` the line's, `money` what of a bill's money it accounts for (minor units). The last row
-    of a computation holds the `history`.
+    `owner` is the allowance, `identity` the line's, `money` the part of a bill's money that it accounts for (minor
+    units). The last row of a computation holds the `history`.
     """
 
     source_key: str
@@ -39,9 +39,9 @@ class Grant:
 
 
 def expire(user: User, now: datetime) -> Grant | None:
-    """The end of a balance whose time is over, None if there is nothing to end.
+    """The end of an expired balance, None if there is nothing to end.
 
-    If somebody added tokens to a balance that was swept already, and left its expiry, the key is numbered.
+    If somebody added tokens to a balance that was already cleared, and left its expiry, the key is numbered.
     """
     if user.tokens <= 0 or user.tokens_expires_at is None or now < user.tokens_expires_at:
         return None
@@ -59,7 +59,10 @@ def expire(user: User, now: datetime) -> Grant | None:
 
 
 class Book:
-    """A balance, as rows are written to it. An entry that belongs before others is put there, and those happen again."""
+    """A balance to which rows are written.
+
+    An entry that belongs before others is inserted there, and those are applied again.
+    """
 
     def __init__(self, user: User, now: datetime, *, is_reset: bool) -> None:
         self._now, self._is_reset, self._most = now, is_reset, user.most_tokens
@@ -93,7 +96,7 @@ class Book:
             self._write(ended, user.tokens)
 
     def rows(self) -> list[Grant]:
-        """The rows so far; the last one holds the history, without what is too long ago."""
+        """The rows so far; the last one holds the history, without entries that are too old."""
         if not self._rows:
             return []
         state, accounted = self._state(), self._accounted
@@ -110,26 +113,29 @@ class Book:
         return self._rows
 
     def add(self, row: Grant, lot: Lot, at: Moment) -> None:
-        """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves a row alone."""
+        """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves only a row."""
         self._post(row, Entry(act=Act.ADD, at=at, seen=self._now, source=row.source_key, lot=lot))
 
     def begin(self, row: Grant, lot: Lot, at: Moment) -> None:
-        """An allowance for a period. Under reset it replaces what its owner's earlier periods left, and what nobody granted.
+        """An allowance for a period.
 
-        One that comes too late to give anything ends those periods all the same.
+        Under reset it replaces the rest of its owner's earlier periods, and tokens without a grant. One that comes too
+        late to give anything still ends those periods.
         """
         self._post(row, Entry(act=Act.BEGIN, at=at, seen=self._now, source=row.source_key, lot=lot))
 
     def reduce(self, row: Grant, change: Lot, amount: int, at: Moment) -> None:
-        """A change that takes: under reset from what is left of its owner's allowance, else from the balance; never below 0.
+        """A change that takes: under reset from the rest of its owner's allowance, else from the balance; never below
+        0.
 
-        The grant of its own bill to the same allowance is reduced first: the bill granted the difference.
+        The grant of its own bill to the same allowance is reduced first, because the bill granted the difference.
         """
         entry = Entry(act=Act.REDUCE, at=at, seen=self._now, source=row.source_key, lot=change, amount=amount)
         self._post(row, entry)
 
     def end(self, row: Grant, change: Lot, at: Moment) -> bool:
-        """A period that gives nothing: under reset it ends what its owner's earlier periods left. Whether there was any."""
+        """A period that gives nothing: under reset it ends the rest of its owner's earlier periods. Returns whether
+        there was any."""
         lots = (*self._base.lots, *(entry.lot for entry in self._entries if entry.act is not Act.END and entry.lot))
         known = {entry.source for entry in self._entries if entry.act is Act.END}
         if not self._is_reset or row.source_key in known or not any(_is_before(lot, change) for lot in lots):
@@ -144,7 +150,7 @@ class Book:
         return True
 
     def undo(self, source: str, key: str) -> None:
-        """End a part that was given in error: all is as if it had never been."""
+        """End a part that was given in error, as if it had never been given."""
         part = next(entry for entry in self._entries if entry.source == source and entry.lot)
         before = self._balance
         self._entries.remove(part)
@@ -154,10 +160,10 @@ class Book:
         )
 
     def take_back(self, bill: Bill) -> None:
-        """Take back each grant's share of the bill's money that went back, and no more than there is.
+        """Take back each grant's share of the bill's money that went back, and at most what is left.
 
-        A source whose money another source told of already gets a row that takes nothing. Tokens replaced by a reset,
-        or expired, are gone already, so a refund before a renewal and one after it end in the same balance.
+        A source whose money another source has reported already gets a row that takes nothing. Tokens replaced by a
+        reset, or expired, are already gone, so a refund before a renewal and one after it end in the same balance.
         """
         granted = (*self._lots, *(entry.lot for entry in self._entries if entry.lot))
         if bill.total <= 0 or not any(lot.bill == bill.id for lot in granted):
@@ -171,9 +177,9 @@ class Book:
             self._note(source.source_key, source.kind, worth - self._taken_back(bill.id), before, bill.id, money)
 
     def restore(self, of: Restored) -> None:
-        """Money that did not go back after all: all is as if nothing had been taken for it.
+        """Money that did not go back after all: as if nothing had been taken for it.
 
-        A grant that has been replaced or is over gets nothing: what was taken of it would have lapsed with it.
+        A grant that has been replaced or is over gets nothing, because its tokens would have lapsed with it.
         """
         before = self._balance
         taken = next((entry for entry in self._entries if entry.source == of.taken_by), None)
@@ -188,7 +194,7 @@ class Book:
         self._note(of.source_key, of.kind, self._balance - before, before, of.bill, -of.money)
 
     def extend(self, is_entitled: Callable[[Lot], bool]) -> None:
-        """Let tokens last as long as they would if their subscription had been known to entitle when they were granted."""
+        """Let tokens last as long as if their subscription had been known to entitle when they were granted."""
 
         def extended(lot: Lot) -> Lot:
             return replace(lot, until=self._lasts(lot)) if is_entitled(lot) else lot
@@ -218,7 +224,7 @@ class Book:
             )
 
     def _lasts(self, lot: Lot) -> datetime:
-        """When a lot lapses whose subscription entitles; what has lapsed already stays so."""
+        """The time at which a lot of an entitling subscription lapses; a lot that has lapsed stays lapsed."""
         if lot.ends is None or lot.until <= self._now:
             return lot.until
         return max(lot.until, lot.ends + GRACE_OF_A_PERIOD)
@@ -226,13 +232,13 @@ class Book:
     # The list
 
     def _post(self, row: Grant, entry: Entry) -> None:
-        """A row for the entry. One that a newer period has replaced by now gave nothing that counts."""
+        """A row for the entry. One that a newer period has replaced gives nothing."""
         before, worth = self._balance, self._insert(entry)
         is_over = entry.lot is not None and not entry.lot.is_part and self._is_overtaken(entry.act, entry.lot)
         self._write(replace(row, amount=0 if is_over else worth), before)
 
     def _insert(self, entry: Entry) -> int:
-        """Put the entry in its place; returns the tokens that it gives there, with a sign."""
+        """Insert the entry at its place; returns the tokens that it gives there, with a sign."""
         if not (entry.lot and entry.lot.is_part):
             spends = [held.at for held in self._entries if held.act is Act.SPEND and held.at.time == entry.at.time]
             entry = replace(entry, at=entry.at._replace(turn=max((at.turn + 1 for at in spends), default=0)))
@@ -241,7 +247,7 @@ class Book:
         return self._apply(entry) if place == len(self._entries) - 1 else self._replay(entry)
 
     def _replay(self, of: Entry | None = None) -> int:
-        """Let all happen again; returns the tokens that this entry gives."""
+        """Apply all entries again; returns the tokens that this entry gives."""
         self._load(self._base)
         worths = [(entry, self._apply(entry)) for entry in self._entries]
         return sum(worth for entry, worth in worths if entry is of)
@@ -254,7 +260,8 @@ class Book:
         return State(lots=self._lots, balance=self._balance, expires_at=self._expires_at, newest=dict(self._newest))
 
     def _spend(self, amount: int) -> None:
-        """The application has spent so much since the newest row, or added some: it happened after all that was known."""
+        """The application has spent this much since the newest row, or added some: it happened after everything known
+        then."""
         if not self._entries:
             self._draw(amount)
             self._base = self._state()
@@ -270,7 +277,7 @@ class Book:
     # The effects of entries
 
     def _apply(self, entry: Entry) -> int:
-        """Let the entry happen; returns the tokens that it gives, with a sign."""
+        """Apply the entry; returns the tokens that it gives, with a sign."""
         lot = entry.lot
         if entry.act is Act.SPEND:
             self._draw(entry.amount)
@@ -295,8 +302,10 @@ class Book:
         return 0
 
     def _is_overtaken(self, act: Act, lot: Lot) -> bool:
-        """Whether balances are reset, and a newer period of the same allowance has begun. A change ends with the period it
-        began in, and a period on its own invoice replaces what it changes."""
+        """Whether balances are reset, and a newer period of the same allowance has begun.
+
+        A change ends with the period in which it began, and a period on its own invoice replaces what it changes.
+        """
         held = self._newest.get(lot.owner)
         if not self._is_reset or held is None or lot.pack or lot.begins is None or act is Act.END:
             return False
@@ -322,7 +331,7 @@ class Book:
             self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
 
     def _end(self, by: Lot) -> int:
-        """Under reset, end the owner's allowances that began earlier; returns how many there were."""
+        """Under reset, end the owner's allowances that began earlier; returns their number."""
         ended = [lot for lot in self._lots if self._is_reset and _is_before(lot, by)]
         self._lots = tuple(lot for lot in self._lots if lot not in ended)
         self._balance -= sum(lot.left for lot in ended)
@@ -341,7 +350,7 @@ class Book:
         self._balance -= taken
 
     def _take_back(self, bill: str, money: int) -> None:
-        """Each lot gives its own share. The part that it has not got any more comes from the others, its bill's first."""
+        """Each lot gives its own share. If it has less, the rest comes from the others, its bill's first."""
         self._accounted[bill] = self._accounted.get(bill, 0) + money
         before, worth = self._balance, 0
         for lot in self._lots:
@@ -357,11 +366,11 @@ class Book:
                 self._lots, self._balance = drawn(self._lots, short, bills=[bill]), self._balance - short
 
     def _taken_back(self, bill: str) -> int:
-        """The tokens that the bill's money back is worth by now."""
+        """The tokens for which the bill's money back stands now."""
         return sum(lot.taken_back for lot in self._lots if lot.bill == bill)
 
     def _give_back(self, bill: str) -> None:
-        """Give back to the bill's grants what was taken of each, but for the share of money that stays returned."""
+        """Give back to the bill's grants what was taken of each, except for the share of money that stays returned."""
         for lot in self._lots:
             if lot.bill == bill:
                 stays = min(self._returned_share(lot), lot.taken_back)
@@ -369,17 +378,17 @@ class Book:
                 self._change(lot, left=back, taken=-back, taken_back=stays - lot.taken_back)
 
     def _returned_share(self, lot: Lot) -> int:
-        """The tokens of a grant that the money which went back has paid for."""
+        """The tokens of a grant that were paid with the returned money."""
         total = self._totals.get(lot.bill, 0)
         return lot.granted * min(self._accounted.get(lot.bill, 0), total) // total if total > 0 else 0
 
     def _without_returned(self, lot: Lot) -> Lot:
-        """A new grant, less its share of the money that went back before it was granted: a later part, for example."""
+        """A new grant, less its share of money that went back before it was granted: a later part, for example."""
         share = self._returned_share(lot)
         return replace(lot, left=lot.left - share, taken=share, taken_back=share)
 
     def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
-        """Change one lot by so much, and the balance with it, which never exceeds its column."""
+        """Change one lot by this amount, and with it the balance, which never exceeds its column."""
         left = min(left, max(self._most - self._balance, 0))
         self._lots = tuple(
             replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
@@ -390,7 +399,7 @@ class Book:
         self._balance += left
 
     def _draw(self, amount: int) -> None:
-        """Spend from the balance what there is of this, or add to it."""
+        """Spend this from the balance, at most what it has, or add to it."""
         self._balance = max(self._balance - amount, 0) if amount > 0 else self._balance - amount
         self._lots = after_spending(self._lots, self._balance)
 
@@ -425,7 +434,7 @@ class Book:
         )
 
     def _write(self, row: Grant, before: int) -> None:
-        """Keep the row, with the balance around it and what it consists of now."""
+        """Write the row, with the balance before and after it and its present lots."""
         self._rows.append(
             replace(
                 row,
@@ -451,7 +460,7 @@ def _is_before(lot: Lot, by: Lot) -> bool:
 
 
 def _is_replaced(held: Lot, *, by: Lot) -> bool:
-    """Whether the new allowance takes the place of this lot: the same owner's, of an earlier time."""
+    """Whether the new allowance replaces this lot: it is the same owner's, of an earlier time."""
     if held.pack or held.owner != by.owner:
         return False
     return held.begins is None or by.begins is None or held.begins <= by.begins

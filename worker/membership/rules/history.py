@@ -1,7 +1,7 @@
-"""The history of a balance: all that changed it lately, by its own time and not by the time at which it came to be known.
+"""The history of a balance: all recent changes of it, ordered by when they happened and not by when they became known.
 
-The balance follows from this list. A fact that comes to be known late is put in its place, and the rest happens again after it;
-so the end does not depend on the order in which events arrive.
+The balance follows from this list. A fact that becomes known late is inserted at its place, and later entries are
+applied again; so the result does not depend on the order in which events arrive.
 """
 
 import enum
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from worker.membership.rules.lots import Lot
 
-# Entries stay in the list this long after they came to be known. A fact that comes later still counts, but as if it had
+# Entries stay in the list this long after they became known. A fact that comes later still counts, as if it had
 # happened when the list begins.
 KEPT = timedelta(days=31)
 
@@ -29,11 +29,11 @@ class Act(enum.StrEnum):
 
 
 class Moment(NamedTuple):
-    """The place of an entry among others. Of one invoice, lines of a lower rank come first.
+    """The place of an entry among others.
 
-    `turn` counts the spends at the same time: what comes to be known after a spend, and is of its very second, stays after
-    it. A later part has nothing but its begin and its allowance, so that one which takes the place of a wrong one comes where
-    that was.
+    Of one invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that becomes
+    known after a spend of the same second stays after it. A later part only has its beginning and its allowance, so
+    that one which replaces a wrong part comes to its place.
     """
 
     time: datetime
@@ -46,10 +46,11 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something that changed the balance, at `at`; `seen` is when it came to be known.
+    """A change of the balance, at `at`; `seen` is when it became known.
 
-    `lot` is the grant as it was paid, or whose allowance is reduced or ended. `amount` are the tokens that a credit takes or the
-    application has spent (less than 0 if it added some), and of money back the money, in minor units, of a bill of `total`.
+    `lot` is the grant as it was paid, or the one whose allowance is reduced or ended. `amount` is the tokens that a
+    credit takes or the application has spent (below 0 if it added some); for money back it is the money, in minor
+    units, of a bill of `total`.
     """
 
     act: Act
@@ -70,7 +71,7 @@ class Newest(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A balance, what it is made of, and the newest period of each allowance."""
+    """A balance, its lots, and the newest period of each allowance."""
 
     lots: tuple[Lot, ...] = ()
     balance: int = 0

@@ -43,7 +43,7 @@ class Gives(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """All that the table looks at.
+    """All traits in the table.
 
     `trial`: it costs nothing and begins within the trial. `credit`: it gives money back. `whole`: it covers the whole
     interval of its price. `first`: it is the first line of its item.
@@ -59,7 +59,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of the table. A trait that is None does not matter to it."""
+    """A row of the table. A trait that is None is ignored."""
 
     name: str
     gives: Gives
@@ -179,13 +179,13 @@ TABLE = (
 
 
 def row_of(line: PaidLine, user: User) -> Row:
-    """The one row of the table that the line falls into."""
+    """The one row of the table for the line."""
     traits = traits_of(line, user)
     return next(row for row in TABLE if row.matches(traits))
 
 
 def traits_of(line: PaidLine, user: User) -> Traits:
-    """The line's traits, as far as what is mirrored tells them."""
+    """The line's traits, as far as the mirror has them."""
     subscription = next((each for each in user.subscriptions if each.id == line.subscription), None)
     item = _item(line, subscription)
     return Traits(
@@ -219,7 +219,10 @@ def _trial(line: PaidLine, subscription: Subscription | None) -> Answer:
 
 
 def _is_credit(line: PaidLine, item: Item | None) -> bool:
-    """If nothing else tells, a line that costs nothing credits what its item no longer is. An item's first line does not."""
+    """Without other evidence, a line that costs nothing is a credit if its item has changed since.
+
+    An item's first line is not.
+    """
     if not line.proration or line.amount != 0 or line.is_credit is not None:
         return line.proration and line.is_credit is True
     if item is None or line.price is None or _is_early(line, item.created):

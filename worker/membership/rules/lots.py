@@ -13,10 +13,9 @@ from datetime import datetime
 class Lot:
     """Tokens of one grant.
 
-    `owner` is the allowance that they belong to (`PaidLine.owner`), empty for packs, and `subscription` its subscription.
-    `bill` is the invoice, or the Checkout session, that paid; `taken_back` the tokens that money back was worth so far,
-    and `taken` those of them that were still there to be taken.
-    They are of the time from `begins` to `ends`, and lapse at `until`.
+    `owner` is their allowance (`PaidLine.owner`), empty for packs, and `subscription` its subscription. `bill` is the
+    invoice, or the Checkout session, that paid; `taken_back` the tokens for all returned money so far, and `taken`
+    those of them that could still be taken. They are for the time from `begins` to `ends`, and lapse at `until`.
     """
 
     source: str
@@ -34,7 +33,7 @@ class Lot:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a later part of what was paid for longer than a month."""
+        """Whether it is a later part of a payment for more than a month."""
         return self.source.startswith("part:")
 
 

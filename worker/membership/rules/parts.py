@@ -1,7 +1,7 @@
-"""The later parts of what was paid for longer than a month: which are due, and which were given in error.
+"""The later parts of payments for more than a month: which are due, and which were given in error.
 
-The paid lines of an item are its history: the newest that begins before a part does says what the item was then. So a part is
-the same whether a change is known before the part falls due or long after.
+The paid lines of an item are its history: the newest that begins before a part decides what the item was then. So a
+part is the same whether a change is known before the part is due or long after.
 """
 
 from collections import defaultdict
@@ -14,10 +14,10 @@ from worker.membership.rules.facts import MOST_TOKENS, Item, PaidLine, Periods, 
 from worker.membership.rules.lines import Gives, row_of
 from worker.membership.rules.lots import Lot
 
-# A longer interval is granted in parts: the paid line is number 0, and a part follows every so often.
+# A longer interval is granted in parts: the paid line is number 0, and a part follows every 30 days.
 TOKEN_PERIOD = timedelta(days=30)
 A_MONTH = timedelta(days=31)
-# The key of the row that ends a part is the part's own behind this.
+# The key of the row that ends a part is this prefix and the part's own key.
 UNDONE = "undone:"
 
 Entitled = Mapping[str | None, Subscription]
@@ -39,7 +39,7 @@ def joined_interval(line: PaidLine) -> datetime:
 
 
 def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
-    """When the next part falls due, None if none does."""
+    """When the next part is due, None if there is none."""
     ahead = [
         begins
         for lines in _histories(user).values()
@@ -55,7 +55,7 @@ def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
 def due_parts(
     user: User, products: Mapping[str, Product], entitled: Entitled, now: datetime, *, is_reset: bool
 ) -> list[Part]:
-    """The parts that are due, oldest first; of those that were missed only the newest of an item if balances are reset."""
+    """The parts that are due, oldest first; of several missed ones only the newest of an item if balances are reset."""
     due: list[Part] = []
     for lines in _histories(user).values():
         parts = [
@@ -96,17 +96,18 @@ def _parts_of(
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The keys of the parts given in error, and the lines that wait because only a part of their change is known so far."""
+    """The keys of the parts given in error, and the lines that wait because only a part of their change is known so
+    far."""
 
     wrong: tuple[str, ...]
     waiting: tuple[PaidLine, ...]
 
 
 def review(user: User, products: Mapping[str, Product], now: datetime) -> Review:
-    """Look for parts that were given lately for a time at which their item, as is known by now, was something else or gone.
+    """Find recent parts for a time at which their item, as known by now, had changed or was gone.
 
-    A change of which the invoice is known, but not the item or a product, waits for the rest: what comes in the place of a
-    part is granted in the same moment in which the part ends.
+    A change whose invoice is known, but not the item or a product, waits for the rest: the replacement of a part is
+    granted in the same moment in which the part ends.
     """
     histories = _histories(user)
     wrong: list[str] = []
@@ -130,13 +131,13 @@ def review(user: User, products: Mapping[str, Product], now: datetime) -> Review
 
 
 def _given(user: User) -> list[Lot]:
-    """The later parts that the history has."""
+    """The later parts in the history."""
     entries = user.history.entries if user.history is not None else ()
     return [entry.lot for entry in entries if entry.lot is not None and entry.lot.is_part]
 
 
 def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
-    """Whether all is known of what came after a line: the lines of each invoice, and the item as it is by now."""
+    """Whether everything after a line is known: the lines of each invoice, and the present item."""
     invoices = {line.invoice for line in lines[lines.index(own) + 1 :]}
     for line in user.paid_lines:
         is_waiting = row_of(line, user).gives is Gives.WAITS or (line.product or "") not in products
@@ -165,7 +166,7 @@ def _without(held: Periods, ended: Collection[datetime | None]) -> Periods:
 
 
 def _key(user: User, line: PaidLine, start: datetime, number: int) -> str:
-    """The key of a part; of one that takes the place of a part which was ended, with its invoice."""
+    """The key of a part; for one that replaces a part which was ended, with its invoice."""
     key = f"part:{line.owner}:{int(start.timestamp())}:{number}"
     return f"{key}:{line.invoice}" if UNDONE + key in user.renewed else key
 
@@ -175,7 +176,7 @@ def _is_new(user: User, key: str) -> bool:
 
 
 def _histories(user: User) -> dict[str, list[PaidLine]]:
-    """By allowance the lines that begin or change a period, oldest first; a charge counts after the credit beside it."""
+    """The lines that begin or change a period by allowance, oldest first; a charge counts after the credit beside it."""
     known = {(line.invoice, line.line): line for line in user.every_line if line.subscription is not None}
     histories: dict[str, list[PaidLine]] = defaultdict(list)
     for line in sorted(
@@ -203,10 +204,10 @@ def _parts_begin(user: User, line: PaidLine) -> datetime:
 
 
 def _is_there(user: User, line: PaidLine, after: PaidLine | None, moment: datetime, entitled: Entitled) -> bool:
-    """Whether the item was there at that moment, as the line paid for it, and its subscription entitled.
+    """Whether the item existed at that moment as the line paid for it, and its subscription entitled.
 
-    `after` is the item's next line: if it credits what this line paid for, the item was as it was until then. Without a next
-    line the item must be so now.
+    `after` is the item's next line: if it credits this line, the item was unchanged until then. Without a next line the
+    item must be unchanged now.
     """
     subscription = next((each for each in user.subscriptions if each.id == line.subscription), None)
     if subscription is None or not line.period_start <= moment < line.period_end:
@@ -226,7 +227,7 @@ def _has_ended(user: User, subscription: str | None, *, before: datetime) -> boo
 
 
 def _was_gone(user: User, line: PaidLine, moment: datetime) -> bool:
-    """Whether the newest snapshot of the subscription is from before that moment, and its item is not as the line paid for it."""
+    """Whether the newest snapshot of the subscription is from before that moment, and its item differs from the line."""
     return any(
         each.id == line.subscription
         and each.observed_at is not None

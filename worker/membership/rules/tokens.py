@@ -1,7 +1,7 @@
-"""Which tokens a user's paid lines give.
+"""The tokens that a user's paid lines give.
 
-Grants come from state, never from events: a line that is paid grants once, however often it is seen, because the line
-itself is its key in the ledger. `lines.TABLE` says what a line is, `balance.Book` what it does to the balance.
+Grants come from state, never from events: a paid line grants once, however often it is seen, because the line itself is
+its key in the ledger. `lines.TABLE` classifies a line, and `balance.Book` applies it to the balance.
 """
 
 import enum
@@ -26,7 +26,7 @@ from worker.membership.rules.parts import (
     reviewed,
 )
 
-# Stripe's months differ by the hour where a customer's clock does.
+# Stripe's months differ by an hour if a customer's clock does.
 _TOLERANCE = timedelta(hours=1)
 # The kinds of rows that begin a period of an allowance.
 PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period", "ended"})
@@ -73,12 +73,12 @@ def source_key(line: PaidLine) -> str:
 
 
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
-    """The rows that are due: an expired balance ends; then grants, oldest first, parts of what was paid for longer than a
-    month, and what money back takes and gives. Each row begins with the balance that the row before it left.
+    """The rows that are due: the end of an expired balance; then grants, oldest first, parts of payments for more than
+    a month, and the effects of money back.
 
-    A line that is over grants 0. So does, if balances are reset, a line older than what its allowance was granted already:
-    nothing is handed out twice. A fact that comes to be known late is put in its place in the history, so that the order in which
-    invoices are seen does not matter.
+    Each row begins with the balance that the row before it left. A line that is over grants 0. So does, if balances are
+    reset, a line older than an allowance's newest grant: nothing is given twice. A fact that becomes known late is
+    inserted at its place in the history, so that the order in which invoices are seen does not matter.
     """
     book, checked = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
     book.extend(lambda lot: lot.begins is not None and _entitles(user, lot.subscription, lot.begins, policy, now))
@@ -108,7 +108,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
 def ungranted(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """The paid lines that `grants` passes over, each with the reason and its row of the table, oldest first."""
+    """The paid lines that `grants` skips, each with the reason and its row of the table, oldest first."""
     checked, periods = review(user, products, now), dict(user.periods)
 
     def remember(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
@@ -127,10 +127,11 @@ def _each(
     periods: Mapping[str, Periods],
     take: Callable[[PaidLine, Row, int | NoGrant], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """Give each line that waits for nothing to `take`, in the order of `_moment`; returns those without a grant, with the reason.
+    """Pass each line that waits for nothing to `take`, in the order of `_moment`; returns those without a grant, with
+    the reason.
 
-    A credit waits while a charge of its invoice does. A change is looked at again at the end, for its period may have been
-    paid at the same moment.
+    A credit waits while a charge of its invoice does. A change is looked at again at the end, because its period may
+    have been paid at the same moment.
     """
     ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
@@ -163,7 +164,7 @@ def _grant(
     now: datetime,
     periods: dict[str, Periods],
 ) -> None:
-    """Write what one line gives to the book, and remember the period that it begins."""
+    """Write the grant of one line to the book, and remember the period that it begins."""
     key, at = source_key(line), _moment(line, row)
     made = _row(line, key, _kind(line, row, periods), 0, line.period_start)
     if isinstance(worth, NoGrant):
@@ -186,10 +187,10 @@ def _grant(
 
 
 def _moment(line: PaidLine, row: Row) -> Moment:
-    """The place of a line among all that happened to a balance: when it was paid.
+    """The time of a line among the changes of a balance: when it was paid.
 
-    Within an invoice changes come before the periods that replace what they change, and charges before credits, so that
-    both count together.
+    Within an invoice changes come before the periods that replace them, and charges before credits, so that both count
+    together.
     """
     return Moment(line.paid_at, 0, line.invoice, {"charge": 0, "credit": 1}.get(row.name, 2), line.line)
 
@@ -208,7 +209,7 @@ def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetim
 
 
 def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
-    """How the ledger calls it."""
+    """The line's kind in the ledger."""
     if row.gives is Gives.CHANGE:
         return "update"
     if row.gives is not Gives.PERIOD:
@@ -264,7 +265,10 @@ def _lot(
 
 
 def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, is_newest: bool = True) -> None:
-    """Note a period of an allowance. One that gave nothing and ended nothing does not keep an older one from giving."""
+    """Record a period of an allowance.
+
+    One that gave nothing and ended nothing does not stop an older one from giving.
+    """
     held = periods.get(line.owner) or Periods(start, None)
     newest, bill = held.newest, held.bill
     if is_newest and (newest is None or newest <= start):
@@ -275,7 +279,7 @@ def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, i
 def _worth(
     user: User, line: PaidLine, products: Mapping[str, Product], policy: Policy, periods: Mapping[str, Periods]
 ) -> tuple[Row, int | NoGrant]:
-    """The line's row of the table, and its tokens: with a sign for a change, and why if there are none."""
+    """The line's row of the table, and its tokens: with a sign for a change, and the reason if there are none."""
     row = row_of(line, user)
     if row.name in _NO_GRANT:
         return row, _NO_GRANT[row.name]
@@ -302,7 +306,7 @@ def _worth(
 
 
 def _has_period(line: PaidLine, held: Periods | None) -> bool:
-    """Whether the period that a change is of has been paid, as far as is known: one of the interval in which it begins."""
+    """Whether the period of a change has been paid, as far as is known: one of the interval in which the change begins."""
     first = joined_interval(line) - _TOLERANCE
     return held is not None and any(first <= start <= line.period_start for start in held.starts)
 
@@ -314,7 +318,7 @@ def _share(full: int, part: tuple[timedelta, timedelta]) -> int:
 
 
 def _part_of_a_period(line: PaidLine) -> tuple[timedelta, timedelta]:
-    """How long the first token period of a line is, and how long a full one would be."""
+    """The length of the first token period of a line, and of a full one."""
     length = line.period_end - line.period_start
     if line.is_whole or line.full_period is None:
         return TOKEN_PERIOD, TOKEN_PERIOD
@@ -322,7 +326,7 @@ def _part_of_a_period(line: PaidLine) -> tuple[timedelta, timedelta]:
 
 
 def _part_of_a_change(line: PaidLine) -> tuple[timedelta, timedelta]:
-    """How long a change is in force within the token period in which it begins, and how long that is in full."""
+    """How long a change is in force within the token period in which it begins, and the length of that period."""
     assert line.full_period is not None
     if line.full_period <= A_MONTH:
         return line.period_end - line.period_start, line.full_period
@@ -337,12 +341,12 @@ def entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subs
 
 
 def _is_granted_already(user: User, paid_at: datetime) -> bool:
-    """Whether the application granted it, in the time before it was adopted."""
+    """Whether the application granted it, before it was adopted."""
     return user.tokens_since is not None and paid_at < user.tokens_since
 
 
 def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime) -> bool:
-    """Whether the line's time has passed: what would expire at once must not replace a balance that is in use."""
+    """Whether the line is over: tokens that would expire at once must not replace a balance that is in use."""
     if row.gives is Gives.PACK:
         return line.paid_at + policy.token_ttl <= now
     over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
@@ -350,7 +354,7 @@ def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime
 
 
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
-    """The time to live from the payment on; while the subscription entitles, at least its period's end and a day."""
+    """The time to live, from the payment; while the subscription entitles, at least until its period's end and a day."""
     ends = granted_at + policy.token_ttl
     if not _entitles(user, line.subscription, granted_at, policy, now):
         return ends

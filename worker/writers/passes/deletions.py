@@ -1,7 +1,7 @@
-"""Which absent objects are marked deleted, and when a pass refuses to: nothing is marked before a list was read to its end.
+"""Mark absent objects deleted, or refuse to: nothing is marked before a list was read to its end.
 
-A list that was cut short, or the key of another account, would make most of a table look deleted. So a pass that would mark
-more than MAX_DELETED_SHARE of the rows that a list can show (of one account) marks none of them, and says so.
+A truncated list, or the key of another account, would make most of a table look deleted. So a pass that would mark more
+than MAX_DELETED_SHARE of the rows that a list can show (of one account) marks none of them, and reports it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ from worker.writers.passes.plan import Options, Shape
 
 _log = log.get("pass")
 
-# So few deletions are believed whatever the share: most of a small table may really be gone.
+# Up to this number deletions are accepted at any share: most of a small table may really be gone.
 ALWAYS_BELIEVED = 10
-# From so many answers on they tell how many of the objects that are not asked for yet will be missing too.
+# From this many answers on, they are used to estimate how many of the remaining objects are missing too.
 SAMPLE = 50
-# So many objects are marked in one transaction.
+# This many objects are marked in one transaction.
 AT_ONCE = 100
 
 
@@ -51,7 +51,7 @@ def guard(
         likely = gone + (unasked * gone // answered if answered >= SAMPLE else 0)
         if likely <= ALWAYS_BELIEVED or options.max_deleted_share >= 1:
             continue
-        # So many rows would be enough for so many deletions; how many more there are does not matter.
+        # Enough rows for this many deletions; how many more there are does not matter.
         enough = ceil(likely / options.max_deleted_share) if options.max_deleted_share else MOST_COUNTED
         rows = _rows(conn, shape, most=enough)
         if likely > rows * options.max_deleted_share:
@@ -78,7 +78,7 @@ def mark(
     *,
     alive: Callable[[], object],
 ) -> None:
-    """Mark the objects of a list deleted that Stripe has no more. `alive` is called after each batch."""
+    """Mark the objects of a list deleted that Stripe no longer has. `alive` is called after each batch."""
     while gone := absences.gone(conn, run, list_, limit=AT_ONCE):
         tally = Tally()
         answers = _answers(conn, shape, gone)
@@ -90,7 +90,10 @@ def mark(
 
 
 def _answers(conn: psycopg.Connection, shape: Shape | None, gone: Sequence[Absence]) -> list[tuple[Key, Answer, int]]:
-    """The answers to record for these rows. A child of a table of its own keeps the parent's id, which users may depend on."""
+    """The answers to record for these rows.
+
+    A child with its own table keeps the parent's id, because users may depend on it.
+    """
     column = shape.parents.row.parent_field if shape is not None and shape.parents is not None else None
     parents = (
         absences.parents_of(conn, gone[0].object, column, gone) if column is not None and column != "parent" else {}

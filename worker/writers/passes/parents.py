@@ -1,7 +1,7 @@
-"""Lists under a parent: which parent's list is read next, shared by the threads of one pass.
+"""Lists under a parent: the threads of one pass share the parents.
 
-The parents come from the mirror, in the order of their ids. A parent is done when the last page of its list is written; the
-place says up to which id all of them are, and which beyond it.
+The parents come from the mirror, in the order of their ids. A parent is done when the last page of its list is written;
+the position has the id up to which all of them are, and those beyond it.
 """
 
 import threading
@@ -91,7 +91,7 @@ class Walk:
         # Parents that were begun, in order, and whether each is done.
         self._begun: OrderedDict[str, bool] = OrderedDict()
         self._again: deque[Step] = deque()
-        # By parent whose first page was read here: the time of that read, and the ids of its children so far.
+        # For each parent whose first page was read here: the time of that read, and the ids of its children so far.
         self._shown: dict[str, tuple[int, frozenset[str]]] = {}
         self._exhausted = self._ended = False
 
@@ -106,7 +106,7 @@ class Walk:
             return self._exhausted and not self._ended and all(self._begun.values())
 
     def next(self, conn: psycopg.Connection) -> Step | None:
-        """The next page that no other thread reads; None where there is none."""
+        """The next page that no other thread reads; None if there is none."""
         with self._inner:
             if self._ended:
                 return None
@@ -135,8 +135,11 @@ class Walk:
             self._again.append(self._step(step.parent, None))
 
     def recorded(self, conn: psycopg.Connection, step: Step, page: Page) -> Page:
-        """The page of objects to record. Active entitlements are written as their customer's summary, which events carry too;
-        a customer who never had any has none."""
+        """The page of objects to record.
+
+        Active entitlements are written as their customer's summary, which events carry too; a customer who never had
+        any has none.
+        """
         if self._parents.row.object != "entitlements.active_entitlement":
             return page
         later = "starting_after" in step.request[1]
@@ -147,7 +150,7 @@ class Walk:
         return Page([entitlement_summary(step.parent, active)], has_more=False, read_at=page.read_at, shape=page.shape)
 
     def name_parent(self, step: Step, page: Page) -> None:
-        """Give each child of a table of its own the parent's id, where Stripe leaves it out."""
+        """Give each child with its own table the parent's id, if Stripe leaves it out."""
         if (field := self._parents.row.parent_field) not in (None, "parent"):
             for obj in page.data:
                 obj.setdefault(field, step.parent)
@@ -159,7 +162,7 @@ class Walk:
             mirror.file_under(conn, shown, account=self._parents.account, parent=step.parent)
 
     def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
-        """Mirrored children of the parent that its list did not show, once this walk has read all pages of it."""
+        """Mirrored children of the parent that its list did not show, once this pass has read all pages of it."""
         row = self._parents.row
         if row.parent_field is None or row.object is None:
             return []
@@ -182,7 +185,7 @@ class Walk:
         return [(id_, rev) for id_, rev in expected if id_ not in shown]
 
     def after(self, step: Step, page: Page | None) -> Place:
-        """The place once the page is written."""
+        """The position once the page is written."""
         opened = {parent: after for parent, after in self._place.open.items() if parent != step.parent}
         if page is not None and page.has_more:
             return msgspec.structs.replace(self._place, open={**opened, step.parent: page.data[-1]["id"]})

@@ -1,4 +1,4 @@
-"""How a pass over lists is carried out, and what it knows of each list."""
+"""Configure a pass over lists, and each of its lists."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from worker.writers.passes.parents import Parents
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a pass is carried out.
+    """How to carry out a pass.
 
-    `threads`: pages read at once, in all and of one list. `pages`: how many this call reads at most. `failures`: how often
-    a list may fail in a row before it is given up in this run. `splits`: whether shards are cut further, so that all
-    threads have something to do. `users_later`: whether users are computed once their objects are all there.
+    `threads`: pages read at once, in all and of one list. `pages`: the most that this call reads. `failures`: how often
+    in a row a list may fail before it is given up in this run. `splits`: whether shards are divided further, so that
+    all threads have work. `users_later`: whether users are computed once all their objects are there.
     """
 
     threads: int = 16
@@ -31,9 +31,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A list as the pass reads it: its request, and its order. `record` writes a page of a list that does not
-    go into the mirror, and returns its tally. `step` replaces reading: it does a
-    part of some work in the database and returns its size. The work ends with a 0 after all other lists are read."""
+    """A list as the pass reads it: its request, and its order.
+
+    `record` writes a page of a list that is not mirrored, and returns its tally. `step` replaces reading: it does a
+    part of some work in the database and returns its size. That work ends with a 0 after all other lists are read.
+    """
 
     listing: Listing
     by_created: bool = True
@@ -44,7 +46,7 @@ class Shape:
 
 
 def shape_of(name: str, account: str = "") -> Shape:
-    """How a list of Stripe's is read for an account; empty: our own."""
+    """How to read a list of Stripe's for an account; empty: our own."""
     row = LISTS[name]
     listing = Listing(object=row.object, path=row.path, params=row.params, account=account)
     parents = Parents(row, account) if row.parent is not None else None
@@ -52,5 +54,5 @@ def shape_of(name: str, account: str = "") -> Shape:
 
 
 def every_shape(account: str = "") -> dict[str, Shape]:
-    """How every list is read for an account."""
+    """How to read every list for an account."""
     return {name: shape_of(name, account) for name in LISTS}

@@ -1,8 +1,8 @@
-"""The threads of one process that carry a pass on: each reads one shard, page by page, and writes each page.
+"""The threads of one process in a pass: each reads one shard, page by page, and writes each page.
 
-Waiting for Stripe needs no process, so a pass is limited by Stripe's rate limit and not by its latency. Threads share one or
-two connections to Postgres, and Stripe is never called while one is held. A list that hangs holds only the threads it was
-given.
+Waiting for Stripe needs no process, so a pass is limited by Stripe's rate limit and not by its latency. Threads share
+one or two connections to Postgres, and Stripe is never called while one is held. A list that hangs only holds its own
+threads.
 """
 
 import itertools
@@ -43,15 +43,15 @@ _log = log.get("pass")
 _numbers = itertools.count()
 
 RENEW_SECONDS, LOOK_SECONDS, ENDING_SECONDS = 10.0, 0.2, 5.0
-# Work that reads nothing from Stripe is looked for this often while lists are read.
+# While lists are read, other work is looked for at this interval.
 STEP_SECONDS = 1.0
-# A pause before a list that failed is read again doubles up to this.
+# The pause before a failed list is read again doubles up to this.
 LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _State:
-    """State that the threads of a pass share, under one lock."""
+    """The state that the threads of a pass share, under one lock."""
 
     active: Counter[str] = field(default_factory=Counter)
     held: set[int] = field(default_factory=set)
@@ -89,7 +89,7 @@ class Reading:
         return self._state.pages
 
     def work(self) -> None:
-        """Start threads while there is something to read for them; wait for what they do."""
+        """Start threads while there is something to read; wait for their results."""
         while True:
             self._raise_what_a_thread_met()
             if not self._renewed():
@@ -103,7 +103,7 @@ class Reading:
         self._raise_what_a_thread_met()
 
     def _waits(self) -> bool:
-        """Whether a list that failed, or an object that was not shown, is to be asked for again soon."""
+        """Whether a failed list, or an object that was not shown, will soon be read again."""
         with self._writer.connection() as conn:
             return shards.any_put_off(conn, self._run) or absences.any_put_off(conn, self._run)
 
@@ -120,8 +120,10 @@ class Reading:
             self._state.stopping = True
 
     def close(self) -> None:
-        """Take the connections back, and give back what is leased. A thread that still waits for Stripe is left to itself:
-        what it reads is not written any more."""
+        """Take the connections back, and end the leases.
+
+        A thread that still waits for Stripe is abandoned: its result is not written.
+        """
         with self._changed:
             self._state.stopping = True
             self._changed.wait_for(lambda: self._state.threads == 0, timeout=ENDING_SECONDS)
@@ -136,7 +138,8 @@ class Reading:
                 self._extra.close()
 
     def _start(self) -> bool:
-        """Start threads for shards that nobody reads and for objects that a list did not show; returns whether any was."""
+        """Start threads for shards that nobody reads and for objects that a list did not show; returns whether there
+        were any."""
         idle = self._options.threads - self._state.threads
         if idle <= 0:
             return False
@@ -156,17 +159,17 @@ class Reading:
         return bool(leased or absent or added)
 
     def _split(self, conn: psycopg.Connection, room: Mapping[str, int], idle: int) -> int:
-        """Cut what is left of the longest shards, so that idle threads have something to read."""
+        """Divide the rest of the longest shards, so that idle threads have something to read."""
         splittable = {name: most for name, most in room.items() if self._shapes[name].by_created}
         fair, active = max(1, self._options.threads // max(len(splittable), 1)), self._state.active
-        # Each list is limited by itself at Stripe, so those with the fewest threads come first.
+        # Stripe limits each list by itself, so those with the fewest threads come first.
         parts = {
             name: min(splittable[name], fair - active[name]) for name in sorted(splittable, key=active.__getitem__)
         }
         return shards.split(conn, self._run, parts, limit=idle)
 
     def _room(self, standings: Mapping[str, Standing]) -> dict[str, int]:
-        """How many more threads each list may have now: none whose predecessors are not read to their end."""
+        """How many more threads each list may have now: none if a list before it is not finished."""
         open_lists = {name for name, standing in standings.items() if standing.unfinished}
         return {
             name: self._options.threads_per_list - self._state.active[name]
@@ -211,7 +214,7 @@ class Reading:
         threading.Thread(target=trace.carry(run), name=f"pass {list_}", daemon=True).start()
 
     def _read_pages(self, shard: Shard, shape: Shape) -> None:
-        """Read a shard from its place on, to its end or until the pass stops."""
+        """Read a shard from its position, to its end or until the pass stops."""
         place, gte, tally = Place.from_json(shard.place), shard.gte, dict(shard.tally)
         try:
             while not self._state.stopping:
@@ -235,7 +238,7 @@ class Reading:
         self._give_back(shard)
 
     def _take_steps(self, shard: Shard, shape: Shape) -> None:
-        """Do work that reads nothing from Stripe, a transaction at a time, until nothing is left."""
+        """Do work without Stripe, a transaction at a time, until nothing is left."""
         tally = dict(shard.tally)
         while not self._state.stopping:
 
@@ -259,7 +262,7 @@ class Reading:
         self._give_back(shard)
 
     def _read_parents(self, shard: Shard, shape: Shape, walk: Walk, left: list[int]) -> None:
-        """Read the lists of one parent after the other; several threads share the walk."""
+        """Read the lists of one parent after another; several threads share the parents."""
         try:
             while not self._state.stopping:
                 with self._writer.connection() as conn:
@@ -325,12 +328,15 @@ class Reading:
             self._give_back(shard)
 
     def _ask_for(self, absence: Absence) -> None:
-        """Ask Stripe for an object that a list did not show. One that exists is written at once; one that does not is kept,
-        to be marked deleted when the whole list was read."""
+        """Read an object from Stripe that a list did not show.
+
+        An existing one is written at once; a missing one is recorded, to be marked deleted when the whole list was
+        read.
+        """
         try:
             answer = read_absent(self._stripe, absence.key)
         except Temporary as error:
-            # Its lease runs out, and it is asked for again.
+            # Its lease ends, and it is read again.
             _log.warning("object.not_read", object_id=absence.id, object_type=absence.object, error=str(error))
             return
         except BadKey:
@@ -351,7 +357,7 @@ class Reading:
         self._writer.transaction(write)
 
     def _trouble(self, shard: Shard, error: Temporary | Permanent) -> None:
-        """Try the shard again later, or give its list up."""
+        """Retry the shard later, or give its list up."""
         if isinstance(error, BadKey):
             raise error
         if isinstance(error, Permanent) or shard.failures + 1 >= self._options.failures:
@@ -370,7 +376,7 @@ class Reading:
         _log.warning("list.given_up", list=list_, run=self._run, error=str(error), **error.ids)
 
     def _renewed(self) -> bool:
-        """Say that we live, now and then; False where the run is over."""
+        """Renew the run's leases now and then; False if the run is over."""
         if time.monotonic() - self._renewed_at < RENEW_SECONDS:
             return True
         self._renewed_at = time.monotonic()

@@ -1,7 +1,7 @@
 """The threads of a pass write over one or two shared connections, and several pages of a list in one transaction.
 
-A page of 100 objects costs about fifteen statements, and these cost as much as its rows. So a thread that gets a connection
-writes the pages of other threads too that wait by then. While Stripe is slower than Postgres, each page is written alone.
+A page of 100 objects takes about fifteen statements, which cost as much as its rows. So a thread that gets a connection
+also writes the waiting pages of other threads. While Stripe is slower than Postgres, each page is written alone.
 """
 
 import queue
@@ -29,18 +29,17 @@ from worker.writers.passes.plan import Options, Shape
 _log = log.get("pass")
 
 WRITE_ATTEMPTS = 5
-# The pages that one transaction writes at most. Each holds 100 objects; five pages cost the process 10 MiB more, and gain
-# nothing.
+# The most pages of one transaction. Each holds 100 objects; five pages cost the process 10 MiB more, and gain nothing.
 MOST_PAGES = 3
 
 
 class Ended(Exception):
-    """The pass is closed: what a thread has read too late is not written."""
+    """The pass is closed: a result that a thread has read too late is not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A page is written. `gte`: where the shard's span begins by now."""
+    """A page is written. `gte`: the present start of the shard's span."""
 
     gte: int | None
     tally: dict[str, int]
@@ -48,7 +47,7 @@ class Saved:
 
 @dataclass(slots=True, eq=False)
 class ReadPage:
-    """A page that a thread has read: of which shard, where that stood before and stands after, and its tally before."""
+    """A page that a thread has read: its shard, the position before and after it, and the tally before."""
 
     shard: Shard
     shape: Shape
@@ -63,15 +62,18 @@ class ReadPage:
 
     @property
     def following(self) -> Place:
-        """The place after the page. This decodes the page, which a page that waits is not yet."""
+        """The position after the page. This decodes the page, so it is not used while a page waits."""
         if self._following is None:
             self._following = self.place.following(self.page, by_created=self.shape.by_created)
         return self._following
 
 
 class _Connections:
-    """Connections that are lent in the order in which threads ask: those that write don't keep out the one that looks for
-    more to read. None is lent once nothing may be written any more."""
+    """Connections that are lent in the order of requests, so that writers do not keep out the thread that looks for
+    work.
+
+    None is lent once nothing may be written any more.
+    """
 
     def __init__(self, connections: Sequence[psycopg.Connection]) -> None:
         self._lock, self._free = threading.Lock(), list[psycopg.Connection | None](connections)
@@ -96,7 +98,7 @@ class _Connections:
             raise
 
     def give(self, conn: psycopg.Connection | None) -> None:
-        """Give it back, or on to the thread that has waited longest."""
+        """Give it back, or to the thread that has waited longest."""
         with self._lock:
             if self._turns:
                 self._turns.popleft().put(conn)
@@ -118,7 +120,7 @@ class Writer:
             threading.Thread(target=trace.carry(self._write_pages), name=f"writer {number}", daemon=True).start()
 
     def close(self) -> None:
-        """Wait for what is being written, and take the connections back."""
+        """Wait for writers, and take the connections back."""
         for _ in range(self._number):
             self._connections.take()
         self._connections.give(None)
@@ -150,7 +152,7 @@ class Writer:
         raise AssertionError("the last attempt returns or raises")
 
     def write_page(self, read: ReadPage) -> Saved | None:
-        """Write a page and save the place after it; None where its shard is no longer ours, and nothing was written."""
+        """Write a page and save the position after it; None if its shard is no longer ours, and nothing was written."""
         with self._changed:
             if self._closed:
                 raise Ended
@@ -162,7 +164,7 @@ class Writer:
         return read.saved
 
     def _write_pages(self) -> None:
-        """One of the threads that write: what waits of one list at a time."""
+        """One of the threads that write: the waiting pages of one list at a time."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self.waiting or self._closed)
@@ -194,7 +196,7 @@ class Writer:
         return some
 
     def _write_together(self, conn: psycopg.Connection, some: Sequence[ReadPage]) -> list[Saved] | None:
-        """Write pages of one list in one transaction; None where each is to be written alone: its own error shows then."""
+        """Write pages of one list in one transaction; None if each must be written alone, which shows its own error."""
         if some[0].shape.record is not None:
             return None
         try:
@@ -204,7 +206,7 @@ class Writer:
             return None
 
     def _save_pages(self, conn: psycopg.Connection, reads: Sequence[ReadPage]) -> list[Saved]:
-        """Record pages of one list; leaves the transaction where a shard is no longer ours."""
+        """Record pages of one list; leaves the transaction if a shard is no longer ours."""
         pages = [(read.listing, read.page) for read in reads]
         tallies = record_pages(conn, pages, self._policy, users_later=self._options.users_later)
         done = [_sum(read.tally, {"pages": 1, **tally.as_dict()}) for read, tally in zip(reads, tallies, strict=True)]
@@ -233,7 +235,7 @@ class Writer:
     def record(
         self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page, before: Mapping[str, int]
     ) -> dict[str, int]:
-        """Record a page; returns the tally with it. Where an object can't be recorded the others still are."""
+        """Record a page; returns the tally with it. If an object can't be recorded, the others still are."""
         total = _sum(before, {"pages": 1})
         try:
             with conn.transaction():
@@ -263,7 +265,7 @@ class Writer:
 
 
 def _in_transaction(conn: psycopg.Connection, work: Callable[[psycopg.Connection], Any]) -> Any:
-    """The result of `work`; None where it leaves the transaction with Rollback. Its statements find rows by their keys."""
+    """The result of `work`; None if it leaves the transaction with Rollback. Its statements find rows by key."""
     result = None
     with conn.transaction():
         plans.by_key(conn)
