@@ -19,6 +19,7 @@ from tests import dashboard, sandboxes
 from tests.processes import SECRET, Daemon, eventually
 from tests.sandboxes import Sandbox
 from worker.dev.servers import Valkey, start_valkey
+from worker.membership.delivery import store
 from worker.mirror import shards
 
 pytestmark = pytest.mark.system
@@ -156,9 +157,12 @@ def a_change(scene: Scene, *, parked: bool) -> Iterator[None]:
         with change as (
             insert into sync.changes (user_id, type, before, after, reason, created_at)
             values ('user', 'access.granted', '{{}}', '{{}}', 'entitled', now() - interval '1 hour') returning id
+        ), delivery as (
+            insert into sync.change_deliveries (change_id, user_id, due_at, parked)
+            select id, 'user', now() + interval '1 hour', {parked} from change
         )
-        insert into sync.change_deliveries (change_id, user_id, due_at, parked)
-        select id, 'user', now() + interval '1 hour', {parked} from change
+        insert into sync.cursors (name, value) select '{store.CURSOR}', jsonb_build_object('upto', id) from change
+        on conflict (name) do update set value = excluded.value
         """
     )
     yield

@@ -18,7 +18,7 @@ from tests.membership.rules.paid_lines import (
     pack,
     refund,
 )
-from tests.membership.rules.people import day, holding, line, subscribed
+from tests.membership.rules.people import day, holding, line, subscribed, user
 from worker.membership.rules.access import Policy
 from worker.membership.rules.facts import Item, PaidLine, User
 
@@ -108,3 +108,20 @@ def test_a_row_of_the_ledger_without_a_history_begins_one() -> None:
 
     assert after.tokens == 1600
     assert {lot.bill: lot.left for lot in after.lots} == {"in_0": 600, "in_p": 1000}
+
+
+@BOTH
+@pytest.mark.parametrize("invoice", ["in_a", "in_z"])
+def test_a_change_paid_in_the_very_second_of_its_period_counts_after_it(invoice: str, policy: Policy) -> None:
+    period = line("il_0", invoice="in_m")
+    changes = [
+        replace(change(id_, product, amount, days=30), invoice=invoice, paid_at=period.paid_at)
+        for id_, product, amount in (("il_1", "prod_pro", -1000), ("il_2", "prod_max", 5000))
+    ]
+    for invoices in ([[period, *changes]], [[period], changes], [changes, [period]]):
+        held = user(subscribed())
+        for lines in invoices:
+            held = holding_lines(held, *held.paid_lines, *lines)
+            held = holding(held, granted(held, policy))
+
+        assert held.tokens == 5000

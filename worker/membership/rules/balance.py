@@ -170,7 +170,7 @@ class Book:
             return
         for source in bill.sources:
             money = max(min(source.amount, bill.returned - self._accounted.get(bill.id, 0)), 0)
-            at = Moment(source.at or self._now, 0, bill.id, 9, source.source_key)
+            at = Moment(source.at or self._now, 0, 2, bill.id, 9, source.source_key)
             entry = Entry(act=Act.BACK, at=at, seen=self._now, source=source.source_key, amount=money, total=bill.total)
             before, worth = self._balance, self._taken_back(bill.id)
             self._insert(entry)

@@ -31,13 +31,15 @@ class Act(enum.StrEnum):
 class Moment(NamedTuple):
     """The place of an entry among others.
 
-    Of one invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that becomes
+    Of the same second, invoices without changes come first, then those with changes, then money back (`order`). Of one
+    invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that becomes
     known after a spend of the same second stays after it. A later part only has its beginning and its allowance, so
     that one which replaces a wrong part comes to its place.
     """
 
     time: datetime
     turn: int = 0
+    order: int = 0
     bill: str = ""
     rank: int = 0
     line: str = ""

@@ -117,7 +117,7 @@ def ungranted(
 
     passed = _each(reviewed(user, checked), products, policy, periods, remember)
     half = [(line, NoGrant.WAITS_FOR_CHANGE, row_of(line, user)) for line in checked.waiting if line in user.paid_lines]
-    return sorted([*passed, *half], key=lambda each: _moment(each[0], each[2]))
+    return sorted([*passed, *half], key=lambda each: _moment(user, each[0], each[2]))
 
 
 def _each(
@@ -133,7 +133,7 @@ def _each(
     A credit waits while a charge of its invoice does. A change is looked at again at the end, because its period may
     have been paid at the same moment.
     """
-    ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
+    ordered = sorted(user.paid_lines, key=lambda line: _moment(user, line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
     for again in (False, True):
         lines, passed = ordered if not again else [line for line, _, _ in passed], []
@@ -165,7 +165,7 @@ def _grant(
     periods: dict[str, Periods],
 ) -> None:
     """Write the grant of one line to the book, and remember the period that it begins."""
-    key, at = source_key(line), _moment(line, row)
+    key, at = source_key(line), _moment(user, line, row)
     made = _row(line, key, _kind(line, row, periods), 0, line.period_start)
     if isinstance(worth, NoGrant):
         if row.gives is Gives.PERIOD:
@@ -186,13 +186,18 @@ def _grant(
         book.reduce(made, lot, -worth, at)
 
 
-def _moment(line: PaidLine, row: Row) -> Moment:
+def _moment(user: User, line: PaidLine, row: Row) -> Moment:
     """The time of a line among the changes of a balance: when it was paid.
 
-    Within an invoice changes come before the periods that replace them, and charges before credits, so that both count
-    together.
+    Of the same second, an invoice without changes comes first: it may have paid the period that another one changes. Within
+    an invoice changes come before the periods that replace them, and charges before credits, so that both count together.
     """
-    return Moment(line.paid_at, 0, line.invoice, {"charge": 0, "credit": 1}.get(row.name, 2), line.line)
+    has_changes = any(
+        row_of(each, user).gives is Gives.CHANGE for each in user.paid_lines if each.invoice == line.invoice
+    )
+    return Moment(
+        line.paid_at, 0, int(has_changes), line.invoice, {"charge": 0, "credit": 1}.get(row.name, 2), line.line
+    )
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
