@@ -5,7 +5,7 @@ its key in the ledger. `lines.TABLE` classifies a line, and `balance.Book` appli
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -88,10 +88,10 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
     periods = dict(user.periods)
     parts = due_parts(user, products, entitled(user, policy, now), now, is_reset=policy.tokens_reset)
 
-    def take(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
+    def take(line: PaidLine, row: Row, worth: int | NoGrant, at: Moment) -> None:
         while parts and parts[0].begins <= line.paid_at:
             _grant_part(book, user, parts.pop(0), policy, now, periods)
-        _grant(book, user, line, row, worth, policy, now, periods)
+        _grant(book, user, line, row, worth, at, policy, now, periods)
 
     passed = _each(user, products, policy, periods, take)
     for part in parts:
@@ -111,13 +111,14 @@ def ungranted(
     """The paid lines that `grants` skips, each with the reason and its row of the table, oldest first."""
     checked, periods = review(user, products, now), dict(user.periods)
 
-    def remember(line: PaidLine, row: Row, worth: int | NoGrant) -> None:
+    def remember(line: PaidLine, row: Row, worth: int | NoGrant, _: Moment) -> None:
         if row.gives is Gives.PERIOD or (row.gives is Gives.TRIAL and isinstance(worth, int)):
             _remember(periods, line, line.period_start, is_newest=isinstance(worth, int))
 
     passed = _each(reviewed(user, checked), products, policy, periods, remember)
     half = [(line, NoGrant.WAITS_FOR_CHANGE, row_of(line, user)) for line in checked.waiting if line in user.paid_lines]
-    return sorted([*passed, *half], key=lambda each: _moment(user, each[0], each[2]))
+    changing = _changing(user)
+    return sorted([*passed, *half], key=lambda each: _moment(each[0], each[2], changing))
 
 
 def _each(
@@ -125,7 +126,7 @@ def _each(
     products: Mapping[str, Product],
     policy: Policy,
     periods: Mapping[str, Periods],
-    take: Callable[[PaidLine, Row, int | NoGrant], None],
+    take: Callable[[PaidLine, Row, int | NoGrant, Moment], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
     """Pass each line that waits for nothing to `take`, in the order of `_moment`; returns those without a grant, with
     the reason.
@@ -133,7 +134,8 @@ def _each(
     A credit waits while a charge of its invoice does. A change is looked at again at the end, because its period may
     have been paid at the same moment.
     """
-    ordered = sorted(user.paid_lines, key=lambda line: _moment(user, line, row_of(line, user)))
+    changing = _changing(user)
+    ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user), changing))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
     for again in (False, True):
         lines, passed = ordered if not again else [line for line, _, _ in passed], []
@@ -150,7 +152,7 @@ def _each(
             if isinstance(worth, NoGrant):
                 passed.append((line, worth, row))
             if worth not in _WAITS:
-                take(line, row, worth)
+                take(line, row, worth, _moment(line, row, changing))
     return passed
 
 
@@ -160,12 +162,13 @@ def _grant(
     line: PaidLine,
     row: Row,
     worth: int | NoGrant,
+    at: Moment,
     policy: Policy,
     now: datetime,
     periods: dict[str, Periods],
 ) -> None:
     """Write the grant of one line to the book, and remember the period that it begins."""
-    key, at = source_key(line), _moment(user, line, row)
+    key = source_key(line)
     made = _row(line, key, _kind(line, row, periods), 0, line.period_start)
     if isinstance(worth, NoGrant):
         if row.gives is Gives.PERIOD:
@@ -186,18 +189,19 @@ def _grant(
         book.reduce(made, lot, -worth, at)
 
 
-def _moment(user: User, line: PaidLine, row: Row) -> Moment:
+def _changing(user: User) -> set[str]:
+    """The invoices with a line that changes a period."""
+    return {line.invoice for line in user.paid_lines if row_of(line, user).gives is Gives.CHANGE}
+
+
+def _moment(line: PaidLine, row: Row, changing: Collection[str]) -> Moment:
     """The time of a line among the changes of a balance: when it was paid.
 
     Of the same second, an invoice without changes comes first: it may have paid the period that another one changes. Within
     an invoice changes come before the periods that replace them, and charges before credits, so that both count together.
     """
-    has_changes = any(
-        row_of(each, user).gives is Gives.CHANGE for each in user.paid_lines if each.invoice == line.invoice
-    )
-    return Moment(
-        line.paid_at, 0, int(has_changes), line.invoice, {"charge": 0, "credit": 1}.get(row.name, 2), line.line
-    )
+    rank = {"charge": 0, "credit": 1}.get(row.name, 2)
+    return Moment(line.paid_at, 0, int(line.invoice in changing), line.invoice, rank, line.line)
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
