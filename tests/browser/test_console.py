@@ -115,6 +115,8 @@ def test_a_session_that_expired_leads_back_to_the_page_after_signing_in(page: An
 
 def test_the_keyboard_is_enough(page: Any) -> None:
     page.goto("/console/sign-in")
+    # The browser focuses the field when it next paints, which can be after the page has loaded.
+    page.locator("#password:focus").wait_for()
     page.keyboard.type("correct horse battery")
     page.keyboard.press("Enter")
     page.get_by_role("navigation").wait_for()
