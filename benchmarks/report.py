@@ -163,15 +163,16 @@ def say_revenue(result: dict[str, Any]) -> None:
 def say_console(result: dict[str, Any]) -> None:
     rows = result["rows"]
     title = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    table = Table("", "p50", "p90", "max", title=f"Pages of the console in milliseconds, {title}")
+    columns = ("first", "p50", "p90", "max", "cpu")
+    table = Table("", *columns, title=f"Pages of the console in milliseconds, {title}")
     for name, took in result["pages_ms"].items():
-        table.add_row(name, *(f"{took[column]:.0f}" for column in ("p50", "p90", "max")))
+        table.add_row(name, *(f"{took[column]:.0f}" for column in columns))
     shares = result["tabs_percent_of_a_core"]
     table.caption = "three open tabs, percent of a core: " + ", ".join(
         f"{name} {of:.1f}" for name, of in shares.items()
     )
     console.print(_right(table))
-    console.print("Deliveries without tabs, then with three:")
+    console.print("Deliveries without tabs, with three, and both again:")
     say_latency(result["latency"])
 
 

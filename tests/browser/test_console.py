@@ -27,6 +27,7 @@ PAGES = {
     "revenue": "/console/revenue",
     "backfill": "/console/backfill",
     "settings": "/console/settings",
+    "not found": "/console/users/nobody",
 }
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
 # Colours and widths do not depend on each other: each scheme and each width is checked by axe once.
@@ -144,21 +145,32 @@ def full(console: Daemon) -> None:
 @pytest.mark.usefixtures("full")
 def test_every_page_fits_and_is_accessible(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    sign_in(page)
     width = page.viewport_size["width"]
     scheme = "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
     problems: dict[str, Any] = {}
 
-    for name, address in PAGES.items():
-        page.goto(address)
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            problems[name] = "is wider than the window"
+    def examine(name: str) -> None:
+        for narrowed in (width, 360):
+            page.set_viewport_size({"width": narrowed, "height": 900})
+            if page.evaluate("document.documentElement.scrollWidth") > narrowed:
+                problems[name] = f"is wider than {narrowed} pixels"
+            if SCREENSHOTS and (narrowed == width or width == 390):
+                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{narrowed}-{scheme}.png", full_page=True)
+        page.set_viewport_size({"width": width, "height": 900})
         violations = axe.run(page).response["violations"] if (scheme, width) in CHECKED else []
         if violations:
             problems[name] = [
                 (violation["id"], [node["target"] for node in violation["nodes"]]) for violation in violations
             ]
-        if SCREENSHOTS:
-            page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
+
+    page.goto("/console/sign-in")
+    examine("sign in")
+    sign_in(page)
+    for name, address in PAGES.items():
+        page.goto(address)
+        examine(name)
+    page.goto("/console/users/ann")
+    page.get_by_role("button", name="Override").click()
+    examine("confirm")
 
     assert problems == {}

@@ -66,6 +66,23 @@ _ROWS = (
     cross join lateral (values (0, began.at), (1, least(began.at + n % 7 * interval '40 days', now()))) as change (number, at)
     """,
     "update users set role = 'PREMIUM' where id = 'ben'",
+    """
+    insert into sync.events (id, account, type, object_type, object_id, livemode, created, body, status, outcome, attempts,
+        last_error)
+    select 'evt_1Parked' || n, case when n % 4 = 0 then 'acct_1Connected' else '' end,
+        case when n % 3 = 0 then 'invoice.paid' else 'customer.subscription.updated' end, 'subscription', 'sub_ann', false,
+        now() - n * interval '50 minutes', '{"id": "evt_1Parked", "object": "event", "data": {"object": {"id": "sub_ann"}}}',
+        'parked', 'parked', 8, case when n % 3 = 0 then 'CheckViolation: the application''s trigger refused the row: '
+            || 'new row for relation "payment_history" violates check constraint "payment_history_amount_check"'
+        else 'UniqueViolation: another user has this e-mail' end
+    from generate_series(1, 8) as n
+    """,
+    """
+    insert into mirror.customers (id, email, observed_at, observed_rank, observed_in, content_hash, shape, created, data)
+    values ('cus_1Unlinked', 'stranger@example.com', now(), 1, 'evt_1', repeat('0', 32), 'endive', now() - interval '3 hours',
+        '{"id": "cus_1Unlinked", "object": "customer"}')
+    """,
+    "insert into sync.customer_links (stripe_customer_id, checked_at) values ('cus_1Unlinked', now())",
 )
 
 

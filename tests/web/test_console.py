@@ -1,5 +1,6 @@
 """The console over HTTP: who gets in, what a page shows, and that no action runs without a session, a token and permission."""
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -244,6 +245,17 @@ def test_a_backfill_is_started_joined_and_stopped(start: Start) -> None:
     assert "0 of 5" in page
     assert "5 lists wait" in page
     assert "An operator stopped it." in browser.get("/console/backfill")[1]
+
+
+def test_the_address_of_the_style_changes_with_its_content(daemon: Daemon) -> None:
+    stranger = Browser(daemon)
+
+    (address,) = re.findall(r'href="(/console/static/console\.css[^"]*)"', stranger.get("/console/sign-in")[1])
+    status, text = stranger.get(address)
+
+    assert status == 200
+    assert address.endswith(f"?v={hashlib.sha256(text.encode()).hexdigest()[:12]}")
+    assert stranger.headers["cache-control"] == "public, max-age=86400"
 
 
 def test_an_address_outside_the_console_is_not_followed(daemon: Daemon) -> None:

@@ -83,7 +83,7 @@ def build(settings: Settings) -> ASGI:
         routes.pool.open()
         desk.open()
         if console is not None:
-            console.pool.open()
+            console.open()
         waker.start()
         writer.start(writers=WRITERS)
         with contextlib.suppress(*UNAVAILABLE, *OTHER_SCHEMA):

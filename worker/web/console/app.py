@@ -46,6 +46,10 @@ class Console:
         short = settings.model_copy(update={"database_statement_timeout": 10.0})
         self.pool: ConnectionPool = pool(short, application="console", size=CONNECTIONS)
 
+    def open(self) -> None:
+        render.compile_templates()
+        self.pool.open()
+
     @property
     def routes(self) -> Mount:
         shown = [Route(path, self._page(build), methods=["GET"]) for path, build in pages.PAGES.items()]
@@ -137,7 +141,12 @@ class Console:
                     request, 503, "The database cannot be reached: see DATABASE_URL and the server's log."
                 )
             if view is None:
-                return self._error(request, 404, "There is nothing with this id here.")
+                return self._error(
+                    request,
+                    404,
+                    "Nothing here has this id: check it, and the mode (test or live). `stripe-sync sync object ID` reads "
+                    "an object that Stripe holds.",
+                )
             return self._render(request, session, view.template, {"query": defaultdict(str, query), **view.values})
 
         return show
@@ -235,7 +244,7 @@ def application() -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        console.pool.open()
+        console.open()
         yield
         console.pool.close()
 

@@ -31,8 +31,8 @@ from worker.web.console import (
 from worker.web.console.read_inbox import Filters
 
 STATUSES = ("pending", "parked", "done")
-PLAN_SHOWN = 100
-PLAN_SECONDS, PLAN_BATCH = 0.1, 100
+PLAN_SHOWN = 50
+PLAN_SECONDS, PLAN_BATCH = 0.1, 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,10 @@ def _masked(value: Any) -> str:
         return _mask(value.get_secret_value())
     if isinstance(value, tuple):
         return ", ".join(_masked(each) for each in value) or "not set"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     text = str(value.value if hasattr(value, "value") else value)
     return _without_password(text) if "://" in text or "password=" in text else text
 

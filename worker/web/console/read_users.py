@@ -68,7 +68,7 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
             )
             union all
             (
-                select g.created_at, 'ledger', coalesce(g.stripe_invoice_id, g.source_key),
+                select g.created_at, 'ledger', coalesce(g.stripe_invoice_id, g.stripe_subscription_id),
                     g.kind || ', balance ' || g.balance_before || ' to ' || g.balance_after, g.amount, 'tokens'
                 from sync.token_grants as g
                 where g.user_id = %(user)s
