@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from typing import Self
 
 _REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
@@ -12,14 +13,14 @@ _REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
 class Proxy:
     """Forwards connections to a port of this machine. While it is `mute`, connections stay open and nothing comes through.
 
-    `requests` are the addresses of the HTTP requests that went through it, in order.
+    `requests` are the HTTP requests that went through it, in order: the time (in unix seconds) and the address.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self.requests: list[str] = []
+        self.requests: list[tuple[float, str]] = []
         self._open: list[socket.socket] = []
         self._forwards = threading.Event()
         self._forwards.set()
@@ -63,7 +64,7 @@ class Proxy:
             while data := source.recv(1 << 16):
                 self._forwards.wait()
                 if is_client:
-                    self.requests += [address.decode() for address in _REQUEST.findall(data)]
+                    self.requests += [(time.time(), address.decode()) for address in _REQUEST.findall(data)]
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

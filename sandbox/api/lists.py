@@ -74,7 +74,9 @@ def of_kind(
         if name in owners and not isinstance(value, tuple):
             order = shelf.owned(name, value)
             break
-    return walk(order, cursor, _finder(shelf, kind), _filter(view, shelf, filters, hidden))
+    # A cursor must exist, and not be hidden from the list: https://github.com/stripe/stripe-node/issues/2368
+    find = _finder(shelf, kind, _filter(view, shelf, {}, hidden))
+    return walk(order, cursor, find, _filter(view, shelf, filters, hidden))
 
 
 def of_members(members: list[dict[str, Any]], cursor: Cursor, kind: str) -> tuple[list[dict[str, Any]], bool]:
@@ -118,10 +120,10 @@ def _created(params: Params) -> tuple[int, int]:
     return low, high
 
 
-def _finder(shelf: Shelf, kind: Kind) -> Callable[[str, str], Key]:
+def _finder(shelf: Shelf, kind: Kind, is_listed: Callable[[str], bool]) -> Callable[[str, str], Key]:
     def key_of(id: str, param: str) -> Key:
         entry = shelf.entries.get(id)
-        if entry is None:
+        if entry is None or not is_listed(id):
             raise missing(kind.name, id, param=param, status=400)
         return entry.key
 

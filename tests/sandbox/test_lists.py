@@ -117,6 +117,21 @@ def test_ended_subscriptions_hide_until_they_are_asked_for(sandbox: Sandbox) -> 
     assert ids(sandbox.api("GET", "/v1/subscriptions?status=ended")) == [leaves]
 
 
+def test_an_object_that_has_left_the_list_is_no_cursor(sandbox: Sandbox, products: list[str]) -> None:
+    sandbox.api("DELETE", f"/v1/products/{products[20]}")
+    left = sandbox.story("sign_up", user_id="leaves")["ids"]["subscription"]
+    sandbox.story("cancel", user_id="leaves", when="now")
+
+    for path in (f"/v1/products?starting_after={products[20]}", f"/v1/subscriptions?starting_after={left}"):
+        status, _, answer = sandbox.api("GET", path)
+        assert (status, answer["error"]["code"], answer["error"]["param"]) == (
+            400,
+            "resource_missing",
+            "starting_after",
+        )
+    assert ids(sandbox.api("GET", f"/v1/subscriptions?status=all&starting_after={left}")) == []
+
+
 def test_lists_find_what_belongs_to_an_owner(sandbox: Sandbox) -> None:
     mine = sandbox.story("sign_up", user_id="mine")["ids"]
     sandbox.story("sign_up", user_id="other")
