@@ -33,7 +33,7 @@ from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
 PLAIN = ("limit", "door", "updates", "latency", "access", "refresh", "reconcile")
-LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing", "scale")
+LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing", "scale", "rest")
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -128,6 +128,9 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "scale" in only:
         result["scale"] = scale.measure(count=count if arguments.events_given else scale.EVENTS)
         report.say_scale(result["scale"])
+    if "rest" in only:
+        result["rest"] = memory.at_rest()
+        report.say_rest(result["rest"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

@@ -50,6 +50,12 @@ def resident_bytes(pid: int) -> dict[int, int]:
     return sizes
 
 
+def proportional_bytes(pid: int) -> int:
+    """The memory of a process and its descendants; a page that n processes share counts a n-th for each (PSS)."""
+    sizes = (Path(f"/proc/{member}/smaps_rollup").read_text() for member in tree(pid))
+    return sum(1024 * int(text.split("\nPss:")[1].split()[0]) for text in sizes)
+
+
 class Cpu:
     """CPU time since this object was made, by the name of the process: `{"web": pid}` gives `{"web": seconds}`."""
 

@@ -149,6 +149,12 @@ def say_comparison(result: dict[str, Any]) -> None:
     console.print(_right(table))
 
 
+def say_rest(mib: dict[str, float]) -> None:
+    table = Table(*mib, title="MiB at rest (PSS)")
+    table.add_row(*(f"{each:.0f}" for each in mib.values()))
+    console.print(_right(table))
+
+
 def say_revenue(result: dict[str, Any]) -> None:
     table = Table("the last 12 months of", "seconds", title=f"Revenue of {result['subscriptions']:,} subscriptions")
     for name, seconds in result["seconds"].items():

@@ -42,6 +42,8 @@ class Stack:
     web: subprocess.Popen[bytes]
     worker: subprocess.Popen[bytes]
 
+    beat: subprocess.Popen[bytes] | None
+
     @property
     def pids(self) -> dict[str, int]:
         return {"web": self.web.pid, "worker": self.worker.pid, "postgres": self.postgres.pid}
@@ -100,9 +102,8 @@ def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> 
             postgres,
             start("web", "web"),
             start("worker", "worker", *(() if settings else ("--concurrency", "1"))),
+            start("beat", "beat") if beat else None,
         )
-        if beat:
-            start("beat", "beat")
         try:
             wait_for(lambda: _is_ready(port), what="/readyz to say ok", seconds=READY_SECONDS)
             _warm_up(made)

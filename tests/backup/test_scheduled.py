@@ -101,13 +101,17 @@ def test_a_run_whose_worker_died_is_made_good_in_the_next_hour(conn: psycopg.Con
 
 def test_without_a_schedule_nothing_is_due(conn: psycopg.Connection, settings: Settings) -> None:
     assert scheduled.wanted(conn, settings, DUE) is None
-    assert "backup" not in celery_app.schedule(settings)
+    assert "backup" not in {tick.name for tick in celery_app.ticks(settings)}
 
 
 def test_beat_sends_it_to_the_queue_of_long_work(clocked: Settings) -> None:
-    entry = celery_app.schedule(clocked)["backup"]
+    (tick,) = [tick for tick in celery_app.ticks(clocked) if tick.name == "backup"]
 
-    assert (entry["task"], entry["options"]["queue"]) == (periodic.task_name("backup"), periodic.BACKFILL)
+    assert (tick.task, tick.queue, tick.clock) == (
+        periodic.task_name("backup"),
+        periodic.BACKFILL,
+        clocked.backup_schedule,
+    )
 
 
 @pytest.mark.parametrize(("expected", "line"), [("03:15", "15 3 * * *"), ("0  3 * * 1-5", "0 3 * * 1-5")])

@@ -12,16 +12,16 @@ SETTINGS = {"DATABASE_URL": "postgresql:///x", "REDIS_URL": "redis://127.0.0.1:1
     ("program", "absent"),
     [
         (
-            "from worker.config import settings; from worker.jobs import celery_app; from worker.postgres import "
-            "schema_state, pool; celery_app.make(settings.load())",
-            {"sqlalchemy", "alembic", "stripe", "starlette", "granian"},
+            # Celery imports the last two by the names in its configuration.
+            "from worker.jobs import beat, broker, lanes",
+            {"pydantic", "psycopg", "sqlalchemy", "alembic", "stripe", "starlette", "granian", "typer", "rich"},
         ),
         (
             "from worker.web import server; import granian",
             {"pydantic", "psycopg", "structlog", "sqlalchemy", "stripe", "starlette", "celery", "typer"},
         ),
-        ("from worker.web import app", {"alembic", "sqlalchemy", "jinja2"}),
-        ("from worker.jobs import tasks", {"alembic", "sqlalchemy", "stripe", "starlette", "granian"}),
+        ("from worker.web import app", {"alembic", "sqlalchemy", "jinja2", "rich"}),
+        ("from worker.jobs import process_group", {"alembic", "sqlalchemy", "stripe", "starlette", "granian", "rich"}),
     ],
     ids=["beat", "the main process of web", "web", "worker"],
 )

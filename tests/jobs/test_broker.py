@@ -29,7 +29,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 def connection_of(settings: Settings, url: str) -> Connection:
-    connection: Connection = celery_app.make(settings.model_copy(update={"redis_url": url})).connection_for_read()
+    connection: Connection = celery_app.make(url).connection_for_read()
     return connection
 
 

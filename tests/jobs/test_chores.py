@@ -61,8 +61,8 @@ def test_each_job_has_a_task_and_each_tick_a_queue(settings: Settings) -> None:
     app = Celery("test", broker="memory://", set_as_current=False)
     tasks.register(app, with_key)
 
-    schedule = celery_app.schedule(with_key)
+    ticks = celery_app.ticks(with_key)
 
-    assert {entry["task"] for entry in schedule.values()} <= set(app.tasks)
-    assert {entry["options"]["queue"] for entry in schedule.values()} <= set(lanes.QUEUES)
-    assert set(celery_app.schedule(settings)) == {"wake", "retention", "revenue"}
+    assert {tick.task for tick in ticks} <= set(app.tasks)
+    assert {tick.queue for tick in ticks} <= set(lanes.QUEUES)
+    assert {tick.name for tick in celery_app.ticks(settings)} == {"wake", "retention", "revenue"}

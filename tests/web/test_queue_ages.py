@@ -40,7 +40,7 @@ def test_a_lane_is_as_late_as_the_work_that_is_due_longest(
 def test_the_lane_of_access_is_as_late_as_its_oldest_message(
     conn: psycopg.Connection, backend: Backend, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, now = celery_app.make(settings), time.time()
+    app, now = celery_app.make(settings.redis_url), time.time()
     with redis.Redis.from_url(backend.redis_url) as queue:
         queue.delete(ACCESS)
     try:

@@ -54,14 +54,13 @@ def worker(
 def beat() -> None:
     """Start the periodic work on time. One is enough; a second one does no harm."""
     from worker.config import settings
-    from worker.jobs import celery_app
+    from worker.jobs import beat as process
     from worker.observe import log
 
     loaded = settings.load()
     log.configure(loaded)
     _look_at_schema(loaded, needs_tables=True)
-    log.get("beat").info("beat.started")
-    celery_app.make(loaded).start(["--quiet", "beat", "--loglevel=WARNING"])
+    process.serve(loaded)
 
 
 def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:

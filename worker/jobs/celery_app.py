@@ -5,15 +5,19 @@ redelivered only after `visibility_timeout`. The beat's `wake` finds all work ag
 """
 
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from celery.schedules import crontab
 from kombu.transport import TRANSPORT_ALIASES
 
-from worker.config.settings import Settings
 from worker.jobs.periodic import BACKFILL, EVENTS, WAKE, jobs, task_name
+
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 # The header with the time of sending, in unix seconds.
 SENT_AT = "stripe_sync_sent_at"
@@ -24,13 +28,27 @@ _TRANSPORTS = {
 }
 
 
-def make(settings: Settings) -> Celery:
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A task that the beat sends each `seconds`, or at the times of the cron expression `clock`.
+
+    It expires after `seconds`, so two beats do no harm.
+    """
+
+    name: str
+    task: str
+    queue: str
+    seconds: float
+    clock: str | None = None
+
+
+def make(redis_url: str, ticks: Iterable[Tick] = ()) -> Celery:
     """The Celery app of this process. Opens no connection."""
     # Celery configures logging unless this signal has a receiver.
     signals.setup_logging.connect(_logging_is_set_up, weak=False)
     signals.before_task_publish.connect(_stamp, weak=False)
     TRANSPORT_ALIASES.update(_TRANSPORTS)
-    app = Celery("stripe-sync", broker=settings.redis_url, set_as_current=True, amqp="worker.jobs.broker:Amqp")
+    app = Celery("stripe-sync", broker=redis_url, set_as_current=True, amqp="worker.jobs.broker:Amqp")
     app.conf.update(
         broker_transport_options={
             "visibility_timeout": 300,
@@ -69,7 +87,7 @@ def make(settings: Settings) -> Celery:
         enable_utc=True,
         beat_scheduler="celery.beat:Scheduler",
         beat_max_loop_interval=1,
-        beat_schedule=schedule(settings),
+        beat_schedule={tick.name: _entry(tick) for tick in ticks},
     )
     return app
 
@@ -82,19 +100,16 @@ def _logging_is_set_up(**_: Any) -> None:
     """See worker.observe.log."""
 
 
-def schedule(settings: Settings) -> dict[str, Any]:
-    """The ticks that the beat sends. Every tick is idempotent and expires with its interval: two beats do no harm."""
-    entries: dict[str, Any] = {
-        job.name: {
-            "task": job.task,
-            "schedule": timedelta(seconds=job.interval(settings)),
-            "options": {"queue": job.queue, "expires": job.interval(settings)},
-        }
-        for job in (WAKE, *jobs(settings))
-    }
+def ticks(settings: "Settings") -> list[Tick]:
+    """The tasks that the beat sends under these settings."""
+    made = [Tick(job.name, job.task, job.queue, job.interval(settings)) for job in (WAKE, *jobs(settings))]
     if settings.backup_schedule is not None:
         # `wake` sends a lost tick again.
-        options = {"queue": BACKFILL, "expires": 60}
-        clock = crontab.from_string(settings.backup_schedule)
-        entries["backup"] = {"task": task_name("backup"), "schedule": clock, "options": options}
-    return entries
+        made.append(Tick("backup", task_name("backup"), BACKFILL, seconds=60, clock=settings.backup_schedule))
+    return made
+
+
+def _entry(tick: Tick) -> dict[str, Any]:
+    """Its entry in Celery's schedule."""
+    clock = crontab.from_string(tick.clock) if tick.clock is not None else timedelta(seconds=tick.seconds)
+    return {"task": tick.task, "schedule": clock, "options": {"queue": tick.queue, "expires": tick.seconds}}

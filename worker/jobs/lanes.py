@@ -6,12 +6,15 @@ memory.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kombu.utils.scheduling import priority_cycle
 
 from worker.config.errors import Permanent
-from worker.config.settings import Settings
 from worker.jobs.periodic import ACCESS, BACKFILL, CHANGES, EVENTS, PERIODIC
+
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 # A backup may take hours. The other child continues the passes.
 BACKGROUND_CHILDREN = 2
@@ -34,7 +37,7 @@ class Lane:
 
 
 # The number of child processes of a lane, from the settings.
-_LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
+_LANES: tuple[tuple[str, tuple[str, ...], "Callable[[Settings], int]"], ...] = (
     ("events", (EVENTS,), lambda settings: settings.worker_concurrency),
     ("access", (ACCESS,), lambda _: 1),
     ("background", (PERIODIC, BACKFILL), lambda _: BACKGROUND_CHILDREN),
@@ -43,7 +46,7 @@ _LANES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], int]], ...] = (
 QUEUES = tuple(queue for _, queues, _ in _LANES for queue in queues)
 
 
-def lanes(settings: Settings, *, queues: Sequence[str] = QUEUES, concurrency: int | None = None) -> list[Lane]:
+def lanes(settings: "Settings", *, queues: Sequence[str] = QUEUES, concurrency: int | None = None) -> list[Lane]:
     """The lanes that serve these queues.
 
     `concurrency` replaces the number of child processes of the first lane. Raises Permanent for an unknown queue.

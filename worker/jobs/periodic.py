@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from worker.config.settings import Settings
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 # The queues. `lanes` says which child processes serve them.
 EVENTS, ACCESS, PERIODIC, BACKFILL = "events", "access", "periodic", "backfill"
@@ -22,15 +24,15 @@ class Job:
 
     name: str
     queue: str
-    interval: Callable[[Settings], float]
+    interval: "Callable[[Settings], float]"
     needs_key: bool = True
-    is_wanted: Callable[[Settings], bool] = lambda _: True
+    is_wanted: "Callable[[Settings], bool]" = lambda _: True
 
     @property
     def task(self) -> str:
         return task_name(self.name)
 
-    def slot(self, settings: Settings) -> datetime:
+    def slot(self, settings: "Settings") -> datetime:
         """The present slot of the clock."""
         return slot_of(self.interval(settings))
 
@@ -61,7 +63,7 @@ JOBS = (
 WAKE = Job(name="wake", queue=PERIODIC, interval=lambda settings: settings.wake_interval, needs_key=False)
 
 
-def jobs(settings: Settings) -> list[Job]:
+def jobs(settings: "Settings") -> list[Job]:
     """The jobs under these settings: without a key, nothing can be read from Stripe."""
     has_key = settings.stripe_secret_key is not None
     return [job for job in JOBS if (has_key or not job.needs_key) and job.is_wanted(settings)]

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
-
 # These are imported before the fork, so that the lanes share their memory.
 from billiard import popen_fork as _popen  # noqa: F401
 from billiard import sharedctypes as _sharedctypes  # noqa: F401
@@ -47,7 +45,7 @@ COLLECT_AFTER = 20_000
 
 def run(settings: Settings, lanes: Sequence[Lane]) -> int:
     """Serve the lanes until a signal asks to stop; returns the exit code."""
-    app = celery_app.make(settings)
+    app = celery_app.make(settings.redis_url)
     process = tasks.register(app, settings)
     app.finalize()
     app.loader.import_default_modules()
@@ -59,7 +57,7 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
     """Serve one lane in its own process; returns the exit code."""
     process.lane = lane.name
     os.nice(lane.niceness)
-    structlog.contextvars.bind_contextvars(lane=lane.name)
+    log.bind(lane=lane.name)
     if lane.queues == (CHANGES,):
         return _send_changes(process)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 from celery import Celery
-from structlog.contextvars import bound_contextvars
 
 from worker.backup import scheduled
 from worker.config.errors import Permanent, Temporary
@@ -88,7 +87,7 @@ def register(app: Celery, settings: Settings) -> Process:
 
 def _body(task: _Task, process: Process) -> Callable[..., None]:
     def body(celery_task: Any, *arguments: Any, **options: Any) -> None:
-        bound = bound_contextvars(task=task.name, task_id=celery_task.request.id)
+        bound = log.bound(task=task.name, task_id=celery_task.request.id)
         traced = trace.span(f"task {task.name}", kind=trace.CONSUMER)
         with traced, bound, process.reporter.doing(task.name):
             task.run(process, *arguments, **options)

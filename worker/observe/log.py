@@ -3,19 +3,43 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from worker.config.settings import AppEnv, LogFormat, Settings
 from worker.observe import trace
+
+# structlog imports rich, which is 5 MB in each process, for tracebacks on a terminal. Python's own will do.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails
+import structlog  # noqa: E402
+
+del sys.modules["rich"]
+if _rich is not None:
+    sys.modules["rich"] = _rich
+
+# Add fields to all following lines, or to those of a block.
+bind, bound = structlog.contextvars.bind_contextvars, structlog.contextvars.bound_contextvars
+
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 # Fields are one attribute of a record: as separate attributes, names such as `name` or `module` would be refused.
 _FIELDS = "fields"
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: "Settings") -> None:
     """Send every log line, also those of libraries, to stderr in one format."""
+    configure_as(level=settings.log_level, as_json=is_json(settings))
+
+
+def is_json(settings: "Settings") -> bool:
+    """Whether lines are written as JSON, or for a person at a terminal."""
+    if settings.log_format is not None:
+        return settings.log_format == "json"
+    return settings.app_env == "production" or not sys.stderr.isatty()
+
+
+def configure_as(*, level: str, as_json: bool) -> None:
+    """The same without settings, which are most of a small process."""
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -25,13 +49,14 @@ def configure(settings: Settings) -> None:
         _lift_fields,
         trace.add_ids,
     ]
-    renderer = _renderer(settings)
     last: list[Any] = (
-        [structlog.processors.format_exc_info] if isinstance(renderer, structlog.processors.JSONRenderer) else []
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[_to_record],
-        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -39,12 +64,12 @@ def configure(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=chain,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level.upper())
     logging.captureWarnings(True)
     # Celery logs each task twice, when it is received and when it is done; a wake-up is no finished work.
     for chatty in ("celery", "kombu", "_granian"):
@@ -65,13 +90,3 @@ def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[
 def _lift_fields(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     event |= event.pop(_FIELDS, {})
     return event
-
-
-def _renderer(settings: Settings) -> Any:
-    chosen = settings.log_format
-    if chosen is None:
-        terminal = sys.stderr.isatty() and settings.app_env is not AppEnv.PRODUCTION
-        chosen = LogFormat.CONSOLE if terminal else LogFormat.JSON
-    if chosen is LogFormat.CONSOLE:
-        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    return structlog.processors.JSONRenderer()

@@ -11,14 +11,16 @@ import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker.config.errors import Permanent
-from worker.config.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.config.settings import Settings
 
 SERVER, CLIENT, CONSUMER, INTERNAL = SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CONSUMER, SpanKind.INTERNAL
 
@@ -42,7 +44,7 @@ class NotInstalled(Permanent):
     """Traces are requested, and the packages that send them are missing."""
 
 
-def require(settings: Settings) -> None:
+def require(settings: "Settings") -> None:
     """Raise NotInstalled if traces are requested, and the extra `otel` is not installed."""
     if settings.otel_exporter_otlp_endpoint is not None and not all(map(_is_installed, _NEEDED)):
         raise NotInstalled(
@@ -58,7 +60,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def configure(settings: Settings, *, process: str) -> None:
+def configure(settings: "Settings", *, process: str) -> None:
     """Start to trace in this process, if the settings name a destination.
 
     Call it after the fork: a thread sends the spans.

@@ -66,7 +66,7 @@ def application() -> ASGI:
 def build(settings: Settings) -> ASGI:
     """The ASGI application: the webhook endpoint is plain ASGI, everything else Starlette's."""
     connections = async_pool(settings, application="web", size=WRITERS)
-    app = celery_app.make(settings)
+    app = celery_app.make(settings.redis_url)
     waker = Waker(lambda: publish_drain(app, queue))
     queue = queue_client(settings.redis_url)
     verdicts = Verdicts(settings)

@@ -3,11 +3,11 @@
 It stays for as long as the server, so the settings and the command line, which are 20 MB, are left behind by `exec`.
 """
 
-import os
 import resource
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from worker.config import program
 
 if TYPE_CHECKING:
     from worker.config.settings import Settings
@@ -21,15 +21,7 @@ CONNECTIONS = 16_384
 def serve(settings: "Settings", application: str = "worker.web.app:application") -> None:
     """Replace this process by one that serves until told to stop; does not return."""
     words = (application, settings.host, str(settings.port), str(settings.web_concurrency))
-    # The same packages again, and none of the working folder's.
-    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(  # noqa: S606
-        sys.executable,
-        [sys.executable, "-P", "-m", "worker.web.server", *words],
-        os.environ | {"PYTHONPATH": os.pathsep.join(path)},
-    )
+    program.become("worker.web.server", *words)
 
 
 def main(application: str, host: str, port: str, processes: str) -> None:

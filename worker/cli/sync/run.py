@@ -212,7 +212,7 @@ def _wake_a_worker(settings: Settings) -> None:
     """Send the task. If the broker is away, the beat's `wake` sends it later, or this command does the work."""
     from kombu.exceptions import OperationalError
 
-    app = celery_app.make(settings)
+    app = celery_app.make(settings.redis_url)
     try:
         app.send_task(periodic.task_name(job.JOB), queue=BACKFILL, retry=False)
     except (OSError, OperationalError) as error:

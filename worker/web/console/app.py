@@ -240,7 +240,7 @@ def application() -> Starlette:
     """The ASGI application of the console alone, from the environment."""
     settings = config.load()
     log.configure(settings)
-    console = Console(settings, sender(celery_app.make(settings)))
+    console = Console(settings, sender(celery_app.make(settings.redis_url)))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
