@@ -1,6 +1,6 @@
 """The process that sends periodic tasks on time: `python -m worker.jobs.beat`.
 
-It waits nearly all the time, so the settings and the command line, which are 30 MB, are left behind.
+It is idle most of the time, so it runs without the settings and the command line, whose modules take 30 MB.
 """
 
 import json
