@@ -1,7 +1,6 @@
 """The wheel: its content, and that it works outside of the repository."""
 
 import os
-import signal
 import subprocess
 import sys
 import zipfile
@@ -12,27 +11,6 @@ import psycopg
 import pytest
 
 from tests.backends import Backend
-from worker.dev.servers import free_port
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the source distribution, and that from what git tracks, with the build backend that is installed."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in tracked.split("\0"):
-        if name and (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(target)], cwd=source, capture_output=True, check=True, timeout=120)
-    (sdist,) = target.glob("*.tar.gz")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target)]
-    subprocess.run([*command, str(sdist)], check=True, timeout=120)
-    (built,) = target.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -111,33 +89,3 @@ def test_another_distribution_with_our_names_is_refused(installed: Path, tmp_pat
 
     assert done.returncode == 1
     assert "the package `schema` is found in" in done.stderr
-
-
-@pytest.mark.system
-def test_dev_from_the_wheel_shows_a_first_row_in_an_empty_home(installed: Path, tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "worker",
-        "dev",
-        "--port",
-        str(free_port()),
-        "--home",
-        str(tmp_path / "state"),
-    ]
-    tmp_path.chmod(0o755)
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as dev:
-        assert dev.stdout is not None
-        lines = []
-        for line in dev.stdout:
-            lines.append(line)
-            if "Everything runs" in line:
-                break
-        dev.send_signal(signal.SIGINT)
-        rest = dev.stdout.read()
-
-    assert "id=cus_demo  name=Demo User  email=demo@example.com  user_id=demo" in "".join(lines), "".join(lines) + rest

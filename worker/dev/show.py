@@ -23,16 +23,20 @@ _ROW = "select id, role::text, membership_status::text, stripe_product_id, token
 def main() -> None:
     env = os.environ
     address, sandbox = f"http://127.0.0.1:{env['PORT']}", env.get("STRIPE_SYNC_SANDBOX")
+    # The sign-up that is shown here is the first thing in the console, too.
+    first_page = f"/console/users/{USER}"
     _wait_for(f"{address}/readyz")
     if sandbox is not None:
         _wait_for(f"{sandbox}/_sandbox")
         _play_once(sandbox, env["DATABASE_URL"])
     elif not env.get("STRIPE_SECRET_KEY"):
         _deliver_once(f"{address}/webhooks/stripe", env["STRIPE_WEBHOOK_SECRET"].split(",")[0], env["DATABASE_URL"])
+    else:
+        first_page = "/console"
     _say(
         "",
         "Everything runs. Ctrl-C stops it.",
-        f"  console        {address}/console/sign-in?link={_sign_in_link()}",
+        f"  console        {address}/console/sign-in?link={_sign_in_link()}&next={first_page}",
         f"  webhooks       POST {address}/webhooks/stripe",
         f"  health         {address}/healthz   {address}/readyz",
         f"  status         curl -H 'Authorization: Bearer {env['API_TOKEN']}' {address}/v1/status",

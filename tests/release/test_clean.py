@@ -1,0 +1,124 @@
+"""A clean machine: an empty HOME and Python alone on the PATH. The release is installed by its lock, runs, and is removed."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import requires
+from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.dev.test_supervisor import descendants
+from tests.release.conftest import ROOT
+from worker.dev.servers import free_port
+
+pytestmark = pytest.mark.system
+
+# Where pip finds packages is this machine's affair. Nothing else of its environment is in the clean one.
+PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+
+
+class Machine:
+    """A folder with a HOME, a PATH that leads to Python alone, and an environment for the release."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.place, programs = root / "home", root / "stripe-sync", root / "bin"
+        for folder in (self.home, programs):
+            folder.mkdir()
+        (programs / "python3").symlink_to(Path(sys.executable).resolve())
+        self.env = {"HOME": str(self.home), "PATH": str(programs), "PYTHONUNBUFFERED": "1"}
+        self.run("python3", "-m", "venv", str(self.place))
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            words, cwd=self.home, env=PIP | self.env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def pip(self, *words: str) -> str:
+        return self.run(str(self.place / "bin" / "python"), "-m", "pip", "--no-cache-dir", *words)
+
+    def files(self) -> set[str]:
+        """Everything that is installed, without Python's caches."""
+        return {str(path) for path in self.place.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The locked distributions, each checked by its hash, of the daemon and of the extra `dev`; and their list."""
+    folder = tmp_path_factory.mktemp("locked")
+    lock = folder / "lock.txt"
+    lock.write_text((ROOT / "requirements.txt").read_text() + "".join(_blocks_of_the_extra()))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--require-hashes", "--no-deps", "-r", lock, "-d", folder],
+        check=True,
+        timeout=300,
+    )
+    return folder
+
+
+def _blocks_of_the_extra() -> Iterator[str]:
+    """The parts of requirements-dev.txt that the extra `dev` needs, and requirements.txt does not have."""
+    known = {
+        name: block
+        for block in re.split(r"^(?=\w)", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
+        for name in re.findall(r"^[\w.-]+(?===)", block)
+    }
+    seen = set(re.findall(r"^[\w.-]+(?===)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    waiting = [("stripe-sync", "dev")]
+    for distribution, extra in waiting:
+        for text in requires(distribution) or ():
+            needed = Requirement(text)
+            name = re.sub(r"[-_.]+", "-", needed.name).lower()
+            if (needed.marker is None or needed.marker.evaluate({"extra": extra})) and name not in seen:
+                seen.add(name)
+                waiting.append((name, ""))
+                yield known[name]
+
+
+def test_a_clean_machine_shows_a_first_row_and_keeps_nothing(wheel: Path, downloaded: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)  # Postgres runs under another account than root
+    machine = Machine(tmp_path)
+    before = machine.files()
+    released = tmp_path / "released.txt"
+    hashed = f"{wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    released.write_text((downloaded / "lock.txt").read_text() + f"stripe-sync @ {hashed}")
+
+    machine.pip("install", "-q", "--no-index", "--find-links", str(downloaded), "--require-hashes", "-r", str(released))
+    shown, page = _first_row(machine, tmp_path / "state")
+    installed = [line.partition("==")[0] for line in machine.pip("list", "--format", "freeze").splitlines()]
+    machine.pip("uninstall", "-q", "-y", *(name for name in installed if name not in ("pip", "setuptools")))
+
+    assert "id=cus_demo  name=Demo User  email=demo@example.com  user_id=demo" in shown
+    assert "<h1>demo@example.com</h1>" in page
+    assert machine.files() == before
+    assert list(machine.home.iterdir()) == []
+
+
+def _first_row(machine: Machine, state: Path) -> tuple[str, str]:
+    """The output of `stripe-sync dev` until everything runs, and the page behind its link; everything is stopped then."""
+    command = [str(machine.place / "bin" / "stripe-sync"), "dev", "--port", str(free_port()), "--home", str(state)]
+    with subprocess.Popen(
+        command, cwd=machine.home, env=machine.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as dev:
+        assert dev.stdout is not None
+        lines = []
+        for line in dev.stdout:
+            lines.append(line)
+            if "  webhook secret" in line:
+                break
+        links = re.findall(r"http://\S+/console/sign-in\S+", "".join(lines))
+        browser = build_opener(HTTPCookieProcessor())
+        page = browser.open(links[0], timeout=30).read().decode() if links else ""
+        started = descendants(dev.pid)
+        dev.send_signal(signal.SIGINT)
+        lines.append(dev.stdout.read())
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+    return "".join(lines), page
