@@ -14,7 +14,7 @@ from tests.processes import Daemon, deliver, eventually
 
 pytestmark = pytest.mark.system
 
-EVENTS = 300
+EVENTS, SCRAPES = 300, 50
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def scrape(daemon: Daemon) -> Counter[str]:
     return sums
 
 
-def test_four_web_processes_and_two_workers_show_the_same_sums_and_none_falls(daemon: Daemon) -> None:
+def test_four_web_processes_and_three_workers_show_the_same_sums_and_none_falls(daemon: Daemon) -> None:
     daemon.start_web()
-    for _ in range(2):
+    for _ in range(3):
         daemon.start("worker")
     seen: list[Counter[str]] = []
 
@@ -46,7 +46,7 @@ def test_four_web_processes_and_two_workers_show_the_same_sums_and_none_falls(da
         event = factories.event("customer.created", factories.customer(f"cus_{number}"), id=f"evt_{number}")
         with daemon.connection() as connection:
             assert deliver(connection, factories.encoded(event))[0] == 200
-        if number % 10 == 0:
+        if number % (EVENTS // SCRAPES) == 0:
             seen.append(scrape(daemon))
     daemon.wait_until_applied()
 
