@@ -60,6 +60,15 @@ class Stack:
             pause=0.005,
         )
 
+    @contextlib.contextmanager
+    def worker_stopped(self) -> Iterator[None]:
+        """The worker does nothing in this block, and then finds all events that came: its batches are full."""
+        os.killpg(self.worker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.worker.pid, signal.SIGCONT)
+
     def settle(self) -> None:
         """Write out what earlier measurements left dirty, so that it does not count for the next one."""
         with self.connect() as conn:

@@ -1,6 +1,7 @@
 """Events as fast as the webhook endpoint accepts them: acknowledged and applied per second, and the CPU of each
 process."""
 
+import contextlib
 import time
 from typing import Any
 
@@ -11,15 +12,19 @@ from benchmarks.stack import Stack
 PATIENCE_SECONDS = 120
 
 
-def measure(stack: Stack, *, count: int, first: int, concurrency: int, linked: bool = False) -> dict[str, Any]:
+def measure(
+    stack: Stack, *, count: int, first: int, concurrency: int, linked: bool = False, full_batches: bool = False
+) -> dict[str, Any]:
     """Send `count` events and wait until the inbox is empty.
 
-    `linked`: every customer is one of the application's users, who gets role and tokens for payments.
+    `linked`: every customer is one of the application's users, who gets role and tokens for payments. `full_batches`: the
+    worker begins after the last answer, so that other load on the machine does not change the size of its batches.
     """
     if linked:
         with stack.connect() as conn:
             events.add_users(conn, count, first=first)
-    return _measured(stack, events.mixed(count, first=first, linked=linked), concurrency) | {"linked_users": linked}
+    made = events.mixed(count, first=first, linked=linked)
+    return _measured(stack, made, concurrency, full_batches=full_batches) | {"linked_users": linked}
 
 
 def measure_updates(stack: Stack, *, count: int, first: int, concurrency: int) -> dict[str, Any]:
@@ -33,13 +38,16 @@ def measure_updates(stack: Stack, *, count: int, first: int, concurrency: int) -
     return _measured(stack, events.updates(count, first=first), concurrency) | {"updated": True}
 
 
-def _measured(stack: Stack, made: list[events.Delivery], concurrency: int) -> dict[str, Any]:
+def _measured(
+    stack: Stack, made: list[events.Delivery], concurrency: int, *, full_batches: bool = False
+) -> dict[str, Any]:
     count = len(made)
     with stack.connect() as conn:
         stack.settle()
         requests = list(events.requests(made, port=stack.port))
         cpu, started = Cpu(stack.pids), time.perf_counter()
-        sent_seconds = client.send(requests, port=stack.port, concurrency=concurrency)
+        with stack.worker_stopped() if full_batches else contextlib.nullcontext():
+            sent_seconds = client.send(requests, port=stack.port, concurrency=concurrency)
         backlog = conn.execute("select count(*) from sync.events where status = 'pending'").fetchone()
         stack.drained(conn, seconds=PATIENCE_SECONDS)
         seconds, spent = time.perf_counter() - started, cpu.spent()
