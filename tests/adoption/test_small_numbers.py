@@ -39,6 +39,8 @@ def test_a_balance_is_cut_off_where_the_column_ends_and_everybody_says_so(
         ("jenny", MOST)
     ]
     assert explained is not None
-    assert "no balance is larger than that, because the application's column is smaller" in explained.tokens.because
+    assert (
+        "this is the largest possible balance, because the application's column is smaller" in explained.tokens.because
+    )
     assert explained.tokens.stored - explained.tokens.spent == MOST
     assert "1 users hold that" in findings[0]["detail"]

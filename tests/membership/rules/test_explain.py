@@ -62,7 +62,7 @@ OVER = Override(role=PREMIUM, until=day(-1))
         (user(), NOTHING_ENTITLES, USER, "No subscription gives service: there is none"),
         (user(subscribed(status="hibernating"), role=PREMIUM), UNKNOWN_STATUS, PREMIUM, "sub_1 is hibernating: everything stays"),
         (user(override=COMPED), OVERRIDE, PREMIUM, "gave PREMIUM, until 2026-12-20 00:00 UTC; payments alone would give USER"),
-        (user(subscribed(), override=Override(role=USER)), OVERRIDE, USER, "lifted; payments alone would give PREMIUM"),
+        (user(subscribed(), override=Override(role=USER)), OVERRIDE, USER, "removed; payments alone would give PREMIUM"),
         (user(subscribed(), override=OVER), ENTITLED, PREMIUM, "An operator's PREMIUM ended on 2026-11-19"),
         (user(subscribed(), role=ADMIN), UNTOUCHED, ADMIN, "never changed here; payments alone would give PREMIUM"),
         (user(role=BANNED, override=COMPED), UNTOUCHED, BANNED, "payments alone would give USER"),
@@ -87,7 +87,7 @@ def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, give
         (user(subscribed("sub_1", "canceled"), subscribed("sub_2")), BEST_STANDING, ACTIVE, "means ACTIVE, the best of 2"),
         (user(status=CANCELED), NEVER_SUBSCRIBED, CANCELED, "never had a subscription"),
         (member(subscribed(status="past_due")), BEST_STANDING, PAST_DUE, "sub_1 of organization org_1 is past_due"),
-        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership by organization org_gone is over"),
+        (member(of="org_gone"), Rule.MEMBERSHIP_ENDED, CANCELED, "membership through organization org_gone has ended"),
         (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "is unknown"),
     ],
 )  # fmt: skip
@@ -103,11 +103,15 @@ def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
 @pytest.mark.parametrize(
     ("better", "worse", "says"),
     [
-        (subscribed("sub_2", product="prod_none"), subscribed("sub_1", product="prod_basic"), "gives no PREMIUM"),
-        (subscribed("sub_2"), subscribed("sub_1", "past_due"), "that one's status is worse"),
-        (subscribed("sub_2", product="prod_max"), subscribed("sub_1"), "that one's allowance is smaller"),
-        (subscribed("sub_2", created=day(-9)), subscribed("sub_1"), "that one is older"),
-        (subscribed("sub_1"), subscribed("sub_2"), "the two are equal"),
+        (
+            subscribed("sub_2", product="prod_none"),
+            subscribed("sub_1", product="prod_basic"),
+            "whose product does not give PREMIUM",
+        ),
+        (subscribed("sub_2"), subscribed("sub_1", "past_due"), "whose status is worse"),
+        (subscribed("sub_2", product="prod_max"), subscribed("sub_1"), "whose allowance is smaller"),
+        (subscribed("sub_2", created=day(-9)), subscribed("sub_1"), "which is older"),
+        (subscribed("sub_1"), subscribed("sub_2"), "which is equal except for its id"),
     ],
 )
 def test_the_best_subscription_is_explained_by_the_first_difference_from_the_others(
@@ -127,7 +131,7 @@ def test_the_best_subscription_is_explained_by_the_first_difference_from_the_oth
     ("status", "policy", "service", "says"),
     [
         ("active", Policy(), Service.ACTIVE, "gives service"),
-        ("past_due", Policy(), Service.PAST_DUE, "until Stripe gives it up"),
+        ("past_due", Policy(), Service.PAST_DUE, "until Stripe ends it"),
         ("past_due", GRACE, Service.IN_GRACE, "in its grace, until 2026-11-24 00:00 UTC"),
         ("past_due", SHORT_GRACE, Service.GRACE_OVER, "the grace ended on 2026-11-13 00:00 UTC"),
         ("unpaid", Policy(), Service.NONE, "gives no service"),
@@ -196,7 +200,7 @@ def test_a_membership_that_is_over_is_told_with_its_organization() -> None:
     explained = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
 
     assert (explained.membership_status.rule, explained.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
-    assert "The membership by organization org_old is over" in explained.membership_status.because
+    assert "The membership through organization org_old has ended" in explained.membership_status.because
 
 
 def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes() -> None:
@@ -268,9 +272,9 @@ def entry(kind: str = "renewal", **more: object) -> Entry:
         (50, None, (), "The daemon never changed it."),
         (1000, day(20), (entry(),), "A new period of sub_1, paid by in_1 left 1,000 on 2026-11-19 00:00 UTC; nothing"),
         (300, day(20), (entry(),), "700 were spent since"),
-        (1200, day(20), (entry(),), "200 were added since by somebody else"),
+        (1200, day(20), (entry(),), "200 were added since, but not by the daemon"),
         (300, day(-1), (entry(),), "it reads as 0"),
-        (0, day(-1), (entry("expiry", balance_after=0),), "The time of the balance was over left 0"),
+        (0, day(-1), (entry("expiry", balance_after=0),), "The expiry of the balance left 0"),
         (900, day(20), (entry("refund", balance_after=900),), "A refund of in_1 left 900"),
     ],
 )  # fmt: skip
@@ -445,7 +449,7 @@ EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
         (Source(read=None, observed_at=JAN, event=Heard(id="evt_1")), "from evt_1, which the inbox no longer holds"),
         (Source(read="get", observed_at=JAN, event=None), "read from Stripe at 2026-01-01 00:00 UTC"),
         (Source(read="list", observed_at=JAN, event=EVENT), "'s list at 2026-01-01 00:00 UTC, last event invoice.paid"),
-        (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, Stripe is being asked"),
+        (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, so it will be read from Stripe again"),
     ],
 )  # fmt: skip
 def test_an_object_comes_with_its_event_or_read(seen: Source | None, says: str) -> None:

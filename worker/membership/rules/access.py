@@ -1,7 +1,8 @@
 """A user's role, membership status and product: a pure function of their subscriptions and their organization's.
 
-The meaning of every status follows Stripe's (docs.stripe.com/billing/subscriptions/overview): `active` stays while a
-cancellation waits for the period's end, `unpaid` and `paused` give no service, a pause of collection changes nothing.
+Every status means what Stripe documents (docs.stripe.com/billing/subscriptions/overview): a subscription stays `active`
+until the end of its period if it is set to cancel then; `unpaid` and `paused` give no service; pausing the collection
+of payments changes nothing.
 """
 
 import enum
@@ -38,7 +39,8 @@ _ENTITLED_FIRST = {"active": 0, "trialing": 1, "past_due": 2}
 class Policy:
     """The operator's policy.
 
-    `past_due_grace` None: until Stripe gives the subscription up. `off`: no user is computed, only the mirror is kept.
+    If `past_due_grace` is None, a past_due subscription gives service until Stripe changes its status. If `off` is
+    true, only the mirror is kept: no user is computed.
     """
 
     past_due_grace: timedelta | None = None
@@ -50,7 +52,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The values for the user's row; `by` is the subscription that gives access, None if none does."""
+    """The values for the user's row. `by` is the subscription that gives access, or None."""
 
     role: str
     membership_status: MembershipStatus
@@ -76,8 +78,8 @@ _ENTITLED = frozenset({Service.ACTIVE, Service.TRIALING, Service.PAST_DUE, Servi
 class Rule(enum.StrEnum):
     """The rule behind a role, a membership status or a product.
 
-    MEMBERSHIP_ENDED: an organization's subscription made the user a member, and the user has left it, or it has stopped
-    paying.
+    MEMBERSHIP_ENDED: a subscription of an organization made the user a member. Since then the user has left the
+    organization, or no subscription names it any more.
     """
 
     UNTOUCHED = "untouched"
@@ -113,8 +115,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The access and its reasons: the rule of each column, the candidates with the best first, the one-time purchase
-    that gives access, and the subscription whose status decides the user's (None if no subscription does)."""
+    """The access and its reasons.
+
+    `role`, `membership_status` and `stripe_product_id` are the rules that decide these columns. `candidates` are
+    sorted, the best first. `standing_of` is the subscription whose status becomes the user's status, or None.
+    `purchase` is the one-time purchase that gives access, or None.
+    """
 
     access: Access
     role: Rule
@@ -182,7 +188,7 @@ def best_purchase(user: User, products: Mapping[str, Product], now: datetime) ->
 
 
 def access_until(purchase: Purchase, products: Mapping[str, Product]) -> datetime | None:
-    """The end of bought access; None if the product gives none, or its money went back."""
+    """When the access that was bought ends; None if the product gives no access or all its money was returned."""
     product = products.get(purchase.product)
     if product is None or product.access is None or purchase.is_returned:
         return None
@@ -198,7 +204,7 @@ def _product_id(user: User, best: Candidate | None, purchase: Purchase | None, *
 
 
 def standing(user: User) -> MembershipStatus:
-    """The best of the subscriptions' statuses; a user who never had a subscription is not changed."""
+    """The best status among the user's subscriptions; without any subscription, the user's present status."""
     best = _best_standing(user)
     return best[0] if best else user.membership_status
 
@@ -209,7 +215,7 @@ def is_entitled(subscription: Subscription, policy: Policy, now: datetime) -> bo
 
 
 def service(subscription: Subscription, policy: Policy, now: datetime) -> Service:
-    """The service that the subscription gives now. Grace counts from the first unpaid invoice of the present streak."""
+    """The service that the subscription gives now. The grace counts from `unpaid_since`."""
     if subscription.status != "past_due":
         if subscription.status not in KNOWN_STATUSES:
             return Service.UNKNOWN_STATUS
@@ -221,20 +227,22 @@ def service(subscription: Subscription, policy: Policy, now: datetime) -> Servic
 
 
 def grace_ends(subscription: Subscription, policy: Policy) -> datetime | None:
-    """The end of a past_due subscription's grace; None if it has no end, or its start is unknown."""
+    """When the grace of a past_due subscription ends; None if the grace is unlimited or its start is unknown."""
     since = subscription.unpaid_since or subscription.period_start
     return None if policy.past_due_grace is None or since is None else since + policy.past_due_grace
 
 
 def is_member(user: User) -> bool:
-    """Whether a subscription of the organization makes, or made, the user a member: more than an attempt, and not
-    paused."""
+    """Whether a subscription of the organization makes or made the user a member.
+
+    Incomplete and paused subscriptions don't count, unless the pause is due to a failed payment.
+    """
     standings = {_standing(subscription) for subscription in user.shared_subscriptions}
     return bool(standings - {None, MembershipStatus.INACTIVE})
 
 
 def is_concerned(user: User) -> bool:
-    """Whether Stripe or an operator has said anything about the user; other users are never written."""
+    """Whether Stripe or an operator has reported anything about the user. Other users are never written."""
     return (
         user.is_linked
         or bool(user.purchases or user.paid_lines or user.lots)
@@ -246,9 +254,9 @@ def is_concerned(user: User) -> bool:
 
 
 def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] | None:
-    """The best status and the newest subscription that has it; None if there never was a subscription.
+    """The best status and the newest subscription with that status; None if there never was a subscription.
 
-    A membership that ended had a subscription of the organization, which no longer counts for the user.
+    A membership that has ended counts as CANCELED. The subscription of the organization no longer counts for the user.
     """
     standings = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
     best = min(standings, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)
@@ -263,7 +271,8 @@ def _is_still_shared(user: User) -> bool:
 
 
 def _has_unknown(user: User) -> bool:
-    """Whether the user's access may come from a subscription with an unknown status; a new member's can't."""
+    """Whether the user's access may come from a subscription with an unknown status. The organization's subscriptions
+    only count if the user was already a member."""
     visible = user.every_subscription if _is_still_shared(user) else user.subscriptions
     return any(subscription.status not in KNOWN_STATUSES for subscription in visible)
 
@@ -296,7 +305,8 @@ def _role(
 
 
 def _preference(subscription: Subscription, item: Item, products: Mapping[str, Product]) -> Preference:
-    """The higher role first, then the healthier status, the larger allowance, the newer; ids decide between equals."""
+    """Prefer the higher role, then the healthier status, the larger allowance and the newer subscription. Ids break
+    ties."""
     product = _policy_of(item, products)
     return Preference(
         role=product.role != UserRole.PREMIUM,

@@ -17,8 +17,8 @@ GRACE_OF_A_PERIOD = timedelta(days=1)
 class Grant:
     """One row of the ledger: the tokens of its source, and the balance before and after it.
 
-    `owner` is the allowance, `identity` the line's, `money` the part of a bill's money that it accounts for (minor
-    units). The last row of a computation holds the `history`.
+    `owner` is the allowance, and `identity` that of the paid line. `money` is the returned part of a bill's money that
+    the row accounts for, in minor units. Only the last row of a computation holds the `history`.
     """
 
     source_key: str
@@ -39,9 +39,10 @@ class Grant:
 
 
 def expire(user: User, now: datetime) -> Grant | None:
-    """The end of an expired balance, None if there is nothing to end.
+    """The row that ends an expired balance, or None if nothing has expired.
 
-    If somebody added tokens to a balance that was already cleared, and left its expiry, the key is numbered.
+    The application may add tokens to a balance that was already cleared, without changing its expiry. The key of the
+    next row then gets a number.
     """
     if user.tokens <= 0 or user.tokens_expires_at is None or now < user.tokens_expires_at:
         return None
@@ -59,9 +60,9 @@ def expire(user: User, now: datetime) -> Grant | None:
 
 
 class Book:
-    """A balance to which rows are written.
+    """A balance, and the rows that change it.
 
-    An entry that belongs before others is inserted there, and those are applied again.
+    An entry that belongs before others is inserted in its place, and the later entries are applied again.
     """
 
     def __init__(self, user: User, now: datetime, *, is_reset: bool) -> None:
@@ -75,7 +76,7 @@ class Book:
         self._base, self._entries = held.base, list(held.entries)
         self._totals = {entry.at.bill: entry.total for entry in held.entries if entry.act is Act.BACK}
         self._totals |= {bill.id: bill.total for bill in user.bills}
-        # The money of each bill that the ledger accounted for before the list begins.
+        # The returned money of each bill that the ledger accounted for before the first entry of the list.
         self._before = {bill.id: bill.accounted for bill in user.bills}
         for entry in held.entries:
             if entry.act is Act.BACK and entry.at.bill in self._before:
@@ -96,7 +97,7 @@ class Book:
             self._write(ended, user.tokens)
 
     def rows(self) -> list[Grant]:
-        """The rows so far; the last one holds the history, without entries that are too old."""
+        """The rows written so far. The last row holds the history, without entries older than `KEPT`."""
         if not self._rows:
             return []
         state, accounted = self._state(), self._accounted
@@ -113,29 +114,30 @@ class Book:
         return self._rows
 
     def add(self, row: Grant, lot: Lot, at: Moment) -> None:
-        """A pack, or a change that gives: it is added to the balance. An amount of 0 leaves only a row."""
+        """Add a pack, or the tokens of a change that gives some. An amount of 0 only writes a row."""
         self._post(row, Entry(act=Act.ADD, at=at, seen=self._now, source=row.source_key, lot=lot))
 
     def begin(self, row: Grant, lot: Lot, at: Moment) -> None:
-        """An allowance for a period.
+        """Begin a period with its allowance.
 
-        Under reset it replaces the rest of its owner's earlier periods, and tokens without a grant. One that comes too
-        late to give anything still ends those periods.
+        If balances are reset, the allowance replaces what is left of its owner's earlier periods, and tokens without a
+        grant. An allowance that arrives too late to give anything still ends those periods.
         """
         self._post(row, Entry(act=Act.BEGIN, at=at, seen=self._now, source=row.source_key, lot=lot))
 
     def reduce(self, row: Grant, change: Lot, amount: int, at: Moment) -> None:
-        """A change that takes: under reset from the rest of its owner's allowance, else from the balance; never below
-        0.
+        """Take the tokens of a change, but never more than there are.
 
-        The grant of its own bill to the same allowance is reduced first, because the bill granted the difference.
+        The grant of the same bill to the same allowance is reduced first, because the bill charged only the difference.
+        If balances are reset, the rest is taken from what is left of the owner's allowance, else from the whole
+        balance.
         """
         entry = Entry(act=Act.REDUCE, at=at, seen=self._now, source=row.source_key, lot=change, amount=amount)
         self._post(row, entry)
 
     def end(self, row: Grant, change: Lot, at: Moment) -> bool:
-        """A period that gives nothing: under reset it ends the rest of its owner's earlier periods. Returns whether
-        there was any."""
+        """Begin a period without tokens. If balances are reset, it ends its owner's earlier periods; returns whether
+        there were any."""
         lots = (*self._base.lots, *(entry.lot for entry in self._entries if entry.act is not Act.END and entry.lot))
         known = {entry.source for entry in self._entries if entry.act is Act.END}
         if not self._is_reset or row.source_key in known or not any(_is_before(lot, change) for lot in lots):
@@ -150,7 +152,7 @@ class Book:
         return True
 
     def undo(self, source: str, key: str) -> None:
-        """End a part that was given in error, as if it had never been given."""
+        """Remove a part that was given in error, as if it had never been given."""
         part = next(entry for entry in self._entries if entry.source == source and entry.lot)
         before = self._balance
         self._entries.remove(part)
@@ -160,10 +162,11 @@ class Book:
         )
 
     def take_back(self, bill: Bill) -> None:
-        """Take back each grant's share of the bill's money that went back, and at most what is left.
+        """Take back each grant's share of the bill's returned money, but never more tokens than are left.
 
-        A source whose money another source has reported already gets a row that takes nothing. Tokens replaced by a
-        reset, or expired, are already gone, so a refund before a renewal and one after it end in the same balance.
+        If another source has already reported the same money, the row of this source takes nothing. Tokens that a reset
+        replaced or that expired are already gone, so a refund before a renewal and a refund after it lead to the same
+        balance.
         """
         granted = (*self._lots, *(entry.lot for entry in self._entries if entry.lot))
         if bill.total <= 0 or not any(lot.bill == bill.id for lot in granted):
@@ -177,9 +180,9 @@ class Book:
             self._note(source.source_key, source.kind, worth - self._taken_back(bill.id), before, bill.id, money)
 
     def restore(self, of: Restored) -> None:
-        """Money that did not go back after all: as if nothing had been taken for it.
+        """Undo taking tokens back, because the money was not returned after all.
 
-        A grant that has been replaced or is over gets nothing, because its tokens would have lapsed with it.
+        A grant that was replaced or is over gets nothing, because its tokens would be gone by now.
         """
         before = self._balance
         taken = next((entry for entry in self._entries if entry.source == of.taken_by), None)
@@ -194,7 +197,7 @@ class Book:
         self._note(of.source_key, of.kind, self._balance - before, before, of.bill, -of.money)
 
     def extend(self, is_entitled: Callable[[Lot], bool]) -> None:
-        """Let tokens last as long as if their subscription had been known to entitle when they were granted."""
+        """Extend the tokens of subscriptions that entitle, as if that had been known when the tokens were granted."""
 
         def extended(lot: Lot) -> Lot:
             return replace(lot, until=self._lasts(lot)) if is_entitled(lot) else lot
@@ -224,7 +227,7 @@ class Book:
             )
 
     def _lasts(self, lot: Lot) -> datetime:
-        """The time at which a lot of an entitling subscription lapses; a lot that has lapsed stays lapsed."""
+        """When a lot of an entitling subscription expires. A lot that has expired stays expired."""
         if lot.ends is None or lot.until <= self._now:
             return lot.until
         return max(lot.until, lot.ends + GRACE_OF_A_PERIOD)
@@ -232,13 +235,13 @@ class Book:
     # The list
 
     def _post(self, row: Grant, entry: Entry) -> None:
-        """A row for the entry. One that a newer period has replaced gives nothing."""
+        """Insert the entry and write its row. If a newer period has replaced the entry, the row gives nothing."""
         before, worth = self._balance, self._insert(entry)
         is_over = entry.lot is not None and not entry.lot.is_part and self._is_overtaken(entry.act, entry.lot)
         self._write(replace(row, amount=0 if is_over else worth), before)
 
     def _insert(self, entry: Entry) -> int:
-        """Insert the entry at its place; returns the tokens that it gives there, with a sign."""
+        """Insert the entry at its place; returns the tokens it gives there, negative if it takes some."""
         if not (entry.lot and entry.lot.is_part):
             spends = [held.at for held in self._entries if held.act is Act.SPEND and held.at.time == entry.at.time]
             entry = replace(entry, at=entry.at._replace(turn=max((at.turn + 1 for at in spends), default=0)))
@@ -247,7 +250,7 @@ class Book:
         return self._apply(entry) if place == len(self._entries) - 1 else self._replay(entry)
 
     def _replay(self, of: Entry | None = None) -> int:
-        """Apply all entries again; returns the tokens that this entry gives."""
+        """Apply all entries again; returns the tokens that the entry `of` gives."""
         self._load(self._base)
         worths = [(entry, self._apply(entry)) for entry in self._entries]
         return sum(worth for entry, worth in worths if entry is of)
@@ -260,8 +263,8 @@ class Book:
         return State(lots=self._lots, balance=self._balance, expires_at=self._expires_at, newest=dict(self._newest))
 
     def _spend(self, amount: int) -> None:
-        """The application has spent this much since the newest row, or added some: it happened after everything known
-        then."""
+        """Record that the application has spent tokens since the newest row (or added some, below 0). The spend is
+        placed after all entries known so far."""
         if not self._entries:
             self._draw(amount)
             self._base = self._state()
@@ -277,7 +280,7 @@ class Book:
     # The effects of entries
 
     def _apply(self, entry: Entry) -> int:
-        """Apply the entry; returns the tokens that it gives, with a sign."""
+        """Apply the entry; returns the tokens it gives, negative if it takes some."""
         lot = entry.lot
         if entry.act is Act.SPEND:
             self._draw(entry.amount)
@@ -302,9 +305,9 @@ class Book:
         return 0
 
     def _is_overtaken(self, act: Act, lot: Lot) -> bool:
-        """Whether balances are reset, and a newer period of the same allowance has begun.
+        """Whether balances are reset and a newer period of the same allowance has replaced the lot.
 
-        A change ends with the period in which it began, and a period on its own invoice replaces what it changes.
+        A change ends with the period in which it began. A period on the same invoice as the change replaces it.
         """
         held = self._newest.get(lot.owner)
         if not self._is_reset or held is None or lot.pack or lot.begins is None or act is Act.END:
@@ -331,7 +334,7 @@ class Book:
             self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
 
     def _end(self, by: Lot) -> int:
-        """Under reset, end the owner's allowances that began earlier; returns their number."""
+        """If balances are reset, end the owner's allowances that began earlier; returns how many were ended."""
         ended = [lot for lot in self._lots if self._is_reset and _is_before(lot, by)]
         self._lots = tuple(lot for lot in self._lots if lot not in ended)
         self._balance -= sum(lot.left for lot in ended)
@@ -350,7 +353,8 @@ class Book:
         self._balance -= taken
 
     def _take_back(self, bill: str, money: int) -> None:
-        """Each lot gives its own share. If it has less, the rest comes from the others, its bill's first."""
+        """Take each lot's share from the lot itself. If it has less, take the rest from other lots, those of its bill
+        first."""
         self._accounted[bill] = self._accounted.get(bill, 0) + money
         before, worth = self._balance, 0
         for lot in self._lots:
@@ -366,11 +370,12 @@ class Book:
                 self._lots, self._balance = drawn(self._lots, short, bills=[bill]), self._balance - short
 
     def _taken_back(self, bill: str) -> int:
-        """The tokens for which the bill's money back stands now."""
+        """The tokens that correspond to the money of this bill that was returned so far."""
         return sum(lot.taken_back for lot in self._lots if lot.bill == bill)
 
     def _give_back(self, bill: str) -> None:
-        """Give back to the bill's grants what was taken of each, except for the share of money that stays returned."""
+        """Give back to each grant of the bill the tokens taken from it, except its share of the money that stays
+        returned."""
         for lot in self._lots:
             if lot.bill == bill:
                 stays = min(self._returned_share(lot), lot.taken_back)
@@ -383,12 +388,12 @@ class Book:
         return lot.granted * min(self._accounted.get(lot.bill, 0), total) // total if total > 0 else 0
 
     def _without_returned(self, lot: Lot) -> Lot:
-        """A new grant, less its share of money that went back before it was granted: a later part, for example."""
+        """A new grant, less its share of the money returned before the grant. For example, a later part of a year."""
         share = self._returned_share(lot)
         return replace(lot, left=lot.left - share, taken=share, taken_back=share)
 
     def _change(self, of: Lot, *, left: int = 0, taken: int = 0, taken_back: int = 0) -> None:
-        """Change one lot by this amount, and with it the balance, which never exceeds its column."""
+        """Change one lot and the balance by this amount. The balance never exceeds the largest value of its column."""
         left = min(left, max(self._most - self._balance, 0))
         self._lots = tuple(
             replace(lot, left=lot.left + left, taken=lot.taken + taken, taken_back=lot.taken_back + taken_back)
@@ -399,7 +404,7 @@ class Book:
         self._balance += left
 
     def _draw(self, amount: int) -> None:
-        """Spend this from the balance, at most what it has, or add to it."""
+        """Spend this amount, but never more than the balance has. A negative amount is added."""
         self._balance = max(self._balance - amount, 0) if amount > 0 else self._balance - amount
         self._lots = after_spending(self._lots, self._balance)
 
@@ -447,7 +452,7 @@ class Book:
 
 
 def _begun(user: User) -> History:
-    """A history that begins with the balance as the ledger's newest row left it."""
+    """An empty history that begins with the user's present balance and lots."""
     newest = {owner: Newest(each.newest, each.bill or "") for owner, each in user.periods.items() if each.newest}
     lots = after_spending(user.lots, user.tokens)
     base = State(lots=lots, balance=user.tokens, expires_at=user.tokens_expires_at, newest=newest)
@@ -455,12 +460,13 @@ def _begun(user: User) -> History:
 
 
 def _is_before(lot: Lot, by: Lot) -> bool:
-    """Whether the lot is of the same allowance and of an earlier time."""
+    """Whether the lot belongs to the same allowance and began earlier."""
     return lot.owner == by.owner and not lot.pack and bool(lot.begins and by.begins and lot.begins < by.begins)
 
 
 def _is_replaced(held: Lot, *, by: Lot) -> bool:
-    """Whether the new allowance replaces this lot: it is the same owner's, of an earlier time."""
+    """Whether the new lot replaces the held one: both belong to the same allowance, and the held one did not begin
+    later."""
     if held.pack or held.owner != by.owner:
         return False
     return held.begins is None or by.begins is None or held.begins <= by.begins

@@ -1,4 +1,4 @@
-"""The reported changes of a user. Each follows from the difference of two states, never from a Stripe event."""
+"""The changes of a user that are reported to the application: differences of two states, never Stripe events."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A reported change. `reason` is the rule, as `why` names it; `sources` are the Stripe objects behind it."""
+    """A reported change. `reason` is the rule as `stripe-sync why` names it, `sources` are the Stripe objects behind
+    it."""
 
     type: str
     before: State

@@ -1,4 +1,4 @@
-"""The evidence of an explanation, in addition to the facts that decide: the source of each object, and of each link."""
+"""The evidence shown in an explanation: where each object and each link comes from. It decides nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from worker.membership.rules.facts import PaidLine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An event of the inbox. `type`, `created` (Stripe's clock) and `received_at` are None once it was removed."""
+    """An event of the inbox. `type`, `created` (by Stripe's clock) and `received_at` are None if it was removed."""
 
     id: str
     type: str | None = None
@@ -21,8 +21,8 @@ class Heard:
 class Source:
     """The source of a mirrored object: an event, or a read of Stripe (`read` is `get` or `list`).
 
-    After a read, `event` is the newest event of the object, None if none is kept. `uncertain`: the object will be read
-    from Stripe again.
+    After a read, `event` is the newest event of the object, or None if the inbox has none. `uncertain` is true if the
+    object will be read from Stripe again.
     """
 
     read: str | None
@@ -35,8 +35,7 @@ class Source:
 class Customer:
     """A Stripe customer of the user. `source` is the rule that linked it.
 
-    `source` and `linked_at` are None if the application wrote the link and Stripe has reported nothing of the customer
-    yet.
+    `source` and `linked_at` are None if the application wrote the link and Stripe has not reported the customer yet.
     """
 
     id: str
@@ -47,9 +46,9 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlinked:
-    """A customer without a user that has the user's e-mail.
+    """A customer that is not linked and has the user's e-mail.
 
-    `verified` is the number of users with that e-mail, verified.
+    `verified` is the number of users who have verified that e-mail.
     """
 
     id: str
@@ -58,9 +57,9 @@ class Unlinked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """A customer of a connected account that has the user's e-mail, or names the user. It gives nothing here.
+    """A customer of a connected account that has the user's e-mail or names the user. It gives the user nothing.
 
-    `status` is the account's, None if unknown.
+    `status` is the status of the account, or None if unknown.
     """
 
     id: str
@@ -70,7 +69,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A subscription's announced future, and its owner. None of it decides anything today."""
+    """The announced changes of a subscription, and its owner. They decide nothing today."""
 
     customer: str | None = None
     organization: str | None = None
@@ -90,7 +89,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row of the ledger. `row` is the paid line's row in the table of paid lines, None if the grant has no line."""
+    """A row of the ledger. `row` names the kind of paid line (`lines.TABLE`), None if the entry has no paid line."""
 
     source_key: str
     kind: str
@@ -107,7 +106,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRow:
-    """A row that a table of the application refuses: our name of the table, Stripe's id, and the table's error."""
+    """A row that a table of the application refuses: our name for the table, the Stripe id, and the error of the
+    table."""
 
     relation: str
     id: str
@@ -117,8 +117,11 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """`is_waiting`: whether the user is about to be computed. `sources` is by an object's id, `schedules` by a
-    subscription's, `ledger` the newest row first."""
+    """All evidence about one user.
+
+    `is_waiting` is true if the user is about to be computed. `sources` has the id of an object as its key, `schedules`
+    the id of a subscription. `ledger` begins with the newest row.
+    """
 
     email: str | None = None
     is_waiting: bool = False

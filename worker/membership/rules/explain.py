@@ -1,4 +1,4 @@
-"""Explain a user: each column with its rule and evidence. The rules of `access` and `tokens` decide; this only reports."""
+"""Explain a user: each column with its rule and evidence. `access` and `tokens` decide; this module only reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,13 +26,14 @@ from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import NoGrant
 from worker.membership.rules.upcoming import Happening, upcoming
 
-# The rule for a user of whom neither Stripe nor an operator has said anything.
+# The rule for a user about whom neither Stripe nor an operator has reported anything.
 NO_CUSTOMER = "no_customer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column's stored and computed value, the rule and subscription that decide it, and the reason in a sentence."""
+    """The stored and the computed value of a column, the rule and the subscription that decide it, and the reason as a
+    sentence."""
 
     stored: object
     computed: object
@@ -53,7 +54,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A subscription: the service it gives, its rank among those that give service (1 is the best), and the reason."""
+    """A subscription: the service it gives, its rank among subscriptions that give service (1 is best), and the
+    reason."""
 
     id: str
     status: str
@@ -69,7 +71,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ungranted:
-    """A paid line that gave nothing and has no row in the ledger; `row` is its row of the table of paid lines."""
+    """A paid line that gave nothing and has no row in the ledger. `row` names its kind (`lines.TABLE`)."""
 
     source_key: str
     why: NoGrant
@@ -79,10 +81,10 @@ class Ungranted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """The tokens: the column's value, what can be spent now, its lots, and the fate of the last row.
+    """The tokens: the value of the column, the part that can be spent now, the lots and the newest rows of the ledger.
 
-    `spent` is the difference to the newest row of the ledger; below 0, somebody added tokens. `due` are grants that a
-    computation would make now.
+    `spent` is the number of tokens spent since the newest row of the ledger. It is below 0 if the application added
+    some. `due` are the grants that a computation would make now.
     """
 
     stored: int
@@ -98,9 +100,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`differs` holds the columns whose row differs from the facts, with both values.
+    """The explanation of one user.
 
-    `fix` is the command that corrects it, None if nothing differs.
+    `differs` holds the columns whose stored value differs from the computed one, with both values. `fix` is the command
+    that corrects them, or None if nothing differs.
     """
 
     user: str
@@ -130,7 +133,7 @@ class Explanation:
 def explain(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
 ) -> Explanation:
-    """The whole explanation, from the facts that decide and the evidence for them."""
+    """Explain a user by the facts that decide and the evidence for them."""
     decided = access.decide(user, products, policy, now)
     made = outcome.compute(user, products, policy, now)
     is_computed = access.is_concerned(user)
@@ -182,7 +185,7 @@ def _columns(
         return role, status, product
     best = decided.candidates[0] if decided.candidates else None
     behind = _rivals(decided)
-    # The result that an override or a fixed role hides: the same facts without it.
+    # The access that the user would have without the override or the fixed role.
     bare = access.decide(replace(user, override=None, role=UserRole.USER), products, policy, now)
     return (
         Column(
@@ -210,7 +213,7 @@ def _columns(
 
 
 def _rivals(decided: Decision) -> list[tuple[Candidate, str]]:
-    """The best candidate of each other subscription, with the first criterion in which it is behind."""
+    """The best candidate of each other subscription, with the first criterion by which it loses to the best."""
     if not decided.candidates:
         return []
     best, reasons = decided.candidates[0], dict[str, tuple[Candidate, str]]()
@@ -228,7 +231,7 @@ def _says(candidate: Candidate, name: str) -> object:
 def _standings(
     user: User, policy: Policy, now: datetime, decided: Decision, evidence: Evidence
 ) -> tuple[Standing, ...]:
-    """Those that give service in order of preference, then the others, the newest first."""
+    """The subscriptions that give service in order of preference, then the others with the newest first."""
     order = list(dict.fromkeys(candidate.subscription.id for candidate in decided.candidates))
     behind = {other.subscription.id: name for other, name in _rivals(decided)}
     reasons = [
@@ -251,7 +254,7 @@ def _standings(
 
 
 def _line_row(entry: Entry, user: User, evidence: Evidence) -> str | None:
-    """The paid line's row in the table of paid lines; None if the ledger's row has no line."""
+    """The name of the paid line's row in `lines.TABLE`; None if the ledger entry has no paid line."""
     if entry.source_key.startswith("cs:"):
         return "pack"
     lines = [line for line in evidence.granted if tokens.source_key(line) == entry.source_key]

@@ -11,7 +11,8 @@ from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.history import History
 from worker.membership.rules.lots import Lot
 
-# The largest number that JavaScript holds exactly: an application may read a balance there. Sums are capped at it.
+# The largest integer that JavaScript represents exactly, because an application may read balances there. Sums are
+# capped at this value.
 MOST_TOKENS = 2**53 - 1
 LIFETIME = timedelta(days=36_500)
 # The keys of a product's metadata that membership reads.
@@ -25,9 +26,9 @@ _NUMBER = re.compile(r"\d{1,15}|\d{1,3}(?:([_, \u00a0\u202f])\d{3})(?:\1\d{3}){0
 class Product:
     """The policy in a product's metadata.
 
-    `tokens` is the allowance of a token period, `access` how long one purchase gives the role (None: only a
-    subscription does). `features` are those attached to the product at Stripe, or else those in the metadata. `unclear`
-    names the keys whose value could not be read; for them the least is assumed.
+    `tokens` is the allowance of a token period. `access` is how long a one-time purchase gives the role; None if only a
+    subscription gives it. `features` are the features attached to the product at Stripe, or those in the metadata if
+    none is attached. `unclear` names the keys whose value could not be read; for them the least is assumed.
     """
 
     id: str
@@ -107,11 +108,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A subscription of one of the user's customers, or of their organization.
+    """A subscription of one of the user's customers, or one that names the user's organization.
 
-    `observed_at` is the time of the newest snapshot. `paused_for` is Stripe's reason, if it gives one. `unpaid_since` is the
-    creation of the first unpaid invoice of the present streak. `ended_at` is when it ended for good. `removed` are items that
-    it no longer has.
+    `observed_at` is the time of the newest snapshot. `paused_for` is the reason of a pause, if Stripe gives one.
+    `unpaid_since` is the creation time of the oldest unpaid invoice since the last paid one. `ended_at` is when the
+    subscription ended for good. `removed` are former items.
     """
 
     id: str
@@ -140,7 +141,7 @@ class Override:
 class Feature(NamedTuple):
     """A feature of a user. `source` is the subscription, invoice or Checkout session that gives it, or `override`.
 
-    `until` is when it ends by itself, None if no end is known.
+    `until` is when the feature ends by itself, or None if no end is known.
     """
 
     feature: str
@@ -152,11 +153,11 @@ class Feature(NamedTuple):
 class PaidLine:
     """A line of a paid invoice, or of a paid Checkout session in payment mode that has no invoice.
 
-    For a session, `invoice` is its id, `is_checkout` is true, and `line` is empty if its metadata names what was sold.
-    `price_type` is None while the `price` is unknown. `amount` is before discounts, in minor units. `is_credit` says
-    whether it gives money back, None if nothing on its invoice tells. `full_period` is the length of the price's whole
-    interval that ends with the line, and `is_whole` whether the line covers it. `identity` is the same for the same
-    line under another id.
+    For a Checkout session, `invoice` is the id of the session, `is_checkout` is true, and `line` is empty if the
+    metadata of the session names what was sold. `price_type` is None while the `price` is unknown. `amount` is before
+    discounts, in minor units. `is_credit` is whether the line gives money back, or None if the invoice does not show
+    it. `full_period` is the length of the price's billing interval that ends with the line, and `is_whole` is whether
+    the line covers all of it. `identity` stays the same if Stripe reports the line under another id.
     """
 
     invoice: str
@@ -182,7 +183,8 @@ class PaidLine:
 
     @property
     def owner(self) -> str:
-        """The allowance that it pays for: the subscription item's, or the price's in old shapes without an item."""
+        """The key of the allowance that the line pays for: its subscription item. Old API versions name no item; there
+        it is the subscription and the price."""
         if self.subscription is None:
             return ""
         return self.item or f"{self.subscription}/{self.price or ''}"
@@ -190,7 +192,8 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """A product with `access`, bought once by Checkout or on an invoice. `is_returned`: all of its money went back."""
+    """A product with `access`, bought once by Checkout or on an invoice. `is_returned` is true if all its money was
+    returned."""
 
     source: str
     product: str
@@ -200,10 +203,11 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoneyBack:
-    """An object that reports money returned on a bill, and that is not in the ledger yet.
+    """An object that reports returned money of a bill and that is not in the ledger yet.
 
-    It is a refund, a lost dispute, a credit note, or a charge that reports more refunded than its refunds do. `amount`
-    is in minor units. `at` is its creation, None if nothing tells when the money went back.
+    The object is a refund, a lost dispute, a credit note, or a charge whose refunded amount is larger than the sum of
+    its refunds. `amount` is in minor units. `at` is when the object was created, or None if it is unknown when the
+    money was returned.
     """
 
     source_key: str
@@ -216,8 +220,8 @@ class MoneyBack:
 class Bill:
     """The money of an invoice or a Checkout session, in minor units.
 
-    `returned` is everything that went back until now, however many objects report it. `accounted` is the part for which
-    the ledger has taken tokens back. `sources` are the objects that are not in the ledger.
+    `returned` is all money returned so far, reported by any number of objects. `accounted` is the part for which the
+    ledger has taken tokens back. `sources` are the objects that are not in the ledger yet.
     """
 
     id: str
@@ -229,9 +233,9 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A row of the ledger, `taken_by`, that took tokens back for money that did not go back after all.
+    """Money that was not returned after all: a failed refund, a dispute that was won, or a voided credit note.
 
-    That is a failed refund, a dispute that was won, or a voided credit note. `money` is in minor units.
+    `taken_by` is the row of the ledger that took tokens back for it. `money` is in minor units.
     """
 
     source_key: str
@@ -243,8 +247,11 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The known history of an allowance: the start of the first period and of the newest, the `bill` of the newest, and the
-    starts of all."""
+    """The known periods of an allowance.
+
+    `first` and `newest` are the starts of the first and the newest period, and `starts` those of all periods. `bill` is
+    the invoice of the newest period.
+    """
 
     first: datetime
     newest: datetime | None
@@ -254,20 +261,21 @@ class Periods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A user's present row, and all facts about them.
+    """A user's present row, and all facts about the user.
 
-    `last_key` is the key of the newest row of their ledger, `lots` its parts of the balance, and `history` the recent changes
-    of the balance. `running` are the present paid lines of more than a month, granted or not, and `renewed` the keys of their
-    parts in the ledger.
-    `periods` is by allowance (`PaidLine.owner`).
+    `last_key`, `lots` and `history` come from the newest row of the user's ledger: its key, the lots of the balance,
+    and the recent changes of the balance. `running` are the paid lines for more than a month that have not ended,
+    granted or not. `renewed` are the keys of their parts in the ledger. The keys of `periods` are allowances
+    (`PaidLine.owner`).
 
-    `subscriptions` are those of the user's own customers. Only they give tokens; access comes from them and from those
-    that name the user's organization, whoever pays. `member_of` is the organization that last made the user a member by
-    a subscription, `is_linked` whether the user has a customer.
+    `subscriptions` belong to the user's own customers. Only they give tokens. Access also comes from
+    `organization_subscriptions`, which name the user's organization; any customer may pay for these. `member_of` is the
+    organization whose subscription last made the user a member. `is_linked` is true if the user has a customer.
 
-    `most_tokens` is the largest balance that the application's column holds. `tokens_since` is the time of the adoption
-    of an application that had counted tokens itself: it has granted what was paid before. None if it counted none.
-    `features` are the stored ones, in their order, and `given_features` those that an operator gave.
+    `most_tokens` is the largest balance that the application's column can hold. `tokens_since` is when an application
+    that had counted tokens itself was adopted: it has already granted what was paid before. It is None if the
+    application had counted none. `features` are the stored features, sorted, and `given_features` those given by an
+    operator.
     """
 
     id: str
@@ -299,7 +307,7 @@ class User:
 
     @property
     def every_subscription(self) -> tuple[Subscription, ...]:
-        """The user's own and the organization's subscriptions, each once."""
+        """The user's own subscriptions and those of the organization, each once."""
         return (*self.subscriptions, *self.shared_subscriptions)
 
     @property
@@ -310,18 +318,18 @@ class User:
 
     @property
     def every_line(self) -> tuple[PaidLine, ...]:
-        """The paid lines that may give tokens, now or later."""
+        """The paid lines that may give tokens now or later."""
         return (*self.paid_lines, *self.running)
 
     @property
     def named_products(self) -> frozenset[str]:
-        """The products that subscriptions and paid lines name."""
+        """The products named by subscriptions, paid lines and purchases."""
         items = {item.product for each in self.every_subscription for item in each.items}
         bought = {line.product for line in self.every_line} | {purchase.product for purchase in self.purchases}
         return frozenset(id_ for id_ in items | bought if id_)
 
 
 def misses_something(user: User, products: Mapping[str, Product]) -> bool:
-    """Whether the facts name a product, or a paid line its price, that is not mirrored yet."""
+    """Whether the facts name a product, or a paid line names a price, that is not mirrored yet."""
     unknown = any(line.price is not None and line.price_type is None for line in user.every_line)
     return unknown or not user.named_products <= products.keys()

@@ -14,8 +14,8 @@ OVERRIDE = "override"
 def project(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> tuple[Feature, ...]:
     """The features that follow from the facts, sorted, each source once.
 
-    ADMIN and BANNED keep theirs. A product that is not mirrored yet gives none. A subscription with an unknown status
-    keeps what it gave.
+    Users with the role ADMIN or BANNED keep their features. A product that is not mirrored yet gives none. A
+    subscription with an unknown status keeps giving what it gave before.
     """
     if user.role not in (UserRole.USER, UserRole.PREMIUM):
         return user.features

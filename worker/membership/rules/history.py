@@ -1,7 +1,7 @@
-"""The history of a balance: all recent changes of it, ordered by when they happened and not by when they became known.
+"""The history of a balance: its recent changes, in the order in which they happened.
 
-The balance follows from this list. A fact that becomes known late is inserted at its place, and later entries are
-applied again; so the result does not depend on the order in which events arrive.
+The balance is computed from this list. A fact that becomes known late is inserted at its place, and the later entries
+are applied again. So the result does not depend on the order in which events arrive.
 """
 
 import enum
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from worker.membership.rules.lots import Lot
 
-# Entries stay in the list this long after they became known. A fact that comes later still counts, as if it had
-# happened when the list begins.
+# Entries stay in the list this long after they became known. A fact older than the list still counts, as if it had
+# happened at the beginning of the list.
 KEPT = timedelta(days=31)
 
 
@@ -29,12 +29,12 @@ class Act(enum.StrEnum):
 
 
 class Moment(NamedTuple):
-    """The place of an entry among others.
+    """The position of an entry in the list.
 
-    Of the same second, invoices without changes come first, then those with changes, then money back (`order`). Of one
-    invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that becomes
-    known after a spend of the same second stays after it. A later part only has its beginning and its allowance, so
-    that one which replaces a wrong part comes to its place.
+    Within a second, invoices without changes come first, then invoices with changes, then returned money (`order`).
+    Within an invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that
+    becomes known after a spend of the same second stays after it. A later part only sets `time` and `line` (its
+    allowance). So the part that replaces a wrong one gets the same position.
     """
 
     time: datetime
@@ -48,11 +48,11 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A change of the balance, at `at`; `seen` is when it became known.
+    """A change of the balance. `at` is its position, `seen` is when it became known.
 
-    `lot` is the grant as it was paid, or the one whose allowance is reduced or ended. `amount` is the tokens that a
-    credit takes or the application has spent (below 0 if it added some); for money back it is the money, in minor
-    units, of a bill of `total`.
+    `lot` is the grant as it was paid; for REDUCE and END it names the allowance to reduce or end. `amount` is the
+    tokens that a credit takes or that the application has spent (below 0 if it added some). For BACK it is the returned
+    money in minor units, and `total` is the total of the bill.
     """
 
     act: Act
@@ -83,7 +83,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The state in which the list begins, the list, and the balance after it."""
+    """The state before the first entry, the entries, and the balance after the last one."""
 
     base: State
     entries: tuple[Entry, ...] = ()

@@ -1,7 +1,8 @@
 """The kinds of paid lines: the table that decides which lines give tokens.
 
-A line's own nature decides, never its invoice's reason: Stripe uses one reason for many things (`subscription_update` is an
-upgrade, a switch of interval, the early end of a trial). Each combination of traits falls into exactly one row.
+The traits of a line decide, never the `billing_reason` of its invoice. Stripe uses one reason for different things:
+`subscription_update` may be an upgrade, a switch of interval or the early end of a trial. Each combination of traits
+matches exactly one row.
 """
 
 import enum
@@ -10,12 +11,12 @@ from datetime import datetime, timedelta
 
 from worker.membership.rules.facts import Item, PaidLine, Subscription, User
 
-# An item is added a moment before its first line begins.
+# The first line of an item may begin a moment after the item was added.
 _TOLERANCE = timedelta(minutes=5)
 
 
 class Price(enum.StrEnum):
-    """The kind of the line's price. NONE: the line names no price, an amount alone."""
+    """The kind of the line's price. NONE: the line has an amount but names no price."""
 
     ONE_TIME = "one_time"
     METERED = "metered"
@@ -43,10 +44,10 @@ class Gives(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """All traits in the table.
+    """The traits of a line.
 
-    `trial`: it costs nothing and begins within the trial. `credit`: it gives money back. `whole`: it covers the whole
-    interval of its price. `first`: it is the first line of its item.
+    `trial`: the line costs nothing and begins within the trial. `credit`: it gives money back. `whole`: it covers the
+    whole billing interval of its price. `first`: it is the first line of its item.
     """
 
     price: Price
@@ -91,29 +92,34 @@ TABLE = (
         name="pack",
         gives=Gives.PACK,
         price=Price.ONE_TIME,
-        meaning="A one-time price is a pack, on whatever invoice it stands. No renewal touches it.",
+        meaning="A one-time price is a pack, on any invoice. Renewals do not change it.",
     ),
     Row(name="usage", gives=Gives.NOTHING, price=Price.METERED, meaning="Metered usage gives no tokens."),
     Row(
         name="unknown_price",
         gives=Gives.WAITS,
         price=Price.UNKNOWN,
-        meaning="The price is not mirrored yet: the line waits for it, and nothing is guessed.",
+        meaning="The price is not mirrored yet. The line waits for it.",
     ),
-    Row(name="no_price", gives=Gives.NOTHING, price=Price.NONE, meaning="An amount without a price sells no product."),
+    Row(
+        name="no_price",
+        gives=Gives.NOTHING,
+        price=Price.NONE,
+        meaning="An amount without a price belongs to no product.",
+    ),
     Row(
         name="unknown_subscription",
         gives=Gives.WAITS,
         price=Price.LICENSED,
         trial=Answer.UNKNOWN,
-        meaning="The line costs nothing and its subscription is not mirrored yet: it may be a trial's, so it waits.",
+        meaning="The line costs nothing and its subscription is not mirrored yet. It waits, because it may belong to a trial.",
     ),
     Row(
         name="trial",
         gives=Gives.TRIAL,
         price=Price.LICENSED,
         trial=Answer.YES,
-        meaning="A line that costs nothing and begins within the trial gives TRIAL_TOKENS, also if the trial was cut short.",
+        meaning="A line that costs nothing and begins within the trial gives TRIAL_TOKENS, even if the trial was cut short.",
     ),
     Row(
         name="period",
@@ -121,7 +127,7 @@ TABLE = (
         price=Price.LICENSED,
         trial=_NO,
         proration=False,
-        meaning="A recurring line that is no proration begins a period of its item.",
+        meaning="A recurring line that is not a proration begins a period of its item.",
     ),
     Row(
         name="credit",
@@ -140,7 +146,7 @@ TABLE = (
         proration=True,
         credit=False,
         whole=True,
-        meaning="A proration that covers a whole interval begins a period: the billing anchor moved.",
+        meaning="A proration that covers a whole interval begins a period, because the billing anchor has moved.",
     ),
     Row(
         name="unknown_item",
@@ -151,7 +157,7 @@ TABLE = (
         credit=False,
         whole=False,
         first=Answer.UNKNOWN,
-        meaning="The subscription is not mirrored yet: whether this is its first line or a change is not known, so it waits.",
+        meaning="The subscription is not mirrored yet, so the line may be the first of its item or a change. It waits.",
     ),
     Row(
         name="stub",
@@ -162,7 +168,7 @@ TABLE = (
         credit=False,
         whole=False,
         first=Answer.YES,
-        meaning="The first line of an item whose billing anchor lies later gives its share of the allowance, by time.",
+        meaning="The first line of an item, up to a later billing anchor, gives its share of the allowance, by time.",
     ),
     Row(
         name="charge",
@@ -179,13 +185,13 @@ TABLE = (
 
 
 def row_of(line: PaidLine, user: User) -> Row:
-    """The one row of the table for the line."""
+    """The row of the table that matches the line."""
     traits = traits_of(line, user)
     return next(row for row in TABLE if row.matches(traits))
 
 
 def traits_of(line: PaidLine, user: User) -> Traits:
-    """The line's traits, as far as the mirror has them."""
+    """The traits of the line. Traits that need an object which is not mirrored yet are UNKNOWN."""
     subscription = next((each for each in user.subscriptions if each.id == line.subscription), None)
     item = _item(line, subscription)
     return Traits(
@@ -219,9 +225,10 @@ def _trial(line: PaidLine, subscription: Subscription | None) -> Answer:
 
 
 def _is_credit(line: PaidLine, item: Item | None) -> bool:
-    """Without other evidence, a line that costs nothing is a credit if its item has changed since.
+    """Whether the line gives money back.
 
-    An item's first line is not.
+    A proration that costs nothing and whose invoice shows no direction is a credit if its item now has another price.
+    The first line of an item is never a credit.
     """
     if not line.proration or line.amount != 0 or line.is_credit is not None:
         return line.proration and line.is_credit is True

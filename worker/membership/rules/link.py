@@ -1,11 +1,12 @@
-"""Link a Stripe customer to a user: the first rule that matches wins, and a link is never silently changed."""
+"""Link a Stripe customer to a user. The first rule that matches decides, and a stored link is never changed
+silently."""
 
 import enum
 from dataclasses import dataclass
 
 
 class LinkSource(enum.StrEnum):
-    """The rules, in their order."""
+    """The rules, in order of precedence."""
 
     APPLICATION = "application"
     CUSTOMER_METADATA = "customer_metadata"
@@ -16,10 +17,10 @@ class LinkSource(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The existing users that each rule names for a customer without a stored link.
+    """The user that each rule finds for a customer without a stored link. All of these users exist.
 
-    `by_client_reference` never comes from the session of a payment link, because there the buyer writes it. `by_email`
-    are the users with that verified address; they may have other customers.
+    `by_client_reference` never comes from the session of a payment link, because there the buyer can set the value.
+    `by_email` are the users who have verified the customer's e-mail address; they may have other customers.
     """
 
     customer: str
@@ -38,7 +39,7 @@ class Link:
 
 
 def choose(candidates: Candidates) -> Link | None:
-    """The link to make, or None: then the customer stays unlinked until a user appears."""
+    """The link to make; None if no rule matches. The customer then stays unlinked until one does."""
     email = candidates.by_email[0] if len(candidates.by_email) == 1 else None
     rules = (
         (candidates.by_application, LinkSource.APPLICATION),

@@ -1,7 +1,7 @@
-"""The lots of a balance: each grant is a lot, and spending is counted against the lots in one fixed order.
+"""The lots of a balance: each grant is a lot, and spent tokens are subtracted from the lots in a fixed order.
 
-The application sees one number and spends from it as it likes. Lots record where tokens came from: a renewal replaces
-only its own item's allowance, packs survive a reset, and a refund takes back what it paid for.
+The application sees one number and spends from it. Lots record where the tokens came from. So a renewal replaces only
+the allowance of its own item, packs survive a reset, and a refund takes back only the tokens that were paid with it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,10 @@ from datetime import datetime
 class Lot:
     """Tokens of one grant.
 
-    `owner` is their allowance (`PaidLine.owner`), empty for packs, and `subscription` its subscription. `bill` is the
-    invoice, or the Checkout session, that paid; `taken_back` the tokens for all returned money so far, and `taken`
-    those of them that could still be taken. They are for the time from `begins` to `ends`, and lapse at `until`.
+    `owner` is their allowance (`PaidLine.owner`), empty for packs, and `subscription` is the subscription of the
+    allowance. `bill` is the invoice or Checkout session that paid. `taken_back` is the number of tokens that the money
+    returned so far had paid, and `taken` is how many of these could still be taken. The tokens are for the time from
+    `begins` to `ends`, and expire at `until`.
     """
 
     source: str
@@ -33,20 +34,20 @@ class Lot:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a later part of a payment for more than a month."""
+        """Whether the lot is a later part of a payment for more than a month."""
         return self.source.startswith("part:")
 
 
 def after_spending(lots: Sequence[Lot], balance: int) -> tuple[Lot, ...]:
     """The lots after spending, so that together they hold no more than the balance.
 
-    Allowances are spent before packs, and those that lapse soonest first.
+    Allowances are spent before packs, and lots that expire soonest before others.
     """
     return drawn(lots, sum(lot.left for lot in lots) - max(balance, 0))
 
 
 def drawn(lots: Sequence[Lot], amount: int, *, bills: Iterable[str] = (), owner: str | None = None) -> tuple[Lot, ...]:
-    """Take this many tokens from the lots; lots of these bills, and then of this owner, come first."""
+    """Take this many tokens from the lots: first from lots of these bills, then from lots of this owner."""
     preferred, left = set(bills), dict[str, int]()
     order = sorted(
         lots, key=lambda lot: (lot.bill not in preferred, lot.owner != owner, lot.pack, lot.until, lot.source)

@@ -1,4 +1,4 @@
-"""The times at which a user must be computed again although Stripe reports nothing."""
+"""The times at which a user must be computed again without an event of Stripe."""
 
 import enum
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`subscription` is None if the moment is the user's."""
+    """When a change happens, and why. `subscription` is None if no subscription causes it."""
 
     at: datetime
     cause: Cause
@@ -31,12 +31,13 @@ class Moment:
 
 
 def next_look(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> datetime | None:
-    """The first of the future times; None if there is none."""
+    """The next time at which the user must be computed again, or None."""
     return min((moment.at for moment in ahead(user, products, policy, now)), default=None)
 
 
 def ahead(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Moment]:
-    """The future ends of overrides, a grace and a one-time purchase's access, and the next part of tokens."""
+    """The future changes at known times: the ends of overrides, graces and purchased access, and the next part of
+    tokens."""
     moments = []
     if (renewal := next_part(user, entitled(user, policy, now), now)) is not None:
         moments.append(Moment(renewal, Cause.TOKENS_RENEWED))

@@ -1,4 +1,4 @@
-"""The outcome of computing one user: everything to write, and the differences from the present row."""
+"""The outcome of computing one user: all values to write, and the differences from the present row."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ COLUMNS = (*ACCESS, "tokens", "tokens_expires_at", "features")
 
 
 class Change(NamedTuple):
-    """A column's value now, and the value it should have."""
+    """The present value of a column, and the value that it should have."""
 
     old: object
     new: object
@@ -23,7 +23,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`changes` holds the columns of `users` to write, and `features`; it is empty if nothing changes."""
+    """The computed values. `changes` holds the columns of `users` that change, and `features` if they change."""
 
     decided: Decision
     features: tuple[Feature, ...]
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
-    """The user's outcome as a function of their facts. Computed again after it was written, it changes nothing."""
+    """Compute the user's outcome from the facts. After it was written, computing it again changes nothing."""
     decided = access.decide(user, products, policy, now)
     held = features.project(user, products, policy, now)
     granted = tuple(tokens.grants(user, products, policy, now))
@@ -63,7 +63,7 @@ def compute(user: User, products: Mapping[str, Product], policy: Policy, now: da
 
 
 def without_products(user: User, made: Outcome, refused: Collection[str]) -> Outcome:
-    """The outcome if the application's table has no row for these products, so that no user can refer to them."""
+    """The outcome without references to these products, because the application's table has no rows for them."""
     if made.access.stripe_product_id not in refused:
         return made
     changes = {column: change for column, change in made.changes.items() if column != "stripe_product_id"}

@@ -1,7 +1,7 @@
-"""The later parts of payments for more than a month: which are due, and which were given in error.
+"""The later parts of payments for more than a month: the parts that are due, and those given in error.
 
-The paid lines of an item are its history: the newest that begins before a part decides what the item was then. So a
-part is the same whether a change is known before the part is due or long after.
+The paid lines of an item are its history. The newest line that begins before a part decides what the item was then. So
+a part has the same amount if a change becomes known before the part is due or long after.
 """
 
 from collections import defaultdict
@@ -14,10 +14,10 @@ from worker.membership.rules.facts import MOST_TOKENS, Item, PaidLine, Periods, 
 from worker.membership.rules.lines import Gives, row_of
 from worker.membership.rules.lots import Lot
 
-# A longer interval is granted in parts: the paid line is number 0, and a part follows every 30 days.
+# A longer interval is granted in parts: the paid line grants part 0, and another part follows every 30 days.
 TOKEN_PERIOD = timedelta(days=30)
 A_MONTH = timedelta(days=31)
-# The key of the row that ends a part is this prefix and the part's own key.
+# The row that ends a part has this prefix before the key of the part.
 UNDONE = "undone:"
 
 Entitled = Mapping[str | None, Subscription]
@@ -34,7 +34,8 @@ class Part:
 
 
 def joined_interval(line: PaidLine) -> datetime:
-    """The start of the interval in which a change begins: the price's whole interval that ends with the line."""
+    """The start of the billing interval in which a change begins. The interval has the full length and ends with the
+    line."""
     return min(line.period_end - (line.full_period or timedelta()), line.period_start)
 
 
@@ -55,7 +56,7 @@ def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
 def due_parts(
     user: User, products: Mapping[str, Product], entitled: Entitled, now: datetime, *, is_reset: bool
 ) -> list[Part]:
-    """The parts that are due, oldest first; of several missed ones only the newest of an item if balances are reset."""
+    """The parts that are due, oldest first. If balances are reset, only the newest of an item's missed parts."""
     due: list[Part] = []
     for lines in _histories(user).values():
         parts = [
@@ -96,18 +97,18 @@ def _parts_of(
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The keys of the parts given in error, and the lines that wait because only a part of their change is known so
-    far."""
+    """The keys of the parts given in error (`wrong`), and the lines that wait because their change is not fully known
+    yet."""
 
     wrong: tuple[str, ...]
     waiting: tuple[PaidLine, ...]
 
 
 def review(user: User, products: Mapping[str, Product], now: datetime) -> Review:
-    """Find recent parts for a time at which their item, as known by now, had changed or was gone.
+    """Find recent parts whose item had changed or was gone when the part began, as is known by now.
 
-    A change whose invoice is known, but not the item or a product, waits for the rest: the replacement of a part is
-    granted in the same moment in which the part ends.
+    If the invoice of a change is known, but not the item or a product, its lines wait for the rest. So a wrong part
+    ends at the same moment at which its replacement is granted.
     """
     histories = _histories(user)
     wrong: list[str] = []
@@ -131,13 +132,13 @@ def review(user: User, products: Mapping[str, Product], now: datetime) -> Review
 
 
 def _given(user: User) -> list[Lot]:
-    """The later parts in the history."""
+    """The later parts (not part 0) in the history."""
     entries = user.history.entries if user.history is not None else ()
     return [entry.lot for entry in entries if entry.lot is not None and entry.lot.is_part]
 
 
 def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
-    """Whether everything after a line is known: the lines of each invoice, and the present item."""
+    """Whether everything after the line `own` is known: all lines of the later invoices, and the present item."""
     invoices = {line.invoice for line in lines[lines.index(own) + 1 :]}
     for line in user.paid_lines:
         is_waiting = row_of(line, user).gives is Gives.WAITS or (line.product or "") not in products
@@ -150,7 +151,7 @@ def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines:
 
 
 def reviewed(user: User, result: Review) -> User:
-    """The user as if the wrong parts had never been given, and without the lines that wait."""
+    """The user without the parts given in error and without the lines that wait."""
     ended = {lot.begins for lot in _given(user) if lot.source in result.wrong}
     return replace(
         user,
@@ -166,7 +167,7 @@ def _without(held: Periods, ended: Collection[datetime | None]) -> Periods:
 
 
 def _key(user: User, line: PaidLine, start: datetime, number: int) -> str:
-    """The key of a part; for one that replaces a part which was ended, with its invoice."""
+    """The key of a part. If the part replaces one given in error, the key includes the invoice."""
     key = f"part:{line.owner}:{int(start.timestamp())}:{number}"
     return f"{key}:{line.invoice}" if UNDONE + key in user.renewed else key
 
@@ -176,7 +177,8 @@ def _is_new(user: User, key: str) -> bool:
 
 
 def _histories(user: User) -> dict[str, list[PaidLine]]:
-    """The lines that begin or change a period by allowance, oldest first; a charge counts after the credit beside it."""
+    """For each allowance, the lines that begin or change a period, oldest first. A charge follows the credit beside
+    it."""
     known = {(line.invoice, line.line): line for line in user.every_line if line.subscription is not None}
     histories: dict[str, list[PaidLine]] = defaultdict(list)
     for line in sorted(
@@ -199,15 +201,15 @@ def _is_credit(user: User, line: PaidLine) -> bool:
 
 
 def _parts_begin(user: User, line: PaidLine) -> datetime:
-    """When the parts of a long line begin to count: with its period, or with the interval that a change joins."""
+    """The time from which the parts of a long line are counted: its period, or for a change the interval it changes."""
     return line.period_start if row_of(line, user).gives is Gives.PERIOD else joined_interval(line)
 
 
 def _is_there(user: User, line: PaidLine, after: PaidLine | None, moment: datetime, entitled: Entitled) -> bool:
-    """Whether the item existed at that moment as the line paid for it, and its subscription entitled.
+    """Whether at that moment the item was as the line paid for it, and its subscription entitled.
 
-    `after` is the item's next line: if it credits this line, the item was unchanged until then. Without a next line the
-    item must be unchanged now.
+    `after` is the next line of the item. If it credits this line, the item was unchanged until then. Without a next
+    line, the item must be unchanged now.
     """
     subscription = next((each for each in user.subscriptions if each.id == line.subscription), None)
     if subscription is None or not line.period_start <= moment < line.period_end:
@@ -227,7 +229,7 @@ def _has_ended(user: User, subscription: str | None, *, before: datetime) -> boo
 
 
 def _was_gone(user: User, line: PaidLine, moment: datetime) -> bool:
-    """Whether the newest snapshot of the subscription is from before that moment, and its item differs from the line."""
+    """Whether the newest snapshot of the subscription is older than that moment, and its item differs from the line."""
     return any(
         each.id == line.subscription
         and each.observed_at is not None

@@ -1,7 +1,7 @@
 """The tokens that a user's paid lines give.
 
-Grants come from state, never from events: a paid line grants once, however often it is seen, because the line itself is
-its key in the ledger. `lines.TABLE` classifies a line, and `balance.Book` applies it to the balance.
+Grants come from state, never from events. A paid line grants once, however often it is seen, because its id is the key
+in the ledger. `lines.TABLE` classifies a line, and `balance.Book` applies it to the balance.
 """
 
 import enum
@@ -26,14 +26,14 @@ from worker.membership.rules.parts import (
     reviewed,
 )
 
-# Stripe's months differ by an hour if a customer's clock does.
+# Two monthly periods may differ by an hour when the clocks change.
 _TOLERANCE = timedelta(hours=1)
-# The kinds of rows that begin a period of an allowance.
+# The kinds of ledger rows that begin a period of an allowance.
 PERIODS = frozenset({"start", "renewal", "stub", "trial", "token_period", "ended"})
 
 
 class NoGrant(enum.StrEnum):
-    """Why a paid line gives no tokens and has no row in the ledger. A line that waits may give some yet."""
+    """Why a paid line gives no tokens and has no row in the ledger. A line that waits may still give some later."""
 
     WAITS_FOR_PRODUCT = "waits_for_product"
     WAITS_FOR_PRICE = "waits_for_price"
@@ -66,19 +66,19 @@ _NO_GRANT = {
 
 
 def source_key(line: PaidLine) -> str:
-    """The ledger key of a payment: a line of an invoice or of a Checkout session, or a session that sold by its metadata."""
+    """The ledger key of a paid line. It has no line id if the metadata of a Checkout session names what was sold."""
     if not line.is_checkout:
         return f"invoice:{line.invoice}:line:{line.line}"
     return f"cs:{line.invoice}:line:{line.line}" if line.line else f"cs:{line.invoice}"
 
 
 def grants(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> list[Grant]:
-    """The rows that are due: the end of an expired balance; then grants, oldest first, parts of payments for more than
-    a month, and the effects of money back.
+    """The rows to add to the ledger.
 
-    Each row begins with the balance that the row before it left. A line that is over grants 0. So does, if balances are
-    reset, a line older than an allowance's newest grant: nothing is given twice. A fact that becomes known late is
-    inserted at its place in the history, so that the order in which invoices are seen does not matter.
+    The end of an expired balance comes first. Then follow the grants of paid lines and parts, oldest first, and the
+    effects of returned money. Each row begins with the balance that the row before it left. A line whose time is over
+    grants 0. If balances are reset, a line older than the newest grant of its allowance also grants 0. A fact that
+    becomes known late is inserted at its place in the history, so the order in which invoices arrive does not matter.
     """
     book, checked = Book(user, now, is_reset=policy.tokens_reset), review(user, products, now)
     book.extend(lambda lot: lot.begins is not None and _entitles(user, lot.subscription, lot.begins, policy, now))
@@ -108,7 +108,7 @@ def grants(user: User, products: Mapping[str, Product], policy: Policy, now: dat
 def ungranted(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """The paid lines that `grants` skips, each with the reason and its row of the table, oldest first."""
+    """The paid lines that `grants` skips, oldest first, each with the reason and its row of `lines.TABLE`."""
     checked, periods = review(user, products, now), dict(user.periods)
 
     def remember(line: PaidLine, row: Row, worth: int | NoGrant, _: Moment) -> None:
@@ -128,11 +128,11 @@ def _each(
     periods: Mapping[str, Periods],
     take: Callable[[PaidLine, Row, int | NoGrant, Moment], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """Pass each line that waits for nothing to `take`, in the order of `_moment`; returns those without a grant, with
+    """Pass each line that need not wait to `take`, in the order of `_moment`; returns the lines without a grant, with
     the reason.
 
-    A credit waits while a charge of its invoice does. A change is looked at again at the end, because its period may
-    have been paid at the same moment.
+    A credit waits while a charge of the same invoice waits. A second round takes the changes whose period was paid at
+    the same moment and so came after them.
     """
     changing = _changing(user)
     ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user), changing))
@@ -167,7 +167,7 @@ def _grant(
     now: datetime,
     periods: dict[str, Periods],
 ) -> None:
-    """Write the grant of one line to the book, and remember the period that it begins."""
+    """Write the grant of one line to the book, and record the period that it begins."""
     key = source_key(line)
     made = _row(line, key, _kind(line, row, periods), 0, line.period_start)
     if isinstance(worth, NoGrant):
@@ -195,17 +195,19 @@ def _changing(user: User) -> set[str]:
 
 
 def _moment(line: PaidLine, row: Row, changing: Collection[str]) -> Moment:
-    """The time of a line among the changes of a balance: when it was paid.
+    """The position of a line among the changes of a balance, by the time of its payment.
 
-    Of the same second, an invoice without changes comes first: it may have paid the period that another one changes. Within
-    an invoice changes come before the periods that replace them, and charges before credits, so that both count together.
+    Within a second, invoices without changes come first, because they may have paid the period that another invoice
+    changes. Within an invoice, changes come before the periods that replace them, and charges before credits, so that a
+    credit can also reduce what its charge gave.
     """
     rank = {"charge": 0, "credit": 1}.get(row.name, 2)
     return Moment(line.paid_at, 0, int(line.invoice in changing), line.invoice, rank, line.line)
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
-    """Write a later part to the book, unless its time is over, or balances are reset and a newer period was granted."""
+    """Write a later part to the book, unless its time is over, or balances are reset and a newer period was granted
+    already."""
     held, line = periods.get(part.line.owner), part.line
     is_overtaken = held is not None and held.newest is not None and part.begins <= held.newest
     if (policy.tokens_reset and is_overtaken) or _is_granted_already(user, part.begins):
@@ -230,7 +232,7 @@ def _kind(line: PaidLine, row: Row, periods: Mapping[str, Periods]) -> str:
 
 
 def _row(line: PaidLine, key: str, kind: str, amount: int, begins: datetime) -> Grant:
-    """A row of the ledger; the book fills in the balance around it."""
+    """A row of the ledger. The book fills in the balance before and after it."""
     return Grant(
         source_key=key,
         kind=kind,
@@ -276,7 +278,7 @@ def _lot(
 def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, is_newest: bool = True) -> None:
     """Record a period of an allowance.
 
-    One that gave nothing and ended nothing does not stop an older one from giving.
+    If the period gave nothing and ended nothing, `is_newest` is false: an older period may still give tokens.
     """
     held = periods.get(line.owner) or Periods(start, None)
     newest, bill = held.newest, held.bill
@@ -288,7 +290,7 @@ def _remember(periods: dict[str, Periods], line: PaidLine, start: datetime, *, i
 def _worth(
     user: User, line: PaidLine, products: Mapping[str, Product], policy: Policy, periods: Mapping[str, Periods]
 ) -> tuple[Row, int | NoGrant]:
-    """The line's row of the table, and its tokens: with a sign for a change, and the reason if there are none."""
+    """The line's row of `lines.TABLE`, and its tokens (below 0 for a credit) or the reason why it gives none."""
     row = row_of(line, user)
     if row.name in _NO_GRANT:
         return row, _NO_GRANT[row.name]
@@ -315,19 +317,19 @@ def _worth(
 
 
 def _has_period(line: PaidLine, held: Periods | None) -> bool:
-    """Whether the period of a change has been paid, as far as is known: one of the interval in which the change begins."""
+    """Whether a period is known to be paid in the interval in which the change begins."""
     first = joined_interval(line) - _TOLERANCE
     return held is not None and any(first <= start <= line.period_start for start in held.starts)
 
 
 def _share(full: int, part: tuple[timedelta, timedelta]) -> int:
-    """The tokens for a part of a time, rounded towards 0."""
+    """The share of `full` for a part of a period, rounded down."""
     length, whole = part
     return full * max(min(length, whole) // timedelta(microseconds=1), 0) // (whole // timedelta(microseconds=1))
 
 
 def _part_of_a_period(line: PaidLine) -> tuple[timedelta, timedelta]:
-    """The length of the first token period of a line, and of a full one."""
+    """The length of the first token period of a line, and the length of a full token period."""
     length = line.period_end - line.period_start
     if line.is_whole or line.full_period is None:
         return TOKEN_PERIOD, TOKEN_PERIOD
@@ -335,7 +337,7 @@ def _part_of_a_period(line: PaidLine) -> tuple[timedelta, timedelta]:
 
 
 def _part_of_a_change(line: PaidLine) -> tuple[timedelta, timedelta]:
-    """How long a change is in force within the token period in which it begins, and the length of that period."""
+    """How long a change is in force within the token period in which it begins, and the length of a token period."""
     assert line.full_period is not None
     if line.full_period <= A_MONTH:
         return line.period_end - line.period_start, line.full_period
@@ -350,12 +352,12 @@ def entitled(user: User, policy: Policy, now: datetime) -> dict[str | None, Subs
 
 
 def _is_granted_already(user: User, paid_at: datetime) -> bool:
-    """Whether the application granted it, before it was adopted."""
+    """Whether the application itself has granted the tokens, because they were paid before its adoption."""
     return user.tokens_since is not None and paid_at < user.tokens_since
 
 
 def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime) -> bool:
-    """Whether the line is over: tokens that would expire at once must not replace a balance that is in use."""
+    """Whether the time of the line is over. Tokens that would expire at once must not replace a balance in use."""
     if row.gives is Gives.PACK:
         return line.paid_at + policy.token_ttl <= now
     over = line.period_end <= now and line.paid_at + policy.token_ttl <= now
@@ -363,7 +365,8 @@ def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime
 
 
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
-    """The time to live, from the payment; while the subscription entitles, at least until its period's end and a day."""
+    """When tokens expire: `token_ttl` after the grant. If the subscription entitles, not before a day after the
+    period's end."""
     ends = granted_at + policy.token_ttl
     if not _entitles(user, line.subscription, granted_at, policy, now):
         return ends
@@ -371,7 +374,8 @@ def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, no
 
 
 def _entitles(user: User, subscription: str | None, since: datetime, policy: Policy, now: datetime) -> bool:
-    """Whether the subscription entitles, or did at that time: the end of a subscription leaves the tokens as they are."""
+    """Whether the subscription entitles now or did so at that time. The end of a subscription doesn't shorten its
+    tokens."""
     ended = any(
         each.id == subscription and each.ended_at is not None and since < each.ended_at for each in user.subscriptions
     )

@@ -1,6 +1,6 @@
-"""A user's next changes: at known times, and by Stripe's announcements.
+"""A user's next changes: at times known in advance, and those that Stripe has announced.
 
-Each is computed by the rules themselves, from the present facts at a future time.
+The same rules compute them, from the present facts and a future time.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """A next change, its time, and the columns that it would change: name, present value and next value."""
+    """A future change, its time, and the columns that it would change, with the values before and after."""
 
     at: datetime
     what: str
@@ -30,8 +30,7 @@ class Happening:
 def upcoming(
     user: User, products: Mapping[str, Product], policy: Policy, now: datetime, evidence: Evidence
 ) -> tuple[Happening, ...]:
-    """Changes at known times and by Stripe's announcements, in order of time; each with its difference from the state
-    before."""
+    """The future changes in order of time, each with its differences from the state before it."""
     ahead = [
         (at.at, str(at.cause), at.subscription, wording.cause(at))
         for at in next_change.ahead(user, products, policy, now)
@@ -55,7 +54,7 @@ def upcoming(
 
 
 def _moved(user: User, products: Mapping[str, Product], policy: Policy, at: datetime) -> User:
-    """The user with the access of that time."""
+    """The user with the access and features at that time."""
     then = access.project(user, products, policy, at)
     return replace(
         user,
@@ -71,7 +70,7 @@ def _changes(before: User, after: User) -> dict[str, Change]:
 
 
 def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str, datetime]]:
-    """Stripe's own next steps: end the subscription, end its trial, renew it, retry its payment."""
+    """The next steps of Stripe: end the subscription, end its trial, renew it, retry its payment."""
     if subscription.status in _ENDED:
         return []
     ends = schedule.cancel_at or (subscription.period_end if schedule.cancel_at_period_end else None)
@@ -85,7 +84,7 @@ def _announced(subscription: Subscription, schedule: Schedule) -> list[tuple[str
 
 
 def _without(user: User, ended: str | None) -> User:
-    """The user once Stripe has ended the subscription."""
+    """The user after Stripe has ended this subscription."""
 
     def ending(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
         return tuple(replace(each, status="canceled") if each.id == ended else each for each in subscriptions)

@@ -1,4 +1,4 @@
-"""The sentences of an explanation: one for each rule, in plain words."""
+"""The sentences of an explanation: one for each rule."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,59 +12,59 @@ from worker.membership.rules.next_change import Cause, Moment
 from worker.membership.rules.outcome import Change
 from worker.membership.rules.tokens import NoGrant
 
-# Why a subscription is not the best one, by the first part of the preference in which the two differ.
+# Why a subscription is not the best one, by the first criterion in which the two differ.
 _BEHIND = {
-    "role": "its product gives no PREMIUM",
+    "role": "its product does not give PREMIUM",
     "status": "its status is worse",
     "tokens": "its allowance is smaller",
     "created": "it is older",
-    "subscription": "the two are equal, and its id comes later",
+    "subscription": "they are equal, and its id sorts later",
 }
 _AHEAD = {
-    "role": "that one's product gives no PREMIUM",
-    "status": "that one's status is worse",
-    "tokens": "that one's allowance is smaller",
-    "created": "that one is older",
-    "subscription": "the two are equal, and that one's id comes later",
+    "role": "whose product does not give PREMIUM",
+    "status": "whose status is worse",
+    "tokens": "whose allowance is smaller",
+    "created": "which is older",
+    "subscription": "which is equal except for its id",
 }
 _KINDS = {
     "start": "the first period of {subscription}, paid by {invoice}",
     "renewal": "a new period of {subscription}, paid by {invoice}",
     "stub": "a part of a period of {subscription}, paid by {invoice}",
     "trial": "the trial of {subscription}",
-    "update": "a change of {subscription} in mid-period, by {invoice}",
-    "token_period": "the next 30 days of what {invoice} paid for {subscription}",
-    "undone": "the end of 30 days that {invoice} paid, for a change before them came to be known after them",
+    "update": "a change of {subscription} within its period, billed by {invoice}",
+    "token_period": "the next 30 days of {subscription}, paid by {invoice}",
+    "undone": "the end of 30 days paid by {invoice}, because an earlier change became known later,",
     "pack": "a pack, paid by {invoice}",
     "refund": "a refund of {invoice}",
     "refund_failed": "a refund of {invoice} that failed",
     "credit_note": "a credit note for {invoice}",
     "credit_note_void": "a credit note for {invoice} that was voided",
-    "charge": "money of {invoice} that its charge says was refunded",
+    "charge": "a refund of {invoice} that only its charge reports,",
     "dispute": "a lost dispute about {invoice}",
     "dispute_won": "a dispute about {invoice} that was won after all",
-    "ended": "{invoice}, whose period gives no tokens and so ends the allowance before it,",
-    "expiry": "the time of the balance was over",
-    "extension": "a longer validity of the tokens of {invoice}, because {subscription} still entitles,",
+    "ended": "{invoice}, whose period gives no tokens and ends the previous allowance,",
+    "expiry": "the expiry of the balance",
+    "extension": "an extension of the tokens of {invoice}, because {subscription} still gives service,",
 }
 _NO_GRANT = {
     NoGrant.WAITS_FOR_PRODUCT: "waits for product {product}, which is not mirrored yet",
     NoGrant.WAITS_FOR_PRICE: "waits for price {price}, which is not mirrored yet",
     NoGrant.WAITS_FOR_SUBSCRIPTION: "waits for {subscription}, which is not mirrored yet",
     NoGrant.WAITS_FOR_PERIOD: "waits for the invoice of the period that it changes",
-    NoGrant.WAITS_FOR_CHANGE: "waits for the rest of its change: another line, or the changed item, is not mirrored yet",
+    NoGrant.WAITS_FOR_CHANGE: "waits for the rest of its change: another line or the changed item is not mirrored yet",
     NoGrant.NO_ALLOWANCE: "gives none: product {product} has no `tokens` in its metadata",
     NoGrant.NO_QUANTITY: "gives none: its quantity is 0",
     NoGrant.USAGE: "gives none: it bills metered usage",
-    NoGrant.TRIAL: "gives none: it is a trial's, and TRIAL_TOKENS is 0",
+    NoGrant.TRIAL: "gives none: it belongs to a trial, and TRIAL_TOKENS is 0",
     NoGrant.NO_PRICE: "gives none: it is an amount without a price or product",
 }
 _ANNOUNCED = {
-    "ends": "{subscription} is set to end, and Stripe says so when it does",
+    "ends": "{subscription} is set to end; Stripe will report its end",
     "trial_ends": "the trial of {subscription} ends; Stripe bills the first period",
     "renews": "the period of {subscription} ends; Stripe bills the next one, and it is paid or becomes past_due",
     "payment_is_tried": "Stripe tries the open payment of {subscription} again",
-    "tokens_expire": "the balance expires, unless a payment comes before",
+    "tokens_expire": "the balance expires, unless a payment comes first",
 }
 
 
@@ -73,7 +73,7 @@ def moment(at: datetime) -> str:
 
 
 def value(of: object) -> str:
-    """A value of a column, in words."""
+    """The value of a column as text."""
     if isinstance(of, datetime):
         return moment(of)
     if isinstance(of, tuple):
@@ -82,7 +82,7 @@ def value(of: object) -> str:
 
 
 def change(column: str, values: Change) -> str:
-    """The change of a column. Features of the same name are shown with their sources and ends."""
+    """The change of a column as text. If only sources or ends of features changed, each feature is shown with both."""
     old, new = values
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return f"{column} {value(old)} -> {value(new)}"
@@ -93,12 +93,12 @@ def change(column: str, values: Change) -> str:
 
 
 def ends(of: Feature) -> str:
-    """The source of a feature, and its end."""
+    """The source of a feature and its end as text."""
     return f"{of.source} until {moment(of.until)}" if of.until else of.source
 
 
 def feature(of: Feature, user: User, products: Mapping[str, Product]) -> str:
-    """The source of a feature, in a sentence."""
+    """A sentence that names the source of a feature."""
     until = f", until {moment(of.until)}" if of.until else ""
     if of.source == OVERRIDE:
         return f"An operator gave it{until}."
@@ -127,10 +127,10 @@ def role(
     note: Note | None,
 ) -> str:
     if decided.role is Rule.UNTOUCHED:
-        return f"{user.role} is set by people and never changed here; payments alone would give {otherwise}."
+        return f"{user.role} is set by hand and never changed here; payments alone would give {otherwise}."
     if decided.role is Rule.OVERRIDE:
         assert user.override is not None
-        until = f"until {moment(user.override.until)}" if user.override.until else "until it is lifted"
+        until = f"until {moment(user.override.until)}" if user.override.until else "until the override is removed"
         given = f" on {moment(note.given_at)}" + (f" ({note.text})" if note.text else "") if note else ""
         return f"An operator gave {user.override.role}{given}, {until}; payments alone would give {otherwise}."
     if decided.role is Rule.PURCHASED:
@@ -159,7 +159,7 @@ def _by_product(user: User, decided: Decision, products: Mapping[str, Product]) 
     text = f"{_named(user, best.subscription)} is {best.subscription.status}, and product {best.item.product}"
     known = products.get(best.item.product or "")
     if known is None:
-        return f"{text}, which is not mirrored yet, gives PREMIUM until its metadata says otherwise."
+        return f"{text}, which is not mirrored yet, gives PREMIUM until its metadata is known."
     return f"{text} gives {known.role}{unclear(known)}."
 
 
@@ -180,12 +180,12 @@ _READABLE = {
 
 
 def unreadable(product: Product) -> str:
-    """The values of the product's metadata that could not be read, and how to write them."""
+    """The metadata keys of the product whose values cannot be read, and how to write them."""
     return "; ".join(f"metadata `{key}` cannot be read: write {_READABLE[key]}" for key in product.unclear)
 
 
 def unclear(product: Product) -> str:
-    """The unreadable metadata, as ` (...)`; empty if all of it is clear."""
+    """The unreadable metadata as ` (...)`; empty if all of it can be read."""
     if not product.unclear:
         return ""
     keys = " and ".join(f"`{key}`" for key in product.unclear)
@@ -193,7 +193,7 @@ def unclear(product: Product) -> str:
 
 
 def _before(behind: Sequence[tuple[Candidate, str]]) -> str:
-    return "".join(f" It comes before {other.subscription.id}: {_AHEAD[name]}." for other, name in behind)
+    return "".join(f" It comes before {other.subscription.id}, {_AHEAD[name]}." for other, name in behind)
 
 
 def _nothing(user: User, decided: Decision) -> str:
@@ -206,10 +206,10 @@ def membership_status(user: User, decided: Decision) -> str:
     if decided.membership_status is Rule.UNKNOWN_STATUS:
         return _unknown(user)
     if decided.membership_status is Rule.MEMBERSHIP_ENDED:
-        return f"The membership by organization {user.member_of} is over{_statuses(user)}."
+        return f"The membership through organization {user.member_of} has ended{_statuses(user)}."
     best = decided.standing_of
     if best is None:
-        return "The user never had a subscription, so it stays as it is."
+        return "The user never had a subscription, so the status stays as it is."
     paused = f" for {best.paused_for}" if best.paused_for else ""
     count = len(user.every_subscription)
     among = f", the best of {count}" if count > 1 else ""
@@ -228,7 +228,7 @@ def _statuses(user: User) -> str:
 
 
 def _named(user: User, subscription: Subscription) -> str:
-    """The subscription's id, with the organization through which it counts for the user."""
+    """The id of the subscription. For a subscription of the organization, the id with the organization."""
     is_own = any(own.id == subscription.id for own in user.subscriptions)
     return subscription.id if is_own else f"{subscription.id} of organization {user.organization_id}"
 
@@ -237,11 +237,11 @@ def not_computed(customers: Sequence[Customer]) -> str:
     if customers:
         waiting = ", ".join(customer.id for customer in customers)
         return f"The application linked {waiting}, which Stripe has not sent yet, so nothing is computed."
-    return "No customer is linked and no organization is paid for: nothing is computed, and the row stays as it is."
+    return "No customer is linked and no organization has a subscription, so nothing is computed and the row stays as it is."
 
 
 def unlinked(customer: Unlinked, user: str) -> str:
-    """Why a customer that has the user's e-mail is not linked to the user."""
+    """Explain why a customer with the user's e-mail is not linked to the user."""
     command = f"`stripe-sync link {customer.id} {user}` links it"
     if customer.verified == 1:
         return "has the same e-mail and is about to be linked to the user who has verified it"
@@ -251,13 +251,13 @@ def unlinked(customer: Unlinked, user: str) -> str:
 
 
 def elsewhere(customer: Elsewhere) -> str:
-    """The account of a customer elsewhere, and what that means for the user."""
-    known = customer.status or "not known by its own events yet"
-    return f"of the account {customer.account} ({known}): only customers of our own account give something"
+    """The account of a customer of a connected account, and what that means for the user."""
+    known = customer.status or "status unknown"
+    return f"of the account {customer.account} ({known}): only customers of our own account give access or tokens"
 
 
 def standing(subscription: Subscription, service: Service, policy: Policy, behind: str | None, best: str | None) -> str:
-    """The service that a subscription gives, and why it is not the best one if it is not."""
+    """The service that a subscription gives. If it is not the best subscription, also the reason."""
     if service is Service.UNKNOWN_STATUS:
         return "gives nothing by itself: its status is unknown"
     if service is Service.NONE:
@@ -268,7 +268,7 @@ def standing(subscription: Subscription, service: Service, policy: Policy, behin
         return f"gives no service: the grace ended on {moment(ended)}"
     text = "gives service"
     if service is Service.PAST_DUE:
-        text += " until Stripe gives it up (PAST_DUE_GRACE_DAYS is not set)"
+        text += " until Stripe ends it (PAST_DUE_GRACE_DAYS is not set)"
     elif service is Service.IN_GRACE:
         ends = grace_ends(subscription, policy)
         assert ends is not None
@@ -285,15 +285,15 @@ def balance(user: User, last: Entry | None, *, is_over: bool) -> str:
     if user.tokens < last.balance_after:
         text += f"; {last.balance_after - user.tokens:,} were spent since"
     elif user.tokens > last.balance_after:
-        text += f"; {user.tokens - last.balance_after:,} were added since by somebody else"
+        text += f"; {user.tokens - last.balance_after:,} were added since, but not by the daemon"
     else:
         text += "; nothing was spent since"
     if user.tokens == user.most_tokens:
-        text += "; no balance is larger than that"
+        text += "; this is the largest possible balance"
         if user.most_tokens < MOST_TOKENS:
             text += ", because the application's column is smaller than bigint"
     if is_over and user.tokens:
-        text += ". Its time is over: it reads as 0, and is about to be set to 0"
+        text += ". It has expired: it reads as 0 and is about to be set to 0"
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -314,12 +314,12 @@ def cause(of: Moment) -> str:
     if of.cause is Cause.OVERRIDE_ENDS:
         return "the operator's override ends"
     if of.cause is Cause.GRACE_ENDS:
-        return f"the grace of {of.subscription} ends, unless it is paid before"
+        return f"the grace of {of.subscription} ends, unless the invoice is paid first"
     if of.cause is Cause.FEATURE_ENDS:
         return "a feature that an operator gave ends"
     if of.cause is Cause.ACCESS_ENDS:
-        return "the access that was bought once ends"
-    return "the next 30 days of a longer paid period begin, with their tokens"
+        return "the access of a one-time purchase ends"
+    return "the next 30 days of a longer paid period begin and give their tokens"
 
 
 def announced(what: str, subscription: str | None) -> str:
@@ -327,9 +327,9 @@ def announced(what: str, subscription: str | None) -> str:
 
 
 def policy(of: Product | None) -> str:
-    """The policy in a product's metadata."""
+    """The policy in a product's metadata as text."""
     if of is None:
-        return "not mirrored yet: PREMIUM, and its tokens wait for it"
+        return "not mirrored yet: it gives PREMIUM, and its tokens wait until it is mirrored"
     gives = f"{of.role}, {of.tokens:,} tokens a period" if of.tokens else f"{of.role}, no tokens"
     if of.features:
         gives += f", features {', '.join(of.features)}"
@@ -337,7 +337,7 @@ def policy(of: Product | None) -> str:
 
 
 def source(of: Source | None) -> str:
-    """The source of a mirrored object."""
+    """The source of a mirrored object as text."""
     if of is None:
         return "not in the mirror"
     heard = of.event
@@ -349,4 +349,4 @@ def source(of: Source | None) -> str:
         text = f"from {heard.type} {heard.id} of {moment(heard.created)}, received at {moment(heard.received_at)}"
     else:
         text = f"from {heard.id if heard else 'an event'}, which the inbox no longer holds"
-    return text + ("; uncertain, Stripe is being asked" if of.uncertain else "")
+    return text + ("; uncertain, so it will be read from Stripe again" if of.uncertain else "")
