@@ -32,6 +32,18 @@ PAGES = {
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
 # Colours and widths do not depend on each other: each scheme and each width is checked by axe once.
 CHECKED = (LOOKS[0], LOOKS[3])
+# How far the content moved since the page began to load.
+LAYOUT_SHIFT = """
+async () => {
+    let moved = 0;
+    const add = entries => entries.forEach(entry => { moved += entry.value; });
+    const observer = new PerformanceObserver(list => add(list.getEntries()));
+    observer.observe({type: "layout-shift", buffered: true});
+    await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    add(observer.takeRecords());
+    return moved;
+}
+"""
 # A folder for screenshots of every page, for a person to look at.
 SCREENSHOTS = os.environ.get("TEST_SCREENSHOTS")
 
@@ -150,6 +162,8 @@ def test_every_page_fits_and_is_accessible(page: Any) -> None:
     problems: dict[str, Any] = {}
 
     def examine(name: str) -> None:
+        if (shift := page.evaluate(LAYOUT_SHIFT)) > 0.01:
+            problems[name] = f"moves while it loads: {shift}"
         for narrowed in (width, 360):
             page.set_viewport_size({"width": narrowed, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth") > narrowed:

@@ -5,13 +5,15 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlencode
 
 import psycopg
 import pytest
 
 from tests.backends import Backend
-from tests.processes import Daemon
+from tests.processes import Daemon, eventually
+from worker.web.console import read_catalogue
 from worker.web.console.session import hash_password
 
 pytestmark = pytest.mark.system
@@ -27,7 +29,8 @@ PAGES = (
     "/console/backfill",
     "/console/settings",
 )
-HOSTILE = "<script>alert(1)</script>\u202e\"'><img src=x onerror=alert(1)>"
+HOSTILE = "<script>alert(1)</script>\u202e\u200f\"'><img src=x onerror=alert(1)>"
+LONG = (HOSTILE * 200)[:10_000]
 
 
 class Browser:
@@ -190,10 +193,10 @@ def test_a_hostile_name_is_text_on_every_page(browser: Browser, daemon: Daemon) 
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute(
             "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing",
-            ("hostile", HOSTILE, HOSTILE * 100),
+            ("hostile", HOSTILE, LONG),
         )
-        conn.execute("insert into stripe_products (id, name, active) values ('prod_x', %s, true)", (HOSTILE * 100,))
-    store(daemon, "evt_hostile", type_=HOSTILE, error=HOSTILE)
+        conn.execute("insert into stripe_products (id, name, active) values ('prod_x', %s, true)", (LONG,))
+    store(daemon, "evt_hostile", type_=HOSTILE, error=LONG)
 
     pages = [
         browser.get(path)[1]
@@ -210,6 +213,7 @@ def test_a_hostile_name_is_text_on_every_page(browser: Browser, daemon: Daemon) 
         assert "<script>alert" not in page
         assert "<img src=x" not in page
         assert "\u202e" not in page
+        assert "\u200f" not in page
     assert "&lt;script&gt;" in pages[0]
 
 
@@ -279,6 +283,44 @@ def test_signing_out_ends_the_session(browser: Browser) -> None:
 
     assert status == 303
     assert browser.get("/console/")[0] == 303
+
+
+def test_the_console_runs_alone_and_takes_no_webhooks(backend: Backend, database: str, tmp_path: Path) -> None:
+    daemon = Daemon(database, backend.redis_url, tmp_path, CONSOLE_PASSWORD=PASSWORD)
+    daemon.start("console", "serve")
+    eventually(lambda: answers(daemon))
+    browser = Browser(daemon)
+
+    signed_in = browser.sign_in()
+    page = browser.get("/console/")
+    webhook = browser.post("/webhooks/stripe")[0]
+    daemon.stop()
+
+    assert (signed_in, page[0], webhook) == (303, 200, 404)
+    assert "<h1>Health</h1>" in page[1]
+
+
+def answers(daemon: Daemon) -> bool:
+    try:
+        return daemon.get("/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_frequent_products_of_many_users_are_estimated(conn: psycopg.Connection) -> None:
+    conn.execute(
+        "insert into stripe_products (id, name, active) values ('prod_often', 'A', true), ('prod_never', 'B', true)"
+    )
+    conn.execute(
+        "insert into users (id, email, stripe_product_id) select n, n || '@x', 'prod_often' from generate_series(1, 300) n"
+    )
+    conn.execute("analyze users")
+
+    exact = [(row["users"], row["is_estimate"]) for row in read_catalogue.products(conn)]
+    estimated = [(row["users"], row["is_estimate"]) for row in read_catalogue.products(conn, counted=299)]
+
+    assert exact == [(300, False), (0, False)]
+    assert estimated == [(300, True), (0, False)]
 
 
 def test_without_a_password_there_is_no_console(start: Start) -> None:

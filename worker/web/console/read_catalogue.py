@@ -6,21 +6,35 @@ import psycopg
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
+# Up to this many users are counted; of more, the statistics say how many have a frequent product.
+COUNTED = 100_000
 
 
-def products(conn: psycopg.Connection, *, limit: int = 500) -> list[Row]:
-    """Products with their policy and prices, and how many users have each as their product."""
+def products(conn: psycopg.Connection, *, limit: int = 500, counted: int = COUNTED) -> list[Row]:
+    """Products with their policy and prices, and how many users have each as their product.
+
+    `is_estimate`: the number of users is the planner's, as of the last ANALYZE.
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
+            with frequent as (
+                select common.product, round(c.reltuples * common.share)::bigint as users
+                from pg_class as c
+                join pg_stats as s on s.schemaname = c.relnamespace::regnamespace::text and s.tablename = c.relname
+                cross join lateral unnest(s.most_common_vals::text::text[], s.most_common_freqs) as common (product, share)
+                where c.oid = 'users'::regclass and s.attname = 'stripe_product_id' and c.reltuples > %(counted)s
+            )
             select p.id, p.name, p.active, p.metadata ->> 'role' as role, p.metadata ->> 'tokens' as tokens,
                 coalesce((
                     select string_agg(f.entitlement_feature_lookup_key, ', ' order by f.entitlement_feature_lookup_key)
                     from mirror.product_features as f
                     where f.product = p.id and f.account = '' and not f.deleted
                 ), p.metadata ->> 'features') as features, p.metadata ->> 'access' as access, prices.list as prices,
-                (select count(*) from users as u where u.stripe_product_id = p.id) as users
-            from (select * from stripe_products order by active desc, name, id limit %s) as p
+                f.users is not null as is_estimate,
+                coalesce(f.users, (select count(*) from users as u where u.stripe_product_id = p.id)) as users
+            from (select * from stripe_products order by active desc, name, id limit %(limit)s) as p
+            left join frequent as f on f.product = p.id
             cross join lateral (
                 select coalesce(jsonb_agg(jsonb_build_object(
                     'id', r.id, 'active', r.active, 'unit_amount', r.unit_amount, 'currency', r.currency,
@@ -31,7 +45,7 @@ def products(conn: psycopg.Connection, *, limit: int = 500) -> list[Row]:
             ) as prices
             order by p.active desc, p.name, p.id
             """,
-            (limit,),
+            {"limit": limit, "counted": counted},
         ).fetchall()
 
 
