@@ -183,15 +183,15 @@ def say_console(result: dict[str, Any]) -> None:
 
 
 def say_observing(result: dict[str, Any]) -> None:
-    columns = ("median", "first quartile", "third quartile", "from", "to")
+    columns = ("quiet", "median", "from", "to")
     title = (
         f"The cost of metrics and traces: CPU of an event in microseconds, and percent added, {result['rounds']} rounds"
     )
-    table = Table("", "in all", "web, worker", *columns, title=title)
+    table = Table("", "in all", "web, worker: quiet", *columns, title=title)
     for name, used in result["cpu_us_per_event"].items():
         added = result["added_percent"].get(name)
         cells = [f"{added[column]:+.1f}" for column in columns] if added else [""] * len(columns)
-        table.add_row(name, f"{used:.0f}", f"{result['of_web_and_worker'][name]:.0f}", *cells)
+        table.add_row(name, f"{used:.0f}", f"{result['quiet_us'][name]:.0f}", *cells)
     console.print(_right(table))
 
 
