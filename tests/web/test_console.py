@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.backends import Backend
 from tests.processes import Daemon, eventually
-from worker.web.console import read_catalogue
-from worker.web.console.session import hash_password
+from worker.config.settings import AppEnv, Settings
+from worker.web.console import read_catalogue, session
+from worker.web.console.session import Attempts, Sessions, hash_password
 
 pytestmark = pytest.mark.system
 
@@ -136,6 +138,37 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(daemon: Daemon) -> None
     assert "HttpOnly" in browser.headers["set-cookie"]
     assert "SameSite=strict" in browser.headers["set-cookie"]
     assert "Path=/console" in browser.headers["set-cookie"]
+
+
+def test_the_cookie_is_secure_outside_development(settings: Settings) -> None:
+    settings = settings.model_copy(update={"console_password": SecretStr(PASSWORD)})
+    production = settings.model_copy(update={"app_env": AppEnv.PRODUCTION})
+
+    assert [Sessions(each).is_cookie_secure for each in (settings, production)] == [False, True]
+
+
+def test_a_session_ends_with_its_time_and_with_a_new_password(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions, others = (
+        Sessions(settings.model_copy(update={"console_password": SecretStr(each)})) for each in (PASSWORD, "a new one")
+    )
+    cookie = sessions.start()
+    signed_in = [each.read(cookie) is not None for each in (sessions, others)]
+    monkeypatch.setattr(session, "SESSION_SECONDS", -1)
+
+    assert signed_in == [True, False]
+    assert sessions.read(cookie) is None
+
+
+def test_guesses_from_many_addresses_have_to_wait_too() -> None:
+    attempts = Attempts()
+
+    for number in range(50):
+        assert attempts.seconds_to_wait("192.0.2.1") == 0
+        attempts.failed(f"198.51.100.{number}")
+
+    assert 295 < attempts.seconds_to_wait("192.0.2.1") <= 301
 
 
 def test_a_forged_cookie_opens_nothing(daemon: Daemon) -> None:
