@@ -1,4 +1,4 @@
-"""Invented histories of objects, and the settings with which laws are tested on them."""
+"""Random histories of objects, and the Hypothesis settings for laws about them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from worker.mirror.version import DELETED_HASH, Snapshot, Traits, Version, decide, take
 from worker.stripe_api.event import CREATED, DELETED, UPDATED
 
-# Machines that run tests are slow now and then: a law is about results, not about time.
+# No deadline: laws are about results, and test machines can be slow.
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# For the law on which everything else depends.
+# More examples, for the laws on which everything else depends.
 THE_LAW = settings(LAW, max_examples=150)
 
 GONE_FOR_GOOD = Traits(fetchable=True, reborn=False)
 REBORN = Traits(fetchable=True, reborn=True)
-UNASKABLE = Traits(fetchable=False, reborn=False)
+NOT_FETCHABLE = Traits(fetchable=False, reborn=False)
 
 
 def row(
@@ -30,7 +30,7 @@ def row(
     unsettled: bool = False,
     final: bool = False,
 ) -> Version:
-    """The mirror's row."""
+    """A version as the mirror's row holds it."""
     return Version(
         observed_at=at,
         rank=rank,
@@ -68,7 +68,7 @@ def seen(
 
 
 def after(held: Version | None, snapshots: Iterable[Snapshot], traits: Traits = GONE_FOR_GOOD) -> Version:
-    """The row after these were taken, one by one."""
+    """The row after the snapshots were applied one by one."""
     for snapshot in snapshots:
         held = take(held, snapshot, decide(held, snapshot, traits), traits) or held
     assert held is not None
@@ -77,7 +77,7 @@ def after(held: Version | None, snapshots: Iterable[Snapshot], traits: Traits = 
 
 @dataclass(frozen=True)
 class History:
-    """The versions of one object in the order in which they were made, and an order of arrival."""
+    """The versions of one object in the order in which they were made, and in an order of delivery."""
 
     made: tuple[Snapshot, ...]
     delivered: tuple[Snapshot, ...]
@@ -91,9 +91,9 @@ class History:
 def histories(
     draw: st.DrawFn, *, least_gap: int = 0, contents: Sequence[str] | None = None, ends_deleted: bool | None = None
 ) -> History:
-    """Versions 0 to 30 s apart, the first one X.created, delivered in any order and each at least once.
+    """Versions 0 to 30 s apart, delivered in any order and each at least once. The first is X.created.
 
-    Contents are all distinct, or drawn from `contents`. From some version on the status may be a final one.
+    Contents are all distinct, or drawn from `contents`. The status may be final from some version on.
     """
     size = draw(st.integers(1, 6))
     sources = draw(st.permutations([f"evt_{n}" for n in range(size)]))

@@ -1,7 +1,7 @@
-"""A small world around one object: Stripe changes it, events and answers travel, and a mirror makes of them what it can.
+"""A simulation of one object: Stripe changes it, events and answers travel, and a mirror interprets them.
 
-The rule, the fold and the walk are the real ones; what is simulated is what surrounds them. Stripe's clock is the only
-one. A chance, `random.Random` or one of Hypothesis's, decides everything that is left open.
+The rule, the fold and the event chain are the real code, and everything around them is simulated. The only clock is
+Stripe's. All random choices come from one `Random`, either seeded or Hypothesis's.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from worker.stripe_api.event import CREATED, DELETED, UPDATED
 MADE_ONCE = Key("customers", "customer", "cus_1", "")
 REBORN = Key("products", "product", "prod_1", "")
 
-# The daemon's timing: when an object is read, and how long it waits where the answer did not settle it.
+# The daemon's delays: before an object is read, and before the next read if the answer did not settle it.
 PAUSE, MOVED, TOO_EARLY, SECOND_MISS = 6, 1, 5, 10
 # The time at which lost events are found in Stripe's list: after everything else.
 CATCH_UP = 20_000.0
@@ -34,7 +34,7 @@ class Weather:
     """
 
     has_key: bool = True
-    walks: bool = True
+    uses_chain: bool = True
     lost: float = 0
     catches_up: bool = True
     fails: float = 0
@@ -47,14 +47,14 @@ class Weather:
 
 WEATHERS = {
     "with a key": Weather(),
-    "with a key, no walk": Weather(walks=False),
+    "with a key, no event chain": Weather(uses_chain=False),
     "replicas lag 4 s, 60 % of fetches fail": Weather(replica_lag=4, fails=0.6),
     "lists are read meanwhile": Weather(pages=0.7, replica_lag=2),
     "clocks off by 1 s": Weather(skew=1, replica_lag=2, pages=0.3),
     "10 % lost, before catch-up": Weather(lost=0.1, catches_up=False),
     "10 % lost, caught up": Weather(lost=0.1, pages=0.3),
     "without a key": Weather(has_key=False),
-    "without a key, no walk": Weather(has_key=False, walks=False),
+    "without a key, no event chain": Weather(has_key=False, uses_chain=False),
     "without a key, clocks off by 1 s": Weather(has_key=False, skew=1),
     "without a key, a tenth has no attributes": Weather(has_key=False, silent=0.1),
 }
@@ -62,7 +62,7 @@ WEATHERS = {
 
 @dataclass(frozen=True)
 class Story:
-    """The states of one object: the time at which each began, and its event."""
+    """The states of one object, each as the time at which it began and its event."""
 
     key: Key
     made: tuple[tuple[float, Observation], ...]
@@ -72,14 +72,14 @@ class Story:
         return self.made[-1][1].snapshot.content_hash
 
     def at(self, moment: float) -> str | None:
-        """The state at that moment; None before the first."""
+        """The state at that moment, None before the first state."""
         known = [seen.snapshot.content_hash for begun, seen in self.made if begun <= moment]
         return known[-1] if known else None
 
 
 @dataclass(frozen=True)
 class End:
-    """The end of a life. `fetches` counts the reads of Stripe, and `events` the events."""
+    """The end of a simulated life, with the numbers of reads from Stripe and of events."""
 
     story: Story
     row: Version | None
@@ -91,7 +91,7 @@ class End:
         return self.row is not None and self.row.content_hash == self.story.last
 
     @property
-    def marked(self) -> bool:
+    def unsettled(self) -> bool:
         return self.row is not None and self.row.unsettled
 
 
@@ -119,7 +119,7 @@ def shown(
 
 
 def answered(key: Key, state: str | None, read_at: int, *, listed: bool = False) -> Observation:
-    """Stripe's answer, or list entry, for an object in that state; None if it has no such object."""
+    """Stripe's answer, or list entry, for an object in that state. With state None, Stripe has no such object."""
     gone = state is None or state == DELETED_HASH
     source = f"{'list' if listed else 'get'}:{read_at}"
     seen = shown(
@@ -130,14 +130,14 @@ def answered(key: Key, state: str | None, read_at: int, *, listed: bool = False)
 
 @dataclass
 class Mirror:
-    """The daemon's state of the object: its row, the inbox, and whether it is to be read from Stripe."""
+    """The daemon's state of the object: its row, its events in the inbox, and whether a read is due."""
 
     key: Key
-    walks: bool = True
+    uses_chain: bool = True
     row: Version | None = None
     state: str | None = None
     inbox: dict[str, Observation] = field(default_factory=dict)
-    ask_event_at: int | None = None
+    fetch_event_at: int | None = None
 
     @property
     def rev(self) -> int:
@@ -147,40 +147,43 @@ class Mirror:
         self.inbox |= {event.snapshot.source: event for event in events}
 
     def apply(self, observations: Sequence[Observation], *, is_page: bool = False) -> None:
-        """One batch, in one transaction."""
+        """Apply one batch, as in one transaction."""
         rows = {} if self.row is None else {self.key: self.row}
         (outcome,) = fold(observations, rows)
-        if self.walks and not is_page and outcome.version is not None and outcome.version.unsettled:
+        if self.uses_chain and not is_page and outcome.version is not None and outcome.version.unsettled:
             outcome = event_chain.settle(outcome, self.inbox.values()) or outcome
         if outcome.object is not None:
             self.state = outcome.object["state"]
         self.row = outcome.version
         if self.row is not None and not self.row.unsettled:
-            self.ask_event_at = None
+            self.fetch_event_at = None
         elif self.row is not None and outcome.touched:
-            self.ask_event_at = max(self.row.observed_at, self.ask_event_at or 0)
+            self.fetch_event_at = max(self.row.observed_at, self.fetch_event_at or 0)
         self._check()
 
     def answer(self, seen: Observation, *, rev: int) -> bool | None:
-        """Take Stripe's answer while the row was at `rev`: whether that settled it, None if the row has changed."""
-        version = settle(self.row, seen.snapshot, rev=rev, traits=traits_of(self.key), event_at=self.ask_event_at)
+        """Apply an answer requested when the row was at `rev`.
+
+        Return whether it settled the row, or None if the row has changed since.
+        """
+        version = settle(self.row, seen.snapshot, rev=rev, traits=traits_of(self.key), event_at=self.fetch_event_at)
         if version is None:
             return None
         self.row = version
         if version.content_hash == seen.snapshot.content_hash:
             self.state = seen.object["state"]
         if not version.unsettled:
-            self.ask_event_at = None
+            self.fetch_event_at = None
         self._check()
         return not version.unsettled
 
     def _check(self) -> None:
-        """The written content is the one that the row's version names."""
+        """Assert that the stored state is the one that the row's version names."""
         assert self.row is None or self.state == self.row.content_hash
 
 
-def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
-    """An object's life: bursts within a second, pauses, contents that return, deletion, and re-creation."""
+def draw_story(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
+    """Draw an object's life: bursts within a second, pauses, contents that return, deletion and re-creation."""
     key = REBORN if chance.random() < 0.2 else MADE_ONCE
     size, toggles = chance.randint(1, 7), chance.random() < 0.6
     ends_final = chance.random() < 0.15
@@ -197,7 +200,7 @@ def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
             rank, next_ = DELETED, DELETED_HASH
         else:
             rank, next_ = UPDATED, chance.choice(choices)
-        # An event without attributes reports a change, or only that something happened.
+        # An event without previous_attributes may report a change, or an occurrence that changed nothing.
         silent = rank == UPDATED and chance.random() < weather.silent
         if silent and chance.random() < 0.7:
             next_ = state or next_
@@ -218,18 +221,18 @@ def tell(chance: Random, weather: Weather = WEATHERS["with a key"]) -> Story:
     return Story(key, tuple(made))
 
 
-def live(story: Story, weather: Weather, chance: Random) -> End:
-    """Everything: deliveries, drains, fetches and pages in the order of their times, until nothing is left to do."""
+def simulate(story: Story, weather: Weather, chance: Random) -> End:
+    """Run deliveries, drains, fetches and pages in the order of their times until nothing is left to do."""
     return _World(story, weather, chance).run()
 
 
 class _World:
     def __init__(self, story: Story, weather: Weather, chance: Random) -> None:
         self.story, self.weather, self.chance = story, weather, chance
-        self.mirror = Mirror(story.key, walks=weather.walks)
+        self.mirror = Mirror(story.key, uses_chain=weather.uses_chain)
         self.pending: list[Observation] = []
         self.fetches = self.attempts = 0
-        self.asking = self.missed = False
+        self.fetching = self.missed = False
         self.now = 0.0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -250,7 +253,7 @@ class _World:
         heapq.heappush(self._agenda, (moment, next(self._numbers), happen))
 
     def _send(self, moment: float, event: Observation) -> None:
-        """Soon, late, very late, twice, or never; events that never arrive are found in the end."""
+        """Deliver the event soon, late, very late or twice. A lost event is found by catch-up, if there is one."""
         arrives = moment + self.chance.uniform(*self.chance.choice([(0, 1.5), (0, 1.5), (0, 30), (0, 7_200)]))
         if self.chance.random() < self.weather.lost:
             if not self.weather.catches_up:
@@ -269,17 +272,17 @@ class _World:
         batch, self.pending = self.pending, []
         if batch:
             self.mirror.apply(batch)
-            self._want()
+            self._schedule_fetch()
 
-    def _want(self) -> None:
-        event_at = self.mirror.ask_event_at
-        if event_at is not None and self.weather.has_key and not self.asking:
-            self.asking, self.attempts, self.missed = True, 0, False
+    def _schedule_fetch(self) -> None:
+        event_at = self.mirror.fetch_event_at
+        if event_at is not None and self.weather.has_key and not self.fetching:
+            self.fetching, self.attempts, self.missed = True, 0, False
             self._at(max(self.now + 1, min(self.now, event_at) + PAUSE), self._begin_fetch)
 
     def _begin_fetch(self) -> None:
-        if self.mirror.ask_event_at is None:
-            self.asking = False
+        if self.mirror.fetch_event_at is None:
+            self.fetching = False
             return
         self.fetches += 1
         self.attempts += 1
@@ -291,13 +294,13 @@ class _World:
         self._at(arrives, lambda: self._end_fetch(state, read_at, rev, deleted))
 
     def _end_fetch(self, state: str | None, read_at: int, rev: int, deleted: bool) -> None:
-        if self.mirror.ask_event_at is None:
-            self.asking = False
+        if self.mirror.fetch_event_at is None:
+            self.fetching = False
         elif state in (None, DELETED_HASH) and not deleted and not self.missed:
             self.missed = True
             self._at(self.now + SECOND_MISS, self._begin_fetch)
         elif settled := self.mirror.answer(answered(self.story.key, state, read_at), rev=rev):
-            self.asking = False
+            self.fetching = False
         else:
             self._at(self.now + (MOVED if settled is None else TOO_EARLY), self._begin_fetch)
 
@@ -309,12 +312,12 @@ class _World:
 
     def _end_page(self, page: Observation) -> None:
         self.mirror.apply([page], is_page=True)
-        self._want()
+        self._schedule_fetch()
 
     def _read(self) -> tuple[str | None, int, float]:
-        """The state that a read begun now finds, the lower bound of its second, and when the answer is here.
+        """Read the object now; return its state, a lower bound for the time of the read, and when the answer arrives.
 
-        The Date header is honest: it is of some moment between the read and the answer. The replica may lag.
+        The Date header is some moment between the read and the answer. The replica may lag.
         """
         elapsed = self.chance.choice([0.05, 0.3, 4])
         read = self.now + self.chance.uniform(0, elapsed)

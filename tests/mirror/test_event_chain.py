@@ -1,4 +1,4 @@
-"""The last state of a cluster of events, derived from the changes that each event states."""
+"""The last state of a cluster of events, derived from their previous_attributes."""
 
 from dataclasses import replace
 from itertools import pairwise, permutations
@@ -52,12 +52,12 @@ def test_a_chain_without_its_creation_has_a_last_state_if_it_differs_from_the_fi
     assert state(end([steps[number] for number in order])) == "c"
 
 
-def test_a_chain_that_returns_to_its_first_state_is_open_without_its_creation() -> None:
+def test_a_chain_that_returns_to_its_first_state_needs_its_creation() -> None:
     assert end(path("aba", born=False)) is None
 
 
 @pytest.mark.parametrize("missing", [1, 2])
-def test_a_missing_event_leaves_the_last_state_open(missing: int) -> None:
+def test_a_missing_event_leaves_the_last_state_unknown(missing: int) -> None:
     steps = path("abcd")
     del steps[missing]
 
@@ -77,28 +77,30 @@ def test_an_event_without_previous_attributes_may_show_the_last_state() -> None:
 
 
 @pytest.mark.parametrize("shows", ["a", "b", "d"])
-def test_an_event_without_previous_attributes_that_shows_another_state_leaves_the_last_state_open(shows: str) -> None:
+def test_an_event_without_previous_attributes_that_shows_another_state_leaves_the_last_state_unknown(
+    shows: str,
+) -> None:
     assert end([*path("abc"), shown(shows, 100, source="evt_paid")]) is None
 
 
-def test_events_that_all_show_one_state_end_there() -> None:
+def test_events_that_all_show_one_state_end_in_that_state() -> None:
     assert state(end([shown("a", 100, source="evt_1"), shown("a", 101, source="evt_2")])) == "a"
 
 
 @pytest.mark.parametrize("at", [99, 100, 101])
-def test_a_deletion_leaves_the_last_state_open(at: int) -> None:
+def test_a_deletion_leaves_the_last_state_unknown(at: int) -> None:
     gone = shown(DELETED_HASH, at, key=REBORN, rank=DELETED, source="evt_gone")
 
     assert end([*path("ab", key=REBORN), gone]) is None
 
 
-def test_two_api_shapes_leave_the_last_state_open() -> None:
+def test_two_api_shapes_leave_the_last_state_unknown() -> None:
     first, last = path("ab")
 
     assert end([first, replace(last, snapshot=replace(last.snapshot, shape="2024-06-20"))]) is None
 
 
-def test_a_truncated_list_leaves_the_last_state_open() -> None:
+def test_a_truncated_list_leaves_the_last_state_unknown() -> None:
     first, last = path("ab")
 
     assert end([first, replace(last, snapshot=replace(last.snapshot, incomplete=True))]) is None
@@ -108,7 +110,7 @@ def test_no_events_have_no_last_state() -> None:
     assert end([]) is None
 
 
-def test_of_the_events_that_show_the_last_state_the_newest_is_returned_but_never_the_creation() -> None:
+def test_the_newest_event_that_shows_the_last_state_is_returned_but_never_the_creation() -> None:
     born, away, back = path("aba")
     late = replace(born, snapshot=replace(born.snapshot, created=105))
 
@@ -117,7 +119,7 @@ def test_of_the_events_that_show_the_last_state_the_newest_is_returned_but_never
 
 @LAW
 @given(st.text("abc", min_size=1, max_size=9).map(lambda text: _stepping(text)), st.data())
-def test_a_complete_chain_has_its_true_last_state_or_is_open(states: str, data: st.DataObject) -> None:
+def test_a_complete_chain_has_its_true_last_state_or_none(states: str, data: st.DataObject) -> None:
     born = data.draw(st.booleans())
     steps = data.draw(st.permutations(path(states, born=born)))
 
@@ -127,7 +129,7 @@ def test_a_complete_chain_has_its_true_last_state_or_is_open(states: str, data: 
 
 
 def _stepping(text: str) -> str:
-    """The states without immediate repetitions, because a change changes something."""
+    """The states without immediate repetitions, because every change differs from the state before."""
     return "".join(after for before, after in zip(" " + text, text, strict=False) if before != after)
 
 
@@ -150,7 +152,7 @@ def test_no_events_are_no_cluster() -> None:
 # The row afterwards
 
 
-def test_the_row_takes_the_object_of_the_end_and_is_settled() -> None:
+def test_the_row_takes_the_object_of_the_last_state_and_is_settled() -> None:
     outcome = guessed(row("b", 100, rev=3, unsettled=True))
 
     settled = settle(outcome, path("abc"))
@@ -160,7 +162,7 @@ def test_the_row_takes_the_object_of_the_end_and_is_settled() -> None:
     assert settled.object == {"id": "cus_1", "state": "c"}
 
 
-def test_a_row_that_was_guessed_right_keeps_its_object() -> None:
+def test_a_correctly_guessed_row_keeps_its_object() -> None:
     outcome = guessed(row("c", 100, rev=3, unsettled=True))
 
     settled = settle(outcome, path("abc"))
@@ -210,7 +212,7 @@ def test_a_row_observed_after_every_event_stays_unsettled() -> None:
 
 
 @pytest.mark.parametrize(("born", "settled"), [(True, True), (False, False)])
-def test_only_a_creation_brings_a_deleted_object_back(born: bool, settled: bool) -> None:
+def test_only_a_creation_restores_a_deleted_object(born: bool, settled: bool) -> None:
     tombstone = row(DELETED_HASH, 100, rank=DELETED, unsettled=True)
 
     assert (settle(guessed(tombstone, key=REBORN), path("ab", born=born, key=REBORN)) is not None) == settled
@@ -224,7 +226,7 @@ def _seen(*bodies: Json) -> list[Observation]:
     return [seen for seen in observations if seen is not None]
 
 
-def test_previous_attributes_of_events_are_the_edges() -> None:
+def test_previous_attributes_link_the_events_of_a_chain() -> None:
     names = [customer(name=name) for name in ("a", "b", "c")]
     bodies = [event("customer.created", names[0], created=NOW)]
     bodies += [update("customer.updated", before, after) for before, after in pairwise(names)]
@@ -244,5 +246,7 @@ def test_previous_attributes_of_events_are_the_edges() -> None:
         [event("customer.created", customer(test_clock="clock_1"))],
     ],
 )  # fmt: skip
-def test_stripes_deletions_shapes_truncated_lists_and_test_clocks_leave_the_last_state_open(bodies: list[Json]) -> None:
+def test_deletions_mixed_shapes_truncated_lists_and_test_clocks_leave_the_last_state_unknown(
+    bodies: list[Json],
+) -> None:
     assert end(_seen(*bodies)) is None

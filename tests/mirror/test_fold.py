@@ -1,4 +1,4 @@
-"""All of a batch's observations of one object, folded into one outcome."""
+"""Folding all observations of one object in a batch into one outcome."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -47,7 +47,7 @@ def settled_at(*bodies: Json) -> tuple[Key, Version]:
 
 
 def one_by_one(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> dict[Key, Outcome]:
-    """Each folded alone, in the order of the rule; the object taken last stays with the key."""
+    """Fold each observation alone, in the rule's order. Each outcome keeps the last object written for its key."""
     held, ends = dict(rows), dict[Key, Outcome]()
     for seen in sorted(
         observations, key=lambda seen: (seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)
@@ -68,7 +68,7 @@ def one_by_one(observations: Iterable[Observation], rows: Mapping[Key, Version])
 # One outcome per object
 
 
-def test_an_object_that_is_new_is_written() -> None:
+def test_a_new_object_is_written() -> None:
     obj = subscription("sub_1")
 
     outcome = folded(event("customer.subscription.created", obj, id="evt_1"))
@@ -91,7 +91,7 @@ def test_events_of_one_object_become_one_outcome_with_a_verdict_each() -> None:
     assert outcome.verdicts == {"evt_1": Verdict.WRITTEN, "evt_2": Verdict.WRITTEN}
 
 
-def test_the_same_id_of_two_accounts_is_two_objects() -> None:
+def test_the_same_id_in_two_accounts_means_two_objects() -> None:
     bodies = [event("customer.created", customer(), account=account) for account in (None, "acct_1")]
 
     outcomes = fold(map(observed, bodies), {})
@@ -99,7 +99,7 @@ def test_the_same_id_of_two_accounts_is_two_objects() -> None:
     assert [outcome.key.account for outcome in outcomes] == ["", "acct_1"]
 
 
-def test_a_price_and_the_plan_of_the_same_id_are_two_objects() -> None:
+def test_a_price_and_a_plan_with_the_same_id_are_two_objects() -> None:
     bodies = [
         event("price.created", {"object": "price", "id": "price_1"}),
         event("plan.created", {"object": "plan", "id": "price_1"}),
@@ -116,7 +116,7 @@ def test_outcomes_come_in_the_order_in_which_rows_are_locked() -> None:
     assert keys == sorted(keys)
 
 
-def test_an_object_of_no_table_of_its_own_is_kept_whole() -> None:
+def test_an_object_without_its_own_table_is_kept_whole() -> None:
     outcome = folded(event("moon.landed", {"object": "moon", "id": "moon_1"}))
 
     assert outcome.key == Key("objects", "moon", "moon_1", "")
@@ -135,7 +135,7 @@ def test_a_superseded_event_leaves_the_outcome_untouched() -> None:
     assert outcome.verdicts == {"evt_old": Verdict.SUPERSEDED}
 
 
-def test_same_content_touches_the_version_and_not_the_object() -> None:
+def test_same_content_updates_the_version_but_not_the_object() -> None:
     key, held = settled_at(event("customer.updated", customer()))
 
     outcome = folded(event("customer.updated", customer(), created=NOW + 1), rows={key: held})
@@ -170,7 +170,7 @@ def test_an_object_created_and_updated_within_one_second_is_settled_at_the_updat
     assert outcome.object == active
 
 
-def test_within_one_second_a_change_is_folded_before_the_deletion_whatever_their_ids() -> None:
+def test_a_change_is_folded_before_a_deletion_in_the_same_second() -> None:
     outcome = folded(
         event("product.deleted", product(), id="evt_1"), event("product.updated", product(name="x"), id="evt_2")
     )
@@ -178,7 +178,7 @@ def test_within_one_second_a_change_is_folded_before_the_deletion_whatever_their
     assert outcome.verdicts == {"evt_2": Verdict.WRITTEN, "evt_1": Verdict.GUESSED_NEWER}
 
 
-def test_a_batch_that_guesses_newer_and_then_older_keeps_the_object_of_the_newer() -> None:
+def test_a_batch_that_guesses_newer_then_older_keeps_the_newer_object() -> None:
     ended, late = subscription(status="canceled"), subscription(status="past_due")
 
     outcome = folded(
@@ -190,7 +190,7 @@ def test_a_batch_that_guesses_newer_and_then_older_keeps_the_object_of_the_newer
     assert outcome.verdicts["evt_2"] is Verdict.GUESSED_OLDER
 
 
-def test_previous_attributes_say_which_of_one_second_is_the_later() -> None:
+def test_previous_attributes_order_events_within_a_second() -> None:
     first, last = customer(name="a"), customer(name="b")
     key, held = settled_at(event("customer.updated", first, id="evt_9"))
 
@@ -200,7 +200,7 @@ def test_previous_attributes_say_which_of_one_second_is_the_later() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_equal_content_in_another_shape_is_asked_for(order: int) -> None:
+def test_equal_content_in_another_shape_is_unsettled(order: int) -> None:
     shapes = [(OLD, "evt_1"), (NEW, "evt_2")][::order]
 
     outcome = folded(
@@ -214,7 +214,7 @@ def test_equal_content_in_another_shape_is_asked_for(order: int) -> None:
 # Deletion
 
 
-def test_a_deletion_with_the_whole_object_keeps_it_and_is_deleted() -> None:
+def test_a_deletion_that_carries_the_whole_object_keeps_it_and_marks_it_deleted() -> None:
     outcome = folded(event("product.deleted", product(), created=NOW + 60))
 
     assert outcome.version is not None
@@ -223,7 +223,7 @@ def test_a_deletion_with_the_whole_object_keeps_it_and_is_deleted() -> None:
 
 
 @pytest.mark.parametrize("whole_first", [True, False])
-def test_of_a_stub_and_a_whole_deletion_the_whole_one_is_kept(whole_first: bool) -> None:
+def test_a_deletion_with_the_whole_object_is_kept_over_a_stub(whole_first: bool) -> None:
     ids = ("evt_1", "evt_2") if whole_first else ("evt_2", "evt_1")
 
     outcome = folded(
@@ -235,7 +235,7 @@ def test_of_a_stub_and_a_whole_deletion_the_whole_one_is_kept(whole_first: bool)
     assert (outcome.version.shape, outcome.version.unsettled) == ("endive", False)
 
 
-def test_a_cancelled_subscription_is_no_deletion() -> None:
+def test_a_canceled_subscription_is_not_deleted() -> None:
     outcome = folded(event("customer.subscription.deleted", subscription(status="canceled")))
 
     assert outcome.version is not None
@@ -256,7 +256,7 @@ def test_an_event_after_a_deletion_does_not_restore_the_object(kind: str) -> Non
     assert outcome.verdicts["evt_2"] is Verdict.SUPERSEDED
 
 
-def test_a_product_made_anew_under_its_id_is_there_again() -> None:
+def test_a_recreated_product_exists_again() -> None:
     outcome = folded(
         event("product.deleted", product(), id="evt_1"),
         event("product.created", product(name="Pro II"), id="evt_2", created=NOW + DAY),
@@ -281,7 +281,7 @@ def test_a_product_made_anew_under_its_id_is_there_again() -> None:
         ("invoice.paid", {"object": "invoice", "id": "in_1", "status": "paid"}),
     ],
 )
-def test_a_cut_list_and_a_test_clock_are_to_be_asked_for(type_: str, obj: Json) -> None:
+def test_truncated_lists_and_test_clocks_leave_the_row_unsettled(type_: str, obj: Json) -> None:
     outcome = folded(event(type_, obj))
 
     assert outcome.version is not None
@@ -296,7 +296,7 @@ def test_a_cut_list_and_a_test_clock_are_to_be_asked_for(type_: str, obj: Json) 
         ("invoice.deleted", stub(invoice())),
     ],
 )
-def test_a_whole_family_settles(type_: str, obj: Json) -> None:
+def test_a_complete_family_settles_the_row(type_: str, obj: Json) -> None:
     outcome = folded(event(type_, obj))
 
     assert outcome.version is not None
@@ -323,7 +323,7 @@ def test_an_object_without_an_id_cannot_be_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", ["balance", "discount"])
-def test_a_type_that_stripe_cannot_be_asked_for_is_never_unsettled(kind: str) -> None:
+def test_a_type_that_cannot_be_fetched_is_never_unsettled(kind: str) -> None:
     outcome = folded(
         event(f"{kind}.updated", {"object": kind, "id": "x_1", "n": 1}, id="evt_1"),
         event(f"{kind}.updated", {"object": kind, "id": "x_1", "n": 2}, id="evt_2"),
@@ -336,7 +336,7 @@ def test_a_type_that_stripe_cannot_be_asked_for_is_never_unsettled(kind: str) ->
 # Reads
 
 
-def test_a_page_shows_an_object_as_it_was_read() -> None:
+def test_a_page_entry_is_observed_as_it_was_read() -> None:
     seen = listed(subscription("sub_1", status="canceled"), read_at=NOW, shape="endive")
 
     assert seen is not None
@@ -345,12 +345,12 @@ def test_a_page_shows_an_object_as_it_was_read() -> None:
 
 
 @pytest.mark.parametrize("obj", [{"object": "customer"}, {"id": "cus_1"}, {"object": 7, "id": "cus_1"}])
-def test_a_page_shows_nothing_that_could_not_be_kept(obj: Json) -> None:
+def test_a_page_entry_that_cannot_be_stored_is_skipped(obj: Json) -> None:
     assert listed(obj, read_at=NOW, shape="endive") is None
 
 
 @pytest.mark.parametrize("answer", [None, stub(customer())])
-def test_an_answer_without_the_object_is_a_deletion(answer: Json | None) -> None:
+def test_an_answer_without_the_object_counts_as_a_deletion(answer: Json | None) -> None:
     key = Key("customers", "customer", "cus_jenny", "")
 
     seen = retrieved(key, answer, read_at=NOW, shape="endive")
@@ -359,7 +359,7 @@ def test_an_answer_without_the_object_is_a_deletion(answer: Json | None) -> None
     assert seen.object == stub(customer())
 
 
-def test_an_event_and_an_answer_with_the_same_object_say_the_same() -> None:
+def test_an_event_and_an_answer_with_the_same_object_have_the_same_content() -> None:
     newest = observed(event("customer.updated", customer()))
 
     answer = retrieved(newest.key, customer(), read_at=NOW, shape="endive")
@@ -374,7 +374,7 @@ _names = st.sampled_from(["a", "b", "c"])
 
 @st.composite
 def newest(draw: st.DrawFn) -> list[Json]:
-    """Events of a few objects of several kinds, close in time, in any order; each has its own id."""
+    """Events of a few objects of several types, close in time and in any order. Each event has its own id."""
     bodies: list[Json] = []
     for number in draw(st.permutations(range(draw(st.integers(1, 8))))):
         obj = draw(st.sampled_from([customer, product]))(name=draw(_names))
@@ -394,7 +394,7 @@ def newest(draw: st.DrawFn) -> list[Json]:
 
 @LAW
 @given(newest(), newest())
-def test_folding_at_once_is_folding_one_by_one_in_the_rules_order(earlier: list[Json], bodies: list[Json]) -> None:
+def test_folding_a_batch_equals_folding_one_by_one_in_order(earlier: list[Json], bodies: list[Json]) -> None:
     rows = {outcome.key: outcome.version for outcome in fold(map(observed, earlier), {}) if outcome.version}
     observations = [observed(body) for body in bodies]
 
@@ -424,7 +424,7 @@ def test_every_event_of_a_batch_gets_a_verdict(bodies: list[Json]) -> None:
 
 @LAW
 @given(st.data())
-def test_in_batches_of_any_size_and_order_no_row_is_wrong_and_unmarked(data: st.DataObject) -> None:
+def test_no_row_is_wrong_and_settled_whatever_the_batches_and_their_order(data: st.DataObject) -> None:
     states = [customer(name=f"v{number}") for number in range(data.draw(st.integers(1, 6), label="versions"))]
     gaps = data.draw(st.lists(st.integers(0, 30), min_size=len(states), max_size=len(states)), label="gaps")
     moments = [NOW + sum(gaps[1 : number + 1]) for number in range(len(states))]

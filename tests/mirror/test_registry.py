@@ -1,4 +1,4 @@
-"""The registry: a row of data for each Stripe type, which agrees with the tables and reads each column from its field."""
+"""The registry agrees with the tables, and reads each column from its field."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ BOOKKEEPING = {
     "content_hash", "shape", "rev", "unsettled", "synced_at",
 }  # fmt: skip
 
-# Columns that are not read from the field of their own name: type, path in the object, column.
+# Columns that are not read from the field with their name: type, path in the object, column.
 ELSEWHERE = [
     ("price", "recurring.interval", "recurring_interval"),
     ("price", "recurring.interval_count", "recurring_interval_count"),
@@ -92,7 +92,7 @@ ITS_OWN = [
     for column in type_.columns
     if (type_.name, column.name) not in _SAID
 ]
-# One value of each kind: as Stripe sends it, and as it is stored.
+# One value of each kind, as Stripe sends it and as the mirror stores it.
 VALUES: dict[str, tuple[Any, Any]] = {
     "text": ("said", "said"),
     "id": ("id_1", "id_1"),
@@ -110,7 +110,7 @@ def columns(type_: ObjectType, obj: Json) -> dict[str, Any]:
 
 
 def holding(path: str, value: Any) -> Any:
-    """The smallest object that has `value` at `path`; a 0 in the path is the first of a list."""
+    """The smallest object with `value` at `path`. A 0 in the path is the first element of a list."""
     for part in reversed(path.split(".")):
         value = [{"id": "child_1"} | value] if part == "0" else {part: value}
     return value
@@ -129,11 +129,11 @@ def test_every_table_of_the_mirror_belongs_to_one_type() -> None:
     assert sorted([*owners, "objects"]) == sorted(mirror.tables)
 
 
-def test_the_table_of_the_others_has_only_the_customer_and_the_parent_besides_what_every_table_has() -> None:
+def test_the_table_of_other_objects_adds_only_customer_and_parent_to_the_common_columns() -> None:
     assert set(mirror.tables["objects"].columns) == BOOKKEEPING | {"customer", "parent"}
 
 
-def test_every_column_that_is_said_to_be_elsewhere_exists() -> None:
+def test_every_column_listed_as_elsewhere_exists() -> None:
     assert {(type_, column) for type_, _, column in ELSEWHERE} <= {
         (type_.name, column.name) for type_ in MIRRORED.values() for column in type_.columns
     }
@@ -146,7 +146,7 @@ def test_a_column_is_read_where_stripe_sends_it(type_: str, path: str, column: s
 
     row = columns(MIRRORED[type_], {"id": "x_1", "object": type_} | holding(path, sent))
 
-    named_whole = {"metadata"} - {path}  # metadata has a column of its own beside those of its keys
+    named_whole = {"metadata"} - {path}  # besides the columns of its keys, metadata has one of its own
     assert {name: value for name, value in row.items() if value is not None and name not in named_whole} == {
         column: stored
     }
@@ -161,11 +161,11 @@ def test_a_column_is_read_where_stripe_sends_it(type_: str, path: str, column: s
         ("checkout.session", {"payment_intent": factories.payment_intent("pi_7")}, "payment_intent", "pi_7"),
     ],
 )
-def test_a_reference_that_was_expanded_is_still_an_id(type_: str, obj: Json, column: str, value: str) -> None:
+def test_an_expanded_reference_is_stored_as_its_id(type_: str, obj: Json, column: str, value: str) -> None:
     assert columns(TYPES[type_], obj)[column] == value
 
 
-def test_a_line_of_a_price_that_was_expanded_has_its_id_and_product() -> None:
+def test_a_line_with_an_expanded_price_has_the_price_id_and_product() -> None:
     line = factories.line_item()
     line["pricing"]["price_details"]["price"] = factories.price("price_7")
 
@@ -174,7 +174,7 @@ def test_a_line_of_a_price_that_was_expanded_has_its_id_and_product() -> None:
     assert (row["price"], row["product"]) == ("price_7", "prod_pro")
 
 
-def test_the_period_of_a_subscription_is_its_smallest_items() -> None:
+def test_a_subscriptions_period_takes_the_earliest_start_and_end_of_its_items() -> None:
     month = factories.subscription_item("si_1", period_start=NOW, period_end=NOW + 31)
     year = factories.subscription_item("si_2", period_start=NOW - 5, period_end=NOW + 365)
 
@@ -190,12 +190,12 @@ def test_the_period_of_a_subscription_is_its_smallest_items() -> None:
         (factories.customer(), "cus_jenny"),
     ],
 )
-def test_the_customer_that_an_object_concerns_is_read(obj: Json, kept: str) -> None:
+def test_the_customer_of_an_object_is_read(obj: Json, kept: str) -> None:
     assert obj["id"] == kept
     assert object_type(obj["object"]).customer(obj) == "cus_jenny"
 
 
-# Both shapes of one object
+# Old and new API shapes of one object
 
 
 def both(make: Any, **fields: Any) -> tuple[Json, Json]:
@@ -239,12 +239,12 @@ def test_both_shapes_of_an_object_give_the_same_columns(pair: tuple[Json, Json],
         ("no.such.type", None),
     ],
 )
-def test_where_an_object_is_asked_for(name: str, url: str | None) -> None:
+def test_each_type_has_its_url_or_cannot_be_fetched(name: str, url: str | None) -> None:
     assert object_type(name).url == url
     assert object_type(name).fetchable is (url is not None)
 
 
-def test_only_products_plans_and_coupons_can_be_made_anew() -> None:
+def test_only_products_plans_and_coupons_can_be_recreated() -> None:
     assert {type_.name for type_ in TYPES.values() if type_.reborn} == {"product", "plan", "coupon"}
 
 
@@ -263,15 +263,15 @@ def test_only_products_plans_and_coupons_can_be_made_anew() -> None:
         ("no.such.type", set()),
     ],
 )
-def test_a_status_that_is_final_is_one_that_stripe_never_leaves(name: str, final: set[str]) -> None:
+def test_a_final_status_is_one_that_never_changes_again(name: str, final: set[str]) -> None:
     assert object_type(name).final == final
 
 
-def test_a_lost_dispute_and_a_refund_that_succeeded_may_still_change() -> None:
+def test_a_closed_dispute_and_a_succeeded_refund_may_still_change() -> None:
     assert not object_type("dispute").final & {"won", "lost"}
     assert "succeeded" not in object_type("refund").final
 
 
 @pytest.mark.parametrize(("id_", "preview"), [("upcoming_in_1", True), ("in_1", False), ("upcoming", False)])
-def test_a_preview_is_known_by_its_id(id_: str, preview: bool) -> None:
+def test_a_preview_is_recognized_by_its_id(id_: str, preview: bool) -> None:
     assert is_preview(id_) is preview

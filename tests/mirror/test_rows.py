@@ -1,4 +1,4 @@
-"""Objects as rows of the mirror: typed values, and the children they carry."""
+"""Objects as rows of the mirror: their typed values and their children."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def family(obj: Json, *, deleted: bool = False) -> Family:
         ("jsonb", [], "[]"),
     ],
 )
-def test_a_value_that_does_not_fit_its_column_is_none(kind: str, sent: Any, stored: Any) -> None:
+def test_a_value_that_does_not_fit_its_column_becomes_none(kind: str, sent: Any, stored: Any) -> None:
     assert fit(kind, sent) == stored
     assert type(fit(kind, sent)) is type(stored)
 
@@ -75,7 +75,7 @@ def test_null_is_none_in_every_column(kind: str) -> None:
     assert fit(kind, None) is None
 
 
-def test_a_field_that_moved_is_read_at_the_first_place_that_holds_one() -> None:
+def test_a_moved_field_is_read_from_the_first_place_that_holds_a_value() -> None:
     read = at("new.place", "old")
 
     assert read({"new": {"place": 1}, "old": 2}) == 1
@@ -87,14 +87,14 @@ def test_a_field_that_moved_is_read_at_the_first_place_that_holds_one() -> None:
 @pytest.mark.parametrize(
     ("value", "id_"), [("cus_1", "cus_1"), ({"id": "cus_1"}, "cus_1"), ("", None), ({}, None), (7, None)]
 )
-def test_a_reference_is_an_id_bare_or_expanded(value: Any, id_: str | None) -> None:
+def test_a_reference_is_read_from_an_id_or_an_expanded_object(value: Any, id_: str | None) -> None:
     assert reference(value) == id_
 
 
 # Families
 
 
-def test_a_list_that_came_whole_is_complete() -> None:
+def test_an_untruncated_list_is_complete() -> None:
     items = [subscription_item("si_1"), subscription_item("si_2")]
 
     actual = family(subscription(items=items))
@@ -103,31 +103,31 @@ def test_a_list_that_came_whole_is_complete() -> None:
     assert list(actual.members) == ["si_1", "si_2"]
 
 
-def test_a_list_that_was_cut_is_not_complete() -> None:
+def test_a_truncated_list_is_not_complete() -> None:
     actual = family(invoice(has_more=True))
 
     assert not actual.complete
     assert len(actual.members) == 1
 
 
-def test_a_list_that_did_not_come_says_nothing_of_what_is_absent() -> None:
+def test_a_missing_list_is_not_complete() -> None:
     actual = family({"object": "invoice", "id": "in_1"})
 
     assert (actual.members, actual.complete) == ({}, False)
 
 
-def test_the_children_of_a_deleted_parent_are_all_gone() -> None:
+def test_a_deleted_parent_has_no_children() -> None:
     actual = family(invoice(), deleted=True)
 
     assert (actual.members, actual.complete) == ({}, True)
 
 
-def test_the_lines_of_a_preview_are_nobodys_yet() -> None:
+def test_the_lines_of_a_preview_are_not_mirrored() -> None:
     assert not list(families(object_type("invoice"), invoice("upcoming_in_1"), deleted=False))
 
 
 @pytest.mark.parametrize("named", ["absent", None])
-def test_a_child_that_does_not_name_its_parent_is_given_it(named: str | None) -> None:
+def test_a_child_that_does_not_name_its_parent_gets_the_parents_id(named: str | None) -> None:
     line = line_item()
     line["invoice"] = None
     if named == "absent":
@@ -143,17 +143,17 @@ def test_an_object_without_lists_has_no_family() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 7, True, "il_1", {"id": "il_1"}])
-def test_a_list_of_another_kind_is_as_if_it_did_not_come(data: Any) -> None:
+def test_a_malformed_list_counts_as_missing(data: Any) -> None:
     assert embedded({"lines": {"object": "list", "data": data, "has_more": False}}, "lines") == ([], True)
 
 
-def test_an_object_without_an_id_is_no_child() -> None:
+def test_objects_without_an_id_are_not_children() -> None:
     children, _ = embedded({"lines": {"data": [{"id": "il_1"}, {"id": 7}, {"id": None}, {}, "il_2", None]}}, "lines")
 
     assert children == [{"id": "il_1"}]
 
 
-# Anything that Stripe may send
+# Arbitrary JSON
 
 _WORDS = st.sampled_from(
     [
@@ -181,14 +181,14 @@ _objects = st.dictionaries(_WORDS, _json, max_size=8)
 
 
 @pytest.mark.parametrize("status", [["paid"], {"paid": True}, 7, None])
-def test_a_status_that_is_no_word_is_not_final(status: Any) -> None:
+def test_a_status_that_is_not_a_string_is_not_final(status: Any) -> None:
     seen = observe(read_event(event("invoice.updated", invoice() | {"status": status})))
 
     assert seen is not None
     assert not seen.snapshot.final
 
 
-def test_the_earliest_period_is_chosen_among_what_are_times() -> None:
+def test_a_malformed_time_is_ignored_when_the_earliest_period_is_chosen() -> None:
     strange = [subscription_item("si_1", period_end=9), subscription_item("si_2") | {"current_period_end": "soon"}]
     type_ = object_type("subscription")
 
@@ -197,7 +197,7 @@ def test_the_earliest_period_is_chosen_among_what_are_times() -> None:
     assert actual[[column.name for column in type_.columns].index("current_period_end")] == 9
 
 
-def test_a_line_with_its_subscriptions_id_has_a_key_of_its_own_on_each_invoice() -> None:
+def test_a_line_identified_by_its_subscription_gets_one_key_per_invoice() -> None:
     lines = [{**line_item(), "id": "sub_1"}, {**line_item(), "id": "sub_1", "unique_id": "il_9"}]
 
     assert list(family(invoice("in_7", lines=lines)).members) == ["in_7:sub_1", "il_9"]

@@ -1,4 +1,4 @@
-"""Stripe's sample events, if they lie beside the repository: each is read, observed and typed."""
+"""Stripe's sample events, if a copy lies beside the repository: each is read, observed and typed."""
 
 import json
 from functools import cache
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 @cache
 def samples(pattern: str) -> tuple[Json, ...]:
-    """Every event in the files of that pattern."""
+    """Every event in the files that match the pattern."""
     files = sorted(SAMPLES.glob(pattern))
     return tuple(json.loads(line) for file in files for line in file.read_text().splitlines())
 
@@ -39,7 +39,7 @@ def test_every_sample_is_an_event() -> None:
     assert [event.id for event in read] == [body["id"] for body in bodies]
 
 
-def test_every_sample_object_is_observed_under_its_own_id() -> None:
+def test_every_sample_object_is_stored_under_its_own_id() -> None:
     for event in snapshots():
         assert event.object is not None
         seen = observe(event)
@@ -59,7 +59,7 @@ def test_every_sample_of_a_type_with_a_table_gives_typed_values() -> None:
             filled = sum(value is not None for value in values(type_, event.object))
             given[type_.name] = max(given.get(type_.name, 0), filled)
 
-    # Stripe sends no event about a product's feature: only its list shows it.
+    # Stripe sends no events about a product's features. Only the list of features shows them.
     assert given.keys() == TYPES.keys() - {"product_feature"}
     assert all(filled >= 4 for filled in given.values()), given
 
@@ -69,14 +69,14 @@ def test_every_child_in_the_samples_has_an_id_and_its_parent() -> None:
         if event.object is None or event.object_id is None or event.object_type not in TYPES:
             continue
         for family in families(TYPES[event.object_type], event.object, deleted=event.deletes):
-            # `mirror.objects` has a column for the parent; the other children's tables read it from the object.
+            # `mirror.objects` has a column for the parent. The tables of other children read the parent from the object.
             apart = family.children.type.table.name == "objects"
             for id_, member in family.members.items():
                 assert id_
                 assert apart or member[family.children.parent] == event.object_id
 
 
-def test_both_shapes_of_the_story_give_the_same_columns_where_it_begins() -> None:
+def test_both_api_shapes_of_the_sample_story_begin_with_the_same_columns() -> None:
     def columns(pattern: str) -> dict[str, Any]:
         (event,) = [e for e in map(read_event, samples(pattern)) if e.type == "customer.subscription.created"]
         assert event.object is not None
@@ -89,7 +89,7 @@ def test_both_shapes_of_the_story_give_the_same_columns_where_it_begins() -> Non
     assert {name for name in old if old[name] != new[name]} == {"billing_mode_type"}
 
 
-def test_all_samples_at_once_make_one_row_an_object() -> None:
+def test_folding_all_samples_gives_one_row_per_object() -> None:
     observed = [seen for event in snapshots() if (seen := observe(event)) is not None]
 
     outcomes = fold(observed, {})

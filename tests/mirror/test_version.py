@@ -11,9 +11,9 @@ from tests.factories import NOW, invoice, previous_attributes, subscription
 from tests.mirror.histories import (
     GONE_FOR_GOOD,
     LAW,
+    NOT_FETCHABLE,
     REBORN,
     THE_LAW,
-    UNASKABLE,
     History,
     after,
     histories,
@@ -68,7 +68,7 @@ def test_the_first_snapshot_of_an_object_is_written() -> None:
         (-W - 1, Verdict.SUPERSEDED),
     ],
 )
-def test_the_later_second_is_sure_only_outside_the_window(seconds_later: int, verdict: Verdict) -> None:
+def test_a_later_second_is_certain_only_outside_the_window(seconds_later: int, verdict: Verdict) -> None:
     assert decide(row("a", 100), seen("b", 100 + seconds_later), GONE_FOR_GOOD) is verdict
 
 
@@ -86,19 +86,19 @@ def test_same_content_raises_only_observed_at_and_rev() -> None:
     assert version == row("a", 100, source="evt_a", rev=2, unsettled=True)
 
 
-def test_same_content_seen_later_is_said_to_be_observed_then() -> None:
+def test_same_content_seen_later_moves_observed_at() -> None:
     version = after(row("a", 100, rank=CREATED, source="evt_a"), [seen("a", 105, source="evt_b")], REBORN)
 
     assert version == row("a", 105, rank=UPDATED, source="evt_b", rev=2)
 
 
-def test_same_content_of_an_earlier_second_is_later_than_the_creation_all_the_same() -> None:
+def test_same_content_from_an_earlier_second_still_replaces_the_creation() -> None:
     version = after(row("a", 101, rank=CREATED, source="evt_a"), [seen("a", 100, source="evt_b")])
 
     assert version == row("a", 101, rank=UPDATED, source="evt_b", rev=2)
 
 
-def test_same_content_from_long_ago_is_the_same_and_not_superseded() -> None:
+def test_same_content_from_long_ago_is_not_superseded() -> None:
     assert decide(row("a", 100), seen("a", 10), GONE_FOR_GOOD) is Verdict.SAME
 
 
@@ -109,77 +109,77 @@ def test_a_superseded_snapshot_leaves_the_row_untouched() -> None:
 
 
 @pytest.mark.parametrize("at", [95, 100, 105])
-def test_an_ambiguous_snapshot_leaves_the_row_unsettled_whatever_is_guessed(at: int) -> None:
+def test_an_ambiguous_snapshot_leaves_the_row_unsettled(at: int) -> None:
     assert after(row("a", 100), [seen("b", at)]).unsettled
 
 
-def test_an_ambiguous_older_one_moves_rev_and_keeps_the_content() -> None:
+def test_an_ambiguous_older_snapshot_raises_rev_and_keeps_the_content() -> None:
     version = after(row("a", 100, source="evt_a", rev=3), [seen("b", 95)])
 
     assert version == row("a", 100, source="evt_a", rev=4, unsettled=True)
 
 
-def test_a_type_that_cannot_be_asked_for_is_never_unsettled() -> None:
-    version = after(row("a", 100), [seen("b", 101), seen("c", 101, incomplete=True), seen("d", 300)], UNASKABLE)
+def test_a_row_that_cannot_be_fetched_is_never_unsettled() -> None:
+    version = after(row("a", 100), [seen("b", 101), seen("c", 101, incomplete=True), seen("d", 300)], NOT_FETCHABLE)
 
     assert not version.unsettled
 
 
-# The better guess of rule 4
+# The guess of rule 4
 
 
 @pytest.mark.parametrize(
     ("why", "held", "snapshot", "verdict"),
     [
         ("the later second", row("a", 100), seen("b", 101), Verdict.GUESSED_NEWER),
-        ("a deletion comes last of its second", row("a", 100), gone, Verdict.GUESSED_NEWER),
-        ("a creation comes first of its second", row("a", 100), seen(rank=CREATED), Verdict.GUESSED_OLDER),
+        ("a deletion is last in its second", row("a", 100), gone, Verdict.GUESSED_NEWER),
+        ("a creation is first in its second", row("a", 100), seen(rank=CREATED), Verdict.GUESSED_OLDER),
         ("a final status is never left", row("a", 100, final=True), seen("b", 105), Verdict.GUESSED_OLDER),
         ("a final status wins in any second", row("a", 100), seen("b", 95, final=True), Verdict.GUESSED_NEWER),
-        ("it puts back what the row holds", row("a", source="evt_9"), seen(source="evt_1", before="a"), Verdict.GUESSED_NEWER),
-        ("it puts back something else", row("a", source="evt_9"), seen(source="evt_1", before="c"), Verdict.GUESSED_OLDER),
+        ("it restores the row's content", row("a", source="evt_9"), seen(source="evt_1", before="a"), Verdict.GUESSED_NEWER),
+        ("it restores other content", row("a", source="evt_9"), seen(source="evt_1", before="c"), Verdict.GUESSED_OLDER),
         ("the greater event id", row("a", source="evt_1"), seen(source="evt_2"), Verdict.GUESSED_NEWER),
         ("the smaller event id", row("a", source="evt_2"), seen(source="evt_1"), Verdict.GUESSED_OLDER),
     ],
 )  # fmt: skip
-def test_within_the_window_the_better_guess_stands(
+def test_a_guess_within_the_window_follows_the_strongest_evidence(
     why: str, held: Version, snapshot: Snapshot, verdict: Verdict
 ) -> None:
     assert decide(held, snapshot, REBORN) is verdict, why
 
 
-def test_a_chain_is_believed_within_one_shape_only() -> None:
+def test_previous_attributes_count_only_within_one_api_shape() -> None:
     held = row("a", source="evt_9", shape="2024-06-20")
 
     assert decide(held, seen(source="evt_1", shape="endive", before="a"), REBORN) is Verdict.GUESSED_OLDER
 
 
-def test_equal_content_in_another_shape_is_not_the_same() -> None:
+def test_equal_content_in_another_shape_is_ambiguous() -> None:
     assert decide(row("a", 100, shape="2024-06-20"), seen("a", 100, shape="endive"), GONE_FOR_GOOD).ambiguous
 
 
 # X.created
 
 
-def test_a_creation_that_comes_late_is_superseded_and_marks_nothing() -> None:
+def test_a_late_creation_is_superseded_and_leaves_the_row_settled() -> None:
     held = row("b", 100)
 
     assert after(held, [seen("a", 100, rank=CREATED)]) == held
 
 
-def test_any_event_after_the_creation_within_its_second_is_surely_newer() -> None:
+def test_any_other_event_in_the_second_of_the_creation_is_certainly_newer() -> None:
     version = after(None, [seen("a", 100, rank=CREATED, source="evt_2"), seen("b", 100, source="evt_1")])
 
     assert version == row("b", 100, source="evt_1", rev=2)
 
 
-def test_a_creation_with_a_wrong_clock_is_still_the_oldest() -> None:
+def test_a_creation_with_a_wrong_time_is_still_the_oldest() -> None:
     assert decide(row("b", 100), seen("a", 100 + W + 1, rank=CREATED), GONE_FOR_GOOD) is Verdict.SUPERSEDED
 
 
 @LAW
 @given(rows, st.integers(0, 1_000))
-def test_a_creation_of_an_id_that_is_made_once_never_beats_anything(held: Version, at: int) -> None:
+def test_a_creation_never_wins_if_ids_are_not_reused(held: Version, at: int) -> None:
     assume(held.rank != CREATED)
 
     assert after(held, [seen("born", at, rank=CREATED)]) == held
@@ -189,7 +189,7 @@ def test_a_creation_of_an_id_that_is_made_once_never_beats_anything(held: Versio
 
 
 @pytest.mark.parametrize("seconds_earlier", [0, W, W + 1, 1_000_000])
-def test_a_deletion_beats_whatever_the_row_holds_where_ids_are_not_made_anew(seconds_earlier: int) -> None:
+def test_a_deletion_always_wins_if_ids_are_not_reused(seconds_earlier: int) -> None:
     held = row("a", 100, final=True)
 
     version = after(held, [seen(DELETED_HASH, 100 - seconds_earlier, rank=DELETED, source="evt_gone")])
@@ -199,15 +199,13 @@ def test_a_deletion_beats_whatever_the_row_holds_where_ids_are_not_made_anew(sec
 
 @LAW
 @given(tombstones, st.lists(snapshots, max_size=6))
-def test_a_tombstone_of_an_id_that_is_not_made_anew_is_never_lifted(held: Version, events: list[Snapshot]) -> None:
+def test_a_deletion_is_final_if_ids_are_not_reused(held: Version, events: list[Snapshot]) -> None:
     assert after(held, events).deleted
 
 
 @LAW
 @given(tombstones, st.lists(snapshots, max_size=6))
-def test_a_tombstone_of_an_id_that_is_made_anew_is_lifted_by_a_creation_alone(
-    held: Version, events: list[Snapshot]
-) -> None:
+def test_only_a_creation_restores_a_deleted_object_if_ids_are_reused(held: Version, events: list[Snapshot]) -> None:
     later = [event for event in events if event.rank != CREATED]
 
     assert after(held, later, REBORN).deleted
@@ -216,28 +214,28 @@ def test_a_tombstone_of_an_id_that_is_made_anew_is_lifted_by_a_creation_alone(
 @pytest.mark.parametrize(
     ("at", "verdict"), [(101, Verdict.GUESSED_NEWER), (100 + W + 1, Verdict.WRITTEN), (92, Verdict.SUPERSEDED)]
 )
-def test_a_creation_after_the_deletion_lifts_the_tombstone_of_an_id_made_anew(at: int, verdict: Verdict) -> None:
+def test_a_creation_after_the_deletion_restores_the_object_if_ids_are_reused(at: int, verdict: Verdict) -> None:
     tombstone = row(DELETED_HASH, 100, rank=DELETED)
 
     assert decide(tombstone, seen("a", at, rank=CREATED), REBORN) is verdict
 
 
 @pytest.mark.parametrize("at", [101, 1_000])
-def test_a_change_after_the_deletion_of_an_id_made_anew_has_the_row_asked_for(at: int) -> None:
+def test_a_change_after_the_deletion_leaves_the_row_unsettled_if_ids_are_reused(at: int) -> None:
     version = after(row(DELETED_HASH, 100, rank=DELETED), [seen("a", at)], REBORN)
 
     assert version.deleted
     assert version.unsettled
 
 
-def test_a_deletion_with_the_whole_object_is_a_deletion() -> None:
+def test_a_deletion_with_the_whole_object_keeps_its_shape() -> None:
     version = after(row("a", 100), [seen(DELETED_HASH, 101, rank=DELETED, shape="endive")])
 
     assert version.deleted
     assert version.shape == "endive"
 
 
-def test_a_bare_deletion_is_completed_by_the_whole_object() -> None:
+def test_a_deletion_with_the_whole_object_completes_a_bare_deletion() -> None:
     bare = row(DELETED_HASH, 100, rank=DELETED, shape="")
     whole = seen(DELETED_HASH, 100, rank=DELETED, shape="endive")
 
@@ -250,7 +248,7 @@ def test_a_bare_deletion_is_completed_by_the_whole_object() -> None:
     assert version.shape == "endive"
 
 
-def test_a_bare_deletion_takes_nothing_from_a_whole_one() -> None:
+def test_a_bare_deletion_does_not_replace_the_whole_object() -> None:
     whole = row(DELETED_HASH, 100, rank=DELETED, shape="endive")
     bare = seen(DELETED_HASH, 101, rank=DELETED, shape="")
 
@@ -265,11 +263,11 @@ def test_a_bare_deletion_takes_nothing_from_a_whole_one() -> None:
 # Snapshots that cannot settle
 
 
-def test_a_cut_list_leaves_the_row_unsettled_though_it_is_surely_newer() -> None:
+def test_a_certainly_newer_snapshot_with_a_truncated_list_leaves_the_row_unsettled() -> None:
     assert after(row("a", 100), [seen("b", 200, incomplete=True)]).unsettled
 
 
-def test_a_cut_list_is_asked_for_even_where_what_came_of_it_is_the_same() -> None:
+def test_a_truncated_list_leaves_the_row_unsettled_even_if_its_content_is_the_same() -> None:
     settled = row("a", 100)
 
     assert after(settled, [seen("a", 101, incomplete=True)]).unsettled
@@ -278,7 +276,7 @@ def test_a_cut_list_is_asked_for_even_where_what_came_of_it_is_the_same() -> Non
 # Lists that are read repeatedly
 
 
-def test_a_page_that_finds_the_object_equal_writes_nothing() -> None:
+def test_a_page_with_the_same_content_writes_nothing() -> None:
     held = row("a", 100)
     page = replace(seen("a", 5_000), listed=True)
 
@@ -286,7 +284,7 @@ def test_a_page_that_finds_the_object_equal_writes_nothing() -> None:
     assert not takes_content(held, page, decide(held, page, GONE_FOR_GOOD))
 
 
-def test_a_page_read_after_the_window_settles_what_was_unsettled() -> None:
+def test_a_page_read_after_the_window_settles_an_unsettled_row() -> None:
     version = after(row("a", 100, unsettled=True), [replace(seen("a", 108), listed=True)])
 
     assert not version.unsettled
@@ -296,7 +294,7 @@ def test_a_page_read_within_the_window_settles_nothing() -> None:
     assert after(row("a", 100, unsettled=True), [replace(seen("a", 104), listed=True)]).unsettled
 
 
-def test_a_page_that_shows_something_else_goes_through_the_same_rule() -> None:
+def test_a_page_with_other_content_follows_the_rule_for_events() -> None:
     assert after(row("a", 100), [replace(seen("b", 108), listed=True)]).content_hash == "b"
     assert after(row("a", 100), [replace(seen("b", 104), listed=True)]).unsettled
 
@@ -304,17 +302,17 @@ def test_a_page_that_shows_something_else_goes_through_the_same_rule() -> None:
 # Rule 5: Stripe's answer to a read
 
 
-def test_an_answer_is_thrown_away_where_an_event_came_since_it_was_asked_for() -> None:
+def test_an_answer_is_discarded_if_an_event_arrived_after_the_request() -> None:
     held = row("a", 100, rev=3, unsettled=True)
 
     assert settle(held, seen("b", 500), rev=2, traits=GONE_FOR_GOOD) is None
 
 
-def test_an_answer_is_thrown_away_where_the_row_came_since_it_was_asked_for() -> None:
+def test_an_answer_is_discarded_if_the_row_was_created_after_the_request() -> None:
     assert settle(row("a", 100), seen("b", 500), rev=0, traits=GONE_FOR_GOOD) is None
 
 
-def test_an_answer_about_what_is_not_mirrored_yet_is_taken() -> None:
+def test_an_answer_about_an_object_that_is_not_mirrored_yet_is_written() -> None:
     version = settle(None, seen("b", 500, source="get:500"), rev=0, traits=GONE_FOR_GOOD)
 
     assert version == row("b", 500, source="get:500", rev=1)
@@ -324,7 +322,7 @@ def test_an_answer_about_what_is_not_mirrored_yet_is_taken() -> None:
     ("at", "observed_at", "unsettled"),
     [(99, 100, True), (104, 100, True), (105, 105, False), (500, 500, False)],
 )
-def test_an_answer_settles_the_row_once_every_replica_must_have_had_the_newest_event(
+def test_an_answer_settles_the_row_if_every_replica_had_the_newest_event_by_then(
     at: int, observed_at: int, unsettled: bool
 ) -> None:
     version = settle(row("a", 100, unsettled=True), seen("b", at, source="get"), rev=1, traits=GONE_FOR_GOOD)
@@ -332,7 +330,7 @@ def test_an_answer_settles_the_row_once_every_replica_must_have_had_the_newest_e
     assert version == row("b", observed_at, source="get", rev=2, unsettled=unsettled)
 
 
-def test_an_answer_with_a_cut_list_settles_nothing() -> None:
+def test_an_answer_with_a_truncated_list_settles_nothing() -> None:
     version = settle(row("a", 100), seen("b", 500, incomplete=True), rev=1, traits=GONE_FOR_GOOD)
 
     assert version is not None
@@ -355,7 +353,7 @@ def test_a_b_a_ends_at_a_or_unsettled(order: tuple[int, ...]) -> None:
     assert version.content_hash == "a" or version.unsettled
 
 
-def test_a_b_a_within_one_second_is_unsettled_though_its_chain_looks_proved() -> None:
+def test_a_b_a_within_one_second_is_unsettled_although_its_chain_looks_complete() -> None:
     held = row("a", 100, source="evt_0")
 
     version = after(held, [seen("b", 100, source="evt_1", before="a"), seen("a", 100, source="evt_2", before="b")])
@@ -382,9 +380,7 @@ def test_a_b_c_a_ends_at_a_or_unsettled(order: tuple[int, ...]) -> None:
 
 @LAW
 @given(st.none() | rows, snapshots, traits_of_types)
-def test_the_same_snapshot_again_changes_nothing_but_rev(
-    held: Version | None, snapshot: Snapshot, traits: Traits
-) -> None:
+def test_repeating_a_snapshot_changes_at_most_rev(held: Version | None, snapshot: Snapshot, traits: Traits) -> None:
     once = after(held, [snapshot], traits)
 
     twice = after(once, [snapshot], traits)
@@ -406,7 +402,7 @@ def test_observed_at_and_rev_never_fall(held: Version, events: list[Snapshot], t
 
 @LAW
 @given(histories(), st.integers(0, 40))
-def test_an_answer_read_after_the_last_event_settles_the_row_at_it(history: History, seconds_later: int) -> None:
+def test_an_answer_read_well_after_the_last_event_settles_the_row(history: History, seconds_later: int) -> None:
     held = after(None, history.delivered, REBORN)
     answer = seen(history.last.content_hash, held.observed_at + seconds_later, rank=UPDATED, source="get:1")
 
@@ -419,7 +415,7 @@ def test_an_answer_read_after_the_last_event_settles_the_row_at_it(history: Hist
 
 @LAW
 @given(rows, snapshots, traits_of_types)
-def test_new_content_always_moves_rev(held: Version, snapshot: Snapshot, traits: Traits) -> None:
+def test_every_change_of_the_row_raises_rev(held: Version, snapshot: Snapshot, traits: Traits) -> None:
     version = after(held, [snapshot], traits)
 
     assert version.rev > held.rev or version == held
@@ -427,7 +423,7 @@ def test_new_content_always_moves_rev(held: Version, snapshot: Snapshot, traits:
 
 @THE_LAW
 @given(histories(), st.sampled_from([GONE_FOR_GOOD, REBORN]))
-def test_any_order_with_any_duplicates_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
+def test_no_order_with_duplicates_ends_wrong_and_settled(history: History, traits: Traits) -> None:
     version = after(None, history.delivered, traits)
 
     assert version.content_hash == history.last.content_hash or version.unsettled
@@ -435,7 +431,7 @@ def test_any_order_with_any_duplicates_is_never_wrong_and_unmarked(history: Hist
 
 @THE_LAW
 @given(histories(contents=["a", "b", "c"]), st.sampled_from([GONE_FOR_GOOD, REBORN]))
-def test_content_that_comes_back_is_never_wrong_and_unmarked(history: History, traits: Traits) -> None:
+def test_content_that_returns_never_ends_wrong_and_settled(history: History, traits: Traits) -> None:
     version = after(None, history.delivered, traits)
 
     assert version.content_hash == history.last.content_hash or version.unsettled
@@ -443,7 +439,9 @@ def test_content_that_comes_back_is_never_wrong_and_unmarked(history: History, t
 
 @THE_LAW
 @given(histories(least_gap=AMBIGUITY_SECONDS + 1, ends_deleted=False), st.sampled_from([GONE_FOR_GOOD, REBORN]))
-def test_versions_further_apart_than_the_window_end_settled_at_the_last(history: History, traits: Traits) -> None:
+def test_versions_further_apart_than_the_window_end_settled_at_the_last_version(
+    history: History, traits: Traits
+) -> None:
     version = after(None, history.delivered, traits)
 
     assert (version.content_hash, version.unsettled) == (history.last.content_hash, False)
@@ -452,7 +450,7 @@ def test_versions_further_apart_than_the_window_end_settled_at_the_last(history:
 
 @LAW
 @given(histories(ends_deleted=True))
-def test_an_id_that_is_not_made_anew_ends_deleted_and_settled_in_any_order(history: History) -> None:
+def test_a_deleted_object_ends_deleted_and_settled_in_any_order(history: History) -> None:
     assume(len(history.made) > 1)
 
     version = after(None, history.delivered)
@@ -463,7 +461,7 @@ def test_an_id_that_is_not_made_anew_ends_deleted_and_settled_in_any_order(histo
 
 @LAW
 @given(histories(ends_deleted=False))
-def test_an_object_that_comes_in_order_ends_at_its_last_version_where_each_second_has_one(history: History) -> None:
+def test_versions_of_distinct_seconds_delivered_in_order_end_at_the_last_version(history: History) -> None:
     assume(len({snapshot.created for snapshot in history.made}) == len(history.made))
     assume(len({snapshot.final for snapshot in history.made}) == 1)
 
@@ -472,40 +470,40 @@ def test_an_object_that_comes_in_order_ends_at_its_last_version_where_each_secon
 
 @LAW
 @given(histories())
-def test_without_a_way_to_ask_nothing_is_marked(history: History) -> None:
-    assert not after(None, history.delivered, UNASKABLE).unsettled
+def test_no_row_is_unsettled_if_it_cannot_be_fetched(history: History) -> None:
+    assert not after(None, history.delivered, NOT_FETCHABLE).unsettled
 
 
 # Content
 
 
-def test_fields_that_change_between_reads_are_no_content() -> None:
+def test_fields_that_change_between_reads_do_not_count_as_content() -> None:
     read = invoice()
     again = read | {"hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/test_y?s=ap", "invoice_pdf": "https://x"}
 
     assert content_hash(read) == content_hash(again)
 
 
-def test_any_other_field_is_content() -> None:
+def test_any_other_field_counts_as_content() -> None:
     assert content_hash(subscription()) != content_hash(subscription(status="past_due"))
 
 
-def test_the_order_of_keys_is_no_content() -> None:
+def test_the_order_of_keys_does_not_matter() -> None:
     assert content_hash({"id": "x", "n": {"a": 1, "b": 2}}) == content_hash({"n": {"b": 2, "a": 1}, "id": "x"})
 
 
-def test_no_object_hashes_like_a_deletion() -> None:
+def test_no_object_has_the_hash_of_a_deletion() -> None:
     assert content_hash({"id": "deleted", "deleted": True}) != DELETED_HASH
 
 
-def test_previous_attributes_put_back_give_the_state_before() -> None:
+def test_putting_back_previous_attributes_restores_the_state_before() -> None:
     before = subscription(status="incomplete", user_id="user_1", cancel_at=NOW)
     now = subscription(status="active", user_id="user_2", quantity=3)
 
     assert put_back(now, previous_attributes(before, now)) == before
 
 
-def test_putting_back_leaves_the_object_itself_alone() -> None:
+def test_putting_back_does_not_change_the_object_itself() -> None:
     now = subscription(user_id="user_2")
 
     put_back(now, {"metadata": {"user_id": "user_1"}, "items": {"data": []}})
