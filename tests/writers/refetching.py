@@ -1,4 +1,4 @@
-"""Helpers for tests of re-reads: events that leave an object uncertain, and scripted clients of Stripe."""
+"""Helpers for tests of re-reads: events that leave an object unsettled, and fake Stripe clients."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ def deliver(conn: psycopg.Connection, *events: Json, has_key: bool = True) -> No
     Applier(livemode=False, policy=Policy(), has_key=has_key).drain(conn)
 
 
-def ask(conn: psycopg.Connection, stripe: refetch.Source) -> int:
-    """Read everything queued at once; returns the number of objects."""
+def read_queued(conn: psycopg.Connection, stripe: refetch.Source) -> int:
+    """Read all queued objects now, and return their number."""
     conn.execute("update sync.refetch_queue set due_at = now()")
     return refetch.drain(conn, stripe, Policy(), should_continue=lambda: True)
 
@@ -40,7 +40,7 @@ def held(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def waiting(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """The queued reads, and whether each is waiting for its time."""
+    """The queued reads, each with whether it is not due yet."""
     return rows(conn, "select object, id, due_at > now() from sync.refetch_queue")
 
 
@@ -48,8 +48,8 @@ def outcomes(conn: psycopg.Connection) -> list[str]:
     return [row[0] for row in rows(conn, "select outcome from sync.events order by received_at, id")]
 
 
-def doubtful(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second") -> Json:
-    """A customer of the sandbox with an unsettled row: two states of one second were seen, and neither is Stripe's."""
+def unsettled_customer(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second") -> Json:
+    """Make a customer whose row is unsettled. Two states in one second were delivered, neither of them Stripe's."""
     made: Json = sandbox.post("/v1/customers", name=name)
     seen = [{**made, "name": "This"}, {**made, "name": "That"}]
     deliver(conn, *(event("customer.updated", state, created=made["created"]) for state in seen))
@@ -57,13 +57,13 @@ def doubtful(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second"
 
 
 def later(sandbox: Sandbox, seconds: int = 20) -> None:
-    """Advance Stripe's clock: every replica has what happened before."""
+    """Advance Stripe's clock until every replica has caught up."""
     sandbox.tell("clock", advance=seconds)
 
 
 @dataclass
 class Canned:
-    """A Stripe that always gives the same answer, or fails; it records the requests."""
+    """A Stripe client that always returns the same answer, or fails, and records the requests."""
 
     answer: Answer | Exception
     asked: list[str] = field(default_factory=list)
@@ -75,12 +75,12 @@ class Canned:
         return self.answer
 
     def page(self, path: str, params: Mapping[str, Any] | None = None, *, account: str = "") -> Page:
-        raise AssertionError(f"nobody was to read {path}")
+        raise AssertionError(f"unexpected read of {path}")
 
 
 @dataclass
 class Meanwhile:
-    """A Stripe whose first answer takes so long that something else happens first."""
+    """A Stripe client whose first answer arrives after `happen` was called."""
 
     stripe: Stripe
     happens: Callable[[], None]

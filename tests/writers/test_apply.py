@@ -1,4 +1,4 @@
-"""The drain: from stored events to rows and users, in one transaction a batch."""
+"""The drain: from stored events to rows and users, in one transaction per batch."""
 
 import random
 import threading
@@ -51,7 +51,7 @@ def column(conn: psycopg.Connection, query: str) -> list[Any]:
 
 
 def lately(seconds: int = 0) -> int:
-    """A time of Stripe's clock not long ago: periods that run, tokens that do not lapse yet."""
+    """A recent time in seconds, so that periods are current and tokens have not expired."""
     return int(datetime.now(UTC).timestamp()) - 3600 + seconds
 
 
@@ -62,7 +62,7 @@ def jenny(conn: psycopg.Connection) -> str:
 
 
 def bought(id_: str = "in_1", *, at: int | None = None, product_id: str = "prod_pro", **more: Any) -> Json:
-    """An invoice of Jenny's that was paid for a month that runs."""
+    """A paid invoice of Jenny's for the current month."""
     now = lately() if at is None else at
     line = line_item(f"il_{id_}", invoice=id_, product=product_id, period_start=now, period_end=now + 30 * DAY)
     paid_at = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
@@ -70,7 +70,7 @@ def bought(id_: str = "in_1", *, at: int | None = None, product_id: str = "prod_
 
 
 def sign_up(user_id: str | None = "jenny") -> list[Json]:
-    """Everything that a sign-up of Jenny's makes, in Stripe's order."""
+    """The events of Jenny's sign-up, in Stripe's order."""
     now = lately()
     subscribed = subscription("sub_1", period_start=now, period_end=now + 30 * DAY)
     return [
@@ -92,7 +92,7 @@ def user(conn: psycopg.Connection) -> tuple[Any, ...]:
 PREMIUM = ("PREMIUM", "ACTIVE", "prod_pro", 1000)
 
 
-def test_a_sign_up_gives_role_status_product_tokens_and_its_rows(
+def test_a_sign_up_gives_role_status_product_tokens_and_rows(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     apply(*sign_up())
@@ -106,7 +106,7 @@ def test_a_sign_up_gives_role_status_product_tokens_and_its_rows(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_order_any_duplicates_and_any_batches_end_the_same(
+def test_order_duplicates_and_batch_size_do_not_change_the_result(
     conn: psycopg.Connection, apply: Apply, jenny: str, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -124,7 +124,7 @@ def test_any_order_any_duplicates_and_any_batches_end_the_same(
     assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
 
 
-def test_a_payment_seen_through_many_events_grants_once(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_a_payment_reported_by_many_events_grants_once(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     apply(*sign_up())
 
     for number, type_ in enumerate(("invoice.payment_succeeded", "invoice.updated", "invoice.paid")):
@@ -134,9 +134,7 @@ def test_a_payment_seen_through_many_events_grants_once(conn: psycopg.Connection
     assert column(conn, "select count(*) from sync.token_grants") == [1]
 
 
-def test_tokens_spent_by_the_application_meanwhile_stay_spent(
-    conn: psycopg.Connection, apply: Apply, jenny: str
-) -> None:
+def test_tokens_that_the_application_spent_stay_spent(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     apply(*sign_up())
     conn.execute("update users set tokens = tokens - 300")
 
@@ -155,7 +153,7 @@ def test_a_renewal_resets_the_balance(conn: psycopg.Connection, apply: Apply, je
     assert column(conn, "select balance_before from sync.token_grants order by id") == [0, 700]
 
 
-def test_tokens_add_up_where_the_policy_says_so(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_tokens_add_up_if_the_policy_says_so(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     renewal = bought("in_2", at=lately(60), billing_reason="subscription_cycle")
 
     apply(*sign_up(), event("invoice.paid", renewal, created=lately(60)), policy=Policy(tokens_reset=False))
@@ -163,7 +161,7 @@ def test_tokens_add_up_where_the_policy_says_so(conn: psycopg.Connection, apply:
     assert user(conn) == ("PREMIUM", "ACTIVE", "prod_pro", 2000)
 
 
-def test_a_product_that_comes_late_still_grants(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_a_product_that_arrives_late_still_grants_tokens(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     made, *rest = sign_up()
     apply(*rest)
     held = one(conn, "select name, active from stripe_products where id = 'prod_pro'")
@@ -177,7 +175,7 @@ def test_a_product_that_comes_late_still_grants(conn: psycopg.Connection, apply:
     assert one(conn, "select name, active from stripe_products where id = 'prod_pro'")["active"] is True
 
 
-def test_an_old_invoice_of_a_first_backfill_grants_nothing_and_says_so(
+def test_an_old_invoice_in_a_first_backfill_grants_nothing_and_is_recorded(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     events = sign_up()
@@ -189,7 +187,7 @@ def test_an_old_invoice_of_a_first_backfill_grants_nothing_and_says_so(
     assert column(conn, "select amount from sync.token_grants") == [0]
 
 
-def test_the_end_of_a_subscription_ends_the_access_and_leaves_the_tokens(
+def test_ending_a_subscription_ends_access_and_keeps_the_tokens(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     apply(*sign_up())
@@ -202,7 +200,7 @@ def test_the_end_of_a_subscription_ends_the_access_and_leaves_the_tokens(
 
 
 @pytest.mark.parametrize("role", ["ADMIN", "BANNED"])
-def test_roles_that_people_gave_are_never_touched(
+def test_roles_that_operators_set_are_never_changed(
     conn: psycopg.Connection, apply: Apply, jenny: str, role: str
 ) -> None:
     conn.execute("update users set role = %s::user_role", (role,))
@@ -213,7 +211,7 @@ def test_roles_that_people_gave_are_never_touched(
     assert user(conn)[0] == role
 
 
-def test_a_user_whom_nobody_linked_is_never_written(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_a_user_without_a_linked_customer_is_never_written(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     conn.execute("update users set role = 'PREMIUM', tokens = 5")
 
     apply(*sign_up(user_id=None))
@@ -222,7 +220,7 @@ def test_a_user_whom_nobody_linked_is_never_written(conn: psycopg.Connection, ap
     assert column(conn, "select stripe_customer_id from sync.customer_links where user_id is null") == ["cus_jenny"]
 
 
-def test_links_follow_the_rules_in_their_order_and_stay(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_links_follow_the_rules_in_order_and_are_kept(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     conn.execute("insert into users (id) values ('other'), ('third')")
     session = checkout_session("cs_1", customer="cus_jenny", client_reference_id="other")
 
@@ -234,7 +232,7 @@ def test_links_follow_the_rules_in_their_order_and_stay(conn: psycopg.Connection
     assert column(conn, "select user_id || ' ' || source from sync.customer_links") == ["jenny customer_metadata"]
 
 
-def test_a_row_the_application_wrote_is_a_link_and_stays_as_it_is(
+def test_a_row_that_the_application_wrote_is_a_link_and_is_not_changed(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     conn.execute("insert into users (id) values ('other')")
@@ -246,7 +244,9 @@ def test_a_row_the_application_wrote_is_a_link_and_stays_as_it_is(
     assert column(conn, "select role::text from users where id = 'jenny'") == ["PREMIUM"]
 
 
-def test_a_reference_of_a_payment_link_is_not_trusted(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_a_client_reference_id_from_a_payment_link_is_not_trusted(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
     session = checkout_session("cs_1", customer="cus_jenny", client_reference_id="jenny", payment_link="plink_1")
 
     apply(event("checkout.session.completed", session))
@@ -254,7 +254,7 @@ def test_a_reference_of_a_payment_link_is_not_trusted(conn: psycopg.Connection, 
     assert column(conn, "select user_id from sync.customer_links") == [None]
 
 
-def test_an_email_links_every_customer_of_the_one_user_who_has_verified_it(
+def test_an_email_links_every_customer_to_the_one_user_who_verified_it(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     apply(event("customer.created", customer("cus_jenny", email="JENNY@example.com")))
@@ -268,9 +268,7 @@ def test_an_email_links_every_customer_of_the_one_user_who_has_verified_it(
     assert column(conn, "select user_id from sync.customer_links order by stripe_customer_id") == ["jenny", "jenny"]
 
 
-def test_an_email_that_two_users_have_verified_links_neither(
-    conn: psycopg.Connection, apply: Apply, jenny: str
-) -> None:
+def test_an_email_verified_by_two_users_links_neither(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     conn.execute("update users set email_verified = now()")
     conn.execute("insert into users (id, email, email_verified) values ('twin', 'JENNY@example.com', now())")
 
@@ -279,7 +277,7 @@ def test_an_email_that_two_users_have_verified_links_neither(
     assert column(conn, "select user_id from sync.customer_links") == [None]
 
 
-def test_several_customers_of_one_user_all_count(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_all_customers_of_a_user_count(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     apply(*sign_up())
 
     apply(
@@ -292,7 +290,7 @@ def test_several_customers_of_one_user_all_count(conn: psycopg.Connection, apply
     assert column(conn, "select stripe_customer_id from stripe_customers") == ["cus_jenny"]
 
 
-def test_the_old_shape_gives_the_same_user(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_the_old_api_shape_gives_the_same_user(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
     now = lately()
     old = sign_up()
     old[3] = event(
@@ -313,7 +311,7 @@ def test_the_old_shape_gives_the_same_user(conn: psycopg.Connection, apply: Appl
     assert column(conn, "select stripe_product_id from payment_history") == ["prod_pro"]
 
 
-def test_a_connected_account_s_objects_are_mirrored_and_count_for_nobody(
+def test_objects_of_a_connected_account_are_mirrored_but_change_no_user(
     conn: psycopg.Connection, apply: Apply, jenny: str
 ) -> None:
     apply(*({**made, "account": "acct_1"} for made in sign_up()))
@@ -323,7 +321,7 @@ def test_a_connected_account_s_objects_are_mirrored_and_count_for_nobody(
     assert column(conn, "select count(*) from stripe_products") == [0]
 
 
-def test_an_event_of_the_other_mode_is_kept_and_not_applied(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_event_of_the_other_mode_is_kept_but_not_applied(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.created", customer(), livemode=True))
 
     assert one(conn, "select status, outcome from sync.events") == {"status": "done", "outcome": "other_mode"}
@@ -336,7 +334,7 @@ def test_a_thin_event_waits_for_a_key(conn: psycopg.Connection, apply: Apply) ->
     assert one(conn, "select status, outcome from sync.events") == {"status": "parked", "outcome": "needs_key"}
 
 
-def test_an_unknown_type_of_object_is_kept_whole(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_object_of_an_unknown_type_is_kept_whole(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("moon.landed", {"id": "moon_1", "object": "moon", "crew": 3}))
 
     assert one(conn, "select object, id, data from stripe.other_objects") == {
@@ -346,7 +344,7 @@ def test_an_unknown_type_of_object_is_kept_whole(conn: psycopg.Connection, apply
     }
 
 
-def test_children_come_and_go_with_their_parent(conn: psycopg.Connection, apply: Apply) -> None:
+def test_children_follow_their_parent(conn: psycopg.Connection, apply: Apply) -> None:
     def lines(*ids: str) -> list[Json]:
         return [line_item(id_, invoice="in_1") for id_ in ids]
 
@@ -358,7 +356,7 @@ def test_children_come_and_go_with_their_parent(conn: psycopg.Connection, apply:
     assert column(conn, "select id from stripe.invoice_line_items where deleted") == ["il_a"]
 
 
-def test_a_list_that_was_cut_short_removes_nobody_and_leaves_the_parent_unsettled(
+def test_a_truncated_list_removes_no_child_and_leaves_the_parent_unsettled(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(event("invoice.created", invoice(lines=[line_item("il_a"), line_item("il_b")])))
@@ -373,7 +371,7 @@ def test_a_list_that_was_cut_short_removes_nobody_and_leaves_the_parent_unsettle
     assert column(conn, "select unsettled from stripe.invoices") == [True]
 
 
-def test_a_tombstone_is_not_lifted_by_a_late_update(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_late_update_does_not_restore_a_deleted_object(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.deleted", stub(customer()), created=NOW))
 
     apply(event("customer.updated", customer(name="Late"), created=NOW + 60))
@@ -385,7 +383,9 @@ def test_a_tombstone_is_not_lifted_by_a_late_update(conn: psycopg.Connection, ap
     }
 
 
-def test_a_deleted_product_turns_inactive_and_keeps_its_row(conn: psycopg.Connection, apply: Apply, jenny: str) -> None:
+def test_a_deleted_product_becomes_inactive_and_keeps_its_row(
+    conn: psycopg.Connection, apply: Apply, jenny: str
+) -> None:
     apply(*sign_up())
 
     apply(event("product.deleted", stub(product("prod_pro")), created=lately(60)))
@@ -394,7 +394,7 @@ def test_a_deleted_product_turns_inactive_and_keeps_its_row(conn: psycopg.Connec
     assert column(conn, "select count(*) from stripe_prices") == [1]
 
 
-def test_a_failing_event_is_found_put_off_and_parked_while_the_others_are_applied(
+def test_a_failing_event_is_retried_and_parked_while_the_others_are_applied(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
@@ -415,9 +415,7 @@ def test_a_failing_event_is_found_put_off_and_parked_while_the_others_are_applie
     assert "no_evil" in last["last_error"]
 
 
-def test_a_lock_that_somebody_holds_parks_nobody(
-    conn: psycopg.Connection, database: str, apply: Apply, jenny: str
-) -> None:
+def test_a_held_lock_parks_no_event(conn: psycopg.Connection, database: str, apply: Apply, jenny: str) -> None:
     conn.execute("set lock_timeout = '20ms'")
     with psycopg.connect(database) as holder:
         holder.execute("select from users for update")
@@ -434,9 +432,7 @@ def test_a_lock_that_somebody_holds_parks_nobody(
     assert user(conn) == PREMIUM
 
 
-def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_waiting_for_a_migration_does_not_count_as_an_attempt(conn: psycopg.Connection, apply: Apply) -> None:
     conn.execute("alter table mirror.customers rename to customers_away")
     for _ in range(10):
         apply(event("customer.created", customer("cus_1"), id="evt_1"))
@@ -449,7 +445,7 @@ def test_an_event_waits_for_a_migration_and_its_attempts_are_not_counted(
     assert one(conn, "select status from sync.events") == {"status": "done"}
 
 
-def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_replayed_parked_event_is_applied(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.created", customer("cus_1"), id="evt_1"))
     conn.execute("update sync.events set status = 'parked'")
     conn.execute("delete from mirror.customers")
@@ -461,7 +457,7 @@ def test_a_parked_event_that_is_replayed_is_applied(conn: psycopg.Connection, ap
     assert column(conn, "select id from stripe.customers") == ["cus_1"]
 
 
-def test_an_event_whose_worker_never_lived_to_finish_it_is_leased_alone_and_then_parked(
+def test_an_event_that_kills_its_workers_is_leased_alone_and_then_parked(
     conn: psycopg.Connection,
 ) -> None:
     conn.execute(
@@ -481,7 +477,7 @@ def test_an_event_whose_worker_never_lived_to_finish_it_is_leased_alone_and_then
     assert parked == ["evt_1"]
 
 
-def test_a_lease_is_for_one_worker_until_it_runs_out(conn: psycopg.Connection) -> None:
+def test_a_lease_belongs_to_one_worker_until_it_expires(conn: psycopg.Connection) -> None:
     conn.execute(
         "insert into sync.events (id, type, livemode, created, body) values ('evt_1', 'x', false, now(), '{}')"
     )
@@ -496,10 +492,10 @@ def test_a_lease_is_for_one_worker_until_it_runs_out(conn: psycopg.Connection) -
     assert [leased.attempts for leased in later] == [2]
 
 
-def test_two_workers_that_meet_on_a_new_object_end_at_the_newer_version(
+def test_two_workers_that_insert_the_same_object_end_at_the_newer_version(
     database: str, conn: psycopg.Connection, apply: Apply
 ) -> None:
-    """The other's insert is not committed when ours looks for the row: ours waits, and plans again."""
+    """When our worker looks for the row, the other's insert is not committed. Ours waits, and plans again."""
 
     newer = observe(read_event(event("customer.updated", customer(name="Newer"), created=NOW + 60)))
     older = observe(read_event(event("customer.updated", customer(name="Older"), created=NOW)))
@@ -522,7 +518,7 @@ def test_two_workers_that_meet_on_a_new_object_end_at_the_newer_version(
     assert one(conn, "select name, unsettled from stripe.customers") == {"name": "Newer", "unsettled": False}
 
 
-def test_the_drain_stops_at_its_time_and_asks_for_another(conn: psycopg.Connection) -> None:
+def test_a_drain_that_runs_out_of_time_requests_another(conn: psycopg.Connection) -> None:
     conn.execute(
         """
         insert into sync.events (id, type, livemode, created, body)

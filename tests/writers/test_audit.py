@@ -1,4 +1,4 @@
-"""The rolling audit: everything that Stripe lists is read again, and every difference is repaired and kept."""
+"""The rolling audit reads every list at Stripe again, repairs each difference and records the repair."""
 
 import contextlib
 import random
@@ -48,9 +48,7 @@ def ticks(conn: psycopg.Connection, stripe: Any, number: int) -> list[dict[str, 
     return [tally for tally in made if tally is not None]
 
 
-def test_a_round_mirrors_everything_that_the_sandbox_holds(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
+def test_a_round_mirrors_everything_in_the_sandbox(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     conn.execute("insert into users (id) values ('u')")
     sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
 
@@ -72,7 +70,7 @@ def test_a_round_mirrors_everything_that_the_sandbox_holds(
     assert conn.execute("select count(*) from payment_history").fetchone() == (1,)
 
 
-def test_an_audit_goes_on_from_where_the_last_tick_ended(
+def test_an_audit_continues_where_the_last_tick_ended(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.tell("populate", customers=2500)
@@ -85,12 +83,12 @@ def test_an_audit_goes_on_from_where_the_last_tick_ended(
     assert sandbox.ask("stats")["requests"]["GET /v1/customers"] <= 25 + len(made)
 
 
-def test_a_round_goes_on_where_more_than_a_page_of_objects_share_one_second(
+def test_a_round_continues_within_a_second_that_fills_several_pages(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     """An import creates thousands of objects in a second.
 
-    The position between two of its pages contains the ids of that second.
+    A position between two pages of such a second contains the ids already read in it.
     """
     sandbox.tell("clock", now=int(time.time()) - 5000, frozen=True)
     ids = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(320)]
@@ -128,9 +126,7 @@ def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
     assert conn.execute("select count(*) from stripe.subscriptions").fetchone() == (30,)
 
 
-def test_a_hurried_round_that_was_stopped_goes_on_hurried(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
+def test_a_stopped_hurried_round_continues_hurried(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     sandbox.tell("populate", customers=300)
     audit.begin_anew(conn)
 
@@ -143,7 +139,7 @@ def test_a_hurried_round_that_was_stopped_goes_on_hurried(
     assert conn.execute("select count(*) from stripe.customers").fetchone() == (300,)
 
 
-def test_a_repair_is_kept_with_the_fields_that_differed(
+def test_a_repair_is_recorded_with_the_fields_that_differed(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Old", email="a@example.com")
@@ -158,7 +154,7 @@ def test_a_repair_is_kept_with_the_fields_that_differed(
     assert conn.execute("select name from stripe.customers").fetchall() == [("New",)]
 
 
-def test_a_customer_whose_deletion_no_event_told_of_is_found_by_its_absence(
+def test_an_unreported_deletion_is_found_by_the_object_s_absence(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Callable[..., None]
 ) -> None:
     made = sandbox.post("/v1/customers", name="Gone")
@@ -172,7 +168,7 @@ def test_a_customer_whose_deletion_no_event_told_of_is_found_by_its_absence(
     assert done == ("1",)
 
 
-def test_a_payment_method_that_no_event_told_of_is_found_in_its_customers_list(
+def test_an_unreported_payment_method_is_found_in_its_customer_s_list(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U")
@@ -200,7 +196,7 @@ def test_a_second_round_changes_nothing(conn: psycopg.Connection, sandbox: Sandb
 
 
 class Forgetful:
-    """A Stripe whose list of events lacks these, too."""
+    """A Stripe client whose list of events lacks the lost events too."""
 
     def __init__(self, stripe: Stripe, lost: Collection[str]) -> None:
         self._stripe, self._lost = stripe, lost
@@ -215,7 +211,7 @@ class Forgetful:
         return self._stripe.retrieve(path)
 
 
-def test_a_tenth_of_all_events_lost_for_good_is_repaired_by_one_round(
+def test_one_round_repairs_the_loss_of_a_tenth_of_all_events(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     events = live_a_year(conn, sandbox)
@@ -245,7 +241,7 @@ def test_a_tenth_of_all_events_lost_for_good_is_repaired_by_one_round(
 
 
 def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
-    """Between the mirrored tables and Stripe."""
+    """The differences between the mirrored tables and Stripe."""
     wrong: list[str] = []
     with psycopg.connect(conn.info.dsn, row_factory=dict_row) as look:
         for type_, table in (TABLES | CHILDREN).items():
@@ -258,7 +254,7 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
 
 
 def live_a_year(conn: psycopg.Connection, sandbox: Sandbox) -> list[Json]:
-    """The events of everything that the sandbox knows. Its list of events forgets them after 30 days, as Stripe's does."""
+    """Play every story of the sandbox, and return all events before its list drops them after 30 days."""
     events: dict[str, Json] = {}
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     turns = [(name, name) for name in names] + [("ada", name) for name in LIFE]

@@ -1,5 +1,4 @@
-"""The backfill against the sandbox: every list is read, by many threads, despite kills and missing, slow or broken
-lists."""
+"""The backfill against the sandbox: many threads read every list, despite kills and missing, slow or broken lists."""
 
 import threading
 import time
@@ -26,11 +25,11 @@ CORE = ["products", "prices", "customers", "subscriptions", "invoices", "payment
 
 
 class Killed(BaseException):
-    """Instead of kill -9: the process does nothing more."""
+    """Raised instead of kill -9: the process does nothing more."""
 
 
 class Through:
-    """The client for the sandbox, for tests: counted, failing, hanging or dying."""
+    """A client of the sandbox that counts its requests, and calls `before` ahead of each, which may fail or hang."""
 
     def __init__(self, stripe: Stripe, *, before: Callable[[str, Mapping[str, Any]], None] | None = None) -> None:
         self._stripe, self._before = stripe, before
@@ -110,7 +109,7 @@ def test_a_second_backfill_writes_nothing(conn: psycopg.Connection, sandbox: San
     assert sum(each["unchanged"] for each in progress["lists"]) == progress["listed"] > 300
 
 
-def test_a_list_is_cut_while_it_is_read_so_that_many_threads_share_it(
+def test_a_list_is_split_while_it_is_read_so_that_many_threads_share_it(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=3000)
@@ -134,15 +133,15 @@ def test_a_list_is_cut_while_it_is_read_so_that_many_threads_share_it(
 
     assert len(held(conn, "customers")) == 3000
     assert most[0] >= 4
-    # 30 pages of 100; each cut costs a page that is not full.
+    # There are 30 pages of 100. Each split costs a page that is not full.
     assert len(source.asked) <= 30 + 25
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
+def test_a_killed_backfill_reads_only_the_last_page_of_each_shard_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
 ) -> None:
-    """Each process dies at its fourth request. The place is read back from the database as JSON every time."""
+    """Each process dies at its fourth request. The position is read back from the database as JSON each time."""
     sandbox.tell("populate", products=3, customers=350, subscriptions=450, invoices=True)
     backfill.start(conn, ["products", "customers", "subscriptions", "invoices"])
     asked: Counter[Any] = Counter()
@@ -163,7 +162,7 @@ def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
             conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
         asked.update(source.asked)
         if not deleted:
-            # Delete an object after which a cursor continues.
+            # Delete the object that a saved cursor points to.
             rows = conn.execute("select place ->> 'after' from sync.shards where list = 'customers' and not done")
             deleted = next((row[0] for row in rows if row[0]), "")
             if deleted:
@@ -182,7 +181,7 @@ def test_killed_at_every_page_it_reads_no_page_twice_but_the_last_of_each_shard(
     assert again <= kills * threads
 
 
-def test_a_missing_permission_a_404_and_a_failing_list_end_alone_and_are_named(
+def test_a_missing_permission_a_404_or_a_failing_list_ends_only_that_list_with_its_error(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", products=5, customers=40, subscriptions=50, invoices=True)
@@ -217,7 +216,7 @@ def test_a_missing_permission_a_404_and_a_failing_list_end_alone_and_are_named(
     assert held(conn, "subscriptions") == at_stripe(sandbox, "subscription")
 
 
-def test_a_list_that_hangs_delays_no_other(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_hanging_list_delays_no_other(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     sandbox.tell("populate", customers=250, subscriptions=250)
     others_are_read, hanging = threading.Event(), threading.Event()
 
@@ -260,7 +259,7 @@ def test_a_pass_that_would_mark_most_of_a_table_deleted_marks_nothing(
     assert progress is not None
     assert mirrored < held(conn, "customers")
     assert "MAX_DELETED_SHARE" in str(progress["lists"][0]["error"])
-    # It is recognised from a sample: not all of the 220 were read.
+    # A sample is enough: not all 220 objects were read.
     assert sandbox.ask("stats")["requests"]["GET /v1/customers/{id}"] < 150
 
     backfill.start(conn, ["customers"])
@@ -269,7 +268,7 @@ def test_a_pass_that_would_mark_most_of_a_table_deleted_marks_nothing(
     assert held(conn, "customers") == at_stripe(sandbox, "customer")
 
 
-def test_a_few_deletions_that_no_event_told_of_are_marked_when_the_list_is_complete(
+def test_a_few_unreported_deletions_are_marked_once_the_list_is_complete(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=230)
@@ -287,7 +286,7 @@ def test_a_few_deletions_that_no_event_told_of_are_marked_when_the_list_is_compl
     assert states(conn)["customers"] == "done"
 
 
-def test_users_wait_until_their_objects_are_there_unless_an_event_asks_for_them(
+def test_a_user_gets_tokens_once_a_failed_list_has_been_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("insert into users (id) values ('u')")
@@ -307,7 +306,7 @@ def test_users_wait_until_their_objects_are_there_unless_an_event_asks_for_them(
     assert conn.execute("select tokens > 0 from users").fetchone() == (True,)
 
 
-def test_a_job_that_is_stopped_keeps_what_it_wrote_and_computes_the_users(
+def test_a_stopped_job_keeps_its_rows_and_computes_the_users(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("insert into users (id) values ('u')")
@@ -330,7 +329,7 @@ def test_a_job_that_is_stopped_keeps_what_it_wrote_and_computes_the_users(
     )
 
 
-def test_users_that_a_list_under_parents_asks_for_are_computed_while_it_is_read(
+def test_users_are_computed_while_a_list_under_parents_is_read(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=3)
@@ -353,7 +352,7 @@ def test_users_that_a_list_under_parents_asks_for_are_computed_while_it_is_read(
     assert set(states(conn).values()) == {"done"}
 
 
-def test_since_reads_only_objects_created_from_then_on(
+def test_since_reads_only_objects_created_at_or_after_it(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=120)
@@ -376,7 +375,7 @@ def test_since_reads_only_objects_created_from_then_on(
     ],
     ids=str,
 )
-def test_a_place_comes_back_from_postgres_as_it_was(conn: psycopg.Connection, place: Place) -> None:
+def test_a_position_survives_a_round_trip_through_postgres(conn: psycopg.Connection, place: Place) -> None:
     run, _ = shards.begin(conn, "test", {})
     shards.add(conn, run, [("customers", None, None)])
     (shard,) = shards.lease(conn, run, {"customers": 1}, owner="me", limit=1)
@@ -388,5 +387,5 @@ def test_a_place_comes_back_from_postgres_as_it_was(conn: psycopg.Connection, pl
     assert Place.from_json(again.place) == place
 
 
-def test_a_place_of_another_release_is_the_beginning() -> None:
+def test_a_position_from_another_release_restarts_the_list() -> None:
     assert Place.from_json({"after": 7, "down_to": "soon"}) == Place()

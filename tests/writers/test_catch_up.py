@@ -1,4 +1,4 @@
-"""Catch-up against the sandbox: events that were not delivered are found in Stripe's list of events."""
+"""Catch-up against the sandbox: undelivered events are found in Stripe's list of events."""
 
 import itertools
 import time
@@ -41,7 +41,7 @@ def stored(conn: psycopg.Connection) -> list[str]:
 
 
 class Recorded:
-    """A Stripe that records its requests."""
+    """A Stripe client that records its requests."""
 
     def __init__(self, stripe: Stripe, *, failing_at: int | None = None) -> None:
         self._stripe, self._failing_at = stripe, failing_at
@@ -57,7 +57,7 @@ class Recorded:
         raise AssertionError("no event is read by itself")
 
 
-def test_events_that_no_delivery_brought_are_stored_as_if_delivered(
+def test_undelivered_events_are_stored_as_if_delivered(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
@@ -79,12 +79,12 @@ def test_a_stored_event_is_not_stored_again(conn: psycopg.Connection, sandbox: S
     again = caught_up(conn, stripe)
     assert again is not None
 
-    assert again.listed == 1  # the passes overlap: the list is complete eventually, not at once
+    assert again.listed == 1  # passes overlap, because the list is only eventually complete
     assert again.lost == 0
     assert len(stored(conn)) == 1
 
 
-def test_a_young_event_is_left_to_its_delivery(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_recent_event_is_left_to_its_delivery(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
     sandbox.post("/v1/customers", name="On its way")
 
@@ -94,9 +94,7 @@ def test_a_young_event_is_left_to_its_delivery(conn: psycopg.Connection, sandbox
     assert (caught.lost, stored(conn)) == (0, [])
 
 
-def test_more_events_than_a_page_holds_are_all_found(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
+def test_events_on_several_pages_are_all_found(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
     for number in range(230):
         sandbox.post("/v1/customers", name=f"C{number}")
@@ -107,7 +105,7 @@ def test_more_events_than_a_page_holds_are_all_found(
     assert caught.lost == 230
 
 
-def test_a_backlog_is_worked_off_oldest_first(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_backlog_is_stored_oldest_first(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     start = int(time.time()) - 5 * HOUR
     cursors.save(conn, catch_up.CURSOR, start)
     for hour in (1, 3, 4):
@@ -121,9 +119,7 @@ def test_a_backlog_is_worked_off_oldest_first(conn: psycopg.Connection, sandbox:
     assert [hour for body in bodies for hour in (1, 3, 4) if f'"Hour {hour}"' in body] == [1, 3, 4]
 
 
-def test_a_page_that_fails_leaves_the_cursor_where_it_was(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
+def test_a_failed_page_does_not_move_the_cursor(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     start = int(time.time()) - 3 * HOUR
     cursors.save(conn, catch_up.CURSOR, start)
 
@@ -133,7 +129,7 @@ def test_a_page_that_fails_leaves_the_cursor_where_it_was(
     assert cursors.read(conn, catch_up.CURSOR) == start
 
 
-def test_a_gap_of_more_than_thirty_days_is_reported_and_the_rest_is_read(
+def test_a_gap_of_more_than_thirty_days_is_reported_and_the_last_thirty_days_are_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     now = int(time.time())
@@ -148,7 +144,7 @@ def test_a_gap_of_more_than_thirty_days_is_reported_and_the_rest_is_read(
     assert cursors.read(conn, catch_up.CURSOR) == now - catch_up.DELAY_SECONDS
 
 
-def test_the_first_pass_begins_now(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_the_first_pass_begins_at_the_present(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     recorded = Recorded(stripe)
     now = int(time.time())
 
@@ -160,7 +156,7 @@ def test_the_first_pass_begins_now(conn: psycopg.Connection, sandbox: Sandbox, s
     assert cursors.read(conn, catch_up.CURSOR) == now - catch_up.DELAY_SECONDS
 
 
-def test_the_first_pass_of_a_restored_database_begins_where_its_inbox_did(
+def test_the_first_pass_of_a_restored_database_begins_at_its_first_stored_event(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     now = int(time.time())
@@ -173,7 +169,7 @@ def test_the_first_pass_of_a_restored_database_begins_where_its_inbox_did(
     assert recorded.asked[0]["created[gte]"] == now - HOUR - catch_up.OVERLAP_SECONDS
 
 
-def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_tick_records_its_result(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     slot = datetime(2026, 11, 22, 12, tzinfo=UTC)
     now = int(time.time()) + catch_up.DELAY_SECONDS + 1
     cursors.save(conn, catch_up.CURSOR, now - 60)
@@ -189,7 +185,7 @@ def test_a_tick_keeps_what_it_found(conn: psycopg.Connection, sandbox: Sandbox, 
     assert rows == [("done", "1", True), ("failed", None, False)]
 
 
-def test_an_event_that_turns_up_late_in_the_list_is_found_by_the_overlap(
+def test_the_overlap_finds_an_event_that_appears_late_in_the_list(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     now = int(time.time())

@@ -1,4 +1,4 @@
-"""Connected accounts against the sandbox: lost events of each are found, and accounts are never confused."""
+"""Connected accounts against the sandbox: lost events are found, and accounts are never confused."""
 
 import itertools
 import random
@@ -51,7 +51,7 @@ def turn(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> Callable
 
 
 def live(sandbox: Sandbox, name: str) -> None:
-    """A life that leaves objects of many types, in states that only their account has."""
+    """Create objects of many types, in states that differ from every other account."""
     ids = sandbox.tell("stories/sign_up", user_id="user_1", email="jenny@example.com", name=name)["ids"]
     sandbox.post(f"/v1/customers/{ids['customer']}", name=name)
     for number in range(5):
@@ -63,14 +63,14 @@ def live(sandbox: Sandbox, name: str) -> None:
 
 
 def events_of(sandbox: Sandbox) -> list[Json]:
-    """The account's events as they are delivered."""
+    """The account's events as Stripe delivers them."""
     page = sandbox.get("/v1/events?limit=100")
     assert not page["has_more"]
     return [{**event, "account": sandbox.account} if sandbox.account else event for event in page["data"]]
 
 
 def settle(conn: psycopg.Connection, stripe: Stripe) -> None:
-    """Apply what is due, and read what is uncertain, until nothing is left."""
+    """Apply due events and read unsettled objects until nothing is left."""
     for _ in range(20):
         Applier(livemode=False, policy=MIRROR_ONLY, has_key=True, connect=True).drain(conn)
         conn.execute("update sync.refetch_queue set due_at = now()")
@@ -95,7 +95,7 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
     return wrong
 
 
-def test_accounts_with_equal_object_ids_each_equal_their_source_though_deliveries_are_lost(
+def test_accounts_with_equal_object_ids_equal_their_sources_despite_lost_deliveries(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Callable[..., None], turn: Callable[..., Any]
 ) -> None:
     sandbox.tell("clock", now=time.time(), frozen=True)
@@ -129,7 +129,7 @@ def test_accounts_with_equal_object_ids_each_equal_their_source_though_deliverie
     assert conn.execute("select count(*) from sync.accounts where error is null").fetchone() == (len(ACCOUNTS),)
 
 
-def test_a_huge_account_holds_up_no_small_one(
+def test_a_huge_account_delays_no_small_one(
     conn: psycopg.Connection, sandbox: Sandbox, turn: Callable[..., Any]
 ) -> None:
     small = [f"acct_small{number}" for number in range(20)]
@@ -145,7 +145,7 @@ def test_a_huge_account_holds_up_no_small_one(
     assert conn.execute("select count(*) from sync.accounts where last_pass_at is null").fetchone() == (0,)
 
 
-def test_between_two_rounds_the_catalogue_and_living_subscriptions_are_read(
+def test_the_catalogue_and_active_subscriptions_are_read_between_rounds(
     conn: psycopg.Connection, sandbox: Sandbox, turn: Callable[..., Any]
 ) -> None:
     sandbox.tell("accounts", connect=["acct_a"])
@@ -179,7 +179,7 @@ def test_between_two_rounds_the_catalogue_and_living_subscriptions_are_read(
     assert conn.execute("select rounds from sync.accounts").fetchone() == (1,)
 
 
-def test_an_account_that_withdraws_is_read_no_more(
+def test_an_account_that_withdraws_is_no_longer_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, turn: Callable[..., Any]
 ) -> None:
     sandbox.tell("accounts", connect=["acct_gone", "acct_stays", "acct_says_so"])

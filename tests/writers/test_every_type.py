@@ -1,4 +1,4 @@
-"""Objects of every type that Stripe lists, made from the SDK's own fields: from the sandbox through the backfill to the views."""
+"""The columns of every type that Stripe lists, for objects with the SDK's fields that the backfill reads from the sandbox."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ VALUES: dict[str, Any] = {
 
 
 def sample(name: str, number: int) -> Json:
-    """An object with every field that the SDK knows; each second one lacks every other field."""
+    """An object with every field in the SDK. Objects with an odd number lack every other field."""
     fields = catalogue.types()[name].fields
     obj = {field: VALUES[kind] for at, (field, kind) in enumerate(fields.items()) if number % 2 == 0 or at % 2}
     obj |= {"object": name, "id": f"{name.replace('.', '_')}_{number}"}
@@ -46,7 +46,7 @@ def test_every_list_is_read_and_each_column_equals_the_raw_object(
     for row in LISTS.values():
         if (
             row.object is None
-            or row.object == "webhook_endpoint"  # the sandbox's own, with an API of its own
+            or row.object == "webhook_endpoint"  # the sandbox implements it separately
             or not KINDS[row.object].plain
             or row.parent_having is not None
             or row.object in made
@@ -58,7 +58,7 @@ def test_every_list_is_read_and_each_column_equals_the_raw_object(
         parents = LISTS[under.parent].object if under.parent is not None else None
         parent = customer if parents == "customer" else made[str(parents)][0]["id"] if parents in made else None
         if under.parent is not None and parent is None:
-            continue  # its parents are not of the sandbox
+            continue  # the sandbox does not have its parents
         for obj in objects:
             sandbox.tell("objects", object=obj, parent=parent)
         if under.parent is not None:
@@ -87,7 +87,7 @@ def test_every_list_is_read_and_each_column_equals_the_raw_object(
     assert compared > 3000, compared
 
 
-def test_a_change_of_any_object_is_told_by_its_event(conn: psycopg.Connection, sandbox: Sandbox) -> None:
+def test_a_change_of_any_object_is_reported_by_its_event(conn: psycopg.Connection, sandbox: Sandbox) -> None:
     for name, changed in (("payout", "updated"), ("issuing.card", "updated"), ("subscription_schedule", "updated")):
         obj = sample(name, 0)
         sandbox.tell("objects", object=obj)
@@ -102,7 +102,7 @@ def test_a_change_of_any_object_is_told_by_its_event(conn: psycopg.Connection, s
     assert events[0]["data"]["previous_attributes"] == {"status": "said"}
 
 
-def test_a_summary_of_the_sandbox_shows_ten_entitlements_and_the_list_all(sandbox: Sandbox) -> None:
+def test_the_sandbox_s_summary_shows_ten_entitlements_and_its_list_shows_all(sandbox: Sandbox) -> None:
     customer = sandbox.post("/v1/customers", name="Jenny")["id"]
     for number in range(12):
         sandbox.tell("objects", object=sample("entitlements.active_entitlement", number), parent=customer)

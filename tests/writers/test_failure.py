@@ -30,7 +30,7 @@ def test_a_failed_event_is_retried_parked_or_released(error: Exception, attempts
     assert plan_failure(error, attempts=attempts, max_attempts=8) == plan
 
 
-def test_pauses_double_up_to_the_longest() -> None:
+def test_pauses_double_up_to_the_maximum() -> None:
     backoff = Backoff(first=0.5, longest=3)
 
     assert [backoff.pause(attempt) for attempt in (1, 2, 3, 4, 5, 10_000)] == [0.5, 1, 2, 3, 3, 3]

@@ -1,7 +1,7 @@
-"""Every job that reads Stripe's lists, killed at each position that it saves, continues there and ends with everything.
+"""Every job that reads Stripe's lists continues and ends complete, although it is killed at each position that it saves.
 
-The position is read back from the database each time, as JSON. A process dies at a request, or in the transaction of a
-page.
+The position is read back from the database as JSON each time. A process dies at a request, or in the transaction that
+writes a page.
 """
 
 import itertools
@@ -29,13 +29,13 @@ from worker.writers.list_pass import Source
 from worker.writers.passes.plan import Options
 
 ACCOUNTS = ("acct_large", "acct_small")
-# Jobs that begin hundreds of lists: dying at each of them would show nothing new.
+# Jobs that read hundreds of lists. Dying at each list would test nothing new.
 EVERY = {"audit": 25, "product_refresh": 13, "accounts": 25}
 TABLES = ("products", "prices", "customers", "subscriptions", "payment_methods")
 
 
 class Killed(BaseException):
-    """Instead of kill -9: the process does nothing more."""
+    """Raised instead of kill -9: the process does nothing more."""
 
 
 class Mortal:
@@ -48,7 +48,7 @@ class Mortal:
         if next(self._lives) <= 0:
             raise Killed
         account = account or self._account
-        # The newest events of an account are looked at in each turn.
+        # The newest events of an account are read in each turn.
         if not account or path != "/v1/events":
             self._asked[account, path, tuple(sorted((params or {}).items()))] += 1
         return self._stripe.page(path, params, account=account)
@@ -65,7 +65,7 @@ class Mortal:
 
 
 class Job:
-    """A job, run as its task does, by one thread that only a kill interrupts. `finished` says whether it is done."""
+    """A job, run as its task runs it, by one thread that only a kill interrupts."""
 
     def __init__(self, conn: psycopg.Connection, name: str, threads: int = 1) -> None:
         self._conn, self.name = conn, name
@@ -112,10 +112,10 @@ class Job:
                 return not backfill.carry_on(
                     conn, source, Policy(), options=options(backfill.OPTIONS), should_continue=forever
                 )
-        raise AssertionError(f"say here how {self.name} is run")
+        raise AssertionError(f"add here how {self.name} is run")
 
     def time_passes(self) -> None:
-        """The leases of the dead process run out."""
+        """Let the leases of the dead process expire."""
         self._conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
         self._conn.execute(
             "update sync.runs set seen_at = now() - interval '1 hour' where job in ('audit', 'accounts')"
@@ -123,14 +123,14 @@ class Job:
         self._conn.execute("update sync.accounts set leased_until = null")
 
 
-# The check of the endpoint saves no position: see the last test.
+# The endpoint check saves no position. The last test covers it.
 ELSEWHERE = {"endpoint_check"}
 READING = [job.name for job in periodic.JOBS if job.needs_key and job.name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("name", [*READING, "backfill"])
 @pytest.mark.parametrize("at", ["request", "transaction"])
-def test_a_job_that_is_killed_at_every_page_ends_with_everything(
+def test_a_job_killed_at_every_page_ends_complete(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch, name: str, at: str
 ) -> None:
     cursors.save(conn, catch_up.CURSOR, int(time.time()) - 60)
@@ -165,7 +165,7 @@ def test_a_job_that_is_killed_at_every_page_ends_with_everything(
         assert {each["id"] for each in states if each["status"] != "canceled"} == held(conn, "subscriptions")
 
 
-def test_the_check_of_the_endpoint_that_dies_at_any_request_is_made_by_the_next_tick(
+def test_the_next_tick_repeats_an_endpoint_check_that_died_at_any_request(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, settings: Settings
 ) -> None:
     slots = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(minutes=n) for n in itertools.count())
@@ -176,7 +176,7 @@ def test_the_check_of_the_endpoint_that_dies_at_any_request_is_made_by_the_next_
             sentinel.tick(conn, lambda: dying, settings, next(slots))  # noqa: B023
         except Killed:
             kills += 1
-            # A killed process does not record that its run has failed.
+            # A killed process does not record that its run failed.
             conn.execute(
                 """
                 update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'
@@ -191,7 +191,7 @@ def test_the_check_of_the_endpoint_that_dies_at_any_request_is_made_by_the_next_
 
 
 def die_in_transactions(monkeypatch: pytest.MonkeyPatch, *, nth: int) -> None:
-    """A process dies at each nth page, when it has written the page, before the commit."""
+    """Let the process die at every nth page, after the page is written and before the commit."""
     save, pages = shards.save_all, itertools.count(1)
 
     def dying(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Lists that Stripe truncates when it embeds them, or shows only on request: complete, or marked until they are."""
+"""Lists that Stripe truncates or leaves out: each is mirrored completely, or its parent stays unsettled until it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pytest
 
 from tests import factories
 from tests.factories import NOW, Json
-from tests.writers.refetching import ask, deliver
+from tests.writers.refetching import deliver, read_queued
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.stripe_api.client import Answer, Page
@@ -21,7 +21,7 @@ OF_JENNY = "/v1/entitlements/active_entitlements"
 
 @dataclass
 class Lists:
-    """A Stripe that shows these objects and lists, ten to a page unless the caller says how many."""
+    """A Stripe client with these objects and lists, with 10 entries per page unless a limit is given."""
 
     objects: dict[str, Json] = field(default_factory=dict)
     lists: dict[str, list[Json]] = field(default_factory=dict)
@@ -73,20 +73,20 @@ def unsettled(conn: psycopg.Connection) -> list[str]:
     return [row[0] for row in conn.execute("select object from mirror.objects where unsettled")]
 
 
-def test_a_summary_that_shows_ten_of_25_entitlements_becomes_25_rows(conn: psycopg.Connection) -> None:
+def test_a_summary_with_10_of_25_entitlements_becomes_25_rows(conn: psycopg.Connection) -> None:
     active = [entitlement(number) for number in range(25)]
     deliver(conn, summary(active, created=NOW))
 
     assert len(held(conn, "active_entitlements")) == 10
     assert unsettled(conn) == ["entitlements.active_entitlement_summary"]
-    ask(conn, Lists(lists={OF_JENNY: active}))
+    read_queued(conn, Lists(lists={OF_JENNY: active}))
     assert held(conn, "active_entitlements") == {each["id"]: "cus_jenny" for each in active}
     assert unsettled(conn) == []
 
     fewer = active[:7] + active[8:]
     deliver(conn, summary(fewer, created=NOW + 2000))
-    assert len(held(conn, "active_entitlements")) == 25, "a cut list removes nothing"
-    ask(conn, Lists(lists={OF_JENNY: fewer}, now=NOW + 3000))
+    assert len(held(conn, "active_entitlements")) == 25, "a truncated list removes nothing"
+    read_queued(conn, Lists(lists={OF_JENNY: fewer}, now=NOW + 3000))
     assert held(conn, "active_entitlements").keys() == {each["id"] for each in fewer}
 
     deliver(conn, summary([], created=NOW + 5000))
@@ -95,7 +95,7 @@ def test_a_summary_that_shows_ten_of_25_entitlements_becomes_25_rows(conn: psyco
     assert held(conn, "active_entitlements").keys() == {"ent_0", "ent_1"}, "granted again under the same id"
 
 
-def test_an_old_summary_takes_nothing_from_a_newer_one(conn: psycopg.Connection) -> None:
+def test_an_older_summary_removes_nothing_from_a_newer_one(conn: psycopg.Connection) -> None:
     active = [entitlement(number) for number in range(3)]
     deliver(conn, summary(active, created=NOW + 100))
 
@@ -107,7 +107,7 @@ def test_an_old_summary_takes_nothing_from_a_newer_one(conn: psycopg.Connection)
 def read_lists(
     conn: psycopg.Connection, stripe: Lists, *names: str, share: float = 1, account: str = ""
 ) -> dict[str, str]:
-    """Read these lists to their end; returns the errors."""
+    """Read these lists to their end, and return the errors."""
     with conn.transaction():
         run, _ = shards.begin(conn, "test", {})
         shards.add(conn, run, [(name, None, None) for name in names])
@@ -116,7 +116,7 @@ def read_lists(
     return {name: standing.error for name, standing in shards.standings(conn, run).items() if standing.error}
 
 
-def test_a_pass_finds_entitlements_that_no_event_told_of(conn: psycopg.Connection) -> None:
+def test_a_pass_finds_unreported_entitlements(conn: psycopg.Connection) -> None:
     deliver(
         conn,
         factories.event("customer.created", factories.customer()),
@@ -140,7 +140,7 @@ def test_a_pass_finds_entitlements_that_no_event_told_of(conn: psycopg.Connectio
     assert held(conn, "active_entitlements") == {}
 
 
-def test_the_features_of_a_product_are_those_of_its_list(conn: psycopg.Connection) -> None:
+def test_the_features_of_a_product_follow_its_list(conn: psycopg.Connection) -> None:
     deliver(conn, factories.event("product.created", factories.product("prod_pro")))
     path = "/v1/products/prod_pro/features"
     features = [
@@ -162,7 +162,7 @@ def feature(number: int) -> Json:
 
 
 def with_features(conn: psycopg.Connection, number: int) -> Lists:
-    """A mirrored product with this many features, which are then gone from Stripe's list."""
+    """Mirror a product with this many features, then remove them from Stripe's list."""
     deliver(conn, factories.event("product.created", factories.product("prod_pro")))
     path = "/v1/products/prod_pro/features"
     stripe = _A_hundred(Lists(lists={path: [feature(n) for n in range(number)]}))
@@ -172,7 +172,7 @@ def with_features(conn: psycopg.Connection, number: int) -> Lists:
     return stripe.of
 
 
-def test_features_that_are_gone_are_limited_by_the_share_too(conn: psycopg.Connection) -> None:
+def test_removed_features_are_limited_by_max_deleted_share_too(conn: psycopg.Connection) -> None:
     stripe = with_features(conn, 40)
     features = stripe.lists["/v1/products/prod_pro/features"]
     stripe.lists["/v1/products/prod_pro/features"] = features[:25]
@@ -184,10 +184,10 @@ def test_features_that_are_gone_are_limited_by_the_share_too(conn: psycopg.Conne
     assert not read_lists(conn, _A_hundred(stripe), "product_features")
     assert held(conn, "product_features", "product").keys() == {each["id"] for each in features[:25]}
     gone = conn.execute("select distinct product from stripe.product_features where deleted").fetchall()
-    assert gone == [("prod_pro",)], "users who depend on the product are found by it"
+    assert gone == [("prod_pro",)], "the product leads to the users to compute"
 
 
-def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psycopg.Connection) -> None:
+def test_a_feature_missing_from_a_list_of_several_pages_is_marked_deleted(conn: psycopg.Connection) -> None:
     stripe = with_features(conn, 230)
     features = stripe.lists["/v1/products/prod_pro/features"]
     gone = [features.pop(210)["id"], features.pop(7)["id"]]
@@ -205,10 +205,10 @@ def test_a_feature_that_is_gone_from_a_list_of_several_pages_is_marked(conn: psy
         ("payment_methods", "payment_method", "customer", "/v1/payment_methods/{}"),
     ],
 )
-def test_a_customer_s_lists_are_complete_after_a_pass_over_several_pages(
+def test_a_customer_s_lists_of_several_pages_are_complete_after_a_pass(
     conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
 ) -> None:
-    """Lost events of a customer with many: unreported ones are found, and missing ones are read."""
+    """After lost events, unreported objects are found, and objects missing from the list are read."""
     deliver(conn, factories.event("customer.created", factories.customer()))
     path = f"/v1/customers/cus_jenny/{list_}"
     every = [{"id": f"x_{n}", "object": type_, "customer": "cus_jenny", "created": NOW} for n in range(230)]
@@ -227,8 +227,8 @@ def test_a_customer_s_lists_are_complete_after_a_pass_over_several_pages(
     assert gone == [("x_229",), ("x_3",)]
 
 
-def test_the_share_is_measured_against_the_rows_of_the_list_and_the_account(conn: psycopg.Connection) -> None:
-    """Thousands of rows of our own do not allow a connected account to lose most of its few."""
+def test_max_deleted_share_counts_the_rows_of_one_list_and_account(conn: psycopg.Connection) -> None:
+    """Thousands of rows of the own account do not let a connected account lose most of its few rows."""
     insert = """
         insert into mirror.coupons (id, account, created, data, observed_at, observed_rank, observed_in, content_hash, shape)
         select 'c_' || n, %s, to_timestamp(%s), '{"object": "coupon"}', to_timestamp(%s), 0, 'evt', '', ''
@@ -245,7 +245,7 @@ def test_the_share_is_measured_against_the_rows_of_the_list_and_the_account(conn
 
 
 class _A_hundred(Lists):
-    """Pages as a pass asks for them."""
+    """Lists with 100 entries per page, as a pass requests them."""
 
     def __init__(self, stripe: Lists) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ def line(number: int) -> Json:
     }
 
 
-def test_the_lines_of_a_credit_note_are_complete_when_it_is_settled(conn: psycopg.Connection) -> None:
+def test_a_settled_credit_note_has_all_its_lines(conn: psycopg.Connection) -> None:
     lines = [line(number) for number in range(23)]
     note: Json = {
         "id": "cn_1",
@@ -282,7 +282,7 @@ def test_the_lines_of_a_credit_note_are_complete_when_it_is_settled(conn: psycop
     deliver(conn, factories.event("credit_note.created", note, created=NOW))
     assert conn.execute("select unsettled from stripe.credit_notes").fetchall() == [(True,)]
 
-    ask(conn, Lists({"/v1/credit_notes/cn_1": note}, {"/v1/credit_notes/cn_1/lines": lines}))
+    read_queued(conn, Lists({"/v1/credit_notes/cn_1": note}, {"/v1/credit_notes/cn_1/lines": lines}))
 
     assert conn.execute("select unsettled from stripe.credit_notes").fetchall() == [(False,)]
     assert held(conn, "credit_note_lines", "credit_note") == {each["id"]: "cn_1" for each in lines}
@@ -296,21 +296,21 @@ def test_the_lines_of_a_credit_note_are_complete_when_it_is_settled(conn: psycop
         ("payment_link", "plink_1", "/v1/payment_links/plink_1", "payment_link_line_items", "payment_link"),
     ],
 )
-def test_line_items_that_no_event_shows_are_asked_for(
+def test_line_items_that_no_event_contains_are_fetched(
     conn: psycopg.Connection, type_: str, id_: str, path: str, view: str, column: str
 ) -> None:
     obj: Json = {"id": id_, "object": type_, "status": "open", "created": NOW}
     items = [{"id": f"li_{n}", "object": "item", "quantity": n, "price": {"id": "price_1"}} for n in range(11)]
     deliver(conn, factories.event(f"{type_}.created", obj, created=NOW))
 
-    ask(conn, Lists({path: obj}, {f"{path}/line_items": items}))
+    read_queued(conn, Lists({path: obj}, {f"{path}/line_items": items}))
 
     assert held(conn, view, column) == {each["id"]: id_ for each in items}
     assert unsettled(conn) == []
     assert conn.execute("select count(*) from stripe.checkout_session_line_items").fetchone() == (0,)
 
 
-def test_a_payouts_balance_transactions_are_known_once_it_is_reconciled(conn: psycopg.Connection) -> None:
+def test_a_payout_s_balance_transactions_are_fetched_once_it_is_reconciled(conn: psycopg.Connection) -> None:
     payout: Json = {"id": "po_1", "object": "payout", "status": "paid", "reconciliation_status": "in_progress"}
     deliver(conn, factories.event("payout.created", payout, created=NOW))
     assert unsettled(conn) == []
@@ -319,7 +319,7 @@ def test_a_payouts_balance_transactions_are_known_once_it_is_reconciled(conn: ps
     assert unsettled(conn) == ["payout"]
     settled = [{"id": f"txn_{n}", "object": "balance_transaction", "amount": n, "created": NOW} for n in range(120)]
 
-    ask(conn, Lists({"/v1/payouts/po_1": payout}, {"/v1/balance_transactions": settled}))
+    read_queued(conn, Lists({"/v1/payouts/po_1": payout}, {"/v1/balance_transactions": settled}))
 
     assert unsettled(conn) == []
     assert held(conn, "balance_transactions", "payout") == {each["id"]: "po_1" for each in settled}

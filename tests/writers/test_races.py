@@ -1,7 +1,7 @@
-"""Two workers write at the same time, and neither sees the other's uncommitted rows: nothing gets lost between them.
+"""Two workers write concurrently, and neither sees the other's uncommitted rows. No change is missed.
 
-One records its events and does not commit; the other drains its own. If the second has to wait for the first, that
-commits then; otherwise it commits once the second is done.
+The first worker records its events without committing, and the second drains its own. The first commits when the
+second waits for it, or else when the second is done.
 """
 
 import random
@@ -42,7 +42,7 @@ PAID = {"finalized_at": START, "paid_at": START, "voided_at": None, "marked_unco
 
 
 def bought() -> list[Json]:
-    """Jenny subscribes, upgrades for ten days more, buys a pack, and gets back half of her first money."""
+    """Jenny subscribes, upgrades for ten days, buys a pack, and gets half of her first payment back."""
     month = line_item("il_1", period_start=START, period_end=START + 30 * DAY)
     upgrade = line_item(
         "il_2",
@@ -79,7 +79,7 @@ def bought() -> list[Json]:
 
 
 def shared() -> list[Json]:
-    """Jenny's Checkout, which alone says who she is, begins a trial for her organization; she pays, and disputes it."""
+    """Jenny starts a trial for her organization, pays, and disputes it. Only the Checkout session names her."""
     ends: Json = {"period_start": START, "period_end": START + 14 * DAY}
     trial = line_item("il_1", amount=0, **ends)
     month = line_item("il_2", invoice="in_2", period_start=START + 14 * DAY, period_end=START + 44 * DAY)
@@ -126,7 +126,7 @@ def forget(conn: psycopg.Connection) -> None:
 
 
 def state(conn: psycopg.Connection) -> State:
-    """Everything that a story makes, except the order of the ledger's rows."""
+    """Everything that a story writes, with the ledger's rows sorted by key."""
     queries = {
         "users": "select id, role::text, membership_status::text, stripe_product_id, tokens from users order by id",
         "grants": "select source_key, amount from sync.token_grants where kind <> 'extension' order by 1",
@@ -140,7 +140,7 @@ def state(conn: psycopg.Connection) -> State:
 
 
 @pytest.fixture
-def right(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> Callable[[Story], State]:
+def correct_end(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> Callable[[Story], State]:
     """The end state of a story with a single worker."""
 
     def find(story: Story) -> State:
@@ -154,16 +154,16 @@ def right(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> C
 
 
 @pytest.mark.parametrize(("story", "number"), EACH)
-def test_no_two_transactions_miss_each_other(
+def test_no_two_concurrent_events_miss_each_other(
     conn: psycopg.Connection,
     apply: Apply,
     side_by_side: SideBySide,
-    right: Callable[[Story], State],
+    correct_end: Callable[[Story], State],
     story: Story,
     number: int,
 ) -> None:
-    """One event is recorded and not committed while each of the others comes; the rest of the story is known."""
-    expected = right(story)
+    """One event is uncommitted while another one arrives, for every other event. The rest is already applied."""
+    expected = correct_end(story)
     for other in range(len(story())):
         if other != number:
             forget(conn)
@@ -173,14 +173,14 @@ def test_no_two_transactions_miss_each_other(
 
             side_by_side([first], [second], policy=POLICY)
 
-            assert state(conn) == expected, f"{second['type']} came while {first['type']} was not committed"
+            assert state(conn) == expected, f"{second['type']} arrived while {first['type']} was not committed"
 
 
 @pytest.mark.parametrize(("story", "number"), EACH)
 def test_one_event_and_the_whole_story_do_not_miss_each_other(
-    conn: psycopg.Connection, side_by_side: SideBySide, right: Callable[[Story], State], story: Story, number: int
+    conn: psycopg.Connection, side_by_side: SideBySide, correct_end: Callable[[Story], State], story: Story, number: int
 ) -> None:
-    expected = right(story)
+    expected = correct_end(story)
     for is_first in (True, False):
         forget(conn)
         rest = story()
@@ -191,10 +191,10 @@ def test_one_event_and_the_whole_story_do_not_miss_each_other(
         assert state(conn) == expected, f"{alone[0]['type']} alone, and first: {is_first}"
 
 
-def test_a_payment_for_a_product_that_is_being_written_counts(
+def test_a_payment_counts_while_its_product_is_being_written(
     conn: psycopg.Connection, side_by_side: SideBySide
 ) -> None:
-    """As after the first start: a batch has the catalogue, and another one everything of a customer."""
+    """As after the first start: one batch holds the catalogue, and another all events of a customer."""
     sold, _, buyer, subscribed, paid, *_ = bought()
 
     side_by_side([sold], [buyer, subscribed, paid], policy=POLICY)
@@ -203,10 +203,10 @@ def test_a_payment_for_a_product_that_is_being_written_counts(
 
 
 @pytest.mark.parametrize(("story", "seed"), HALVES)
-def test_no_two_batches_miss_each_other(
-    conn: psycopg.Connection, side_by_side: SideBySide, right: Callable[[Story], State], story: Story, seed: int
+def test_no_two_concurrent_batches_miss_each_other(
+    conn: psycopg.Connection, side_by_side: SideBySide, correct_end: Callable[[Story], State], story: Story, seed: int
 ) -> None:
-    expected = right(story)
+    expected = correct_end(story)
     forget(conn)
     events = story()
     random.Random(seed).shuffle(events)

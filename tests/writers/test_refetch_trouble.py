@@ -1,4 +1,4 @@
-"""Re-reads that fail, or are refused: nothing is lost, and no object delays another."""
+"""Re-reads that fail or are refused: nothing is lost, and no object delays another."""
 
 import threading
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from tests.sandboxes import Sandbox
 from tests.writers.refetching import (
     Canned,
     Meanwhile,
-    ask,
     deliver,
-    doubtful,
     held,
     later,
+    read_queued,
     rows,
+    unsettled_customer,
     waiting,
 )
 from worker.config.errors import Temporary
@@ -31,7 +31,7 @@ from worker.writers import refetch
 
 @pytest.fixture
 def restricted(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
-    """The way to the sandbox with a key that may not read customers."""
+    """A client of the sandbox with a key that may not read customers."""
     key = sandbox.tell("keys", deny=["customer"])["key"]
     client = redis.Redis.from_url(backend.redis_url)
     limiter = RateLimiter(client, key=key, account_per_second=1000, operation_per_second=1000)
@@ -41,13 +41,13 @@ def restricted(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
     client.close()
 
 
-def test_a_key_that_may_not_ask_keeps_the_doubt_and_names_the_permission(
+def test_without_permission_the_row_stays_unsettled_and_the_permission_is_named(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, restricted: Stripe
 ) -> None:
-    made = doubtful(conn, sandbox)
+    made = unsettled_customer(conn, sandbox)
     later(sandbox)
 
-    ask(conn, restricted)
+    read_queued(conn, restricted)
 
     ((object_, reason, number),) = refetch_queue.refused(conn)
     assert (object_, number) == ("customer", 1)
@@ -55,35 +55,35 @@ def test_a_key_that_may_not_ask_keeps_the_doubt_and_names_the_permission(
     assert rows(conn, "select unsettled from stripe.customers") == [(True,)]
     assert waiting(conn) == [("customer", made["id"], True)]
 
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert held(conn) == [("Second", False, False)]
     assert refetch_queue.refused(conn) == []
 
 
-def test_a_key_that_may_not_ask_for_one_type_still_asks_for_others(
+def test_without_permission_for_one_type_other_types_are_still_read(
     conn: psycopg.Connection, sandbox: Sandbox, restricted: Stripe
 ) -> None:
-    doubtful(conn, sandbox)
+    unsettled_customer(conn, sandbox)
     product = sandbox.post("/v1/products", name="Stripe's")
     states = [{**product, "name": "This"}, {**product, "name": "That"}]
     deliver(conn, *(event("product.updated", state, created=product["created"]) for state in states))
     later(sandbox)
 
-    ask(conn, restricted)
+    read_queued(conn, restricted)
 
     assert rows(conn, "select name, unsettled from stripe.products") == [("Stripe's", False)]
 
 
-def test_a_key_that_is_refused_stops_the_asking_and_loses_nothing(
+def test_a_refused_key_stops_all_reads_and_loses_nothing(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    made, other = doubtful(conn, sandbox), doubtful(conn, sandbox)
+    made, other = unsettled_customer(conn, sandbox), unsettled_customer(conn, sandbox)
     refusing = Canned(BadKey())
     later(sandbox)
 
     with pytest.raises(BadKey):
-        ask(conn, refusing)
+        read_queued(conn, refusing)
 
     assert len(refusing.asked) <= refetch.THREADS
     assert rows(conn, "select unsettled from stripe.customers") == [(True,), (True,)]
@@ -92,21 +92,21 @@ def test_a_key_that_is_refused_stops_the_asking_and_loses_nothing(
 
 @pytest.mark.parametrize(
     "trouble",
-    [RateLimited("a request too many"), StripeFailed("Stripe answered 500"), TimedOut()],
+    [RateLimited("too many requests"), StripeFailed("Stripe answered 500"), TimedOut()],
     ids=["429", "500", "timeout"],
 )
-def test_a_stripe_in_trouble_is_asked_again_later_and_later(
+def test_failed_reads_are_retried_with_growing_pauses(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, trouble: Temporary
 ) -> None:
-    made = doubtful(conn, sandbox)
+    made = unsettled_customer(conn, sandbox)
     later(sandbox)
     pauses = []
 
     for _ in range(3):
-        ask(conn, Canned(trouble))
+        read_queued(conn, Canned(trouble))
         pauses.append(rows(conn, "select extract(epoch from due_at - now())::float8 from sync.refetch_queue")[0][0])
     waits = waiting(conn)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert waits == [("customer", made["id"], True)]
     assert pauses == sorted(pauses)
@@ -114,16 +114,16 @@ def test_a_stripe_in_trouble_is_asked_again_later_and_later(
     assert held(conn) == [("Second", False, False)]
 
 
-def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
+def test_objects_are_read_concurrently_and_a_slow_one_delays_no_other(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    slow, *others = [doubtful(conn, sandbox) for _ in range(refetch.THREADS)]
+    slow, *others = [unsettled_customer(conn, sandbox) for _ in range(refetch.THREADS)]
     later(sandbox)
     meeting, settled = threading.Barrier(refetch.THREADS, timeout=10), threading.Event()
 
     class Meeting(Meanwhile):
         def retrieve(self, path: str, *, account: str = "") -> Answer:
-            meeting.wait()  # every thread reads before any has its answer
+            meeting.wait()  # every thread has sent its request before any answer arrives
             if path.endswith(slow["id"]):
                 assert settled.wait(10)
             return self.stripe.retrieve(path, account=account)
@@ -143,16 +143,16 @@ def test_objects_are_read_at_once_and_a_slow_one_delays_no_other(
     assert waiting(conn) == []
 
 
-def test_an_answer_that_no_row_can_take_blocks_nobody(
+def test_an_answer_that_cannot_be_written_blocks_no_other(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    # A constraint fails the write here, which no answer should be able to do.
+    # No answer should make a write fail, so a constraint does it here.
     conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     for name in ("Good", "Evil", "Better"):
-        doubtful(conn, sandbox, name=name)
+        unsettled_customer(conn, sandbox, name=name)
     later(sandbox)
 
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert {row[0] for row in rows(conn, "select name from stripe.customers where not unsettled")} == {"Good", "Better"}
     ((_, reason, number),) = refetch_queue.refused(conn)

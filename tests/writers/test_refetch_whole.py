@@ -1,4 +1,4 @@
-"""Re-reads of objects that events show in part, of test clocks, and of objects without a queued read."""
+"""Re-reads of objects with truncated lists, of objects on test clocks, and of objects without a queued read."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from tests.writers.refetching import (
     YEAR,
     Canned,
     answered,
-    ask,
     deliver,
-    doubtful,
     held,
     later,
+    read_queued,
     rows,
+    unsettled_customer,
     waiting,
 )
 from worker.mirror import refetch_queue
@@ -30,7 +30,7 @@ from worker.stripe_api.client import Stripe
         ("many_lines", "invoice", "invoices", "invoice_line_items", "invoice", 14),
     ],
 )
-def test_a_list_that_was_cut_short_is_read_to_its_end(
+def test_a_truncated_list_is_read_to_its_end(
     conn: psycopg.Connection,
     sandbox: Sandbox,
     stripe: Stripe,
@@ -59,23 +59,23 @@ def test_a_list_that_was_cut_short_is_read_to_its_end(
     deliver(conn, *listed)
     (cut,) = family()
     later(sandbox)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert cut == (True, 10, 10)
     assert family() == [(False, number, number)]
 
-    # Items beyond the truncated list of an equal event may have changed: nothing is lost, and the object is read again.
+    # An event with the same truncated list leaves out items that may have changed. The object is read again.
     deliver(conn, {**last, "id": "evt_equal", "created": last["created"] + 10})
 
     assert family() == [(True, number, number)]
 
     later(sandbox)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert family() == [(False, number, number)]
 
 
-def test_an_object_on_a_test_clock_is_asked_for_and_settles_however_far_ahead_its_clock_is(
+def test_an_object_on_a_test_clock_is_read_and_settled_however_far_ahead_the_clock_is(
     conn: psycopg.Connection,
 ) -> None:
     ahead = NOW + 5 * YEAR
@@ -84,40 +84,42 @@ def test_an_object_on_a_test_clock_is_asked_for_and_settles_however_far_ahead_it
 
     deliver(conn, event("customer.created", obj, created=ahead))
     marked = held(conn)
-    first = ask(conn, answer)
+    first = read_queued(conn, answer)
 
     assert marked == [("Stripe's", False, True)]
     assert first == 1
     assert held(conn) == [("Stripe's", False, False)]
 
-    # An equal event shows nothing new, and is doubted all the same.
+    # An event with the same content still unsettles the row.
     deliver(conn, event("customer.updated", obj, created=ahead + 3))
-    again = ask(conn, answer)
+    again = read_queued(conn, answer)
 
     assert again == 1
     assert held(conn) == [("Stripe's", False, False)]
     assert waiting(conn) == []
 
 
-def test_a_forgotten_doubt_of_a_test_clock_settles_too(conn: psycopg.Connection) -> None:
+def test_a_forgotten_unsettled_object_on_a_test_clock_is_settled_too(conn: psycopg.Connection) -> None:
     ahead = NOW + 5 * YEAR
     obj = customer(test_clock="clock_1", name="Stripe's")
     deliver(conn, event("customer.created", obj, created=ahead))
     conn.execute("delete from sync.refetch_queue")
 
     refetch_queue.want_forgotten(conn, limit=10)
-    ask(conn, Canned(answered(obj, read_at=ahead - 4 * YEAR)))
+    read_queued(conn, Canned(answered(obj, read_at=ahead - 4 * YEAR)))
 
     assert held(conn) == [("Stripe's", False, False)]
 
 
-def test_a_doubt_that_nobody_asks_about_is_found(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
-    doubtful(conn, sandbox)
+def test_an_unsettled_object_without_a_queued_read_is_found(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
+    unsettled_customer(conn, sandbox)
     conn.execute("delete from sync.refetch_queue")
     later(sandbox)
 
     forgotten = refetch_queue.want_forgotten(conn, limit=10)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
     left = refetch_queue.want_forgotten(conn, limit=10)
 
     assert (forgotten, left) == (1, 0)

@@ -1,4 +1,4 @@
-"""Refresh and reconcile against the sandbox: after one pass the database equals Stripe."""
+"""Refresh and reconcile against the sandbox: after a pass the database equals Stripe."""
 
 import time
 from collections.abc import Callable
@@ -32,12 +32,12 @@ def refreshed(conn: psycopg.Connection, stripe: Any) -> dict[str, int]:
 
 
 def written_at(conn: psycopg.Connection) -> list[Any]:
-    """The transaction that last wrote each row of the catalogue. If it is the same as before, nothing was written."""
+    """The transaction that last wrote each row of the catalogue; equal results mean that nothing was written."""
     tables = ("mirror.products", "mirror.prices", "stripe_products", "stripe_prices", "users")
     return [row for table in tables for row in conn.execute(f"select id, xmin::text from {table} order by id")]
 
 
-def test_a_refresh_brings_the_whole_catalogue(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_refresh_mirrors_the_whole_catalogue(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = sandbox.post("/v1/products", name="Silent", **{"metadata[tokens]": "7"})
     off = sandbox.post("/v1/products", name="Off", active="false")
     sandbox.post(
@@ -55,7 +55,7 @@ def test_a_refresh_brings_the_whole_catalogue(conn: psycopg.Connection, sandbox:
     assert off["active"] is False
 
 
-def test_nothing_is_written_where_nothing_changed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_nothing_is_written_if_nothing_changed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     sandbox.tell("populate", products=30)
     first = refreshed(conn, stripe)
     before = written_at(conn)
@@ -66,10 +66,10 @@ def test_nothing_is_written_where_nothing_changed(conn: psycopg.Connection, sand
     assert written_at(conn) == before
 
 
-def test_a_change_that_no_event_told_of_is_repaired(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_an_unreported_change_is_repaired(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = sandbox.post("/v1/products", name="Old")
     refreshed(conn, stripe)
-    # Changed an hour ago as far as the mirror knows: a change close to the last look is uncertain, and marked so.
+    # Observed an hour ago: a difference shortly after the last observation would be unsettled.
     conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/products/{made['id']}", name="New")
 
@@ -80,7 +80,7 @@ def test_a_change_that_no_event_told_of_is_repaired(conn: psycopg.Connection, sa
     assert conn.execute("select unsettled from stripe.products").fetchall() == [(False,)]
 
 
-def test_a_product_that_is_no_longer_listed_is_asked_for_and_marked_deleted(
+def test_a_product_missing_from_the_list_is_read_and_marked_deleted(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     products = [sandbox.post("/v1/products", name=f"P{number}") for number in range(3)]
@@ -99,7 +99,7 @@ def test_a_product_that_is_no_longer_listed_is_asked_for_and_marked_deleted(
     ]
 
 
-def test_absence_is_seen_across_pages_and_within_one_second(
+def test_missing_products_are_found_across_pages_and_within_one_second(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("clock", now=int(time.time()) - 500, frozen=True)
@@ -116,13 +116,13 @@ def test_absence_is_seen_across_pages_and_within_one_second(
     assert (tally["listed"], tally["marked_deleted"]) == (226, 4)
 
 
-def test_a_page_that_was_read_before_a_newer_webhook_does_not_undo_it(
+def test_a_page_read_before_a_newer_webhook_does_not_overwrite_it(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     made = sandbox.post("/v1/products", name="Read")
 
     class WebhookInBetween:
-        """Between the answer and the write, a webhook that is newer is applied."""
+        """A Stripe client that applies a newer webhook between the answer and the write."""
 
         def page(self, path: str, params: Any = None) -> Page:
             page = stripe.page(path, params)
@@ -165,7 +165,7 @@ def test_a_failed_tick_changes_nothing_and_the_next_slot_tries_again(
     ]
 
 
-def test_features_are_read_in_turn_and_those_of_new_products_at_once(
+def test_features_are_read_in_turn_and_for_new_products_at_once(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh_catalogue, "FEATURES_LEAST", 5)
@@ -227,7 +227,7 @@ def test_a_connected_account_s_product_of_the_same_id_counts_as_another(conn: ps
 _WALKS = (("product_features", ""), ("product_features", "acct_a"), ("payment_methods", ""))
 
 
-def test_a_slot_is_claimed_once_and_one_run_of_a_job_is_under_way(conn: psycopg.Connection) -> None:
+def test_a_slot_is_claimed_once_and_only_one_run_of_a_job_is_active(conn: psycopg.Connection) -> None:
     mine = runs.claim(conn, "job", SLOT)
     yours = runs.claim(conn, "job", SLOT)
     meanwhile = runs.claim(conn, "job", SLOT.replace(minute=5))
@@ -240,7 +240,7 @@ def test_a_slot_is_claimed_once_and_one_run_of_a_job_is_under_way(conn: psycopg.
     assert next_slot is not None
 
 
-def test_a_run_whose_worker_died_is_given_up_for_the_next_slot(conn: psycopg.Connection) -> None:
+def test_a_run_whose_worker_died_is_abandoned_for_the_next_slot(conn: psycopg.Connection) -> None:
     runs.claim(conn, "job", SLOT)
     conn.execute("update sync.runs set seen_at = now() - interval '10 minutes'")
 
@@ -256,7 +256,7 @@ def reconciled(conn: psycopg.Connection, stripe: Any, slot: datetime = SLOT) -> 
     return result
 
 
-def test_reconcile_repairs_users_whose_subscription_changed_unseen(
+def test_reconcile_repairs_users_whose_subscription_change_was_not_reported(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("insert into users (id) values ('u')")
@@ -272,19 +272,19 @@ def test_reconcile_repairs_users_whose_subscription_changed_unseen(
 
     assert (first["listed"], first["written"]) == (1, 1)
     assert joined == ("PREMIUM", "ACTIVE")
-    # A canceled subscription is no longer in the list: it was read.
+    # The list no longer contains the canceled subscription, so it was read by itself.
     assert (second["listed"], second["repaired"]) == (0, 1)
     assert conn.execute("select role::text, membership_status::text from users").fetchone() == ("USER", "CANCELED")
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_shards_together_see_every_subscription_once(
+def test_the_shards_together_read_every_subscription_once(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
 ) -> None:
     sandbox.tell("populate", customers=50, subscriptions=1450)
     everything = read_lists(conn, stripe, ["subscriptions"])
 
-    # Pages that take a while leave the other threads time to cut the list.
+    # Slow pages leave the other threads time to split the list.
     sandbox.tell("faults", operation="GET /v1/subscriptions", slow_seconds=0.2)
     options = Options(threads=threads, threads_per_list=threads)
     result = reconcile.tick(conn, lambda: stripe, Policy(), SLOT, options=options, should_continue=lambda: True)
@@ -301,7 +301,7 @@ def test_shards_together_see_every_subscription_once(
     assert (number.fetchone() or (0,))[0] in ([1] if threads == 1 else range(3, 20))
 
 
-def test_a_subscription_that_an_event_told_of_just_now_is_not_asked_for(
+def test_a_subscription_just_reported_by_an_event_is_not_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     apply(

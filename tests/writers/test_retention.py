@@ -1,4 +1,4 @@
-"""Retention: old finished rows are removed in small batches; pending, parked, young and held ones stay."""
+"""Retention removes old finished rows in small batches, and keeps pending, parked, recent and locked rows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def tick(conn: psycopg.Connection, *, hour: int = 0, should_continue: Callable[[
     return None if removed is None else removed["events"]
 
 
-def test_only_what_is_done_and_old_is_removed(conn: psycopg.Connection) -> None:
+def test_only_old_finished_events_are_removed(conn: psycopg.Connection) -> None:
     store(conn, "evt_old", days=36)
     store(conn, "evt_young", days=34)
     store(conn, "evt_parked", days=400, status="parked")
@@ -58,7 +58,7 @@ def test_a_slot_is_worked_on_once(conn: psycopg.Connection) -> None:
     assert (tick(conn), tick(conn), tick(conn, hour=1)) == (0, None, 0)
 
 
-def test_a_tick_out_of_time_is_gone_on_with_by_the_next(
+def test_the_next_tick_continues_one_that_ran_out_of_time(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 10)
@@ -74,7 +74,7 @@ def test_a_tick_out_of_time_is_gone_on_with_by_the_next(
     assert stored(conn) == ["evt_kept"]
 
 
-def test_a_row_that_somebody_holds_is_left_for_later(conn: psycopg.Connection, database: str) -> None:
+def test_a_locked_row_is_left_for_later(conn: psycopg.Connection, database: str) -> None:
     store(conn, "evt_held", days=40)
     store(conn, "evt_free", days=40)
     with psycopg.connect(database) as holder:
@@ -87,7 +87,7 @@ def test_a_row_that_somebody_holds_is_left_for_later(conn: psycopg.Connection, d
     assert tick(conn, hour=1) == 1
 
 
-def test_the_status_tells_the_oldest_event_that_is_kept_and_the_last_tick(conn: psycopg.Connection) -> None:
+def test_the_status_shows_the_oldest_stored_event_and_the_last_tick(conn: psycopg.Connection) -> None:
     store(conn, "evt_old", days=40)
     store(conn, "evt_kept", days=20)
 
@@ -99,7 +99,7 @@ def test_the_status_tells_the_oldest_event_that_is_kept_and_the_last_tick(conn: 
     assert shown["last_retention"]["result"]["events"] == 1
 
 
-def test_an_event_that_was_removed_and_comes_again_changes_nothing(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_removed_event_that_is_delivered_again_changes_nothing(conn: psycopg.Connection, apply: Apply) -> None:
     late = event("customer.updated", customer(name="Late"), created=2_000_000_000)
     early = event("customer.created", customer(name="Early"))
     apply(early, late)
@@ -114,7 +114,7 @@ def test_an_event_that_was_removed_and_comes_again_changes_nothing(conn: psycopg
     assert conn.execute("select name from stripe.customers").fetchone() == ("Late",)
 
 
-def test_bookkeeping_of_long_ago_goes_and_each_job_s_newest_run_stays(conn: psycopg.Connection) -> None:
+def test_old_bookkeeping_is_removed_and_each_job_s_newest_run_is_kept(conn: psycopg.Connection) -> None:
     for days in (100, 200, 300):
         slot = SLOT - timedelta(days=days)
         runs.note(conn, "audit", slot, {})
@@ -135,7 +135,7 @@ def test_bookkeeping_of_long_ago_goes_and_each_job_s_newest_run_stays(conn: psyc
     assert conn.execute("select slot from sync.runs").fetchall() == [(SLOT - timedelta(days=100),)]
 
 
-def test_events_are_not_kept_for_less_than_stripe_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_kept_at_least_as_long_as_stripe_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
     monkeypatch.setenv("REDIS_URL", "redis://localhost")
     assert load().events_keep_days == 35

@@ -1,4 +1,4 @@
-"""Stripe's sample events, if they lie beside the repository: every column of every view equals the object."""
+"""Stripe's sample events, if a copy lies beside the repository: every column of every view equals the object."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ from worker.writers.apply import Applier
 
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="no sample events beside the repository")
 
-# Columns that are computed: their rules have tests of their own.
+# Computed columns, which have their own tests.
 COMPUTED = {
     ("credit_note", "returned"),
     ("subscription", "current_period_start"),
@@ -33,8 +33,7 @@ for _type, _path, _column in ELSEWHERE:
 
 
 def shown_objects() -> Iterator[tuple[str, str, Json, str]]:
-    """Each sample object: the account under which it is filed here, its type, itself, and its parent's id if it is
-    embedded."""
+    """Each sample object as a tuple of a made-up account, its type, the object, and its parent's id if embedded."""
     for number, body in enumerate(samples("events*.jsonl")):
         obj, account = body["data"]["object"], f"acct_{number}"
         if object_id(obj) is None or obj.get("object") not in catalogue.types():
@@ -76,7 +75,7 @@ def differences(type_: str, obj: Json, row: Json, parent: str) -> Iterator[str]:
         if kind == "id" and isinstance(raw, dict):
             raw = raw["id"]
         if raw is None and parent and row[column] == parent:
-            continue  # a child in old versions does not name its parent
+            continue  # in old API versions a child does not name its parent
         if not equal(kind, raw, row[column]):
             yield f"{type_} {obj.get('id')}: {column} shows {row[column]!r} of {raw!r}"
 

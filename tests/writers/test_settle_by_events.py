@@ -1,4 +1,4 @@
-"""Events in the drain: a state that the inbox determines is settled at once, without a read."""
+"""Events in the drain: if the inbox determines the last state, the row is settled at once without a read."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -35,7 +35,7 @@ def held(conn: psycopg.Connection) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(("order", "batch_size"), [((2, 1, 0), 500), ((2, 0, 1), 1), ((1, 2, 0), 1)])
-def test_a_chain_out_of_order_ends_settled_without_a_fetch(
+def test_a_chain_out_of_order_is_settled_without_a_read(
     conn: psycopg.Connection, apply: Apply, order: tuple[int, ...], batch_size: int
 ) -> None:
     made, *changes = named("abcb")
@@ -45,7 +45,9 @@ def test_a_chain_out_of_order_ends_settled_without_a_fetch(
     assert held(conn) == ("b", False, 0)
 
 
-def test_a_chain_that_comes_bit_by_bit_is_open_until_it_is_whole(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_chain_that_arrives_bit_by_bit_stays_unsettled_until_it_is_complete(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
     made, first, second, third = named("abcb")
 
     apply(made, third)
@@ -54,12 +56,12 @@ def test_a_chain_that_comes_bit_by_bit_is_open_until_it_is_whole(conn: psycopg.C
     two = held(conn)
     apply(first)
 
-    assert one[1:] == (False, 0)  # surely newer than how it was made
+    assert one[1:] == (False, 0)  # certainly newer than the creation
     assert two[1:] == (True, 1)
     assert held(conn) == ("b", False, 0)
 
 
-def test_without_attributes_what_is_ambiguous_stays_marked_and_is_asked_for(
+def test_ambiguous_events_without_previous_attributes_stay_unsettled_and_queue_a_read(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(
@@ -70,7 +72,7 @@ def test_without_attributes_what_is_ambiguous_stays_marked_and_is_asked_for(
     assert held(conn) == ("b", True, 1)
 
 
-def test_a_later_event_of_the_cluster_opens_it_again_until_its_own_step_is_known(
+def test_a_later_event_of_the_cluster_unsettles_the_row_until_the_missing_event_arrives(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     *first, missing, last = named("abcde", at=[NOW, NOW, NOW + 1, NOW + 2, NOW + 3])
@@ -101,7 +103,7 @@ def test_events_before_the_pause_do_not_count(conn: psycopg.Connection, apply: A
     ],
     ids=["another shape", "a thin event"],
 )
-def test_an_event_that_cannot_be_walked_leaves_the_cluster_open(
+def test_an_event_that_cannot_be_chained_leaves_the_row_unsettled(
     conn: psycopg.Connection, apply: Apply, extra: Json
 ) -> None:
     if extra["object"] == "v2.core.event":
@@ -119,7 +121,7 @@ def test_an_object_on_a_test_clock_is_always_read_again(conn: psycopg.Connection
     assert held(conn)[1:] == (True, 1)
 
 
-def test_a_cut_list_is_always_read_again(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_object_with_a_truncated_list_is_always_read_again(conn: psycopg.Connection, apply: Apply) -> None:
     states = [subscription("sub_1", quantity=number, has_more=True) for number in (1, 2)]
 
     apply(
@@ -130,7 +132,7 @@ def test_a_cut_list_is_always_read_again(conn: psycopg.Connection, apply: Apply)
     assert conn.execute("select unsettled from stripe.subscriptions").fetchone() == (True,)
 
 
-def test_nothing_is_walked_across_a_deletion_of_what_may_be_made_anew(conn: psycopg.Connection, apply: Apply) -> None:
+def test_no_chain_crosses_a_deletion_if_ids_are_reused(conn: psycopg.Connection, apply: Apply) -> None:
     apply(
         event("product.created", product("prod_1", name="a"), id="evt_1"),
         event("product.deleted", stub(product("prod_1")), id="evt_2"),
@@ -141,7 +143,7 @@ def test_nothing_is_walked_across_a_deletion_of_what_may_be_made_anew(conn: psyc
 
 
 @pytest.mark.parametrize("other", [{"account": "acct_1"}, {"livemode": True}])
-def test_events_of_another_account_or_mode_are_of_another_object(
+def test_events_of_another_account_or_mode_belong_to_another_object(
     conn: psycopg.Connection, apply: Apply, other: dict[str, Any]
 ) -> None:
     _, first, last = named("abc")
@@ -153,7 +155,7 @@ def test_events_of_another_account_or_mode_are_of_another_object(
     assert row == ("c", False)
 
 
-def test_a_storm_is_too_much_to_be_walked(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_cluster_of_too_many_events_is_not_chained(conn: psycopg.Connection, apply: Apply) -> None:
     changes = [
         update("customer.updated", customer("cus_1", name=str(n)), customer("cus_1", name=str(n + 1)))
         for n in range(200)
@@ -164,8 +166,8 @@ def test_a_storm_is_too_much_to_be_walked(conn: psycopg.Connection, apply: Apply
     assert held(conn)[1:] == (True, 1)
 
 
-def test_users_follow_what_the_walk_tells(conn: psycopg.Connection, apply: Apply) -> None:
-    """The guess is the greater id of the second, and wrong; the chain shows that the pause ended."""
+def test_users_follow_the_state_that_the_chain_shows(conn: psycopg.Connection, apply: Apply) -> None:
+    """The guess by event id is wrong, and the chain shows that the pause ended."""
     conn.execute("insert into users (id, email) values ('jenny', 'jenny@example.com')")
     states = [
         subscription("sub_1", user_id="jenny", status=status, latest_invoice=invoice)
@@ -184,7 +186,9 @@ def test_users_follow_what_the_walk_tells(conn: psycopg.Connection, apply: Apply
     assert conn.execute("select status from user_subscriptions").fetchone() == ("active",)
 
 
-def test_a_thin_event_whose_twin_came_is_no_gap(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_thin_event_whose_snapshot_twin_arrived_does_not_break_the_chain(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
     _, first, last = named("abc")
     related = {"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"}
     thin = thin_event("v1.customer.updated", created="2026-07-01T00:00:56.500Z", related=related)
@@ -194,7 +198,7 @@ def test_a_thin_event_whose_twin_came_is_no_gap(conn: psycopg.Connection, apply:
     assert held(conn) == ("c", False, 0)
 
 
-def test_where_nothing_is_in_doubt_nothing_is_read(conn: psycopg.Connection) -> None:
+def test_no_query_is_made_if_no_row_is_unsettled(conn: psycopg.Connection) -> None:
     (seen,) = [observe(read_event(body)) for body in named("a")]
     assert seen is not None
     outcomes = fold([seen], {})

@@ -27,7 +27,7 @@ def view(conn: psycopg.Connection, name: str) -> list[dict[str, Any]]:
     return [row[0] for row in conn.execute(f"select to_jsonb(v) from stripe.{name} as v order by id")]
 
 
-def test_an_object_is_read_and_what_changed_is_told(conn: psycopg.Connection) -> None:
+def test_an_object_is_read_and_its_changes_are_reported(conn: psycopg.Connection) -> None:
     before = factories.customer("cus_1", name="Before")
     deliver(conn, factories.event("customer.created", before))
     stripe = Canned(answered({**before, "name": "After", "balance": -500}, read_at=NOW + 900))
@@ -53,7 +53,7 @@ def test_an_object_is_read_and_what_changed_is_told(conn: psycopg.Connection) ->
         ("cs_test_1", "/v1/checkout/sessions/cs_test_1", "checkout_sessions"),
     ],
 )
-def test_an_object_that_the_mirror_has_not_is_known_by_its_ids_beginning(
+def test_an_object_missing_from_the_mirror_is_recognized_by_its_id_prefix(
     conn: psycopg.Connection, id_: str, path: str, table: str
 ) -> None:
     type_ = {"promotion_codes": "promotion_code", "subscription_schedules": "subscription_schedule"}
@@ -65,7 +65,7 @@ def test_an_object_that_the_mirror_has_not_is_known_by_its_ids_beginning(
     assert [row["id"] for row in view(conn, table)] == [id_]
 
 
-def test_an_id_that_says_nothing_needs_a_type(conn: psycopg.Connection) -> None:
+def test_an_id_without_a_known_prefix_needs_a_type(conn: psycopg.Connection) -> None:
     stripe = Canned(answered(factories.product("gold"), read_at=NOW + 900))
 
     with pytest.raises(UnknownType, match="--type"):
@@ -75,7 +75,7 @@ def test_an_id_that_says_nothing_needs_a_type(conn: psycopg.Connection) -> None:
     assert sync(conn, stripe, "gold").outcome == "confirmed"
 
 
-def test_an_id_of_two_types_needs_a_type(conn: psycopg.Connection) -> None:
+def test_an_id_of_two_types_can_be_read_as_either(conn: psycopg.Connection) -> None:
     deliver(
         conn,
         factories.event("price.created", factories.price("price_1")),
@@ -87,14 +87,14 @@ def test_an_id_of_two_types_needs_a_type(conn: psycopg.Connection) -> None:
     assert sync(conn, Canned(answered(factories.price("price_1"), read_at=NOW + 900)), "price_1").object == "price"
 
 
-def test_an_object_that_nobody_has_is_said_so(conn: psycopg.Connection) -> None:
+def test_an_object_that_does_not_exist_is_reported(conn: psycopg.Connection) -> None:
     with pytest.raises(NotThere, match="Stripe has no customer cus_none"):
         sync(conn, Canned(GONE), "cus_none")
     with pytest.raises(CannotRead, match="sync the parent"):
         sync(conn, Canned(GONE), "cnli_1", type_="credit_note_line_item")
 
 
-def test_one_answer_that_an_object_is_missing_deletes_nothing(conn: psycopg.Connection) -> None:
+def test_a_single_404_deletes_nothing(conn: psycopg.Connection) -> None:
     deliver(conn, factories.event("customer.created", factories.customer("cus_1")))
 
     assert sync(conn, Canned(GONE), "cus_1").outcome == "uncertain"
@@ -103,7 +103,7 @@ def test_one_answer_that_an_object_is_missing_deletes_nothing(conn: psycopg.Conn
     assert conn.execute("select id from sync.refetch_queue").fetchall() == [("cus_1",)]
 
 
-def test_an_event_that_comes_while_stripe_is_read_wins(conn: psycopg.Connection) -> None:
+def test_an_event_that_arrives_during_the_read_wins(conn: psycopg.Connection) -> None:
     before = factories.customer("cus_1", name="Before")
     deliver(conn, factories.event("customer.created", before))
     answers = iter([{**before, "name": "Stale"}, {**before, "name": "Now"}])
@@ -151,7 +151,7 @@ def everything(conn: psycopg.Connection) -> Mapping[str, Any]:
     }
 
 
-def test_a_dry_run_tells_what_an_event_would_change_and_changes_nothing(conn: psycopg.Connection) -> None:
+def test_a_dry_run_reports_what_an_event_would_change_and_changes_nothing(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id, email) values ('user_1', 'jenny@example.com')")
     before = factories.customer("cus_jenny", user_id="user_1", name="Before")
     waiting = factories.subscription("sub_1", customer="cus_jenny", user_id="user_1")

@@ -10,11 +10,11 @@ from tests.sandboxes import Sandbox
 from tests.writers.refetching import (
     Canned,
     answered,
-    ask,
     deliver,
     held,
     later,
     outcomes,
+    read_queued,
     rows,
     waiting,
 )
@@ -27,31 +27,29 @@ def thin(type_: str, obj: Json, **more: Any) -> Json:
     return thin_event(type_, related=related, **more)
 
 
-def test_a_thin_event_is_asked_about_and_its_object_written(
+def test_the_object_of_a_thin_event_is_read_and_written(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    made = sandbox.post("/v1/customers", name="Shown by nobody")
+    made = sandbox.post("/v1/customers", name="In no event")
 
     deliver(conn, thin("v1.customer.created", made))
     before = held(conn)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert before == []
     assert outcomes(conn) == ["asked"]
-    assert held(conn) == [("Shown by nobody", False, False)]
+    assert held(conn) == [("In no event", False, False)]
     assert waiting(conn) == []
 
 
-def test_a_thin_event_makes_a_row_that_is_there_doubtful(
-    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
-) -> None:
+def test_a_thin_event_unsettles_an_existing_row(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = sandbox.post("/v1/customers", name="New")
     deliver(conn, event("customer.created", {**made, "name": "Old"}, created=made["created"]))
 
     deliver(conn, thin("v1.customer.updated", made))
     between = held(conn)
     later(sandbox)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert between == [("Old", False, True)]
     assert held(conn) == [("New", False, False)]
@@ -76,7 +74,7 @@ def test_a_singleton_is_kept_under_its_name(conn: psycopg.Connection) -> None:
     stripe = Canned(answered(balance, read_at=NOW + 3600))
 
     deliver(conn, thin_event("v1.balance.available", related=related))
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert stripe.asked == ["/v1/balance"]
     assert rows(conn, "select object, id, data -> 'available' -> 0 ->> 'amount' from stripe.other_objects") == [
@@ -84,18 +82,18 @@ def test_a_singleton_is_kept_under_its_name(conn: psycopg.Connection) -> None:
     ]
 
 
-def test_a_type_that_nobody_knows_is_asked_for_where_the_event_says_it_is(conn: psycopg.Connection) -> None:
+def test_an_object_of_an_unknown_type_is_read_from_the_url_in_the_event(conn: psycopg.Connection) -> None:
     related = {"id": "nt_1", "type": "new.thing", "url": "/v1/new/things/nt_1"}
     stripe = Canned(answered({"id": "nt_1", "object": "new.thing", "colour": "red"}, read_at=NOW + 3600))
 
     deliver(conn, thin_event("v1.new.thing.created", related=related))
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert stripe.asked == ["/v1/new/things/nt_1"]
     assert rows(conn, "select id, data ->> 'colour', unsettled from stripe.other_objects") == [("nt_1", "red", False)]
 
 
-def test_events_that_name_nothing_of_ours_are_done_at_once(conn: psycopg.Connection) -> None:
+def test_events_about_objects_that_are_not_mirrored_are_done_at_once(conn: psycopg.Connection) -> None:
     elsewhere = {"id": "acct_1", "type": "v2.core.account", "url": "/v2/core/accounts/acct_1"}
 
     deliver(conn, thin_event("v2.core.event_destination.ping", id="evt_1"))
@@ -105,52 +103,54 @@ def test_events_that_name_nothing_of_ours_are_done_at_once(conn: psycopg.Connect
     assert waiting(conn) == []
 
 
-def test_a_thin_event_without_an_object_goes_through_the_snapshot_that_tells_the_same(
+def test_for_a_thin_event_without_an_object_its_snapshot_event_is_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    sandbox.post("/v1/customers", name="Told by the twin")
+    sandbox.post("/v1/customers", name="Read from the twin")
     (listed,) = stripe.page("/v1/events").data
 
     deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
-    ask(conn, stripe)
+    read_queued(conn, stripe)
     deliver(conn)
 
     assert sorted(outcomes(conn)) == ["asked", "written"]
-    assert held(conn) == [("Told by the twin", False, False)]
+    assert held(conn) == [("Read from the twin", False, False)]
     assert waiting(conn) == []
 
 
-def test_without_a_key_a_thin_event_waits_for_one(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_without_a_key_a_thin_event_is_parked_until_there_is_one(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
     made = sandbox.post("/v1/customers", name="Waited for")
 
     deliver(conn, thin("v1.customer.created", made, id="evt_thin"), has_key=False)
     parked = rows(conn, "select status, outcome from sync.events")
     inbox.replay(conn, ["evt_thin"])
     deliver(conn)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert parked == [("parked", "needs_key")]
     assert rows(conn, "select status, outcome from sync.events") == [("done", "asked")]
     assert held(conn) == [("Waited for", False, False)]
 
 
-def test_a_snapshot_that_a_replica_does_not_have_yet_is_asked_for_again(
+def test_a_snapshot_event_missing_from_a_replica_is_read_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    sandbox.post("/v1/customers", name="Told by the twin")
+    sandbox.post("/v1/customers", name="Read from the twin")
     (listed,) = stripe.page("/v1/events").data
     deliver(conn, {**thin_event("v1.customer.created"), "snapshot_event": listed["id"]})
 
-    ask(conn, Canned(Answer(None, deleted=True, missing=True, read_at=listed["created"])))
+    read_queued(conn, Canned(Answer(None, deleted=True, missing=True, read_at=listed["created"])))
     still = waiting(conn)
-    ask(conn, stripe)
+    read_queued(conn, stripe)
     deliver(conn)
 
     assert still == [("event", listed["id"], True)]
-    assert held(conn) == [("Told by the twin", False, False)]
+    assert held(conn) == [("Read from the twin", False, False)]
 
 
-def test_a_thin_event_is_not_answered_by_an_older_snapshot_that_comes_after_it(
+def test_an_older_snapshot_event_does_not_replace_the_read_for_a_thin_event(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Newest")
@@ -158,6 +158,6 @@ def test_a_thin_event_is_not_answered_by_an_older_snapshot_that_comes_after_it(
     deliver(conn, thin("v1.customer.updated", made, created=moment))
     deliver(conn, event("customer.created", {**made, "name": "Old"}, created=made["created"] - 60))
 
-    ask(conn, stripe)
+    read_queued(conn, stripe)
 
     assert rows(conn, "select name from stripe.customers") == [("Newest",)]

@@ -1,4 +1,4 @@
-"""Pages that wait for a connection are written together; a page that fails or was lost is written or skipped alone."""
+"""Pages waiting for a connection are written together; a failing page is written alone, and a lost one is skipped."""
 
 import threading
 from typing import Any
@@ -23,7 +23,7 @@ READ_AT = 1_790_000_000
 
 
 class Pass:
-    """Three threads that have read a page each, while the only connection is taken."""
+    """Three threads that have each read a page while the only connection is in use."""
 
     def __init__(self, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, *, mine: int = 3) -> None:
         self._conn = conn
@@ -72,7 +72,7 @@ def page(*ids: str, **fields: Any) -> Page:
     return Page(data, has_more=True, read_at=READ_AT)
 
 
-def test_pages_that_wait_are_written_in_one_transaction_each_with_its_own_tally(
+def test_waiting_pages_are_written_in_one_transaction_each_with_its_own_tally(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = Pass(conn, monkeypatch)
@@ -88,7 +88,7 @@ def test_pages_that_wait_are_written_in_one_transaction_each_with_its_own_tally(
     ]
 
 
-def test_an_object_that_cannot_be_written_leaves_the_other_pages_whole(
+def test_an_object_that_cannot_be_written_does_not_affect_other_pages(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conn.execute("alter table mirror.customers add check (email <> 'impossible')")
@@ -101,7 +101,7 @@ def test_an_object_that_cannot_be_written_leaves_the_other_pages_whole(
     assert [each.get("refused", 0) for each in it.tallies()] == [0, 1, 0]
 
 
-def test_a_shard_that_was_lost_is_not_written_and_the_others_are(
+def test_only_the_page_of_a_lost_shard_is_not_written(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = Pass(conn, monkeypatch, mine=2)
@@ -113,7 +113,7 @@ def test_a_shard_that_was_lost_is_not_written_and_the_others_are(
     assert [each.get("written", 0) for each in it.tallies()] == [1, 1, 0]
 
 
-def test_a_thread_that_waits_for_a_connection_gets_it_before_the_one_that_returns_it(conn: psycopg.Connection) -> None:
+def test_a_returned_connection_goes_to_the_thread_that_waits_for_it(conn: psycopg.Connection) -> None:
     writer, order = Writer([conn], Policy(), 1, Options(), "me"), list[str]()
 
     def look() -> None:
@@ -132,7 +132,7 @@ def test_a_thread_that_waits_for_a_connection_gets_it_before_the_one_that_return
     assert order == ["waited", "returned"]
 
 
-def test_a_page_that_waits_is_not_decoded_yet(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_page_is_not_decoded_yet(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     it = Pass(conn, monkeypatch)
     raw = msgspec.json.decode(msgspec.json.encode(page("cus_1").data), type=list[msgspec.Raw])
     read = Page(raw, has_more=True, read_at=READ_AT, encoded=True)
@@ -149,7 +149,7 @@ def test_a_page_that_waits_is_not_decoded_yet(conn: psycopg.Connection, monkeypa
     assert it.held() == {"cus_1"}
 
 
-def test_a_thread_that_comes_after_the_pass_was_closed_writes_nothing(conn: psycopg.Connection) -> None:
+def test_a_closed_writer_writes_nothing(conn: psycopg.Connection) -> None:
     writer = Writer([conn], Policy(), 1, Options(), "me")
     writer.close()
     shard = Shard(1, 1, "customers", None, None, None, {}, 0)
@@ -158,7 +158,7 @@ def test_a_thread_that_comes_after_the_pass_was_closed_writes_nothing(conn: psyc
         writer.write_page(ReadPage(shard, Shape(LISTING), LISTING, page("cus_1"), Place(), {}))
 
 
-def test_tables_that_were_filled_get_statistics(conn: psycopg.Connection) -> None:
+def test_filled_tables_get_statistics(conn: psycopg.Connection) -> None:
     conn.execute(
         """
         insert into mirror.customers (id, data, observed_at, observed_rank, observed_in, content_hash, shape)
