@@ -1,4 +1,4 @@
-"""Fixtures of the tests of organizations."""
+"""Fixtures for tests of organizations."""
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from tests.membership.teams import BOSS, Apply, settle, team
 
 @pytest.fixture
 def people(conn: psycopg.Connection) -> None:
-    """Two users of the organization, one of another, one of none; the boss, who pays, is in none."""
+    """Create two users of the organization, one of another, one of none, and the boss, who pays and is in none."""
     conn.execute("insert into organizations (id, name) values ('org', 'Org'), ('other', 'Other')")
     conn.execute(
         """
@@ -26,7 +26,7 @@ def people(conn: psycopg.Connection) -> None:
 
 @pytest.fixture
 def paying(conn: psycopg.Connection, apply: Apply, people: None) -> None:
-    """The boss subscribed for the organization, and its users are computed."""
+    """Let the boss subscribe for the organization, and compute its users."""
     apply(
         event("product.created", product()),
         event("customer.created", customer(BOSS, user_id="boss")),

@@ -1,4 +1,4 @@
-"""Mutations of events: impossible numbers, ids and metadata, at any place in their objects."""
+"""Mutate events: put impossible numbers, ids and metadata at any place in their objects."""
 
 import copy
 import random
@@ -58,7 +58,7 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 def mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[list[Json], list[str]]:
     """Return the events with this many of their places mutated, and the changes.
 
-    One time in four every field of that name gets the value, because sums of values near the limit exceed it.
+    In one of four cases every field of the same name gets the value, so that sums exceed the limit.
     """
     mutated, changes = copy.deepcopy(list(events)), []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""A boss who pays a subscription for an organization, and the access of its users."""
+"""Helpers for organizations: a boss pays a subscription, and the users get access."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def changed(after: Json, *, seconds: int = 100) -> Json:
 
 
 def settle(conn: psycopg.Connection, policy: Policy | None = None) -> None:
-    """Everything that a worker does for users after events were applied, and after a wake-up."""
+    """Do everything that a worker does for users after events were applied, and after a wake-up."""
     assert organizations.compute_waiting(conn, policy or Policy(), should_continue=lambda: True)
     compute_due(conn, policy or Policy(), should_continue=lambda: True)
 

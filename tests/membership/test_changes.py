@@ -1,4 +1,4 @@
-"""Changes of users, as they are written with the change itself."""
+"""The changes of users that are recorded in the transaction that makes them."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Apply = Callable[..., None]
 
 
 def unread(conn: psycopg.Connection, user: str = "jenny") -> list[tuple[str, str, list[str]]]:
-    """The changes of the user that nobody has read yet: type, reason and sources."""
+    """Take the user's unread changes: type, reason and sources."""
     rows = conn.execute(
         "delete from sync.changes where user_id = %s returning id, type, reason, sources", (user,)
     ).fetchall()
@@ -35,7 +35,7 @@ def unread(conn: psycopg.Connection, user: str = "jenny") -> list[tuple[str, str
 
 
 def of_period(start: float) -> Json:
-    """The item of `basic` in the period of 30 days that begins then."""
+    """The item of `basic` in the 30-day period that begins at `start`."""
     return item("basic", created=-31, current_period_start=at(start), current_period_end=at(start + 30))
 
 
@@ -44,7 +44,7 @@ def _jenny(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('jenny'), ('other')")
 
 
-def test_a_life_is_told_by_what_changes_and_never_twice(conn: psycopg.Connection, apply: Apply) -> None:
+def test_each_change_in_a_user_s_life_is_recorded_exactly_once(conn: psycopg.Connection, apply: Apply) -> None:
     begun = [jenny(), product("basic", tokens="1000", features="export"), *catalogue("basic")[1:]]
     first, second = of_period(-31), of_period(-1)
     start = subscribed(first, when=-31)
@@ -100,7 +100,7 @@ def test_a_change_holds_the_user_before_and_after(conn: psycopg.Connection, appl
     assert rows == [(bought, none, "nothing_entitles")]
 
 
-def test_an_operator_s_feature_is_told_with_its_reason(conn: psycopg.Connection) -> None:
+def test_an_operator_s_feature_is_recorded_with_its_reason(conn: psycopg.Connection) -> None:
     with conn.transaction():
         by_hand.override_feature(conn, "jenny", "beta", Policy(), until=None, note=None)
 
@@ -108,7 +108,7 @@ def test_an_operator_s_feature_is_told_with_its_reason(conn: psycopg.Connection)
 
 
 @pytest.mark.parametrize("threshold", [None, 100])
-def test_low_tokens_are_told_once_when_the_balance_falls_below_the_threshold(
+def test_low_tokens_are_recorded_once_when_the_balance_falls_below_the_threshold(
     conn: psycopg.Connection, threshold: int | None
 ) -> None:
     conn.execute("update users set tokens = 150, tokens_expires_at = now() + interval '1 day'")
@@ -121,7 +121,7 @@ def test_low_tokens_are_told_once_when_the_balance_falls_below_the_threshold(
     assert unread(conn, "other") == []
 
 
-def test_a_change_that_is_rolled_back_is_not_unread(conn: psycopg.Connection) -> None:
+def test_a_rolled_back_change_is_not_recorded(conn: psycopg.Connection) -> None:
     with conn.transaction(force_rollback=True):
         by_hand.override_feature(conn, "jenny", "beta", Policy(), until=None, note=None)
 
@@ -133,8 +133,8 @@ def test_a_change_that_is_rolled_back_is_not_unread(conn: psycopg.Connection) ->
     )
 
 
-def test_a_reader_up_to_an_id_has_missed_no_change(conn: psycopg.Connection, database: str) -> None:
-    """The transaction that began, and wrote, first commits last: its change has the larger id."""
+def test_a_change_committed_later_has_a_larger_id(conn: psycopg.Connection, database: str) -> None:
+    """The first transaction to write commits last. Its change has the larger id."""
     listening = psycopg.connect(database, autocommit=True)
     listening.execute("listen stripe_sync_changes")
     with psycopg.connect(database) as slow:
@@ -153,7 +153,7 @@ def test_a_reader_up_to_an_id_has_missed_no_change(conn: psycopg.Connection, dat
     assert heard == ids
 
 
-def test_ids_are_in_the_order_of_commits_under_concurrency(conn: psycopg.Connection, database: str) -> None:
+def test_ids_follow_the_order_of_commits_under_concurrency(conn: psycopg.Connection, database: str) -> None:
     """A reader that continues after the largest id it has seen sees every change, however transactions overlap."""
     conn.execute("insert into users (id) select 'u' || n from generate_series(1, 4) as n")
     stopped, read = threading.Event(), list[int]()

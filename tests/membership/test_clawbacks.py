@@ -1,4 +1,4 @@
-"""Money that goes back takes tokens back: once, in proportion, only when it is certain, in any order."""
+"""Returned money takes tokens back: once, in proportion, only when certain, and in any order of events."""
 
 import random
 import time
@@ -41,7 +41,7 @@ def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
 
 
 def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """The tokens granted, taken and given back; not that some of it lasts longer than was known at first."""
+    """The ledger's rows for tokens granted, taken and given back, without extensions."""
     return rows(
         conn,
         """
@@ -54,7 +54,7 @@ def ledger(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def bought() -> list[Json]:
-    """A month of Jenny's, and how it was paid."""
+    """A month that Jenny paid for, with the payment."""
     start = int(time.time()) - 3600
     line = line_item("il_1", period_start=start, period_end=start + 30 * DAY)
     paid = {"finalized_at": start, "paid_at": start, "voided_at": None, "marked_uncollectible_at": None}
@@ -78,7 +78,7 @@ GRANT = ("invoice:in_1:line:il_1", 1000, 0, 1000)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_partial_refund_takes_its_part_once_in_any_order(conn: psycopg.Connection, apply: Apply, seed: int) -> None:
+def test_a_partial_refund_takes_its_share_once_in_any_order(conn: psycopg.Connection, apply: Apply, seed: int) -> None:
     given = event("refund.created", refund(amount=500))
     events = [*bought(), given, given]
     random.Random(seed).shuffle(events)
@@ -90,7 +90,7 @@ def test_a_partial_refund_takes_its_part_once_in_any_order(conn: psycopg.Connect
     assert rows(conn, "select tokens from users") == [(750,)]
 
 
-def test_a_refund_that_fails_gives_back_what_it_took(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_failed_refund_gives_back_what_it_took(conn: psycopg.Connection, apply: Apply) -> None:
     apply(*bought())
     conn.execute("update users set tokens = 300")
     apply(event("refund.created", refund()))
@@ -101,9 +101,7 @@ def test_a_refund_that_fails_gives_back_what_it_took(conn: psycopg.Connection, a
     assert ledger(conn) == [GRANT, ("refund:re_1", -1000, 300, 0), ("refund_failed:re_1", 300, 0, 300)]
 
 
-def test_a_dispute_takes_only_once_it_is_lost_and_gives_back_when_it_is_won(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_a_lost_dispute_takes_tokens_and_a_won_one_gives_them_back(conn: psycopg.Connection, apply: Apply) -> None:
     at = dispute()["created"]
     apply(*bought(), event("charge.dispute.created", dispute(), created=at))
     open_ = ledger(conn)
@@ -132,7 +130,7 @@ def test_an_unsettled_refund_takes_nothing_until_it_is_settled(conn: psycopg.Con
     assert [row[0] for row in ledger(conn)] == ["invoice:in_1:line:il_1", "refund:re_1"]
 
 
-def test_a_refund_waits_for_the_lines_that_stripe_cut_off(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_refund_waits_for_the_lines_of_a_truncated_invoice(conn: psycopg.Connection, apply: Apply) -> None:
     start = int(time.time()) - 3600
     lines = [
         line_item(f"il_{n}", subscription_item=f"si_{n}", period_start=start, period_end=start + 30 * DAY)
@@ -157,7 +155,7 @@ def test_a_refund_waits_for_the_lines_that_stripe_cut_off(conn: psycopg.Connecti
     assert rows(conn, "select tokens from users") == [(0,)]
 
 
-def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
+def test_refunds_known_only_from_a_charge_s_sum_are_read_from_stripe(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("stories/sign_up", user_id="jenny")
@@ -177,6 +175,6 @@ def test_refunds_that_only_the_sum_of_a_charge_tells_of_are_read_from_stripe(
     inbox.store(conn, [read_envelope(encoded(made).decode()) for made in late])
     Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
 
-    # 14.50 of 29.00 that paid for 5,000 tokens: half of these, once.
+    # 14.50 of the 29.00 for 5,000 tokens were refunded: half of them are taken, once.
     assert (before, after) == ([(5000,)], [(2500,)])
     assert rows(conn, "select tokens from users") == [(2500,)]

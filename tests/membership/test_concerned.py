@@ -1,4 +1,4 @@
-"""Users are computed only when something changed from which they are computed, and end as if they were always computed."""
+"""Users are computed only if a field they depend on changed, and end as if they were always computed."""
 
 import copy
 import os
@@ -47,14 +47,14 @@ LIVES = int(os.environ.get("TEST_LIVES", "200"))
 A_TEST = 25
 SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
 NOW = 1_790_000_000
-# Stripe does not move an object to another one's user, and the previous user would not be computed.
+# These fields stay: Stripe never moves an object to another user, and the previous user would not be computed.
 _NAMES_OTHERS = ("customer", "client_reference_id", "payment_intent", "charge", "invoice", "payment", "payment_link")
-# These reach users by their own ways, which wait for a job.
+# These objects affect users through a queue that a job processes.
 _CATALOGUE = ("product", "price", "plan", "product_feature")
 
 
 def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
-    """The events of a life, and as many later versions of its objects, changed in places that may matter or not."""
+    """Draw the events of a life, with later versions of its objects that change relevant or irrelevant fields."""
     if chosen.random() < 0.5:
         phases: Sequence[Any] = drawing.events_of(drawing.draw(chosen))
         policy = Policy(token_ttl=timedelta(days=60), tokens_reset=chosen.random() < 0.5)
@@ -81,7 +81,7 @@ def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
 
 
 def _found(conn: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
-    """Everything that is computed, except the times of computing."""
+    """Everything that is computed, except the times of the computation."""
     queries = (
         "select id, role, membership_status, stripe_product_id, tokens, tokens_expires_at from users order by id",
         "select source_key, amount, balance_after, expires_at, lots, money, kind from sync.token_grants order by id",
@@ -99,7 +99,7 @@ def _found(conn: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
 
 
 def _play(conn: psycopg.Connection, apply: Apply, seed: str, *, always: bool) -> list[list[tuple[Any, ...]]]:
-    """Play a life, and return the computed state; `always`: every user is computed after each batch."""
+    """Play a life, and return the computed state. With `always`, the user is computed after each batch."""
     chosen = random.Random(seed)
     events, policy = _life(chosen)
     conn.execute("insert into users (id) values ('jenny')")
@@ -114,7 +114,9 @@ def _play(conn: psycopg.Connection, apply: Apply, seed: str, *, always: bool) ->
 
 
 @pytest.mark.parametrize("number", range(LIVES // A_TEST))
-def test_a_life_ends_as_if_its_user_were_always_computed(conn: psycopg.Connection, apply: Apply, number: int) -> None:
+def test_a_simulated_life_ends_as_if_the_user_were_always_computed(
+    conn: psycopg.Connection, apply: Apply, number: int
+) -> None:
     saved = _count("unchanged")
     for each in range(A_TEST):
         seed = f"{number} {each}"
@@ -133,7 +135,7 @@ def _count(outcome: str) -> float:
 
 @pytest.fixture
 def jenny(conn: psycopg.Connection, apply: Apply) -> None:
-    """A paying user whose role was then changed by hand, so that computing her is visible."""
+    """A paying user whose role was changed by hand afterwards, so that computing her is visible."""
     conn.execute("insert into users (id) values ('jenny')")
     shown = (product(), customer(user_id="jenny"), *_OBJECTS.values())
     apply(*(event(f"{each['object']}.created", each, created=NOW) for each in shown))
@@ -172,7 +174,7 @@ def _role(conn: psycopg.Connection) -> str:
         ("dispute", {"evidence_details": {"due_by": NOW}}),
     ],
 )
-def test_other_changes_compute_nobody(
+def test_changes_of_other_fields_compute_no_user(
     conn: psycopg.Connection, apply: Apply, jenny: None, type_: str, changed: Json
 ) -> None:
     computed = _count("computed")
@@ -183,7 +185,7 @@ def test_other_changes_compute_nobody(
 
 
 def _after(shown: Json, **changed: Any) -> Outcome:
-    """The outcome of a first event and a later one that shows the object so changed."""
+    """The outcome of a first event, then a later one with these fields changed."""
     first, later = (
         observe(read_event(event(f"{shown['object']}.updated", obj, created=created)))
         for obj, created in ((shown, NOW), (shown | changed, NOW + DAY))
@@ -196,17 +198,17 @@ def _after(shown: Json, **changed: Any) -> Outcome:
 
 
 @pytest.mark.parametrize("shown", _OBJECTS.values(), ids=_OBJECTS)
-def test_of_an_object_the_deciding_fields_move_users_and_no_others(shown: Json) -> None:
+def test_only_the_deciding_fields_of_an_object_cause_a_computation(shown: Json) -> None:
     # An object on a test clock is unsettled.
     fields = {*shown, *TYPES[shown["object"]].deciding} - {"id", "object", "test_clock"}
 
     moving = {field for field in fields if _after(shown, **{field: {"another": "value"}}).moves_users}
 
-    # A charge's own refunds are mirrored by themselves; an object of another time is an undated one.
+    # A charge's refunds are mirrored separately. A changed `created` is not a time, so the object has no date.
     assert moving == TYPES[shown["object"]].deciding | ({"created"} if TYPES[shown["object"]].decides_users else set())
 
 
-def test_a_deletion_a_settling_and_a_completion_move_users() -> None:
+def test_deleting_settling_or_completing_an_object_causes_a_computation() -> None:
     key, version = _after(subscription()).key, _after(subscription()).version
     assert version is not None
     same = Outcome(key, version, replace(version, rev=9), subscription())
@@ -218,7 +220,7 @@ def test_a_deletion_a_settling_and_a_completion_move_users() -> None:
     assert replace(same, before=None).moves_users
 
 
-# Columns, besides those of deciding fields, for existence, deletion and the unsettled mark.
+# Besides deciding fields: columns for existence, deletion and unsettled rows.
 _ALWAYS = {"id", "account", "deleted", "unsettled", "created", "observed_at"}
 
 
@@ -234,7 +236,7 @@ class _Recorder(dict[str, Any]):
 
 
 def _readable(table: str) -> set[str]:
-    """The columns of a table that hold nothing but what `deciding` names."""
+    """The columns of a table that are read from `deciding` fields only."""
     types = [type_ for type_ in TYPES.values() if type_.table.name == table]
     if not types or types[0].name in _CATALOGUE:
         return set(mirror.tables[table].columns)
@@ -250,7 +252,7 @@ def _readable(table: str) -> set[str]:
 
 @pytest.fixture
 def narrow(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection whose role reads only the columns of `deciding` fields."""
+    """A connection that can switch to a role which may read only columns of `deciding` fields."""
     role = sql.Identifier(f"narrow_{os.getpid()}")
     with conn.transaction(force_rollback=True):
         conn.execute(sql.SQL("create role {}").format(role))
@@ -268,9 +270,7 @@ def narrow(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_users_are_computed_from_nothing_but_what_decides(
-    narrow: psycopg.Connection, apply: Apply, number: int
-) -> None:
+def test_users_are_computed_from_deciding_fields_only(narrow: psycopg.Connection, apply: Apply, number: int) -> None:
     _play(narrow, apply, f"narrow {number}", always=False)
     narrow.execute("update users set role = 'USER', organization_id = null")
     narrow.execute(sql.SQL("set local role {}").format(sql.Identifier(f"narrow_{os.getpid()}")))

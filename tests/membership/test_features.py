@@ -1,4 +1,4 @@
-"""Features of users, from what Stripe attaches to products, however it is seen."""
+"""Features of users, from features attached to products, however the mirror learns of them."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from worker.stripe_api.client import Stripe
 from worker.writers.apply import compute_waiting
 
 Apply = Callable[..., None]
-# FEATURE_SUBSCRIBERS=1000 is the size that the documents speak of.
+# The documentation describes a run with FEATURE_SUBSCRIBERS=1000.
 SUBSCRIBERS = int(os.environ.get("FEATURE_SUBSCRIBERS", "30"))
 
 
@@ -65,7 +65,7 @@ def attach(sandbox: Sandbox, product: str, *keys: str) -> list[str]:
 
 
 def planned(conn: psycopg.Connection) -> dict[str, list[str]]:
-    """By user, the features that `membership plan` would give."""
+    """The features that `membership plan` would give, by user."""
     return {
         user: names(outcome.features)
         for piece in recompute_all.plan(conn, Policy())
@@ -84,7 +84,7 @@ def apply_changes(conn: psycopg.Connection) -> bool:
 
 
 def told_after(conn: psycopg.Connection, seen: Any) -> list[Any]:
-    """The changes after an id: the number of changes and users, by type and new features."""
+    """The numbers of changes and users after an id, by type and new features."""
     return conn.execute(
         """
         select type, added, count(*), count(distinct user_id)
@@ -114,7 +114,7 @@ def subscribers(number: int) -> list[Json]:
     ]
 
 
-def test_a_feature_that_is_attached_without_an_event_is_planned_and_then_given_to_every_subscriber(
+def test_a_feature_attached_without_an_event_is_planned_and_given_to_every_subscriber(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     conn.execute(
@@ -124,7 +124,7 @@ def test_a_feature_that_is_attached_without_an_event_is_planned_and_then_given_t
     attach(sandbox, "prod_basic", *(f"f{n:02}" for n in range(25)))
     apply(*catalogue("basic"), *subscribers(SUBSCRIBERS))
     read_lists(conn, stripe, ["product_features"])
-    # The users were computed before any feature was known, so the first read gives the features at once.
+    # The users were computed before any feature was known, so the first read gives them at once.
     compute_waiting(conn, Policy())
     assert by_features(conn) == {25: SUBSCRIBERS, 0: 1}
 
@@ -169,7 +169,7 @@ def test_a_changed_product_waits_for_transactions_that_have_not_seen_the_change(
     assert features(conn) == ["export"]
 
 
-def test_every_way_to_a_product_leads_to_its_features(conn: psycopg.Connection, apply: Apply) -> None:
+def test_every_way_to_get_a_product_gives_its_features(conn: psycopg.Connection, apply: Apply) -> None:
     conn.execute("insert into organizations (id, name) values ('org', 'Org')")
     conn.execute("insert into users (id, organization_id) values ('jenny', null), ('member', 'org'), ('guest', null)")
     of_org = {"organization_id": "org"}
@@ -202,7 +202,7 @@ def test_every_way_to_a_product_leads_to_its_features(conn: psycopg.Connection, 
     assert [features(conn, user) for user in ("jenny", "member", "guest")] == [["api", "beta"]] * 2 + [["all"]]
 
 
-def test_a_refund_of_a_one_time_purchase_takes_its_feature(conn: psycopg.Connection, apply: Apply) -> None:
+def test_refunding_a_one_time_purchase_removes_its_feature(conn: psycopg.Connection, apply: Apply) -> None:
     conn.execute("insert into users (id) values ('jenny')")
     apply(
         jenny(),
@@ -234,7 +234,7 @@ def test_an_operator_gives_a_feature_until_a_time(conn: psycopg.Connection) -> N
         by_hand.lift_feature(conn, "jenny", "api", Policy())
 
 
-def test_a_banned_user_keeps_the_rows_and_may_use_nothing(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_banned_user_keeps_the_feature_rows_but_may_use_none(conn: psycopg.Connection, apply: Apply) -> None:
     conn.execute("insert into users (id) values ('jenny')")
     apply(jenny(), product("basic", features="export"), *catalogue("basic")[1:], subscribed(item("basic"), when=-2))
     conn.execute("update users set role = 'BANNED'")

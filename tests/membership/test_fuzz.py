@@ -1,4 +1,4 @@
-"""Signed events with impossible numbers, ids and metadata: every event is applied, and no user's tokens go wrong."""
+"""Signed events with impossible numbers, ids and metadata are all applied, and no user's tokens become wrong."""
 
 import os
 import random
@@ -18,7 +18,7 @@ SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
 
 
 def _faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """Return the events that are not done, and each way in which a balance is wrong."""
+    """Return the events that are not done, and every error in a balance."""
     return conn.execute(
         """
         select id, coalesce(last_error, status) from sync.events where status <> 'done'
@@ -48,10 +48,10 @@ def _faults(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 def _live(
     conn: psycopg.Connection, apply: Callable[..., None], situation: Situation, chosen: random.Random
 ) -> list[str]:
-    """Play the life with mutations, in random order and batches; return what was mutated."""
+    """Play the life with mutations, in random order and batches, and return the mutations."""
     events = [event for phase in situation.phases if not isinstance(phase, int) for event in phase]
     mutated, changes = mutations.mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
-    # Half of the lives see the true objects as well, before or after.
+    # Half of the lives also see the true objects, before or after.
     everything = [*mutated, *(events if chosen.random() < 0.3 else [])]
     if chosen.random() < 0.5:
         chosen.shuffle(everything)
@@ -63,7 +63,7 @@ def _live(
 
 
 @pytest.mark.parametrize("seed", range(LIVES // 20))
-def test_no_number_id_or_metadata_keeps_a_user_from_being_computed(
+def test_no_number_id_or_metadata_prevents_computing_a_user(
     conn: psycopg.Connection, apply: Callable[..., None], seed: int
 ) -> None:
     chosen = random.Random(f"fuzz {seed}")

@@ -26,16 +26,14 @@ from worker.writers.record import record
 
 @pytest.fixture
 def crowd(conn: psycopg.Connection, apply: Apply, people: None) -> int:
-    """Two thousand more users in the organization, whose subscription they were not computed for."""
+    """Add two thousand users to the organization, without computing its subscription for them."""
     conn.execute("insert into users (id, organization_id) select 'u' || n, 'org' from generate_series(1, 2000) as n")
     conn.execute("delete from sync.next_changes")
     apply(event("product.created", product()), event("customer.subscription.created", team()))
     return 2002
 
 
-def test_two_thousand_users_are_computed_in_batches_and_by_whoever_has_time(
-    conn: psycopg.Connection, crowd: int
-) -> None:
+def test_two_thousand_users_are_computed_in_batches_across_calls(conn: psycopg.Connection, crowd: int) -> None:
     answers = iter([True, True, True, False])
 
     in_time = organizations.compute_waiting(conn, Policy(), should_continue=lambda: next(answers), batch=100)
@@ -49,7 +47,7 @@ def test_two_thousand_users_are_computed_in_batches_and_by_whoever_has_time(
     assert rows(conn, "select * from sync.organization_queue") == []
 
 
-def test_a_change_while_they_are_computed_begins_anew(conn: psycopg.Connection, apply: Apply, crowd: int) -> None:
+def test_a_change_during_the_computation_starts_it_again(conn: psycopg.Connection, apply: Apply, crowd: int) -> None:
     answers = iter([True, True, False])
     organizations.compute_waiting(conn, Policy(), should_continue=lambda: next(answers), batch=500)
 
@@ -60,7 +58,7 @@ def test_a_change_while_they_are_computed_begins_anew(conn: psycopg.Connection, 
     assert rows(conn, "select count(*) from users where role = 'PREMIUM'") == [(0,)]
 
 
-def test_four_workers_compute_them_once_and_wait_for_nobody(
+def test_four_workers_compute_each_user_once_without_waiting(
     conn: psycopg.Connection, database: str, crowd: int
 ) -> None:
     finished: list[bool] = []
@@ -95,9 +93,7 @@ def test_an_organization_that_another_worker_computes_is_skipped(
 
 
 @pytest.mark.usefixtures("paying")
-def test_an_application_that_keeps_a_user_locked_is_not_waited_for(
-    conn: psycopg.Connection, database: str, apply: Apply
-) -> None:
+def test_a_user_locked_by_the_application_is_skipped(conn: psycopg.Connection, database: str, apply: Apply) -> None:
     other = subscription("sub_other", customer="cus_other", metadata={"organization_id": "other"})
     apply(changed(team("canceled")), event("customer.subscription.created", other))
     conn.execute("insert into sync.next_changes (user_id, due_at) values ('bob', now()), ('sue', now())")
@@ -116,9 +112,7 @@ def test_an_application_that_keeps_a_user_locked_is_not_waited_for(
 
 
 @pytest.mark.usefixtures("paying")
-def test_where_an_application_locks_users_the_other_way_round_it_is_we_who_give_way(
-    conn: psycopg.Connection, database: str
-) -> None:
+def test_in_a_deadlock_with_the_application_the_worker_gives_way(conn: psycopg.Connection, database: str) -> None:
     organization_queue.request(conn, ["org"])
     with closing(psycopg.connect(database, autocommit=True)) as own, psycopg.connect(database) as application:
         application.execute("update users set organization_id = null where id = 'bob'")
@@ -135,7 +129,7 @@ def test_where_an_application_locks_users_the_other_way_round_it_is_we_who_give_
     assert (access(conn)["ann"], access(conn)["bob"]) == (LEFT, LEFT)
 
 
-def test_a_user_who_cannot_be_computed_holds_nobody_up(conn: psycopg.Connection, crowd: int) -> None:
+def test_a_user_who_cannot_be_computed_delays_no_other(conn: psycopg.Connection, crowd: int) -> None:
     conn.execute(
         """
         create function refuse() returns trigger language plpgsql as $$
@@ -156,7 +150,7 @@ def is_waiting(conn: psycopg.Connection, pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_change_waits_for_who_computes_its_users_and_is_computed_after_them(
+def test_a_change_waits_for_a_running_computation_and_is_computed_after_it(
     conn: psycopg.Connection, database: str, apply: Apply
 ) -> None:
     conn.execute("insert into sync.organization_queue (organization_id) values ('org')")
@@ -186,7 +180,7 @@ def test_a_change_waits_for_who_computes_its_users_and_is_computed_after_them(
 
 @pytest.fixture
 def moving(database: str, paying: None) -> Iterator[psycopg.Connection]:
-    """A transaction of the application's, still open: Sue joins the organization, Ann leaves it."""
+    """An open transaction of the application: Sue joins the organization, and Ann leaves it."""
     with closing(psycopg.connect(database)) as own:
         own.execute("update users set organization_id = 'org' where id = 'sue'")
         own.execute("update users set organization_id = null where id = 'ann'")
@@ -195,7 +189,7 @@ def moving(database: str, paying: None) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def ending(database: str, paying: None) -> Iterator[psycopg.Connection]:
-    """A worker's transaction, still open: the subscription ended."""
+    """An open transaction of a worker: the subscription ends."""
     seen = listed(team("canceled"), read_at=LATER, shape="endive")
     assert seen is not None
     with closing(psycopg.connect(database)) as own:
@@ -206,7 +200,7 @@ def ending(database: str, paying: None) -> Iterator[psycopg.Connection]:
 GONE = {"ann": LEFT, "bob": LEFT, "boss": LEFT, "eve": NOBODY, "sue": LEFT}
 
 
-def test_an_end_that_commits_after_a_move_ends_the_access_of_who_moved(
+def test_an_end_that_commits_after_a_move_ends_the_moved_user_s_access(
     conn: psycopg.Connection, moving: psycopg.Connection, ending: psycopg.Connection
 ) -> None:
     moving.commit()
@@ -219,7 +213,7 @@ def test_an_end_that_commits_after_a_move_ends_the_access_of_who_moved(
     assert access(conn) == GONE
 
 
-def test_a_move_that_commits_while_an_end_is_computed_is_computed_after_it(
+def test_a_move_that_commits_during_a_computation_is_computed_after_it(
     conn: psycopg.Connection, database: str, moving: psycopg.Connection, ending: psycopg.Connection
 ) -> None:
     ending.commit()
@@ -235,10 +229,8 @@ def test_a_move_that_commits_while_an_end_is_computed_is_computed_after_it(
 
 
 @pytest.mark.usefixtures("paying")
-def test_members_who_come_and_go_while_the_subscription_comes_and_goes_end_as_the_rows_say(
-    conn: psycopg.Connection, database: str
-) -> None:
-    """Four move users, two change the subscription, two compute; then everything is computed once more."""
+def test_concurrent_moves_and_subscription_changes_end_consistent(conn: psycopg.Connection, database: str) -> None:
+    """Four threads move users, two change the subscription, two compute. Then everything is computed once more."""
     conn.execute("insert into users (id) select 'u' || n from generate_series(1, 20) as n")
     stop = threading.Event()
     errors: list[psycopg.Error] = []

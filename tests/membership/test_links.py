@@ -1,4 +1,4 @@
-"""Links of customers to users over time: late information counts, and later changes move nobody."""
+"""Links of customers to users over time: late information counts, and later changes move no link."""
 
 import random
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def _users(conn: psycopg.Connection, apply: Apply) -> None:
 
 
 def bought(customer_id: str = "cus_1", *, metadata: Json | None = None) -> list[Json]:
-    """A membership that runs, and its invoice, of a customer who has not been shown."""
+    """A current subscription and its invoice, of a customer without an event of their own."""
     line = line_item("il_1", product="prod_pro", period_start=NOW, period_end=NOW + 30 * DAY)
     paid = {"finalized_at": NOW, "paid_at": NOW, "voided_at": None, "marked_uncollectible_at": None}
     made = subscription(
@@ -91,7 +91,7 @@ LATE_LINKS: dict[str, tuple[Callable[[], Json], str]] = {
 
 
 @pytest.mark.parametrize("told_by", LATE_LINKS)
-def test_a_link_that_comes_after_the_payment_gives_what_was_paid_for(
+def test_a_link_made_after_the_payment_gives_what_was_paid_for(
     conn: psycopg.Connection, apply: Apply, told_by: str
 ) -> None:
     late, source = LATE_LINKS[told_by]
@@ -105,7 +105,7 @@ def test_a_link_that_comes_after_the_payment_gives_what_was_paid_for(
     assert links(conn) == [("cus_1", "jenny", source)]
 
 
-def test_the_subscription_itself_may_name_the_user(conn: psycopg.Connection, apply: Apply) -> None:
+def test_subscription_metadata_may_name_the_user(conn: psycopg.Connection, apply: Apply) -> None:
     apply(*bought(metadata={"user_id": "jenny"}))
 
     assert user(conn) == PREMIUM
@@ -113,7 +113,7 @@ def test_the_subscription_itself_may_name_the_user(conn: psycopg.Connection, app
 
 
 @pytest.mark.parametrize("whose", ["the customer's", "the user's"])
-def test_an_email_that_changes_moves_no_link(conn: psycopg.Connection, apply: Apply, whose: str) -> None:
+def test_changing_an_email_keeps_the_link(conn: psycopg.Connection, apply: Apply, whose: str) -> None:
     apply(event("customer.created", customer("cus_1", email="jenny@example.com"), created=NOW), *bought())
 
     if whose == "the user's":
@@ -126,7 +126,7 @@ def test_an_email_that_changes_moves_no_link(conn: psycopg.Connection, apply: Ap
     assert (user(conn), user(conn, "other")) == (PREMIUM, STRANGER)
 
 
-def test_a_deleted_customer_s_user_keeps_the_link_the_tokens_and_the_ledger_and_loses_access(
+def test_deleting_a_customer_ends_access_and_keeps_the_link_tokens_and_ledger(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(event("customer.created", customer("cus_1", user_id="jenny"), created=NOW), *bought())
@@ -140,7 +140,7 @@ def test_a_deleted_customer_s_user_keeps_the_link_the_tokens_and_the_ledger_and_
     ]
 
 
-def test_a_guest_s_checkout_is_kept_and_is_nobody_s(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_guest_s_checkout_is_kept_and_belongs_to_no_user(conn: psycopg.Connection, apply: Apply) -> None:
     guest = checkout_session(
         "cs_1", customer=None, subscription=None, invoice=None, mode="payment", client_reference_id="jenny"
     )
@@ -154,7 +154,7 @@ def test_a_guest_s_checkout_is_kept_and_is_nobody_s(conn: psycopg.Connection, ap
     assert user(conn) == STRANGER
 
 
-def test_an_unfinished_checkout_links_nobody(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_unfinished_checkout_links_no_user(conn: psycopg.Connection, apply: Apply) -> None:
     opened = checkout_session("cs_1", customer="cus_1", client_reference_id="jenny", status="open")
 
     apply(*bought(), event("checkout.session.expired", opened, created=NOW))
@@ -167,7 +167,7 @@ def test_an_unfinished_checkout_links_nobody(conn: psycopg.Connection, apply: Ap
 def test_a_payment_counts_while_another_transaction_links_the_customer(
     conn: psycopg.Connection, side_by_side: Callable[..., None], seen_before: bool
 ) -> None:
-    """Neither sees the other's writes: the second one must wait, and then compute."""
+    """Neither transaction sees the other's writes. The second one must wait, and then compute."""
     if seen_before:
         conn.execute("insert into sync.customer_links (stripe_customer_id) values ('cus_1')")
     subscribed, paid = bought()
@@ -180,7 +180,7 @@ def test_a_payment_counts_while_another_transaction_links_the_customer(
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("is_verified", "ends"), [(True, ("PREMIUM", "ACTIVE", "prod_pro", 1000)), (False, STRANGER)])
-def test_a_further_customer_with_the_same_email_counts_in_any_order(
+def test_another_customer_with_the_same_email_counts_in_any_order(
     conn: psycopg.Connection, apply: Apply, seed: int, is_verified: bool, ends: tuple[Any, ...]
 ) -> None:
     conn.execute("update users set email_verified = null where not %s", (is_verified,))

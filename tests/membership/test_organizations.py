@@ -1,4 +1,4 @@
-"""Users of an organization follow the subscription that names it: as it changes, and as they come and go."""
+"""Users of an organization follow its subscription as it changes, and as they join and leave."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ from worker.writers.record import Answered, record, record_answers
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_subscription_entitles_the_users_of_the_organization_it_names(conn: psycopg.Connection) -> None:
+def test_a_subscription_gives_access_to_the_organization_it_names(conn: psycopg.Connection) -> None:
     assert access(conn) == {"ann": MEMBER, "bob": MEMBER, "boss": MEMBER, "eve": NOBODY, "sue": NOBODY}
     assert rows(conn, "select user_id, stripe_subscription_id from user_subscriptions") == [("boss", "sub_team")]
     assert rows(conn, "select user_id, organization_id from sync.organization_members order by 1") == [
@@ -37,7 +37,9 @@ def test_a_subscription_entitles_the_users_of_the_organization_it_names(conn: ps
 
 
 @pytest.mark.usefixtures("people")
-def test_the_other_spelling_of_the_key_names_it_too(conn: psycopg.Connection, apply: Apply) -> None:
+def test_the_other_spelling_of_the_metadata_key_names_the_organization_too(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
     apply(event("customer.subscription.created", team(key="organizationId")))
     settle(conn)
 
@@ -45,7 +47,7 @@ def test_the_other_spelling_of_the_key_names_it_too(conn: psycopg.Connection, ap
 
 
 @pytest.mark.usefixtures("people")
-def test_a_customer_who_is_nobody_entitles_the_organization_and_gets_no_tokens(
+def test_an_unlinked_customer_gives_the_organization_access_and_gets_no_tokens(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(
@@ -60,7 +62,7 @@ def test_a_customer_who_is_nobody_entitles_the_organization_and_gets_no_tokens(
 
 
 @pytest.mark.usefixtures("paying")
-def test_tokens_are_the_buyers_alone(conn: psycopg.Connection, apply: Apply) -> None:
+def test_only_the_buyer_gets_tokens(conn: psycopg.Connection, apply: Apply) -> None:
     paid = invoice(customer=BOSS, lines=[line_item("il_1", subscription="sub_team")])
     apply(event("price.created", price()), event("invoice.paid", paid))
     settle(conn)
@@ -82,7 +84,7 @@ def test_tokens_are_the_buyers_alone(conn: psycopg.Connection, apply: Apply) -> 
         ("update users set organization_id = 'org' where id = 'boss'", {"boss": MEMBER}),
     ],
 )
-def test_a_user_who_changes_organization_is_computed_again(
+def test_moving_a_user_between_organizations_computes_them(
     conn: psycopg.Connection, move: str, then: dict[str, tuple[str, ...]]
 ) -> None:
     conn.execute(move)
@@ -95,9 +97,7 @@ def test_a_user_who_changes_organization_is_computed_again(
 
 
 @pytest.mark.usefixtures("people")
-def test_an_organization_that_appears_after_its_subscription_counts_then(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_an_organization_created_after_its_subscription_counts(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.subscription.created", team(organization="late")))
     settle(conn)
 
@@ -109,7 +109,7 @@ def test_an_organization_that_appears_after_its_subscription_counts_then(
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_user_whom_the_application_made_premium_is_left_alone_where_nothing_is_paid_for_their_organization(
+def test_a_user_made_premium_by_the_application_is_unchanged_without_an_organization_s_payment(
     conn: psycopg.Connection,
 ) -> None:
     conn.execute("insert into users (id, organization_id, role) values ('vip', 'other', 'PREMIUM')")
@@ -134,7 +134,7 @@ def test_a_user_whom_the_application_made_premium_is_left_alone_where_nothing_is
         ),
     ],
 )
-def test_members_follow_the_organizations_subscription(
+def test_members_follow_their_organization_s_subscription(
     conn: psycopg.Connection, apply: Apply, after: Json, members: tuple[str, ...]
 ) -> None:
     apply(changed(after))
@@ -146,7 +146,7 @@ def test_members_follow_the_organizations_subscription(
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_subscription_that_names_another_organization_entitles_its_users_and_no_longer_the_first_ones(
+def test_a_subscription_that_names_another_organization_moves_access_there(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(changed(team(organization="other")))
@@ -158,7 +158,7 @@ def test_a_subscription_that_names_another_organization_entitles_its_users_and_n
 
 
 @pytest.mark.usefixtures("paying")
-def test_two_changes_in_one_batch_are_both_followed(conn: psycopg.Connection, apply: Apply) -> None:
+def test_two_changes_in_one_batch_both_count(conn: psycopg.Connection, apply: Apply) -> None:
     apply(changed(team(organization="third")), changed(team(organization="other"), seconds=200))
     settle(conn)
 
@@ -168,7 +168,7 @@ def test_two_changes_in_one_batch_are_both_followed(conn: psycopg.Connection, ap
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_subscription_that_stripe_has_no_more_entitles_nobody(conn: psycopg.Connection) -> None:
+def test_a_subscription_missing_at_stripe_gives_no_access(conn: psycopg.Connection) -> None:
     key = Key("subscriptions", "subscription", "sub_team", "")
     gone = retrieved(key, None, read_at=LATER, shape="endive")
     with conn.transaction():
@@ -179,7 +179,7 @@ def test_a_subscription_that_stripe_has_no_more_entitles_nobody(conn: psycopg.Co
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_list_that_shows_another_organization_is_followed_as_an_event_is(conn: psycopg.Connection) -> None:
+def test_a_list_that_shows_another_organization_counts_like_an_event(conn: psycopg.Connection) -> None:
     seen = listed(team(organization="other"), read_at=LATER, shape="endive")
     assert seen is not None
     with conn.transaction():
@@ -192,7 +192,7 @@ def test_a_list_that_shows_another_organization_is_followed_as_an_event_is(conn:
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_customer_that_is_deleted_entitles_nobody(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_deleted_customer_gives_no_access(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.deleted", stub(customer(BOSS)), created=LATER))
     settle(conn)
 
@@ -200,7 +200,7 @@ def test_a_customer_that_is_deleted_entitles_nobody(conn: psycopg.Connection, ap
 
 
 @pytest.mark.usefixtures("people")
-def test_a_product_that_comes_late_tells_the_role_of_the_organizations_users(
+def test_a_product_that_arrives_late_gives_the_organization_s_users_its_role(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     apply(event("customer.subscription.created", team()))
@@ -214,7 +214,7 @@ def test_a_product_that_comes_late_tells_the_role_of_the_organizations_users(
 
 
 @pytest.mark.usefixtures("people")
-def test_a_connected_accounts_subscription_entitles_nobody(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_connected_account_s_subscription_gives_no_access(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.subscription.created", team(), account="acct_1"))
     asked = rows(conn, "select * from sync.organization_queue")
     organization_queue.request(conn, ["org"])
@@ -228,7 +228,7 @@ def test_a_connected_accounts_subscription_entitles_nobody(conn: psycopg.Connect
     "after",
     [team(quantity=7), team(latest_invoice="in_9"), team(cancel_at_period_end=True), team(period_start=NOW + 99)],
 )
-def test_a_change_that_is_none_for_its_users_computes_none_of_them(
+def test_a_change_without_effect_on_members_computes_no_member(
     conn: psycopg.Connection, apply: Apply, after: Json
 ) -> None:
     apply(changed(after))
@@ -237,13 +237,13 @@ def test_a_change_that_is_none_for_its_users_computes_none_of_them(
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: Apply) -> None:
+def test_the_end_of_a_grace_changes_all_members(conn: psycopg.Connection, apply: Apply) -> None:
     policy = Policy(past_due_grace=timedelta(days=3))
     apply(changed(team("past_due", period_start=int(datetime.now(UTC).timestamp()))), policy=policy)
     settle(conn, policy)
     within = access(conn)["ann"]
 
-    # Four days pass: everything that Stripe reported is that much older.
+    # Four days pass, so everything that Stripe reported is four days older.
     conn.execute("update mirror.subscriptions set current_period_start = current_period_start - interval '4 days'")
     conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
     compute_due(conn, policy, should_continue=lambda: True)
@@ -254,7 +254,7 @@ def test_a_grace_that_ends_changes_all_members(conn: psycopg.Connection, apply: 
 
 
 @pytest.mark.usefixtures("paying")
-def test_an_unknown_status_is_said_once_for_all_users(
+def test_an_unknown_status_is_logged_once_for_all_users(
     conn: psycopg.Connection, apply: Apply, capsys: pytest.CaptureFixture[str]
 ) -> None:
     apply(changed(team("hibernating")))
@@ -266,7 +266,7 @@ def test_an_unknown_status_is_said_once_for_all_users(
 
 
 @pytest.mark.usefixtures("paying")
-def test_a_change_of_policy_is_planned_and_applied_for_members_too(conn: psycopg.Connection, database: str) -> None:
+def test_a_policy_change_is_planned_and_applied_for_members_too(conn: psycopg.Connection, database: str) -> None:
     conn.execute("""update mirror.products set metadata = '{"role": "USER"}'""")
 
     planned = {id_ for piece in recompute_all.plan(conn, Policy()) for id_ in piece.changing}
@@ -278,10 +278,10 @@ def test_a_change_of_policy_is_planned_and_applied_for_members_too(conn: psycopg
 
 
 @pytest.mark.usefixtures("people")
-def test_recomputing_all_users_finds_changes_that_no_request_named(
+def test_recomputing_all_users_finds_changes_without_a_request(
     conn: psycopg.Connection, database: str, apply: Apply
 ) -> None:
-    """A worker of the release before applied it, which asks for no organization."""
+    """A worker of the previous release, which queues no organization, applied the change."""
     apply(event("product.created", product()), event("customer.subscription.created", team()))
     conn.execute("delete from sync.organization_queue")
 

@@ -49,7 +49,7 @@ def _jenny(conn: psycopg.Connection, apply: Apply) -> None:
 
 
 def deliver(conn: psycopg.Connection, events: list[Json]) -> None:
-    """Store the events as the webhook endpoint does, and drain the inbox; this daemon can ask Stripe."""
+    """Store the events as the webhook endpoint does, and drain the inbox as a daemon with a Stripe key."""
     inbox.store(conn, [read_envelope(encoded(event).decode()) for event in events])
     Applier(livemode=False, policy=Policy(), has_key=True).drain(conn)
 
@@ -90,7 +90,7 @@ def test_a_pack_on_an_invoice_grants_once_its_price_is_known(
 
 
 def an_invoice_of_packs(ids: list[str], *, has_more: bool = False) -> Json:
-    """An invoice of equal lines for one pack each; `has_more` truncates its list."""
+    """An invoice of equal lines, each for one pack. `has_more` truncates its list."""
     lines = [
         line_item(
             id_, price="price_pack", product="prod_pack", period_start=BEGUN, period_end=BEGUN, subscription="",
@@ -136,7 +136,7 @@ def test_equal_lines_of_an_invoice_grant_once_each(
     ("metadata", "granted"),
     [({"tokens": "300"}, 300), ({"product": "prod_pack", "quantity": "3"}, 1500), ({"product": "prod_pack"}, 500)],
 )
-def test_a_session_without_an_invoice_grants_what_its_metadata_says(
+def test_a_session_without_an_invoice_grants_the_packs_in_its_metadata(
     conn: psycopg.Connection, apply: Apply, metadata: dict[str, str], granted: int
 ) -> None:
     sold = checkout_session(
@@ -154,7 +154,7 @@ def test_a_session_without_an_invoice_grants_what_its_metadata_says(
 
 
 @pytest.mark.parametrize("more", [{"metadata": {}}, {"payment_status": "unpaid"}, {"invoice": "in_1"}])
-def test_a_session_that_says_nothing_or_is_not_paid_or_has_an_invoice_grants_nothing(
+def test_a_session_without_metadata_or_payment_or_with_an_invoice_grants_nothing(
     conn: psycopg.Connection, apply: Apply, more: Json
 ) -> None:
     delivered: Json = {"mode": "payment", "subscription": None, "invoice": None, "metadata": {"tokens": "9"}}
@@ -164,7 +164,7 @@ def test_a_session_that_says_nothing_or_is_not_paid_or_has_an_invoice_grants_not
     assert ledger(conn) == []
 
 
-def test_a_session_without_an_invoice_is_asked_for_what_it_sold(
+def test_the_line_items_of_a_session_without_an_invoice_are_fetched(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("insert into users (id) values ('jack')")
@@ -208,7 +208,7 @@ def test_a_sale_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox
     assert [(kind, amount) for _, kind, amount, _ in ledger(conn)] == [("pack", 500)]
 
 
-def test_only_sessions_that_nothing_else_explains_are_asked_for(conn: psycopg.Connection) -> None:
+def test_only_sessions_that_nothing_else_explains_are_read(conn: psycopg.Connection) -> None:
     deliver(
         conn,
         [
@@ -237,7 +237,7 @@ def test_a_trial_grants_its_own_allowance(conn: psycopg.Connection, apply: Apply
     assert ledger(conn) == [("invoice:in_1:line:il_1", "trial", 50, 50)]
 
 
-def test_an_upgrade_counts_for_its_part_of_the_prices_own_interval(conn: psycopg.Connection, apply: Apply) -> None:
+def test_an_upgrade_is_prorated_by_the_price_s_own_interval(conn: psycopg.Connection, apply: Apply) -> None:
     now = int(time.time()) - 60
     paid = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
     month = line_item("il_0", period_start=now - 20 * DAY, period_end=now + 10 * DAY)

@@ -1,4 +1,4 @@
-"""A missing object is rechecked until no transaction can still be writing it, and no longer."""
+"""A missing object is rechecked until no transaction can still be writing it."""
 
 from collections.abc import Iterator
 
@@ -26,21 +26,21 @@ def waiting(conn: psycopg.Connection) -> list[ObjectRef]:
 MISSED = [ObjectRef("invoice", "in_1"), ObjectRef("user", "jenny")]
 
 
-def test_the_last_look_waits_for_whoever_writes_meanwhile(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+def test_the_last_recheck_waits_for_concurrent_writers(conn: psycopg.Connection, other: psycopg.Connection) -> None:
     with other.transaction():
         other.execute("insert into users (id) values ('somebody')")
         rechecks.note(conn, MISSED)
         in_time = compute_waiting(conn, Policy())
         meanwhile = waiting(conn)
 
-    # The server may be at something of its own.
+    # The server may have a transaction of its own running.
     eventually(lambda: compute_waiting(conn, Policy()))
 
     assert (in_time, meanwhile) == (False, MISSED)
     assert waiting(conn) == []
 
 
-def test_a_recheck_that_is_noted_again_starts_over(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+def test_a_recheck_requested_again_starts_over(conn: psycopg.Connection, other: psycopg.Connection) -> None:
     with other.transaction():
         other.execute("insert into users (id) values ('somebody')")
         rechecks.note(conn, MISSED[:1])
@@ -54,7 +54,7 @@ def test_a_recheck_that_is_noted_again_starts_over(conn: psycopg.Connection, oth
     assert waiting(conn) == MISSED[:1]
 
 
-def test_one_looks_at_a_time(conn: psycopg.Connection, other: psycopg.Connection) -> None:
+def test_only_one_worker_rechecks_at_a_time(conn: psycopg.Connection, other: psycopg.Connection) -> None:
     rechecks.note(conn, MISSED)
 
     with other.transaction():
@@ -64,14 +64,14 @@ def test_one_looks_at_a_time(conn: psycopg.Connection, other: psycopg.Connection
     assert (done, waiting(conn)) == (False, MISSED)
 
 
-def test_a_horizon_of_another_cluster_holds_nobody_up(conn: psycopg.Connection) -> None:
+def test_a_horizon_from_another_cluster_does_not_block_rechecks(conn: psycopg.Connection) -> None:
     conn.execute("insert into sync.rechecks (object, id, horizon) values ('user', 'jenny', 1000000000000)")
 
     assert compute_waiting(conn, Policy())
     assert waiting(conn) == []
 
 
-def test_a_request_that_is_repeated_is_not_taken_before_the_reason_is_committed(
+def test_a_repeated_request_is_not_taken_before_its_transaction_commits(
     conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
     recompute_queue.request(conn, ["cus_1", "cus_2"])

@@ -1,4 +1,4 @@
-"""Changes by time alone: tokens are renewed and expire, overrides end."""
+"""Changes by time alone: tokens are renewed or expire, and overrides end."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ def rows(conn: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def many(conn: psycopg.Connection) -> int:
-    """Twelve hundred users whose balance is over, and one whose is not."""
+    """Create 1,200 users whose balance has expired, and one whose balance has not."""
     conn.execute(
         """
         insert into users (id, tokens, tokens_expires_at)
@@ -37,7 +37,7 @@ def many(conn: psycopg.Connection) -> int:
     return 1200
 
 
-def test_balances_whose_time_is_over_are_swept_with_a_row_each(conn: psycopg.Connection, many: int) -> None:
+def test_expired_balances_are_swept_with_a_ledger_row_each(conn: psycopg.Connection, many: int) -> None:
     swept = sweep_expired(conn, should_continue=lambda: True)
     again = sweep_expired(conn, should_continue=lambda: True)
 
@@ -55,7 +55,7 @@ def test_balances_whose_time_is_over_are_swept_with_a_row_each(conn: psycopg.Con
     ) == [(many,)]
 
 
-def test_a_sweep_goes_on_only_while_it_may(conn: psycopg.Connection, many: int) -> None:
+def test_a_sweep_stops_when_told_to(conn: psycopg.Connection, many: int) -> None:
     answers = iter([True, False])
 
     swept = sweep_expired(conn, should_continue=lambda: next(answers), batch=100)
@@ -63,7 +63,7 @@ def test_a_sweep_goes_on_only_while_it_may(conn: psycopg.Connection, many: int) 
     assert swept == 100
 
 
-def test_two_sweeps_at_once_do_not_wait_for_each_other_and_sweep_once(
+def test_two_concurrent_sweeps_do_not_wait_and_sweep_each_balance_once(
     conn: psycopg.Connection, database: str, many: int
 ) -> None:
     swept: list[int] = []
@@ -83,7 +83,7 @@ def test_two_sweeps_at_once_do_not_wait_for_each_other_and_sweep_once(
     assert rows(conn, "select count(*) from sync.token_grants") == [(many,)]
 
 
-def test_tokens_added_to_a_swept_balance_without_a_new_expiry_are_swept_too(
+def test_tokens_added_to_an_expired_balance_are_swept_too(
     conn: psycopg.Connection,
 ) -> None:
     conn.execute("insert into users (id, tokens, tokens_expires_at) values ('u', 7, now() - interval '1 day')")
@@ -96,7 +96,7 @@ def test_tokens_added_to_a_swept_balance_without_a_new_expiry_are_swept_too(
     assert rows(conn, "select balance_before from sync.token_grants order by id") == [(7,), (3,)]
 
 
-def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_year_is_renewed_once_by_the_scheduler(conn: psycopg.Connection, apply: Apply) -> None:
     conn.execute("insert into users (id) values ('u')")
     start = int(time.time()) - 29 * DAY
     line = line_item("il_1", period_start=start, period_end=start + 365 * DAY)
@@ -111,7 +111,7 @@ def test_a_year_is_renewed_by_the_beat_and_once(conn: psycopg.Connection, apply:
     ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.next_changes")
     idle = compute_due(conn, Policy(), should_continue=lambda: True)
 
-    # A day passes: everything that Stripe reported is two days older.
+    # Two days pass, so everything that Stripe reported is two days older.
     conn.execute("update users set tokens = 1")
     for table, column in (
         ("stripe.invoice_line_items", "period_start"),
@@ -148,7 +148,7 @@ def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize("asked_by", ["an alarm", "a request", "a recheck"])
-def test_a_user_that_fails_to_compute_blocks_no_other_and_is_tried_again_in_an_hour(
+def test_a_user_that_fails_to_compute_blocks_no_other_and_is_retried_in_an_hour(
     conn: psycopg.Connection, asked_by: str
 ) -> None:
     conn.execute("insert into users (id) values ('ann'), ('bad'), ('cid')")
@@ -190,7 +190,7 @@ def test_a_user_that_fails_to_compute_blocks_no_other_and_is_tried_again_in_an_h
     assert rows(conn, "select user_id from sync.next_changes") == []
 
 
-def test_while_the_schema_is_another_release_s_nobody_is_given_up(conn: psycopg.Connection) -> None:
+def test_no_user_is_given_up_while_the_schema_is_from_another_release(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id, organization_id) values ('ann', null), ('bob', null)")
     conn.execute(
         "insert into sync.customer_links (stripe_customer_id, user_id, linked_at) values ('cus_1', 'ann', now())"

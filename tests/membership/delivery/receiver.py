@@ -1,4 +1,4 @@
-"""A receiver of changes: it verifies each call, keeps what it has acknowledged, and can be told to fail or to hang."""
+"""A receiver of changes that verifies calls, keeps acknowledged ones, and can fail or hang on request."""
 
 import contextlib
 import sys
@@ -14,7 +14,7 @@ OLDER_SECRET = "whsec_" + "YW4gb2xkZXIgc2VjcmV0IG9mIGEgdGVzdA=="
 
 
 class Receiver:
-    """The calls that the receiver has acknowledged, in the order of arrival, and how it answers now."""
+    """The acknowledged calls in order of arrival, and the settings for the next answers."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, dict[str, Any]]] = []
@@ -30,7 +30,7 @@ class Receiver:
 
     @property
     def users(self) -> dict[str, list[int]]:
-        """By user, the ids in the order in which each first arrived."""
+        """The ids of each user, in the order in which they first arrived."""
         by_user: dict[str, list[int]] = {}
         for id_, body in self.calls:
             ids = by_user.setdefault(body["data"]["user_id"], [])
@@ -59,7 +59,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A sender that was killed is no fault of the receiver."""
+        """Ignore errors from senders that were killed."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -75,7 +75,7 @@ def receiving() -> Iterator[tuple[Receiver, str]]:
         def do_POST(self) -> None:
             length = int(self.headers["content-length"])
             content = self.rfile.read(length)
-            if len(content) < length:  # The sender was killed while it sent this.
+            if len(content) < length:  # The sender was killed while sending.
                 self.close_connection = True
                 return
             status = receiver.take({name.lower(): value for name, value in self.headers.items()}, content.decode())

@@ -1,4 +1,4 @@
-"""A sender with short pauses, as a process that a test can kill: python -m tests.membership.delivery.sending DSN URL."""
+"""Run a sender with short pauses in a process that tests can kill: python -m tests.membership.delivery.sending DSN URL."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Calls of changes: each arrives at least once and in order per user, whatever happens to the sender and the receiver."""
+"""Calls for changes arrive at least once and in order per user, whatever happens to the sender and the receiver."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def receiver() -> Iterator[tuple[Receiver, str]]:
 
 
 def write(conn: psycopg.Connection, number: int, users: int = USERS) -> None:
-    """This many changes, spread over users, a few in each transaction; and a user who does not change."""
+    """Write this many changes, spread over users, a few per transaction. One more user never changes."""
     conn.execute(
         "insert into users (id) select 'u' || n from generate_series(0, %s) as n on conflict do nothing", (users,)
     )
@@ -117,7 +117,7 @@ def test_a_call_is_signed_with_every_secret_and_says_what_changed(
     )
 
 
-def test_one_change_that_is_refused_holds_up_its_own_user_alone_and_is_parked(
+def test_a_refused_change_delays_only_its_own_user_and_is_parked(
     conn: psycopg.Connection, receiver: tuple[Receiver, str], running: Callable[..., Running]
 ) -> None:
     taken, _ = receiver
@@ -163,7 +163,7 @@ def test_changes_wait_visibly_while_no_sender_runs(
     assert len(receiver[0].calls) == 3
 
 
-def test_changes_from_before_there_was_a_receiver_are_not_sent(
+def test_changes_older_than_the_receiver_are_not_sent(
     conn: psycopg.Connection, receiver: tuple[Receiver, str], running: Callable[..., Running]
 ) -> None:
     write(conn, 5)
@@ -177,7 +177,7 @@ def test_changes_from_before_there_was_a_receiver_are_not_sent(
     eventually(lambda: len(receiver[0].calls) == 7)
 
 
-def test_a_dead_receiver_is_asked_seldom_and_nothing_is_held_in_memory(
+def test_a_dead_receiver_is_called_rarely_and_changes_stay_in_the_database(
     conn: psycopg.Connection, receiver: tuple[Receiver, str], running: Callable[..., Running]
 ) -> None:
     taken, _ = receiver
@@ -189,7 +189,7 @@ def test_a_dead_receiver_is_asked_seldom_and_nothing_is_held_in_memory(
         )
     )
     tried = "select count(*) from sync.change_deliveries where attempts > 0"
-    # As many as there are threads were on their way when the third failed.
+    # Each thread had one call in flight when the third call failed.
     eventually(lambda: conn.execute(tried).fetchone() == (THREADS,))
 
     time.sleep(0.3)
@@ -214,14 +214,14 @@ def test_a_dead_receiver_is_asked_seldom_and_nothing_is_held_in_memory(
         ),
     ],
 )  # fmt: skip
-def test_an_address_of_a_private_network_is_refused_however_it_is_written(resolved: str, is_public: bool) -> None:
+def test_a_private_address_is_refused_in_every_notation(resolved: str, is_public: bool) -> None:
     assert address.is_public(resolved) is is_public
 
 
-def test_a_name_that_resolves_to_a_private_address_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_name_with_a_private_address_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [(2, 1, 6, "", ("10.0.0.8", 443)), (2, 1, 6, "", ("93.184.216.34", 443))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: answers)
-    # Of several addresses, the call goes to one that was checked.
+    # If there are several addresses, the call goes to a checked one.
     assert address.resolve("https://app.example.com/hook", allow_private=False).address == "93.184.216.34"
 
     del answers[1]

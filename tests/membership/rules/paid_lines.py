@@ -1,4 +1,4 @@
-"""Users and paid lines with which several tests of tokens begin."""
+"""Users and paid lines shared by the tests of tokens."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,12 +27,12 @@ def balance(of: User, policy: Policy = RESET) -> tuple[int, datetime | None]:
 
 
 def holding_lines(of: User, *lines: PaidLine) -> User:
-    """The same user, with these lines paid and not in the ledger yet."""
+    """The same user with these lines paid but not in the ledger yet."""
     return replace(of, paid_lines=lines)
 
 
 def yearly(age: int, **more: Any) -> PaidLine:
-    """A year that was paid so many days ago."""
+    """A yearly line paid `age` days ago."""
     facts: dict[str, Any] = {"full_period": timedelta(days=365)} | more
     return line(invoice="in_y", period_start=day(-age), period_end=day(365 - age), **facts)
 
@@ -43,7 +43,7 @@ def a_year(age: int, *, status: str = "active", **more: Any) -> User:
 
 
 def change(id: str, product: str, amount: int, *, days: int = 15, **more: Any) -> PaidLine:
-    """A proration of so many days of the 30 that end on day 20."""
+    """A proration of the last `days` of the 30 days that end on day 20."""
     return line(
         id, invoice="in_u", product=product, proration=True, amount=amount, is_credit=amount < 0 or None,
         period_start=day(20 - days), period_end=day(20), paid_at=NOW, **more,
@@ -54,7 +54,7 @@ UPGRADE = [change("il_1", "prod_pro", -1000), change("il_2", "prod_max", 5000)]
 
 
 def monthly(spent: int = 0, policy: Policy = RESET) -> User:
-    """A user in the middle of a month of 1,000 tokens that was paid on its first day."""
+    """A user in the middle of a month of 1,000 tokens, paid on the first day."""
     held = user(subscribed(), lines=[line("il_0", invoice="in_0")])
     held = holding(held, granted(held, policy))
     return replace(held, tokens=held.tokens - spent)
@@ -71,7 +71,7 @@ def refund(amount: int = 2000, *, id: str = "re_1", kind: str = "refund") -> Mon
 
 
 def billed(of: User, *sources: MoneyBack, bill: str = "in_1", accounted: int = 0) -> User:
-    """The user, with this money of a bill of 2,000 that went back."""
+    """The user with these refunds of a bill of 2,000."""
     returned = accounted + sum(source.amount for source in sources)
     return replace(of, bills=(Bill(id=bill, total=2000, returned=returned, accounted=accounted, sources=sources),))
 

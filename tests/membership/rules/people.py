@@ -28,7 +28,7 @@ POLICIES = {
 
 
 def day(number: int) -> datetime:
-    """The given day after NOW; before it, where the number is negative."""
+    """The time `number` days after NOW, or before it if negative."""
     return NOW + timedelta(days=number)
 
 
@@ -74,7 +74,7 @@ def line(
 ) -> PaidLine:
     """A line of a paid invoice for a monthly price, paid when its period began unless `paid_at` is given.
 
-    It bills the item that `subscribed` makes for its subscription.
+    The line bills the item that `subscribed` gives the subscription.
     """
     facts: dict[str, Any] = {
         "price": "price_1",
@@ -124,7 +124,7 @@ def user(
 
 
 def with_access(of: User, access: Access) -> User:
-    """The user once the access was written."""
+    """The user after the access is written."""
     return replace(
         of,
         role=access.role,
@@ -134,7 +134,7 @@ def with_access(of: User, access: Access) -> User:
 
 
 def holding(of: User, granted: Sequence[Grant]) -> User:
-    """The user once the grants are in the ledger and in the balance: the ledger's periods are remembered."""
+    """The user after the grants are in the ledger and the balance, with the ledger's periods."""
     if not granted:
         return of
     keys = {grant.source_key for grant in granted}

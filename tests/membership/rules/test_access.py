@@ -1,4 +1,4 @@
-"""A user's role, membership status and product: the table of statuses line by line, and what holds for all of them."""
+"""A user's role, membership status and product: the table of statuses, and laws for all of them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ def projected(of: User, policy: Policy = POLICY) -> Access:
         ("canceled", None, CANCELED, USER),
     ],
 )
-def test_a_status_gives_its_standing_and_entitles_or_not(
+def test_a_status_decides_the_membership_status_and_access(
     status: str, paused_for: str | None, standing: MembershipStatus, role: UserRole
 ) -> None:
     access = projected(user(subscribed(status=status, paused_for=paused_for)))
@@ -55,14 +55,14 @@ def test_a_status_gives_its_standing_and_entitles_or_not(
     assert access.by == ("sub_1" if role is PREMIUM else None)
 
 
-def test_every_status_that_is_known_is_in_the_table() -> None:
+def test_every_known_status_is_in_the_table() -> None:
     assert {
         "incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused", "canceled",
     } == KNOWN_STATUSES  # fmt: skip
 
 
 @pytest.mark.parametrize("status", MembershipStatus)
-def test_a_user_who_never_had_a_subscription_keeps_their_standing_and_loses_a_role_nobody_gave(
+def test_a_user_without_a_subscription_keeps_their_membership_status_and_loses_premium(
     status: MembershipStatus,
 ) -> None:
     access = projected(user(role=PREMIUM, status=status, product="prod_pro"))
@@ -70,28 +70,28 @@ def test_a_user_who_never_had_a_subscription_keeps_their_standing_and_loses_a_ro
     assert access == Access(role=USER, membership_status=status, stripe_product_id=None, by=None)
 
 
-def test_a_period_that_ended_takes_nothing_away_by_itself() -> None:
+def test_the_end_of_a_period_alone_takes_nothing_away() -> None:
     access = projected(user(subscribed(status="active", period_end=day(-2))))
 
     assert (access.membership_status, access.role) == (ACTIVE, PREMIUM)
 
 
-# A status that is not known yet
+# Unknown statuses
 
 
-def test_a_status_nobody_knows_keeps_what_is() -> None:
+def test_an_unknown_status_changes_nothing() -> None:
     held = user(subscribed(status="hibernating"), role=PREMIUM, status=PAST_DUE, product="prod_max")
 
     assert projected(held) == Access(role=PREMIUM, membership_status=PAST_DUE, stripe_product_id="prod_max", by=None)
 
 
-def test_a_status_nobody_knows_does_not_hide_a_subscription_that_entitles() -> None:
+def test_an_unknown_status_does_not_hide_an_active_subscription() -> None:
     access = projected(user(subscribed("sub_1", "hibernating"), subscribed("sub_2", "active"), status=CANCELED))
 
     assert (access.membership_status, access.role, access.by) == (ACTIVE, PREMIUM, "sub_2")
 
 
-def test_a_status_nobody_knows_beside_one_that_ended_keeps_what_is() -> None:
+def test_an_unknown_status_beside_an_ended_subscription_changes_nothing() -> None:
     access = projected(user(subscribed("sub_1", "hibernating"), subscribed("sub_2", "canceled"), role=PREMIUM))
 
     assert (access.membership_status, access.role) == (ACTIVE, PREMIUM)
@@ -104,7 +104,7 @@ def test_a_status_nobody_knows_beside_one_that_ended_keeps_what_is() -> None:
     ("grace", "entitled"),
     [(None, True), (timedelta(days=11), True), (timedelta(days=10), False), (timedelta(0), False)],
 )
-def test_past_due_entitles_until_its_grace_is_over(grace: timedelta | None, entitled: bool) -> None:
+def test_past_due_gives_access_until_its_grace_is_over(grace: timedelta | None, entitled: bool) -> None:
     late = subscribed(status="past_due", period_start=day(-10))
 
     access = projected(user(late), Policy(past_due_grace=grace))
@@ -113,12 +113,12 @@ def test_past_due_entitles_until_its_grace_is_over(grace: timedelta | None, enti
     assert access.role is (PREMIUM if entitled else USER)
 
 
-def test_grace_without_a_period_to_count_from_does_not_end() -> None:
+def test_grace_without_a_period_does_not_end() -> None:
     assert is_entitled(subscribed(status="past_due", period_start=None), Policy(past_due_grace=timedelta(0)), NOW)
 
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
-def test_grace_is_of_past_due_alone(status: str) -> None:
+def test_only_past_due_has_a_grace(status: str) -> None:
     assert is_entitled(subscribed(status=status), Policy(past_due_grace=timedelta(0)), NOW)
 
 
@@ -136,7 +136,7 @@ def test_grace_is_of_past_due_alone(status: str) -> None:
         (("unpaid", "canceled"), PAST_DUE),
     ],
 )
-def test_the_best_standing_of_several_counts(statuses: tuple[str, ...], standing: MembershipStatus) -> None:
+def test_the_best_of_several_statuses_counts(statuses: tuple[str, ...], standing: MembershipStatus) -> None:
     access = projected(user(*(subscribed(f"sub_{n}", status) for n, status in enumerate(statuses))))
 
     assert access.membership_status is standing
@@ -160,7 +160,7 @@ def test_the_best_subscription_gives_the_product(why: str, better: Subscription,
     assert access.stripe_product_id == better.items[0].product
 
 
-def test_the_best_item_of_one_subscription_gives_the_product() -> None:
+def test_the_best_item_of_a_subscription_gives_the_product() -> None:
     items = [Item(id="si_1", price="p", product="prod_basic"), Item(id="si_2", price="p", product="prod_max")]
 
     access = projected(user(subscribed(items=items)))
@@ -169,51 +169,51 @@ def test_the_best_item_of_one_subscription_gives_the_product() -> None:
 
 
 @pytest.mark.parametrize("items", [[], [Item(id="si_1", price=None, product=None)]])
-def test_a_subscription_of_no_product_stands_and_entitles_to_nothing(items: list[Item]) -> None:
+def test_a_subscription_without_a_product_gives_a_membership_status_but_no_access(items: list[Item]) -> None:
     access = projected(user(subscribed(items=items)))
 
     assert access == Access(role=USER, membership_status=ACTIVE, stripe_product_id=None, by=None)
 
 
-def test_a_product_may_entitle_to_a_plain_user() -> None:
+def test_a_product_may_give_the_role_user() -> None:
     access = projected(user(subscribed(product="prod_basic"), role=PREMIUM))
 
     assert (access.role, access.stripe_product_id) == (USER, "prod_basic")
 
 
-def test_a_product_that_has_not_come_yet_gives_what_one_without_metadata_gives() -> None:
+def test_a_product_that_is_not_mirrored_yet_counts_as_one_without_metadata() -> None:
     access = projected(user(subscribed(product="prod_unknown")))
 
     assert (access.role, access.stripe_product_id) == (PREMIUM, "prod_unknown")
 
 
-# Decisions of people
+# Operators' decisions
 
 
 @pytest.mark.parametrize("role", [ADMIN, BANNED])
 @pytest.mark.parametrize("status", ["active", "canceled", "hibernating"])
-def test_admins_and_the_banned_keep_their_role(role: UserRole, status: str) -> None:
+def test_admins_and_banned_users_keep_their_role(role: UserRole, status: str) -> None:
     held = user(subscribed(status=status), role=role, override=Override(role=USER))
 
     assert projected(held).role is role
 
 
-def test_the_standing_of_an_admin_is_kept_up_all_the_same() -> None:
+def test_the_membership_status_of_an_admin_is_still_updated() -> None:
     assert projected(user(subscribed(status="canceled"), role=ADMIN)).membership_status is CANCELED
 
 
 @pytest.mark.parametrize(("until", "role"), [(None, PREMIUM), (day(1), PREMIUM), (NOW, USER), (day(-1), USER)])
-def test_an_override_holds_until_its_end(until: datetime | None, role: UserRole) -> None:
+def test_an_override_counts_until_it_ends(until: datetime | None, role: UserRole) -> None:
     assert projected(user(override=Override(role=PREMIUM, until=until))).role is role
 
 
-def test_an_override_may_take_away_what_is_paid_for() -> None:
+def test_an_override_may_remove_paid_access() -> None:
     access = projected(user(subscribed(), override=Override(role=USER)))
 
     assert (access.role, access.membership_status, access.stripe_product_id) == (USER, ACTIVE, "prod_pro")
 
 
-def test_an_override_holds_beside_a_status_nobody_knows() -> None:
+def test_an_override_counts_beside_an_unknown_status() -> None:
     assert projected(user(subscribed(status="hibernating"), override=Override(role=PREMIUM))).role is PREMIUM
 
 
@@ -249,7 +249,7 @@ def test_an_override_holds_beside_a_status_nobody_knows() -> None:
         ({"access": "for ever"}, PREMIUM, 0, ("access",)),
     ],
 )
-def test_a_products_metadata_states_its_policy_or_is_unclear(
+def test_product_metadata_sets_the_policy_or_is_reported_as_unclear(
     metadata: dict[str, object] | None, role: UserRole, tokens: int, unclear: tuple[str, ...]
 ) -> None:
     expected = Product(id="prod_1", role=role, tokens=tokens, unclear=unclear)
@@ -258,7 +258,7 @@ def test_a_products_metadata_states_its_policy_or_is_unclear(
 
 
 @pytest.mark.parametrize(("text", "access"), [("lifetime", LIFETIME), ("30", timedelta(days=30)), ("0", None)])
-def test_metadata_says_how_long_a_purchase_gives_access(text: str, access: timedelta | None) -> None:
+def test_metadata_sets_how_long_a_purchase_gives_access(text: str, access: timedelta | None) -> None:
     assert product_of("prod_1", {"access": text}).access == access
 
 
@@ -269,7 +269,7 @@ def test_metadata_says_how_long_a_purchase_gives_access(text: str, access: timed
     ("bought", "days", "returned", "role"),
     [(-1, 30, False, PREMIUM), (-30, 30, False, USER), (-1, 30, True, USER), (-1000, 36_500, False, PREMIUM)],
 )
-def test_a_purchase_gives_its_role_until_it_ends_or_its_money_went_back(
+def test_a_purchase_gives_its_role_until_it_ends_or_is_refunded(
     bought: int, days: int, returned: bool, role: UserRole
 ) -> None:
     products = {"prod_once": Product(id="prod_once", access=timedelta(days=days))}
@@ -294,7 +294,7 @@ def test_a_purchase_beside_a_lesser_subscription_gives_the_role() -> None:
 
 @LAW
 @given(st.dictionaries(st.sampled_from(["role", "tokens", "x"]), st.text() | st.integers() | st.none()))
-def test_no_metadata_ever_makes_an_admin(metadata: dict[str, object]) -> None:
+def test_metadata_never_makes_an_admin(metadata: dict[str, object]) -> None:
     subscriptions = product_of("prod_1", metadata)
 
     assert subscriptions.role in (USER, PREMIUM)
@@ -350,7 +350,7 @@ def test_projecting_twice_changes_nothing(
 
 @LAW
 @given(_several, _standings, _policies)
-def test_nobody_becomes_admin_or_banned_by_paying(
+def test_payments_never_make_a_user_admin_or_banned(
     subscriptions: list[Subscription], status: MembershipStatus, policy: Policy
 ) -> None:
     assert projected(user(*subscriptions, status=status), policy).role in (USER, PREMIUM)
@@ -358,7 +358,7 @@ def test_nobody_becomes_admin_or_banned_by_paying(
 
 @LAW
 @given(_several, _roles, _standings, _policies)
-def test_a_product_is_named_exactly_where_a_subscription_entitles(
+def test_access_names_a_product_if_and_only_if_a_subscription_gives_it(
     subscriptions: list[Subscription], role: UserRole, status: MembershipStatus, policy: Policy
 ) -> None:
     access = projected(user(*subscriptions, role=role, status=status), policy)

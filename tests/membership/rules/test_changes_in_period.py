@@ -1,4 +1,4 @@
-"""Changes of an item in mid-period count for their part, with their sign."""
+"""Changes of an item in mid-period are prorated, with their sign."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +25,7 @@ from worker.membership.rules.facts import Item
 @pytest.mark.parametrize(
     ("policy", "spent", "left"), [(RESET, 0, 3000), (RESET, 900, 2100), (ADD, 0, 3000), (ADD, 900, 2100)]
 )
-def test_an_upgrade_counts_for_its_part_with_its_sign(policy: Policy, spent: int, left: int) -> None:
+def test_an_upgrade_is_prorated_with_a_charge_and_a_credit(policy: Policy, spent: int, left: int) -> None:
     made = granted(holding_lines(monthly(spent, policy), *UPGRADE), policy)
 
     assert [(grant.source_key[-4:], grant.amount) for grant in made] == [("il_2", 2500), ("il_1", -500)]
@@ -33,7 +33,7 @@ def test_an_upgrade_counts_for_its_part_with_its_sign(policy: Policy, spent: int
 
 
 @BOTH
-def test_an_upgrade_seen_before_the_period_it_changes_waits_for_it(policy: Policy) -> None:
+def test_an_upgrade_waits_for_the_period_that_it_changes(policy: Policy) -> None:
     early = user(subscribed(), lines=UPGRADE)
 
     assert granted(early, policy) == []
@@ -41,7 +41,7 @@ def test_an_upgrade_seen_before_the_period_it_changes_waits_for_it(policy: Polic
 
 
 @BOTH
-def test_a_change_waits_for_the_period_of_its_own_dates(policy: Policy) -> None:
+def test_a_change_waits_for_the_period_that_contains_its_dates(policy: Policy) -> None:
     before = line("il_b", invoice="in_b", period_start=day(-40), period_end=day(-10), paid_at=day(-20))
     held = user(subscribed(), lines=[before])
     held = holding(held, granted(held, policy))
@@ -49,12 +49,12 @@ def test_a_change_waits_for_the_period_of_its_own_dates(policy: Policy) -> None:
 
     assert granted(early, policy) == []
 
-    # 1,000, or 1,000 twice; and 15 of 30 days of 5,000 for those of 1,000.
+    # 1,000 or twice 1,000, with 15 of 30 days at 5,000 instead of 1,000.
     after = holding_lines(early, line("il_0", invoice="in_0"), *UPGRADE)
     assert balance(after, policy)[0] == (3000 if policy is RESET else 4000)
 
 
-def test_under_reset_a_change_that_comes_after_the_next_period_does_nothing() -> None:
+def test_under_reset_a_change_known_after_the_next_period_changes_nothing() -> None:
     renewed = holding_lines(monthly(), line("il_3", invoice="in_3", period_start=day(20), period_end=day(50)))
     renewed = holding(renewed, granted(renewed, now=day(20)))
 
@@ -63,7 +63,7 @@ def test_under_reset_a_change_that_comes_after_the_next_period_does_nothing() ->
     assert [grant.amount for grant in made] == [0, 0]
 
 
-def test_under_add_a_change_that_comes_after_the_next_period_counts() -> None:
+def test_under_add_a_change_known_after_the_next_period_counts() -> None:
     renewed = holding_lines(monthly(0, ADD), line("il_3", invoice="in_3", period_start=day(20), period_end=day(50)))
     renewed = holding(renewed, granted(renewed, ADD, now=day(20)))
 
@@ -84,7 +84,7 @@ def test_a_downgrade_takes_no_more_than_its_item_has_left() -> None:
     assert (row.amount, row.balance_before, row.balance_after) == (-500, 5200, 5000)
 
 
-def test_a_switch_of_interval_resets_to_the_new_allowance() -> None:
+def test_switching_the_interval_resets_to_the_new_allowance() -> None:
     credit = change("il_1", "prod_pro", -1000, days=20)
     year = line("il_2", invoice="in_u", period_start=NOW, period_end=day(365), full_period=timedelta(days=365))
 
@@ -92,7 +92,7 @@ def test_a_switch_of_interval_resets_to_the_new_allowance() -> None:
 
 
 @BOTH
-def test_the_first_line_of_a_later_anchor_gives_its_share(policy: Policy) -> None:
+def test_a_first_period_shortened_by_the_billing_anchor_gives_its_share(policy: Policy) -> None:
     begun = subscribed(created=day(0), period_start=day(0), period_end=day(20))
     stub = change("il_1", "prod_pro", 1333, days=20)
 
@@ -101,7 +101,7 @@ def test_the_first_line_of_a_later_anchor_gives_its_share(policy: Policy) -> Non
     assert (grant.kind, grant.amount, grant.balance_after) == ("stub", 666, 666)
 
 
-def test_a_change_within_a_year_counts_for_the_rest_of_its_part() -> None:
+def test_a_change_in_a_yearly_period_counts_for_the_rest_of_the_current_part() -> None:
     start, end = day(-40), day(325)
     year = line("il_0", invoice="in_y", period_start=start, period_end=end, full_period=timedelta(days=365))
     item = Item(id="si_sub_1", price="price_2", product="prod_max", created=start)
@@ -121,6 +121,6 @@ def test_a_change_within_a_year_counts_for_the_rest_of_its_part() -> None:
     made = granted(after)
     later = granted(holding(after, made), now=day(20))
 
-    # Day 40 is the tenth of the part's 30 days: 20 are left.
+    # Day 40 is the tenth of the current part's 30 days, so 20 are left.
     assert [grant.amount for grant in made] == [3333, -666]
     assert [(grant.kind, grant.amount, grant.balance_after) for grant in later] == [("token_period", 5000, 5000)]

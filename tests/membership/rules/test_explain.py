@@ -1,4 +1,4 @@
-"""Explanations: one line for each rule, and laws of every explanation."""
+"""Explanations: one example for each rule, and laws for all of them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -36,13 +36,13 @@ def why(of: User, policy: Policy | None = None, evidence: Evidence | None = None
 
 
 def settled(of: User, policy: Policy | None = None) -> User:
-    """The user after a computation was written to their row."""
+    """The user after a computation is written to their row."""
     made = outcome.compute(of, POLICIES, policy or Policy(), NOW)
     return holding(with_access(of, made.access), made.grants)
 
 
 def member(*shared: Subscription, own: tuple[Subscription, ...] = (), of: str = "org_1") -> User:
-    """A user of org_1, which these subscriptions name, and whom those of `of` once made a member."""
+    """A user of org_1 with its shared subscriptions, whom organization `of` made a member before."""
     return replace(user(*own), organization_id="org_1", organization_subscriptions=shared, member_of=of)
 
 
@@ -72,7 +72,7 @@ OVER = Override(role=PREMIUM, until=day(-1))
         (member(subscribed(status="canceled")), NOTHING_ENTITLES, USER, "sub_1 of organization org_1 is canceled"),
     ],
 )  # fmt: skip
-def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, gives: UserRole, says: str) -> None:
+def test_a_role_is_explained_by_the_rule_that_decided_it(of: User, rule: Rule, gives: UserRole, says: str) -> None:
     role = why(of).role
 
     assert (role.rule, role.computed) == (rule, gives)
@@ -91,7 +91,7 @@ def test_a_role_is_explained_by_the_rule_that_made_it(of: User, rule: Rule, give
         (user(subscribed(status="hibernating"), status=PAST_DUE), UNKNOWN_STATUS, PAST_DUE, "is unknown"),
     ],
 )  # fmt: skip
-def test_a_membership_status_is_explained_by_the_subscription_that_made_it(
+def test_a_membership_status_is_explained_by_the_subscription_that_decided_it(
     of: User, rule: Rule, gives: MembershipStatus, says: str
 ) -> None:
     status = why(of).membership_status
@@ -138,7 +138,9 @@ def test_the_best_subscription_is_explained_by_the_first_difference_from_the_oth
         ("hibernating", Policy(), Service.UNKNOWN_STATUS, "is unknown"),
     ],
 )
-def test_each_subscription_says_what_it_gives(status: str, policy: Policy, service: Service, says: str) -> None:
+def test_the_explanation_names_what_each_subscription_gives(
+    status: str, policy: Policy, service: Service, says: str
+) -> None:
     (standing,) = why(user(subscribed(status=status)), policy).subscriptions
 
     assert standing.service is service
@@ -154,7 +156,7 @@ def test_a_user_without_a_customer_stays_unchanged() -> None:
     assert (explained.differs, explained.fix) == ({}, None)
 
 
-def test_a_customer_that_the_application_linked_but_stripe_has_not_sent_is_named() -> None:
+def test_a_linked_customer_that_is_not_mirrored_yet_is_named() -> None:
     written = Evidence(customers=(Customer(id="cus_1", source=None, linked_at=None),))
 
     explained = explain(user(), POLICIES, Policy(), NOW, written)
@@ -162,7 +164,7 @@ def test_a_customer_that_the_application_linked_but_stripe_has_not_sent_is_named
     assert "cus_1, which Stripe has not sent yet" in explained.role.because
 
 
-def test_an_operator_s_note_is_told() -> None:
+def test_an_operator_s_note_is_shown() -> None:
     noted = Evidence(note=Note(text="a friend", given_at=day(-2)))
 
     assert "on 2026-11-18 00:00 UTC (a friend)" in why(user(override=COMPED), evidence=noted).role.because
@@ -177,7 +179,7 @@ def within(of: User, *subscriptions: Subscription, member_of: str | None = None)
     return replace(of, organization_id="org", organization_subscriptions=subscriptions, member_of=member_of)
 
 
-def test_a_member_is_told_the_organization_whose_subscription_counts() -> None:
+def test_the_explanation_names_the_organization_whose_subscription_counts() -> None:
     explained = explain(within(user(subscribed()), TEAM), POLICIES, Policy(), NOW, Evidence())
 
     assert explained.role.subscription == "sub_team"
@@ -196,14 +198,14 @@ def test_a_member_without_a_customer_is_computed() -> None:
     assert (explained.role.rule, explained.differs["role"]) == (ENTITLED, (USER, PREMIUM))
 
 
-def test_a_membership_that_is_over_is_told_with_its_organization() -> None:
+def test_an_ended_membership_is_shown_with_its_organization() -> None:
     explained = explain(replace(user(), member_of="org_old"), POLICIES, Policy(), NOW, Evidence())
 
     assert (explained.membership_status.rule, explained.membership_status.computed) == (Rule.MEMBERSHIP_ENDED, CANCELED)
     assert "The membership through organization org_old has ended" in explained.membership_status.because
 
 
-def test_the_end_of_the_organization_s_subscription_is_told_with_what_it_takes() -> None:
+def test_the_end_of_the_organization_s_subscription_is_shown_with_its_effect() -> None:
     seen = Evidence(schedules={"sub_team": Schedule(cancel_at=day(2))})
     member = within(user(role=PREMIUM, product="prod_max"), TEAM, member_of="org")
 
@@ -224,7 +226,7 @@ def test_a_row_that_was_edited_by_hand_comes_with_its_fix() -> None:
 
 @LAW
 @given(someone)
-def test_a_row_that_was_just_computed_differs_in_nothing(anyone: User) -> None:
+def test_a_row_that_was_just_computed_shows_no_difference(anyone: User) -> None:
     explained = why(settled(anyone))
 
     assert (explained.differs, explained.fix, explained.tokens.due) == ({}, None, ())
@@ -278,7 +280,7 @@ def entry(kind: str = "renewal", **more: object) -> Entry:
         (900, day(20), (entry("refund", balance_after=900),), "A refund of in_1 left 900"),
     ],
 )  # fmt: skip
-def test_a_balance_is_explained_by_the_last_row_and_what_became_of_it(
+def test_a_balance_is_explained_by_the_last_ledger_row_and_later_spending(
     tokens: int, expires: datetime | None, ledger: tuple[Entry, ...], says: str
 ) -> None:
     explained = why(user(tokens=tokens, expires=expires), evidence=Evidence(ledger=ledger)).tokens
@@ -287,7 +289,7 @@ def test_a_balance_is_explained_by_the_last_row_and_what_became_of_it(
     assert explained.spendable == (tokens if expires is None or expires > NOW else 0)
 
 
-def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
+def test_a_balance_is_explained_lot_by_lot() -> None:
     packs = line("il_2", invoice="in_2", subscription=None, price_type="one_time")
     paid = settled(user(subscribed(), lines=[line(), packs]))
 
@@ -309,14 +311,14 @@ def test_a_balance_says_what_it_is_made_of_after_what_was_spent() -> None:
         (line(price=None, price_type=None), Policy(), "an amount without a price"),
     ],
 )
-def test_a_paid_line_that_gave_nothing_says_why(paid: PaidLine, policy: Policy, says: str) -> None:
+def test_a_paid_line_that_gave_nothing_is_explained(paid: PaidLine, policy: Policy, says: str) -> None:
     (passed,) = why(user(subscribed(trial_end=day(3)), lines=[paid]), policy).tokens.ungranted
 
     assert passed.source_key == "invoice:in_1:line:il_1"
     assert says in passed.because
 
 
-def test_a_credit_says_that_it_waits_for_the_charge_beside_it() -> None:
+def test_a_credit_that_waits_for_its_charge_is_explained() -> None:
     held = settled(user(subscribed(), lines=[line("il_0", invoice="in_0")]))
     both = [change("il_1", "prod_pro", -1000), change("il_2", "prod_new", 5000)]
 
@@ -328,7 +330,7 @@ def test_a_credit_says_that_it_waits_for_the_charge_beside_it() -> None:
     }
 
 
-def test_a_change_before_a_part_that_was_given_says_that_it_waits_for_its_item() -> None:
+def test_a_change_that_waits_for_the_rest_of_its_change_is_explained() -> None:
     held = settled(a_year(40))
     facts: dict[str, Any] = {
         "period_start": day(-20),
@@ -352,7 +354,7 @@ def test_a_change_before_a_part_that_was_given_says_that_it_waits_for_its_item()
     assert "waits for the rest of its change" in passed[0].because
 
 
-def test_grants_that_are_due_are_told() -> None:
+def test_due_grants_are_shown() -> None:
     explained = why(user(subscribed(), lines=[line()]))
 
     assert [(grant.source_key, grant.amount) for grant in explained.tokens.due] == [("invoice:in_1:line:il_1", 1000)]
@@ -363,7 +365,7 @@ def test_grants_that_are_due_are_told() -> None:
 
 
 def next_of(of: User, policy: Policy | None = None, **schedule: object) -> list[tuple[str, int, dict[str, object]]]:
-    """Each next change, in how many days, and the new values of the columns that it changes."""
+    """The next changes, each with the days until it and the new values of the changed columns."""
     seen = Evidence(schedules={"sub_1": Schedule(**schedule)})  # type: ignore[arg-type]
     return [
         (each.what, (each.at - NOW).days, {column: change.new for column, change in each.changes.items()})
@@ -381,15 +383,15 @@ def test_a_subscription_renews_and_its_tokens_expire() -> None:
     ]
 
 
-def test_a_subscription_that_is_to_end_ends_with_its_period_and_takes_the_access() -> None:
+def test_a_subscription_set_to_end_removes_access_at_the_end_of_its_period() -> None:
     assert next_of(user(subscribed()), cancel_at_period_end=True) == [("ends", 20, GONE)]
 
 
-def test_a_subscription_that_is_to_end_at_a_moment_may_renew_before() -> None:
+def test_a_subscription_set_to_end_later_may_renew_before() -> None:
     assert next_of(user(subscribed()), cancel_at=day(50)) == [("renews", 20, {}), ("ends", 50, GONE)]
 
 
-def test_the_end_of_one_subscription_leaves_the_other() -> None:
+def test_the_end_of_one_subscription_keeps_the_other() -> None:
     both = user(subscribed("sub_1", product="prod_max"), subscribed("sub_2"))
 
     ends, *_ = next_of(both, cancel_at=day(2))
@@ -401,7 +403,7 @@ def test_a_trial_ends() -> None:
     assert next_of(user(subscribed(status="trialing", trial_end=day(3)))) == [("trial_ends", 3, {})]
 
 
-def test_a_grace_ends_and_a_payment_is_tried_before() -> None:
+def test_a_payment_is_retried_before_the_grace_ends() -> None:
     late = user(subscribed(status="past_due"))
 
     assert next_of(late, GRACE, next_payment_attempt=day(1)) == [
@@ -415,7 +417,7 @@ def test_an_override_ends() -> None:
     assert next_of(user(override=COMPED)) == [("override_ends", 30, {"role": USER})]
 
 
-def test_an_override_that_ends_after_the_subscription_is_what_takes_the_role() -> None:
+def test_the_role_ends_with_an_override_that_outlives_the_subscription() -> None:
     held = user(subscribed(), override=COMPED)
 
     assert next_of(held, cancel_at=day(9)) == [
@@ -432,11 +434,11 @@ def test_a_paid_year_is_renewed_in_parts() -> None:
 
 
 @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
-def test_nothing_more_comes_of_a_subscription_that_has_ended(status: str) -> None:
+def test_an_ended_subscription_has_no_next_changes(status: str) -> None:
     assert next_of(user(subscribed(status=status)), cancel_at=day(9)) == []
 
 
-# Where it comes from
+# Sources of objects
 
 EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
 
@@ -452,5 +454,5 @@ EVENT = Heard(id="evt_1", type="invoice.paid", created=JAN, received_at=JAN)
         (Source(read=None, observed_at=JAN, event=EVENT, uncertain=True), "; uncertain, so it will be read from Stripe again"),
     ],
 )  # fmt: skip
-def test_an_object_comes_with_its_event_or_read(seen: Source | None, says: str) -> None:
+def test_an_object_is_shown_with_its_event_or_read(seen: Source | None, says: str) -> None:
     assert says in source(seen)

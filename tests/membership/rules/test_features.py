@@ -1,4 +1,4 @@
-"""The features of a user, from the facts alone."""
+"""The features of a user, computed from facts without a database."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ GRACE = Policy(past_due_grace=timedelta(days=3))
         ({"features": "old"}, ("api", "export"), ("api", "export"), ()),
     ],
 )
-def test_attached_features_come_before_those_of_the_metadata(
+def test_attached_features_take_precedence_over_metadata(
     metadata: dict[str, str], attached: tuple[str, ...], features: tuple[str, ...], unclear: tuple[str, ...]
 ) -> None:
     product = product_of("prod_1", metadata, attached)
@@ -67,7 +67,7 @@ ADDON = Item(id="si_2", price="price_2", product="prod_addon")
         *((subscribed(status=status), []) for status in ("unpaid", "paused", "canceled", "incomplete")),
     ],
 )
-def test_a_subscription_that_gives_service_gives_the_features_of_its_items(
+def test_a_subscription_with_access_gives_the_features_of_its_items(
     subscription: Subscription, expected: list[str]
 ) -> None:
     assert project(person(subscriptions=(subscription,)), PRODUCTS, Policy(), NOW) == tuple(
@@ -75,7 +75,7 @@ def test_a_subscription_that_gives_service_gives_the_features_of_its_items(
     )
 
 
-def test_a_grace_ends_the_features_by_itself() -> None:
+def test_features_end_with_the_grace() -> None:
     late = replace(subscribed(status="past_due"), unpaid_since=day(-1))
 
     assert project(person(subscriptions=(late,)), PRODUCTS, GRACE, NOW) == (
@@ -124,13 +124,13 @@ def test_an_organization_and_an_operator_give_features_beside_the_user_s_own() -
 
 
 @pytest.mark.parametrize("role", [UserRole.ADMIN, UserRole.BANNED])
-def test_admins_and_the_banned_keep_the_features_they_have(role: UserRole) -> None:
+def test_admins_and_banned_users_keep_their_features(role: UserRole) -> None:
     held = (Feature("export", "sub_old"),)
 
     assert project(person(role=role, features=held, subscriptions=(subscribed(),)), PRODUCTS, Policy(), NOW) == held
 
 
-def test_an_unknown_status_keeps_what_the_subscription_gave() -> None:
+def test_an_unknown_status_keeps_the_subscription_s_features() -> None:
     held = (Feature("export", "sub_1"), Feature("export", "sub_gone"))
     strange = subscribed(status="hibernating")
 
@@ -148,7 +148,7 @@ _features = st.lists(
 
 
 @given(_features, _features, st.sampled_from(["active", "past_due", "canceled", "strange"]), st.integers(-9, 9))
-def test_computing_the_written_features_again_changes_nothing(
+def test_computing_features_again_changes_nothing(
     held: tuple[Feature, ...], given_: tuple[Feature, ...], status: str, at: int
 ) -> None:
     someone = person(

@@ -1,4 +1,4 @@
-"""The table of paid lines is complete, and each line falls into one row."""
+"""The table of paid lines is complete, and each line matches one row."""
 
 import itertools
 
@@ -13,10 +13,10 @@ EVERY_LINE = [
 ]
 
 
-def test_each_line_falls_into_exactly_one_row() -> None:
+def test_each_line_matches_exactly_one_row() -> None:
     assert {len([row for row in TABLE if row.matches(traits)]) for traits in EVERY_LINE} == {1}
 
 
-def test_each_row_has_lines_and_a_name_of_its_own() -> None:
+def test_each_row_has_lines_and_a_unique_name() -> None:
     assert all(any(row.matches(traits) for traits in EVERY_LINE) for row in TABLE)
     assert len({row.name for row in TABLE}) == len(TABLE)

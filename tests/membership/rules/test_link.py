@@ -32,22 +32,22 @@ def test_the_first_rule_that_names_a_user_wins(number: int) -> None:
 
 
 @pytest.mark.parametrize(("field", "source", "user"), IN_ORDER)
-def test_each_rule_is_enough_by_itself(field: str, source: LinkSource, user: str) -> None:
+def test_each_rule_alone_links_the_customer(field: str, source: LinkSource, user: str) -> None:
     named = {field: getattr(EVERY_RULE, field)}
 
     assert choose(Candidates(customer="cus_1", **named)) == Link("cus_1", user, source)
 
 
-def test_two_users_with_one_address_are_not_chosen_between() -> None:
+def test_an_address_of_two_users_links_neither() -> None:
     assert choose(Candidates(customer="cus_1", by_email=("user_1", "user_2"))) is None
 
 
-def test_a_customer_that_no_rule_names_a_user_for_stays_unlinked() -> None:
+def test_a_customer_without_a_matching_rule_stays_unlinked() -> None:
     assert choose(Candidates(customer="cus_1")) is None
 
 
 @pytest.mark.parametrize("empty", ["", None])
-def test_an_empty_name_is_no_name(empty: str | None) -> None:
+def test_an_empty_user_id_is_ignored(empty: str | None) -> None:
     choice = choose(Candidates(customer="cus_1", by_customer_metadata=empty, by_subscription_metadata="user_1"))
 
     assert choice == Link("cus_1", "user_1", LinkSource.SUBSCRIPTION_METADATA)

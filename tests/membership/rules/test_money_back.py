@@ -1,4 +1,4 @@
-"""Money back takes its part of what it paid for, once."""
+"""Returned money takes its share of the tokens that it paid for, once."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def failed(row: Grant) -> Restored:
     [(2000, 0, -1000, 0), (500, 0, -250, 750), (999, 0, -499, 501), (2000, 800, -1000, 0), (500, 800, -250, 0),
      (9000, 0, -1000, 0), (1, 0, 0, 1000)],
 )  # fmt: skip
-def test_a_refund_takes_its_part_of_the_grant_and_no_more_than_there_is(
+def test_a_refund_takes_its_share_of_the_grant_but_never_more_than_the_balance(
     amount: int, spent: int, worth: int, left: int
 ) -> None:
     (row,) = granted(billed(paid_up(spent), refund(amount)))
@@ -56,7 +56,7 @@ def test_refunds_and_a_lost_dispute_never_take_more_than_was_granted() -> None:
     assert made[-1].balance_after == 5000
 
 
-def test_money_that_another_object_told_of_takes_nothing_again() -> None:
+def test_money_reported_by_a_second_object_is_not_taken_twice() -> None:
     held = billed(paid_up(), refund(500, id="ch_1:500", kind="charge"))
     held = holding(held, granted(held))
     again = Bill(id="in_1", total=2000, returned=500, accounted=500, sources=(refund(500),))
@@ -66,12 +66,12 @@ def test_money_that_another_object_told_of_takes_nothing_again() -> None:
     assert (row.source_key, row.amount, row.balance_after) == ("refund:re_1", 0, 750)
 
 
-def test_a_refund_before_its_invoice_waits_for_it() -> None:
+def test_a_refund_waits_for_its_invoice() -> None:
     assert granted(billed(user(subscribed()), refund())) == []
     assert [row.balance_after for row in granted(billed(user(subscribed(), lines=[line()]), refund()))] == [1000, 0]
 
 
-def test_a_refund_waits_until_all_of_its_invoice_is_granted() -> None:
+def test_a_refund_waits_until_its_whole_invoice_is_granted() -> None:
     held = billed(user(subscribed(), lines=[line(), line("il_2", product="prod_late", item="si_2")]), refund())
 
     late = grants(held, {**POLICIES, "prod_late": Product(id="prod_late", tokens=10)}, RESET, NOW)
@@ -81,7 +81,7 @@ def test_a_refund_waits_until_all_of_its_invoice_is_granted() -> None:
 
 
 @pytest.mark.parametrize("refunded_first", [True, False])
-def test_a_refund_of_a_period_that_was_renewed_since_takes_nothing(refunded_first: bool) -> None:
+def test_a_refund_of_a_period_renewed_since_takes_nothing(refunded_first: bool) -> None:
     held, renewal = paid_up(), line("il_2", invoice="in_2", period_start=day(-1))
 
     if refunded_first:
@@ -97,7 +97,7 @@ def test_a_refund_of_a_period_that_was_renewed_since_takes_nothing(refunded_firs
 @BOTH
 @given(spent=st.integers(0, 1000), amount=st.integers(1, 2000), meanwhile=st.integers(0, 1000))
 @LAW
-def test_a_refund_that_failed_gives_back_exactly_what_it_took(
+def test_a_failed_refund_gives_back_exactly_what_it_took(
     policy: Policy, spent: int, amount: int, meanwhile: int
 ) -> None:
     held = billed(paid_up(spent), refund(amount))
@@ -113,7 +113,7 @@ def test_a_refund_that_failed_gives_back_exactly_what_it_took(
     assert back.money == -row.money
 
 
-def test_a_refund_that_replaces_a_failed_one_is_taken_in_full() -> None:
+def test_a_refund_that_replaces_a_failed_one_takes_its_full_share() -> None:
     held = billed(paid_up(), refund(500))
     (row,) = granted(held)
     held = holding(held, [row])
@@ -125,7 +125,7 @@ def test_a_refund_that_replaces_a_failed_one_is_taken_in_full() -> None:
 
 
 @pytest.mark.parametrize(("policy", "back_again"), [(RESET, 0), (ADD, 250)])
-def test_a_failed_refund_gives_back_what_the_renewal_has_not_replaced(policy: Policy, back_again: int) -> None:
+def test_a_failed_refund_gives_back_only_what_no_renewal_replaced(policy: Policy, back_again: int) -> None:
     held = billed(paid_up(), refund(500))
     (row,) = granted(held, policy)
     held = holding_lines(replace(holding(held, [row]), bills=()), line("il_2", invoice="in_2", period_start=day(-1)))
@@ -138,7 +138,7 @@ def test_a_failed_refund_gives_back_what_the_renewal_has_not_replaced(policy: Po
 
 @BOTH
 @pytest.mark.parametrize(("returned", "part"), [(1000, 500), (2000, 0)])
-def test_later_parts_of_a_refunded_year_are_smaller(policy: Policy, returned: int, part: int) -> None:
+def test_a_refund_of_a_year_reduces_its_later_parts(policy: Policy, returned: int, part: int) -> None:
     held = a_year(10)
     held = holding(held, granted(held, policy))
 
@@ -156,7 +156,7 @@ def test_later_parts_of_a_refunded_year_are_smaller(policy: Policy, returned: in
     assert again == []
 
 
-def test_a_part_that_a_failed_refund_made_smaller_is_whole_again() -> None:
+def test_a_failed_refund_restores_the_parts_it_reduced() -> None:
     held = a_year(10)
     held = holding(held, granted(held))
     (row,) = granted(billed(held, refund(1000), bill="in_y"))
@@ -168,7 +168,7 @@ def test_a_part_that_a_failed_refund_made_smaller_is_whole_again() -> None:
     assert (back.kind, back.amount, back.balance_after) == ("refund_failed", 500, 1000)
 
 
-def test_a_refund_takes_each_grant_s_own_share() -> None:
+def test_a_refund_takes_its_share_of_each_grant() -> None:
     both = user(subscribed(), lines=[line(), line("il_2", item="si_2", product="prod_max")])
     held = holding(both, granted(both))
 
@@ -179,7 +179,7 @@ def test_a_refund_takes_each_grant_s_own_share() -> None:
     assert renewed[-1].balance_after == 1000 + 2500
 
 
-def test_a_share_that_was_spent_is_taken_from_the_others() -> None:
+def test_a_spent_share_is_taken_from_the_other_grants() -> None:
     both = user(subscribed(), lines=[line(), line("il_2", item="si_2", product="prod_max")])
     held = holding(both, granted(both))
     spent = replace(held, tokens=held.tokens - 1000)
@@ -191,7 +191,7 @@ def test_a_share_that_was_spent_is_taken_from_the_others() -> None:
 
 
 @pytest.mark.parametrize(("policy", "left"), [(RESET, 0), (ADD, 1000)])
-def test_a_period_of_no_seats_ends_the_allowance_before_it(policy: Policy, left: int) -> None:
+def test_a_period_without_seats_ends_the_previous_allowance(policy: Policy, left: int) -> None:
     held = paid_up()
 
     emptied = holding_lines(held, line("il_2", invoice="in_2", period_start=day(0), quantity=0))

@@ -36,7 +36,7 @@ POLICY = Policy()
 def within(
     of: User, *subscriptions: Subscription, of_before: str | None = None, organization: str | None = "org"
 ) -> User:
-    """The user in an organization with these subscriptions; `of_before` made them a member the last time."""
+    """The user in an organization with these subscriptions. `of_before` is the organization of the last computation."""
     return replace(of, organization_id=organization, organization_subscriptions=subscriptions, member_of=of_before)
 
 
@@ -49,11 +49,11 @@ def projected(of: User, policy: Policy = POLICY) -> Access:
 
 
 def remembered(of: User) -> User:
-    """The user once their membership by the organization is written, if they are a member."""
+    """The user after the organization membership is written, if there is one."""
     return replace(of, member_of=of.organization_id) if is_member(of) else of
 
 
-# who, of their own and of the organization (status, product); role, standing, product, by
+# a user with own and organization subscriptions; the role, membership status, product, and deciding subscription
 CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str | None]]] = {
     "joined": (within(user(), team()), (PREMIUM, ACTIVE, PRO, "sub_team")),
     "trial of the organization": (within(user(), team("trialing")), (PREMIUM, ACTIVE, PRO, "sub_team")),
@@ -88,7 +88,7 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
         (PREMIUM, ACTIVE, MAX, "sub_more"),
     ),
     "buyer who is a member": (within(user(team()), team()), (PREMIUM, ACTIVE, PRO, "sub_team")),
-    "buyer who is none": (user(team()), (PREMIUM, ACTIVE, PRO, "sub_team")),
+    "buyer who is not a member": (user(team()), (PREMIUM, ACTIVE, PRO, "sub_team")),
     "product that gives no role": (
         within(user(), team(product="prod_basic")),
         (USER, ACTIVE, "prod_basic", "sub_team"),
@@ -138,7 +138,7 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_access_is_the_best_of_what_is_paid_by_oneself_and_by_the_organization(case: str) -> None:
+def test_access_is_the_best_of_the_user_s_and_the_organization_s_payments(case: str) -> None:
     of, (role, standing, product, by) = CASES[case]
 
     access = projected(of)
@@ -157,7 +157,7 @@ def test_access_is_the_best_of_what_is_paid_by_oneself_and_by_the_organization(c
         ("organization has nothing", (Rule.NOTHING_ENTITLES, Rule.NEVER_SUBSCRIBED), None),
     ],
 )
-def test_a_decision_says_what_made_it(case: str, rules: tuple[Rule, Rule], of: str | None) -> None:
+def test_a_decision_names_its_rule(case: str, rules: tuple[Rule, Rule], of: str | None) -> None:
     decision = decide(CASES[case][0], POLICIES, POLICY, NOW)
 
     assert (decision.role, decision.membership_status) == rules
@@ -165,7 +165,7 @@ def test_a_decision_says_what_made_it(case: str, rules: tuple[Rule, Rule], of: s
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_computing_again_once_it_is_written_changes_nothing(case: str) -> None:
+def test_computing_written_access_again_changes_nothing(case: str) -> None:
     of, _ = CASES[case]
 
     first = projected(of)
@@ -188,9 +188,7 @@ def test_computing_again_once_it_is_written_changes_nothing(case: str) -> None:
         (user(team()), False),
     ],
 )
-def test_a_member_by_the_organization_is_whom_somebody_elses_subscription_gave_a_standing(
-    of: User, member: bool
-) -> None:
+def test_a_user_is_a_member_if_another_user_s_subscription_decides_their_status(of: User, member: bool) -> None:
     assert is_member(of) is member
 
 
@@ -205,11 +203,11 @@ def test_a_member_by_the_organization_is_whom_somebody_elses_subscription_gave_a
         (user(override=Override(role=PREMIUM)), True),
     ],
 )
-def test_a_user_without_anything_at_stripe_is_not_computed(of: User, concerned: bool) -> None:
+def test_a_user_without_stripe_objects_is_not_computed(of: User, concerned: bool) -> None:
     assert is_concerned(of) is concerned
 
 
-def test_tokens_are_the_buyers_alone() -> None:
+def test_only_the_buyer_gets_tokens() -> None:
     member = within(user(), team())
     buyer = replace(user(team(), lines=[line(subscription="sub_team")]))
 
@@ -217,7 +215,7 @@ def test_tokens_are_the_buyers_alone() -> None:
     assert [grant.amount for grant in grants(buyer, POLICIES, POLICY, NOW)] == [1000]
 
 
-def test_a_grace_of_the_organization_that_ends_is_the_next_look_at_its_users() -> None:
+def test_users_are_due_again_when_the_organization_s_grace_ends() -> None:
     policy = Policy(past_due_grace=timedelta(days=14))
     late = within(user(), subscribed("sub_team", "past_due", period_start=day(-10)))
 
@@ -236,7 +234,7 @@ _some = st.lists(_subscriptions, max_size=3, unique_by=lambda each: each.id)
 
 @LAW
 @given(_some, _some, st.sampled_from([None, "org", "old"]))
-def test_no_order_of_the_facts_matters_and_each_counts_once(
+def test_the_order_of_facts_does_not_matter_and_each_counts_once(
     own: Sequence[Subscription], shared: Sequence[Subscription], of_before: str | None
 ) -> None:
     there = within(user(*own), *shared, of_before=of_before)
@@ -250,7 +248,7 @@ def test_no_order_of_the_facts_matters_and_each_counts_once(
 
 @LAW
 @given(_some, _some, st.sampled_from([ADMIN, BANNED]))
-def test_no_organization_changes_an_administrator_or_who_is_banned(
+def test_an_organization_never_changes_an_admin_or_a_banned_user(
     own: Sequence[Subscription], shared: Sequence[Subscription], role: UserRole
 ) -> None:
     assert projected(within(user(*own, role=role), *shared)).role is role
@@ -258,7 +256,7 @@ def test_no_organization_changes_an_administrator_or_who_is_banned(
 
 @LAW
 @given(_some, _some)
-def test_an_organization_never_makes_anybody_worse_off(
+def test_an_organization_never_reduces_a_user_s_access(
     own: Sequence[Subscription], shared: Sequence[Subscription]
 ) -> None:
     alone, together = projected(user(*own)), projected(within(user(*own), *shared))

@@ -1,4 +1,4 @@
-"""Writing one user: only differences are written, and the second time nothing."""
+"""Writing one user: only differences are written, and nothing the second time."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ POLICY = Policy()
 
 
 def written(of: User, made: outcome.Outcome) -> User:
-    """The user once the outcome is in the database."""
+    """The user after the outcome is written."""
     return holding(with_access(of, made.access), made.grants)
 
 
@@ -34,7 +34,7 @@ def test_computing_again_what_was_written_changes_nothing(anyone: User, resets: 
     assert again.grants == ()
 
 
-def test_every_column_that_changes_is_told_with_what_it_was() -> None:
+def test_every_changed_column_is_returned_with_its_old_value() -> None:
     made = outcome.compute(user(subscribed(), lines=[line()]), POLICIES, POLICY, NOW)
 
     assert made.changes_access
@@ -56,7 +56,7 @@ def test_a_user_who_only_spent_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("role", [UserRole.ADMIN, UserRole.BANNED])
-def test_the_role_of_admin_and_banned_is_no_change(role: UserRole) -> None:
+def test_the_roles_admin_and_banned_are_never_changed(role: UserRole) -> None:
     made = outcome.compute(user(subscribed(), role=role), POLICIES, POLICY, NOW)
 
     assert made.changes.keys() == {"stripe_product_id"}

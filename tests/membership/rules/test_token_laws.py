@@ -1,4 +1,4 @@
-"""Laws of grants, for any payments read in any order."""
+"""Laws of grants for any payments, read in any order."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +24,7 @@ from worker.membership.rules.facts import PaidLine
 
 @st.composite
 def paid(draw: st.DrawFn, *, subscriptions: int = 2) -> list[PaidLine]:
-    """Lines of some invoices of some subscriptions; each invoice has its own period, the older ones may be over."""
+    """Lines of several invoices and subscriptions. Each invoice has its own period, and old periods may be over."""
     lines: list[PaidLine] = []
     starts = draw(st.lists(st.integers(-120, 0), max_size=4, unique=True))
     for number, start in enumerate(starts):
@@ -83,7 +83,7 @@ def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
 
 @LAW
 @given(paid(), st.sampled_from([RESET, ADD]), st.integers(0, 5000), st.lists(st.integers(1, 2000), max_size=3))
-def test_the_lots_always_say_what_the_ledger_says(
+def test_the_lots_always_add_up_to_the_balance(
     lines: list[PaidLine], policy: Policy, spent: int, amounts: list[int]
 ) -> None:
     held = holding(user(lines=lines), granted(user(lines=lines), policy))

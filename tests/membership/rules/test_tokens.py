@@ -1,4 +1,4 @@
-"""Which tokens the paid lines give: each once, and the same whatever the order in which they are seen."""
+"""The tokens that paid lines give: each line counts once, and their order does not matter."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -54,11 +54,11 @@ def test_the_quantity_multiplies_the_allowance() -> None:
 
 
 @pytest.mark.parametrize("product", ["prod_unknown", None, "prod_none"])
-def test_a_line_waits_for_a_product_that_gives_tokens(product: str | None) -> None:
+def test_a_line_waits_until_its_product_gives_tokens(product: str | None) -> None:
     assert granted(user(lines=[line(product=product)])) == []
 
 
-def test_a_line_whose_product_came_late_gives_then() -> None:
+def test_a_line_gives_tokens_once_its_product_is_known() -> None:
     waiting = user(lines=[line(product="prod_unknown")])
 
     (grant,) = grants(waiting, {"prod_unknown": POLICIES["prod_pro"]}, RESET, NOW)
@@ -85,7 +85,7 @@ def test_an_expired_balance_counts_as_nothing(policy: Policy) -> None:
     assert (grant.balance_before, grant.balance_after) == (0, 1000)
 
 
-def test_a_balance_that_never_expires_is_left_over() -> None:
+def test_a_balance_without_an_expiry_is_kept() -> None:
     (grant,) = granted(user(tokens=700, expires=None, lines=[line()]), ADD)
 
     assert (grant.balance_before, grant.balance_after) == (700, 1700)
@@ -99,7 +99,7 @@ def test_two_lines_of_one_invoice_both_count(policy: Policy) -> None:
 
 
 @BOTH
-def test_a_line_of_an_invoice_that_granted_already_is_added(policy: Policy) -> None:
+def test_a_second_line_of_a_granted_invoice_is_added(policy: Policy) -> None:
     first = holding(user(lines=[line("il_1")]), granted(user(lines=[line("il_1")]), policy))
 
     (grant,) = granted(holding_lines(first, line("il_2", product="prod_max", item="si_2")), policy)
@@ -107,7 +107,7 @@ def test_a_line_of_an_invoice_that_granted_already_is_added(policy: Policy) -> N
     assert (grant.balance_before, grant.balance_after) == (1000, 6000)
 
 
-def test_each_grant_begins_with_what_the_one_before_it_left() -> None:
+def test_each_grant_starts_from_the_balance_after_the_previous_grant() -> None:
     lines = [line("il_1"), line("il_2"), line("il_3", invoice="in_2", period_start=day(-1))]
 
     made = granted(user(tokens=5, expires=day(1), lines=lines))
@@ -115,7 +115,7 @@ def test_each_grant_begins_with_what_the_one_before_it_left() -> None:
     assert [grant.balance_before for grant in made] == [5, *(grant.balance_after for grant in made[:-1])]
 
 
-def test_the_newer_period_is_the_one_that_counts_under_reset() -> None:
+def test_under_reset_the_newer_period_counts() -> None:
     lines = [
         line("il_2", invoice="in_2", period_start=day(-1), product="prod_max"),
         line("il_1", invoice="in_1", period_start=day(-20)),
@@ -127,7 +127,7 @@ def test_the_newer_period_is_the_one_that_counts_under_reset() -> None:
 # Expiry
 
 
-def test_a_line_that_is_over_gives_nothing_and_is_remembered() -> None:
+def test_an_expired_line_gives_nothing_and_is_recorded() -> None:
     old = line(period_start=day(-90), period_end=day(-60))
 
     (grant,) = granted(user(tokens=50, expires=day(3), lines=[old]))
@@ -140,7 +140,7 @@ def test_a_line_that_is_over_gives_nothing_and_is_remembered() -> None:
     ("period_end", "paid_at", "amount"),
     [(day(-1), day(-29), 1000), (day(-1), day(-30), 0), (NOW, day(-30), 0), (day(1), day(-30), 1000)],
 )
-def test_a_line_is_over_once_its_period_and_its_time_to_live_are(
+def test_a_line_expires_once_its_period_and_its_time_to_live_are_over(
     period_end: datetime, paid_at: datetime, amount: int
 ) -> None:
     paid_line = line(period_start=day(-40), period_end=period_end, paid_at=paid_at)
@@ -151,7 +151,7 @@ def test_a_line_is_over_once_its_period_and_its_time_to_live_are(
 
 
 @BOTH
-def test_tokens_that_would_have_expired_already_touch_no_balance(policy: Policy) -> None:
+def test_tokens_that_would_have_expired_already_change_no_balance(policy: Policy) -> None:
     ended = subscribed("sub_year", "canceled")
     year = line(subscription="sub_year", period_start=day(-60), period_end=day(305))
 
@@ -160,7 +160,7 @@ def test_tokens_that_would_have_expired_already_touch_no_balance(policy: Policy)
     assert (grant.amount, grant.balance_after, grant.expires_at) == (0, 400, day(9))
 
 
-def test_a_line_that_is_overtaken_gives_nothing_under_reset() -> None:
+def test_under_reset_a_line_older_than_the_granted_period_gives_nothing() -> None:
     newer = user(lines=[line(invoice="in_2", period_start=day(-5))])
     held = holding(newer, granted(newer))
 
@@ -169,7 +169,7 @@ def test_a_line_that_is_overtaken_gives_nothing_under_reset() -> None:
     assert (grant.amount, grant.balance_after) == (0, 1000)
 
 
-def test_nothing_is_overtaken_where_balances_add_up() -> None:
+def test_under_add_an_older_line_still_gives_tokens() -> None:
     newer = user(lines=[line(invoice="in_2", period_start=day(-5))])
     held = holding(newer, granted(newer, ADD))
 
@@ -178,7 +178,7 @@ def test_nothing_is_overtaken_where_balances_add_up() -> None:
     assert (grant.amount, grant.balance_after) == (1000, 2000)
 
 
-def test_a_subscription_is_overtaken_by_itself_alone() -> None:
+def test_a_newer_period_of_another_subscription_does_not_matter() -> None:
     newer = user(lines=[line(invoice="in_2", subscription="sub_2", period_start=day(-5))])
     held = holding(newer, granted(newer))
 
@@ -193,12 +193,14 @@ def test_a_subscription_is_overtaken_by_itself_alone() -> None:
 @pytest.mark.parametrize(
     ("why", "status", "period_end", "expires_at"),
     [
-        ("the period's end and a day, where that is later", "active", day(50), day(51)),
-        ("the time to live, where that is later", "active", day(10), day(25)),
-        ("the time to live alone, once nothing entitles", "canceled", day(50), day(25)),
+        ("a day after the period's end, if that is later", "active", day(50), day(51)),
+        ("the time to live, if that is later", "active", day(10), day(25)),
+        ("only the time to live, if there is no access", "canceled", day(50), day(25)),
     ],
 )
-def test_tokens_live_from_the_payment_on(why: str, status: str, period_end: datetime, expires_at: datetime) -> None:
+def test_tokens_expire_after_the_payment_or_the_period(
+    why: str, status: str, period_end: datetime, expires_at: datetime
+) -> None:
     paid = line(period_start=day(-6), period_end=period_end, paid_at=day(-5))
 
     (grant,) = granted(user(subscribed(status=status), lines=[paid]))
@@ -207,7 +209,7 @@ def test_tokens_live_from_the_payment_on(why: str, status: str, period_end: date
 
 
 @pytest.mark.parametrize("policy", [RESET, ADD])
-def test_tokens_granted_before_their_subscription_was_known_last_as_long_as_others(policy: Policy) -> None:
+def test_tokens_granted_before_their_subscription_was_known_are_extended_to_its_period(policy: Policy) -> None:
     paid = line(period_start=day(-6), period_end=day(50), paid_at=day(-5))
     too_early = user(lines=[paid])
     early = holding(too_early, granted(too_early, policy))
@@ -223,7 +225,7 @@ def test_tokens_granted_before_their_subscription_was_known_last_as_long_as_othe
     assert granted(after, policy) == []
 
 
-def test_a_subscription_that_does_not_entitle_or_is_over_extends_nothing() -> None:
+def test_an_ended_subscription_or_an_expired_balance_is_not_extended() -> None:
     paid = line(period_start=day(-40), period_end=day(50), paid_at=day(-5))
     too_early = user(lines=[paid])
     early = holding(too_early, granted(too_early))
@@ -232,7 +234,7 @@ def test_a_subscription_that_does_not_entitle_or_is_over_extends_nothing() -> No
     assert [each.kind for each in granted(replace(early, subscriptions=(subscribed(),)), now=day(26))] == ["expiry"]
 
 
-def test_the_time_to_live_is_the_operators() -> None:
+def test_the_operator_sets_the_time_to_live() -> None:
     (grant,) = granted(user(lines=[line(paid_at=NOW)]), Policy(token_ttl=timedelta(days=3)))
 
     assert grant.expires_at == day(3)
@@ -247,13 +249,13 @@ def test_another_subscription_does_not_keep_tokens_alive() -> None:
 
 
 @pytest.mark.parametrize(("policy", "expires_at"), [(RESET, day(30)), (ADD, day(80))])
-def test_the_latest_expiry_holds_only_where_balances_add_up(policy: Policy, expires_at: datetime) -> None:
+def test_only_under_add_the_latest_expiry_counts(policy: Policy, expires_at: datetime) -> None:
     (grant,) = granted(user(tokens=1, expires=day(80), lines=[line(paid_at=NOW)]), policy)
 
     assert grant.expires_at == expires_at
 
 
-def test_a_balance_ends_once_and_again_where_somebody_added_to_it() -> None:
+def test_a_balance_expires_once_and_again_if_tokens_were_added() -> None:
     held = user(tokens=700, expires=day(-1))
     ended = expire(held, NOW)
     assert ended is not None
@@ -269,14 +271,14 @@ def test_a_balance_ends_once_and_again_where_somebody_added_to_it() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "expires"), [(0, day(-1)), (7, day(1)), (7, None)])
-def test_a_balance_that_is_not_over_does_not_end(tokens: int, expires: datetime | None) -> None:
+def test_a_balance_that_has_not_expired_is_kept(tokens: int, expires: datetime | None) -> None:
     assert expire(user(tokens=tokens, expires=expires), NOW) is None
 
 
 # Several subscriptions
 
 
-def test_two_subscriptions_have_an_allowance_each_and_renew_their_own() -> None:
+def test_each_of_two_subscriptions_renews_its_own_allowance() -> None:
     held = user(lines=[line(invoice="in_1"), line(invoice="in_2", subscription="sub_2", product="prod_max")])
     both = holding(held, granted(held))
 
@@ -288,7 +290,7 @@ def test_two_subscriptions_have_an_allowance_each_and_renew_their_own() -> None:
     assert balance(holding_lines(spent))[0] == 5600
 
 
-def test_spending_counts_against_the_allowance_that_lapses_first() -> None:
+def test_spending_counts_against_the_allowance_that_expires_first() -> None:
     soon = line(invoice="in_1", paid_at=day(-9))
     late = line(invoice="in_2", subscription="sub_2", product="prod_max", paid_at=day(-1))
     held = user(lines=[soon, late])
@@ -313,7 +315,7 @@ def test_spending_counts_against_the_allowance_that_lapses_first() -> None:
         ("a first period after a trial that ended", 0, day(-10), 50, [("start", 1000)]),
     ],
 )
-def test_a_line_that_costs_nothing_is_a_trial_or_a_gift(
+def test_a_free_line_is_a_trial_or_a_gift(
     why: str, amount: int, trial_end: datetime | None, allowance: int, expected: list[tuple[str, int]]
 ) -> None:
     made = granted(user(subscribed(trial_end=trial_end), lines=[line(amount=amount)]), Policy(trial_tokens=allowance))
@@ -321,7 +323,7 @@ def test_a_line_that_costs_nothing_is_a_trial_or_a_gift(
     assert [(grant.kind, grant.amount) for grant in made] == expected, why
 
 
-def test_a_period_before_a_later_trial_is_no_trial() -> None:
+def test_a_period_before_a_later_trial_does_not_count_as_a_trial() -> None:
     extended = replace(subscribed(trial_end=day(30)), trial_start=day(-1))
 
     (grant,) = granted(user(extended, lines=[line(amount=0)]))
@@ -329,7 +331,7 @@ def test_a_period_before_a_later_trial_is_no_trial() -> None:
     assert (grant.kind, grant.amount) == ("start", 1000)
 
 
-def test_a_line_that_costs_nothing_waits_for_its_subscription() -> None:
+def test_a_free_line_waits_for_its_subscription() -> None:
     assert granted(user(lines=[line(amount=0)])) == []
 
 

@@ -1,4 +1,4 @@
-"""The parts of a year: what was paid for longer than a month is granted every thirty days."""
+"""Yearly payments are granted in parts, one every thirty days."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +29,7 @@ def test_a_year_is_renewed_every_thirty_days_from_its_start(age: int, numbers: l
     assert all(made.balance_after == 1000 for made in renewals)
 
 
-def test_all_missed_renewals_count_where_balances_add_up() -> None:
+def test_under_add_all_missed_renewals_count() -> None:
     made = granted(a_year(95), ADD)
 
     assert [grant.balance_after for grant in made] == [1000, 2000, 3000, 4000]
@@ -45,7 +45,7 @@ def test_a_renewal_happens_once() -> None:
 
 
 @pytest.mark.parametrize("status", ["canceled", "unpaid", "paused"])
-def test_a_status_that_does_not_entitle_renews_nothing(status: str) -> None:
+def test_a_subscription_without_access_renews_nothing(status: str) -> None:
     held = a_year(65, status=status)
 
     assert "token_period" not in [made.kind for made in granted(held)]
@@ -65,7 +65,7 @@ def test_a_month_is_not_renewed() -> None:
         ("another item", Item(id="si_2", price="price_1", product="prod_pro")),
     ],
 )
-def test_an_item_that_changed_ends_its_parts(why: str, item: Item) -> None:
+def test_changing_an_item_ends_its_parts(why: str, item: Item) -> None:
     paid = yearly(31)
 
     made = granted(user(subscribed(items=[item]), lines=[paid], running=[paid]))
@@ -78,7 +78,7 @@ def test_the_next_renewal_is_known_ahead(age: int, due: int | None) -> None:
     assert next_look(a_year(age), POLICIES, RESET, NOW) == (None if due is None else day(due))
 
 
-def test_an_override_and_a_grace_end_by_themselves() -> None:
+def test_the_end_of_an_override_or_a_grace_is_known_ahead() -> None:
     late = subscribed(status="past_due", period_start=day(-2))
     comped = Override(role=UserRole.PREMIUM, until=day(9))
 

@@ -33,7 +33,7 @@ def basic(*, since: float = -15) -> list[Json]:
 
 
 def switch_to_year() -> Situation:
-    """The credit for half a month is gone with the allowance that the year's first part replaces."""
+    """The credit for half a month does not matter, because the year's first part replaces the allowance."""
     credit = line("basic", (0, 15), id="il_2", amount=-1000, proration=True)
     year = line("basic_year", (0, YEAR), id="il_3")
     return Situation(
@@ -155,9 +155,9 @@ def upgrade_charged_with_the_next_cycle(policy: str) -> Situation:
 
 
 def yearly_add_on_removed(*, is_swapped: bool) -> Situation:
-    """After 15 days the add-on's 100 lose the half of their part that is left: 50.
+    """After 15 days half of the add-on's part is left, so 50 of its 100 tokens are taken.
 
-    In its place comes an add-on of 200 for the rest of the year: its first 30 days at once, the next 30 days later.
+    If it is swapped, an add-on of 200 takes its place: 30 days of it at once, and the next part 30 days later.
     """
     swapped = [item("addon_big_year", id="si_3", created=0)] if is_swapped else []
     credit = line("addon_year", (0, YEAR - 15), id="il_3", amount=-4795, proration=True, item="si_2")
@@ -185,7 +185,7 @@ def yearly_add_on_removed(*, is_swapped: bool) -> Situation:
 
 
 def yearly_plan_with_a_renewed_add_on(spent: int) -> Situation:
-    """The spent tokens came from the add-on's 100, which lapse first; its renewal brings them back."""
+    """Tokens are spent from the add-on's 100 first, because these expire first. Its renewal restores them."""
     plan, add_on = item("pro_year", created=-10), item("addon_10", id="si_2", created=-10)
     return Situation(
         name=f"15 an add-on's renewal does not touch the yearly plan's part, {spent} spent",
@@ -242,7 +242,7 @@ def upgrade_reversed(policy: str) -> Situation:
 
 
 def _years(*prices: str) -> list[Json]:
-    """Yearly items, `si_1` and on, that were paid 45 days ago: their second part was due 15 days ago."""
+    """Yearly items `si_1` and up, paid 45 days ago. Their second part was due 15 days ago."""
     named = [(name, f"si_{n}") for n, name in enumerate(prices, 1)]
     return [
         jenny(),
@@ -279,7 +279,7 @@ def year_upgraded(policy: str, *, is_late: bool) -> Situation:
 
 
 def yearly_add_on_removed_before_its_second_part(policy: str, *, is_late: bool) -> Situation:
-    """Of the add-on's first 100, 33 go for the rest of 30 days; its second part is not due. The plan's is.
+    """The add-on loses 33 of its first 100 for the rest of 30 days. Its second part is not due, but the plan's is.
 
     Reset: 1,000 and 67. Add: 1,000 twice and 67.
     """
@@ -341,7 +341,7 @@ def year_canceled(policy: str, *, is_late: bool) -> Situation:
 
 
 def year_upgraded_after_a_missed_part(policy: str) -> Situation:
-    """Nothing was computed when the second part fell due; five days ago, with two thirds of it left, came the upgrade.
+    """Nothing was computed when the second part became due. The upgrade came later, with two thirds of it left.
 
     Reset: 1,000 - 666 + 3,333. Add: the first part's 1,000 more.
     """

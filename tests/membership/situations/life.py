@@ -1,7 +1,7 @@
 """Build the events of one user's life at Stripe, from hand-written days and amounts.
 
 Times are in days from T0, which is an hour ago, so everything has happened already. Prices are per 10, 20 or 30 days,
-so that shares by time can be computed by hand; only a year is Stripe's own.
+so that prorations can be computed by hand. Only yearly prices are as at Stripe.
 """
 
 import time
@@ -25,7 +25,7 @@ def at(days: float) -> int:
     return T0 + round(days * DAY)
 
 
-# Product: tokens, and the rest of its metadata. Price: product, days of its interval (0: one-time), minor units.
+# Product: tokens, and its other metadata. Price: product, days of its interval (0 means one-time), minor units.
 _PRODUCTS: dict[str, tuple[int, dict[str, str]]] = {
     "basic": (1_000, {}),
     "pro": (5_000, {}),
@@ -238,10 +238,10 @@ def checkout(id: str = "cs_1", *, when: float = -1, amount: int = 1_500, **more:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """The events, phase by phase, and the state that the user must end in.
+    """The events, phase by phase, and the state in which the user must end.
 
-    A phase is a list of events that may come in any order, or a number of tokens that the user spends after what came
-    before. `expected` names columns of the user's row, and `next_change`: the day of the next one, None for none.
+    A phase is a list of events in any order, or a number of tokens that the user spends after the earlier phases.
+    `expected` holds columns of the user's row, and `next_change`, the day of the next change or None.
     """
 
     name: str

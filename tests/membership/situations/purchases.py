@@ -1,4 +1,4 @@
-"""Situations of one-time purchases, of money that goes back, and of unclear metadata."""
+"""Situations with one-time purchases, returned money and unclear metadata."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def basic(*extra: Json, total: int | None = None, **more: Any) -> list[Json]:
 
 
 def pack_beside_a_subscription() -> Situation:
-    """200 of the first 1,000 are spent; the renewal replaces the rest of these, and leaves the pack alone."""
+    """200 of the first 1,000 are spent. The renewal replaces the rest of the 1,000, and keeps the pack."""
     pack = one_time("pack", id="il_2", when=-30, subscription="sub_1")
     return Situation(
         name="10 a pack on a subscription's invoice survives the renewal",
@@ -113,7 +113,7 @@ def no_cost(*, has_invoice: bool) -> Situation:
     )
 
 
-# Access that was bought once
+# Access bought once
 
 
 def lifetime(*, by_invoice: bool, is_refunded: bool) -> Situation:
@@ -202,7 +202,7 @@ def refund_told_twice() -> Situation:
 
 
 def refund_of_an_invoice_paid_by_credit() -> Situation:
-    """The card paid 2.00 of 20.00; all of these go back: a tenth of the invoice."""
+    """The card paid 2.00 of 20.00. All 2.00 go back, a tenth of the invoice."""
     paid = [
         made
         for made in basic(amount_paid=200, amount_due=200, starting_balance=-1800, ending_balance=0)
@@ -280,7 +280,7 @@ def everything_goes_back_twice() -> Situation:
 
 
 def refund_of_an_upgrade(policy: str) -> Situation:
-    """The upgrade gave 2,500 - 500; half of its 40.00 goes back, so half of the 2,000 does."""
+    """The upgrade gave 2,500 - 500. Half of its 40.00 is refunded, so half of the 2,000 is taken."""
     lines = [
         line("basic", (0, 15), id="il_2", amount=-1000, proration=True),
         line("pro", (0, 15), id="il_3", amount=5000, proration=True),
@@ -302,7 +302,7 @@ def refund_of_an_upgrade(policy: str) -> Situation:
     )
 
 
-# Metadata that is unclear
+# Unclear metadata
 
 
 def role(written: str, given: str) -> Situation:

@@ -1,4 +1,4 @@
-"""Situations of how subscriptions start and how their invoices are reported: stubs, trials, usage, old API versions.
+"""Situations in which subscriptions start and invoices are reported: stubs, trials, usage, old API versions.
 
 The numbers are computed by hand: a plan `basic` of 1,000 tokens and a plan `pro` of 5,000, per 30 days.
 """
@@ -172,7 +172,7 @@ def a_plan_without_a_product() -> Situation:
 def unpaid_for_two_cycles(first: str) -> Situation:
     """The first cycle's invoice is of day -10, the second's of day -3; the grace is 7 days.
 
-    Stripe gave the first up (`uncollectible`), the merchant voided it (then nobody owes it), or it was paid late.
+    Stripe marked the first uncollectible, the merchant voided it so that it is no longer owed, or it was paid late.
     """
     is_unpaid = first in ("open", "uncollectible")
     cycles = [

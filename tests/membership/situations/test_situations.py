@@ -1,4 +1,4 @@
-"""Each situation ends as computed by hand: delivered in order, and shuffled, doubled and in random batches."""
+"""Each situation ends as computed by hand, whether delivered in order or shuffled, repeated and in random batches."""
 
 import os
 import random
@@ -85,7 +85,7 @@ def test_a_situation_ends_as_computed_by_hand(conn: psycopg.Connection, apply: A
 
 @pytest.mark.parametrize("seed", [1, 2])
 @SITUATIONS
-def test_a_situation_ends_the_same_shuffled_and_doubled(
+def test_a_situation_ends_the_same_with_shuffled_and_repeated_events(
     conn: psycopg.Connection, apply: Apply, situation: Situation, seed: int
 ) -> None:
     chosen = random.Random(f"{seed} {situation.name}")
