@@ -1,4 +1,4 @@
-"""The application's copy of the catalogue, and placeholders for objects that are needed before they are known."""
+"""The application's copy of the catalogue, with placeholders for products and prices that are not mirrored yet."""
 
 from collections.abc import Collection
 
@@ -9,9 +9,9 @@ from worker.membership.rules.facts import POLICY_KEYS, Product, product_of
 
 
 def project(conn: psycopg.Connection, *, products: Collection[str], prices: Collection[str]) -> None:
-    """Copy products and prices of the mirror to `stripe_products` and `stripe_prices`; equal rows are not written.
+    """Copy products and prices from the mirror to `stripe_products` and `stripe_prices`, without writing equal rows.
 
-    An object deleted at Stripe becomes inactive and keeps its row, because subscriptions and payments refer to it.
+    The row of an object deleted at Stripe stays and becomes inactive, because subscriptions and payments refer to it.
     """
     if products:
         conn.execute(
@@ -84,7 +84,7 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
 
 
 def hold_places(conn: psycopg.Connection, *, products: Collection[str], prices: dict[str, str]) -> None:
-    """Insert rows for products, and for prices (with their product), that are referred to before they are mirrored."""
+    """Insert placeholders for products, and for prices with their products, that are not mirrored yet."""
     wanted = sorted({*products, *prices.values()})
     if wanted:
         conn.execute(
@@ -147,7 +147,7 @@ def waiting_customers(conn: psycopg.Connection, *, products: Collection[str], pr
 
 
 def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[str]:
-    """The users to whose guest Checkout sessions, without a customer, one of these products was sold."""
+    """The users who bought one of these products as guests: by a Checkout session without a customer."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -168,7 +168,7 @@ def waiting_guests(conn: psycopg.Connection, products: Collection[str]) -> list[
 
 
 def unclear_products(conn: psycopg.Connection) -> list[Product]:
-    """The ids of active products whose metadata has an unreadable role, allowance, access or features."""
+    """The active products whose metadata has an unreadable role, allowance, access or features."""
     rows = conn.execute(
         """
         select id, metadata

@@ -1,7 +1,7 @@
-"""The users that are computed at all, and the catalogue by which they are computed.
+"""The users that membership computes, and a digest of the catalogue that they depend on.
 
-They are users with a linked customer, users with a role or feature from an operator, and those of an organization that
-a subscription names, or that were its members.
+These are the users with a linked customer, the users with a role or feature from an operator, the users of an
+organization that a subscription names, and its former members.
 """
 
 import psycopg
@@ -9,7 +9,7 @@ from psycopg.rows import scalar_row
 
 Connection = psycopg.Connection
 
-# Each arm reads an index in order, so that a batch costs the same wherever it begins.
+# Each query reads an index in order, so that a batch costs the same wherever it begins.
 _ARMS = (
     "select user_id as id from sync.customer_links where user_id",
     "select user_id from sync.overrides where user_id",
@@ -28,7 +28,7 @@ _ARMS = (
 
 
 def after(conn: Connection, place: str, *, limit: int) -> list[str]:
-    """The next users after this id, in the order of their ids; fewer than `limit` if these are the last."""
+    """The next users after the id `place`, in the order of their ids; fewer than `limit` at the end."""
     pieces = " union ".join(
         f"(select distinct id from ({arm} > %(place)s) as a (id) order by id limit %(limit)s)"  # noqa: S608
         for arm in _ARMS
@@ -41,7 +41,7 @@ def after(conn: Connection, place: str, *, limit: int) -> list[str]:
 
 
 def count(conn: Connection, *, behind: str = "") -> int:
-    """The number of computed users after this id."""
+    """The number of computed users after the id `behind`."""
     pieces = " union ".join(f"{arm} > %(place)s" for arm in _ARMS)
     row = conn.execute(f"select count(*) from ({pieces}) as everyone", {"place": behind}).fetchone()  # noqa: S608
     return int(row[0]) if row else 0

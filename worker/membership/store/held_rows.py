@@ -1,7 +1,7 @@
-"""Rows that an application's table refuses, by a NOT NULL or another constraint of its own: held back, and retried.
+"""Rows that a table of the application refuses by a constraint, and that are retried later.
 
-An adopted table may be stricter than ours. A refused row must not keep its user's access, or other rows, from being
-written: it is recorded in `sync.held_rows` with Postgres' error, and written as soon as the table accepts it.
+An adopted table may be stricter than ours. A refused row must not prevent writing the user's access or other rows. It
+is recorded in `sync.held_rows` with the error of Postgres, and written as soon as the table accepts it.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,13 +17,13 @@ from worker.observe import log
 Connection = psycopg.Connection
 _log = log.get("membership")
 
-# A table refuses a row by a constraint, by a value that its types do not take, or by a trigger that raises.
+# A table refuses a row if a constraint fails, a value does not fit its type, or a trigger raises an error.
 _REFUSALS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRow:
-    """A row that a table refuses. `relation` is our name of the table, `id` Stripe's id of the row."""
+    """A row that a table refuses. `relation` is our name for the table, `id` is the Stripe id of the row."""
 
     relation: str
     id: str
@@ -33,13 +33,13 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(HeldRow):
-    """A recorded refusal, and since when the row is held back."""
+    """A recorded refusal, and the time since which the row is held back."""
 
     since: datetime
 
 
 def refusal(conn: Connection, write: Callable[[], object]) -> str | None:
-    """Run `write`; if a table refuses a row, undo it and return the reason."""
+    """Run `write`. If a table refuses a row, roll back and return the reason."""
     try:
         with conn.transaction():
             write()
@@ -51,7 +51,7 @@ def refusal(conn: Connection, write: Callable[[], object]) -> str | None:
 def each(
     conn: Connection, relation: str, rows: Iterable[tuple[str, str | None]], write: Callable[[str], object]
 ) -> list[HeldRow]:
-    """Write rows (id, user) one by one; returns those that were refused."""
+    """Write these rows (id and user) one by one; returns the refused rows."""
     tried = ((id_, user, refusal(conn, lambda id_=id_: write(id_))) for id_, user in rows)  # type: ignore[misc]
     return [
         HeldRow(relation=relation, id=id_, user_id=user, reason=reason)
@@ -79,7 +79,7 @@ def _held(conn: Connection, which: str, arguments: tuple[Any, ...]) -> list[Held
 
 
 def note(conn: Connection, before: Collection[Held], refused: Collection[HeldRow]) -> None:
-    """Record the rows that are refused now, and remove those of `before` that are not. A new one is logged."""
+    """Record the refused rows, log the new ones, and remove rows of `before` that are no longer refused."""
     now = {(row.relation, row.id) for row in refused}
     gone = [row for row in before if (row.relation, row.id) not in now]
     known = {(row.relation, row.id) for row in before}
@@ -118,7 +118,8 @@ def counts(conn: Connection) -> dict[str, int]:
 
 
 def reasons(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Why rows are held back: table, reason, number and an example; the most frequent first."""
+    """The reasons for which rows are held back, the most frequent first: table, reason, number of rows and an
+    example."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -133,7 +134,7 @@ def reasons(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
 
 
 def request_again(conn: Connection) -> None:
-    """Make the users of held rows due for computing now."""
+    """Make the users of held rows due to be computed now."""
     conn.execute(
         """
         insert into sync.next_changes as a (user_id, due_at)

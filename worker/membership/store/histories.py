@@ -1,4 +1,4 @@
-"""Lots and histories of balances as JSON, in the ledger."""
+"""Lots and histories of balances as JSON, as the ledger stores them."""
 
 import json
 from collections.abc import Sequence
@@ -45,5 +45,5 @@ def _entry(row: Row) -> Entry:
 
 
 def _timed(row: Row, *names: str) -> Row:
-    """The row with the texts of these names as times."""
+    """The row with these columns parsed as times."""
     return {**row, **{name: datetime.fromisoformat(row[name]) for name in names if row.get(name)}}

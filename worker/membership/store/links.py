@@ -1,4 +1,4 @@
-"""The users of customers, in Postgres: the user that each rule names, and the stored links."""
+"""The links between customers and users in Postgres: the user that each rule finds, and the stored links."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ Row = dict[str, Any]
 
 
 def customers_behind(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
-    """The customers of objects that name none themselves, and the objects for which nothing is mirrored yet.
+    """The customers of objects that may not name their customer, and the objects for which none is mirrored yet.
 
-    Invoices name the customers of their payments; refunds and disputes are found by the payment that they take back.
+    The customer of a refund or dispute is the customer of the payment that was refunded or disputed.
     """
     customers: set[str] = set()
     missed: set[ObjectRef] = set()
@@ -57,7 +57,8 @@ _BEHIND = {
 }
 TELLS_OF_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
 
-# A guest's session names its user itself. In a payment link the buyer writes that name, so it does not count.
+# The application names the user in the session of a guest. In a payment link the buyer can set the name, so it does not
+# count.
 _GUESTS = """
     select u.id::text
     from mirror.checkout_sessions as s
@@ -74,7 +75,8 @@ _GUESTS = """
 
 
 def guests(conn: Connection, sessions: Collection[str], returns: Collection[ObjectRef]) -> set[str]:
-    """The users of these Checkout sessions, or of their refunds and disputes, who bought as guests, without a customer."""
+    """The users who bought as guests, without a customer, by these Checkout sessions or by the payments that `returns`
+    refund."""
     named = {type_: sorted(ref.id for ref in returns if ref.object == type_) for type_ in _PAYS_BACK}
     if not sessions and not any(named.values()):
         return set()
@@ -86,7 +88,7 @@ _PAYS_BACK = ("refund", "dispute", "charge")
 
 
 def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str | None]:
-    """The user of each customer seen before; None if it is not linked yet."""
+    """The user of each customer that has a row in `sync.customer_links`; None if the customer is not linked yet."""
     rows = conn.execute(
         "select stripe_customer_id, user_id from sync.customer_links where stripe_customer_id = any(%s)",
         (sorted(customers),),
@@ -95,7 +97,7 @@ def stored_links(conn: Connection, customers: Collection[str]) -> dict[str, str 
 
 
 def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]:
-    """The users that each rule names for these customers. All of them exist."""
+    """The users that each rule finds for these customers. All of these users exist."""
     with conn.cursor(row_factory=class_row(Candidates)) as cursor:
         return cursor.execute(
             """
@@ -135,9 +137,10 @@ def candidates(conn: Connection, customers: Collection[str]) -> list[Candidates]
 
 
 def save_links(conn: Connection, links: Sequence[Link]) -> tuple[dict[str, str], dict[str, str]]:
-    """Store the links, and return the customers by user. A link that somebody else stored meanwhile stands.
+    """Store the links; returns the user of each linked customer.
 
-    The second value has the customers that the application did not write itself: they need a row, see `save_rows`.
+    A link that another transaction stored in the meantime stays. The second value holds the new links that the
+    application did not write itself: they need a row, see `save_rows`.
     """
     conn.execute(
         """
@@ -162,7 +165,7 @@ def save_links(conn: Connection, links: Sequence[Link]) -> tuple[dict[str, str],
 
 
 def save_rows(conn: Connection, linked: Mapping[str, str]) -> None:
-    """Insert a row in `stripe_customers` for each of these customers, by user; existing rows stay."""
+    """Insert a row in `stripe_customers` for each of these customers with its user; existing rows stay."""
     conn.execute(
         """
         insert into stripe_customers (id, user_id, stripe_customer_id, created_at, updated_at)
@@ -177,18 +180,18 @@ def save_rows(conn: Connection, linked: Mapping[str, str]) -> None:
 
 
 def save_row(conn: Connection, customer: str) -> None:
-    """The row of one customer, if it is linked."""
+    """Insert the row of one customer, if the customer is linked."""
     linked = stored_links(conn, [customer])
     save_rows(conn, {id_: user for id_, user in linked.items() if user is not None})
 
 
 def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
-    """Lock the links of these customers until the transaction ends; returns the users of those that were linked just
+    """Lock the links of these customers until the transaction ends; returns the users of customers that are linked by
     now.
 
-    A customer that was never seen gets a row, so that it is looked at again and can be listed. A transaction that links
-    one of these at the same time waits for ours and then sees its rows; or ours has waited here, and computes the
-    other's user. Links are locked before users are.
+    A new customer gets a row without a user, so that it is checked again later and can be listed. If another
+    transaction links one of these customers at the same time, it either waits for us and then sees our rows, or we have
+    waited for it here and compute its user. Links are locked before users.
     """
     wanted = (sorted(customers),)
     conn.execute(
@@ -210,7 +213,7 @@ def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
 
 
 def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
-    """Some customers without a user, those first that were not looked at for longest; marks each as looked at now."""
+    """Some customers without a user, the longest unchecked first. Marks each as checked now."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -231,12 +234,12 @@ def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
 
 
 def linkable(conn: Connection, customers: Collection[str]) -> list[str]:
-    """Those of these customers that a rule can link by now."""
+    """The customers among these that a rule can link now."""
     return [each.customer for each in candidates(conn, customers) if choose(each) is not None] if customers else []
 
 
 def is_mirrored(conn: Connection, customer: str) -> bool:
-    """Whether Stripe has reported the customer, by its own object or another's."""
+    """Whether Stripe has reported the customer, by a customer object or an object that names it."""
     return (
         conn.execute(
             """
@@ -251,7 +254,7 @@ def is_mirrored(conn: Connection, customer: str) -> bool:
 
 
 def application_link(conn: Connection, customer: str) -> str | None:
-    """The user of a row in stripe_customers; None if there is no row."""
+    """The user of the customer's row in `stripe_customers`, or None."""
     row = conn.execute(
         "select user_id::text from stripe_customers where stripe_customer_id = %s", (customer,)
     ).fetchone()
@@ -259,7 +262,7 @@ def application_link(conn: Connection, customer: str) -> str | None:
 
 
 def link_by_hand(conn: Connection, customer: str, user: str) -> None:
-    """Link the customer to this user, whoever had it before; its payments move along."""
+    """Link the customer to this user, even if the customer was linked to another one. Its payments move with it."""
     conn.execute(
         """
         insert into sync.customer_links (stripe_customer_id, user_id, source, linked_at)
@@ -273,8 +276,8 @@ def link_by_hand(conn: Connection, customer: str, user: str) -> None:
 
 
 def unlinked(conn: Connection, *, limit: int) -> list[Row]:
-    """Customers without a user, those with the most live subscriptions first; `same_email` are the users with the same
-    e-mail."""
+    """Customers without a user, the one with the most live subscriptions first. `same_email` are the users with the
+    same e-mail."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

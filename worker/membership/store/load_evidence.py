@@ -1,4 +1,4 @@
-"""The evidence of a user's explanation as it stands: nothing is locked or written."""
+"""Load the evidence for a user's explanation, without locking or writing anything."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -24,7 +24,7 @@ from worker.membership.store import held_rows, load_lines
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
-# A platform's user may be a customer of very many accounts.
+# The user of a platform may be a customer of very many accounts.
 MOST_ELSEWHERE = 20
 # The table of an object, by the prefix of its id.
 _TABLES = {
@@ -40,7 +40,7 @@ _TABLES = {
 
 
 def read(conn: Connection, user: User, *, entries: int) -> Evidence:
-    """The evidence for these facts, with this many of the newest rows of the ledger."""
+    """The evidence for these facts, with the newest `entries` rows of the ledger."""
     row = _one(conn, _USER, user.id)
     customers, ledger = _customers(conn, user.id), _ledger(conn, user.id, limit=entries)
     schedules = _schedules(conn, [subscription.id for subscription in user.every_subscription])
@@ -85,7 +85,7 @@ _USER = """
 
 
 def _customers(conn: Connection, user: str) -> list[Customer]:
-    """The linked customers, and those that the application wrote down and of which Stripe has reported nothing yet."""
+    """The linked customers, and customers that the application has linked but Stripe has not reported yet."""
     with conn.cursor(row_factory=class_row(Customer)) as cursor:
         return cursor.execute(
             """
@@ -106,7 +106,7 @@ def _customers(conn: Connection, user: str) -> list[Customer]:
 
 
 def _unlinked(conn: Connection, user: str) -> list[Unlinked]:
-    """The customers without a user that have the user's e-mail."""
+    """The unlinked customers with the user's e-mail."""
     with conn.cursor(row_factory=class_row(Unlinked)) as cursor:
         return cursor.execute(
             """
@@ -124,7 +124,7 @@ def _unlinked(conn: Connection, user: str) -> list[Unlinked]:
 
 
 def _elsewhere(conn: Connection, user: str) -> list[Elsewhere]:
-    """The customers of connected accounts that have the user's e-mail as it is written here, or name the user."""
+    """The customers of connected accounts with exactly the user's e-mail, or with the user's id in their metadata."""
     with conn.cursor(row_factory=class_row(Elsewhere)) as cursor:
         return cursor.execute(
             """
@@ -145,7 +145,7 @@ def _elsewhere(conn: Connection, user: str) -> list[Elsewhere]:
 
 
 def _held(conn: Connection, user: str, places: Collection[str | None]) -> list[HeldRow]:
-    """Rows of the user, and of the products and prices they refer to, that a table of the application refuses."""
+    """The refused rows of the user, and of the products and prices that the user's rows refer to."""
     return [
         HeldRow(relation=row.relation, id=row.id, reason=row.reason, since=row.since)
         for row in held_rows.concerning(conn, [user], [id_ for id_ in places if id_])
@@ -187,7 +187,7 @@ def _schedules(conn: Connection, subscriptions: list[str]) -> dict[str, Schedule
 
 
 def _sources(conn: Connection, named: Collection[str | None], products: Collection[str | None]) -> dict[str, Source]:
-    """The source of each of these objects, as far as it is mirrored. Products may have any id."""
+    """The source of each of these objects that is mirrored. The ids of products have no common prefix."""
     by_table: dict[str, set[str]] = {"products": {id_ for id_ in products if id_}}
     for id_ in named:
         if id_ and (table := next((table for start, table in _TABLES.items() if id_.startswith(start)), None)):
@@ -196,7 +196,7 @@ def _sources(conn: Connection, named: Collection[str | None], products: Collecti
 
 
 def _seen(conn: Connection, table: str, ids: Iterable[str]) -> list[Row]:
-    """With the event that wrote the row; after a read, with the newest event of the object."""
+    """Each row with the event that wrote it. If a read wrote the row, with the newest event of the object."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""

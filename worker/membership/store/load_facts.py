@@ -19,12 +19,12 @@ Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-# The features that Stripe has attached to the product `p`.
+# The features attached to the product `p` at Stripe.
 ATTACHED = """array(
     select f.entitlement_feature_lookup_key from mirror.product_features as f
     where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
 )"""
-# The largest values of columns that an adopted application made smaller than ours.
+# The largest values of integer types that are smaller than bigint, which an adopted application may use.
 _MOST_TOKENS = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 _USER = """
     id::text, role::text, membership_status::text, stripe_product_id, organization_id::text, tokens, tokens_expires_at
@@ -32,7 +32,7 @@ _USER = """
 
 
 def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
-    """The rows of these users, locked in the order of their ids; a concurrent spend waits for us."""
+    """The rows of these users, locked in the order of their ids. A concurrent spend waits for our commit."""
     return _users(
         conn,
         f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id for no key update",  # noqa: S608 - our own words
@@ -41,7 +41,7 @@ def lock_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
 
 
 def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
-    """The rows of these users without locks, for a reader that writes nothing."""
+    """The rows of these users without locks, for callers that write nothing."""
     return _users(
         conn,
         f"select {_USER} from users where id = any(sync.user_keys(%s)) order by users.id",  # noqa: S608 - our own words
@@ -50,7 +50,7 @@ def read_users(conn: Connection, users: Collection[str]) -> dict[str, User]:
 
 
 def lock_expired(conn: Connection, now: datetime, *, limit: int) -> dict[str, User]:
-    """Some users with expired tokens, those that expired first; users that somebody has locked are left for later."""
+    """Lock some users with expired tokens, the first expired first. Users locked by another transaction are skipped."""
     users = _users(
         conn,
         f"""
@@ -92,13 +92,13 @@ class _Newest:
 
     @property
     def every_lot(self) -> tuple[Lot, ...]:
-        """The grants that the balance is made of, and those of the history."""
+        """The lots of the balance and the lots of the history."""
         entries = self.history.entries if self.history is not None else ()
         return (*self.lots, *(entry.lot for entry in entries if entry.lot is not None))
 
 
 def _newest(conn: Connection, users: list[str]) -> dict[str, _Newest]:
-    """For each user the newest row of their ledger."""
+    """The newest row of each user's ledger."""
     rows = _rows(
         conn,
         """
@@ -118,9 +118,9 @@ def _newest(conn: Connection, users: list[str]) -> dict[str, _Newest]:
 
 
 def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], dict[str, Product]]:
-    """The users with all their facts, and the policies of the products that these name.
+    """The users with all their facts, and the products that these facts name.
 
-    Users to be written are locked.
+    Lock the users first if they will be written.
     """
     ids = sorted(users)
     own = load_subscriptions.of_users(conn, ids)
@@ -167,7 +167,8 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
 
 
 def _application(conn: Connection) -> tuple[datetime | None, int]:
-    """Since when we count the tokens of an application that counted them itself, and the largest value of its column.
+    """Since when we count the tokens of an application that had counted them itself, and the largest value of its
+    column.
 
     See `worker.adoption.adopt`.
     """
@@ -183,7 +184,8 @@ def _application(conn: Connection) -> tuple[datetime | None, int]:
 
 
 def capped(conn: Connection) -> tuple[int, int] | None:
-    """The largest value of the application's token column if that is smaller than ours, and how many users have it."""
+    """The largest value of the application's token column and the number of users who have it; None if the column is
+    bigint."""
     _, most = _application(conn)
     if most == MOST_TOKENS:
         return None
@@ -208,7 +210,7 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
 
 
 def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:
-    """The features by user, and whether an operator gave them: stored ones and given ones."""
+    """The features of each user: the stored ones (key False), and those given by an operator (key True)."""
     features: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
     rows = _rows(
         conn,
@@ -227,7 +229,7 @@ def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list
 
 
 def _periods(conn: Connection, users: list[str]) -> dict[str, dict[str, Periods]]:
-    """For each user and allowance, the first and the newest period in the ledger."""
+    """The periods in the ledger, by user and allowance."""
     periods: dict[str, dict[str, Periods]] = defaultdict(dict)
     for row in _rows(
         conn,

@@ -1,4 +1,4 @@
-"""Paid lines as facts: of invoices, and of Checkout sessions that sold something without an invoice."""
+"""Load the paid lines of invoices, and of Checkout sessions that sold something without an invoice."""
 
 from collections import defaultdict
 from typing import Any
@@ -14,7 +14,8 @@ Lines = dict[str, list[PaidLine]]
 
 
 def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
-    """For each user the paid lines that are not in the ledger, and present ones of more than a month."""
+    """For each user the paid lines that are not in the ledger, and the lines for more than a month that have not
+    ended."""
     fresh: Lines = defaultdict(list)
     running: Lines = defaultdict(list)
     for row in _rows(conn, _DECIDING, users):
@@ -41,7 +42,7 @@ def of_users(conn: Connection, users: list[str]) -> tuple[Lines, Lines]:
 
 
 def granted(conn: Connection, user: str, invoices: list[str]) -> list[PaidLine]:
-    """The paid lines of these invoices of the user that are in the ledger."""
+    """The paid lines of these invoices of the user that have a row in the ledger."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(f"{_INVOICED} and i.id = any(%s) and g.has", ([user], invoices)).fetchall()
     names = ("user_id", "is_fresh", "is_long")
@@ -49,7 +50,8 @@ def granted(conn: Connection, user: str, invoices: list[str]) -> list[PaidLine]:
 
 
 def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
-    """For each user the one-time purchases of products with `access` in the metadata, on an invoice or by Checkout."""
+    """For each user the one-time purchases, on an invoice or by Checkout, of products with `access` in their
+    metadata."""
     bought: dict[str, list[Purchase]] = defaultdict(list)
     for row in _rows(conn, _PURCHASES, users):
         bought[row.pop("user_id")].append(Purchase(**row))
@@ -57,7 +59,7 @@ def purchases(conn: Connection, users: list[str]) -> dict[str, list[Purchase]]:
 
 
 def _by_metadata(row: Row) -> PaidLine:
-    """The sale that a session's own metadata describes: `tokens`, or `product` and `quantity`."""
+    """The sale that the metadata of a session describes by `tokens`, or by `product` and `quantity`."""
     metadata = row.pop("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     quantity = number_of(str(metadata.get("quantity", "1")))
@@ -74,10 +76,11 @@ def _by_metadata(row: Row) -> PaidLine:
     )
 
 
-# The price of a line: as it is mirrored, else as the line (old shapes) or the item that it bills embeds it. A plan is
-# always recurring. API versions before 2019 show a line under another id (`sli_...`, or the subscription's). A ledger row
-# under one kind of id covers one line under the other kind, if invoice, item, price, time, quantity and sign are equal;
-# equal lines under ids of the same kind are different lines, and each grants.
+# The price of a line is the mirrored price, or else the price embedded in the line (old API versions) or in its
+# subscription item. A plan is always recurring. API versions before 2019 show a line under another id (`sli_...`, or
+# the id of the subscription). A ledger row for one kind of id covers one line with the other kind of id if invoice,
+# item, price, time, quantity and sign are equal. Equal lines with the same kind of id are different lines, and each
+# grants.
 _INVOICED = """
     select
         l.user_id, i.id as invoice, n.line, coalesce(n.product, q.product) as product, n.subscription,
@@ -97,8 +100,8 @@ _INVOICED = """
                 x.period_start, x.period_end, x.subscription_item, x.data,
                 coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
                 coalesce(x.proration, false) as proration,
-                -- A line that costs nothing credits what the other line of the change charges, or the reverse. On its own, one
-                -- that says that it credits nothing is a charge.
+                -- A change has two lines, a charge and a credit. A line that costs nothing is the opposite of the other line.
+                -- Without another line it is a charge if it states that it credits nothing.
                 case
                     when a.sign < 0 then true
                     when a.sign > 0 then false
@@ -182,8 +185,8 @@ _INVOICED = """
 """
 _DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 
-# The users of a session: its customer's, or for a guest's session the one that the application named. In a payment link
-# the buyer writes that name, so it does not count.
+# The user of a session is the user of its customer. For a guest it is the user that the application named in the
+# session. In a payment link the buyer can set that name, so it does not count.
 _SESSION = """
     s.id, s.mode, s.status, s.payment_status, s.payment_intent, s.invoice, s.amount_total, s.metadata_product, s.data,
     s.created, s.observed_at, s.deleted
@@ -208,7 +211,7 @@ _HAS_METADATA = """(
     or coalesce(jsonb_typeof(s.data->'metadata') = 'object' and s.data->'metadata' ? 'tokens', false)
 )"""
 
-# Sales by Checkout without an invoice, by their line items, which a separate read brings.
+# Sales by Checkout without an invoice, described by their line items. The line items are read from Stripe separately.
 _SOLD = f"""
     select
         s.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
@@ -220,8 +223,8 @@ _SOLD = f"""
     )
 """  # noqa: S608 - our own words
 
-# The same by the session's metadata. If it is paid late (a bank transfer), neither the session nor its payment says
-# when: the time to live counts from its creation.
+# The same, described by the metadata of the session. If the session is paid late (by bank transfer), neither the
+# session nor its payment contains the time. The time to live then counts from the creation of the session.
 _SOLD_BY_METADATA = f"""
     select s.user_id, s.id as invoice, s.metadata_product as product, s.data->'metadata' as metadata,
         coalesce(s.created, s.observed_at) as paid_at
@@ -229,7 +232,7 @@ _SOLD_BY_METADATA = f"""
     where {_HAS_METADATA} and not exists (select from sync.token_grants as g where g.source_key = 'cs:' || s.id)
 """  # noqa: S608 - our own words
 
-# All of a bill's money has gone back once refunds, lost disputes and credit notes add up to its total.
+# All money of a bill was returned if refunds, lost disputes and credit notes add up to its total.
 _PURCHASES = f"""
     with bought as (
         select l.user_id, i.id as source, coalesce(n.product, p.product) as product, i.total, i.payment_intent,

@@ -1,7 +1,7 @@
-"""Money that went back, as facts: everything that refunds, disputes, credit notes and charges report of a bill, once.
+"""Load the returned money of each bill, as refunds, disputes, credit notes and charges report it, each counted once.
 
-Only settled rows count, because taking tokens back needs certainty. An invoice whose lines are still being read waits,
-because its grants are not all known.
+Only settled rows count, because tokens are taken back only if it is certain. An invoice whose lines are still being
+read waits, because its grants are not all known.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ _MOST = 2**63 - 1
 
 
 def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
-    """The bills whose money went back, in part or whole, according to the mirror or the ledger.
+    """The bills whose money was returned, wholly or in part, according to the mirror or the ledger.
 
     A refund of a payment for several invoices counts only for the first of them.
     """
@@ -54,8 +54,8 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
 
 
 def restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
-    """For each user the rows that took tokens back for money that did not go back after all, and that are not restored
-    yet."""
+    """For each user the rows that took tokens back for money that was not returned after all, unless already
+    restored."""
     rows: dict[str, list[Restored]] = defaultdict(list)
     if users:
         with conn.cursor(row_factory=dict_row) as cursor:
@@ -69,8 +69,9 @@ def _money(amount: Decimal | int) -> int:
     return int(max(-_MOST, min(_MOST, amount)))
 
 
-# A bill's payments are those that name it, or (in old shapes) the one that the invoice names. A charge may report more
-# refunded than its refunds do, failed ones included: then the difference is a source too.
+# The payments of a bill are the payments that name it, or (in old API versions) the payment that the invoice names. The
+# refunded amount of a charge may be larger than the sum of its refunds, including failed ones. The difference is then a
+# source too.
 _SOURCES = """
     with bills as (
         select b.id as bill, coalesce(i.total, i.amount_paid) as total, i.payment_intent,

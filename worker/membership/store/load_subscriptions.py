@@ -1,4 +1,5 @@
-"""Load subscriptions with their items from the mirror: by their customer's user, or by the organization they name."""
+"""Load subscriptions with their items from the mirror, by the user of their customer or by the organization they
+name."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -31,7 +32,7 @@ _FACTS = """
 
 
 def of_users(conn: Connection, users: Collection[str]) -> dict[str, list[Subscription]]:
-    """The subscriptions of each user's customers; an empty list for a user without any."""
+    """The subscriptions of each user's customers. A user without subscriptions gets an empty list."""
     return _read(
         conn,
         f"""
@@ -46,7 +47,7 @@ def of_users(conn: Connection, users: Collection[str]) -> dict[str, list[Subscri
 
 
 def of_organizations(conn: Connection, organizations: Collection[str]) -> dict[str, list[Subscription]]:
-    """The subscriptions whose metadata names each organization, whoever pays for them."""
+    """The subscriptions whose metadata names each organization, of any customer."""
     return _read(
         conn,
         f"""
@@ -67,7 +68,7 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
         rows = cursor.execute(statement, (sorted(whose),)).fetchall()
     items = _items(conn, sorted(row["id"] for row in rows))
     for row in rows:
-        # Stripe cancels the subscriptions of a deleted customer; their own events may still be under way.
+        # Stripe cancels the subscriptions of a deleted customer, but their events may arrive later.
         if row.pop("customer_deleted") and row["status"] != "incomplete_expired":
             row["status"] = "canceled"
         kept, removed = items[row["id"]]
@@ -76,9 +77,9 @@ def _read(conn: Connection, statement: str, whose: Collection[str]) -> dict[str,
 
 
 def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, tuple[list[Item], list[Item]]]:
-    """For each subscription its present items, and its removed items.
+    """The present and the removed items of each subscription.
 
-    An item whose event did not name the product (plans of 2017 do not) has its price's product.
+    If the event did not name the product of an item (plans of 2017 do not), the item has the product of its price.
     """
     items: dict[str, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
     if subscriptions:

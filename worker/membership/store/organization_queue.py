@@ -1,4 +1,4 @@
-"""Organizations whose users a subscription entitles: what it offers, who was a member, and who waits to be computed."""
+"""Organizations with a subscription: the offers to their users, their members, and the queue of users to compute."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ Connection = psycopg.Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Everything in a subscription that decides the access of an organization's users: equal offers give equal access."""
+    """The values of a subscription that decide the access of an organization's users. Equal offers give equal
+    access."""
 
     id: str
     organization: str
@@ -24,7 +25,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The next users of an organization to be computed, in the order of their ids."""
+    """The next users of an organization to compute, in the order of their ids."""
 
     organization: str
     users: list[str]
@@ -32,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bond:
-    """A user's ties to Stripe besides subscriptions: a customer, and an organization of which they were a member."""
+    """Whether the user has a customer, and the organization whose subscription made the user a member."""
 
     user: str
     is_linked: bool
@@ -40,7 +41,8 @@ class Bond:
 
 
 def offers(conn: Connection, subscriptions: Collection[str]) -> dict[str, Offer]:
-    """The offers of those of these subscriptions that are ours."""
+    """The offers of these subscriptions, without subscriptions that name no organization or belong to another
+    account."""
     if not subscriptions:
         return {}
     with conn.cursor(row_factory=class_row(Offer)) as cursor:
@@ -100,10 +102,10 @@ def offered_for_products(conn: Connection, products: Collection[str]) -> set[str
 
 
 def request(conn: Connection, organizations: Collection[str]) -> None:
-    """Request all users of these organizations, from the first on.
+    """Request that all users of these organizations be computed, beginning with the first.
 
-    Waits for a worker that computes some of them now, because it may not have seen our writes. Nobody begins before our
-    commit.
+    Waits for a worker that computes some of them now, because it may not have seen our writes. No worker begins before
+    our commit.
     """
     if organizations:
         conn.execute(
@@ -117,10 +119,10 @@ def request(conn: Connection, organizations: Collection[str]) -> None:
 
 
 def take(conn: Connection, *, limit: int, but: Collection[str] = ()) -> Step | None:
-    """The next users of the organization that waits longest; None if none waits that nobody else has locked.
+    """The next users of the organization that has waited longest; None if no unlocked organization waits.
 
-    `but` are organizations to skip. The organization is locked until the transaction ends. After the commit these users
-    count as computed.
+    `but` are organizations to skip. The organization stays locked until the transaction ends. After the commit these
+    users count as computed.
     """
     row = conn.execute(
         """
@@ -159,17 +161,18 @@ def put_back(conn: Connection, organization: str) -> None:
 
 
 def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
-    """Until the transaction ends, waiting for a lock fails after this time."""
+    """Let waiting for a lock fail after this time, until the transaction ends."""
     conn.execute("select set_config('lock_timeout', %s, true)", (str(milliseconds),))
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether an organization waits to be computed."""
+    """Whether an organization has users to compute."""
     return conn.execute("select from sync.organization_queue limit 1").fetchone() is not None
 
 
 def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
-    """The ties of each of these users. Read them once the users are locked: they only change under that lock."""
+    """The bond of each of these users. Read the bonds after the users are locked, because they change only under that
+    lock."""
     with conn.cursor(row_factory=class_row(Bond)) as cursor:
         rows = cursor.execute(
             """
@@ -185,7 +188,7 @@ def bonds(conn: Connection, users: Collection[str]) -> dict[str, Bond]:
 
 
 def remember_members(conn: Connection, members: Mapping[str, str]) -> None:
-    """Record that these users are, or were, members by a subscription of that organization."""
+    """Record that a subscription of the organization made these users members."""
     if members:
         conn.execute(
             """

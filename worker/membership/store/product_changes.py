@@ -1,7 +1,7 @@
-"""Products that now give something else, `sync.product_changes`, and the users to compute because of it.
+"""Products whose policy has changed (`sync.product_changes`), and their users, who must be computed again.
 
-A product's users are looked up once every transaction has ended that was open when the change became visible: an
-earlier one may have given a further user the product's old policy.
+The users of a product are looked up after all transactions that were open when the change became visible have ended.
+Such a transaction may have given another user the old policy of the product.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from worker.membership.store.load_facts import ATTACHED
 
 Connection = psycopg.Connection
 
-# The users of products: by subscription, by organization, by one-time purchase, and guests.
+# The users of products: by subscription, by organization, by one-time purchase, and as guests.
 _USERS = """
     with by_customer as (
         select s.customer
@@ -54,15 +54,17 @@ _USERS = """
     where i.product = any(%(products)s) and i.account = '' and s.metadata_organization_id is not null
 """
 
-# Products whose features were never read, or not since %(due_before)s: a condition on `id` of mirror.products.
+# A condition on `id` of mirror.products: the product's features were never read, or last before %(due_before)s.
 DUE = """not exists (
     select from sync.product_changes as c where c.product_id = id and c.features_read_at > %(due_before)s
 )"""
 
 
 def differing(conn: Connection, products: Collection[str]) -> set[str]:
-    """Those of these products whose policy in the mirror differs from that in the application's catalogue, which is
-    updated later."""
+    """The products among these whose policy in the mirror differs from the policy in the application's catalogue.
+
+    The catalogue is updated after the mirror.
+    """
     if not products:
         return set()
     rows = conn.execute(
@@ -78,7 +80,8 @@ def differing(conn: Connection, products: Collection[str]) -> set[str]:
 
 
 def note(conn: Connection, products: Collection[str]) -> None:
-    """Request the users of these products, once somebody allows it."""
+    """Record that these products have changed. Their users are computed later, when PRODUCT_CHANGES or an operator
+    allows it."""
     if products:
         conn.execute(
             """
@@ -91,7 +94,7 @@ def note(conn: Connection, products: Collection[str]) -> None:
 
 
 def unread(conn: Connection, products: Collection[str]) -> set[str]:
-    """Those of these products whose features no pass has read completely before."""
+    """The products among these whose features no pass has read completely yet."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return set(
             cursor.execute(
@@ -107,7 +110,7 @@ def unread(conn: Connection, products: Collection[str]) -> set[str]:
 
 
 def mark_read(conn: Connection, product: str) -> None:
-    """Record that the product's features were read completely: a later difference is a change."""
+    """Record that the product's features were read completely. From now on a difference is a change."""
     conn.execute(
         """
         insert into sync.product_changes as c (product_id, features_read_at) values (%s, now())
@@ -118,9 +121,10 @@ def mark_read(conn: Connection, product: str) -> None:
 
 
 def features_due(conn: Connection, *, least: int, share: int) -> datetime:
-    """The time before which features must have been read to be read again now; see DUE.
+    """The value of `due_before` in DUE: products whose features were last read before this time are read again now.
 
-    It makes the longest unread products due: one of `share`, or `least` if that is more.
+    The time makes a part of the products due, those that were read longest ago: one in `share`, but at least `least`
+    products.
     """
     row = conn.execute(
         """
@@ -141,7 +145,7 @@ def features_due(conn: Connection, *, least: int, share: int) -> datetime:
 
 
 def look_up(conn: Connection) -> int:
-    """Put the users of changed products into the queue; returns how many were added. Runs in the caller's transaction."""
+    """Add the users of changed products to the queue; returns how many were added. Runs in the caller's transaction."""
     conn.execute("select from sync.product_changes where noted_at is not null order by product_id for update")
     conn.execute(
         """
@@ -150,7 +154,7 @@ def look_up(conn: Connection) -> int:
         """
     )
     with conn.cursor(row_factory=scalar_row) as cursor:
-        # A horizon in the future is from another cluster, of which this database is a dump.
+        # A horizon in the future comes from another cluster, from which this database was restored.
         products = cursor.execute(
             """
             update sync.product_changes as c set noted_at = null, horizon = null
@@ -183,12 +187,12 @@ def take(conn: Connection, *, limit: int) -> list[str]:
 
 
 def forget(conn: Connection) -> None:
-    """Forget all changes: every user was computed by the present catalogue."""
+    """Forget all changes, because every user was computed with the present catalogue."""
     conn.execute("update sync.product_changes set noted_at = null, horizon = null where noted_at is not null")
 
 
 def waiting(conn: Connection) -> list[dict[str, Any]]:
-    """The products whose users wait to be computed, the first change first."""
+    """The products whose users wait to be computed, the oldest change first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select product_id, noted_at from sync.product_changes where noted_at is not null order by noted_at, product_id"

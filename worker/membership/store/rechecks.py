@@ -1,9 +1,9 @@
 """Rechecks (`sync.rechecks`): work to repeat because a concurrent transaction was invisible.
 
 For example, one transaction writes a refund and finds no user for it, while another writes the charge and sees no
-refund. Each is right by what it sees, and after both commits nobody would look again. So a transaction that misses a
-named object records it here. It is rechecked soon, and for the last time when every transaction has ended that was open
-at the first recheck: later ones see our writes.
+refund. Each decides correctly by what it sees, but after both commits the refund would have no user. So a transaction
+that does not find a named object records it here. The object is rechecked soon. It is rechecked once more after all
+transactions that were open at the first recheck have ended. Later transactions see our writes.
 """
 
 from collections.abc import Collection
@@ -17,13 +17,13 @@ from worker.stripe_api.event import ObjectRef
 Connection = psycopg.Connection
 
 USER = "user"
-# One process rechecks at a time: others would wait for it, user by user, and find the same.
+# Only one process rechecks at a time. A second one would wait for the first at each user, and do the same work.
 _LOCK = 0x6C6F6F6B
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The subject of a recheck: a user, or an object that names no customer itself. `horizon` is None the first time."""
+    """A user to recheck, or an object that names no customer. `horizon` is None before the first recheck."""
 
     object: str
     id: str
@@ -33,7 +33,7 @@ class Look:
 def note(conn: Connection, missed: Collection[ObjectRef]) -> None:
     """Request a recheck of these objects, or users (type `user`).
 
-    Call it after users are locked, as the recheck does.
+    Call this after locking users. The recheck locks in the same order.
     """
     if missed:
         conn.execute(
@@ -47,9 +47,9 @@ def note(conn: Connection, missed: Collection[ObjectRef]) -> None:
 
 
 def due(conn: Connection, *, limit: int) -> list[Look]:
-    """Some subjects due for a recheck, all of one type, because users are locked once in a transaction.
+    """Some objects due for a recheck, all of one type, because a transaction locks users only once.
 
-    Empty if another process rechecks now; until the transaction ends no other does.
+    Empty if another process rechecks now. Until the transaction ends, other processes get an empty list.
     """
     if conn.execute("select pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone() != (True,):
         return []
@@ -70,7 +70,8 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
 
 
 def done(conn: Connection, looks: Collection[Look]) -> None:
-    """Record that these were rechecked, for the first or the last time. One requested again meanwhile starts over."""
+    """Record that these objects were rechecked, for the first or the last time. If an object was requested again in the
+    meantime, it starts over."""
     first = [look for look in looks if look.horizon is None]
     conn.execute(
         """

@@ -1,6 +1,6 @@
-"""Requests to recompute users, `sync.recompute_queue`: by customer, because an object that they refer to came late.
+"""Requests to recompute the users of customers (`sync.recompute_queue`), because an object they refer to arrived late.
 
-Requests are locked before users are, both by writers and by workers that take them.
+Writers and workers lock requests before users.
 """
 
 from collections.abc import Collection
@@ -12,10 +12,11 @@ Connection = psycopg.Connection
 
 
 def request(conn: Connection, customers: Collection[str], *, deferred: bool = False) -> None:
-    """Request the users of these customers to be computed again.
+    """Request that the users of these customers be computed again.
 
-    Nobody begins before our commit: an existing request is locked, because a worker that has it now would not see our
-    writes. `deferred`: only a backfill that ends takes the request, unless another request for it is not deferred.
+    No worker begins before our commit. An existing request is locked, because a worker that has it now would not see
+    our writes. A `deferred` request is only taken at the end of a backfill, unless there is also a request for the
+    customer that is not deferred.
     """
     if customers:
         conn.execute(
@@ -30,7 +31,7 @@ def request(conn: Connection, customers: Collection[str], *, deferred: bool = Fa
 
 
 def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
-    """Customers whose users are to be computed again; the requests are removed when the transaction commits."""
+    """Take requests, and return their customers. The requests are removed when the transaction commits."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             f"""
@@ -46,7 +47,7 @@ def take(conn: Connection, *, limit: int, deferred: bool = False) -> list[str]:
 
 
 def any_waiting(conn: Connection) -> bool:
-    """Whether a customer waits for its users to be computed, not counting deferred requests."""
+    """Whether there is a request that is not deferred."""
     return (
         conn.execute("select from sync.recompute_queue where not deferred order by requested_at limit 1").fetchone()
         is not None
@@ -54,13 +55,13 @@ def any_waiting(conn: Connection) -> bool:
 
 
 def count_deferred(conn: Connection) -> int:
-    """The number of customers that wait until a backfill has read their objects."""
+    """The number of deferred requests: customers that wait until a backfill has read their objects."""
     row = conn.execute("select count(*) from sync.recompute_queue where deferred").fetchone()
     return int(row[0]) if row else 0
 
 
 def any_deferred(conn: Connection) -> bool:
-    """Whether a customer waits until a backfill has read its objects."""
+    """Whether there is a deferred request."""
     return (
         conn.execute("select from sync.recompute_queue where deferred order by stripe_customer_id limit 1").fetchone()
         is not None

@@ -1,4 +1,5 @@
-"""Write computed users: access, the ledger and balances, their subscription rows, and the time of the next computation."""
+"""Write computed users: access, features, ledger and balances, subscriptions, payments, and the time of the next
+computation."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -17,14 +18,14 @@ Connection = psycopg.Connection
 
 
 def named_in_catalogue(users: Collection[User]) -> tuple[set[str], dict[str, str]]:
-    """The products, and the prices with their products, to which these users' rows refer."""
+    """The products, and the prices with their products, that the rows of these users refer to."""
     items = [item for user in users for subscription in user.subscriptions for item in subscription.items]
     prices = {item.price: item.product for item in items if item.price and item.product}
     return set[str]().union(*(user.named_products for user in users)), prices
 
 
 def rows_of(conn: Connection, users: Collection[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The subscriptions and payments of these users, by id, with their user."""
+    """The subscriptions and the payments of these users: pairs of id and user."""
     query = """
         select o.id, l.user_id
         from sync.customer_links as l
@@ -40,7 +41,8 @@ def rows_of(conn: Connection, users: Collection[str]) -> tuple[list[tuple[str, s
 
 
 def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
-    """Write the differences. The products have their rows already; see `save_rows`."""
+    """Write the access of these users, without writing equal rows. The products have their rows already, see
+    `save_rows`."""
     ids = sorted(access)
     if not ids:
         return
@@ -64,7 +66,7 @@ def save_access(conn: Connection, access: Mapping[str, Access]) -> None:
 
 
 def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -> None:
-    """Store exactly these features for these users; equal rows are not written. The users' rows are locked."""
+    """Replace the features of these users, without writing equal rows. The rows of the users are locked."""
     users = sorted(features)
     rows = [(user, each) for user in users for each in features[user]]
     if not users:
@@ -95,7 +97,8 @@ def save_features(conn: Connection, features: Mapping[str, Sequence[Feature]]) -
 
 
 def save_grants(conn: Connection, grants: Mapping[str, Sequence[Grant]]) -> None:
-    """Insert the ledger's rows, and update the balances. The users' rows are locked, so nothing was spent meanwhile."""
+    """Insert rows into the ledger and update the balances. The rows of the users are locked, so no concurrent spend is
+    lost."""
     rows = [(user, grant) for user in sorted(grants) for grant in grants[user]]
     if not rows:
         return
@@ -174,7 +177,7 @@ def save_feature_override(
 
 
 def lift_feature_override(conn: Connection, user: str, feature: str) -> bool:
-    """Remove the feature; returns whether there was one."""
+    """Remove the override of the feature; returns whether there was one."""
     deleted = conn.execute("delete from sync.feature_overrides where user_id = %s and feature = %s", (user, feature))
     return deleted.rowcount == 1
 
@@ -184,7 +187,7 @@ def make_admin(conn: Connection, user: str) -> None:
 
 
 def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
-    """Store the time at which each of these users must be computed again; equal rows are not written."""
+    """Store the time at which each of these users must be computed again, without writing equal rows."""
     ids = sorted(looks)
     conn.execute(
         """
@@ -202,7 +205,8 @@ def save_alarms(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
 
 
 def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
-    """Some users that are due to be computed, locked, the longest due first; locked users stay due."""
+    """Lock some users that are due to be computed, the longest due first. Users locked by another transaction stay
+    due."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -219,10 +223,10 @@ def due_alarms(conn: Connection, now: datetime, *, limit: int) -> list[str]:
 
 
 def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | None = None) -> dict[str, list[Turn]]:
-    """Copy these users' subscriptions (`only`: this one) from the mirror to `user_subscriptions`; equal rows are not
-    written.
+    """Copy the subscriptions of these users from the mirror to `user_subscriptions`, without writing equal rows.
 
-    Returns, by user, the subscriptions that have begun a new period, or become past due.
+    `only` limits the copy to one subscription. Returns, by user, the subscriptions that have begun a new period or
+    became past due.
     """
     rows = conn.execute(
         """
@@ -285,10 +289,10 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
 
 
 def save_payments(conn: Connection, users: Collection[str], *, only: str | None = None) -> None:
-    """Copy the succeeded payments of these users' customers (`only`: this one) to `payment_history`; equal rows are not
-    written.
+    """Copy the succeeded payments of these users to `payment_history`, without writing equal rows.
 
-    A payment's product is that of the largest line of the invoice, or of the Checkout session, that it paid.
+    `only` limits the copy to one payment. The product of a payment is the product of the largest line of the invoice or
+    Checkout session that it paid.
     """
     conn.execute(
         """
@@ -339,7 +343,8 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
         """,
         {"users": sorted(users), "only": only},
     )
-    # A guess among snapshots of one second may have shown a payment as succeeded that was not.
+    # A payment may have looked succeeded for a while, if the newest of several snapshots of one second had to be
+    # guessed.
     conn.execute(
         """
         delete from payment_history as o

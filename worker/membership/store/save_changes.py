@@ -1,6 +1,6 @@
 """Store changes of users in the transaction that makes them.
 
-They get their ids at its commit; see `schema.functions`.
+The changes get their ids when the transaction commits; see `schema.functions`.
 """
 
 import json
@@ -11,12 +11,13 @@ import psycopg
 from worker.membership.rules.changes import Change
 from worker.observe import trace
 
-# The trigger that detects low balances reads its threshold here.
+# The cursor from which the trigger for low balances reads its threshold.
 SETTINGS = "changes"
 
 
 def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> None:
-    """Store these changes, by user, to be sent. The users' rows are locked, so each user's changes stay in order."""
+    """Store the changes of each user, to be sent later. The rows of the users are locked, so their changes stay in
+    order."""
     rows = [(user, change) for user in sorted(changes) for change in changes[user]]
     if not rows:
         return
@@ -41,7 +42,8 @@ def save(conn: psycopg.Connection, changes: Mapping[str, Sequence[Change]]) -> N
 
 
 def keep_threshold(conn: psycopg.Connection, tokens_low: int | None) -> None:
-    """Store the balance below which the database reports low tokens; None for no reports. An equal one is not written."""
+    """Store the balance below which the database reports low tokens, or None for no reports. An equal value is not
+    written."""
     conn.execute(
         """
         insert into sync.cursors as c (name, value) values (%s, jsonb_build_object('tokens_low', %s::bigint))

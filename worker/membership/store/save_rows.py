@@ -1,6 +1,6 @@
-"""Write the application's tables besides `users`: its catalogue, subscriptions, payments and links.
+"""Write the application's other tables (not `users`): catalogue, subscriptions, payments and links.
 
-A batch is written at once. Only if a table refuses a row is each written by itself, so that the others succeed.
+A batch is written at once. If a table refuses a row, the rows are written one by one, so that the others succeed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,8 +18,11 @@ Connection = psycopg.Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The result of a write: the users with held rows, the products without a row to refer to, and by user the
-    subscriptions that have begun a new period, or become past due."""
+    """The result of a write.
+
+    `turns` are, by user, the subscriptions that have begun a new period or became past due. `users` have held rows.
+    `products` have no row in the application's table, so no other row can refer to them.
+    """
 
     turns: Mapping[str, Sequence[Turn]]
     users: frozenset[str]
@@ -27,7 +30,7 @@ class Saved:
 
 
 def of_users(conn: Connection, users: Mapping[str, User]) -> Saved:
-    """Write the rows of these users, who are locked, and the rows to which they refer."""
+    """Write the rows of these users, and the rows to which they refer. The users are locked."""
     products, prices = save.named_in_catalogue(users.values())
     before = held_rows.concerning(conn, users, {*products, *prices})
 
@@ -88,7 +91,7 @@ def of_catalogue(conn: Connection, *, products: Collection[str], prices: Collect
 
 
 def of_links(conn: Connection, linked: Mapping[str, str]) -> None:
-    """Insert a missing row in `stripe_customers` for each of these customers, by user."""
+    """Insert a row in `stripe_customers` for each of these customers with its user, if it is missing."""
     if linked and held_rows.refusal(conn, lambda: links.save_rows(conn, linked)) is not None:
         rows = sorted(linked.items())
         refused = held_rows.each(conn, "stripe_customers", rows, lambda id_: links.save_rows(conn, {id_: linked[id_]}))
@@ -96,7 +99,7 @@ def of_links(conn: Connection, linked: Mapping[str, str]) -> None:
 
 
 def retry_catalogue(conn: Connection) -> None:
-    """Retry products and prices that are held back, in the caller's transaction."""
+    """Write held products and prices again, in the caller's transaction."""
     held = held_rows.of_catalogue(conn)
     of_catalogue(
         conn,
@@ -106,7 +109,7 @@ def retry_catalogue(conn: Connection) -> None:
 
 
 def _each_place(conn: Connection, products: Collection[str], prices: Mapping[str, str]) -> list[HeldRow]:
-    """Insert each placeholder by itself. A table may refuse a placeholder, and accept the whole row from the mirror."""
+    """Insert each product and price by itself. A table may refuse a placeholder but accept the row from the mirror."""
 
     def product(id_: str) -> None:
         catalogue.project(conn, products=[id_], prices=())
@@ -121,7 +124,7 @@ def _each_place(conn: Connection, products: Collection[str], prices: Mapping[str
 
 
 def _fill_places(conn: Connection, before: Collection[HeldRow], refused: Collection[HeldRow]) -> None:
-    """A placeholder that was refused until now is filled from the mirror."""
+    """Fill placeholders that the tables had refused before and accept now from the mirror."""
     left = {(row.relation, row.id) for row in refused}
     free = [row for row in before if row.user_id is None and (row.relation, row.id) not in left]
     of_catalogue(
