@@ -25,7 +25,7 @@ class Refused(Permanent):
 def override(
     conn: psycopg.Connection, user: str, role: str, policy: Policy, *, until: datetime | None, note: str | None
 ) -> None:
-    """Give the user this role regardless of Stripe. Raises Refused for a role that no override may give."""
+    """Give the user this role regardless of Stripe. Raises Refused unless the role is USER or PREMIUM."""
     if role not in (UserRole.USER, UserRole.PREMIUM):
         raise Refused(
             f"the role {role} is neither USER nor PREMIUM (to make an administrator: stripe-sync setup-admin)"
@@ -38,10 +38,10 @@ def override(
 def override_feature(
     conn: psycopg.Connection, user: str, feature: str, policy: Policy, *, until: datetime | None, note: str | None
 ) -> None:
-    """Give the user this feature regardless of Stripe. Raises Refused if this is no feature's name."""
+    """Give the user this feature regardless of Stripe. Raises Refused if this is not a valid name of a feature."""
     if not feature or feature != feature.strip() or len(feature) > MOST_OF_A_NAME:
         raise Refused(
-            f"{feature!r} is no name of a feature: write its lookup key, of at most {MOST_OF_A_NAME} characters"
+            f"{feature!r} is not a name of a feature: write its lookup key, at most {MOST_OF_A_NAME} characters"
         )
     user = _existing(conn, user)
     save.save_feature_override(conn, user, feature, until=until, note=note)
@@ -49,7 +49,7 @@ def override_feature(
 
 
 def lift_feature(conn: psycopg.Connection, user: str, feature: str, policy: Policy) -> None:
-    """Remove a feature that an operator gave. Raises Refused if none did."""
+    """Remove a feature that an operator gave. Raises Refused if there is no such override."""
     user = _existing(conn, user)
     if not save.lift_feature_override(conn, user, feature):
         raise Refused(f"{user} has no override of the feature {feature}")
@@ -65,9 +65,9 @@ def lift_override(conn: psycopg.Connection, user: str, policy: Policy) -> None:
 
 
 def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, force: bool = False) -> bool:
-    """Link the customer to the user; False if they are linked already.
+    """Link the customer to the user; returns False if they are linked already.
 
-    Raises Refused for a customer that is not mirrored, or that is linked to another user unless `force` is given.
+    Raises Refused if the customer is not mirrored, or if it is linked to another user and `force` is false.
     """
     if not links.is_mirrored(conn, customer):
         raise Refused(f"there is no customer {customer} in the mirror: `stripe-sync sync all` reads it from Stripe")
@@ -80,7 +80,7 @@ def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, 
             f"{customer} is linked to {before}; --force moves it. Its subscriptions then count for {user} and no longer "
             f"for {before}. Tokens already granted stay with {before}"
         )
-    # Both users are locked, in the order of their ids, before either is written.
+    # Lock both users, in the order of their ids, before one of them is written.
     load_facts.lock_users(conn, [user, *([before] if before else [])])
     links.link_by_hand(conn, customer, user)
     save_rows.of_links(conn, {customer: user})
@@ -91,7 +91,7 @@ def link(conn: psycopg.Connection, customer: str, user: str, policy: Policy, *, 
 
 
 def _existing(conn: psycopg.Connection, user: str) -> str:
-    """The id as the application's table stores it. Raises Refused if there is no such user."""
+    """The user's id in the form that the application's table stores. Raises Refused if there is no such user."""
     users = load_facts.read_users(conn, [user])
     if not users:
         raise Refused(f"there is no user {user}")
@@ -99,7 +99,7 @@ def _existing(conn: psycopg.Connection, user: str) -> str:
 
 
 def until_when(text: str | None) -> datetime | None:
-    """The end of an override: a date or a time in ISO 8601, in the future. Raises Refused otherwise."""
+    """Parse the end of an override: a future date or time in ISO 8601. Raises Refused for any other text."""
     if not text:
         return None
     try:

@@ -1,8 +1,8 @@
-"""The job that computes the users of changed products, a batch in each transaction.
+"""The job that computes the users of changed products, one batch in each transaction.
 
-With PRODUCT_CHANGES=apply a worker does it as soon as the change is mirrored. With `plan` the change waits, and
-`stripe-sync membership plan` shows it, until an operator runs `membership apply`. A user who is computed for another
-reason always gets what the products give now.
+With PRODUCT_CHANGES=apply, a worker runs it as soon as the change is mirrored. With PRODUCT_CHANGES=plan, the change
+waits until an operator runs `stripe-sync membership apply`; `membership plan` shows it. A user who is computed for
+another reason gets what the products give now.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def compute_waiting(
 ) -> bool:
     """Compute the users of every changed product.
 
-    Returns False if time ran out, or if a transaction is open that may not have seen the change.
+    Returns False if time ran out, or if a transaction that may not have seen the change is still open.
     """
     if policy.off:
         return True
@@ -52,7 +52,7 @@ def compute_waiting(
 
 
 def progress(conn: psycopg.Connection) -> dict[str, Any]:
-    """The products with a waiting change, and the progress of those that are being applied."""
+    """The products with a change that waits, and the progress of computing their users."""
     place = cursors.read(conn, CURSOR)
     return {
         "products_waiting": [row["product_id"] for row in product_changes.waiting(conn)],

@@ -1,4 +1,4 @@
-"""The job that computes users: link their customers, lock them, read every fact, decide, write."""
+"""The job that computes users: link their customers, lock the users, load all facts, decide, write."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,28 +21,29 @@ _log = log.get("membership")
 
 
 class Linked(NamedTuple):
-    """The users of customers, linked before or just now."""
+    """The user of each customer: `known` were linked before, `fresh` are linked now."""
 
     known: dict[str, str]
     fresh: dict[str, str]
 
 
-# A trace's span names at most this many users.
+# The span of a trace names at most this many users.
 MOST_IDS = 20
 NOT_COMPUTED_PAUSE = timedelta(hours=1)
 
 
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
-    """Compute the users behind these customers from the mirror; returns those whose row changed.
+    """Compute the users of these customers from the mirror; returns the users whose row changed.
 
-    Runs in the caller's transaction. A concurrent computation of the same user waits for the user's row, and a
-    concurrent link of the same customer waits for its link. The last one sees everything that the others wrote.
+    Runs in the caller's transaction. Another transaction that computes the same user waits for the lock on the user.
+    One that links the same customer waits for the lock on the link. The last transaction sees everything that the
+    others wrote.
     """
     return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
 
 
 def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
-    """The users of these customers. Customers without a user are linked first, if a rule allows it."""
+    """The users of these customers. Unlinked customers are linked first if a rule matches."""
     known, fresh = linked(conn, customers)
     return sorted({*known.values(), *fresh.values()})
 
@@ -55,10 +56,10 @@ def compute(
     concerned_only: bool = False,
     looked_again: bool = False,
 ) -> list[str]:
-    """Compute these users; returns those whose row changed. Runs in the caller's transaction.
+    """Compute these users; returns the users whose row changed. Runs in the caller's transaction.
 
-    `concerned_only`: leave users unchanged who have neither data from Stripe nor an override. `looked_again`: this is
-    the recheck of users who lacked some object; it requests no further recheck.
+    `concerned_only` leaves users unchanged who have neither data from Stripe nor an override. `looked_again` is true
+    for a recheck of users whose facts lacked an object; it requests no further recheck.
     """
     if policy.off or not ids:
         return []
@@ -110,17 +111,17 @@ def compute_each(
     concerned_only: bool = False,
     looked_again: bool = False,
 ) -> None:
-    """Compute these users together or, if that fails, each alone, so that one failure does not affect the others.
+    """Compute these users together. If that fails, compute each alone, so that one failure does not affect the others.
 
-    A user who fails is computed again in an hour. Use this for work that nothing else retries; events have retries of their
-    own. Raises errors that no user causes: Postgres is unreachable, or has the schema of another release.
+    A user who fails is computed again in an hour. Use this for work that nothing else retries; events have their own
+    retries. Errors that no user causes are raised: Postgres is unreachable, or has the schema of another release.
     """
     try:
         with conn.transaction():
             compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
     except (*UNAVAILABLE, *OTHER_SCHEMA, SoftTimeLimitExceeded):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever one user's facts can cause must not stop the others
+    except Exception as error:  # noqa: BLE001 - an error caused by one user must not stop the others
         if len(ids) > 1:
             for id_ in ids:
                 compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
@@ -142,9 +143,9 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def sweep_expired(conn: psycopg.Connection, *, should_continue: Callable[[], bool], batch: int = 500) -> int:
-    """Set expired balances to 0, a batch in each transaction; returns the number of users.
+    """Set expired balances to 0, one batch in each transaction; returns the number of users.
 
-    Until then such a balance already reads as 0 (`token_balance`), so nobody waits for this.
+    An expired balance already reads as 0 (`token_balance`), so this is not urgent.
     """
     swept = 0
     while should_continue():
@@ -162,8 +163,10 @@ def sweep_expired(conn: psycopg.Connection, *, should_continue: Callable[[], boo
 def compute_due(
     conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 200
 ) -> int:
-    """Compute the users whose next change is due, and those who changed their organization, a batch in each transaction.
-    Returns their number. Afterwards each is due at a later time, or never."""
+    """Compute the users whose next change is due or whose organization has changed; returns their number.
+
+    Each batch is one transaction. Afterwards each user is due at a later time or not at all.
+    """
     computed = 0
     while not policy.off and should_continue():
         with conn.transaction():
@@ -176,7 +179,7 @@ def compute_due(
 
 
 def _new_members(users: Mapping[str, User]) -> dict[str, str]:
-    """The users who are new members of their organization."""
+    """The users who have become members of their organization, with the organization."""
     return {
         id_: user.organization_id
         for id_, user in users.items()
@@ -185,7 +188,7 @@ def _new_members(users: Mapping[str, User]) -> dict[str, str]:
 
 
 def linked(conn: psycopg.Connection, customers: Collection[str]) -> Linked:
-    """The user of each of these customers that has one, including those that a rule links now."""
+    """The users of these customers, after linking the unlinked customers for which a rule matches."""
     if not customers:
         return Linked({}, {})
     stored = links.stored_links(conn, customers)

@@ -1,8 +1,7 @@
-"""The job that computes an organization's users after a change of its subscription: requested by a row, done in
-batches.
+"""The job that computes the users of an organization in batches, after its subscription has changed.
 
-Ten thousand users are not computed in the transaction of the event that changed their subscription. The transaction
-requests the organization, and after its commit a worker computes the users in order, a batch in each transaction.
+An organization may have ten thousand users, too many for the transaction that writes the change. That transaction
+inserts a request. After its commit a worker computes the users in order, one batch in each transaction.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,8 +19,8 @@ from worker.observe import log
 
 _log = log.get("organizations")
 
-# Events wait behind this while an application keeps a user locked. It is less than deadlock_timeout (1 s), after which
-# Postgres looks for a deadlock: if an application locks users in another order, this job gives way.
+# How long to wait for a user whom the application has locked; meanwhile events may wait for this job. Less than
+# deadlock_timeout (1 s): if the application locks users in another order, this job fails first and not the application.
 LOCK_MILLISECONDS = 500
 
 _organization_of = next(
@@ -30,7 +29,7 @@ _organization_of = next(
 
 
 def offered_before(conn: psycopg.Connection, keys: Collection[Key]) -> dict[str, Offer]:
-    """The offers to organizations of these locked rows of subscriptions, before anything is written."""
+    """The offers of the subscriptions among these locked rows, before they are written."""
     return organization_queue.offers(
         conn, {key.id for key in keys if key.object == "subscription" and key.account == ""}
     )
@@ -45,9 +44,9 @@ def request(
 ) -> None:
     """Request the users of every organization whose access the written rows may have changed.
 
-    `ours` are the rows of our own account with new content. The organizations are those that a subscription names or
-    named before, those that a deleted customer has paid for, and those that wait for a product's policy. Call it before
-    any user is locked, as in `compute_waiting`.
+    `written` are the rows of our own account with new content. An organization may be named by a changed subscription,
+    now or before; by a subscription of a deleted customer; or by a subscription to one of `fresh_products`. Call this
+    before locking users: `compute_waiting` locks in the same order.
     """
     subscriptions = {outcome.key.id for outcome in written if _is_offered(outcome, before)}
     after = organization_queue.offers(conn, subscriptions)
@@ -62,10 +61,10 @@ def request(
 def compute_waiting(
     conn: psycopg.Connection, policy: Policy, *, should_continue: Callable[[], bool], batch: int = 100
 ) -> bool:
-    """Compute the users of requested organizations; False if time ran out.
+    """Compute the users of requested organizations; returns False if time ran out and some are left.
 
-    Several workers share the organizations, but not the users of one. An organization with a locked user is left for
-    the next time.
+    Several workers share the organizations, but one organization has one worker at a time. An organization with a
+    locked user is left for the next call.
     """
     busy = set[str]()
     while should_continue():

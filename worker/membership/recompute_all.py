@@ -1,8 +1,8 @@
-"""The job that recomputes all users after a change of products or settings: first as a plan, then for real.
+"""The job that recomputes all users after a change of products or settings: `plan` shows the changes, `apply` writes
+them.
 
-Both go through the users in the order of their ids, a batch in each transaction, so that memory stays constant and no
-lock is held for long. A batch of `apply` does what a worker does for an event: it takes locks in the same order, and
-the last writer has seen everything.
+Both read the users in the order of their ids, one batch in each transaction, so that memory stays constant and no lock
+is held for long. `apply` computes users as a worker does for an event, and takes locks in the same order.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ OUTAGE_SECONDS = 60
 
 
 class SomebodyElse(Permanent):
-    """another `stripe-sync membership apply` was started meanwhile and continues from here; what this one wrote is
+    """another `stripe-sync membership apply` was started and continues from here; all users computed so far are
     complete"""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A part of the plan: how many users were looked at, and what would become of those who would change.
+    """A part of the plan: the number of users computed, and the outcome for each user who would change.
 
-    `last` is the last user looked at, None at the very end.
+    `last` is the last user of the part, or None if this is the last part.
     """
 
     users: int
@@ -51,8 +51,8 @@ class Planned:
 class Progress:
     """The progress of `apply`.
 
-    `of` is the number of all users, `resumed` how many an earlier start did. `outdated` says at the end that the
-    catalogue changed meanwhile, so that `apply` should run again.
+    `of` is the number of all users, `resumed` the number of users that an interrupted run had computed. `outdated` is
+    true at the end if the policy or the catalogue has changed since the start, so that `apply` should run again.
     """
 
     users: int
@@ -70,7 +70,8 @@ def plan(
     after: str = "",
     batch: int = BATCH,
 ) -> Iterator[Planned]:
-    """The changes that `apply` would make now, a batch at a time, after the user `after`. Writes and locks nothing."""
+    """Yield the changes that `apply` would make now, one batch at a time, after the user `after`. Writes and locks
+    nothing."""
     place: str | None = after
     while place is not None:
         with snapshot(conn):
@@ -86,7 +87,7 @@ def plan(
 
 
 def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
-    """Those of these users with data from Stripe or an override; nobody else is ever written."""
+    """The users among these with data from Stripe or an override. Other users are never written."""
     with snapshot(conn):
         facts, _ = load_facts.load(conn, load_facts.read_users(conn, users))
     return {id_ for id_, user in facts.items() if is_concerned(user)}
@@ -95,11 +96,11 @@ def concerned(conn: psycopg.Connection, users: Collection[str]) -> set[str]:
 def apply(
     connect: Callable[[], psycopg.Connection], policy: Policy, *, restart: bool = False, batch: int = BATCH
 ) -> Iterator[Progress]:
-    """Compute all users, a batch in each transaction; the first progress says where it begins.
+    """Compute all users, one batch in each transaction. The first progress is the state before the first batch.
 
-    The position is saved with each batch. A start after an interruption continues there, unless `restart` is given, or
-    the policy or the catalogue has changed: then all users are computed again. Raises SomebodyElse if another `apply`
-    moves the position.
+    The position is saved with each batch, and a run after an interruption continues there. All users are computed again
+    if `restart` is true, or if the policy or the catalogue has changed. Raises SomebodyElse if another `apply` has
+    started.
     """
     walk = _Walk(connect, policy, batch)
     try:
@@ -112,7 +113,7 @@ def apply(
 
 
 class _Walk:
-    """One `apply` with its connection, which is opened again after a loss. Its position is only in the database."""
+    """One `apply` with its connection, which is opened again if it breaks. The position is only in the database."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection], policy: Policy, batch: int) -> None:
         self._connect, self._conn = connect, connect()
@@ -125,7 +126,7 @@ class _Walk:
         place = cursors.read(conn, CURSOR)
         if place is None or restart or place["stamp"] != stamp:
             place = {"stamp": stamp, "after": "", "users": 0, "changed": 0}
-        # A run that began earlier finds the cursor in our name, and ends.
+        # A run that began earlier finds that the cursor is ours, and ends.
         place["started_at"] = self._began.isoformat()
         cursors.save(conn, CURSOR, place)
         self._resumed = place["users"]
@@ -133,8 +134,8 @@ class _Walk:
         return self._progress(place)
 
     def step(self) -> Progress | None:
-        """Compute one batch, completely; None if no user is left. After a deadlock, or while Postgres is away, it waits
-        and retries."""
+        """Compute one batch; returns None if no user is left. Waits and retries after a deadlock or while Postgres is
+        away."""
         place = outlive(self._batch_done, seconds=OUTAGE_SECONDS, waiting=_waiting)
         return None if place is None else self._progress(place)
 
@@ -183,7 +184,7 @@ class _Walk:
         return Progress(users=users, changed=place["changed"], of=max(self._of, users), resumed=self._resumed)
 
     def _stamp(self) -> str:
-        """A digest that changes with everything that influences all users."""
+        """A digest of the policy and the catalogue."""
         return hashlib.sha256(f"{self._policy} {computed_users.catalogue_stamp(self._conn)}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The job that explains a user: read facts and evidence as of one moment, and let the rules explain."""
+"""The job that explains a user: load the facts and the evidence, and let the rules explain them."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from worker.membership.store import load_evidence, load_facts
 
 
 def why(conn: psycopg.Connection, user: str, policy: Policy, *, entries: int = 10) -> Explanation | None:
-    """Explain the user; None if there is no such user. Reads in the caller's transaction, and locks nothing."""
+    """Explain the user; returns None if there is no such user. Reads in the caller's transaction, and locks nothing."""
     users, products = load_facts.load(conn, load_facts.read_users(conn, [user]))
     if not users:
         return None

@@ -1,1 +1,1 @@
-"""Tell others about changes of users: by HTTP calls, and by pages that they read."""
+"""Report changes of users to the application: by HTTP calls, and by pages of changes that it reads."""

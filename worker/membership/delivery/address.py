@@ -1,7 +1,7 @@
-"""Choose the address to which a change is sent: no private network, unless a setting allows it.
+"""Choose the address to which changes are sent. Addresses of private networks are refused unless a setting allows them.
 
-The name is resolved here and the call goes to the checked address, so a name that resolves to another address a moment
-later has no effect.
+The name is resolved here, and the call goes to the checked address. If the name resolves to another address a moment
+later, that has no effect.
 """
 
 import socket
@@ -15,7 +15,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(Temporary):
-    """CHANGES_URL leads to an address to which no change is sent."""
+    """The host of CHANGES_URL has no address that is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Target:
 
 
 def resolve(url: str, *, allow_private: bool) -> Target:
-    """The target of a URL. Raises AddressRefused if its host has no address, or only private ones that are not allowed."""
+    """The target of a URL. Raises AddressRefused if its host has no address, or only private addresses and these are
+    refused."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -56,7 +57,7 @@ def resolve(url: str, *, allow_private: bool) -> Target:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is on the public internet, also if it is written as an address of another family."""
+    """Whether an address is on the public internet. An IPv4 address embedded in an IPv6 address is recognised."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

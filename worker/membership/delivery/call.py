@@ -18,7 +18,7 @@ from worker.membership.delivery.store import Change
 from worker.observe import trace
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
-# Seconds after which the name is resolved, and its addresses are checked, again.
+# Seconds after which the name is resolved again and its addresses are checked again.
 RESOLVED_SECONDS = 10.0
 MOST_ANSWER_BYTES = 64 * 1024
 
@@ -91,7 +91,8 @@ class Caller:
                 preload_content=False,
             )
             try:
-                # A connection is reused once its answer was read to the end. A long answer is not read.
+                # A connection can be reused if its answer was read to the end. Only the beginning of a long answer is
+                # read.
                 answer.read(MOST_ANSWER_BYTES, decode_content=False)
             finally:
                 if not answer.closed:
@@ -102,7 +103,8 @@ class Caller:
             raise NotDelivered(f"the receiver answered {answer.status}")
 
     def _connected(self) -> tuple[urllib3.HTTPConnectionPool, Target]:
-        """Connect to the address that was checked. With TLS, the certificate must be the host's."""
+        """The connection pool for the address that was checked. With TLS, the certificate must be valid for the
+        host."""
         with self._lock:
             if self._pool is None or self._target is None or time.monotonic() - self._resolved_at > RESOLVED_SECONDS:
                 target = address.resolve(self._url, allow_private=self._allow_private)

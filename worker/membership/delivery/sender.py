@@ -1,7 +1,9 @@
-"""The process that calls CHANGES_URL: each change at least once, a user's changes in order, several users at a time.
+"""The process that calls CHANGES_URL: it sends each change at least once, a user's changes in order, several users at a
+time.
 
-It holds only a few changes in memory, no transaction during a call, and no lock that a computation waits for. While a
-receiver is away, it is tried with one change at a time after growing pauses; everything else waits in the database.
+Only a few changes are in memory. During a call it holds no transaction and no lock that a computation waits for. If the
+receiver is away, the process tries one change at a time after growing pauses, and the other changes wait in the
+database.
 """
 
 import time
@@ -25,7 +27,8 @@ _log = log.get("changes")
 
 THREADS = 16
 ATTEMPT_PAUSES, AWAY_PAUSES = Backoff(first=5, longest=86_400), Backoff(first=1, longest=60)
-# The time-outs of a call do not bound an answer that trickles in: then this process ends and is started again.
+# The timeouts of a call do not limit an answer that arrives very slowly. In that case this process ends and is started
+# again.
 STUCK_SECONDS = 120.0
 
 
@@ -33,10 +36,10 @@ STUCK_SECONDS = 120.0
 class Pace:
     """The pace of sending, in seconds.
 
-    Up to `each` changes of one user are sent in a row, for at most `run`; a `lease` is longer than that and one call.
-    `backoff` gives the pauses between attempts for one change, up to a day; after the last of `attempts` the change is
-    parked. After `away_after` failures in a row, of any users, the receiver counts as away and is tried with one change
-    at a time, after `away`.
+    Up to `each` changes of one user are sent in a row, for at most `run`. The `lease` is longer than `run` and one call
+    together. `backoff` gives the pauses between the attempts for one change, up to a day. After `attempts` attempts the
+    change is parked. After `away_after` failures in a row, of any users, the receiver counts as away. Then one change
+    at a time is tried, after the pauses of `away`.
     """
 
     each: int = 20
@@ -50,12 +53,12 @@ class Pace:
 
 
 class Stuck(Exception):
-    """A call does not end. The lane's process ends with this error, and its supervisor starts it again."""
+    """A call does not end. The process ends with this error, and its supervisor starts it again."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """Some changes of one user under way: since when (monotonic), and how many are done."""
+    """Some changes of one user that are being sent: the start on the monotonic clock, and the number delivered."""
 
     changes: Sequence[Change]
     began: float
@@ -72,7 +75,7 @@ class Sender:
         self._failed = 0
 
     def run(self, should_continue: Callable[[], bool]) -> None:
-        """Deliver due changes, again and again. Waits while Postgres is away; raises Stuck."""
+        """Deliver due changes while `should_continue` returns true. Waits while Postgres is away. Raises Stuck."""
         running: dict[Future[str | None], _Run] = {}
         pauses = 0
         with ThreadPoolExecutor(THREADS, thread_name_prefix="change") as threads:
@@ -83,7 +86,7 @@ class Sender:
                         self._finish(running, seconds=0 if started else self._pace.idle)
                         pauses = 0
                     except UNAVAILABLE as error:
-                        # Changes under way are leased in the database, and sent again when the leases end.
+                        # The changes being sent are leased in the database. They are sent again when the leases end.
                         running.clear()
                         pauses += 1
                         _log.warning("postgres.unreachable", error=type(error).__name__)
@@ -99,7 +102,7 @@ class Sender:
         return self._conn
 
     def _start(self, threads: ThreadPoolExecutor, running: dict[Future[str | None], _Run]) -> bool:
-        """Begin with users whose next change is due; returns whether there were any."""
+        """Start to send to users whose next change is due; returns whether there were any."""
         conn, is_away = self._connection(), self._failed >= self._pace.away_after
         room = THREADS - len(running)
         if is_away:
@@ -115,7 +118,10 @@ class Sender:
         return bool(leased)
 
     def _deliver(self, run: _Run) -> str | None:
-        """Send the changes one after the other; returns why one was not delivered, or None if all were or time ran out."""
+        """Send the changes one after the other.
+
+        Returns the error if a change was not delivered; None if all were delivered or time ran out.
+        """
         for change in run.changes:
             if time.monotonic() - run.began > self._pace.run:
                 return None
@@ -127,7 +133,7 @@ class Sender:
         return None
 
     def _finish(self, running: dict[Future[str | None], _Run], *, seconds: float) -> None:
-        """Record the changes that have ended."""
+        """Record the results of the runs that have ended."""
         if not running:
             time.sleep(seconds)
             return
@@ -159,7 +165,8 @@ class Sender:
             _log.error("change.parked", change=change.id, user_id=change.user_id, attempts=attempt, error=error)
 
     def _count(self, run: _Run, error: str | None) -> None:
-        """Count failures in a row. After `away_after` of them the receiver is away, and is tried after a pause."""
+        """Count failures in a row. After `away_after` failures the receiver counts as away, and is tried again after a
+        pause."""
         if run.delivered:
             self._failed = 0
         if error is None:
@@ -172,7 +179,7 @@ class Sender:
 
 
 def sender(settings: Settings) -> Sender:
-    """The sender that the settings describe. CHANGES_URL must be set."""
+    """A sender configured by the settings. CHANGES_URL must be set."""
     assert settings.changes_url is not None
     caller = Caller(
         settings.changes_url,

@@ -32,12 +32,12 @@ class Change:
 
     @property
     def timestamp(self) -> str:
-        """When it was made (ISO 8601, UTC)."""
+        """When the change was made (ISO 8601, UTC)."""
         return self.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     @property
     def details(self) -> dict[str, Any]:
-        """The states and the reason, as pages and calls contain them."""
+        """The states before and after, and the reason, as pages and calls contain them."""
         return {"before": self.before, "after": self.after, "reason": self.reason}
 
     @property
@@ -56,7 +56,7 @@ _CHANGE = "c.id, c.user_id, c.type, c.before, c.after, c.reason, c.sources, c.cr
 
 
 def after(conn: Connection, id_: int, *, limit: int, user: str | None = None) -> list[Change]:
-    """The changes after this id, in the order of ids, which is the order of commits: no smaller id appears later."""
+    """The changes after this id, in the order of ids. That is the order of commits, so no smaller id appears later."""
     of_user = "and c.user_id = %(user)s" if user is not None else ""
     with conn.cursor(row_factory=class_row(Change)) as cursor:
         return cursor.execute(
@@ -75,7 +75,7 @@ def newest(conn: Connection, user: str, *, limit: int) -> list[Change]:
 
 
 def last_id(conn: Connection) -> int:
-    """The newest change's id; 0 where there is none."""
+    """The id of the newest change, or 0 if there is none."""
     row = conn.execute("select coalesce(max(id), 0) from sync.changes").fetchone()
     return int(row[0]) if row else 0
 
@@ -93,10 +93,10 @@ def skip_all(conn: Connection) -> None:
 
 
 def enqueue(conn: Connection, *, limit: int = 1000) -> int:
-    """Make deliveries for changes that have none; returns how many.
+    """Insert deliveries for changes that have none; returns their number.
 
-    Runs in the caller's transaction, one process at a time. Ids follow the order of commits, so the cursor skips no
-    change.
+    Runs in the caller's transaction. Only one process does this at a time. Ids follow the order of commits, so the
+    cursor skips no change.
     """
     conn.execute(
         "insert into sync.cursors (name, value) values (%s, '{\"upto\": 0}') on conflict (name) do nothing", (CURSOR,)
@@ -126,8 +126,8 @@ def enqueue(conn: Connection, *, limit: int = 1000) -> int:
 def lease(conn: Connection, *, users: int, each: int, seconds: float) -> dict[str, list[Change]]:
     """Lease the next changes of some users whose first unacknowledged change is due.
 
-    At most `each` changes of a user, in their order. Users whose changes somebody else has leased are left out, because
-    their first change is not due.
+    At most `each` changes of a user are leased, in order. Users whose changes another process has leased are left out,
+    because their first change is not due.
     """
     with conn.cursor(row_factory=class_row(Change)) as cursor:
         leased = cursor.execute(
@@ -173,9 +173,9 @@ def acknowledge(conn: Connection, ids: Collection[int]) -> None:
 
 
 def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | None) -> None:
-    """Record a failed call: this change and the user's later ones wait for `pause`.
+    """Record a failed call. This change and later changes of the user wait for `pause`.
 
-    With None the change is parked, and the later ones continue.
+    If `pause` is None, this change is parked, and later changes of the user continue.
     """
     conn.execute(
         """
@@ -189,7 +189,7 @@ def fail(conn: Connection, change: Change, error: str, *, pause: timedelta | Non
 
 
 def release(conn: Connection, users: Collection[str], *, pause: timedelta = timedelta()) -> None:
-    """Give back the leased changes of these users: they are due after the pause."""
+    """Release the leased changes of these users, so that they are due after the pause."""
     conn.execute(
         "update sync.change_deliveries set due_at = clock_timestamp() + %s where user_id = any(%s) and not parked",
         (pause, list(users)),
@@ -203,7 +203,7 @@ def attempts(conn: Connection, change: int) -> int:
 
 
 def receiver_is_back(conn: Connection) -> None:
-    """Make everything due that waits because the receiver was away."""
+    """Make all changes due that wait after a failed attempt."""
     conn.execute(
         "update sync.change_deliveries set due_at = clock_timestamp() where not parked and attempts > 0 "
         "and due_at > clock_timestamp()"
@@ -211,7 +211,7 @@ def receiver_is_back(conn: Connection) -> None:
 
 
 def resend(conn: Connection, ids: Collection[int] = (), *, parked: bool = False, since: int | None = None) -> int:
-    """Send these changes, the parked ones, or all after an id again; returns how many."""
+    """Send changes again: these, the parked changes, or all after an id; returns their number."""
     which = "d.parked" if parked else "c.id > %(since)s" if since is not None else "c.id = any(%(ids)s)"
     return conn.execute(
         f"""
@@ -239,9 +239,10 @@ def parked(conn: Connection, *, limit: int) -> list[dict[str, Any]]:
 
 
 def backlog(conn: Connection) -> dict[str, Any]:
-    """How many changes wait for delivery and are parked, and the age of the oldest waiting one in seconds.
+    """The number of changes that wait, the number of parked changes, and the age of the oldest waiting change in
+    seconds.
 
-    Changes without a delivery wait too: while no sender runs, nobody makes one.
+    Changes without a delivery also wait. Only a running sender inserts deliveries.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
