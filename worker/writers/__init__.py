@@ -1,1 +1,1 @@
-"""Everything that writes the mirror: the guarded write, and the jobs that use it."""
+"""The guarded write, and all jobs that write to the mirror with it."""

@@ -1,4 +1,4 @@
-"""The job that drains the inbox: lease, lock, decide, write, compute the users, mark done, commit; until it is empty."""
+"""The job that drains the inbox. For each batch: lease, lock, decide, write, compute the users, mark done, commit."""
 
 import time
 from collections import Counter
@@ -47,7 +47,7 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """An event, and when it was stored, on this process's monotonic clock."""
+    """An event, and the time at which it was stored, on the monotonic clock of this process."""
 
     leased: Leased
     event: Event
@@ -56,7 +56,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applier:
-    """The drain's configuration."""
+    """The configuration of a drain."""
 
     livemode: bool
     policy: Policy
@@ -70,8 +70,8 @@ class Applier:
     def drain(self, conn: psycopg.Connection, *, more: Callable[[], None] | None = None) -> Drained:
         """Apply due events until there are none, or `drain_seconds` have passed.
 
-        `more` is called when others may help: a batch was full, or time is up. Raises an error of UNAVAILABLE while
-        Postgres is away; leased events become due again by themselves.
+        `more` is called if other workers can help, because a batch was full or time is up. Raises an error of
+        UNAVAILABLE if Postgres is away; leased events become due again by themselves.
         """
         total, deadline = Drained(), time.monotonic() + self.drain_seconds
         for event_id in inbox.park_killers(conn, max_attempts=self.max_attempts):
@@ -92,13 +92,13 @@ class Applier:
         return total
 
     def apply_one(self, conn: psycopg.Connection, leased: Leased) -> str:
-        """Apply one event in the caller's transaction; returns its outcome. Raises NotAnEvent, and any error of the
-        work."""
+        """Apply one event in the caller's transaction; returns its outcome. Raises NotAnEvent, and any error of
+        applying it."""
         (outcome,) = self._apply(conn, [_Work(leased, read_event(msgspec.json.decode(leased.body)), time.monotonic())])
         return outcome
 
     def _read(self, conn: psycopg.Connection, batch: Sequence[Leased]) -> list[_Work]:
-        """The events of the batch. A body that is no event is parked at once, and does not affect the others."""
+        """The events of the batch. A body that is not an event is parked at once, and the others are applied."""
         work: list[_Work] = []
         now = time.monotonic()
         for leased in batch:
@@ -109,7 +109,8 @@ class Applier:
         return work
 
     def _apply_or_halve(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> None:
-        """Apply a batch; if it fails, apply each half, down to the one event that fails. The others do not wait for it."""
+        """Apply a batch. If it fails, apply each half, down to the event that fails, so that the others need not
+        wait."""
         started = time.monotonic()
         try:
             with conn.transaction():
@@ -135,8 +136,10 @@ class Applier:
                 metrics.EVENT_LATENCY_SECONDS.observe(now - work.stored_at)
 
     def _note_accounts(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
-        """Record what the events report of connected accounts, after the commit: batches don't wait for each other's
-        accounts."""
+        """Record what the events report about connected accounts.
+
+        This runs after the commit, so that batches do not wait for each other's rows of accounts.
+        """
         newest: dict[str, float] = {}
         theirs = [event for event in events if event.account and event.livemode == self.livemode]
         for event in sorted(theirs, key=lambda event: event.created):
@@ -151,7 +154,7 @@ class Applier:
                 accounts.connect(conn, [event.account])
 
     def _put_off(self, conn: psycopg.Connection, event: Leased, error: Exception) -> None:
-        """Carry out what `plan_failure` decides for an event that failed."""
+        """Release, retry or park a failed event, as `plan_failure` decides."""
         message = f"{type(error).__name__}: {error}".strip()
         facts = {"event_id": event.id, "attempt": event.attempts, "error": type(error).__name__}
         plan = plan_failure(error, attempts=event.attempts, max_attempts=self.max_attempts)
@@ -168,9 +171,10 @@ class Applier:
         metrics.EVENTS_PUT_OFF.labels(_PUT_OFF[type(plan)]).inc()
 
     def _apply_thin(self, conn: psycopg.Connection, events: Sequence[Event]) -> dict[str, str]:
-        """Read the objects of thin events, which do not show them; returns the outcome of each finished event.
+        """Queue a read of the object of each thin event, which does not contain it; returns the outcomes of finished
+        events.
 
-        Without a key the others wait, parked.
+        Without a key, events that need a read are parked.
         """
         outcomes: dict[str, str] = {}
         wanted: list[tuple[Event, Wanted]] = []
@@ -178,7 +182,8 @@ class Applier:
         stored = set(twins) - inbox.missing(conn, twins) if twins else set()
         for event in events:
             if event.type == NEVER_MADE_TYPE:
-                # Stripe failed to make this event, so no delivery or list has it. The audit reads the object later.
+                # Stripe failed to create an event, so no delivery and no list contains it. The audit reads the object
+                # later.
                 _log.error(
                     "events.never_made", event_id=event.id, fix="run `stripe-sync sync all`, or wait for the audit"
                 )
@@ -199,8 +204,10 @@ class Applier:
         return outcomes
 
     def _apply(self, conn: psycopg.Connection, batch: Sequence[_Work]) -> Counter[str]:
-        """Write what the events show, compute the affected users, and mark each event with its outcome; returns counts
-        by outcome."""
+        """Write the objects in the events, compute the affected users, and mark each event with its outcome.
+
+        Returns the number of events by outcome.
+        """
         outcomes: dict[str, str] = {}
         observations: list[Observation] = []
         aside: list[Event] = []
@@ -235,8 +242,10 @@ def _shown(event: Event) -> tuple[str, str, Json]:
 
 
 def _thin_target(event: Event) -> Wanted | None:
-    """The object to read for a thin event: its related object, or else the snapshot event with the same content; None
-    if neither exists."""
+    """The object to read for a thin event: its related object, or else the snapshot event with the same content.
+
+    None if there is neither.
+    """
     if event.object_type is not None and event.url.startswith("/v1/"):
         type_ = object_type(event.object_type)
         id_ = event.object_id or event.object_type
@@ -248,9 +257,9 @@ def _thin_target(event: Event) -> Wanted | None:
 
 
 def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 200) -> bool:
-    """Compute users whose facts came late (`sync.recompute_queue`), and those due for a recheck.
+    """Compute the users in `sync.recompute_queue`, and the users due for a recheck.
 
-    Returns False if some rechecks must wait, for open transactions or for another process that rechecks.
+    Returns False if some rechecks must wait for open transactions or for another process that rechecks.
     """
     while not policy.off:
         with conn.transaction():

@@ -1,7 +1,8 @@
-"""The rolling audit: everything that Stripe lists is read again, some pages in each tick, round after round.
+"""The rolling audit: read all of Stripe's lists again and again, some pages in each tick.
 
-It finds what no event and no other pass reported, including lists under a parent. Each page goes through the guarded
-write; a repair is recorded in `sync.drift`. A round is one run, which every tick continues.
+The audit finds differences that no event and no other pass has reported, also in lists under a parent. Each page goes
+through the guarded write, and a repair is recorded in `sync.drift`. Reading all lists once is a round. A round is one
+run in Postgres, which each tick continues.
 """
 
 from collections import Counter
@@ -38,10 +39,10 @@ def tick(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Read some more pages, from where the last tick ended; a hurried round continues while `should_continue` returns
+    """Read the next pages of the round. A hurried round has no page limit: it continues while `should_continue` returns
     true.
 
-    Returns what this tick did; None if another worker has the slot, or if the tick failed.
+    Returns the tally of this tick; None if another worker has the slot or if the tick failed.
     """
     run = runs.claim(conn, JOB, slot)
     if run is None:
@@ -66,16 +67,16 @@ def tick(
 
 
 def begin_anew(conn: psycopg.Connection) -> None:
-    """Start from the beginning, without pauses until the round is done, because something was lost for good."""
+    """Begin a new, hurried round, because events were lost for good."""
     with conn.transaction():
         current = shards.under_way(conn, ROUND)
         if current is not None:
-            runs.fail(conn, current, {}, "a new round was begun, because events were lost")
+            runs.fail(conn, current, {}, "a new round was started because events were lost")
         _round(conn, hurried=True)
 
 
 def is_hurried(conn: psycopg.Connection) -> bool:
-    """Whether the present round does not wait for the clock."""
+    """Whether the present round has no page limit in each tick."""
     row = conn.execute(
         "select result ->> 'hurried' from sync.runs where job = %s and finished_at is null", (ROUND,)
     ).fetchone()
@@ -83,7 +84,7 @@ def is_hurried(conn: psycopg.Connection) -> bool:
 
 
 def _round(conn: psycopg.Connection, *, hurried: bool = False) -> int:
-    """The present round; begins one if there is none."""
+    """The run of the present round, or of a new one if there is none."""
     with conn.transaction():
         run, is_new = shards.begin(conn, ROUND, {"hurried": hurried})
         if is_new:

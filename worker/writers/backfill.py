@@ -1,7 +1,7 @@
-"""The backfill: everything that Stripe lists, read as one job that any number of workers carry on.
+"""The backfill: read all of Stripe's lists as one job that any number of workers share.
 
-There is one job at a time. Each list is cut into spans of `created` while it is read; a list that fails ends alone. Users are
-not computed page by page, but once, when the objects that their memberships follow from are all there.
+There is one job at a time. Each list is divided into spans of `created` while it is read. If a list fails, the others
+continue. Each user is computed once, after all lists that membership depends on were read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from worker.writers.passes.plan import Options, Shape, every_shape
 _log = log.get("backfill")
 
 JOB = "backfill"
-# Not a list of Stripe's: the users that wait for their objects.
+# A step in place of a list: compute the users that wait for their objects.
 USERS = "users"
 USERS_AT_ONCE = 200
 OPTIONS = Options(threads=32, threads_per_list=16, failures=6, users_later=True)
@@ -37,7 +37,7 @@ STOPPED = "An operator stopped it."
 
 
 class OtherJob(Permanent):
-    """Another backfill is under way."""
+    """Another backfill is running."""
 
 
 class UnknownList(Permanent):
@@ -45,11 +45,12 @@ class UnknownList(Permanent):
 
 
 def lists_named(names: Sequence[str]) -> list[str]:
-    """The lists of these names: of a list, of its path, or of the type of its objects; `all` names every one."""
+    """The lists with these names. A name is a list's name, its path or the type of its objects, or `all` for all
+    lists."""
     if "all" in names:
         return list(LISTS)
     if "products" in names:
-        names = [*names, "product_features"]  # products' features, which no event reports
+        names = [*names, "product_features"]  # no event reports the features of products
     by_name = {spelling: row.name for row in reversed(LISTS.values()) for spelling in (row.object, row.path, row.name)}
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -62,10 +63,10 @@ def lists_named(names: Sequence[str]) -> list[str]:
 def start(
     conn: psycopg.Connection, lists: Sequence[str], *, since: datetime | None = None, account: str = ""
 ) -> tuple[int, bool]:
-    """Start the job, or join the running one; returns its id, and whether it is new.
+    """Start a job, or add the lists to the running one; returns the id of the job, and whether it is new.
 
-    `since`: only objects created from then on; lists that Stripe can't filter by time are read whole. Raises OtherJob
-    if the running one is for another account or time.
+    With `since`, only objects created since then are read; lists that Stripe can't filter by time are read completely.
+    Raises OtherJob if the running job is for another account or time.
     """
     asked = {"account": account, "since": since.isoformat() if since is not None else None}
     gte = int(since.timestamp()) if since is not None else None
@@ -74,8 +75,8 @@ def start(
         known = runs.result(conn, run) or {}
         if {name: known.get(name) for name in asked} != asked:
             raise OtherJob(
-                f"a backfill of {known.get('account') or 'your own account'} since {known.get('since') or 'ever'} is under "
-                "way: wait for it, or end it with `stripe-sync sync stop`"
+                f"a backfill of {known.get('account') or 'your own account'} since {known.get('since') or 'ever'} is "
+                "running: wait for it, or end it with `stripe-sync sync stop`"
             )
         had = shards.lists_of(conn, run)
         added: list[tuple[str, int | None, int | None]] = [
@@ -87,7 +88,7 @@ def start(
 
 
 def stop(conn: psycopg.Connection) -> bool:
-    """End the job; False if none is running. Rows written so far stay, and the affected users are computed."""
+    """End the job; returns False if none is running. Rows written so far stay, and the affected users are computed."""
     run = shards.under_way(conn, JOB)
     if run is None:
         return False
@@ -105,7 +106,7 @@ def carry_on(
     should_continue: Callable[[], bool],
     connect: Callable[[], psycopg.Connection] | None = None,
 ) -> bool:
-    """Do a part of the job while `should_continue` returns true; returns whether something is left to do."""
+    """Continue the job while `should_continue` returns true; returns whether something is left to do."""
     run = shards.under_way(conn, JOB)
     if run is None:
         return _compute_left_over(conn, policy, should_continue)
@@ -132,12 +133,13 @@ def carry_on(
 
 
 def is_wanted(conn: psycopg.Connection) -> bool:
-    """Whether a job is running, or users wait that one has left behind."""
+    """Whether a job is running, or has left users that still must be computed."""
     return shards.under_way(conn, JOB) is not None or recompute_queue.any_deferred(conn)
 
 
 def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any] | None:
-    """The progress of a job, the newest unless `run` names one; None if there was none. Rates are objects a second."""
+    """The progress of the job `run`, or of the newest job; None if there is no such job. Rates are in objects per
+    second."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
@@ -173,7 +175,7 @@ def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any]
 
 
 def _requests_left(each: Mapping[str, Any]) -> float:
-    """Stripe limits requests: a page has a hundred objects, and each parent is one at least."""
+    """An estimate of the requests left: one for a hundred objects, or one for each parent."""
     if each["list"] == USERS:
         return 0
     return float(each["remaining"] if each["parents"] is not None else each["remaining"] / 100)
@@ -192,7 +194,7 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
     if standing.unfinished and standing.list == USERS:
         remaining = recompute_queue.count_deferred(conn)
     elif standing.unfinished and (parent := LISTS[standing.list].parent) is not None:
-        # For lists under parents the parents are counted, because each is at least one request.
+        # For lists under parents, count the parents, because each needs at least one request.
         object_ = LISTS[parent].object
         remaining = None if object_ is None else max(absences.rows_of(conn, object_) - tally.get("parents", 0), 0)
     return {
@@ -213,7 +215,7 @@ def _list_progress(conn: psycopg.Connection, standing: shards.Standing, seconds:
 
 
 def _users(policy: Policy) -> Shape:
-    """Computing users as a step of the pass: it runs when the lists they depend on are read to their end."""
+    """The step of the pass that computes users. It runs after the lists that users depend on were read to their end."""
     core = tuple(name for name, row in LISTS.items() if row.object in TYPES and row.parent is None)
     analyzed = False
 
@@ -228,8 +230,10 @@ def _users(policy: Policy) -> Shape:
 
 
 def compute_some(conn: psycopg.Connection, policy: Policy) -> int:
-    """Compute the users of some customers that wait for the backfill, in the caller's transaction; returns how many
-    customers there were."""
+    """Compute the users of some customers that wait for the backfill; returns the number of customers.
+
+    Runs in the caller's transaction.
+    """
     customers = recompute_queue.take(conn, limit=USERS_AT_ONCE, deferred=True)
     if customers:
         compute.compute_each(conn, compute.users_behind(conn, customers), policy)
@@ -237,7 +241,7 @@ def compute_some(conn: psycopg.Connection, policy: Policy) -> int:
 
 
 def _compute_left_over(conn: psycopg.Connection, policy: Policy, should_continue: Callable[[], bool]) -> bool:
-    """Compute users that a job has left behind, because it was stopped or because more came after it had computed them.
+    """Compute users that a job has left, because it was stopped or because requests were added after its last step.
 
     Returns whether some are left.
     """

@@ -1,8 +1,8 @@
-"""Catch-up: read Stripe's list of events from where the last pass ended, and store events that were not delivered.
+"""Catch-up: read Stripe's list of events since the last pass, and store events that were not delivered.
 
-So a lost delivery is repaired within two minutes, and the daemon works without any public address. The list is complete
-eventually, not at once, so each pass begins a little before the end of the last one. A backlog is read in spans of an
-hour, several at once, the oldest first.
+So a lost delivery is repaired within two minutes, and the daemon works without a public address. A new event may appear
+in the list with a delay, so each pass begins a little before the end of the last one. A backlog is read in spans of an
+hour, the oldest first and several at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _log = log.get("catchup")
 
 JOB = "catch_up"
 CURSOR = "events"
-# A younger event may still be on its way to the webhook endpoint; an older one that is not stored was lost.
+# A younger event may still be on its way to the webhook endpoint. An older event that is not stored was lost.
 DELAY_SECONDS = 20
 OVERLAP_SECONDS = 300
 SPAN_SECONDS = 3600
@@ -36,8 +36,10 @@ OPTIONS = Options(threads=4, threads_per_list=4, failures=1, splits=False)
 
 
 class Caught(msgspec.Struct):
-    """The result of a pass: events listed, events that were not stored before, and whether events are gone for good
-    (older than 30 days).
+    """The result of a pass.
+
+    `listed` is the number of events in the list, `lost` the number of events that were not stored before. `gap` is true
+    if events were lost for good, because Stripe lists only 30 days.
     """
 
     listed: int = 0
@@ -56,8 +58,7 @@ def tick(
 ) -> Caught | None:
     """Read the events since the last pass for one slot of the clock, or continue an interrupted pass.
 
-    Returns the result once the pass is finished; None if another worker has the slot, or if it is not finished or
-    failed.
+    Returns the result if the pass is finished; None if it is not finished or failed, or if another worker has the slot.
     """
     since, gap = _since(conn, now)
     until = now - DELAY_SECONDS
@@ -94,10 +95,10 @@ def read_spans(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Read the list of events between two seconds, in spans of an hour, and store what is missing; or continue a
-    running job.
+    """Read the list of events between two times, in spans of an hour, and store missing events; or continue a running
+    job.
 
-    Returns its result once it is finished, else None.
+    Returns the result if the job is finished, else None.
     """
     return passes.tick(
         conn,
@@ -116,7 +117,7 @@ def read_spans(
 
 
 def _since(conn: psycopg.Connection, now: int) -> tuple[int, bool]:
-    """The second up to which events were read, and whether Stripe no longer has events that are younger."""
+    """The time up to which events were read, and whether Stripe no longer lists all events since then."""
     since = cursors.read(conn, CURSOR)
     if since is None:
         # A database restored to a time before the first pass has events, but no cursor.
@@ -134,7 +135,10 @@ def _spans(gte: int, lt: int) -> list[tuple[str, int | None, int | None]]:
 
 
 def store_missing(conn: psycopg.Connection, page: Page, *, account: str = "") -> dict[str, int]:
-    """Store those events of a page that were not delivered. A list read for a connected account does not name it."""
+    """Store the events of a page that were not delivered.
+
+    Events in the list of a connected account do not name the account, so it is added.
+    """
     missing = inbox.missing(conn, [event["id"] for event in page.data])
     events = [event for event in page.data if event["id"] in missing]
     if account:

@@ -1,8 +1,7 @@
-"""Connected accounts (CONNECT=on): each is read in its turn with the header Stripe-Account, events first and then its
-lists.
+"""Connected accounts (CONNECT=on): read the events and then the lists of each account, with the header Stripe-Account.
 
-A turn is short, and the account that waited longest is next, so a huge account does not delay a thousand small ones.
-All of it is background work within the rate limit of the platform's key.
+Accounts take turns. A turn is short, and the account that has waited longest is next, so a huge account does not delay
+a thousand small ones. This is background work within the rate limit of the platform's key.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +28,17 @@ from worker.writers.passes.plan import Options, every_shape
 _log = log.get("connect")
 
 JOB = "accounts"
-# The names of these runs sort after every job's, so that a scan over jobs stops before them.
+# The names of these runs sort after all names of jobs, so that a scan over jobs stops before them.
 ROUND, REFRESH, EVENTS = "~{} lists", "~{} refresh", "~{} events"
 OPTIONS = Options(threads=8, threads_per_list=4, pages=40, failures=2)
 AT_ONCE = 16
-# How often an account is searched in Stripe's list, and after how long all of its lists are read again.
+# How often Stripe's list of accounts is read, and after how long all lists of an account are read again.
 LIST_SECONDS, ROUND_SECONDS = 900, 6 * 3600
-# Between two rounds only the catalogue, whose features no event reports, and subscriptions that can still change are
-# read.
+# Between two rounds, only the catalogue and the subscriptions that can still change are read. No event reports the
+# features of products.
 REFRESH_SECONDS, REFRESHED = 3600, (*refresh_catalogue.CATALOGUE, "subscriptions")
 LISTED_AT = "accounts_listed"
-# Lists of the platform itself, which a connected account does not have.
+# Lists that only the platform has.
 NOT_THEIRS = ("accounts", "webhook_endpoints", "account_persons", "account_external_accounts", "account_capabilities")
 
 
@@ -62,7 +61,8 @@ def tick(
     options: Options = OPTIONS,
     should_continue: Callable[[], bool],
 ) -> dict[str, int] | None:
-    """Give every account that was not read for `pause` seconds its turn; None if another worker has the slot."""
+    """Give a turn to each account that was not read for `pause` seconds; returns None if another worker has the
+    slot."""
     result = {"turns": 0, "events": 0, "rounds": 0, "failed": 0}
     with runs.slot(conn, JOB, slot) as run:
         if run is None:
@@ -87,7 +87,7 @@ def tick(
 
 
 def _list(conn: psycopg.Connection, stripe: Platform, now: int) -> None:
-    """Learn from Stripe now and then which accounts are connected."""
+    """Read the list of connected accounts from Stripe, if that was not done recently."""
     if now - (cursors.read(conn, LISTED_AT) or 0) < LIST_SECONDS:
         return
     after: dict[str, str] = {}
@@ -101,7 +101,7 @@ def _list(conn: psycopg.Connection, stripe: Platform, now: int) -> None:
 
 
 def _newest(stripe: Platform, batch: Sequence[Account], now: int) -> list[Page | Temporary | Permanent]:
-    """The newest page of each account's events since its last turn, or why it could not be read."""
+    """For each account, the newest page of events since its last turn, or the error of reading it."""
 
     def read(account: Account) -> Page | Temporary | Permanent:
         span = {"created[gte]": _since(account, now) - catch_up.OVERLAP_SECONDS, "created[lt]": _until(now) + 1}
@@ -126,7 +126,7 @@ def _turn(
     options: Options,
     should_continue: Callable[[], bool],
 ) -> None:
-    """One account's turn: store events that were not delivered, then read some pages of its lists."""
+    """The turn of one account: store events that were not delivered, then read some pages of its lists."""
     result["turns"] += 1
     events_until, rounds = None, 0
     try:
@@ -142,7 +142,7 @@ def _turn(
     except BadKey:
         raise
     except MissingPermission as error:
-        # Stripe answers the same for an account that has withdrawn and for one that was never connected.
+        # Stripe gives the same answer for an account that has disconnected and for one that was never connected.
         accounts.deauthorize(conn, account.id)
         _log.warning("account.deauthorized", account=account.id, error=str(error))
         result["failed"] += 1
@@ -163,11 +163,11 @@ def _store(
     now: int,
     should_continue: Callable[[], bool],
 ) -> int | None:
-    """Store the account's missing events; returns how many there were, None if some are left for the next turn."""
+    """Store the account's missing events; returns their number, or None if some are left for the next turn."""
     if not page.has_more:
         with conn.transaction():
             return catch_up.store_missing(conn, page, account=account.id)["lost"]
-    # More than a page: the pass for own events reads them in spans of an hour, and saves its position.
+    # More than a page: read the events as catch-up does, in spans of an hour with a saved position.
     since = max(_since(account, now) - catch_up.OVERLAP_SECONDS, now - catch_up.KEPT_SECONDS)
     job = EVENTS.format(account.id)
     caught = catch_up.read_spans(
@@ -187,8 +187,8 @@ def _carry_on(
     options: Options,
     should_continue: Callable[[], bool],
 ) -> int:
-    """Read some pages of the account's lists, of the round or refresh that is under way or due; returns how many rounds were
-    ended."""
+    """Read some pages of the account's lists, for the round or refresh that is running or due; returns the number of
+    finished rounds."""
     job = _due(conn, account)
     if job is None:
         return 0
@@ -208,7 +208,8 @@ def _carry_on(
 
 
 def _due(conn: psycopg.Connection, account: Account) -> str | None:
-    """The job that reads the account's lists now: one that is under way goes first. A round is a refresh, too."""
+    """The job to continue or start for the account; None if none is due. A running job comes first. A round also counts
+    as a refresh."""
     jobs = [ROUND.format(account.id), REFRESH.format(account.id)]
     for job in jobs:
         if shards.under_way(conn, job) is not None:
@@ -230,5 +231,5 @@ def _since(account: Account, now: int) -> int:
 
 
 def _until(now: int) -> int:
-    """A younger event may still be on its way."""
+    """The end of the span to read. A younger event may still be on its way to the webhook endpoint."""
     return now - catch_up.DELAY_SECONDS

@@ -18,7 +18,7 @@ from worker.mirror import history
 from worker.mirror.history import Difference
 from worker.writers.apply import Applier
 
-# Rows of the application that an event may change, and the queries that read them. Without membership there are none.
+# The rows of the application that an event may change, by table. Without membership there are none.
 _USERS = {
     "users": "select u.* from users as u where u.id = any(%(users)s)",
     "user_subscriptions": "select s.* from user_subscriptions as s where s.user_id = any(%(users)s)",
@@ -39,7 +39,7 @@ class NoSuchEvent(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The result of a dry run: the outcome, and the differing fields of each row, by table and id."""
+    """The result of a dry run: the outcome, and the fields that differ, by table and id of the row."""
 
     event: str
     type: str
@@ -47,7 +47,7 @@ class Tried:
     changes: dict[str, tuple[Difference, ...]]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The result as a JSON object."""
         changes = {row: [each._asdict() for each in changed] for row, changed in self.changes.items()}
         return {"event": self.event, "type": self.type, "outcome": self.outcome, "changes": changes}
 
@@ -84,7 +84,7 @@ def replay(conn: psycopg.Connection, event_id: str, *, policy: Policy, livemode:
 def _rows(
     conn: psycopg.Connection, ids: Iterable[str], customers: list[str], users: list[str], policy: Policy
 ) -> dict[str, dict[str, Any]]:
-    """Every row that the event may change, by table and key."""
+    """All rows that the event may change, by table and id."""
     rows: dict[str, dict[str, Any]] = {}
     with conn.cursor(row_factory=dict_row) as cursor:
         for table in mirror.tables.values():
@@ -98,7 +98,7 @@ def _rows(
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """The row for JSON, without the times at which rows are written."""
+    """The row as JSON values, without the columns that change on each write."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({k: v for k, v in row.items() if k not in _UNTOLD}))
     return plain
 

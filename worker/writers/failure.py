@@ -1,4 +1,4 @@
-"""Decide what to do with an event that could not be applied. Pure, except for the errors' classes."""
+"""Decide what to do with an event that could not be applied."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ BACKOFF = Backoff(first=2, longest=600)
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Make the event due again after `pause`, without counting the attempt, because the event did not cause the error."""
+    """Make the event due again after `pause`. The attempt does not count, because the event did not cause the error."""
 
     pause: timedelta
 
@@ -33,7 +33,7 @@ class Park:
 def plan_failure(error: Exception, *, attempts: int, max_attempts: int) -> Release | Retry | Park:
     """The plan for an event whose attempt number `attempts` ended with this error."""
     if isinstance(error, UNAVAILABLE + OTHER_SCHEMA):
-        # A lock is held, the server is short of something, or a migration is due.
+        # A lock is held, the server lacks a resource, or a migration is due.
         return Release(BUSY)
     if isinstance(error, Permanent) or attempts >= max_attempts:
         return Park()

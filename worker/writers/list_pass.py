@@ -1,7 +1,8 @@
-"""Record a page of one of Stripe's lists, and find the objects that it should have shown.
+"""Record a page of one of Stripe's lists, and find mirrored objects that the page should contain but does not.
 
-A page is true of the second in which it was requested. Lists come newest first, so two pages in a row bound a span of
-`created` that is known completely: a mirrored row of that span that was not listed is gone, or has left the list.
+A page shows the state at the second of its request. Lists are sorted by `created`, newest first, so consecutive pages
+cover a span of `created` completely. A mirrored row in that span that is not in the list was deleted or has left the
+list.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +26,13 @@ from worker.writers.record import Answered, record, record_answers
 
 _log = log.get("list_pass")
 
-# At most this many ids of one second are kept. An import can create more in a second; absent objects are not looked for
-# there.
+# At most this many ids of one second are kept. An import can create more objects in a second. In such a second, absent
+# objects are not searched.
 MOST_OF_A_SECOND = 5_000
 
 
 class Source(Protocol):
-    """The reads that a pass needs of `stripe_api.client.Stripe`; several threads call them at once."""
+    """The methods of `stripe_api.client.Stripe` that a pass uses. Several threads call them at once."""
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
 
@@ -40,7 +41,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A list, or the part of it created in [gte, lt) (unix seconds). Objects in a `final` status need not be in it."""
+    """A list, or the part of a list with `created` in [gte, lt) (unix seconds).
+
+    The list may leave out objects with a `final` status.
+    """
 
     object: str | None
     path: str
@@ -56,17 +60,17 @@ class Listing:
         return {**self.params, **{name: value for name, value in bounds.items() if value is not None}}
 
     def narrowed(self, *, gte: int | None, lt: int | None) -> "Listing":
-        """The part of the list that was created in [gte, lt)."""
+        """The part of the list with `created` in [gte, lt)."""
         return replace(self, gte=gte, lt=lt)
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The position of a pass over one shard. Every pass saves this type as JSON.
+    """The position of a pass in one shard, saved as JSON.
 
-    `after`: the object after which the next page begins. `down_to`: everything created after that second was seen, and
-    `of_that_second` are the ids seen of it (None: too many to keep). `span`: how many seconds of `created` the last
-    page covered. `parent`: for a list under parents, all parents up to this id are done, and those in `ahead`; `open`
-    has the positions of others.
+    `after`: the object after which the next page begins. `down_to`: all objects created after this second were seen.
+    `of_that_second`: the ids seen so far of the second `down_to`, or None if there are too many to keep. `span`: how
+    many seconds of `created` the last page covered. For a list under parents, all parents up to the id `parent` are
+    done, and the parents in `ahead`; `open` holds the positions in the lists of other parents.
     """
 
     after: str | None = None
@@ -79,14 +83,15 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def from_json(cls, value: Any) -> "Place":
-        """Read the form that `as_json` gave; the beginning if it is None, or another release's."""
+        """The place that `as_json` has written. The beginning if the value is None or written by an incompatible
+        release."""
         try:
             return cls() if value is None else msgspec.convert(value, cls)
         except msgspec.ValidationError:
             return cls()
 
     def as_json(self) -> dict[str, Any]:
-        """The form that Postgres stores."""
+        """The place as a JSON object."""
         value: dict[str, Any] = msgspec.to_builtins(self)
         return value
 
@@ -99,12 +104,12 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
         return listing.query
 
     def without_cursor(self, *, by_created: bool) -> "Place":
-        """The position from which to continue if Stripe has deleted the object `after`: the beginning of the same
-        second."""
+        """The position to continue from if the object `after` was deleted: the start of its second, or of the whole
+        list."""
         return msgspec.structs.replace(self, after=None) if by_created else Place()
 
     def following(self, page: Page, *, by_created: bool) -> "Place":
-        """The position after the page. Objects of its last second may continue in the next one."""
+        """The position after the page. The next page may contain more objects of the page's last second."""
         if not page.data:
             return self
         if not by_created:
@@ -120,7 +125,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(slots=True)
 class Tally:
-    """The result of a pass, in objects."""
+    """The result of a pass as numbers of objects."""
 
     listed: int = 0
     written: int = 0
@@ -140,7 +145,7 @@ class Tally:
 def record_page(
     conn: psycopg.Connection, listing: Listing, page: Page, policy: Policy, tally: Tally, *, users_later: bool = False
 ) -> None:
-    """Write the objects of a page in one transaction; repairs are recorded as drift. `users_later`: see `record`."""
+    """Write the objects of a page in one transaction, and record repairs as drift. For `users_later` see `record`."""
     [recorded] = record_pages(conn, [(listing, page)], policy, users_later=users_later)
     tally.add(recorded.as_dict())
 
@@ -148,7 +153,7 @@ def record_page(
 def record_pages(
     conn: psycopg.Connection, pages: Sequence[tuple[Listing, Page]], policy: Policy, *, users_later: bool = False
 ) -> list[Tally]:
-    """Write the objects of pages of one list in one transaction; returns the tally of each."""
+    """Write the objects of several pages of one list in one transaction; returns the tally of each page."""
     tallies, page_of = [Tally(listed=len(page.data)) for _, page in pages], dict[Key, int]()
     seen: list[Observation] = []
     for number, (listing, page) in enumerate(pages):
@@ -177,7 +182,7 @@ def record_pages(
 
 
 def _differing(conn: psycopg.Connection, seen: Iterable[Observation]) -> dict[Key, tuple[Json, int]]:
-    """The mirror's rows of the objects whose content differs."""
+    """The mirrored rows whose content differs from these observations."""
     by_table: dict[str, dict[str, Observation]] = {}
     for each in seen:
         if each.key.account == "":
@@ -199,10 +204,9 @@ def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> D
 def absent_of(
     conn: psycopg.Connection, listing: Listing, page: Page, place: Place, following: Place
 ) -> list[tuple[str, int]]:
-    """The ids and revs of mirrored objects in this page's span that it did not show.
+    """The ids and revs of mirrored objects that lie in the page's span but are not on the page.
 
-    An object that was observed around the time of the page may have been created, or deleted, just then: it is left
-    out.
+    Objects observed around the time of the page are left out, because they may have been created or deleted just then.
     """
     if listing.object is None:
         return []
@@ -224,7 +228,7 @@ def absent_of(
 
 
 def read_absent(stripe: Source, key: Key) -> Answer:
-    """Read an object from Stripe that a list did not show."""
+    """Read an object that was absent from a list."""
     url = object_type(key.object).url
     assert url is not None
     return stripe.retrieve(url.format(id=key.id))
@@ -233,9 +237,10 @@ def read_absent(stripe: Source, key: Key) -> Answer:
 def record_absent(
     conn: psycopg.Connection, answers: Sequence[tuple[Key, Answer, int]], policy: Policy, tally: Tally
 ) -> None:
-    """Write, in one transaction, Stripe's answers about objects that a complete list did not show; each with its row's
+    """Write, in one transaction, Stripe's answers about objects that were absent from a list; each with its row's
     revision."""
-    # Not listed by a complete pass, and then not found: two proofs that it is gone.
+    # The object was absent from a list that was read to its end, and a GET, if the type has one, did not find it. This
+    # proves the deletion.
     asked = [Answered(retrieved(key, a.object, read_at=a.read_at, shape=a.shape), rev) for key, a, rev in answers]
     changed: list[tuple[Outcome, Answer]] = []
     with conn.transaction():

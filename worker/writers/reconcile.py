@@ -1,6 +1,7 @@
-"""Reconcile: every subscription that can still change is read again, every hour.
+"""Reconcile: read all subscriptions that can still change again, every hour.
 
-The list is cut into spans of `created` while it is read, so that several workers, and several threads of each, share it.
+The list is divided into spans of `created` while it is read, so that several workers, each with several threads, can
+share it.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from worker.writers.passes.plan import Options, Shape
 _log = log.get("reconcile")
 
 JOB = "reconcile"
-# Without `status` Stripe leaves out subscriptions that have ended.
+# Without the parameter `status`, Stripe leaves out subscriptions that have ended.
 LIVING = Shape(
     Listing(object="subscription", path="/v1/subscriptions", final=tuple(sorted(TYPES["subscription"].final)))
 )
@@ -37,7 +38,7 @@ def tick(
 ) -> dict[str, Any] | None:
     """Reconcile the subscriptions for one slot of the clock, or help with a running pass.
 
-    Returns the result once the pass is finished; None if it continues in another worker or the next tick, or failed.
+    Returns the result if the pass is finished; None if it failed, or if another worker or the next tick continues it.
     """
     result = passes.tick(
         conn,

@@ -1,4 +1,5 @@
-"""The one way into the mirror, and from there to the users: webhook, refresh, reconcile and single reads all use it."""
+"""The guarded write to the mirror, and the computation of affected users. Every writer uses it: events, lists, single
+reads."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from worker.writers import settle_by_events
 
 _log = log.get("record")
 
-# If somebody else inserts a row between our look and our insert, it is planned again, at most three times.
+# If another worker inserts a row between our lock and our insert, the write is planned again, at most this many times.
 _ROUNDS = 10
 
 
@@ -38,17 +39,18 @@ def record(
 ) -> list[Outcome]:
     """Write the observations as the version rule decides, and compute the affected users.
 
-    Runs inside the caller's transaction; returns the outcome of each object. `events_of`: the observations are events
-    of this mode, so other events of the inbox may settle what the rule leaves unsettled. Data of erased people is
-    blanked first. `users_later`: do not compute the users but request them, as deferred: a backfill computes each of
-    them once, when all their objects are there.
+    Runs in the caller's transaction; returns the outcome of each object. Data of erased people is blanked first. If
+    `events_of` is given, the observations are events of this mode, so other events in the inbox may settle what the
+    version rule leaves unsettled. With `users_later`, users are not computed but requested as deferred: a backfill
+    computes each of them once, after all their objects were read.
     """
     if not observations:
         return []
     observations = guard.honour(conn, with_members(observations))
     written, offered = _write(conn, observations, events_of)
     changed = {outcome.key for outcome in written if outcome.object is not None}
-    # A page of a list that shows the known state adds nothing; an event tells of its second even if it loses.
+    # A list that shows the known state adds nothing to the history. An event is evidence for its second even if a newer
+    # state wins.
     subscription_history.note(
         conn,
         (seen for seen in observations if not seen.snapshot.listed or seen.key in changed),
@@ -69,9 +71,9 @@ def record(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One object as a single read showed it, while its row was at `rev`.
+    """The result of reading one object, while its row had the revision `rev`.
 
-    `event_at`: the time of its newest event, in unix seconds.
+    `event_at` is the time of the object's newest event, in unix seconds.
     """
 
     seen: Observation
@@ -80,10 +82,10 @@ class Answered:
 
 
 def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy: Policy) -> list[Outcome | None]:
-    """Write Stripe's answers about single, different objects; see `mirror.version.settle`.
+    """Write the results of reading single objects, each object at most once; see `mirror.version.settle`.
 
-    Runs inside the caller's transaction. Returns the outcomes in the order of the answers; None if the row has changed
-    since the object was read: then nothing is written, and it must be read again.
+    Runs in the caller's transaction. Returns the outcomes in the order of the answers. If the row has changed since the
+    read, nothing is written and the outcome is None: the object must be read again.
     """
     shown = guard.honour(conn, [answer.seen for answer in answers])
     rows = mirror.lock(conn, [seen.key for seen in shown])
@@ -109,7 +111,8 @@ def record_answers(conn: psycopg.Connection, answers: Sequence[Answered], policy
 
 
 def _kept(seen: Observation) -> Json:
-    """The object as it is stored. A payout may settle thousands of transactions, which have their own rows."""
+    """The object as it is stored. The transactions of a payout are left out: there may be thousands, with rows of their
+    own."""
     if seen.key.object != "payout":
         return seen.object
     return {name: value for name, value in seen.object.items() if name != "balance_transactions"}
@@ -120,8 +123,10 @@ def _is_uncertain(outcome: Outcome) -> bool:
 
 
 def _wanted(outcome: Outcome, *, on_test_clock: bool) -> Wanted:
-    """An object on a test clock has that clock's time, which may be years ahead of the time at which Stripe can be
-    read."""
+    """The read to queue for an uncertain object.
+
+    The time of an object on a test clock may be years in the future, so it does not limit when the object can be read.
+    """
     assert outcome.version is not None
     assert outcome.type.url is not None
     path = outcome.type.url.format(id=outcome.key.id)
@@ -137,9 +142,10 @@ def _write(
     observations: Sequence[Observation],
     events_of: bool | None,
 ) -> tuple[list[Outcome], dict[str, Offer]]:
-    """Lock, fold, settle and write; objects that another worker inserted meanwhile are locked and folded again.
+    """Lock, fold, settle and write. If another worker inserted an object in the meantime, it is locked and folded
+    again.
 
-    Returns the outcomes, and what the subscriptions among them offered to organizations before.
+    Returns the outcomes, and the previous offers to organizations of the subscriptions among them.
     """
     done: dict[Key, Outcome] = {}
     offered: dict[str, Offer] = {}
@@ -155,7 +161,7 @@ def _write(
         waiting = [seen for seen in waiting if seen.key in lost]
         if not waiting:
             return list(done.values()), offered
-    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and gone, over and over")
+    raise psycopg.errors.SerializationFailure(f"{len(waiting)} rows were inserted and deleted again and again")
 
 
 def _follow(
@@ -166,9 +172,9 @@ def _follow(
     *,
     users_later: bool = False,
 ) -> None:
-    """Update the application's tables after writes of our own account; connected accounts have no users.
+    """Update the application's tables after writes of our own account. Connected accounts have no users.
 
-    Requests are locked before links, links before users, users before the catalogue.
+    The order of locks is: requests, links, users, catalogue.
     """
     if policy.off:
         return
@@ -180,7 +186,8 @@ def _follow(
     guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
     product_changes.note(conn, changed.known)
     missed = guests | _compute_concerned(conn, written, ours, policy, users_later=users_later)
-    # Computing a user inserts a placeholder for products that are not copied yet, and locks the user meanwhile.
+    # The catalogue is copied after computing users: a computation locks the user before it inserts placeholders for
+    # products.
     for outcome in by_type.get("product", []):
         _warn_of_unclear_metadata(outcome)
     save_rows.of_catalogue(
@@ -192,17 +199,15 @@ def _follow(
 
 
 class _Changed(NamedTuple):
-    """Products that give something new: those that have just arrived, and those by which users were computed before."""
+    """Changed products: `arrived` are new, and users were already computed with `known`."""
 
     arrived: set[str]
     known: set[str]
 
 
 def _changed_products(conn: psycopg.Connection, by_type: Mapping[str, Sequence[Outcome]]) -> _Changed:
-    """The written products that are new, or give something else.
-
-    Features that are read for the first time count as new.
-    """
+    """The written products that are new or whose policy has changed. A product whose features are read for the first
+    time counts as new."""
     products, features = by_type.get("product", []), by_type.get("product_feature", [])
     new = {outcome.key.id for outcome in products if outcome.before is None}
     featured = _named(features, "product")
@@ -222,7 +227,7 @@ def _request_for_catalogue(
 ) -> set[ObjectRef]:
     """Request users who waited for a new product or price, and the users of organizations.
 
-    Returns the users to look at again: guests, who have no customer.
+    Returns the users to recheck: guests, who have no customer.
     """
     organizations.request(conn, ours, offered, fresh_products=products)
     prices = [
@@ -244,12 +249,14 @@ def _compute_concerned(
 ) -> set[ObjectRef]:
     """Compute the users of these objects; returns the objects that name something not mirrored yet.
 
-    An object affects its user if it moved what users are computed from, or if its customer is linked just now.
-    `users_later`: request them instead, as deferred. A guest is computed at once, because no customer stands for them.
+    An object affects its user if a value that users are computed from has changed, or if its customer is linked now.
+    With `users_later` the users are requested as deferred instead. Guests are always computed at once, because requests
+    name customers.
     """
     moved = [outcome for outcome in ours if outcome.moves_users]
     customers = _customers(moved)
-    # Tokens are taken back only for settled objects. So becoming settled matters, even if the guess was right.
+    # Tokens are taken back only for settled objects. So an object that becomes settled matters even if its content
+    # stays the same.
     news = [
         outcome.key
         for outcome in written

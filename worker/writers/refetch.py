@@ -30,7 +30,7 @@ from worker.writers.record import Answered, record_answers
 _log = log.get("fetch")
 
 THREADS = 16
-# If a read can't settle yet, it is repeated after the longest lag of Stripe's replicas.
+# If a read can't settle the object yet, it is repeated after the longest lag of Stripe's replicas.
 AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
 KEY_SECONDS, REFUSED_SECONDS = 60, 300
 BACKOFF = Backoff(first=2, longest=300)
@@ -48,9 +48,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A thread's result for one request: the object to write, or `twin`, the snapshot of a thin event.
+    """The result of one queued read: the object to write, or `twin`, the snapshot event of a thin event.
 
-    Neither if a later event has answered the request. `is_missing`: Stripe has no such object, for the first time.
+    Both are None if a later event has made the read unnecessary. `is_missing` is true if Stripe does not find the
+    object, for the first time.
     """
 
     answered: Answered | None = None
@@ -68,12 +69,12 @@ def drain(
 ) -> int:
     """Read due objects until there are none, or time is up; returns how many were read.
 
-    `threads` read at once, and the results so far are written in one transaction, so a slow answer delays no other. No
-    failure loses the mark: an object stays unsettled, and queued, until an answer settles it. Raises BadKey.
+    `threads` objects are read at once. The results so far are written in one transaction, so a slow answer does not
+    delay the others. An object stays unsettled and queued until an answer settles it, whatever fails. Raises BadKey.
     """
     asked, refusal = 0, None
     under_way: dict[Future[_Read], Ask] = {}
-    using = threading.Lock()  # the threads look up rows through the same connection
+    using = threading.Lock()  # all threads use the same connection
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         while True:
             if refusal is None and should_continue() and len(under_way) < threads:
@@ -92,7 +93,7 @@ def drain(
                     try:
                         if (answered := _received(conn, ask, future.result())) is not None:
                             brought.append((ask, answered))
-                    except Exception as error:  # noqa: BLE001 - whatever an answer can cause must not stop the others
+                    except Exception as error:  # noqa: BLE001 - an error caused by one answer must not stop the others
                         refusal = error if isinstance(error, BadKey) else refusal
                         _put_off(conn, ask, error)
                 _write(conn, brought, policy)
@@ -103,7 +104,7 @@ def drain(
 
 
 def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: Ask) -> _Read:
-    """Read one object from Stripe. The connection is not held meanwhile."""
+    """Read one object from Stripe, without holding the connection."""
     with using:
         if refetch_queue.is_answered(conn, ask):
             return _Read()
@@ -119,10 +120,10 @@ def _read(conn: psycopg.Connection, using: threading.Lock, stripe: Source, ask: 
 def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | None:
     """The observation to write; None if there is nothing to write."""
     if read.is_missing:
-        # A replica may not have it yet; an object that a second read does not find either is gone.
+        # A replica may not have the object yet. If a second read does not find it either, it is deleted.
         refetch_queue.remember(conn, ask, missing_again_after=SECOND_MISS_SECONDS)
     elif read.answered is None:
-        if read.twin is not None:  # it goes into the inbox as if it had been delivered
+        if read.twin is not None:  # store the event in the inbox as if it had been delivered
             twin = {**read.twin, "account": ask.account} if ask.account else read.twin
             inbox.store(conn, [read_envelope(msgspec.json.encode(twin).decode())])
         refetch_queue.done(conn, ask)
@@ -130,7 +131,7 @@ def _received(conn: psycopg.Connection, ask: Ask, read: _Read) -> Answered | Non
 
 
 def _write(conn: psycopg.Connection, brought: Sequence[tuple[Ask, Answered]], policy: Policy) -> None:
-    """Write Stripe's answers in one transaction; if that fails, each answer in its own."""
+    """Write the answers in one transaction. If that fails, write each answer in a transaction of its own."""
     if not brought:
         return
     results: list[str] = []
@@ -166,7 +167,7 @@ def _settled(conn: psycopg.Connection, ask: Ask, outcome: Outcome | None) -> str
 
 
 def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
-    """Schedule the read again after a pause that fits the error."""
+    """Schedule the read again after a pause that depends on the error."""
     if conn.closed:
         raise error
     reason = str(error)
@@ -189,7 +190,7 @@ def _put_off(conn: psycopg.Connection, ask: Ask, error: Exception) -> None:
 
 
 def read(stripe: Source, key: Key, path: str) -> Answer:
-    """Read an object from Stripe. One that is only listed is made of its list."""
+    """Read an object from Stripe. A summary that can only be listed is built from its list."""
     from_list = object_type(key.object).from_list
     if from_list is None:
         return stripe.retrieve(path, account=key.account)
@@ -203,7 +204,7 @@ def read(stripe: Source, key: Key, path: str) -> Answer:
 
 
 def observation(stripe: Source, key: Key, answer: Answer) -> Observation:
-    """The answer as an observation; truncated lists are read to their end, so that the answer is whole."""
+    """The answer as an observation. Truncated lists in it are read to their end."""
     obj = None if answer.deleted else answer.object
     whole = obj if obj is None else _completed(stripe, key, obj)
     return retrieved(key, obj, whole=whole, read_at=answer.read_at, shape=answer.shape)
@@ -225,7 +226,7 @@ def _completed(stripe: Source, key: Key, obj: Json) -> Json:
 
 
 def _read_on(stripe: Source, key: Key, url: str, members: list[Json]) -> Json:
-    """The list from its known members to its end."""
+    """Read the rest of a list after the known members; returns the whole list."""
     path, _, query = url.partition("?")
     params: dict[str, Any] = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
     more = True

@@ -1,7 +1,8 @@
-"""The product refresh: all products, in all states, and their prices, every five minutes, with features in turn.
+"""The product refresh: read all products and prices every five minutes, and the features of some products.
 
-Stripe sends no event when a feature is attached to a product or removed from it: this finds it. Features are one request
-for each product, so a refresh reads those that were not read for the longest time.
+Stripe sends no event when a feature is attached to a product or removed from it. Only this refresh finds such a change.
+Features need one request for each product, so each refresh reads the features of the products that were read longest
+ago.
 """
 
 from collections.abc import Callable
@@ -25,13 +26,15 @@ from worker.writers.passes.plan import Options, every_shape
 _log = log.get("refresh")
 
 JOB = "product_refresh"
-# Without `active` Stripe lists both states. Products first: prices refer to them.
+# Without the parameter `active`, Stripe lists active and inactive objects. Products come first, because prices refer to
+# them.
 CATALOGUE = ("products", "prices", "product_features")
 OPTIONS = Options(threads=8, threads_per_list=6, failures=1)
-# The features of how many products one refresh reads: a twelfth of all, so that an hour brings all, but at least so many.
-# Products whose features were never read come on top.
+# A refresh reads the features of a twelfth of all products, so that each product is read once an hour, but of at least
+# 50. Products whose features were never read are added.
 FEATURES_SHARE, FEATURES_LEAST = 12, 50
-# In the run's result: features that were read later are left out, so once it is done all were read since then.
+# A time in the result of the run. The run skips products whose features were read after this time, so at its end all
+# products have been read since then.
 READ_SINCE = "features_read_since"
 
 
@@ -46,8 +49,8 @@ def tick(
 ) -> dict[str, Any] | None:
     """Refresh the catalogue for one slot of the clock, or continue an interrupted refresh.
 
-    Returns the result; None if another worker has the slot, or if it failed or is not finished: the next slot
-    continues.
+    Returns the result; None if another worker has the slot, or if the refresh failed or is not finished. The next slot
+    continues an unfinished refresh.
     """
     run = shards.under_way(conn, JOB)
     begun = runs.result(conn, run) or {} if run is not None else {}

@@ -1,7 +1,7 @@
-"""Retention: remove old, finished rows from the inbox and the daemon's own bookkeeping, a little at a time.
+"""Retention: remove old, finished rows from the inbox and from the daemon's own bookkeeping, a few at a time.
 
-It goes through the inbox in ranges of blocks, round and round, so it needs no index and costs events nothing. Each
-batch is a transaction; the next tick continues.
+It reads the inbox in ranges of blocks, and begins again at the end. So it needs no index, which each new event would
+have to update. Each batch is a transaction, and the next tick continues.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ def tick(
     keep_changes: timedelta = timedelta(days=35),
     should_continue: Callable[[], bool],
 ) -> dict[str, int] | None:
-    """Remove until a round of the inbox is complete or time is up; None if another worker has the slot.
+    """Remove old rows until the whole inbox was read or time is up; returns None if another worker has the slot.
 
-    Done events are removed when they arrived and were done longer than `keep` ago; pending and parked ones stay.
+    A done event is removed if it arrived and was done longer than `keep` ago. Pending and parked events stay.
     """
     removed: dict[str, int] = {}
     with runs.slot(conn, JOB, slot) as run:
@@ -52,7 +52,8 @@ def tick(
 def _remove_events(
     conn: psycopg.Connection, run: Run, removed: dict[str, int], *, keep: timedelta, should_continue: Callable[[], bool]
 ) -> None:
-    """From the end of the last tick to the end of the inbox; there the oldest remaining event is known."""
+    """Remove events from the position of the last tick to the end of the inbox. At the end the oldest remaining event
+    is known."""
     place = cursors.read(conn, CURSOR) or {"block": 0, "oldest": None, "oldest_kept": None}
     while should_continue():
         if place["block"] >= retention_store.blocks(conn):

@@ -1,4 +1,4 @@
-"""Settle what a batch leaves uncertain: the object's other events in the inbox may tell its final state."""
+"""Settle objects that a batch leaves uncertain: other events of the object in the inbox may prove its final state."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,9 +15,10 @@ from worker.stripe_api.event import NotAnEvent, read_event
 
 
 def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> list[Outcome]:
-    """The outcomes, with unsettled ones settled if their events decide. Their rows are locked, and not written yet.
+    """The outcomes; unsettled ones are replaced by settled ones if the events of the object decide.
 
-    That way each row is written once, no known object is read, and users are computed once.
+    The rows are locked but not written yet. So each row is written once, objects that the inbox can settle are not read
+    from Stripe, and users are computed once.
     """
     uncertain = [outcome for outcome in outcomes if outcome.version is not None and outcome.version.unsettled]
     if not uncertain:
@@ -41,7 +42,7 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
 
 
 def _observations(bodies: Sequence[str]) -> list[Observation] | None:
-    """The observations of the events; None if one of them shows nothing, and no other shows it instead."""
+    """The observations of the events; None if an event contains no object and no other event contains it instead."""
     try:
         events = [read_event(msgspec.json.decode(body)) for body in bodies]
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):
@@ -53,7 +54,8 @@ def _observations(bodies: Sequence[str]) -> list[Observation] | None:
 
 
 def _withdraw(conn: psycopg.Connection, outcome: Outcome) -> None:
-    """The read that an earlier batch queued. One queued by a later thin event needs more, and stays."""
+    """Remove the read that an earlier batch has queued. A read queued by a later thin event is still needed, and
+    stays."""
     if outcome.before is not None and outcome.before.unsettled:
         key, event_at = outcome.key, datetime.fromtimestamp(outcome.before.observed_at, UTC)
         refetch_queue.done(

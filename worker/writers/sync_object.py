@@ -22,7 +22,8 @@ from worker.writers.refetch import Source, observation, read
 _log = log.get("sync_object")
 
 ATTEMPTS = 5
-# The prefixes of ids. Products, plans and coupons may have any id, so the mirror is searched first.
+# The type of an object by the prefix of its id. Products, plans and coupons may have any id, so the mirror is searched
+# first.
 _PREFIXES = {
     "acct": "account", "ba": "bank_account", "bpc": "billing_portal.configuration", "card": "card", "ch": "charge",
     "clock": "test_helpers.test_clock", "cn": "credit_note", "credgr": "billing.credit_grant", "cs": "checkout.session",
@@ -43,11 +44,11 @@ _PREFIXES = {
 
 
 class UnknownType(Permanent):
-    """The id does not tell the type of the object."""
+    """The type of the object is not known from its id."""
 
 
 class CannotRead(Permanent):
-    """Stripe does not show objects of this type by their id."""
+    """Objects of this type cannot be read by their id."""
 
 
 class NotThere(Permanent):
@@ -62,7 +63,8 @@ class Moved(Temporary):
 class Synced:
     """The result of reading one object.
 
-    `outcome`: `corrected`, `confirmed` (nothing differed), `deleted`, or `uncertain`: a worker reads it again within seconds.
+    `outcome` is `corrected`, `confirmed` (nothing differed), `deleted`, or `uncertain` (a worker reads the object again
+    within seconds).
     """
 
     object: str
@@ -73,7 +75,7 @@ class Synced:
     differences: tuple[Difference, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The result as a JSON object."""
         changed = [each._asdict() for each in self.differences]
         return {
             "object": self.object,
@@ -86,7 +88,7 @@ class Synced:
 
 
 def type_of(conn: psycopg.Connection, id_: str, account: str = "") -> str:
-    """The type of the object with this id, from the mirror, or else by the id's prefix. Raises UnknownType."""
+    """The type of the object with this id, from the mirror or else from the prefix of the id. Raises UnknownType."""
     held = {row["object"] for row in history.find(conn, id_) if row["account"] == account}
     if len(held) == 1:
         return str(held.pop())
@@ -95,7 +97,7 @@ def type_of(conn: psycopg.Connection, id_: str, account: str = "") -> str:
     if known is None or (held and known not in held):
         also = f" ({' and '.join(sorted(held))} have it)" if held else ""
         raise UnknownType(
-            f"{id_}: the id does not say of which type it is{also}: name it with --type, --type product", id=id_
+            f"{id_}: the type is not known from the id{also}: name it with --type, for example --type product", id=id_
         )
     return known
 
@@ -112,7 +114,7 @@ def sync_object(
     row = object_type(name)
     if row.url is None:
         known = name in catalogue.types()
-        why = "comes with its parent, or by events alone: sync the parent" if known else "is no type of Stripe's"
+        why = "comes only with its parent or in events: sync the parent" if known else "is not a type of Stripe"
         raise CannotRead(f"{name}: {why}", type=name)
     key = Key(row.table.name, name, id_, account)
     for _ in range(ATTEMPTS):
@@ -120,9 +122,9 @@ def sync_object(
         standing = _standing(conn, key)
         answer = read(stripe, key, row.url.format(id=id_))
         if answer.missing and not rev:
-            raise NotThere(f"Stripe has no {name} {id_}, and the mirror has none", id=id_)
+            raise NotThere(f"neither Stripe nor the mirror has a {name} {id_}", id=id_)
         if answer.missing and not deleted:
-            # One answer does not prove that it is gone. A worker reads it a second time.
+            # One answer does not prove that the object is deleted. A worker reads it a second time.
             with conn.transaction():
                 refetch_queue.want(conn, [Wanted(key, row.url.format(id=id_), answer.read_at)])
             return Synced(name, id_, account, "uncertain", answer.read_at, ())
@@ -137,7 +139,7 @@ def sync_object(
             result = "uncertain" if uncertain else result
             _log.info("object.synced", object_id=id_, object_type=name, outcome=result)
             return Synced(name, id_, account, result, answer.read_at, changed)
-    raise Moved(f"{id_}: events of it arrive all the time: try again", id=id_)
+    raise Moved(f"{id_}: events of the object keep arriving: try again", id=id_)
 
 
 def _standing(conn: psycopg.Connection, key: Key) -> history.Row | None:
@@ -150,7 +152,8 @@ def _content(row: history.Row | None) -> dict[str, Any]:
 
 
 def _newest_event(row: history.Row | None) -> int | None:
-    """The latest possible time of a row's newest event, in unix seconds, if a read has settled it since; else None."""
+    """The latest possible time of the object's newest event, in unix seconds, if a read has settled the row since; else
+    None."""
     if row is None or row["unsettled"] or not history.is_read(row["observed_in"]):
         return None
     return int(row["observed_at"].timestamp()) - REPLICA_LAG_SECONDS

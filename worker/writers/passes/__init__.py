@@ -1,1 +1,1 @@
-"""Passes over Stripe's lists: runs in Postgres that the threads of any process carry on."""
+"""Passes over Stripe's lists: each is a run in Postgres that threads of any process can continue."""

@@ -1,7 +1,7 @@
-"""Mark absent objects deleted, or refuse to: nothing is marked before a list was read to its end.
+"""Mark absent objects as deleted, after their list was read to its end, unless there are too many.
 
-A truncated list, or the key of another account, would make most of a table look deleted. So a pass that would mark more
-than MAX_DELETED_SHARE of the rows that a list can show (of one account) marks none of them, and reports it.
+With a truncated list, or with the key of another account, most of a table would look deleted. So if a pass would mark
+more than MAX_DELETED_SHARE of the rows of a list (of one account), it marks none and reports an error.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,16 +23,16 @@ from worker.writers.passes.plan import Options, Shape
 
 _log = log.get("pass")
 
-# Up to this number deletions are accepted at any share: most of a small table may really be gone.
+# Up to this number, deletions are accepted at any share, because most objects of a small table may really be deleted.
 ALWAYS_BELIEVED = 10
-# From this many answers on, they are used to estimate how many of the remaining objects are missing too.
+# With at least this many answers, their share of missing objects is used as an estimate for the remaining objects.
 SAMPLE = 50
 # This many objects are marked in one transaction.
 AT_ONCE = 100
 
 
 class TooManyDeleted(Permanent):
-    """A pass would mark more of a list's rows deleted than MAX_DELETED_SHARE allows."""
+    """A pass would mark more rows of a list deleted than MAX_DELETED_SHARE allows."""
 
 
 def guard(
@@ -42,7 +42,7 @@ def guard(
     shapes: Mapping[str, Shape],
     options: Options,
 ) -> None:
-    """Give up each list that shows so few of the mirrored objects that something else must be wrong."""
+    """Give up each list from which so many mirrored objects are absent that something else must be wrong."""
     for list_, (unasked, gone) in absences.counts(conn, run).items():
         standing, shape = standings.get(list_), shapes.get(list_)
         if standing is None or standing.error is not None or shape is None or shape.listing.object is None:
@@ -51,7 +51,7 @@ def guard(
         likely = gone + (unasked * gone // answered if answered >= SAMPLE else 0)
         if likely <= ALWAYS_BELIEVED or options.max_deleted_share >= 1:
             continue
-        # Enough rows for this many deletions; how many more there are does not matter.
+        # With this many rows, the deletions are within the share. Counting more rows would not change the decision.
         enough = ceil(likely / options.max_deleted_share) if options.max_deleted_share else MOST_COUNTED
         rows = _rows(conn, shape, most=enough)
         if likely > rows * options.max_deleted_share:
@@ -62,7 +62,7 @@ def guard(
 
 
 def _rows(conn: psycopg.Connection, shape: Shape, *, most: int) -> int:
-    """The number of mirrored rows that a list can show, counted up to `most`."""
+    """The number of mirrored rows that belong to the list, counted up to `most`."""
     listing = shape.listing
     assert listing.object is not None
     parent = shape.parents.row.parent_field if shape.parents is not None else None
@@ -78,7 +78,7 @@ def mark(
     *,
     alive: Callable[[], object],
 ) -> None:
-    """Mark the objects of a list deleted that Stripe no longer has. `alive` is called after each batch."""
+    """Mark the objects of a list that Stripe no longer has as deleted. `alive` is called after each batch."""
     while gone := absences.gone(conn, run, list_, limit=AT_ONCE):
         tally = Tally()
         answers = _answers(conn, shape, gone)
@@ -92,7 +92,7 @@ def mark(
 def _answers(conn: psycopg.Connection, shape: Shape | None, gone: Sequence[Absence]) -> list[tuple[Key, Answer, int]]:
     """The answers to record for these rows.
 
-    A child with its own table keeps the parent's id, because users may depend on it.
+    A child with its own table keeps the id of its parent, because users may depend on it.
     """
     column = shape.parents.row.parent_field if shape is not None and shape.parents is not None else None
     parents = (

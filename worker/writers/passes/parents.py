@@ -1,7 +1,7 @@
 """Lists under a parent: the threads of one pass share the parents.
 
-The parents come from the mirror, in the order of their ids. A parent is done when the last page of its list is written;
-the position has the id up to which all of them are, and those beyond it.
+The parents are read from the mirror, in the order of their ids. A parent is done when the last page of its list is
+written. The position holds the id up to which all parents are done, and the later parents that are done already.
 """
 
 import threading
@@ -29,7 +29,7 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Parents:
-    """The parents of a list, those of one account. Their children's list is `row`.
+    """The parents of a list, of one account. `row` is the list of their children.
 
     `due_before` leaves out products whose features were read after that time.
     """
@@ -42,7 +42,7 @@ class Parents:
         return Walk(self, place, tally)
 
     def after(self, conn: psycopg.Connection, id_: str) -> list[str]:
-        """The next parents after an id."""
+        """The next parents after this id."""
         assert self.row.parent is not None
         object_ = LISTS[self.row.parent].object
         assert object_ is not None
@@ -70,16 +70,17 @@ class Parents:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The next page to read: of which parent, and how."""
+    """The next page to read: the parent and the request."""
 
     parent: str
     request: tuple[str, dict[str, Any]]
 
 
 class Walk:
-    """The parents of one shard. A thread holds `lock` from before it writes a page until the page is accepted.
+    """The parents of one shard.
 
-    A thread with a connection may wait for the inner lock, never the other way round.
+    A thread takes `lock` before it writes a page, and keeps it until the page is accepted. A thread that holds a
+    connection may wait for the inner lock. A thread that holds the inner lock must not wait for a connection.
     """
 
     def __init__(self, parents: Parents, place: Place, tally: dict[str, int]) -> None:
@@ -88,16 +89,17 @@ class Walk:
         self._inner = threading.RLock()
         self._known: deque[str] = deque()
         self._last = place.parent
-        # Parents that were begun, in order, and whether each is done.
+        # The parents that were started, in order, and whether each is done.
         self._begun: OrderedDict[str, bool] = OrderedDict()
         self._again: deque[Step] = deque()
-        # For each parent whose first page was read here: the time of that read, and the ids of its children so far.
+        # For each parent whose first page this process has read: the time of that read, and the ids of the children so
+        # far.
         self._shown: dict[str, tuple[int, frozenset[str]]] = {}
         self._exhausted = self._ended = False
 
     @property
     def is_of_our_products(self) -> bool:
-        """Whether the lists are the features of our own account's products."""
+        """Whether the lists contain the features of products of our own account."""
         return self._parents.row.object == "product_feature" and not self._parents.account
 
     @property
@@ -106,7 +108,7 @@ class Walk:
             return self._exhausted and not self._ended and all(self._begun.values())
 
     def next(self, conn: psycopg.Connection) -> Step | None:
-        """The next page that no other thread reads; None if there is none."""
+        """The next page to read that no other thread reads; None if there is none."""
         with self._inner:
             if self._ended:
                 return None
@@ -137,8 +139,8 @@ class Walk:
     def recorded(self, conn: psycopg.Connection, step: Step, page: Page) -> Page:
         """The page of objects to record.
 
-        Active entitlements are written as their customer's summary, which events carry too; a customer who never had
-        any has none.
+        Active entitlements are written as the summary of their customer, as events contain it. A customer who never had
+        an entitlement gets no summary.
         """
         if self._parents.row.object != "entitlements.active_entitlement":
             return page
@@ -150,19 +152,20 @@ class Walk:
         return Page([entitlement_summary(step.parent, active)], has_more=False, read_at=page.read_at, shape=page.shape)
 
     def name_parent(self, step: Step, page: Page) -> None:
-        """Give each child with its own table the parent's id, if Stripe leaves it out."""
+        """Add the parent's id to each child that has its own table, if Stripe leaves it out."""
         if (field := self._parents.row.parent_field) not in (None, "parent"):
             for obj in page.data:
                 obj.setdefault(field, step.parent)
 
     def file(self, conn: psycopg.Connection, step: Step, page: Page) -> None:
-        """Store the parent of children in `mirror.objects` in the column `parent`."""
+        """For children in `mirror.objects`, store the parent in the column `parent`."""
         if self._parents.row.parent_field == "parent":
             shown = [(str(obj.get("object")), obj["id"]) for obj in page.data if isinstance(obj.get("id"), str)]
             mirror.file_under(conn, shown, account=self._parents.account, parent=step.parent)
 
     def absent(self, conn: psycopg.Connection, step: Step, page: Page) -> list[tuple[str, int]]:
-        """Mirrored children of the parent that its list did not show, once this pass has read all pages of it."""
+        """The mirrored children of the parent that are absent from its list. Empty until all pages of the list were
+        read."""
         row = self._parents.row
         if row.parent_field is None or row.object is None:
             return []
@@ -185,7 +188,7 @@ class Walk:
         return [(id_, rev) for id_, rev in expected if id_ not in shown]
 
     def after(self, step: Step, page: Page | None) -> Place:
-        """The position once the page is written."""
+        """The position after the page is written."""
         opened = {parent: after for parent, after in self._place.open.items() if parent != step.parent}
         if page is not None and page.has_more:
             return msgspec.structs.replace(self._place, open={**opened, step.parent: page.data[-1]["id"]})
@@ -201,7 +204,7 @@ class Walk:
         return Place(parent=parent, ahead=tuple(ahead), open=opened)
 
     def accept(self, step: Step, page: Page | None, tally: dict[str, int]) -> None:
-        """Continue after this page, which is written."""
+        """Move on after the page was written."""
         self._place, self.tally = self.after(step, page), tally
         if page is not None and page.has_more:
             self._again.append(self._step(step.parent, page.data[-1]["id"]))
@@ -214,5 +217,5 @@ class Walk:
                 self._begun.popitem(last=False)
 
     def end(self) -> None:
-        """Stop all threads, because the list failed."""
+        """Stop reading parents, because the list failed."""
         self._ended = True

@@ -1,4 +1,4 @@
-"""Configure a pass over lists, and each of its lists."""
+"""The configuration of a pass, and of each list that it reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from worker.writers.passes.parents import Parents
 class Options:
     """How to carry out a pass.
 
-    `threads`: pages read at once, in all and of one list. `pages`: the most that this call reads. `failures`: how often
-    in a row a list may fail before it is given up in this run. `splits`: whether shards are divided further, so that
-    all threads have work. `users_later`: whether users are computed once all their objects are there.
+    `threads` and `threads_per_list`: how many pages are read at once, in total and of one list. `pages`: the most pages
+    that this call reads. `failures`: how often in a row a list may fail before this run gives it up. `splits`: whether
+    shards are divided further, so that all threads have work. `users_later`: whether users are computed later, after
+    all their objects were read.
     """
 
     threads: int = 16
@@ -31,10 +32,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A list as the pass reads it: its request, and its order.
+    """How a pass reads a list.
 
-    `record` writes a page of a list that is not mirrored, and returns its tally. `step` replaces reading: it does a
-    part of some work in the database and returns its size. That work ends with a 0 after all other lists are read.
+    `after` names lists that must be finished first. `record` writes a page of a list that is not mirrored, and returns
+    the tally. `step` does work in the database in place of reading a list: each call does a part and returns its size.
+    The work is finished when it returns 0 after all other lists were read.
     """
 
     listing: Listing
@@ -46,7 +48,7 @@ class Shape:
 
 
 def shape_of(name: str, account: str = "") -> Shape:
-    """How to read a list of Stripe's for an account; empty: our own."""
+    """The shape of a list for an account; the empty string is our own account."""
     row = LISTS[name]
     listing = Listing(object=row.object, path=row.path, params=row.params, account=account)
     parents = Parents(row, account) if row.parent is not None else None
@@ -54,5 +56,5 @@ def shape_of(name: str, account: str = "") -> Shape:
 
 
 def every_shape(account: str = "") -> dict[str, Shape]:
-    """How to read every list for an account."""
+    """The shapes of all lists for an account."""
     return {name: shape_of(name, account) for name in LISTS}

@@ -1,8 +1,8 @@
 """The threads of one process in a pass: each reads one shard, page by page, and writes each page.
 
-Waiting for Stripe needs no process, so a pass is limited by Stripe's rate limit and not by its latency. Threads share
-one or two connections to Postgres, and Stripe is never called while one is held. A list that hangs only holds its own
-threads.
+Many threads can wait for Stripe at once, so the rate limit of Stripe determines the speed of a pass and not its
+latency. The threads share one or two connections to Postgres. No thread calls Stripe while it holds a connection. If a
+list hangs, it blocks only its own threads.
 """
 
 import itertools
@@ -43,9 +43,9 @@ _log = log.get("pass")
 _numbers = itertools.count()
 
 RENEW_SECONDS, LOOK_SECONDS, ENDING_SECONDS = 10.0, 0.2, 5.0
-# While lists are read, other work is looked for at this interval.
+# The interval at which a step runs while lists are still being read.
 STEP_SECONDS = 1.0
-# The pause before a failed list is read again doubles up to this.
+# The pause before reading a failed list again doubles up to this value.
 LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -62,7 +62,7 @@ class _State:
 
 
 class Reading:
-    """One process's part in a run. Call `work`, and always `close`."""
+    """The part of one process in a run. Call `work`, and always call `close` afterwards."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Reading:
         return self._state.pages
 
     def work(self) -> None:
-        """Start threads while there is something to read; wait for their results."""
+        """Start threads while there is something to read, and wait until they have ended."""
         while True:
             self._raise_what_a_thread_met()
             if not self._renewed():
@@ -103,7 +103,7 @@ class Reading:
         self._raise_what_a_thread_met()
 
     def _waits(self) -> bool:
-        """Whether a failed list, or an object that was not shown, will soon be read again."""
+        """Whether a failed list or an absent object will soon be read again."""
         with self._writer.connection() as conn:
             return shards.any_put_off(conn, self._run) or absences.any_put_off(conn, self._run)
 
@@ -122,7 +122,7 @@ class Reading:
     def close(self) -> None:
         """Take the connections back, and end the leases.
 
-        A thread that still waits for Stripe is abandoned: its result is not written.
+        If a thread still waits for Stripe, its result is not written.
         """
         with self._changed:
             self._state.stopping = True
@@ -138,8 +138,7 @@ class Reading:
                 self._extra.close()
 
     def _start(self) -> bool:
-        """Start threads for shards that nobody reads and for objects that a list did not show; returns whether there
-        were any."""
+        """Start threads for shards without a reader and for absent objects; returns whether there were any."""
         idle = self._options.threads - self._state.threads
         if idle <= 0:
             return False
@@ -159,17 +158,17 @@ class Reading:
         return bool(leased or absent or added)
 
     def _split(self, conn: psycopg.Connection, room: Mapping[str, int], idle: int) -> int:
-        """Divide the rest of the longest shards, so that idle threads have something to read."""
+        """Divide the unread rest of the longest shards, so that idle threads have something to read."""
         splittable = {name: most for name, most in room.items() if self._shapes[name].by_created}
         fair, active = max(1, self._options.threads // max(len(splittable), 1)), self._state.active
-        # Stripe limits each list by itself, so those with the fewest threads come first.
+        # Stripe limits each list separately, so the lists with the fewest threads come first.
         parts = {
             name: min(splittable[name], fair - active[name]) for name in sorted(splittable, key=active.__getitem__)
         }
         return shards.split(conn, self._run, parts, limit=idle)
 
     def _room(self, standings: Mapping[str, Standing]) -> dict[str, int]:
-        """How many more threads each list may have now: none if a list before it is not finished."""
+        """How many more threads each list may have now. A list whose `after` names an unfinished list may have none."""
         open_lists = {name for name, standing in standings.items() if standing.unfinished}
         return {
             name: self._options.threads_per_list - self._state.active[name]
@@ -199,7 +198,7 @@ class Reading:
                 work(*arguments)
             except Ended:
                 pass
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever carries the pass out
+            except BaseException as error:  # noqa: BLE001 - raised again by `work`
                 with self._changed:
                     self._state.error = self._state.error or error
             finally:
@@ -214,7 +213,7 @@ class Reading:
         threading.Thread(target=trace.carry(run), name=f"pass {list_}", daemon=True).start()
 
     def _read_pages(self, shard: Shard, shape: Shape) -> None:
-        """Read a shard from its position, to its end or until the pass stops."""
+        """Read a shard from its position to its end, or until the pass stops."""
         place, gte, tally = Place.from_json(shard.place), shard.gte, dict(shard.tally)
         try:
             while not self._state.stopping:
@@ -238,7 +237,7 @@ class Reading:
         self._give_back(shard)
 
     def _take_steps(self, shard: Shard, shape: Shape) -> None:
-        """Do work without Stripe, a transaction at a time, until nothing is left."""
+        """Do the steps of work without Stripe, one transaction each, until nothing is left."""
         tally = dict(shard.tally)
         while not self._state.stopping:
 
@@ -250,7 +249,7 @@ class Reading:
                     raise psycopg.Rollback
                 if not number and shards.is_last(conn, self._run, shard.list):
                     shards.finish(conn, shard.id, owner=self._owner)
-                elif not number:  # the lists that are still read may bring more work
+                elif not number:  # lists that are still being read may add more work
                     shards.put_off(conn, shard.id, seconds=STEP_SECONDS, owner=self._owner)
                 return done
 
@@ -262,7 +261,7 @@ class Reading:
         self._give_back(shard)
 
     def _read_parents(self, shard: Shard, shape: Shape, walk: Walk, left: list[int]) -> None:
-        """Read the lists of one parent after another; several threads share the parents."""
+        """Read the lists of the parents, one parent after another. Several threads share the parents."""
         try:
             while not self._state.stopping:
                 with self._writer.connection() as conn:
@@ -278,7 +277,7 @@ class Reading:
                 except Permanent as error:
                     if error.ids.get("code") != "resource_missing":
                         raise
-                    page = None  # the parent was deleted meanwhile, and its children with it
+                    page = None  # the parent was deleted in the meantime, together with its children
 
                 def write(conn: psycopg.Connection, step: Step = step, page: Page | None = page) -> dict[str, int]:
                     done = dict(walk.tally)
@@ -288,7 +287,8 @@ class Reading:
                         walk.file(conn, step, page)
                         absent = walk.absent(conn, step, page)
                         if shape.listing.object is not None:
-                            # Types without a GET: the parent's whole list is the proof.
+                            # Objects of some types can't be read by id. For them the complete list of the parent proves
+                            # the deletion.
                             fetchable = object_type(shape.listing.object).fetchable
                             absences.add(
                                 conn,
@@ -328,15 +328,14 @@ class Reading:
             self._give_back(shard)
 
     def _ask_for(self, absence: Absence) -> None:
-        """Read an object from Stripe that a list did not show.
+        """Read an object that was absent from a list.
 
-        An existing one is written at once; a missing one is recorded, to be marked deleted when the whole list was
-        read.
+        If it exists, it is written at once. If not, it is recorded, and marked deleted after the whole list was read.
         """
         try:
             answer = read_absent(self._stripe, absence.key)
         except Temporary as error:
-            # Its lease ends, and it is read again.
+            # The object is read again when its lease ends.
             _log.warning("object.not_read", object_id=absence.id, object_type=absence.object, error=str(error))
             return
         except BadKey:
@@ -357,7 +356,7 @@ class Reading:
         self._writer.transaction(write)
 
     def _trouble(self, shard: Shard, error: Temporary | Permanent) -> None:
-        """Retry the shard later, or give its list up."""
+        """Read the shard again later, or give up its list."""
         if isinstance(error, BadKey):
             raise error
         if isinstance(error, Permanent) or shard.failures + 1 >= self._options.failures:
@@ -376,7 +375,7 @@ class Reading:
         _log.warning("list.given_up", list=list_, run=self._run, error=str(error), **error.ids)
 
     def _renewed(self) -> bool:
-        """Renew the run's leases now and then; False if the run is over."""
+        """Renew the leases of the run every few seconds; returns False if the run is over."""
         if time.monotonic() - self._renewed_at < RENEW_SECONDS:
             return True
         self._renewed_at = time.monotonic()

@@ -1,8 +1,8 @@
-"""A pass over lists as a run in Postgres: begun once, continued by any process, and finished by the process that reads
-the last page.
+"""A pass over lists as a run in Postgres. Any process can continue the run, and the process that reads the last page
+finishes it.
 
-A page, with what follows from it and the position after it, is one transaction: a kill costs at most one page of each
-shard. A list that fails is retried later, and then given up alone.
+A page, its consequences and the position after it are written in one transaction. So if a process is killed, at most
+one page of each shard is lost. A list that fails is retried later. If it fails too often, only that list is given up.
 """
 
 import time
@@ -39,10 +39,10 @@ def tick(
     shapes: Mapping[str, Shape] | None = None,
     knows: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Continue the job's running run, or begin the one of this slot of the clock, with these spans of lists.
+    """Continue the running run of the job, or begin a run for this slot of the clock, with these spans of lists.
 
-    Returns the run's result once it is finished; None if another worker has the slot, or if it is not finished or
-    failed. `knows` is stored with the run, and is part of its result.
+    Returns the result if the run is finished; None if it is not finished or failed, or if another worker has the slot.
+    `knows` is stored with the run and becomes part of its result.
     """
     run = shards.under_way(conn, job)
     if run is None:
@@ -78,12 +78,12 @@ def carry_out(
     should_continue: Callable[[], bool],
     connect: Callable[[], psycopg.Connection] | None = None,
 ) -> bool:
-    """Continue the run until nothing is left for this process, or `should_continue` returns false; returns whether it
-    is finished.
+    """Continue the run until nothing is left for this process or `should_continue` returns false; returns whether it is
+    finished.
 
-    The process that reads the last page finishes the run. A list that fails ends alone, and its error is in the run's
-    result; if all of them fail, so does the run. `connect` opens a second connection, so that one page is written while
-    another is decoded. Raises BadKey, and an error of UNAVAILABLE while Postgres is away.
+    The process that reads the last page finishes the run. If a list fails, its error is in the result of the run and
+    the other lists continue. If all lists fail, the run fails. `connect` opens a second connection, so that one page
+    can be written while another is decoded. Raises BadKey, and an error of UNAVAILABLE if Postgres is away.
     """
     reading = Reading(conn, stripe, policy, run, shapes, options, should_continue, connect)
     began = time.monotonic()
@@ -99,7 +99,7 @@ def carry_out(
 def _conclude(
     conn: psycopg.Connection, run: int, policy: Policy, shapes: Mapping[str, Shape], options: Options
 ) -> bool:
-    """Mark the deletions of each list that was read to its end, and finish the run, if nothing is left to read."""
+    """If nothing is left to read, mark the deletions of each list that was read to its end, and finish the run."""
     standings, counts = shards.standings(conn, run), absences.counts(conn, run)
     if any(each.unfinished for each in standings.values()) or any(unasked for unasked, _ in counts.values()):
         return False
@@ -114,15 +114,17 @@ def _conclude(
 
 
 def finish(conn: psycopg.Connection, run: int) -> dict[str, Any]:
-    """Finish the run with the sum of its shards; returns the result. It failed if every list with something to read
-    failed."""
+    """Finish the run with the sum of the tallies of its shards; returns the result.
+
+    The run fails if every list with something to read has failed.
+    """
     standings = shards.standings(conn, run)
     total: Counter[str] = Counter()
     for standing in standings.values():
         total.update(standing.tally)
     errors = {name: standing.error for name, standing in standings.items() if standing.error is not None}
     result: dict[str, Any] = {**(runs.result(conn, run) or {}), **total, **({"errors": errors} if errors else {})}
-    # A list under parents without any parent was read, and tells nothing.
+    # A list under parents that had no parent read nothing, so it does not show whether reading works.
     worked = [
         name for name, standing in standings.items() if standing.error is not None or any(standing.tally.values())
     ]

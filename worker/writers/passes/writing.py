@@ -1,7 +1,7 @@
-"""The threads of a pass write over one or two shared connections, and several pages of a list in one transaction.
+"""The threads of a pass write through one or two shared connections, several pages of a list in one transaction.
 
 A page of 100 objects takes about fifteen statements, which cost as much as its rows. So a thread that gets a connection
-also writes the waiting pages of other threads. While Stripe is slower than Postgres, each page is written alone.
+also writes the pages of other threads that wait. If Stripe is slower than Postgres, each page is written alone.
 """
 
 import queue
@@ -29,17 +29,18 @@ from worker.writers.passes.plan import Options, Shape
 _log = log.get("pass")
 
 WRITE_ATTEMPTS = 5
-# The most pages of one transaction. Each holds 100 objects; five pages cost the process 10 MiB more, and gain nothing.
+# The most pages in one transaction, of 100 objects each. With five pages the process needs 10 MiB more and is not
+# faster.
 MOST_PAGES = 3
 
 
 class Ended(Exception):
-    """The pass is closed: a result that a thread has read too late is not written."""
+    """The pass is closed. A thread that has read a page too late can't write it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A page is written. `gte`: the present start of the shard's span."""
+    """The result of writing a page. `gte` is the present start of the shard's span."""
 
     gte: int | None
     tally: dict[str, int]
@@ -47,7 +48,7 @@ class Saved:
 
 @dataclass(slots=True, eq=False)
 class ReadPage:
-    """A page that a thread has read: its shard, the position before and after it, and the tally before."""
+    """A page that a thread has read: its shard, the positions before and after the page, and the tally before it."""
 
     shard: Shard
     shape: Shape
@@ -62,17 +63,16 @@ class ReadPage:
 
     @property
     def following(self) -> Place:
-        """The position after the page. This decodes the page, so it is not used while a page waits."""
+        """The position after the page. Reading it decodes the page, so it is not used while the page waits."""
         if self._following is None:
             self._following = self.place.following(self.page, by_created=self.shape.by_created)
         return self._following
 
 
 class _Connections:
-    """Connections that are lent in the order of requests, so that writers do not keep out the thread that looks for
-    work.
+    """Connections that are lent in the order of requests, so that writers do not block the thread that looks for work.
 
-    None is lent once nothing may be written any more.
+    After the pass was closed, `take` returns None.
     """
 
     def __init__(self, connections: Sequence[psycopg.Connection]) -> None:
@@ -88,7 +88,7 @@ class _Connections:
             self._turns.append(turn)
         try:
             return turn.get()
-        except BaseException:  # a signal's
+        except BaseException:  # raised by a signal
             with self._lock:
                 is_waiting = turn in self._turns
                 if is_waiting:
@@ -98,7 +98,7 @@ class _Connections:
             raise
 
     def give(self, conn: psycopg.Connection | None) -> None:
-        """Give it back, or to the thread that has waited longest."""
+        """Give the connection to the thread that has waited longest, or put it back."""
         with self._lock:
             if self._turns:
                 self._turns.popleft().put(conn)
@@ -107,7 +107,7 @@ class _Connections:
 
 
 class Writer:
-    """The connections of one process's part in a run. Thread-safe; call `close` once no thread should write any more."""
+    """The writers of one process in a run, and their connections. Thread-safe. Call `close` to stop all writing."""
 
     def __init__(
         self, connections: Sequence[psycopg.Connection], policy: Policy, run: int, options: Options, owner: str
@@ -120,7 +120,7 @@ class Writer:
             threading.Thread(target=trace.carry(self._write_pages), name=f"writer {number}", daemon=True).start()
 
     def close(self) -> None:
-        """Wait for writers, and take the connections back."""
+        """Wait for the writers, and take the connections back."""
         for _ in range(self._number):
             self._connections.take()
         self._connections.give(None)
@@ -130,7 +130,7 @@ class Writer:
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
-        """One of the connections, for as long as the block; raises Ended once the pass is closed."""
+        """Lend one of the connections for the block. Raises Ended if the pass is closed."""
         conn = self._connections.take()
         try:
             if conn is None:
@@ -152,7 +152,8 @@ class Writer:
         raise AssertionError("the last attempt returns or raises")
 
     def write_page(self, read: ReadPage) -> Saved | None:
-        """Write a page and save the position after it; None if its shard is no longer ours, and nothing was written."""
+        """Write a page and save the position after it. If the shard is no longer ours, write nothing and return
+        None."""
         with self._changed:
             if self._closed:
                 raise Ended
@@ -164,7 +165,7 @@ class Writer:
         return read.saved
 
     def _write_pages(self) -> None:
-        """One of the threads that write: the waiting pages of one list at a time."""
+        """Write waiting pages, those of one list at a time. Each writer thread runs this until the pass is closed."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self.waiting or self._closed)
@@ -182,7 +183,7 @@ class Writer:
                 else:
                     for read, saved in zip(some, together, strict=True):
                         read.saved = saved
-            except BaseException as error:  # noqa: BLE001 - raised by the threads that have read the pages
+            except BaseException as error:  # noqa: BLE001 - raised again by the threads that have read the pages
                 some = some or self._take()
                 for read in some:
                     read.error = error if not read.written.is_set() else None
@@ -196,7 +197,8 @@ class Writer:
         return some
 
     def _write_together(self, conn: psycopg.Connection, some: Sequence[ReadPage]) -> list[Saved] | None:
-        """Write pages of one list in one transaction; None if each must be written alone, which shows its own error."""
+        """Write pages of one list in one transaction. If that fails, return None: then each page must be written
+        alone."""
         if some[0].shape.record is not None:
             return None
         try:
@@ -206,7 +208,7 @@ class Writer:
             return None
 
     def _save_pages(self, conn: psycopg.Connection, reads: Sequence[ReadPage]) -> list[Saved]:
-        """Record pages of one list; leaves the transaction if a shard is no longer ours."""
+        """Record pages of one list. Rolls back if a shard is no longer ours."""
         pages = [(read.listing, read.page) for read in reads]
         tallies = record_pages(conn, pages, self._policy, users_later=self._options.users_later)
         done = [_sum(read.tally, {"pages": 1, **tally.as_dict()}) for read, tally in zip(reads, tallies, strict=True)]
@@ -235,14 +237,14 @@ class Writer:
     def record(
         self, conn: psycopg.Connection, shape: Shape, listing: Listing, page: Page, before: Mapping[str, int]
     ) -> dict[str, int]:
-        """Record a page; returns the tally with it. If an object can't be recorded, the others still are."""
+        """Record a page; returns the tally including it. If an object can't be recorded, the others still are."""
         total = _sum(before, {"pages": 1})
         try:
             with conn.transaction():
                 return _sum(total, self._recorded(conn, shape, listing, page))
         except (*UNAVAILABLE, *OTHER_SCHEMA):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one object can cause must not stop the others
+        except Exception as error:  # noqa: BLE001 - an error caused by one object must not stop the others
             _log.warning("page.divided", list=listing.path, error=type(error).__name__)
         for obj in page.data:
             try:
@@ -265,12 +267,13 @@ class Writer:
 
 
 def _in_transaction(conn: psycopg.Connection, work: Callable[[psycopg.Connection], Any]) -> Any:
-    """The result of `work`; None if it leaves the transaction with Rollback. Its statements find rows by key."""
+    """Run `work` in a transaction; returns its result, or None if it raises Rollback. Its statements find rows by
+    key."""
     result = None
     with conn.transaction():
         plans.by_key(conn)
         result = work(conn)
-    return result  # noqa: RET504 - a work that raises Rollback gives None
+    return result  # noqa: RET504 - if `work` raises Rollback, the result is None
 
 
 def _sum(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
