@@ -1,1 +1,1 @@
-"""The mirror of Stripe's objects: the registry of types, the rule for versions, and the SQL."""
+"""The mirror of Stripe's objects: the registry of types, the version rule, and the SQL."""

@@ -1,8 +1,7 @@
-"""Objects that a list should have shown and did not, in `sync.absences`: each is read, and marked deleted only at the
-end.
+"""Mirrored objects that are absent from a list (`sync.absences`).
 
-Nothing is marked deleted before the whole list was read: a truncated list, or another account's key, would make most of
-a table look deleted.
+Each is read by its id. Nothing is marked deleted before the whole list was read, because with a truncated list, or with
+the key of another account, most of a table would look deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,17 +14,17 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import object_type
 
 LEASE_SECONDS = 60
-# After this many failed reads an object is left to the next pass.
+# After this many attempts an object is left to the next pass.
 MOST_ATTEMPTS = 3
-# Counts up to here are exact if the planner has no statistics of a table yet.
+# If the planner has no statistics of a table yet, rows are counted up to this number.
 MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A mirrored object that a list did not show; its row had revision `rev`.
+    """A mirrored object that is absent from a list. Its row had the revision `rev`.
 
-    `read_at` is when Stripe answered that it has no such object (Stripe's clock, unix seconds).
+    `read_at` is when Stripe answered that the object does not exist (by Stripe's clock, in unix seconds).
     """
 
     list: str
@@ -51,15 +50,15 @@ def expected(
     upto: int | None = None,
     parent: tuple[str, str] | None = None,
 ) -> list[tuple[str, int]]:
-    """The ids and revs of rows that a list should show between two seconds of `created`, (above, upto].
+    """The ids and revs of rows that a list should contain for the span (above, upto] of `created`.
 
-    With `parent` (column, id), only that parent's. The rows are not deleted, have none of the `final` statuses, and
-    were not observed since `before`. Times in unix seconds.
+    With `parent` (column, id), only children of that parent. The rows are not deleted, have none of the `final`
+    statuses, and were not observed since `before`. Times are in unix seconds.
     """
     table = object_type(object_).table
     bounds = ["account = %(account)s", "not deleted", "observed_at < to_timestamp(%(before)s)"]
     bounds += ["object = %(object)s"] if "object" in table.columns else []
-    # Each given bound is its own condition, so that the index on `created` serves it on every server version.
+    # Each bound is a condition of its own, so that every version of the server uses the index on `created`.
     bounds += ["created > to_timestamp(%(above)s)"] if above is not None else []
     bounds += ["created <= to_timestamp(%(upto)s)"] if upto is not None else []
     status = "status" if "status" in table.columns else "data ->> 'status'"
@@ -89,9 +88,9 @@ def add(
     *,
     read_at: int | None = None,
 ) -> None:
-    """Store these for the run, to be read.
+    """Store these absent objects for the run, to be read.
 
-    With `read_at` the list itself reported the absence, and nobody reads them.
+    If `read_at` is given, the absence from the list is proof enough, and the objects are not read.
     """
     if absent:
         conn.execute(
@@ -105,7 +104,7 @@ def add(
 
 
 def lease(conn: psycopg.Connection, run: int, *, limit: int) -> list[Absence]:
-    """Absent objects that nobody reads, leased to us."""
+    """Lease absent objects that no other worker reads."""
     with conn.cursor(row_factory=class_row(Absence)) as cursor:
         return cursor.execute(
             """
@@ -140,7 +139,7 @@ def any_put_off(conn: psycopg.Connection, run: int) -> bool:
 
 
 def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: int) -> None:
-    """Record that Stripe has no such object: it will be marked deleted once the list is complete."""
+    """Record that Stripe does not have the object. It will be marked deleted after the whole list was read."""
     conn.execute(
         "update sync.absences set read_at = %s where run_id = %s and object = %s and id = %s and account = %s",
         (read_at, run, absence.object, absence.id, absence.account),
@@ -148,7 +147,7 @@ def missing(conn: psycopg.Connection, run: int, absence: Absence, *, read_at: in
 
 
 def drop(conn: psycopg.Connection, run: int, absences: Collection[Absence]) -> None:
-    """Remove these objects: they are dealt with."""
+    """Remove these objects, because they are done."""
     conn.execute(
         """
         delete from sync.absences as a using unnest(%b::text[], %b::text[], %b::text[]) as d (object, id, account)
@@ -180,7 +179,7 @@ def counts(conn: psycopg.Connection, run: int) -> dict[str, tuple[int, int]]:
 
 
 def gone(conn: psycopg.Connection, run: int, list_: str, *, limit: int) -> list[Absence]:
-    """Absent objects that Stripe no longer has, not yet marked."""
+    """Absent objects that Stripe no longer has and that are not marked deleted yet."""
     with conn.cursor(row_factory=class_row(Absence)) as cursor:
         return cursor.execute(
             """
@@ -200,10 +199,10 @@ def count(
     parent: str | None = None,
     most: int,
 ) -> int:
-    """The number of rows that a list can show, counted up to `most`: not deleted, and with none of the `final`
+    """The number of rows that belong to a list, counted up to `most`: not deleted, and with none of the `final`
     statuses.
 
-    For a list under parents, only rows whose column `parent` names one.
+    For a list under parents, only rows with a value in the column `parent`.
     """
     table = object_type(object_).table
     bounds = ["account = %(account)s", "not deleted"]
@@ -225,7 +224,7 @@ def count(
 def parents_of(
     conn: psycopg.Connection, object_: str, field: str, absences: Collection[Absence]
 ) -> dict[tuple[str, str], str]:
-    """The parent that each object's row names in the column `field`, by id and account."""
+    """The parent of each object, as the column `field` names it, by id and account."""
     table = object_type(object_).table.name
     return {
         (id_, account): parent
@@ -240,8 +239,8 @@ def parents_of(
 
 
 def rows_of(conn: psycopg.Connection, object_: str) -> int:
-    """The approximate number of mirrored objects of a type: the planner's figure, or a count of the first ones without
-    one."""
+    """The approximate number of mirrored objects of a type: the planner's estimate, or else a count up to
+    MOST_COUNTED."""
     table = object_type(object_).table
     if "object" not in table.columns:
         row = conn.execute(

@@ -1,4 +1,4 @@
-"""Connected accounts, in `sync.accounts`: the known accounts, and how far each has been read."""
+"""The known connected accounts, and how far each was read (`sync.accounts`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Account:
 def note_events(conn: psycopg.Connection, newest: Mapping[str, float]) -> None:
     """Record when the newest event of each account was created (unix seconds).
 
-    An unknown account counts as connected.
+    An account that is not known yet is added as connected.
     """
     conn.execute(
         """
@@ -39,7 +39,7 @@ def note_events(conn: psycopg.Connection, newest: Mapping[str, float]) -> None:
 
 
 def connect(conn: psycopg.Connection, ids: Sequence[str]) -> None:
-    """Record that these accounts are connected, because Stripe lists or reports them."""
+    """Record that these accounts are connected, because Stripe lists them or an event says so."""
     conn.execute(
         """
         insert into sync.accounts as a (id) select unnest(%b::text[]) as id order by id
@@ -50,7 +50,7 @@ def connect(conn: psycopg.Connection, ids: Sequence[str]) -> None:
 
 
 def deauthorize(conn: psycopg.Connection, id_: str) -> None:
-    """Record that the account has withdrawn: nothing of it is read any more. Its mirrored rows stay."""
+    """Record that the account has disconnected. It is no longer read, and its mirrored rows stay."""
     with conn.transaction():
         conn.execute(
             """
@@ -63,8 +63,8 @@ def deauthorize(conn: psycopg.Connection, id_: str) -> None:
 
 
 def lease(conn: psycopg.Connection, *, limit: int, pause: float) -> list[Account]:
-    """Lease up to `limit` accounts, those that were not read for longest; none that was read within the last `pause`
-    seconds."""
+    """Lease up to `limit` accounts, the longest unread first. Accounts read in the last `pause` seconds are left
+    out."""
     with conn.cursor(row_factory=class_row(Account)) as cursor:
         return cursor.execute(
             """
@@ -87,7 +87,10 @@ def lease(conn: psycopg.Connection, *, limit: int, pause: float) -> list[Account
 def done(
     conn: psycopg.Connection, id_: str, *, events_until: int | None, rounds: int = 0, error: str | None = None
 ) -> None:
-    """Record the end of its turn. `events_until` None: as before. `rounds` were completed in it."""
+    """Record the end of an account's turn.
+
+    `events_until` stays as it is if None is given. `rounds` is the number of rounds finished in this turn.
+    """
     conn.execute(
         """
         update sync.accounts
@@ -100,7 +103,7 @@ def done(
 
 
 def rows(conn: psycopg.Connection, *, limit: int = 1000) -> list[dict[str, Any]]:
-    """The accounts, those first that were not read for longest: status, newest event, last pass, lag in seconds, error."""
+    """The accounts, the longest unread first: status, newest event, last pass, lag in seconds, error."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -115,7 +118,8 @@ def rows(conn: psycopg.Connection, *, limit: int = 1000) -> list[dict[str, Any]]
 
 
 def summary(conn: psycopg.Connection) -> dict[str, Any]:
-    """How many accounts are connected and deauthorized, how many have an error, and since when one waits longest."""
+    """The numbers of accounts that are connected, deauthorized, failing and unread, and the start of the longest
+    wait."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""Differences between Stripe's lists and the mirror, kept in `sync.drift` for operators."""
+"""Differences between Stripe and the mirror that reads have repaired, kept in `sync.drift` for operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Drift:
 
 
 def keep(conn: psycopg.Connection, drifts: Sequence[Drift], *, by: str) -> None:
-    """Store these; retention removes them."""
+    """Store these repairs. Retention removes them later."""
     if not drifts:
         return
     conn.cursor().executemany(

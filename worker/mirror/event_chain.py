@@ -1,10 +1,10 @@
-"""Order an object's events by what they changed: where seconds leave the order open, a chain of changes may decide.
+"""Find an object's final state from the changes in its events, if their times do not decide.
 
-A change leads from the state that its previous_attributes restore to the state that it shows. So the changes of a
-cluster, which are events that follow each other too closely for their seconds to be trusted, are the edges of a path
-through states. In any order, the path ends at the one state that is entered once more than it is left.
-`X.created` enters the first state from nowhere. If an event is missing, the count does not work out, and nothing is
-decided.
+Each event leads from the state before it (restored by previous_attributes) to the state it contains. A cluster is a
+group of events so close in time that their order is unknown. The events of a cluster are the edges of a path through
+states. The path ends at the only state that is entered once more than it is left, in whatever order the events are
+read. `X.created` enters the first state and leaves none. If an event is missing, the numbers do not match, and nothing
+is decided.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ from worker.mirror.fold import Observation, Outcome
 from worker.mirror.version import AMBIGUITY_SECONDS, Version
 from worker.stripe_api.event import CREATED
 
-# Beyond this distance the later second is surely the later event. Clocks disagree by less; the rest of
+# Events further apart than this are in the order of their seconds, because Stripe's clocks differ by less. The rest of
 # AMBIGUITY_SECONDS allows for the duration of a read.
 PAUSE_SECONDS = 6
 CLOCKS_SECONDS = 2
@@ -25,7 +25,7 @@ MOST_EVENTS = 200
 
 
 def cluster(events: Iterable[Observation]) -> list[Observation]:
-    """The newest of the events and all before it, back to the first pause; the oldest first."""
+    """The newest event and all events before it up to the first pause; the oldest comes first."""
     backwards = sorted(events, key=_position, reverse=True)
     for number, (later, earlier) in enumerate(pairwise(backwards), start=1):
         if later.snapshot.created - earlier.snapshot.created > PAUSE_SECONDS:
@@ -34,24 +34,25 @@ def cluster(events: Iterable[Observation]) -> list[Observation]:
 
 
 def end(events: Sequence[Observation]) -> Observation | None:
-    """The event whose object is the final state of a cluster of events; None if they do not decide."""
+    """The event of a cluster that contains the final state; None if the events do not decide."""
     shapes = {event.snapshot.shape for event in events}
     if len(shapes) != 1 or any(event.snapshot.deleted or event.snapshot.incomplete for event in events):
         return None
     shown = {event.snapshot.content_hash for event in events}
     ends = shown if len(shown) == 1 else _ends(events)
     last = [event for event in events if ends == {event.snapshot.content_hash}]
-    # The creation is the oldest, whatever its second says. A row that claims to hold it would yield to anything.
+    # Prefer another event to `X.created`, which counts as the oldest at any second. A row with its rank would yield to
+    # any other event.
     return max(last, key=lambda event: (event.snapshot.rank != CREATED, *_position(event)), default=None)
 
 
 def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
-    """Settle what the version rule left unsettled, if the object's events decide; returns None if they do not.
+    """Settle an outcome that the version rule left unsettled; returns None if the object's events do not decide.
 
-    `events` are all known events of the object. Nothing is decided if a read was made near the cluster or after it,
-    because its result may be newer than every event that came. Nor for a cluster so long that one of its changes,
-    coming late, could be superseded without opening it again: a path that lacks one change may look complete, and end
-    elsewhere. Only an `X.created` lifts a tombstone.
+    `events` are all known events of the object. Nothing is decided if the object was read near the cluster or after it,
+    because the read may show a state newer than all events. Nothing is decided if the cluster is too long: a path
+    without one of its changes may look complete and end in another state, and the missing event might arrive so late
+    that it is superseded without a new decision. A deleted object only lives again if there is an `X.created`.
     """
     near, row = cluster(events), outcome.version
     if not near or row is None or _was_read(outcome, near):
@@ -79,10 +80,10 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
 
 
 def _ends(events: Sequence[Observation]) -> set[str]:
-    """The state that is entered once more than left, alone in a set; an empty set if the path has a gap.
+    """A set of one: the state that is entered once more than it is left. An empty set if the path has a gap.
 
-    An event without previous_attributes is a change from an unknown state, or no change. If it shows the final state it
-    is none: that state would be entered twice more than left.
+    An event without previous_attributes is a change from an unknown state, or no change. If it contains the final state
+    it is no change, because otherwise that state would be entered twice more than it is left.
     """
     balance: Counter[str] = Counter()
     beside: dict[str, set[str]] = defaultdict(set)
@@ -118,7 +119,7 @@ def _reached(start: set[str], beside: dict[str, set[str]]) -> set[str]:
 
 def _was_read(outcome: Outcome, near: Sequence[Observation]) -> bool:
     first, newest = near[0].snapshot.created, near[-1].snapshot.created
-    # A read may show what happened until some seconds after its own time, for which AMBIGUITY_SECONDS has room.
+    # A read may contain changes of the seconds after its own time. AMBIGUITY_SECONDS allows for them.
     held = [version for version in (outcome.before, outcome.version) if version is not None]
     return any(
         version.observed_at > newest or (_is_read(version) and version.observed_at >= first - AMBIGUITY_SECONDS)

@@ -1,4 +1,4 @@
-"""Fold all of a batch's observations of one object into one outcome."""
+"""Fold all observations of one object in a batch into one outcome."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from worker.stripe_api.json_paths import Json, embedded, reference
 
 
 class Key(NamedTuple):
-    """The row of the mirror: the table, and its unique key. Rows are locked in the order of their keys."""
+    """A row of the mirror: its table and its unique key. Rows are locked in the order of their keys."""
 
     table: str
     object: str
@@ -37,11 +37,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An observed object: the snapshot for the version rule, the object for the row.
+    """An observed object: the snapshot for the version rule, and the object for the row.
 
-    `completed`: the object holds more than its hash covers, and is written even if the row has that hash; `shown` is
-    then what the hash covers. `previous`: an event's previous_attributes. `erased`: its owner is erased, and it is
-    blanked.
+    If `completed` is true, the object contains more than its hash covers, and is written even if the row has the same
+    hash; `shown` is then the object that the hash covers. `previous` is the previous_attributes of an event. If
+    `erased` is true, the owner is erased, and the object is blanked.
     """
 
     key: Key
@@ -61,7 +61,7 @@ class Observation:
 class Outcome:
     """The outcome of a batch for one object.
 
-    `object` is None if the row's content stays; `erased` and `completed` as observed.
+    `object` is None if the content of the row stays. `erased` and `completed` are taken from the observations.
     """
 
     key: Key
@@ -78,9 +78,9 @@ class Outcome:
 
     @property
     def moves_users(self) -> bool:
-        """Whether something changed from which users are computed.
+        """Whether a value that users are computed from has changed.
 
-        An object without a creation time is dated by its last observation, which every event changes.
+        If an object has no creation time, its last observation is used in its place, and every event changes that.
         """
         if not self.type.decides_users or self.version is None:
             return False
@@ -98,7 +98,7 @@ class Outcome:
 
 
 def observe(event: Event) -> Observation | None:
-    """The observation of a snapshot event; None if it shows nothing that has an id."""
+    """The observation of a snapshot event; None if it contains no object with an id."""
     if event.object is None or event.object_type is None or event.object_id is None:
         return None
     obj, deleted = event.object, event.deletes
@@ -138,10 +138,10 @@ def listed(obj: Json, *, read_at: int, shape: str, account: str = "") -> Observa
 
 
 def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Json | None = None) -> Observation:
-    """The observation of the answer to a GET; `obj` is None, or a stub, if Stripe no longer has the object.
+    """The observation of the answer to a GET. `obj` is None or a stub if Stripe no longer has the object.
 
-    `whole` is the object with its embedded lists read to their end. It is what is written, but the hash is that of the
-    answer, so that an event which shows the same object with the same truncated lists is recognised as equal.
+    `whole` is the object with its embedded lists read to their end. `whole` is written, but the hash is computed from
+    `obj`. So an event with the same object and the same truncated lists is recognised as equal.
     """
     type_ = object_type(key.object)
     gone = obj is None or obj.get("deleted") is True
@@ -160,19 +160,21 @@ def retrieved(key: Key, obj: Json | None, *, read_at: int, shape: str, whole: Js
 
 
 def is_incomplete(type_: ObjectType, obj: Json) -> bool:
-    """Whether a page of a list can't show the object's whole state: an embedded list is truncated, or it is on a test
-    clock."""
+    """Whether the object can't be settled by this observation: an embedded list is truncated, or the object is on a
+    test clock."""
     return bool(obj.get("test_clock")) or _is_cut(type_, obj)
 
 
 def _is_cut(type_: ObjectType, obj: Json) -> bool:
-    """Whether Stripe holds more children than the object shows."""
+    """Whether Stripe has more children than the object contains."""
     return any(children.is_cut(obj) for children in type_.children)
 
 
 def fold(observations: Iterable[Observation], rows: Mapping[Key, Version]) -> list[Outcome]:
-    """One outcome for each object, in the order of the keys: the version rule applied to its observations, from the
-    locked row on."""
+    """Apply the version rule to the observations of each object, beginning with its locked row.
+
+    Returns one outcome for each object, in the order of the keys.
+    """
     ordered = sorted(
         observations, key=lambda seen: (seen.key, seen.snapshot.created, seen.snapshot.rank, seen.snapshot.source)
     )
@@ -199,7 +201,7 @@ def _fold_one(key: Key, before: Version | None, observations: Sequence[Observati
 
 
 def traits_of(key: Key) -> Traits:
-    """The traits of the object's type that the version rule needs. A preview can't be read, whatever its type."""
+    """The traits of the object's type for the version rule. A preview can't be read, whatever its type."""
     type_ = object_type(key.object)
     return Traits(fetchable=type_.fetchable and not is_preview(key.id), reborn=type_.reborn)
 
@@ -213,8 +215,9 @@ def _before(event: Event) -> str | None:
     return content_hash(put_back(event.object, event.previous)) if event.previous else None
 
 
-# Objects that are mirrored by themselves and shown with another one: its type, the field, and their type. No other event
-# reports refunds of old API versions, and none at all a payout's balance transactions. A discount can't be retrieved.
+# Objects with rows of their own that another object contains: the type that contains them, the field, and their type.
+# In old API versions no other event reports refunds. No event reports the balance transactions of a payout. A discount
+# can't be read by its id.
 _SHOWN_WITH = (
     ("charge", "refunds", "refund"),
     ("payout", "balance_transactions", "balance_transaction"),
@@ -223,7 +226,7 @@ _SHOWN_WITH = (
 
 
 def with_members(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, with the objects shown in them that are mirrored by themselves."""
+    """The observations, and one for each contained object that has a row of its own."""
     shown = [
         Observation(
             Key(type_.table.name, type_.name, member["id"], seen.key.account),
@@ -249,7 +252,7 @@ def with_members(observations: Sequence[Observation]) -> list[Observation]:
 
 
 def _shown(obj: Json, field_: str) -> list[Json]:
-    """The objects in a field that holds a list, or one object."""
+    """The objects in a field that contains a list or one object."""
     value = obj.get(field_)
     if isinstance(value, dict) and reference(value):
         return [value]

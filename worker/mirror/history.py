@@ -1,4 +1,4 @@
-"""The history of one Stripe object: its row now, the versions that events showed, and the repairs by reads."""
+"""The history of one Stripe object: its present row, the versions in its events, and the repairs by reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from worker.stripe_api.json_paths import Json
 
 Row = dict[str, Any]
 _COLUMNS = "id, account, created, deleted, data, observed_at, observed_in, shape, rev, unsettled, synced_at"
-# The key of `mirror.objects` begins with the type. Before version 18 PostgreSQL reads the whole index for an id alone, so
-# the types that it holds are found first, one look into the index for each.
+# The key of `mirror.objects` begins with the type. Before version 18, PostgreSQL reads the whole index if only the id
+# is given. So this finds the existing types first, with one index lookup for each.
 _TYPES = """
     with recursive types (object) as (
         (select object from mirror.objects order by object limit 1)
@@ -38,7 +38,8 @@ _BY_ID = sql.SQL(_TYPES) + sql.SQL(" union all ").join(
 
 
 class Difference(NamedTuple):
-    """A field that differs, by its dotted path. Lists are compared as a whole; None stands for an absent field too."""
+    """A field that differs, by its dotted path. Lists are compared as a whole. None may also mean that the field is
+    absent."""
 
     path: str
     before: Any
@@ -47,10 +48,10 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The object as one event or read showed it.
+    """The object as one event or read contained it.
 
-    `differences` are those from the version before it, None for the oldest. `source` is the event's id, or the read
-    (`get:` or `list:` with unix seconds). `outcome` is the event's.
+    `differences` are the differences from the version before, or None for the oldest version. `source` is the id of the
+    event, or the read (`get:` or `list:` with unix seconds). `outcome` is the outcome of the event.
     """
 
     at: datetime
@@ -61,7 +62,8 @@ class Version:
 
 
 def find(conn: psycopg.Connection, id_: str) -> list[Row]:
-    """The mirrored rows of this id: usually one, but a recurring price is a plan too, and accounts may share ids."""
+    """The mirrored rows with this id. Usually there is one, but a recurring price is also a plan, and accounts may
+    share ids."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_BY_ID, {"id": id_}).fetchall()
 
@@ -105,7 +107,7 @@ def differences(before: Json, after: Json, path: str = "") -> Iterator[Differenc
 
 
 def is_read(observed_in: str) -> bool:
-    """Whether the row's content is from a read of Stripe, and not from an event."""
+    """Whether the content of the row comes from a read of Stripe and not from an event."""
     return observed_in.startswith(("get:", "list:"))
 
 
@@ -121,7 +123,7 @@ def _of_events(rows: Sequence[Row]) -> Iterator[Version]:
 
 
 def _read_since(standing: Sequence[Row], events: Sequence[Row]) -> Iterator[Version]:
-    """The row's own content, if it is from a read of Stripe and not from an event."""
+    """The present rows as versions, if their content comes from a read of Stripe."""
     for row in standing:
         if not is_read(row["observed_in"]):
             continue
@@ -133,7 +135,7 @@ def _read_since(standing: Sequence[Row], events: Sequence[Row]) -> Iterator[Vers
 
 
 def _shown(body: str) -> Json:
-    """The object of an event; empty for a thin event, which shows none."""
+    """The object in an event; empty for a thin event, which contains none."""
     try:
         obj = msgspec.json.decode(body)["data"]["object"]
     except (msgspec.DecodeError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Upkeep of the movements of MRR: recompute customers whose subscriptions changed."""
+"""Recompute the movements of MRR of customers whose subscriptions have changed."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from schema.movements import COMPUTE
 from worker.mirror import subscription_history
 
 BATCH = 2000
-# One process at a time: two could write the same customer's movements twice.
+# One process at a time, because two could both write the movements of a customer.
 _LOCK = "select pg_try_advisory_xact_lock(hashtext('stripe-sync movements'))"
 _TAKE = """
     with due as (
@@ -19,11 +19,11 @@ _TAKE = """
 
 
 def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool] = lambda: True) -> int:
-    """Compute the movements of due customers; returns how many. Each batch is one transaction."""
+    """Compute the movements of customers that are due; returns their number. Each batch is one transaction."""
     number = 0
     while should_continue():
         with conn.transaction():
-            # A writer that commits after this row was taken has added a row of its own.
+            # A writer that commits after we took its customer's row has inserted another row.
             customers = _taken(conn)
             subscription_history.compute_inheriting(conn, customers)
             conn.execute("delete from mirror.customer_movements where customer = any(%s)", (customers,))

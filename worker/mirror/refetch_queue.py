@@ -1,4 +1,4 @@
-"""Objects to read from Stripe, in `sync.refetch_queue`: one row for each object, so that many events cost one read."""
+"""Objects to read from Stripe (`sync.refetch_queue`): one row for each object, so that many events need one read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,14 @@ from worker.mirror.fold import Key
 from worker.mirror.registry import TYPES, object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 
-# By then a burst is over, and Stripe's replicas have the object, so the read settles it.
+# After this pause a burst of events is over and Stripe's replicas have the object, so a read settles it.
 PAUSE_SECONDS = 6
 LEASE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object to read, and the time of its newest event in unix seconds; None: just now, whatever Stripe's clock
-    says."""
+    """An object to read, and the time of its newest event in unix seconds. None means now by our clock."""
 
     key: Key
     path: str
@@ -29,7 +28,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An object leased to us to be read. `rev` is its row's revision, 0 if there is no row yet."""
+    """An object that is leased to us to be read. `missing_at` is when a first read did not find it."""
 
     object: str
     id: str
@@ -45,8 +44,7 @@ class Ask:
 
 
 def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
-    """Request reads of these objects once their newest event has reached all of Stripe's replicas; one request for each
-    object."""
+    """Request a read of each of these objects, after its newest event has reached all of Stripe's replicas."""
     rows = sorted({(w.key.object, w.key.id, w.key.account): w for w in wanted}.items())
     if not rows:
         return
@@ -73,10 +71,10 @@ def want(conn: psycopg.Connection, wanted: Iterable[Wanted]) -> None:
 
 
 def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
-    """Request reads of unsettled rows without a request; returns their number.
+    """Request reads of unsettled rows that have no request; returns their number.
 
-    The mark on the row counts, not the request. An object on a test clock was observed in that clock's time, which does
-    not tell when it can be read.
+    The mark on the row is the truth, and a request may get lost. The time of an object on a test clock is not real
+    time, so it is not used.
     """
     queued = 0
     for name in mirror.tables:
@@ -105,7 +103,7 @@ def want_forgotten(conn: psycopg.Connection, *, limit: int) -> int:
 
 
 def lease(conn: psycopg.Connection, *, limit: int) -> list[Ask]:
-    """Lease due requests, the longest due first; the attempt is counted before the work."""
+    """Lease due requests, the longest due first. The attempt is counted before the work."""
     with conn.cursor(row_factory=class_row(Ask)) as cursor:
         return cursor.execute(
             """
@@ -133,7 +131,7 @@ def count_due(conn: psycopg.Connection) -> int:
 
 
 def backlog(conn: psycopg.Connection) -> tuple[int, float]:
-    """How many objects wait, counted to 10,000, and the wait in seconds of the one that is due longest."""
+    """The number of objects that wait, counted up to 10,000, and how many seconds the longest due object has waited."""
     row = conn.execute(
         """
         select
@@ -146,7 +144,7 @@ def backlog(conn: psycopg.Connection) -> tuple[int, float]:
 
 
 def any_wanted(conn: psycopg.Connection) -> bool:
-    """Whether anything is to be read within the next seconds."""
+    """Whether a request is due within the next seconds."""
     return (
         conn.execute(
             "select from sync.refetch_queue where due_at <= now() + make_interval(secs => %s) order by due_at limit 1",
@@ -157,7 +155,7 @@ def any_wanted(conn: psycopg.Connection) -> bool:
 
 
 def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
-    """Whether a later event has meanwhile shown the object beyond doubt, so that no read is needed."""
+    """Whether a later event has settled the object in the meantime, so that no read is needed."""
     of_type = " and object = %s" if ask.key.table == "objects" else ""
     return (
         conn.execute(
@@ -173,7 +171,7 @@ def is_answered(conn: psycopg.Connection, ask: Ask) -> bool:
 
 
 def done(conn: psycopg.Connection, ask: Ask) -> None:
-    """Remove the request: the object is settled, unless an event made it unsettled again meanwhile."""
+    """Remove the request, because the object is settled. It stays if a newer event has requested the object again."""
     conn.execute(
         "delete from sync.refetch_queue where object = %s and id = %s and account = %s and event_at = %s",
         (ask.object, ask.id, ask.account, ask.event_at),
@@ -181,7 +179,7 @@ def done(conn: psycopg.Connection, ask: Ask) -> None:
 
 
 def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | None = None) -> None:
-    """Read it again after a pause."""
+    """Make the request due again after a pause."""
     conn.execute(
         """
         update sync.refetch_queue set due_at = now() + make_interval(secs => %s), error = %s
@@ -192,7 +190,7 @@ def put_off(conn: psycopg.Connection, ask: Ask, *, seconds: float, error: str | 
 
 
 def remember(conn: psycopg.Connection, ask: Ask, *, missing_again_after: float) -> None:
-    """Record that Stripe has no such object, for the first time; a second read must confirm it."""
+    """Record that a first read did not find the object. A second read must confirm it."""
     conn.execute(
         """
         update sync.refetch_queue

@@ -1,8 +1,8 @@
-"""The registry of Stripe's object types, one row of data each.
+"""The registry of Stripe's object types, one row for each type.
 
-These rows are the types with a table of their own, and only state what is not regular about them; the rest is in
-`schema.catalogue`. A column is read from the field of its own name unless `columns` says otherwise. A type without a
-row here is kept whole in `mirror.objects`.
+The types in TYPES have tables of their own. A row only states the irregular properties of a type; `schema.catalogue`
+has the rest. A column is read from the field with the same name, unless `columns` names another field. Objects of all
+other types are stored in `mirror.objects`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,13 +13,13 @@ from schema import catalogue, mirror
 from schema.mirror import MirrorTable
 from worker.stripe_api.json_paths import Json, Read, at, embedded, first_of_children
 
-# Columns that name another object, besides those with an index.
+# Columns that name another object and have no index.
 _REFERENCES = {"product", "price", "subscription_item", "latest_charge", "charge", "payment_charge"}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A typed column: its kind, and the field from which it is read."""
+    """A typed column: its kind, and the function that reads it from an object."""
 
     name: str
     kind: str
@@ -28,11 +28,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Children:
-    """A list embedded in its parent: parent and children share one version.
+    """A list embedded in its parent. Parent and children share one version.
 
-    `parent` is the children's column with its id. Stripe embeds the beginning of the list, or, if it is read from
-    `path` ({id}: the parent's), nothing at all. `wanted`: whether this parent's list is worth reading then. `id` makes
-    the child's key from the parent and the child.
+    `parent` is the column of the children that holds the parent's id. Stripe embeds the beginning of the list. If
+    `path` is given ({id} is the parent's id), the list may not be embedded at all, and is read from there; `wanted`
+    decides whether to read it for a parent. `id` builds the child's key from the parent and the child.
     """
 
     field: str
@@ -43,7 +43,7 @@ class Children:
     id: Callable[[Json, Json], str] = lambda _, child: str(child["id"])
 
     def is_cut(self, obj: Json) -> bool:
-        """Whether Stripe holds more children than the object shows."""
+        """Whether Stripe has more children than the object contains."""
         return embedded(obj, self.field)[1] and self.wanted(obj)
 
 
@@ -51,15 +51,15 @@ class Children:
 class ObjectType:
     """A Stripe object type.
 
-    `deciding` are the top-level fields, of any API version, from which users are computed: their access, tokens and
-    rows (`worker.membership`). Existence, deletion and the unsettled mark decide as well. `decides_users`: whether
-    users are computed from objects of the type at all. `url` is where one is retrieved ({id}), None if that is not
-    possible. `final` are the statuses that are never left; `reborn` whether an id can be created again after a
-    deletion; `customer` reads the customer of an object.
+    `deciding` are the top-level fields, of any API version, that users are computed from: their access, tokens and rows
+    (`worker.membership`). Existence, deletion and the unsettled mark also decide. `decides_users` is whether users are
+    computed from objects of the type at all. `url` is the path for reading an object by its id ({id}), or None if there
+    is none. `final` are the statuses that an object never leaves. `reborn` is whether an id can be created again after
+    a deletion. `customer` reads the customer of an object.
 
-    `lacks` tells whether an event's object is missing something that a read would show. `lists` are the embedded lists
-    of objects that are mirrored by themselves, and the path ({id}) from which the whole list is read. `from_list` makes
-    the object from its id and the list that Stripe has in its place, if it can't be retrieved otherwise.
+    `lacks` is whether the object in an event lacks something that a read would contain. `lists` are embedded lists of
+    objects with rows of their own, each with the path ({id}) for reading the whole list. If an object can't be read by
+    its id, `from_list` builds it from its id and a list.
     """
 
     name: str
@@ -106,7 +106,7 @@ def _type(
     typed = tuple(
         Column(column, _kind(column, kind, declared.indexed), read(column))
         for column, kind in declared.own.items()
-        # The pass that reads a list under a parent writes `parent`.
+        # The pass that reads lists under a parent writes `parent`.
         if column != "parent"
     )
     assert not own, f"{name}: columns that mirror.{table} does not have: {sorted(own)}"
@@ -128,14 +128,14 @@ def _type(
 
 
 def _kind(column: str, kind: str, indexed: Collection[str]) -> str:
-    """The kind of a column's value: an id if it refers to an object or is searched, and for metadata an object."""
+    """The kind of a column's value. A text is an id if it refers to an object or is searched. Metadata is an object."""
     if kind == "text" and (column in indexed or column in _REFERENCES):
         return "id"
     return "object" if column == "metadata" else kind
 
 
 def _url(name: str) -> str | None:
-    """The path from which an object of the type is retrieved; None if its id alone is not enough."""
+    """The path for reading an object of the type; None if the id alone is not enough."""
     known = catalogue.types().get(name)
     return known.url if known is not None and known.url is not None and "{id}" in known.url else None
 
@@ -144,7 +144,8 @@ _USER_ID = at("metadata.user_id", "metadata.userId")
 
 
 def _earliest_period(name: str) -> Read:
-    """Since basil, periods are the items'. For older versions Stripe shows the smallest, and so do we."""
+    """Since the API version basil, each item has its own period. The smallest is used, as in older versions by
+    Stripe."""
     of_items, of_subscription = first_of_children("items", name, _earliest), at(name)
     return lambda obj: of_items(obj) or of_subscription(obj)
 
@@ -154,16 +155,18 @@ def _earliest(seconds: Sequence[object]) -> int | None:
 
 
 def _invoice_payment_intent(obj: Json) -> object:
-    """Before basil the payment is on the invoice itself; since then in its `payments`, if they are included."""
+    """Before the API version basil, the invoice names the payment. Since then, its `payments` do, if they are
+    included."""
     return obj.get("payment_intent") or first_of_children(
         "payments", "payment.payment_intent", lambda values: values[0]
     )(obj)
 
 
 def _line_id(invoice: Json, line: Json) -> str:
-    """The key of a line: its `unique_id` (2017 to 2019), or its id if that is the line's own.
+    """The key of a line: its `unique_id` (API versions of 2017 to 2019), or else its id.
 
-    In those years the line of a subscription had the subscription's id, the same on every invoice.
+    In old versions the line of a subscription has the id of the subscription, the same on every invoice. The key then
+    includes the invoice.
     """
     unique, id_ = line.get("unique_id"), str(line["id"])
     if isinstance(unique, str) and unique:
@@ -172,24 +175,25 @@ def _line_id(invoice: Json, line: Json) -> str:
 
 
 def _hides_refunds(charge: Json) -> bool:
-    """Whether more of the charge was refunded than the refunds it shows (none at all since 2022-11-15)."""
+    """Whether the refunded amount of a charge is larger than the refunds it contains (none since API version
+    2022-11-15)."""
     refunded = charge.get("amount_refunded")
     shown = sum(refund["amount"] for refund in embedded(charge, "refunds")[0] if isinstance(refund.get("amount"), int))
     return isinstance(refunded, int) and refunded > shown
 
 
 def _names_no_product(subscription: Json) -> bool:
-    """Whether an item's price or plan names no product, like plans before 2018."""
+    """Whether the price or plan of an item names no product. Plans before 2018 do not."""
     product = at("price.product", "plan.product")
     return any(product(item) is None for item in embedded(subscription, "items")[0])
 
 
 def _returned_by_credit_note(note: Json) -> int | None:
-    """The money that a credit note itself gave back after payment, in minor units; its refunds are objects of their
-    own.
+    """The money that a credit note returned after payment, in minor units, without its refunds, which have rows of
+    their own.
 
-    docs.stripe.com/api/credit_notes/object: `post_payment_amount` was credited to the customer's balance, refunded, or
-    paid out of band. Older versions only have a note's `type`.
+    `post_payment_amount` was credited to the customer's balance, refunded, or paid out of band
+    (docs.stripe.com/api/credit_notes/object). Older versions only have the `type` of the note.
     """
     amount, known = note.get("post_payment_amount"), note.get("amount")
     if not isinstance(amount, int):
@@ -217,12 +221,12 @@ def _sold_without_an_invoice(session: Json) -> bool:
 
 
 def _is_reconciled(payout: Json) -> bool:
-    """Whether Stripe has assigned balance transactions to the payout; no event shows them."""
+    """Whether Stripe has assigned balance transactions to the payout. No event contains them."""
     return payout.get("reconciliation_status") == "completed"
 
 
 def entitlement_summary(customer: str, active: Json) -> Json:
-    """The active entitlements of a customer, made from the list `active`, in the form of the summary that events carry."""
+    """A summary of a customer's active entitlements, as events contain it, built from the list `active`."""
     return {"object": "entitlements.active_entitlement_summary", "customer": customer, "entitlements": active}
 
 
@@ -413,7 +417,7 @@ TYPES: dict[str, ObjectType] = {
     )
 }
 
-# Types without a table of their own: the statuses that are never left.
+# The statuses that objects never leave, for types without a table of their own.
 _FINAL: dict[str, tuple[str, ...]] = {
     "setup_intent": ("succeeded", "canceled"),
     "subscription_schedule": ("canceled", "completed", "released"),
@@ -422,7 +426,7 @@ _FINAL: dict[str, tuple[str, ...]] = {
 
 _ENTITLEMENTS = "/v1/entitlements/active_entitlements?customer={id}&limit=100"
 _item = _type("item", "objects", embedded=True)
-# Types without a table of their own whose objects have lists, truncated or not shown at all.
+# Types without a table of their own whose objects have lists that may be truncated or left out.
 _NESTED = {
     "entitlements.active_entitlement_summary": _type(
         "entitlements.active_entitlement_summary",
@@ -459,11 +463,11 @@ _NESTED = {
 
 @cache
 def object_type(name: str) -> ObjectType:
-    """The row of `name`; a type that is not in the registry is kept whole."""
+    """The registry's row for this type. A type that is not in the registry is stored in `mirror.objects`."""
     known = TYPES.get(name) or _NESTED.get(name)
     return known if known is not None else _type(name, "objects", final=_FINAL.get(name, ()))
 
 
 def is_preview(id_: str) -> bool:
-    """Whether the id is an upcoming invoice's (`invoice.upcoming`), which can't be retrieved."""
+    """Whether the id belongs to an upcoming invoice (`invoice.upcoming`), which can't be read."""
     return id_.startswith("upcoming_")

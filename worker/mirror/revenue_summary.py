@@ -21,7 +21,7 @@ from worker.postgres.pool import snapshot
 Row = dict[str, Any]
 
 JOB = "revenue"
-# The summary may be made for at most 1/SHARE of the time.
+# Making the summary may take at most 1/SHARE of the time.
 SHARE = 100
 DAYS, MONTHS, PRODUCTS, CURRENCIES = 365, 13, 50, 10
 KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -29,9 +29,9 @@ KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`at` is when it was made.
+    """A stored summary. `at` is when it was made.
 
-    Each currency, the largest first, has `days`, `months` and `products`; days are ISO 8601 text.
+    The currencies have the largest first. Each has `days`, `months` and `products`; days are ISO 8601 text.
     """
 
     at: datetime
@@ -39,7 +39,7 @@ class Summary:
 
 
 def refresh(conn: psycopg.Connection, slot: datetime) -> None:
-    """Store a new summary once in this slot of the clock, unless the last one took too much time too recently (SHARE)."""
+    """Store a new summary, once in each slot of the clock. If the last one took long, wait longer (SHARE)."""
     with runs.slot(conn, JOB, slot) as run:
         before = cursors.read(conn, JOB) or {}
         if run is None or _seconds_since(before.get("tried_at")) < before.get("seconds", 0) * SHARE:
@@ -54,7 +54,7 @@ def refresh(conn: psycopg.Connection, slot: datetime) -> None:
 
 
 def read(conn: psycopg.Connection) -> Summary | None:
-    """The newest summary; None if there is none yet."""
+    """The newest summary, or None if there is none yet."""
     kept = cursors.read(conn, JOB)
     if kept is None or "at" not in kept:
         return None
@@ -70,7 +70,7 @@ def _seconds_since(moment: str | None) -> float:
 
 
 def _currencies(conn: psycopg.Connection) -> list[str]:
-    """Currencies that have MRR now or had it, the largest number of subscriptions first."""
+    """The currencies that have or had MRR, the currency with the most subscriptions first."""
     rows = conn.execute(
         """
         select currency from analytics.subscription_mrr where currency is not null
@@ -95,7 +95,7 @@ def _as_json(value: Any) -> str | float:
 
 
 def _days(conn: psycopg.Connection, currency: str, *, number: int) -> list[Row]:
-    """MRR and subscriptions of the last days, the oldest first."""
+    """MRR and number of subscriptions of the last days, the oldest day first."""
     return _rows(
         conn,
         """
@@ -112,7 +112,7 @@ def _days(conn: psycopg.Connection, currency: str, *, number: int) -> list[Row]:
 
 
 def _products(conn: psycopg.Connection, currency: str, *, number: int) -> list[Row]:
-    """MRR by product today, the largest first."""
+    """The present MRR of each product, the largest first."""
     return _rows(
         conn,
         """
@@ -130,7 +130,7 @@ def _products(conn: psycopg.Connection, currency: str, *, number: int) -> list[R
 
 
 def _months(conn: psycopg.Connection, currency: str, *, number: int) -> list[Row]:
-    """Movements and churn of the last months, the oldest first; each movement's kind is a column."""
+    """Movements and churn of the last months, the oldest month first. Each kind of movement is a column."""
     kinds = ", ".join(
         f"coalesce(sum(amount) filter (where kind = '{kind}'), 0)::bigint as {kind if kind != 'new' else 'fresh'}"
         for kind in KINDS

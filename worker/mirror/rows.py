@@ -18,12 +18,14 @@ class Family:
 
 
 def values(type_: ObjectType, obj: Json) -> tuple[Any, ...]:
-    """The object's typed columns in the registry's order; None if a field is missing or of another kind."""
+    """The values of the object's typed columns in the registry's order. None if a field is missing or has another
+    kind."""
     return tuple([None if (value := column.read(obj)) is None else fit(column.kind, value) for column in type_.columns])
 
 
 def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]:
-    """The embedded lists of an object. Children of a deleted parent are deleted with it; a preview has none yet."""
+    """The embedded lists of an object. Children of a deleted parent are deleted with it. The children of a preview are
+    ignored."""
     if is_preview(str(obj.get("id"))):
         return
     for children in type_.children:
@@ -32,7 +34,7 @@ def families(type_: ObjectType, obj: Json, *, deleted: bool) -> Iterator[Family]
             continue
         members, more = embedded(obj, children.field)
         parent = obj.get("id")
-        # In most shapes, but not all, a child names its parent. `mirror.objects` has a column for it.
+        # In most API versions, but not in all, a child names its parent. `mirror.objects` has a column for the parent.
         apart = children.type.table.name == "objects"
         named = {
             children.id(obj, member): member

@@ -1,7 +1,7 @@
-"""Long passes over lists, divided into shards, in `sync.shards`: the worker of each shard, and its position.
+"""The shards of long passes over lists (`sync.shards`).
 
-A shard is a span of `created` of one list, leased by a worker. If the worker dies the lease ends, and another continues
-after the last page that was written.
+A shard is a span of `created` of one list. A worker leases it and saves its position. If the worker dies, the lease
+ends, and another worker continues after the last page that was written.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,20 +12,20 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
-# A worker renews its leases while it lives. After this time without a renewal it counts as dead.
+# A worker renews its leases while it runs. After this time without a renewal it counts as dead.
 LEASE_SECONDS = 30
-# Stripe opened in 2011, so no object is older. Only estimates and splits use it; the last shard of a list has no lower
-# end.
+# Stripe opened in 2011, so no object is older. Only estimates and splits use this time; the last shard of a list has no
+# lower bound.
 OLDEST = 1_293_840_000
-# A shard with fewer remaining pages for each part is not split.
+# A shard is only split if each part has at least this many pages.
 PAGES_WORTH_A_SPLIT = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A span of `created`, [gte, lt) in unix seconds, None for an open end.
+    """A span of `created`: [gte, lt) in unix seconds, with None for an open end.
 
-    `place` is the position that the pass saved, as JSON.
+    `place` is the position that the pass has saved, as JSON.
     """
 
     id: int
@@ -40,7 +40,7 @@ class Shard:
 
 @dataclass(slots=True)
 class Standing:
-    """The progress of one list's shards."""
+    """The progress of all shards of one list."""
 
     list: str
     shards: int = 0
@@ -52,7 +52,10 @@ class Standing:
 
 
 def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tuple[int, bool]:
-    """The id of the job's running run, and whether it is new. `result` is the initial state of a new run."""
+    """Begin a run of the job, or find the running one; returns its id and whether it is new.
+
+    `result` is the initial result of a new run.
+    """
     with conn.cursor(row_factory=scalar_row) as cursor:
         begun = cursor.execute(
             """
@@ -69,13 +72,13 @@ def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tupl
 
 
 def under_way(conn: psycopg.Connection, job: str) -> int | None:
-    """The id of the job's unfinished run."""
+    """The id of the job's unfinished run, or None."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select id from sync.runs where job = %s and finished_at is null", (job,)).fetchone()
 
 
 def is_idle(conn: psycopg.Connection, job: str) -> bool:
-    """Whether a run of the job is unfinished and no worker works on it."""
+    """Whether the job has an unfinished run on which no worker works."""
     return (
         conn.execute(
             """
@@ -90,7 +93,7 @@ def is_idle(conn: psycopg.Connection, job: str) -> bool:
 
 
 def add(conn: psycopg.Connection, run: int, spans: Sequence[tuple[str, int | None, int | None]]) -> None:
-    """Add shards to the run: a list, and the span of `created`, [gte, lt). Existing ones stay."""
+    """Add shards to the run: for each the list, and the span [gte, lt) of `created`. Existing shards stay."""
     conn.execute(
         """
         insert into sync.shards (run_id, list, gte, lt)
@@ -113,7 +116,7 @@ def lists_of(conn: psycopg.Connection, run: int) -> set[str]:
 
 
 def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner: str, limit: int) -> list[Shard]:
-    """Lease shards that nobody works on: at most `room` of each list, and `limit` in all."""
+    """Lease shards on which no worker works: at most `room` of each list, and `limit` in total."""
     with conn.cursor(row_factory=class_row(Shard)) as cursor:
         return cursor.execute(
             """
@@ -146,7 +149,7 @@ def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner:
 
 
 def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
-    """Renew our leases, and record that the run lives; False if the run is finished, or was stopped."""
+    """Renew our leases, and record that the run is alive; returns False if the run is finished or was stopped."""
     conn.execute(
         """
         update sync.shards set leased_until = now() + make_interval(secs => %s)
@@ -165,7 +168,7 @@ def renew(conn: psycopg.Connection, run: int, *, owner: str) -> bool:
 def save(
     conn: psycopg.Connection, shard: int, place: Any, tally: Mapping[str, int], *, owner: str
 ) -> tuple[int | None] | None:
-    """Save one shard's position; see `save_all`. None if the shard is no longer ours."""
+    """Save the position of one shard, see `save_all`; returns None if the shard is no longer ours."""
     saved = save_all(conn, [(shard, place, tally)], owner=owner)
     return (saved[shard],) if saved else None
 
@@ -173,10 +176,10 @@ def save(
 def save_all(
     conn: psycopg.Connection, places: Sequence[tuple[int, Any, Mapping[str, int]]], *, owner: str
 ) -> dict[int, int | None]:
-    """Save the positions of shards in the transaction that wrote their pages: (shard, place, tally).
+    """Save the positions of shards (shard, place, tally) in the transaction that writes their pages.
 
-    Returns the present start of each span, because another worker may have taken a part of it. A shard that is no
-    longer ours is not in the result, and nothing may be written for it.
+    Returns the present start of each span, because another worker may have taken a part of it. If a shard is no longer
+    ours, it is not in the result, and nothing may be written for it.
     """
     rows = conn.execute(
         """
@@ -196,9 +199,10 @@ def save_all(
 
 
 def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit: int) -> int:
-    """Split the shards with the most left to read, for workers without work; returns how many shards were added.
+    """Split the shards with the most left to read, for idle workers; returns how many shards were added.
 
-    A shard is split, beyond the position of its pass, into spans of equal length. Its reader learns of it from `save`.
+    The unread rest of a shard is split into spans of equal length. Its reader gets the new start of its span from
+    `save`.
     """
     added = 0
     for list_, most in room.items():
@@ -233,7 +237,7 @@ def split(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, limit:
 
 
 def release(conn: psycopg.Connection, shards: Collection[int], *, owner: str) -> None:
-    """Give shards back for the next worker."""
+    """Release our leases of these shards."""
     conn.execute(
         "update sync.shards set leased_until = null, leased_by = null where id = any(%b::bigint[]) and leased_by = %s",
         (list(shards), owner),
@@ -258,7 +262,7 @@ def finish(conn: psycopg.Connection, shard: int, *, owner: str) -> None:
 
 
 def put_off(conn: psycopg.Connection, shard: int, *, seconds: float, owner: str) -> None:
-    """Retry the shard later, because Stripe failed to answer for it."""
+    """Retry the shard after a pause."""
     conn.execute(
         """
         update sync.shards
@@ -270,9 +274,9 @@ def put_off(conn: psycopg.Connection, shard: int, *, seconds: float, owner: str)
 
 
 def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused: bool = False) -> None:
-    """End a list in this run: none of its shards is read any more, and `error` says why.
+    """Give up a list in this run. Its shards are no longer read, and `error` is the reason.
 
-    `refused`: Stripe does not offer the list to this key, or to this account.
+    `refused` is true if Stripe does not offer the list to this key or account.
     """
     conn.execute(
         """
@@ -288,9 +292,9 @@ def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused:
 
 
 def count(conn: psycopg.Connection, run: int, list_: str, numbers: Mapping[str, int]) -> None:
-    """Add to the counts of a list what the pass found besides its pages.
+    """Add these numbers to the tally of a list, for work apart from its pages.
 
-    The readers write the counts of their shards.
+    The numbers are stored separately, because each reader writes the tally of its own shard.
     """
     conn.execute(
         """
@@ -316,7 +320,7 @@ def any_put_off(conn: psycopg.Connection, run: int) -> bool:
 
 
 def standings(conn: psycopg.Connection, run: int) -> dict[str, Standing]:
-    """The progress of each list of the run, in the order in which they were added."""
+    """The progress of each list of the run, in the order in which the lists were added."""
     with conn.cursor(row_factory=class_row(_Row)) as cursor:
         rows = cursor.execute(
             """
@@ -351,7 +355,7 @@ class _Row:
 
     @property
     def unread(self) -> int:
-        """How many seconds of `created` are left; all of them for a shard that has not begun."""
+        """How many seconds of `created` are left. A shard that has not begun has all its seconds left."""
         low, high = self._span
         return 0 if self.done else max(0, (high if self.down_to is None else self.down_to) - low)
 
@@ -373,10 +377,10 @@ def _standing(name: str, rows: Sequence[_Row]) -> Standing:
 
 
 def _remaining(standing: Standing, rows: Sequence[_Row]) -> int | None:
-    """The approximate number of objects left, None if it can't be estimated.
+    """The approximate number of objects left, or None if it can't be estimated.
 
-    Stripe's lists have no total. The objects read so far give a number of objects for each second of `created`; a shard
-    that has begun uses its own.
+    Stripe's lists have no total. The estimate is the number of objects read so far for each second of `created`, times
+    the seconds left. A shard that has begun uses its own rate, other shards the rate of the list.
     """
     if not standing.unfinished:
         return 0

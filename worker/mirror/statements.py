@@ -1,4 +1,4 @@
-"""The SQL texts of the mirror's storage, for each table: rows are sent as one array for each column."""
+"""The SQL statements of the mirror's storage, for each table. Rows are sent as one array for each column."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 from schema import mirror
 from worker.mirror.registry import TYPES, object_type
 
-# How a column of a kind is sent through unnest: the array's type, and the expression for the column's value.
+# How a column of each kind is sent through unnest: the type of the array, and the expression for the value.
 _TRAVELS = {
     "text": ("text", "v.{0}"),
     "id": ("text", "v.{0}"),
@@ -32,7 +32,7 @@ _BOOKKEEPING = (
 _CHILDREN = [children.type for type_ in TYPES.values() for children in type_.children]
 TYPE_OF_TABLE = {type_.table.name: type_ for type_ in (*TYPES.values(), *_CHILDREN, object_type("other"))}
 _EXCLUDED = 'excluded."{0}"'
-# An older API version can't remove knowledge: if a plan names no product, the known product of its price stays.
+# An older API version must not remove a value: if a plan names no product, the known product of its price stays.
 _KNOWN_BEFORE = {
     (
         "subscription_items",
@@ -43,7 +43,7 @@ _VERSION = ("observed_at", "observed_rank", "observed_in", "shape", "rev", "unse
 
 
 def _typed(table: str) -> list[tuple[str, str]]:
-    """Every column but the key, with its kind, in the order of `_row`."""
+    """All columns except the key, with their kinds, in the order of `_row`."""
     return [(column.name, column.kind) for column in TYPE_OF_TABLE[table].columns] + list(_BOOKKEEPING)
 
 

@@ -1,5 +1,4 @@
-"""The mirror's storage: lock rows, and write the decided outcomes. Only this module writes the tables behind
-`stripe.*`."""
+"""The storage of the mirror: lock rows and write outcomes. Only this module writes the tables behind `stripe.*`."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ Connection = psycopg.Connection
 
 
 def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
-    """The versions of existing rows, locked until the transaction ends, in the order of their keys."""
+    """Lock the existing rows of these keys, in the order of the keys; returns their versions."""
     current: dict[Key, Version] = {}
     by_table: dict[str, list[Key]] = defaultdict(list)
     for key in sorted(set(keys)):
@@ -45,9 +44,9 @@ def lock(conn: Connection, keys: Iterable[Key]) -> dict[Key, Version]:
 
 
 def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
-    """Write the outcomes; returns the keys that another worker inserted meanwhile, to be planned again.
+    """Write the outcomes; returns the keys that another worker has inserted in the meantime, to be planned again.
 
-    A locked row takes new content, or only a new version; a missing row is inserted unless somebody was faster.
+    A locked row gets new content, or only a new version. A missing row is inserted, unless another worker was faster.
     """
     inserts: dict[str, list[Outcome]] = defaultdict(list)
     updates: dict[str, list[Outcome]] = defaultdict(list)
@@ -72,7 +71,7 @@ def write(conn: Connection, outcomes: Sequence[Outcome]) -> set[Key]:
 def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json]) -> int:
     """Replace the content of these objects' rows by the result of `change`; returns how many rows changed.
 
-    It is the same observation of the same second, so only the content changes.
+    The observation stays the same, so no other column of the version changes.
     """
     locked, written = lock(conn, keys), 0
     by_table: dict[str, list[Key]] = defaultdict(list)
@@ -95,7 +94,7 @@ def rewrite(conn: Connection, keys: Iterable[Key], change: Callable[[Json], Json
 
 
 def type_of_table(table: str) -> ObjectType:
-    """The type of the objects in a table; `objects` has no single one."""
+    """The type of the objects in a table. Not for `objects`, which holds several types."""
     return statements.TYPE_OF_TABLE[table]
 
 
@@ -110,9 +109,9 @@ def standing(conn: Connection, key: Key) -> tuple[int, bool]:
 
 
 def file_under(conn: Connection, objects: Iterable[tuple[str, str]], *, account: str, parent: str) -> None:
-    """Store the parent under whose list these objects, (type, id), were read.
+    """Store the parent of these objects (type, id), which were read from its list.
 
-    This transaction has locked their rows.
+    The transaction has locked their rows.
     """
     named = list(objects)
     conn.execute(
@@ -126,7 +125,8 @@ def file_under(conn: Connection, objects: Iterable[tuple[str, str]], *, account:
 
 
 def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
-    """Mark rows as uncertain because events named their objects without showing them; each with the event's second.
+    """Mark the rows of these objects as uncertain, because an event at that second named the object without its
+    content.
 
     Missing rows are skipped.
     """
@@ -143,7 +143,8 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
 
 
 def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
-    """Those of our objects that the mirror holds with another hash: the mirrored object, and its second."""
+    """The objects of our own account whose mirrored hash differs from the given one, with the mirrored object and its
+    second."""
     rows = conn.execute(
         f"""
         select m.id, m.data, extract(epoch from m.observed_at)::bigint
@@ -157,10 +158,10 @@ def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str,
 
 
 def analyze(conn: Connection) -> None:
-    """Gather statistics of tables that changed by more than a tenth since, as autovacuum does a minute or more later.
+    """Analyze the tables that have changed by more than a tenth, earlier than autovacuum would.
 
-    Without them the planner reads whole indexes for a customer's rows. The raw objects are left out, because reading
-    them takes most of the time. If our role does not own the tables, Postgres warns and does nothing.
+    Without statistics the planner reads whole indexes to find the rows of a customer. The column `data` is left out,
+    because reading it takes most of the time. If our role does not own the tables, Postgres warns and does nothing.
     """
     rows = conn.execute(
         """
@@ -176,7 +177,7 @@ def analyze(conn: Connection) -> None:
 
 
 def count_unsettled(conn: Connection) -> int:
-    """The number of mirrored objects that may be wrong."""
+    """The number of unsettled objects, whose mirrored state may be outdated."""
     each = " union all ".join(
         f"select count(*) as n from mirror.{name} where unsettled"  # noqa: S608 - names from the schema
         for name in mirror.tables
@@ -186,7 +187,7 @@ def count_unsettled(conn: Connection) -> int:
 
 
 def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
-    """Write the children of written parents: upsert those that came, and mark missing ones deleted."""
+    """Write the children of written parents: upsert the children in the object, and mark missing ones deleted."""
     by_type: dict[tuple[str, str], list[tuple[Outcome, Family]]] = defaultdict(list)
     for outcome in parents:
         assert outcome.object is not None
@@ -199,7 +200,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
         if table == "objects":
             _write_children_apart(conn, object_, current)
             continue
-        # A new parent has no children that could be missing.
+        # A new parent has no mirrored children that could be missing.
         complete = [(outcome, family) for outcome, family in current if family.complete and outcome.before is not None]
         if complete:
             conn.execute(
@@ -220,7 +221,7 @@ def _write_children(conn: Connection, parents: Sequence[Outcome]) -> None:
 
 
 def _write_children_apart(conn: Connection, object_: str, current: Sequence[tuple[Outcome, Family]]) -> None:
-    """Children without a table of their own: `parent` holds the parent's id."""
+    """Write children without a table of their own. The column `parent` holds the parent's id."""
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}
     for outcome, family in current:
         assert outcome.version is not None
@@ -256,9 +257,9 @@ def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def _child_row(type_: ObjectType, parent: Outcome, id_: str, member: Json) -> tuple[Any, ...]:
-    """A child has its parent's version, because they share one.
+    """The row of a child. It has the version of its parent.
 
-    Only the parent is marked, because only it can be read.
+    Only the parent is marked unsettled, because only the parent can be read.
     """
     assert parent.version is not None
     return _row(type_, id_, parent.key.account, member, replace(parent.version, unsettled=False))

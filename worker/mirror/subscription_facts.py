@@ -1,8 +1,8 @@
-"""The history of subscriptions: what each snapshot tells about revenue, and the last of several states in one second.
+"""The history of subscriptions: the facts about revenue in each snapshot, and the last of several states in one second.
 
-A snapshot that loses against the mirrored row still tells the subscription's state at its second, and its
-previous_attributes the state just before. So every event adds its facts, whatever the version rule decides about the
-row.
+A snapshot that loses against the mirrored row still shows the subscription's state at its second, and its
+previous_attributes show the state just before. So every event adds its facts, whatever the version rule decides about
+the row.
 """
 
 from collections import Counter
@@ -25,10 +25,10 @@ _LONGEST_AMOUNT = Decimal(10) ** 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The facts from which revenue follows.
+    """The values that revenue is computed from.
 
-    Times in unix seconds; `amounts` by product, for a month, in minor units before discounts. An amount is None if the
-    price does not determine it. `discounts` is canonical JSON, None if there are none.
+    Times are in unix seconds. `amounts` are by product, for a month, in minor units before discounts. An amount is None
+    if the price does not determine it. `discounts` is canonical JSON, or None if there are none.
     """
 
     customer: str | None = None
@@ -46,7 +46,8 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """The state of a subscription at a second, as a source shows it. `before`: just before that second."""
+    """The state of a subscription at a second, according to a source. If `before` is true, the state just before that
+    second."""
 
     account: str
     subscription: str
@@ -64,7 +65,7 @@ class Fact:
 
 
 def facts_of(seen: Observation) -> Iterator[Fact]:
-    """Return the facts from an observation of a subscription; none for other objects."""
+    """Yield the facts in an observation of a subscription, nothing for other objects."""
     if seen.key.object != SUBSCRIPTION:
         return
     snapshot = seen.snapshot
@@ -87,7 +88,8 @@ def facts_of(seen: Observation) -> Iterator[Fact]:
 
 
 def _second(seen: Observation) -> int:
-    """Return Stripe's second of an observation. A read has the real time, which is not that of a test clock."""
+    """Return the second of an observation. A read has the real time, so for a test clock the second is taken from the
+    object."""
     if seen.previous is None and seen.object.get("test_clock") and seen.snapshot.source.startswith(("get:", "list:")):
         known = (fit("timestamptz", seen.object.get(name)) for name in ("created", "canceled_at", "ended_at"))
         started = (fit("timestamptz", item.get("current_period_start")) for item in embedded(seen.object, "items")[0])
@@ -96,7 +98,7 @@ def _second(seen: Observation) -> int:
 
 
 def state_of(obj: Json) -> State:
-    """Return the state that a subscription of any API version shows."""
+    """Return the state of a subscription object of any API version."""
     currency = fit("text", obj.get("currency"))
     items = embedded(obj, "items")[0] or ([obj] if isinstance(obj.get("plan"), dict) else [])
     prices = [_price(item) for item in items]
@@ -126,11 +128,11 @@ def state_of(obj: Json) -> State:
 
 
 def last_of(facts: Sequence[Fact]) -> Fact:
-    """Return the fact at the end of a second, of all that are known for it.
+    """Return the last fact of a second, from all known facts of that second.
 
-    A final status is never left. Otherwise the changes are steps from the state before to the state after, and a path
-    through them ends at the one state that is entered once more than it is left. If there is no such state the rank
-    decides, then the source.
+    A final status is never left, so it comes last. Otherwise each change leads from one state to the next, and the path
+    ends at the only state that is entered once more than it is left. If there is no such state, the rank decides, then
+    the source.
     """
     after = [fact for fact in facts if not fact.before]
     if final := [fact for fact in after if fact.state.status in object_type(SUBSCRIPTION).final]:
@@ -148,7 +150,7 @@ def last_of(facts: Sequence[Fact]) -> Fact:
 
 
 def in_their_seconds(facts: Iterable[Fact]) -> list[Fact]:
-    """Return the facts, with all states of each second but the last marked as passed."""
+    """Return the facts. In each second, all states except the last are marked as passed."""
     by_second: dict[tuple[str, str, int], list[Fact]] = {}
     for fact in facts:
         by_second.setdefault(fact.second, []).append(fact)
@@ -171,7 +173,7 @@ def _price(item: Json) -> Json:
 
 
 def _recurring(price: Json) -> Json:
-    """Return interval, interval_count and usage_type: of a price, or of a plan, which has them itself."""
+    """Return the object with interval, interval_count and usage_type: `recurring` of a price, or the plan itself."""
     recurring = price.get("recurring")
     return recurring if isinstance(recurring, dict) else price
 
@@ -211,7 +213,8 @@ def _transformed(quantity: int, transform: Any) -> int:
 
 
 def _tiered(tiers: Any, mode: str, quantity: int) -> Decimal | None:
-    """Return the amount of a quantity: by `volume` all in one tier, else graduated. Stripe shows tiers only on request."""
+    """Return the amount for a quantity: by `volume` all in one tier, else graduated. Stripe includes tiers only on
+    request."""
     if not isinstance(tiers, list) or not tiers:
         return None
     total, below = Decimal(0), 0
@@ -230,7 +233,7 @@ def _tiered(tiers: Any, mode: str, quantity: int) -> Decimal | None:
 
 
 def _discounts(holder: Json) -> list[Json]:
-    """Return the discounts of a subscription or an item: ids, and what else is known where they were expanded."""
+    """Return the discounts of a subscription or an item: their ids, and their terms if they were expanded."""
     given = holder.get("discounts")
     if not isinstance(given, list) or not given:
         given = [holder.get("discount")]

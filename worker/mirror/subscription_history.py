@@ -1,4 +1,4 @@
-"""Storage of the history of subscriptions, and its upkeep."""
+"""Store, seed and compact the history of subscriptions."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,7 +16,7 @@ from worker.postgres import cursors
 from worker.stripe_api.json_paths import canonical
 
 SEEDED, COMPACTED = "subscription_history_seeded", "subscription_history_compacted"
-# Stripe delivers for three days and lists events for thirty: after that no older fact can come between two others.
+# Stripe delivers events for three days and lists them for thirty. After that, no fact can be added between two others.
 COMPLETE = timedelta(days=40)
 BATCH = 500
 
@@ -42,7 +42,7 @@ _UNNESTED = f"""
     unnest({", ".join(f"%({name})s::{_KINDS.get(name, 'text')}[]" for name in _COLUMNS)})
         as v ({", ".join(_COLUMNS)})
 """
-# The select sees the rows before this statement: the other facts of the same seconds.
+# The select sees the rows as they were before this statement: the other facts of the same seconds.
 _SEEN = ", ".join(f"h.{name}" for name in _STATE if name not in ("customer", "created"))
 _GIVEN = ", ".join(_value(name) for name in _STATE if name not in ("customer", "created"))
 _ADD = f"""
@@ -59,7 +59,7 @@ _ADD = f"""
         from unnest(%(account)s::text[], %(subscription)s::text[], %(at)s::bigint[]) as v (account, subscription, at)
     )
 """  # noqa: S608 - names of columns
-# Our subscriptions with a fact that differs from the one before it. The MRR of others is unchanged.
+# Subscriptions of our own account with a fact that differs from the fact before it. The MRR of others is unchanged.
 _CHANGED = f"""
     select distinct v.subscription
     from {_UNNESTED}
@@ -71,7 +71,7 @@ _CHANGED = f"""
         limit 1
     )
 """  # noqa: S608
-# Make the movements of the customers who had this MRR, and of those who get it, due to be computed again.
+# Make the movements of the customers who had this MRR, or get it, due to be computed again.
 _FORGET_MRR = """
     with gone as (delete from mirror.subscription_mrr where subscription = any(%s) returning customer)
     insert into mirror.movements_due (customer) select distinct customer from gone
@@ -91,10 +91,10 @@ _MARK = """
 
 
 def note(conn: psycopg.Connection, seen: Iterable[Observation], *, new: Collection[str] = ()) -> None:
-    """Add the facts from observations of subscriptions, and recompute the MRR that they change.
+    """Add the facts in observations of subscriptions, and recompute the MRR that they change.
 
-    Runs in the caller's transaction, which has locked the subscriptions' rows. `new`: our subscriptions that this
-    transaction has inserted, so they have no history.
+    Runs in the caller's transaction, which has locked the rows of the subscriptions. `new` are subscriptions of our own
+    account that this transaction has inserted, so they have no history.
     """
     facts: dict[Any, Fact] = {}
     terms: dict[str, set[str]] = {"discount": set(), "coupon": set()}
@@ -109,7 +109,7 @@ def note(conn: psycopg.Connection, seen: Iterable[Observation], *, new: Collecti
 
 
 def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> None:
-    """Compute the MRR of these subscriptions of ours from their history."""
+    """Compute the MRR of these subscriptions of our own account from their history."""
     if subscriptions:
         ids = sorted(subscriptions)
         conn.execute(_FORGET_MRR, (ids,))
@@ -117,10 +117,10 @@ def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> Non
 
 
 def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> None:
-    """Recompute the MRR of subscriptions whose customer, one of these, has a discount of their own.
+    """Recompute the MRR of the subscriptions of those customers among these who have a customer-level discount.
 
-    A subscription and the discount may have been written by two transactions that did not see each other. The caller
-    recomputes the customers' movements.
+    Two transactions that did not see each other may have written the subscription and the discount. The caller
+    recomputes the movements of the customers.
     """
     rows = conn.execute(
         """
@@ -142,7 +142,7 @@ def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> 
 
 
 def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
-    """Recompute subscriptions that lately lacked a discount: another transaction may have written it meanwhile."""
+    """Recompute subscriptions that lacked a discount in the last hour, because it may have been written since."""
     with conn.transaction():
         ids = _locked(
             conn,
@@ -154,7 +154,7 @@ def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
 
 
 def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) -> set[str]:
-    """Add the facts; returns our subscriptions whose MRR may have changed."""
+    """Add the facts; returns the subscriptions of our own account whose MRR may have changed."""
     marked = subscription_facts.in_their_seconds(facts)
     changed = {fact.subscription for fact in marked if not fact.account and fact.subscription in new}
     if others := [fact for fact in marked if fact.subscription not in changed]:
@@ -167,7 +167,8 @@ def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) 
 
 
 def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons: bool) -> set[str]:
-    """Return the subscriptions that have these discounts or inherit them, and with `coupons` those that wait, locked."""
+    """Lock and return the subscriptions that have or inherit these discounts; with `coupons` also those that wait for
+    one."""
     return _locked(
         conn,
         """
@@ -198,7 +199,10 @@ def _locked(conn: psycopg.Connection, query: str, *parameters: Any) -> set[str]:
 
 
 def _mark(conn: psycopg.Connection, added: Sequence[Fact], known: dict[Any, Fact]) -> set[str]:
-    """Determine the last state again for seconds that had facts before; returns our subscriptions that this changed."""
+    """Determine the last state again for seconds that already had facts.
+
+    Returns the subscriptions of our own account with such seconds.
+    """
     stored = {(*fact.second, fact.source, fact.before): fact for fact in added} | known
     seconds = {fact.second for fact in known.values()}
     again = subscription_facts.in_their_seconds(fact for fact in stored.values() if fact.second in seconds)
@@ -214,7 +218,7 @@ def _mark(conn: psycopg.Connection, added: Sequence[Fact], known: dict[Any, Fact
 
 
 def seed(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> int:
-    """Give mirrored subscriptions without a history their first fact, once; returns how many got one."""
+    """Add a first fact for each mirrored subscription without a history, once; returns how many were added."""
     place, number = cursors.read(conn, SEEDED) or {"account": "", "id": "", "done": False}, 0
     while not place["done"] and should_continue():
         with conn.transaction():
@@ -251,10 +255,9 @@ def seed(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> in
 
 
 def compact(conn: psycopg.Connection, *, should_continue: Callable[[], bool]) -> int:
-    """Remove old facts that repeat the state before them, and states marked as passed; returns how many.
+    """Remove old facts that repeat the state before them or are marked as passed; returns how many.
 
-    It goes through the subscriptions in the order of their ids, and starts again at the end; one call makes at most one
-    round.
+    It reads the subscriptions in the order of their ids, and begins again at the end. One call makes at most one round.
     """
     place, removed = cursors.read(conn, COMPACTED) or ["", ""], 0
     while should_continue():
@@ -302,7 +305,7 @@ def _parameters(facts: Sequence[Fact]) -> dict[str, list[Any]]:
 
 
 def _sent(name: str, value: Any) -> Any:
-    """An array travels as its literal: arrays of arrays can't be unnested row by row."""
+    """The value as it is sent. Arrays are sent as text, because an array of arrays can't be unnested row by row."""
     if name == "products":
         return "{" + ",".join('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in value) + "}"
     if name == "amounts":

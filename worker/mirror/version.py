@@ -1,9 +1,9 @@
-"""Decide which of two snapshots of one object wins.
+"""The version rule: decide which of two snapshots of one object is newer.
 
-Snapshots have no version number, and events only whole seconds. `decide` is the whole rule, and `take` applies its
-verdict to the row; both are pure, and every writer uses them. AMBIGUITY_SECONDS is more than the disagreement of
-Stripe's clocks and the duration of a read. Beyond it the later second is surely the newer state. Within it nobody can
-tell: the better guess stands, and the row is marked `unsettled`.
+Snapshots have no version number, and the times of events are whole seconds. `decide` is the whole rule, and `take`
+applies its verdict to the row. Both are pure, and every writer uses them. AMBIGUITY_SECONDS is longer than the
+difference between Stripe's clocks plus the duration of a read. If two snapshots are further apart, the later second is
+the newer state. If not, the order is unknown: the better guess is stored, and the row is marked `unsettled`.
 """
 
 import base64
@@ -22,15 +22,15 @@ AMBIGUITY_SECONDS = 7
 REPLICA_LAG_SECONDS = 5
 
 DELETED_HASH = "deleted"
-# Letters of each half of a hash, at six bits a letter.
+# The number of letters in each half of a hash, with six bits in a letter.
 _HALF = 20
 
-# Fields that change between two reads of an unchanged object: signed addresses, and the progress of deliveries.
+# Fields that differ between two reads of an unchanged object: signed addresses, and the progress of deliveries.
 _VOLATILE = ("hosted_invoice_url", "invoice_pdf", "receipt_url", "webhooks_delivered_at", "pending_webhooks")
 
 
 class Verdict(enum.StrEnum):
-    """The verdict on a snapshot, in the words of the log and of `sync.events.outcome`."""
+    """The verdict on a snapshot, as the log and `sync.events.outcome` name it."""
 
     WRITTEN = "written"
     SAME = "same"
@@ -40,7 +40,7 @@ class Verdict(enum.StrEnum):
 
     @property
     def applies(self) -> bool:
-        """Whether the row takes the snapshot's content."""
+        """Whether the row gets the content of the snapshot."""
         return self in (Verdict.WRITTEN, Verdict.GUESSED_NEWER)
 
     @property
@@ -50,7 +50,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The traits of an object's type that the version rule needs."""
+    """The traits of an object type that the version rule depends on."""
 
     fetchable: bool
     reborn: bool
@@ -58,7 +58,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """The mirror's bookkeeping of one object, without the object. Times are Stripe's, in unix seconds."""
+    """The mirror's bookkeeping for one object, without the object. Times are by Stripe's clock, in unix seconds."""
 
     observed_at: int
     rank: int
@@ -75,7 +75,7 @@ class Version:
 
     @property
     def deciding_hash(self) -> str:
-        """The hash over the fields from which users are computed."""
+        """The hash of the fields that users are computed from."""
         return self.content_hash[:_HALF]
 
 
@@ -83,9 +83,10 @@ class Version:
 class Snapshot:
     """One observation of an object, by an event or a read.
 
-    `incomplete`: the observation can't settle the object (an embedded list was truncated, or it is on a test clock).
-    `listed`: it comes from a list that is read repeatedly; if it is equal to the row, nothing is written. `before`
-    gives the hash of the state that previous_attributes restores, None if there are none.
+    `incomplete` is true if the observation can't settle the object (an embedded list was truncated, or the object is on
+    a test clock). `listed` is true if it comes from a list that is read repeatedly: if it is equal to the row, nothing
+    is written. `before` returns the hash of the state that previous_attributes restores, or None without
+    previous_attributes.
     """
 
     created: int
@@ -109,17 +110,17 @@ class Snapshot:
 
 
 def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
-    """The verdict on an event's snapshot, compared with the row. The order of the questions is the rule."""
+    """The verdict on a snapshot, compared with the row. The order of the conditions matters."""
     if row is None:
         return Verdict.WRITTEN
     if not traits.reborn and row.deleted != snapshot.deleted:
-        # An id that can't be created again is gone for good, whichever of the two came first.
+        # If an id can't be created again, a deletion is final, in whatever order the two arrive.
         return Verdict.WRITTEN if snapshot.deleted else Verdict.SUPERSEDED
     if snapshot.listed and not row.unsettled and _same(row, snapshot):
         return Verdict.SAME
     made_once = not traits.reborn and row.rank != snapshot.rank
     if made_once and snapshot.rank == CREATED:
-        # An object is created once: its X.created is the oldest, whatever its second says.
+        # An object is created once, so its X.created is the oldest event, whatever its second is.
         return Verdict.SUPERSEDED
     lifts = row.deleted and not snapshot.deleted and snapshot.rank != CREATED
     if snapshot.created > row.observed_at + AMBIGUITY_SECONDS:
@@ -136,7 +137,7 @@ def decide(row: Version | None, snapshot: Snapshot, traits: Traits) -> Verdict:
 
 
 def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Traits) -> Version | None:
-    """The row's version after the verdict; None if the row is not changed."""
+    """The version of the row after the verdict; None if the row does not change."""
     if verdict is Verdict.SUPERSEDED:
         return None
     if row is None or verdict is Verdict.WRITTEN:
@@ -155,11 +156,12 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
         if snapshot.listed:
             return None
         if snapshot.incomplete and traits.fetchable:
-            # Items beyond a truncated list may have changed although the shown ones have not.
+            # Items beyond the end of a truncated list may have changed, even if the items in it have not.
             later = replace(later, unsettled=True)
         outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
         if outlived or _position(snapshot) > _position(row):
-            # A row that looks newly created yields to anything; this one has returned to its first content.
+            # A row with the rank of X.created yields to any other event. But this object has returned to its first
+            # content.
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
     if verdict is Verdict.GUESSED_NEWER:
@@ -175,7 +177,7 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
 
 
 def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> bool:
-    """Whether to write the snapshot's object: it won, or it is the whole object that a bare deletion only named."""
+    """Whether to write the snapshot's object: it won, or it adds the content that a bare deletion did not contain."""
     if verdict.applies:
         return row is None or not (snapshot.listed and _same(row, snapshot))
     return verdict is Verdict.SAME and not snapshot.listed and row is not None and _completes(row, snapshot)
@@ -184,11 +186,11 @@ def takes_content(row: Version | None, snapshot: Snapshot, verdict: Verdict) -> 
 def settle(
     row: Version | None, answer: Snapshot, *, rev: int, traits: Traits, event_at: int | None = None
 ) -> Version | None:
-    """The row after a read of Stripe that began while the row was at `rev` (0: there was no row).
+    """The version of the row after a read that began while the row had the revision `rev` (0: there was no row).
 
-    None if an event was applied meanwhile: the answer may be older, and the object is read again. The read settles the
-    row if it was made long enough after the newest event (`event_at`, or else the row's) that all of Stripe's replicas
-    had it; otherwise the row stays unsettled.
+    None if an event was applied in the meantime: the answer may be older, and the object must be read again. The read
+    settles the row if all of Stripe's replicas had the newest event by then. That is: the read was made
+    REPLICA_LAG_SECONDS or more after `event_at`, or after the time of the row. Otherwise the row stays unsettled.
     """
     if (row.rev if row else 0) != rev:
         return None
@@ -196,7 +198,7 @@ def settle(
         return replace(row, rev=rev + 1, unsettled=False)
     newest = event_at if event_at is not None else row.observed_at if row else answer.created - REPLICA_LAG_SECONDS
     settled = answer.created >= newest + REPLICA_LAG_SECONDS
-    # A read that does not settle proves nothing about its own second.
+    # A read that does not settle the row proves nothing about its own second.
     proved = answer.created if settled else min(answer.created, newest)
     return Version(
         observed_at=max(proved, row.observed_at) if row else proved,
@@ -211,16 +213,18 @@ def settle(
 
 
 def _may_live_again(row: Version, traits: Traits) -> bool:
-    """Ids that can be created again, and deletions known only from a read: a replica that lags does not have the object
-    yet."""
+    """Whether a deleted object may exist again.
+
+    Its id can be created again, or the deletion is known only from a read: the replica may not have had the object yet.
+    """
     return traits.reborn or row.observed_in.startswith("get:")
 
 
 def content_hash(obj: Json) -> str:
-    """A hash over the whole object, without fields that change between reads, and without the refunds of a charge.
+    """A hash of the object, without fields that differ between reads and without the refunds of a charge.
 
-    Refunds are mirrored by themselves, and only some versions and reads show them. The hash has two halves: the first
-    is over the fields from which users are computed, the second over all others.
+    Refunds have rows of their own, and only some API versions and reads contain them. The first half of the hash covers
+    the fields that users are computed from, and the second half all other fields.
     """
     name = obj.get("object")
     deciding, elsewhere = _split_by(name if isinstance(name, str) else None)
@@ -231,7 +235,7 @@ def content_hash(obj: Json) -> str:
 
 @cache
 def _split_by(name: str | None) -> tuple[frozenset[str], frozenset[str]]:
-    """The fields of a type in the first half of the hash, and all that are not in the second."""
+    """The fields in the first half of the hash, and all fields that are not in the second half."""
     deciding = object_type(name).deciding if name is not None else frozenset[str]()
     return deciding, deciding.union(_VOLATILE, ("refunds",) if name == "charge" else ())
 
@@ -242,7 +246,7 @@ def _digest(fields: Json) -> str:
 
 
 def put_back(obj: Any, previous: Mapping[str, Any]) -> Json:
-    """The state before the event: previous_attributes holds the old values, nested, with arrays whole."""
+    """The state before an event. previous_attributes holds the old values, nested; arrays are replaced as a whole."""
     state = dict(obj) if isinstance(obj, dict) else {}
     for key, value in previous.items():
         nested = isinstance(value, dict) and isinstance(state.get(key), dict)
@@ -267,8 +271,11 @@ def _position(of: Version | Snapshot) -> tuple[int, int, str]:
 
 
 def _likely_newer(row: Version, snapshot: Snapshot) -> bool:
-    """Decide the better guess: a final status is never left; then the later second, the rank, the chain, the event's
-    id."""
+    """Whether the snapshot is the better guess.
+
+    A final status is never left. Then the second and the rank decide, then whether the snapshot follows the row's state
+    by its previous_attributes, and then the id of the event.
+    """
     if row.final != snapshot.final:
         return snapshot.final
     if (snapshot.created, snapshot.rank) != (row.observed_at, row.rank):
