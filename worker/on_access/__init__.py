@@ -1,1 +1,1 @@
-"""Answer with one user's present access, reading Stripe first if the stored answer is too old."""
+"""Return a user's present access. If the stored access is too old, read Stripe first."""

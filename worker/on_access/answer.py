@@ -1,4 +1,4 @@
-"""A user's present access: from the tables if they are fresh, else from Stripe, within a short deadline.
+"""A user's present access: from the tables if they are fresh, else after reading Stripe, within a short deadline.
 
     from worker.on_access.answer import access, sync
 
@@ -6,8 +6,8 @@
     answer = sync("user_1")                 # reads Stripe now, for example after Checkout's redirect
     if answer.has_access: ...
 
-Both take their settings from the environment (DATABASE_URL, REDIS_URL, STRIPE_SECRET_KEY) and keep a few connections.
-The web process gives the same answers over HTTP, from its own Desk.
+Both read their settings from the environment (DATABASE_URL, REDIS_URL, STRIPE_SECRET_KEY) and keep a few connections
+open. The web process returns the same answers over HTTP, with a Desk of its own.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from worker.membership import compute
 from worker.observe import log, metrics
 from worker.on_access import sync_user
 from worker.on_access.freshness import Answer, Stored
-from worker.on_access.sync_user import NoSuchUser as NoSuchUser  # callers of `access` and `sync` catch these
+from worker.on_access.sync_user import NoSuchUser as NoSuchUser  # imported for callers of `access` and `sync`
 from worker.on_access.sync_user import NotTheirs as NotTheirs
 from worker.postgres.pool import pool
 from worker.stripe_api.client import Stripe
@@ -33,49 +33,50 @@ from worker.stripe_api.client import Stripe
 _log = log.get("access")
 
 MAX_AGE_SECONDS = 60.0
-# An answer waits this long for Stripe; then it comes from the tables, marked as stale.
+# How long an answer waits for Stripe. After that it comes from the tables and is marked as stale.
 DEADLINE_SECONDS = 2.0
-# The reading continues for this long, so that the next request may find fresh tables.
+# How long the read may continue in the background, so that the next request may find fresh tables.
 ASK_SECONDS = 8.0
-# If Stripe hangs, at most this many threads hang with it; further requests are answered at once from the tables.
+# The most reads at once. If Stripe hangs, further requests are answered at once from the tables.
 MOST_QUESTIONS = 16
-# After this many requests that waited in vain, Stripe counts as hanging: until one of them ends, no other waits.
+# If this many reads have taken longer than DEADLINE_SECONDS, Stripe counts as hanging. No other read starts until one
+# of them ends.
 MOST_IN_VAIN = 3
 
 Question = Future[SyncError | None]
-"""Stripe being asked for a user; its result is what went wrong, if anything."""
+"""A running read of a user from Stripe. Its result is an error, or None."""
 
 
 def access(user: str, *, max_age: float = MAX_AGE_SECONDS) -> Answer:
-    """The user's access, as it was at Stripe at most `max_age` seconds ago; `stale` if Stripe did not answer in time.
+    """The user's access, at most `max_age` seconds behind Stripe. It is `stale` if Stripe did not answer in time.
 
-    Raises NoSuchUser, and psycopg.OperationalError while Postgres is away; a failure of Stripe raises nothing.
+    Raises NoSuchUser, and psycopg.OperationalError if Postgres is away. If Stripe fails, nothing is raised.
     """
     return _desk(os.getpid()).access(user, max_age=max_age)
 
 
 def sync(user: str, *, checkout_session: str | None = None) -> Answer:
-    """The same, but Stripe is always read; the customer of a given Checkout session is linked first.
+    """The user's access after reading Stripe in any case. If a Checkout session is given, its customer is linked first.
 
-    Raises NoSuchUser; NotTheirs if the session names another user, or none; other kinds of
-    worker.config.errors.Permanent if Stripe can't be read at all: STRIPE_SECRET_KEY is not set, or lacks a permission.
+    Raises NoSuchUser, and NotTheirs if the session names another user or none. Raises other subclasses of
+    worker.config.errors.Permanent if Stripe can't be read at all, because STRIPE_SECRET_KEY is not set or lacks a
+    permission.
     """
     return _desk(os.getpid()).sync(user, checkout_session=checkout_session)
 
 
 class Desk:
-    """Answers for users, in one process. Several threads may call it at once."""
+    """Returns the access of users, in one process. Several threads may call it at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._policy = settings, compute.policy_of(settings)
-        # Two pools of half the connections each: reading Stripe writes, and lookups of other requests do not wait for
-        # that.
+        # Two pools with half of the connections each, so that lookups do not wait for reads of Stripe, which write.
         size = max(settings.database_pool_size // 2, 1)
         self._pool = pool(settings, application="access", size=size)
         self._lookups = pool(settings, application="access", size=size, lookups=True)
         self._stripe: Stripe | None = None
         self._lock = threading.Lock()
-        self._numbers, self._open = itertools.count(), dict[int, float]()  # running reads, and when each began
+        self._numbers, self._open = itertools.count(), dict[int, float]()  # the running reads, and the start of each
         self._shared: dict[str, tuple[datetime, Question]] = {}
         self._threads = ThreadPoolExecutor(MOST_QUESTIONS, thread_name_prefix="access")
 
@@ -84,7 +85,7 @@ class Desk:
         self._lookups.open()
 
     def close(self) -> None:
-        """Running reads end by themselves within ASK_SECONDS; nobody waits for them."""
+        """Close the pools without waiting for running reads, which end by themselves within ASK_SECONDS."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._lookups.close()
         self._pool.close()
@@ -107,13 +108,14 @@ class Desk:
         return self.forced(self.stored(user), stored.now, question)
 
     def stored(self, user: str) -> Stored:
-        """The stored access; raises NoSuchUser."""
+        """The user's stored access. Raises NoSuchUser."""
         return sync_user.stored(self._pool.connection, user, self._policy, lookups=self._lookups.connection)
 
     def ask(self, stored: Stored, since: datetime) -> Question | None:
-        """The running read of the user that began late enough, shared with everybody who needs it, or a new one.
+        """A running read of the user that began at `since` or later, shared by all requests that need it, or else a new
+        read.
 
-        None if there is no room for another, or no key.
+        None if too many reads are running or if no key is set.
         """
         if self._settings.stripe_secret_key is None:
             return None
@@ -127,18 +129,18 @@ class Desk:
             return question
 
     def force(self, stored: Stored, checkout_session: str | None = None) -> Question | None:
-        """A read whose answer will be newer than `stored`; None if there is no room for it."""
+        """Start a read whose result will be newer than `stored`; returns None if too many reads are running."""
         with self._lock:
             return self._begin(stored.id, stored.now, checkout_session, search=True)
 
     def answer(self, stored: Stored, since: datetime, *, unasked: bool = False) -> Answer:
-        """The answer: stale if Stripe was not read since then, or if it is known that it was not (`unasked`)."""
+        """The answer. It is stale if Stripe was not read after `since`, or if `unasked` is true."""
         answer = Answer(stored, stale=unasked or not stored.is_fresh(since))
         metrics.ACCESS_ANSWERS.labels("stale" if answer.stale else "fresh").inc()
         return answer
 
     def forced(self, stored: Stored, since: datetime, question: Question | None) -> Answer:
-        """The answer to a forced sync; raises the error that makes a read permanently impossible."""
+        """The answer to a forced sync. Raises the error if the read has failed with a Permanent error."""
         error = question.result() if question is not None and question.done() else Temporary()
         if isinstance(error, Permanent):
             raise error
@@ -172,7 +174,7 @@ class Desk:
         except SyncError as error:
             _log.warning("user.not_synced", error=str(error), **{"user_id": user, **error.ids})
             return error
-        except Exception as error:  # noqa: BLE001 - the one who asks is answered from the tables, whatever happened
+        except Exception as error:  # noqa: BLE001 - the request is answered from the tables, whatever happened
             _log.error("user.not_synced", user_id=user, error=type(error).__name__, exc_info=error)
             return Temporary(type(error).__name__)
         finally:
@@ -191,7 +193,7 @@ class Desk:
 
 @cache
 def _desk(_pid: int) -> Desk:
-    """This process's desk: the connections of a parent process are not usable after a fork."""
+    """The Desk of this process. Connections of a parent process can't be used after a fork."""
     desk = Desk(config.load())
     desk.open()
     return desk

@@ -1,4 +1,4 @@
-"""A user's stored access, its freshness, and the JSON of both."""
+"""A user's stored access and its freshness, also as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 from schema.states import MembershipStatus, UserRole
 
-# Nobody needs older answers, and subtracting it from a time stays within the calendar.
+# A limit for `max_age`, so that subtracting it from a time stays within the calendar.
 _LONGEST_SECONDS = 3650 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A user's row and its freshness, as of `now`. All times are the database's clock.
+    """A user's row and its freshness, as of `now`. All times are by the clock of the database.
 
-    `synced_at`: all of the user's subscriptions were read from Stripe just after it. `linked_at` is the newest link to
-    a customer, None if there is none. `is_due`: time has changed the user, and that is not computed yet. `tokens` are 0
-    if they have expired. `features` are sorted; a banned user has none.
+    All subscriptions of the user were read from Stripe after `synced_at`. `linked_at` is the time of the newest link to
+    a customer, or None. `is_due` is true if a change that depends on time only is not computed yet. `tokens` are 0 if
+    they have expired. `features` are sorted; a banned user has none.
     """
 
     id: str
@@ -35,18 +35,18 @@ class Stored:
 
     @property
     def has_access(self) -> bool:
-        """Whether the role is PREMIUM or ADMIN, by subscription, override or the application's own hand."""
+        """Whether the role is PREMIUM or ADMIN, by a subscription, by an override, or set by the application."""
         return self.role in (UserRole.PREMIUM, UserRole.ADMIN)
 
     def since(self, max_age: float) -> datetime:
-        """The time since which Stripe must have been read for an answer of at most this age."""
+        """The earliest time of a read of Stripe for an answer of at most this age."""
         return self.now - timedelta(seconds=min(max_age, _LONGEST_SECONDS))
 
     def is_fresh(self, since: datetime) -> bool:
-        """Whether Stripe was read since then, and since the newest link, because a read before it left that customer
+        """Whether Stripe was read after `since` and after the newest link. A read before the link left that customer
         out.
 
-        Without a customer, there is nothing to read.
+        True without a customer, because there is nothing to read.
         """
         if self.linked_at is None:
             return True
@@ -55,7 +55,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A user's access. `stale`: Stripe should have been read, and did not answer in time."""
+    """A user's access. `stale` is true if Stripe should have been read and did not answer in time."""
 
     stored: Stored
     stale: bool
@@ -65,7 +65,7 @@ class Answer:
         return self.stored.has_access
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer for JSON; times in ISO 8601."""
+        """The answer as a JSON object, with times in ISO 8601."""
         stored = self.stored
         return {
             "has_access": stored.has_access,

@@ -1,4 +1,5 @@
-"""Users on access: their stored answer in one statement, and the leases of their readers, in `sync.user_syncs`."""
+"""The stored access of users, read in one statement, and the leases for reading users from Stripe
+(`sync.user_syncs`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from worker.on_access.freshness import Stored
 
 Connection = psycopg.Connection
 
-# A user's customers: the linked ones, those that the application wrote itself and the daemon has not seen yet, and
-# those who pay for the user's organization.
+# A user's customers: the linked customers, customers that the application has linked but the daemon has not seen yet,
+# and customers who pay for the user's organization.
 _CUSTOMERS = """
     select stripe_customer_id as id, linked_at from sync.customer_links where user_id = {user}::text
     union all
@@ -45,9 +46,10 @@ class Session:
 
 
 def stored(conn: Connection, user: str) -> Stored | None:
-    """A user's stored access; None if there is no such user.
+    """A user's stored access, or None if there is no such user.
 
-    The subscription is the one behind the product, or else the newest that has not ended.
+    The subscription is one that has not ended. A subscription to the user's product is preferred, then the best status,
+    then the newest.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_STORED, {"user": user}, prepare=True).fetchone()
@@ -67,7 +69,7 @@ def _gathered(row: dict[str, Any], prefix: str) -> dict[str, Any] | None:
     return fields if fields["id"] is not None else None
 
 
-# Every part is found by one of the user's keys; the user's row already contains the result of membership.
+# Each part is found by a key of the user. The user's row already contains the result of membership.
 _STORED = f"""
     select
         u.id::text, clock_timestamp() as now, u.role::text, u.membership_status::text,
@@ -103,9 +105,9 @@ _STORED = f"""
 
 
 def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float) -> datetime | None:
-    """Lease the right to read Stripe for a user, as the time at which the lease ends; see `release`.
+    """Lease the right to read a user from Stripe; returns the end of the lease, which `release` needs.
 
-    None if somebody else has it, if Stripe was read `since` then, or if there is no such user.
+    None if another worker has the lease, if the user was read at `since` or later, or if there is no such user.
     """
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
@@ -124,14 +126,14 @@ def claim(conn: Connection, user: str, *, since: datetime | None, seconds: float
 
 
 def release(conn: Connection, user: str, lease: datetime) -> None:
-    """End our lease. If it has run out, and is another's now, nothing happens."""
+    """End our lease. Does nothing if the lease has run out and belongs to another worker now."""
     conn.execute(
         "update sync.user_syncs set leased_until = null where user_id = %s and leased_until = %s", (user, lease)
     )
 
 
 def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
-    """The present time, and the user's customers; True for those that Stripe has deleted."""
+    """The present time, and the user's customers; the value is True if the customer is deleted at Stripe."""
     row = conn.execute("select clock_timestamp()").fetchone()
     assert row is not None
     fields = conn.execute(
@@ -147,7 +149,7 @@ def customers(conn: Connection, user: str) -> tuple[datetime, dict[str, bool]]:
 
 
 def unlinked(conn: Connection, user: str) -> list[str]:
-    """Customers that the application wrote down for the user, and that the daemon has not linked yet."""
+    """The customers that the application has linked to the user and the daemon has not linked yet."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -172,7 +174,8 @@ def verified_email(conn: Connection, user: str) -> str | None:
 
 
 def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: int) -> list[str]:
-    """The customer's mirrored subscriptions that a complete list did not show, and that did not change since."""
+    """The customer's mirrored subscriptions that are absent from the complete list and were not observed since
+    `before`."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -186,7 +189,7 @@ def absent(conn: Connection, customer: str, *, listed: Sequence[str], before: in
 
 
 def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
-    """Products to which these customers subscribe and that are not mirrored: their policy is unknown."""
+    """The products of these customers' subscriptions that are not mirrored, so that their policy is unknown."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -203,7 +206,7 @@ def unknown_products(conn: Connection, customers: Sequence[str], *, limit: int) 
 
 
 def unpaid_invoices(conn: Connection, customers: Sequence[str], *, limit: int) -> list[str]:
-    """The newest invoices of active subscriptions, unless the mirror holds them as paid."""
+    """The latest invoices of active subscriptions, without invoices that the mirror has as paid."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -235,8 +238,10 @@ def session(conn: Connection, id_: str) -> Session | None:
 
 
 def finish(conn: Connection, user: str, *, asked_at: datetime, asked: Sequence[str]) -> bool:
-    """Record that the user's subscriptions equal Stripe's as of that time; False, and nothing recorded, if a customer
-    was linked since."""
+    """Record that the mirrored subscriptions of the user were equal to Stripe's at `asked_at`.
+
+    Returns False, and records nothing, if another customer was linked in the meantime.
+    """
     return (
         conn.execute(
             f"""

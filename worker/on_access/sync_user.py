@@ -1,8 +1,8 @@
-"""Read one user from Stripe while somebody waits: all subscriptions of all their customers, and the payments for them.
+"""Read one user from Stripe while a request waits: all subscriptions of all the user's customers, and their payments.
 
-In the whole fleet one worker reads a user at a time: a lease in `sync.user_syncs` says which, and ends by itself.
-Others wait for the result. Reads use the reserved budget of the rate limit, so that no backfill starves them, and no
-connection to Postgres is held meanwhile.
+Only one worker at a time reads a user. It holds a lease in `sync.user_syncs`, which ends by itself, and other workers
+wait for the result. Reads use the reserved part of the rate limit, so that a backfill can't delay them. No connection
+to Postgres is held during a read.
 """
 
 import time
@@ -33,17 +33,17 @@ _log = log.get("user_sync")
 
 # An answer older than this is not used.
 READ_SECONDS = 4.0
-# The lease is this much longer than the reads, because the last may be under way when time is up, and must still be
-# written.
+# The lease is longer than the reads by this margin, because the last read may still be running when time is up, and its
+# result must be written.
 LEASE_MARGIN_SECONDS = 5.0
 LOOK_SECONDS = 0.05
-# Of the active subscriptions, at most this many newest invoices are read, because an old one may stay open for ever.
+# At most this many latest invoices of active subscriptions are read, because an old invoice may stay open for ever.
 MOST_INVOICES = 3
-# The catalogue is read every few minutes, so few products are newer than that.
+# The catalogue is read every few minutes, so few products are not mirrored yet.
 MOST_PRODUCTS = 3
 
 Connections = Callable[[], AbstractContextManager[psycopg.Connection]]
-"""Gives a connection in autocommit, for the time of a `with` block."""
+"""A function that lends a connection in autocommit mode for a `with` block."""
 
 
 class NoSuchUser(Permanent):
@@ -51,13 +51,13 @@ class NoSuchUser(Permanent):
 
 
 class NotTheirs(Permanent):
-    """The Checkout session is not this user's."""
+    """The Checkout session does not belong to this user."""
 
 
 def stored(connections: Connections, user: str, policy: Policy, *, lookups: Connections | None = None) -> Stored:
-    """A user's stored access, computed first if time has changed it; raises NoSuchUser.
+    """A user's stored access. If the user is due to be computed, that is done first. Raises NoSuchUser.
 
-    `lookups` gives connections that are only used to look it up.
+    `lookups` lends connections that are only used for the lookup.
     """
     with (lookups or connections)() as conn:
         known = access_store.stored(conn, user)
@@ -82,12 +82,12 @@ def bring_up(
     checkout_session: str | None = None,
     search: bool = False,
 ) -> Tally | None:
-    """Read the user from Stripe, or wait for another reader (None), so that the tables contain what Stripe had since
-    then.
+    """Read the user from Stripe, so that the tables contain the state at `since` or later.
 
-    The customer of a given Checkout session is read and linked first, if the session names this user; raises NotTheirs
-    otherwise. `search`: look for a user without a customer at Stripe by their verified e-mail. Raises NoSuchUser,
-    Temporary if Stripe did not answer in so many seconds, and the errors of `Stripe` for an unusable key.
+    Returns None if another worker has done so. If a Checkout session is given, its customer is read and linked first;
+    raises NotTheirs if the session does not belong to the user. With `search`, a user without a customer is searched at
+    Stripe by their verified e-mail. Raises NoSuchUser, Temporary if Stripe did not answer within `seconds`, and the
+    errors of `Stripe` for an unusable key.
     """
     source, ends = stripe(), time.monotonic() + seconds
     named = checkout_session is not None
@@ -100,12 +100,12 @@ def bring_up(
             break
         known = stored(connections, user, policy)
         if not named and known.linked_at is not None:
-            # A customer that was linked meanwhile must be read too.
+            # A customer that was linked in the meantime must be read too.
             since = max(since, known.linked_at)
             if known.is_fresh(since):
                 return None
         if time.monotonic() > ends:
-            raise TimedOut("somebody else asks Stripe for this user, and takes long", user_id=user)
+            raise TimedOut("another worker is reading this user from Stripe and takes too long", user_id=user)
         time.sleep(LOOK_SECONDS)
     began, tally = time.monotonic(), Tally()
     reading = _Reading(connections, _Reserved(source, ends=ends), policy, user, tally)
@@ -127,7 +127,7 @@ def force(
     seconds: float,
     checkout_session: str | None = None,
 ) -> Tally | None:
-    """The same as of now, for callers that can wait."""
+    """Read the user from Stripe as of now, for callers that can wait."""
     since = stored(connections, user, policy).now
     return bring_up(
         connections,
@@ -142,7 +142,7 @@ def force(
 
 
 class _Reserved:
-    """Stripe with the reserved budget, until a deadline."""
+    """A Stripe client that uses the reserved part of the rate limit, until a deadline."""
 
     def __init__(self, stripe: Stripe, *, ends: float) -> None:
         self._stripe, self._ends = stripe, ends
@@ -163,9 +163,9 @@ class _Reserved:
 
 
 class _Reading:
-    """One reading of one user by the holder of the lease.
+    """One read of one user, by the holder of the lease.
 
-    Each answer is written at once, so an interrupted sync helps too.
+    Each answer is written at once, so an interrupted read is not lost.
     """
 
     def __init__(self, connections: Connections, stripe: _Reserved, policy: Policy, user: str, tally: Tally) -> None:
@@ -173,7 +173,7 @@ class _Reading:
         self._user, self._tally = user, tally
 
     def run(self, checkout_session: str | None, *, search: bool) -> None:
-        """Link first, then read everything that is linked: so the customers of one moment are known, and all are read."""
+        """Link customers first, then read all of them, so that `finish` knows which customers were read."""
         sold = None if checkout_session is None else self._take_session(checkout_session)
         with self._connections() as conn:
             self._link(conn, access_store.unlinked(conn, self._user))
@@ -190,7 +190,7 @@ class _Reading:
         with self._connections() as conn:
             products = access_store.unknown_products(conn, list(customers), limit=MOST_PRODUCTS)
             invoices = access_store.unpaid_invoices(conn, list(customers), limit=MOST_INVOICES)
-        # Subscriptions first, then products: they decide what a paid line grants, and for how long.
+        # Invoices come last, because subscriptions and products decide what a paid line grants and for how long.
         for product in products:
             self._retrieve("product", product)
         for invoice in dict.fromkeys([*([sold] if sold else []), *invoices]):
@@ -201,8 +201,10 @@ class _Reading:
                 access_store.finish(conn, self._user, asked_at=asked_at, asked=list(customers))
 
     def _take_session(self, id_: str) -> str | None:
-        """Mirror the session and its customer, and check that they are this user's: raises NotTheirs otherwise. Returns
-        its invoice."""
+        """Mirror the session and its customer; returns the session's invoice.
+
+        Raises NotTheirs if they don't belong to this user.
+        """
         self._retrieve("checkout.session", id_)
         with self._connections() as conn:
             known = access_store.session(conn, id_)
@@ -218,7 +220,7 @@ class _Reading:
         return known.invoice
 
     def _search(self, email: str) -> None:
-        """Mirror the customers with the user's e-mail, and link those that a rule allows."""
+        """Mirror the customers with the user's e-mail, and link the customers for which a rule matches."""
         customers = Listing(object="customer", path="/v1/customers", params={"email": email})
         page = self._stripe.page(customers.path, customers.query)
         with self._connections() as conn:
@@ -231,7 +233,10 @@ class _Reading:
                 compute.recompute(conn, customers, self._policy)
 
     def _subscriptions(self, customer: str) -> bool:
-        """Whether the mirror now equals Stripe's list. If an event of the same seconds differs it may not."""
+        """Read all subscriptions of a customer; returns whether the mirror is now equal to Stripe's list.
+
+        It may differ if an event at about the same time contains another state.
+        """
         wanted = Listing(
             object="subscription", path="/v1/subscriptions", params={"customer": customer, "status": "all"}
         )
@@ -243,7 +248,7 @@ class _Reading:
             except InvalidRequest as error:
                 if error.ids.get("code") != "resource_missing":
                     raise
-                # Stripe lists nothing for a deleted customer; it still reports the deletion itself.
+                # Stripe has no list for a deleted customer, but the customer itself can still be read.
                 self._retrieve("customer", customer, gone=True)
                 return False
             before = before or page.read_at - AMBIGUITY_SECONDS
@@ -265,9 +270,10 @@ class _Reading:
         return equal
 
     def _retrieve(self, name: str, id_: str, *, gone: bool = False) -> None:
-        """Mirror the object as Stripe has it now, unless its status is never left.
+        """Mirror the object as Stripe has it now, unless it is settled in a final status.
 
-        `gone`: a list has shown already that it may be deleted, so an answer that says so counts.
+        `gone` is true if a list has already shown that the object may be deleted. Then one answer is enough to mark it
+        deleted.
         """
         type_ = object_type(name)
         key = Key(type_.table.name, name, id_, "")
@@ -284,24 +290,25 @@ class _Reading:
         elif answer.object is not None:
             customer = reference(type_.customer(answer.object))
             if name != "customer" and customer is not None:
-                # It comes first, because its metadata names the user with priority over a session's reference.
+                # The customer comes first, because the user in its metadata has precedence over the reference of a
+                # session.
                 self._retrieve("customer", customer)
             seen = refetch.observation(self._stripe, key, answer)
             with self._connections() as conn, conn.transaction():
-                # If the row has changed meanwhile, an event has shown the object, or will have it read again.
+                # If the row has changed in the meantime, an event contained the object or will have it read again.
                 record_answers(conn, [Answered(seen, rev)], self._policy)
 
 
 def _why_not(id_: str, known: access_store.Session | None) -> str:
     if known is None or known.status != "complete":
-        return f"The Checkout session {id_} is not complete: nobody has paid yet."
+        return f"The Checkout session {id_} is not complete: it is not paid yet."
     if known.customer is None:
         return (
             f"The Checkout session {id_} has no customer: create sessions with `customer`, or customer_creation=always."
         )
     if known.user is not None:
-        return f"The customer {known.customer} of the Checkout session {id_} is another user's."
+        return f"The customer {known.customer} of the Checkout session {id_} belongs to another user."
     return (
-        f"The Checkout session {id_} names no user: create sessions with client_reference_id, the user's id; or link "
+        f"The Checkout session {id_} names no user: create sessions with the user's id as client_reference_id, or link "
         f"the customer by hand: stripe-sync link {known.customer} USER"
     )

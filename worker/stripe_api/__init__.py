@@ -1,1 +1,1 @@
-"""Everything that knows Stripe's wire format: the HTTP client, events and JSON paths."""
+"""Stripe's wire format: the HTTP client, the rate limit, events, lists and JSON paths."""

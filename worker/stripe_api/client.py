@@ -1,12 +1,13 @@
-"""The only file that calls Stripe. It returns plain dicts with the second at which they were true.
+"""The client for Stripe's API, the only module that calls Stripe. It returns plain dicts and the second of their state.
 
-The daemon only reads; `write` is for `stripe-sync endpoint`, which an operator runs. It uses urllib3, on which the SDK
-is built, directly: the SDK's objects cost 16 times a plain decode and its retries leave out 429, and `requests` lets a
-netrc file replace the key. Make a Stripe after the fork, because connections can't be shared.
+The daemon only reads. `write` is for `stripe-sync endpoint`, which an operator runs. The client uses urllib3 directly
+and not the SDK: the SDK's objects need 16 times the CPU of a plain decode, and its retries leave out 429. It does not
+use `requests`, because a netrc file could replace the key there. Create a Stripe after a fork, because connections
+can't be shared between processes.
 
-Many threads may read through one Stripe at once. A measurement led to threads: 600 pages of 77 KB after 200 ms, 32 at a
-time, cost 0.7 to 0.8 ms of CPU a page through urllib3, 0.6 to 0.7 through aiohttp and 2.8 to 4.2 through httpx. An
-event loop would save a tenth of a millisecond for each page of 100 objects, and make everything around it async.
+Many threads may read through one Stripe at once. Threads were chosen after a measurement: 600 pages of 77 KB after 200
+ms, 32 at a time, need 0.7 to 0.8 ms of CPU per page with urllib3, 0.6 to 0.7 with aiohttp and 2.8 to 4.2 with httpx. An
+event loop would save a tenth of a millisecond for each page of 100 objects, and all callers would have to be async.
 """
 
 import hashlib
@@ -42,14 +43,15 @@ LIVE_PER_SECOND, TEST_PER_SECOND = 100.0, 25.0
 CONNECT_SECONDS = 3.0
 ATTEMPTS, BACKOFF = 4, Backoff(first=0.5, longest=8)
 CHUNK_BYTES = 1 << 18
-# Kept-alive connections beyond STRIPE_CONCURRENCY, because a thread that hangs outlives its pass.
+# Kept-alive connections in addition to STRIPE_CONCURRENCY, because a thread that hangs may outlive its pass.
 SPARE_CONNECTIONS = 16
 DASHBOARD = "https://dashboard.stripe.com/apikeys"
 
-# A restricted key works without these, so a refusal is no alarm.
+# A restricted key works without permission for these, so a refusal is not counted as a problem.
 OPTIONAL = ("GET /v1/webhook_endpoints", "GET /v2/core/event_destinations")
 
-# Words of a path that are neither a collection nor an id. Custom ids can have any form, so ids are known by position.
+# The first words of paths that are neither a collection nor an id. Custom ids can have any form, so ids are recognised
+# by position.
 _NAMESPACES = re.compile(
     "apple_pay|apps|billing|billing_portal|checkout|climate|core|crypto|entitlements|financial_connections|forwarding|"
     "identity|issuing|product_catalog|radar|reporting|sigma|tax|terminal|test_helpers|three_d_secure|treasury"
@@ -75,15 +77,15 @@ class Locked(Temporary):
 
 
 class CursorGone(Temporary):
-    """The object that the next page begins after was deleted in the meantime."""
+    """The object after which the next page begins was deleted in the meantime."""
 
 
 class InvalidRequest(Permanent):
-    """Stripe refuses the request as it is."""
+    """Stripe refuses the request."""
 
 
 class NotFound(InvalidRequest):
-    """Stripe has no such object, as of `read_at` (Stripe's clock, unix seconds)."""
+    """Stripe does not have the object, as of `read_at` (by Stripe's clock, in unix seconds)."""
 
     @property
     def read_at(self) -> int:
@@ -103,12 +105,13 @@ class MissingPermission(Permanent):
 
 
 class WrongMode(Permanent):
-    """The object exists in the other mode, live or test, than the key's."""
+    """The key is for live mode and the object is in test mode, or the reverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One object as of `read_at` (Stripe's clock, a lower bound); None if Stripe has no such id (`missing`)."""
+    """One object as of `read_at` (by Stripe's clock, a lower bound). `object` is None if Stripe does not have it
+    (`missing`)."""
 
     object: dict[str, Any] | None
     deleted: bool
@@ -118,10 +121,10 @@ class Answer:
 
 
 class Page:
-    """One page of a list, newest first, as of `read_at` (Stripe's clock, a lower bound).
+    """One page of a list, newest first, as of `read_at` (by Stripe's clock, a lower bound).
 
-    The objects stay encoded until `data` is first used, because pages that wait to be written would fill the memory
-    with dicts, which are six times as large as the response.
+    The objects stay encoded until `data` is first used. The dicts are six times as large as the response, and pages
+    that wait to be written would fill the memory.
     """
 
     __slots__ = ("_data", "_raw", "has_more", "read_at", "shape")
@@ -135,7 +138,7 @@ class Page:
 
     @property
     def data(self) -> list[dict[str, Any]]:
-        """The objects. Whether they are JSON objects was checked when the page came."""
+        """The objects. The client has checked that each is a JSON object."""
         if self._data is None:
             self._data = [_decode_object(raw) for raw in self._raw]
             self._raw = ()
@@ -145,7 +148,7 @@ class Page:
         return len(self._raw) or len(self._data or ())
 
     def forget(self) -> None:
-        """Drop the objects, which have been written."""
+        """Drop the objects after they were written."""
         self._raw, self._data = (), []
 
 
@@ -160,7 +163,7 @@ _decode_list = msgspec.json.Decoder(_List).decode
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
-    """A key that works: its mode, its account (empty if it may not read that), and the permissions it lacks."""
+    """A key that works: its mode, its account (empty if the key may not read it), and the permissions that it lacks."""
 
     livemode: bool
     restricted: bool
@@ -183,7 +186,8 @@ class _Write:
 
 
 class Stripe:
-    """Reads from one Stripe account, within the rate that all processes share. Times are in seconds. Thread-safe."""
+    """A client for one Stripe account, within the rate limit that all processes share. Times are in seconds.
+    Thread-safe."""
 
     def __init__(
         self,
@@ -202,10 +206,10 @@ class Stripe:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Stripe":
-        """The account of STRIPE_SECRET_KEY; raises BadKey if that is not set. Nothing is connected yet."""
+        """A client with STRIPE_SECRET_KEY; raises BadKey if it is not set. Opens no connection."""
         if settings.stripe_secret_key is None:
             raise BadKey(
-                f"STRIPE_SECRET_KEY is not set: make a key at {DASHBOARD} (a restricted one that reads is enough)"
+                f"STRIPE_SECRET_KEY is not set: create a key at {DASHBOARD} (a restricted key with read permissions is enough)"
             )
         key = settings.stripe_secret_key.get_secret_value()
         limiter = RateLimiter(
@@ -236,8 +240,8 @@ class Stripe:
     ) -> Answer:
         """Return one object by its path (ids are quoted here).
 
-        An answer that took longer than `timeout` is discarded. `deadline` bounds everything, waiting and retries
-        included. `reserved` is for on-access work, which may use the whole rate; background work keeps to its share.
+        An answer that took longer than `timeout` is discarded. `deadline` limits the total time, including waits and
+        retries. `reserved` is for on-access work, which may use the whole rate; background work only uses its share.
         """
         try:
             reply = self._get(path, params, account, timeout, deadline, reserved)
@@ -256,17 +260,19 @@ class Stripe:
         deadline: float = 60.0,
         reserved: bool = False,
     ) -> Page:
-        """Return one page of a list, of 100 unless `params` says otherwise; parameters are spelled `expand[]`,
-        `created[gte]`."""
+        """Return one page of a list, with 100 objects unless `params` has another limit.
+
+        Parameters are written as `expand[]` and `created[gte]`.
+        """
         asked = {"limit": 100, **(params or {})}
         reply = self._get(path, asked, account, timeout, deadline, reserved, _is_page)
         page = _decode_list(reply.body)
         return Page(page.data, page.has_more, reply.read_at, encoded=True)
 
     def write(self, method: str, path: str, params: Params | None = None, *, deadline: float = 30.0) -> dict[str, Any]:
-        """Carry out a POST or DELETE; returns the object in the answer. It is retried safely: each has an idempotency key.
+        """Send a POST or DELETE; returns the object in the answer. An idempotency key makes retries safe.
 
-        The parameters are those of a form, or for API v2 of a JSON object.
+        The parameters are sent as a form, or as JSON for API v2.
         """
         body, kind = None, "application/json" if path.startswith("/v2/") else "application/x-www-form-urlencoded"
         if method == "POST":
@@ -274,15 +280,15 @@ class Stripe:
         return _decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, body, kind)).body)
 
     def acting_for(self, account: str) -> "ActingFor":
-        """The same reads for a connected account; for our own if `account` is empty."""
+        """A client for a connected account, or for our own account if `account` is empty."""
         return ActingFor(self, account)
 
     def check(self, paths: Iterable[str] = ()) -> KeyCheck:
-        """The rights of the key, found by reading each of these lists, for `doctor`. Raises BadKey if the key is refused."""
+        """Check the key by reading each of these lists, for `doctor`. Raises BadKey if the key is refused."""
         try:
             account = str(_decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
         except MissingPermission:
-            account = ""  # A restricted key needs no permission for it. Stripe knew the key, which is enough.
+            account = ""  # A restricted key may lack this permission. Stripe has accepted the key, which is enough.
         lacks = []
         for path in paths:
             try:
@@ -292,7 +298,7 @@ class Stripe:
         return KeyCheck(self.livemode, self._key.startswith("rk_"), account, tuple(lacks))
 
     def refused(self, lists: Iterable[tuple[str, Mapping[str, str]]]) -> set[str]:
-        """The paths of these lists that the key may not read, or that the account does not have, for `doctor`."""
+        """The paths of lists that the key may not read or that the account does not have, for `doctor`."""
 
         def is_refused(list_: tuple[str, Mapping[str, str]]) -> bool:
             path, params = list_
@@ -317,7 +323,7 @@ class Stripe:
         makes_sense: Callable[[bytes], bool] | None = None,
         write: "_Write | None" = None,
     ) -> _Reply:
-        """The reply to a request, retried while that may help and the deadline is not near."""
+        """Send a request; retries it while that may help and the deadline allows it."""
         operation, ends = operation_of(path, write.method if write else "GET"), self._clock() + deadline
         url = self._base + quote(path, safe="/") + _query(params or {})
         for attempt in range(ATTEMPTS):
@@ -327,7 +333,7 @@ class Stripe:
                 with trace.span(operation, kind=trace.CLIENT):
                     return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
-                # Full jitter, so that many requests that failed together do not all return together.
+                # Full jitter, so that requests that failed together are not all repeated at the same time.
                 pause = self._jitter() * BACKOFF.pause(attempt + 1)
                 hopeless = error.ids.get("should_retry") == "false"
                 if hopeless or attempt + 1 == ATTEMPTS or self._clock() + pause >= ends:
@@ -367,7 +373,7 @@ class Stripe:
                 f"the connection to Stripe failed ({type(error).__name__})", operation=operation
             ) from error
         except _MalformedError as error:
-            raise StripeFailed(f"Stripe's answer has no proper {error}", operation=operation) from error
+            raise StripeFailed(f"Stripe's answer has no valid {error}", operation=operation) from error
         finally:
             metrics.STRIPE_REQUESTS.labels(operation, outcome).inc()
             if outcome == "401" or (outcome == "403" and not account and operation not in OPTIONAL):
@@ -403,7 +409,7 @@ class Stripe:
         try:
             while chunk := response.read1(CHUNK_BYTES):
                 body += chunk
-                # The time-outs above bound each wait, not their sum: an answer that trickles in is too old.
+                # The timeouts above limit each wait but not their sum. An answer that arrives slowly is too old.
                 if self._clock() > ends:
                     raise urllib3.exceptions.TimeoutError
         except BaseException:
@@ -417,7 +423,7 @@ class Stripe:
     ) -> Temporary | Permanent:
         """The error for a status other than 200.
 
-        It quotes no sentence of Stripe's, because those can contain addresses and keys.
+        It does not quote Stripe's message, which may contain addresses and keys.
         """
         error = _error_in(body)
         code, message = _word(error.get("code")), str(error.get("message", ""))
@@ -434,7 +440,7 @@ class Stripe:
             self._limiter.slow_down(
                 operation if reason.startswith(("endpoint", "resource")) else ACCOUNT, reason=reason
             )
-            return RateLimited("Stripe refused a request too many", reason=reason, **ids)
+            return RateLimited("Stripe refused a request because of its rate limit", reason=reason, **ids)
         if status == 409:
             return Locked(**ids)
         if status >= 500:
@@ -470,7 +476,7 @@ def fingerprint(secret: str) -> str:
 
 
 def operation_of(path: str, method: str = "GET") -> str:
-    """The name under which Stripe limits a path: `GET /v1/subscriptions/{id}` for every subscription."""
+    """The name of the operation for the rate limit: `GET /v1/subscriptions/{id}` for every subscription."""
     version, *parts = path.strip("/").split("/")
     first = 1 if parts and _NAMESPACES.fullmatch(parts[0]) else 0
     named = [
@@ -484,8 +490,8 @@ def _missing_permission(operation: str, message: str, ids: dict[str, Any]) -> Mi
     named = re.search(r"\brak_([a-z0-9_]+)_(read|write)\b", message)
     if named is None:
         return MissingPermission(
-            f"{operation}: Stripe forbids it to the key in STRIPE_SECRET_KEY (403): a restricted key's permissions are set "
-            f"at {DASHBOARD}; a connected account may have withdrawn its consent",
+            f"{operation}: Stripe refuses the key in STRIPE_SECRET_KEY (403). The permissions of a restricted key are set "
+            f"at {DASHBOARD}; a connected account may have disconnected",
             **ids,
         )
     return MissingPermission(
@@ -497,7 +503,7 @@ def _missing_permission(operation: str, message: str, ids: dict[str, Any]) -> Mi
 
 
 class ActingFor:
-    """A Stripe that reads for one account, with the default time-outs."""
+    """A client that reads for one account, with the default timeouts."""
 
     def __init__(self, stripe: Stripe, account: str) -> None:
         self._stripe, self._account = stripe, account
@@ -510,7 +516,7 @@ class ActingFor:
 
 
 class _MalformedError(Exception):
-    """The name of the part of an answer that can't be read."""
+    """A part of an answer can't be read. The message names the part."""
 
 
 _decoded: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
@@ -525,9 +531,10 @@ def _is_object(body: bytes) -> bool:
 
 
 def _is_page(body: bytes) -> bool:
-    """An object that a complete pass does not list may be marked deleted, so a malformed page is refused."""
+    """Whether the body is a well-formed page. An object absent from a list may be marked deleted, so other bodies are
+    refused."""
     try:
-        body.decode()  # objects are decoded later, so their text is checked here
+        body.decode()  # objects are decoded later, so the text is checked here
         page = _decode_list(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
@@ -535,13 +542,13 @@ def _is_page(body: bytes) -> bool:
 
 
 def _error_in(body: bytes) -> dict[str, Any]:
-    """Stripe's error object; empty if a machine between us and Stripe answered."""
+    """Stripe's error object. Empty if the body has none, because a proxy answered in place of Stripe."""
     error = _decoded(body).get("error") if _is_object(body) else None
     return error if isinstance(error, dict) else {}
 
 
 def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
-    """The latest second of Stripe's clock in which the request can have been sent: the answer's Date, minus the
+    """The second, by Stripe's clock, before which the request was not sent: the Date of the answer minus the
     duration."""
     try:
         return math.floor(parsedate_to_datetime(headers["Date"]).timestamp() - elapsed)
@@ -550,7 +557,7 @@ def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
 
 
 def _word(value: object) -> str:
-    """A word of Stripe's that is safe in a message; empty for anything else."""
+    """The value if it is a single word that is safe in a message, else an empty string."""
     return value if isinstance(value, str) and re.fullmatch(r"[\w.\[\]-]{1,64}", value) else ""
 
 
@@ -560,7 +567,7 @@ def _query(params: Params) -> str:
 
 
 def rate_of(settings: Settings) -> float:
-    """The most requests a second that the settings allow; the key must be set."""
+    """The most requests per second that the settings allow. The key must be set."""
     assert settings.stripe_secret_key is not None
     is_live = _is_live(settings.stripe_secret_key.get_secret_value())
     return settings.stripe_rate or (LIVE_PER_SECOND if is_live else TEST_PER_SECOND)
@@ -571,7 +578,7 @@ def _is_live(key: str) -> bool:
 
 
 def _connections(base: str, number: int) -> urllib3.PoolManager:
-    """Kept-alive connections. Plain HTTP is allowed to this machine alone, where the sandbox runs."""
+    """Kept-alive connections. Plain HTTP is only allowed to this machine, where the sandbox runs."""
     address = urlsplit(base)
     host = address.hostname or ""
     if address.scheme == "http" and _is_loopback(host):
@@ -580,7 +587,7 @@ def _connections(base: str, number: int) -> urllib3.PoolManager:
         raise ConfigError(
             "settings are missing or wrong:\n  STRIPE_API_BASE: is not an https:// address (http:// only to loopback)"
         )
-    # The system's certificates (SSL_CERT_FILE applies), and certifi's for containers that have none.
+    # The certificates of the system (SSL_CERT_FILE applies), and those of certifi for containers without certificates.
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     proxy = getproxies_environment().get("https")

@@ -1,4 +1,4 @@
-"""The envelope of an event: the few fields that the inbox stores beside the body, read with little parsing."""
+"""The envelope of an event: the fields that the inbox stores in addition to the body, read with little parsing."""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-MAX_ID_CHARACTERS = 500  # far more than Stripe's ids have; an index row holds at most 2,700 bytes
+MAX_ID_CHARACTERS = 500  # far longer than Stripe's ids; an index row can hold at most 2,700 bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An event as received. `created` is in unix seconds, by Stripe's clock; `signed_by` is the fingerprint of the secret that
-    signed the delivery, empty for an event that was read; `traceparent` is the span that received it."""
+    """An event as received.
+
+    `created` is in unix seconds, by Stripe's clock. `signed_by` is the fingerprint of the secret that signed the
+    delivery, or empty for an event that was read from Stripe. `traceparent` is the span that received the event.
+    """
 
     id: str
     account: str
@@ -29,11 +32,11 @@ class Envelope:
 
 
 class NotAnEvent(ValueError):
-    """The text is not a Stripe event; the message says why."""
+    """The text is not a Stripe event. The message is the reason."""
 
 
 class _Named(msgspec.Struct):
-    """An object, or the related object of a thin event."""
+    """The object in an event, or the related object of a thin event."""
 
     object: Any = None
     id: Any = None
@@ -46,7 +49,7 @@ class _Data(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """The fields that the webhook endpoint reads; the rest of the body is skipped unparsed."""
+    """The fields that the webhook endpoint reads. The rest of the body is not parsed."""
 
     id: str
     object: str
@@ -60,13 +63,13 @@ class _Body(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Body)
-# The escape of U+0000, which Postgres can store neither in text nor in jsonb. After an escaped backslash it is no
-# escape.
+# The escape of U+0000, which Postgres can't store in text or jsonb. After an escaped backslash, the characters are not
+# an escape.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def read_envelope(text: str, *, signed_by: str = "") -> Envelope:
-    """The envelope of the event in this body; raises NotAnEvent if there is none."""
+    """Read the envelope of the event in this body. Raises NotAnEvent if the body is not an event."""
     try:
         body = _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:

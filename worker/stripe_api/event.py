@@ -1,4 +1,4 @@
-"""Parse an event's body: the object it is about, what it says of it, and its rank among other events."""
+"""Parse the body of an event: its object, the previous values, and its rank among other events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +11,17 @@ from worker.stripe_api.json_paths import Json, reference
 
 CREATED, UPDATED, DELETED = 0, 1, 2
 
-# Its name says deleted, but its object stays, as `canceled`, for ever.
+# The name of this event contains `deleted`, but the object stays, with the status `canceled`.
 _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
-# Singletons have no id of their own; some exist once for each customer.
+# Objects without an id of their own. Of the first group there is one for each customer, of the second one for each
+# account.
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ObjectRef(NamedTuple):
-    """The identity of one of Stripe's objects; `account` is empty for our own account's."""
+    """The identity of a Stripe object. `account` is empty for objects of our own account."""
 
     object: str
     id: str
@@ -35,7 +36,8 @@ class NotAnEvent(ValueError):
 class Event:
     """A parsed event. `object_id` is None if the object has no id to store it under.
 
-    A thin event has no `object`; it names the object's address (`url`) and the event that shows it (`snapshot_event`).
+    A thin event has no `object`. It names the path of the object (`url`) and the event that contains it
+    (`snapshot_event`).
     """
 
     id: str
@@ -54,7 +56,7 @@ class Event:
 
     @property
     def rank(self) -> int:
-        """The order of events of one second: created, updated, deleted."""
+        """The order of events in the same second: created, updated, deleted."""
         if self.type.endswith(".created"):
             return CREATED
         return DELETED if self.type.endswith(".deleted") else UPDATED
@@ -68,7 +70,7 @@ class Event:
 
 
 def read_event(body: Json) -> Event:
-    """Parse the event in `body`, snapshot or thin; raises NotAnEvent if a field that every event has is missing."""
+    """Parse a snapshot event or a thin event. Raises NotAnEvent if a required field is missing."""
     kind = body.get("object")
     if kind == "v2.core.event":
         return _read_thin(body)
@@ -96,7 +98,7 @@ def read_event(body: Json) -> Event:
 
 
 def shape_of(api_version: str) -> str:
-    """The major version of an API version: its name (`endive`), or the whole of a dated one without a name."""
+    """The major version of an API version: its name (`endive`), or the whole version if it has no name."""
     return api_version.partition(".")[2] or api_version
 
 
@@ -131,7 +133,7 @@ def object_id(obj: Json) -> str | None:
     if obj["object"] in _KEYED_BY_CUSTOMER and (customer := reference(obj.get("customer"))) is not None:
         return customer
     if obj["object"] == "billing.alert_triggered" and (alert := reference(obj.get("alert"))) is not None:
-        # Many customers can trigger the same alert, and again in each period.
+        # The same alert can be triggered by many customers, and again in each period.
         return f"{alert}:{reference(obj.get('customer'))}:{obj.get('created')}"
     return str(obj["object"]) if obj["object"] in _SINGLETONS else None
 
@@ -144,7 +146,8 @@ def _string(body: Json, field: str) -> str:
 
 
 def _seconds(created: Any) -> int:
-    """Whole unix seconds of either form: a number in snapshot events, RFC 3339 with milliseconds in thin ones."""
+    """The time in whole unix seconds. It is a number in snapshot events, and RFC 3339 with milliseconds in thin
+    events."""
     if isinstance(created, int | float) and not isinstance(created, bool):
         return int(created)
     try:

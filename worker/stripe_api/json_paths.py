@@ -1,4 +1,4 @@
-"""Read fields of Stripe's JSON by dotted paths, and check a value against the kind of its column."""
+"""Read fields of Stripe's JSON by dotted paths, and convert values for their columns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -9,19 +9,20 @@ import msgspec
 Json = dict[str, Any]
 Read = Callable[[Json], Any]
 
-# Far more than Stripe's ids have. An index row holds 2,700 bytes, and a key of the ledger contains two ids.
+# Far longer than Stripe's ids. An index row can hold 2,700 bytes, and a key of the ledger contains two ids.
 MOST_ID_BYTES = 500
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys: equal contents give equal texts."""
+    """The value as JSON with sorted keys, so that equal values give equal texts."""
     return _encoder.encode(value).decode()
 
 
 def at(*paths: str) -> Read:
-    """A reader of the first of `paths` that exists and is not null: the old and new positions of a field that moved."""
+    """A reader of the first of these paths with a value that is not null. Some fields have moved between API
+    versions."""
     split = [path.split(".") for path in paths]
     if len(split) == 1 and len(split[0]) == 1:
         only = split[0][0]
@@ -40,7 +41,7 @@ def at(*paths: str) -> Read:
 
 
 def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
-    """The objects of an embedded list, and whether Stripe holds more than it sent (`has_more`)."""
+    """The objects of an embedded list, and whether Stripe has more than it sent (`has_more`)."""
     embedded_list = obj.get(field)
     if not isinstance(embedded_list, dict):
         return [], True
@@ -52,7 +53,7 @@ def embedded(obj: Json, field: str) -> tuple[list[Json], bool]:
 
 
 def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], Any]) -> Read:
-    """A reader that chooses among the values that the embedded children have at `path`; None if none has one."""
+    """A reader that chooses one of the values at `path` in the embedded children; it returns None if there are none."""
     inner = at(path)
 
     def read(obj: Json) -> Any:
@@ -63,8 +64,10 @@ def first_of_children(field: str, path: str, choose: Callable[[Sequence[Any]], A
 
 
 def reference(value: Any) -> str | None:
-    """The id in a reference: Stripe sends the bare id, or the whole object if it was expanded. None for anything that
-    is no id, or longer than an index can hold."""
+    """The id in a reference, which is the id itself or the expanded object.
+
+    None if there is no id, or if it is longer than an index can hold.
+    """
     if isinstance(value, dict):
         value = value.get("id")
     if not isinstance(value, str) or not value or len(value) > MOST_ID_BYTES:
@@ -73,7 +76,8 @@ def reference(value: Any) -> str | None:
 
 
 def fit(kind: str, value: Any) -> Any:
-    """`value` for a column of `kind`; None if it does not fit: the raw object keeps what Stripe sent."""
+    """Convert a value for a column of this kind; returns None if it does not fit. The raw object keeps the original
+    value."""
     return _FIT[kind](value)
 
 
@@ -96,7 +100,8 @@ def _integer(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> int | None:
-    """Unix seconds of the years 1653 to 5138: Python's times end at 9999, and periods are added to these."""
+    """Unix seconds, limited to the years 1653 to 5138. Python's times end in 9999, and periods are added to these
+    times."""
     number = _integer(value)
     return number if number is not None and -(10**10) < number < 10**11 else None
 
@@ -106,7 +111,7 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _decimal(value: Any) -> str | None:
-    """A plain decimal number with at most the digits that Postgres holds."""
+    """A decimal number with a length that Postgres can store."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,7 +1,7 @@
 """Stripe's lists in the order in which a backfill reads them, for the pinned API version.
 
-`schema.catalogue` holds everything that Stripe offers. This file adds the order, and which parents have children worth
-reading. Lists that other rows bring completely (`read_with` in the catalogue) are left out.
+`schema.catalogue` has all lists that Stripe offers. This module adds the order, and the parents whose lists are worth
+reading. Lists whose objects other lists contain completely (`read_with` in the catalogue) are left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,26 +12,26 @@ from schema import catalogue
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
-# First the objects from which users' access is computed. The others follow by name, parents before children.
+# The objects that users are computed from come first. The others follow by name, parents before children.
 _FIRST = (
     "products", "prices", "plans", "coupons", "customers", "subscriptions", "invoices", "payment_intents", "charges",
     "checkout_sessions", "invoice_payments", "refunds", "disputes", "credit_notes", "payment_methods", "product_features",
 )  # fmt: skip
-# These objects refer to those of other lists, which should be read before.
+# The objects of these lists refer to objects of other lists, which should be read before.
 _AFTER = {
     "invoice_payments": ("invoices",),
     "refunds": ("invoices", "charges", "payment_intents"),
     "disputes": ("invoices", "charges", "payment_intents"),
     "credit_notes": ("invoices",),
 }
-# The column with the parent's id, if it is not `parent` of mirror.objects; None: the children are written with their
+# The column with the parent's id, if it is not `parent` of mirror.objects. None: the children are written with their
 # parent.
 _PARENT_FIELDS = {
     "payment_methods": "customer",
     "product_features": "product",
     "entitlements_active_entitlements": None,
 }
-# A field that only parents with such children have.
+# A field that a parent only has if it has such children.
 _HAVING = {"customer_sources": "default_source", "customer_cash_balance_transactions": "cash_balance"}
 
 
@@ -39,10 +39,11 @@ _HAVING = {"customer_sources": "default_source", "customer_cash_balance_transact
 class StripeList:
     """One list.
 
-    `object`: the type of the listed objects, None if mixed. `by_created`: whether Stripe filters it by `created`, so
-    that ranges can be read in parallel. `parent_param`: the parameter for the parent's id; None if it is `{parent}` in
-    the path. `parent_field`: the column with the parent's id. `parent_having`: a field that only parents with such
-    children have. `after`: lists that should be read before, because these objects refer to theirs.
+    `object`: the type of the listed objects, or None if there are several. `by_created`: whether Stripe filters the
+    list by `created`, so that ranges can be read in parallel. `parent_param`: the parameter for the parent's id, or
+    None if the path contains `{parent}`. `parent_field`: the column with the parent's id. `parent_having`: a field that
+    a parent only has if it has such children. `after`: lists that should be read before, because the objects of this
+    list refer to theirs.
     """
 
     name: str
@@ -57,7 +58,7 @@ class StripeList:
     after: tuple[str, ...] = ()
 
     def request(self, parent: str | None) -> tuple[str, dict[str, str]]:
-        """The path and the parameters of a request for the list, of one parent if it has parents."""
+        """The path and the parameters of a request for the list. A list under parents needs the parent."""
         if parent is None:
             return self.path, dict(self.params)
         if self.parent_param is not None:

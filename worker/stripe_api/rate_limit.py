@@ -1,13 +1,14 @@
-"""Decide when the next request may go to Stripe: one budget for the whole fleet, kept in Redis.
+"""Decide when the next request may go to Stripe: one rate limit for all processes, kept in Redis.
 
-This module never calls Stripe. Every request needs a place in several lanes at once: the account's, its operation's,
-and for background work a narrower one beside each, so that on-access work always finds room. A lane is the time at
-which it is free again, and its requests are evenly spaced: at N a second, no second, wherever it begins, holds more
-than N. Background work leaves a fifth of the rate while there is on-access work, and nearly nothing otherwise, so that
-a backfill at night can use what Stripe allows.
+This module never calls Stripe. Each request needs a place in several lanes at once: the lane of the account and the
+lane of its operation. Background work also needs a place in a slower lane beside each of these, so that on-access work
+always finds room. A lane stores the time at which it is free again, and spaces its requests evenly. At N requests per
+second, no interval of one second contains more than N. While there is on-access work, background work leaves a fifth of
+the rate to it. Otherwise it leaves very little, so that a backfill at night can use what Stripe allows.
 
-The Lua is our own because no library takes several limits together or not at all, at a rate that changes while it runs:
-`limits` and `pyrate-limiter` hit one key after the other (a refusal of the second has spent the first), at fixed rates.
+The Lua scripts are our own, because no library takes places under several limits atomically with rates that change.
+`limits` and `pyrate-limiter` take one key after the other, at fixed rates: if the second is refused, the place under
+the first is already used.
 """
 
 import hashlib
@@ -31,18 +32,19 @@ _log = log.get("rate_limit")
 
 ACCOUNT = "account"
 OPERATION_PER_SECOND = 25.0
-# The share of each rate for background work: while there is on-access work, and after some seconds without any.
+# The share of each rate for background work while there is on-access work, and after some seconds without on-access
+# work.
 BACKGROUND_SHARE, UNDISTURBED_SHARE, ON_ACCESS_SECONDS = 0.8, 0.96, 10.0
 LOCAL_SHARE = 0.1
 
-# A place is at most this far ahead. A caller that needs a later one asks again, so that no queue forms before an
-# on-access read.
+# A place is at most this far ahead. If the next place is later, the caller tries again, so that no queue forms before
+# an on-access read.
 HORIZON_SECONDS = 0.1
-# While Redis is away it is tried this often; each attempt may take its time-out.
+# While Redis is away, it is tried again after this pause. Each attempt may take as long as its timeout.
 REDIS_PAUSE_SECONDS = 5.0
 
-# A refusal by Stripe halves the rate (at most once a second). It stays halved for a while, and is back to full a minute
-# later.
+# A refusal by Stripe halves the rate, at most once per second. The rate stays halved for a while, and is back to its
+# full value a minute later.
 SLOWEST, HALVE_GAP_SECONDS, HOLD_SECONDS, RECOVERY_SECONDS = 1 / 16, 1.0, 5.0, 60.0
 
 _SCRIPTS = files("worker.stripe_api")
@@ -52,12 +54,13 @@ _COMMON, _RESERVE, _SLOW = (
 
 
 class RateLimited(Temporary):
-    """The rate limit has no place in time."""
+    """The rate limit has no place before the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A request's place: `at` is on the clock that gave it, Redis' or ours; `wait` is in seconds from now."""
+    """The place of a request. `at` is its time, by the clock of Redis or of this process; `wait` is in seconds from
+    now."""
 
     taken: bool
     at: float
@@ -73,7 +76,8 @@ class _Lane:
 
 
 def shared_client(url: str) -> redis.Redis | None:
-    """A client that gives up within a second, because there is a fallback; None for Sentinel (not supported)."""
+    """A client that gives up within a second, because there is a fallback. None for Sentinel, which is not
+    supported."""
     if url.startswith("sentinel://"):
         return None
     return redis.Redis.from_url(
@@ -85,7 +89,7 @@ def shared_client(url: str) -> redis.Redis | None:
 
 
 class RateLimiter:
-    """Gives each request a place, in order, over all processes that share a key of Stripe's and a Redis. Thread-safe."""
+    """Gives each request a place, in order, across all processes that share a Stripe key and a Redis. Thread-safe."""
 
     def __init__(
         self,
@@ -99,19 +103,21 @@ class RateLimiter:
     ) -> None:
         self._account_per_second, self._operation_per_second = account_per_second, operation_per_second
         self._clock, self._sleep = clock, sleep
-        # Two daemons for two accounts can share a Redis; the braces keep one key's lanes on one node.
+        # Two daemons for two accounts can share a Redis. The braces keep all lanes of a Stripe key on one node of a
+        # cluster.
         self._prefix = "stripe_sync:rate:{" + hashlib.sha256(key.encode()).hexdigest()[:16] + "}:"
         self._reserve_script: Any = client and client.register_script(_COMMON + _RESERVE)
         self._slow_script: Any = client and client.register_script(_COMMON + _SLOW)
         self._alone = _Alone(clock)
-        # Of all threads that wait for one operation, one asks Redis: thirty that poll would cost more there than their
-        # requests at Stripe.
+        # Only one of the threads that wait for an operation polls Redis. Thirty that poll would cost more than their
+        # requests to Stripe.
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._ask_redis_from = float("-inf")
         self._is_isolated = False
 
     def acquire(self, operation: str, *, within: float, reserved: bool = False) -> float:
-        """Wait for a place and return its time; raises RateLimited at once if there is none `within` so many seconds."""
+        """Wait for a place and return its time. Raises RateLimited at once if there is no place `within` this many
+        seconds."""
         began = self._clock()
         if reserved:
             place = self._wait(operation, within=within, reserved=True)
@@ -142,7 +148,7 @@ class RateLimiter:
         raise RateLimited(operation=operation)
 
     def slow_down(self, scope: str, *, reason: str) -> None:
-        """Halve the rate of a scope (ACCOUNT or an operation) for all processes, because Stripe refused a request."""
+        """Halve the rate of a scope (ACCOUNT or an operation) for all processes, after Stripe has refused a request."""
         answer = self._ask(self._slow_script, [self._key("slow", scope)], [SLOWEST])
         share = self._alone.slow_down(scope) if answer is _AWAY else answer and float(cast(bytes, answer))
         if share is not None:
@@ -175,7 +181,8 @@ class RateLimiter:
         return _Place(bool(taken), at / 1e6, wait / 1e6)
 
     def _ask(self, script: Any, keys: list[str], arguments: list[float | int]) -> object:
-        """The script's answer, or _AWAY. An absence of Redis is logged when it begins and when it ends."""
+        """Run a script; returns its answer, or _AWAY if Redis is away. The beginning and the end of an outage are
+        logged."""
         if script is None:
             self._log_isolation("not_supported")
             return _AWAY
@@ -203,7 +210,8 @@ class RateLimiter:
 
 
 class _Alone:
-    """The same lanes within one process, with a share that is safe while several processes can't see each other."""
+    """The same lanes within one process, used if Redis is away. Their rate is low, because other processes do the
+    same."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._lock = clock, threading.Lock()
@@ -244,5 +252,6 @@ _AWAY = object()
 
 
 def _micros(seconds: float) -> int:
-    """Microseconds, rounded up, so that a lane never holds one request too many; the last bit of a float is ignored."""
+    """Microseconds, rounded up, so that a lane never holds one request too many. The last digits of a float are
+    ignored."""
     return math.ceil(round(seconds * 1e6, 3))

@@ -1,8 +1,9 @@
--- Takes a place in every lane at once, or in none.
+-- Takes a place in all lanes at once, or in none.
 -- KEYS: the lowered rates of two scopes (account, operation), the mark of recent on-access work, then the lanes.
--- ARGV, after those of share.lua: how long the caller can wait; how long the mark lives (0: background work); the share
--- of background work without and with the mark; then of each lane its spacing, its scope and whether it is background's.
--- Times are in microseconds, written as integers: Lua would write 1.7e+15.
+-- ARGV 1 to 3 are those of share.lua. Then: how long the caller can wait; how long the mark lasts (0 for background
+-- work); the share of background work without and with the mark; and for each lane its spacing, its scope, and whether
+-- it is a background lane.
+-- Times are in microseconds, formatted as integers, because Lua would write 1.7e+15.
 local shares, restored = {}, {0, 0}
 for scope = 1, 2 do
   local age
@@ -15,7 +16,7 @@ local background = redis.call('EXISTS', KEYS[3]) == 1 and ARGV[7] or ARGV[6]
 local at = now
 for i = 4, #KEYS do
   local free = tonumber(redis.call('GET', KEYS[i]) or 0)
-  -- A place more than a minute away was taken under another clock (a failover): it is not believed.
+  -- A place more than a minute ahead was taken by another clock, before a failover. It is ignored.
   if free > at and free < now + 60000000 then at = free end
 end
 local taken = 0

@@ -1,5 +1,5 @@
--- Begins both scripts: the time in microseconds, and the share of its rate that a scope has now.
--- ARGV 1 to 3: how long a lowered rate is held, how long it takes to recover, the least time between two halvings.
+-- The beginning of both scripts: the time in microseconds, and a function for the present share of a scope's rate.
+-- ARGV 1 to 3: how long a lowered rate is held, how long it takes to recover, and the minimum time between two halvings.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local hold, recovery, halve_gap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
