@@ -1,4 +1,4 @@
-"""Everything that a database's catalogue says, as lines of text: two databases that are alike say the same."""
+"""A database's catalogue as lines of text, which are the same for equal databases."""
 
 import psycopg
 

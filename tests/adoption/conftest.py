@@ -1,4 +1,4 @@
-"""Fixtures of the tests of adoption: databases made by an application, and the daemon on them."""
+"""Fixtures for tests of adoption: databases made by an application, and the daemon on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ OURS = Names()
 
 
 class Application:
-    """A database of an application, and what tests do with it. `sql` runs as the application."""
+    """A database of an application, with helpers for tests. `sql` runs as the application."""
 
     def __init__(self, database: str, backend: Backend, stack: ExitStack) -> None:
         self.database = database
@@ -47,7 +47,7 @@ class Application:
         return job.adopt(self.daemon(), names, is_membership=is_membership, relax=relax)
 
     def apply(self, *events: Json, off: bool = False) -> None:
-        """The webhook endpoint stores these, and a worker drains the inbox."""
+        """Store the events as the webhook endpoint does, and drain the inbox."""
         conn, now = self.daemon(), 1_000
         bodies = [factories.encoded(event) for event in events]
         inbox.store(conn, [read(body, sign(body, timestamp=now), [SECRET], now=now) for body in bodies])
@@ -59,7 +59,7 @@ class Application:
 
 @pytest.fixture
 def application(empty_database: str, backend: Backend) -> Iterator[Callable[[str], Application]]:
-    """The application whose database that SQL creates."""
+    """Make an application whose database the SQL creates."""
     with ExitStack() as stack:
 
         def make(sql: str = "") -> Application:

@@ -8,7 +8,7 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-# Tables of one name in camel case, in the singular, and every column of a name of two words in camel case: as Prisma does.
+# Prisma's names: tables in the singular and camel case, and columns in camel case.
 EVERYTHING_ELSE = Names(
     tables={name: _camel(name)[0].upper() + _camel(name)[1:].removesuffix("s") for name in public_tables()},
     columns={

@@ -1,4 +1,4 @@
-"""Adoption, and the time after it: nothing existing changes, and Stripe's data arrives in the application's tables."""
+"""During and after adoption nothing existing changes, and Stripe's data arrives in the application's tables."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ New = Callable[[str], Application]
 
 
 def sign_up(**more: str) -> list[dict[str, object]]:
-    """Jenny's: product and price, customer, subscription, its paid invoice and the payment."""
+    """The events of Jenny's sign-up: product, price, customer, subscription, its paid invoice and the payment."""
     start = int(datetime.now(UTC).timestamp()) - 60
     end = start + 31 * 86_400
     lines = [line_item(period_start=start, period_end=end)]
@@ -36,7 +36,9 @@ def sign_up(**more: str) -> list[dict[str, object]]:
     ("sql", "names"),
     [(DRIZZLE, DRIZZLE_NAMES), (PRISMA, PRISMA_NAMES), (BY_HAND, Names()), ("", Names()), ("", EVERYTHING_ELSE)],
 )
-def test_existing_objects_stay_and_a_second_adoption_changes_nothing(application: New, sql: str, names: Names) -> None:
+def test_adoption_keeps_existing_objects_and_a_second_one_changes_nothing(
+    application: New, sql: str, names: Names
+) -> None:
     app = application(sql)
     before = set(everything(app.database))
 
@@ -44,7 +46,7 @@ def test_existing_objects_stay_and_a_second_adoption_changes_nothing(application
     once, record = everything(app.database), app.sql("select value from sync.cursors where name = 'adopted'")
     again = app.adopt(names)
 
-    # Only the line of an enum that gets a new label may differ.
+    # Only the line of an enum with a new label may differ.
     assert {line for line in before - set(once) if not line.startswith("type ")} == set()
     assert (again.added, again.overrides) == (0, 0)
     assert everything(app.database) == once
@@ -52,7 +54,7 @@ def test_existing_objects_stay_and_a_second_adoption_changes_nothing(application
     assert app.look(names).of(Verdict.MISSING, Verdict.CONFLICT) == []
 
 
-def test_an_adopted_drizzle_application_gets_its_member(application: New) -> None:
+def test_an_adopted_drizzle_application_gets_stripe_s_data(application: New) -> None:
     app = application(DRIZZLE)
     app.adopt(DRIZZLE_NAMES)
 
@@ -69,7 +71,7 @@ def test_an_adopted_drizzle_application_gets_its_member(application: New) -> Non
     assert app.sql("select count(*) from session") == [(1,)]
 
 
-def test_an_adopted_prisma_application_gets_its_member(application: New) -> None:
+def test_an_adopted_prisma_application_gets_stripe_s_data(application: New) -> None:
     app = application(PRISMA)
     app.adopt(PRISMA_NAMES)
 
@@ -87,7 +89,7 @@ def test_an_adopted_prisma_application_gets_its_member(application: New) -> None
     assert app.sql("select user_id, amount from payment_history")
 
 
-def test_roles_that_the_application_gave_itself_are_never_touched(application: New) -> None:
+def test_roles_of_the_application_s_own_are_never_changed(application: New) -> None:
     app = application(DRIZZLE)
     app.adopt(DRIZZLE_NAMES)
 
@@ -127,7 +129,7 @@ def test_tokens_that_the_application_granted_are_not_granted_again(application: 
     assert len(app.sql("select source_key from sync.token_grants where user_id = 'jenny'")) == 1
 
 
-def test_a_whole_life_is_led_on_tables_of_other_names(application: New) -> None:
+def test_a_subscription_s_whole_life_works_on_tables_with_other_names(application: New) -> None:
     app = application("")
     app.adopt(EVERYTHING_ELSE)
     app.sql("""insert into "User" (id, email, "emailVerified") values ('jenny', 'jenny@example.com', now())""")

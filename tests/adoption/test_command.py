@@ -49,13 +49,11 @@ def run(empty_database: str, backend: Backend) -> Run:
     return command
 
 
-def test_an_application_is_looked_at_adopted_and_migrated_from_there(
-    application: New, run: Run, tmp_path: Path
-) -> None:
+def test_an_application_is_inspected_adopted_and_then_migrated(application: New, run: Run, tmp_path: Path) -> None:
     app = application(PRISMA)
     (tmp_path / "stripe-sync.toml").write_text(CONFIG)
     named = {"STRIPE_SYNC_CONFIG": str(tmp_path / "stripe-sync.toml")}
-    # A table of the application that resembles ours and is not named raises a question.
+    # A table that resembles ours but is not named in the configuration raises a question.
     app.sql('drop table "Subscription"')
     before = everything(app.database)
 
@@ -83,7 +81,7 @@ def test_an_application_is_looked_at_adopted_and_migrated_from_there(
     assert "FAIL  membership" not in doctor.stdout
 
 
-def test_an_adopted_database_is_not_reset_and_not_taken_for_ours(application: New, run: Run) -> None:
+def test_an_adopted_database_is_not_reset_or_mistaken_for_ours(application: New, run: Run) -> None:
     app = application(BY_HAND)
     run("db", "adopt", "--apply")
     before = everything(app.database)
@@ -95,7 +93,7 @@ def test_an_adopted_database_is_not_reset_and_not_taken_for_ours(application: Ne
     assert everything(app.database) == before
 
 
-def test_the_sql_that_is_shown_is_what_would_run(application: New, run: Run) -> None:
+def test_the_shown_sql_is_the_sql_that_would_run(application: New, run: Run) -> None:
     app = application(BY_HAND)
     shown = run("db", "adopt", "--sql").stdout
 
@@ -105,7 +103,7 @@ def test_the_sql_that_is_shown_is_what_would_run(application: New, run: Run) -> 
     assert app.sql("select tokens_expires_at, stripe_product_id from users where id = 'jenny'") == [(None, None)]
 
 
-def test_production_wants_a_yes(application: New, run: Run) -> None:
+def test_production_needs_a_confirmation(application: New, run: Run) -> None:
     app = application(BY_HAND)
     before = everything(app.database)
 
@@ -121,7 +119,7 @@ def test_production_wants_a_yes(application: New, run: Run) -> None:
     assert "2 users are PREMIUM today" in shown.stdout
 
 
-def test_a_table_that_is_in_use_is_not_waited_for_long(application: New, run: Run) -> None:
+def test_adoption_does_not_wait_long_for_a_table_in_use(application: New, run: Run) -> None:
     app = application(BY_HAND)
     before = everything(app.database)
 
@@ -134,7 +132,7 @@ def test_a_table_that_is_in_use_is_not_waited_for_long(application: New, run: Ru
     assert everything(app.database) == before
 
 
-def test_settling_is_refused_until_stripe_was_read(application: New, run: Run) -> None:
+def test_settling_is_refused_until_stripe_has_been_read(application: New, run: Run) -> None:
     application(BY_HAND)
 
     never = run("db", "adopt", "--settle")
@@ -146,7 +144,7 @@ def test_settling_is_refused_until_stripe_was_read(application: New, run: Run) -
     assert "sync all" in early.stderr
 
 
-def test_an_adopted_database_is_not_rolled_back_to_nothing(application: New, run: Run) -> None:
+def test_an_adopted_database_is_not_downgraded_to_nothing(application: New, run: Run) -> None:
     application(BY_HAND)
     run("db", "adopt", "--apply")
 
@@ -157,7 +155,7 @@ def test_an_adopted_database_is_not_rolled_back_to_nothing(application: New, run
     assert "Traceback" not in done.stderr
 
 
-def test_with_membership_off_a_migration_leaves_public_alone(application: New, run: Run) -> None:
+def test_with_membership_off_a_migration_does_not_change_public(application: New, run: Run) -> None:
     app = application("create table users (id int)")
     before = everything(app.database, "public")
 
@@ -197,7 +195,7 @@ def test_a_wrong_configuration_file_stops_every_command(run: Run, tmp_path: Path
     assert says in done.stderr
 
 
-def test_a_configuration_file_that_is_not_there_is_named(run: Run) -> None:
+def test_a_missing_configuration_file_is_named(run: Run) -> None:
     done = run("status", STRIPE_SYNC_CONFIG="nowhere.toml")
 
     assert done.returncode == 1

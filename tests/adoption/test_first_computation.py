@@ -1,4 +1,4 @@
-"""Overrides of an adoption: nobody loses a role before Stripe was read, and none stays only because of a subscription."""
+"""Overrides made by an adoption keep every role until Stripe has been read. Then subscriptions replace some of them."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ PEOPLE = (
 
 
 def read_everything(app: Application) -> None:
-    """The runs that `sync all` leaves behind."""
+    """Record the runs that `sync all` leaves behind."""
     for job in ("customer", "subscription"):
         runs.note(app.daemon(), job, datetime.now(UTC), {})
 
@@ -37,7 +37,7 @@ def settled(app: Application) -> dict[str, bool]:
 
 
 def belongs(user: str, **more: object) -> list[dict[str, object]]:
-    """A customer who is that user, and their subscription."""
+    """The events of a customer linked to the user, and of their subscription."""
     owner = customer(f"cus_{user}", user_id=user, email=f"{user}@stripe.example")
     return [
         event("customer.created", owner),
@@ -45,7 +45,7 @@ def belongs(user: str, **more: object) -> list[dict[str, object]]:
     ]
 
 
-def test_before_stripe_was_read_nothing_is_settled(application: New) -> None:
+def test_nothing_is_settled_before_stripe_has_been_read(application: New) -> None:
     app = application(BY_HAND)
     app.adopt()
 
@@ -55,7 +55,7 @@ def test_before_stripe_was_read_nothing_is_settled(application: New) -> None:
     assert app.sql("select count(*) from sync.overrides") == [(2,)]
 
 
-def test_a_role_that_a_subscription_gives_needs_no_override_and_the_rest_stays(application: New) -> None:
+def test_overrides_are_lifted_for_users_whose_subscription_decides_and_kept_for_others(application: New) -> None:
     app, now = application(PEOPLE), int(time.time())
     app.adopt()
     app.apply(
@@ -83,7 +83,7 @@ def test_a_role_that_a_subscription_gives_needs_no_override_and_the_rest_stays(a
     ]
 
 
-def test_an_operators_override_is_not_lifted(application: New) -> None:
+def test_an_operator_s_own_override_is_not_lifted(application: New) -> None:
     app = application(BY_HAND)
     app.adopt()
     app.sql("update sync.overrides set note = 'a friend'")
@@ -94,7 +94,7 @@ def test_an_operators_override_is_not_lifted(application: New) -> None:
     assert app.sql("select count(*) from sync.overrides") == [(2,)]
 
 
-def test_a_database_that_was_migrated_has_nothing_to_settle(conn: object, database: str, application: New) -> None:
+def test_a_migrated_database_has_nothing_to_settle(conn: object, database: str, application: New) -> None:
     app = application("")
 
     with pytest.raises(NotAdoptable, match="was not adopted"):

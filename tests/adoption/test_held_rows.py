@@ -1,4 +1,4 @@
-"""Tables that are stricter than ours are adopted at once, and the rows that they refuse wait until they can be written."""
+"""Tables stricter than ours are adopted, and the rows that they refuse wait until they can be written."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def column(name: str, table: str) -> str:
     return f'null value in column "{name}" of relation "{table}" violates not-null constraint'
 
 
-def test_a_strict_application_is_adopted_and_takes_every_row_that_is_whole(application: New) -> None:
+def test_a_strict_application_is_adopted_and_gets_every_complete_row(application: New) -> None:
     app = application(STRICT.replace(", receipt text not null", ""))
 
     app.adopt()
@@ -66,7 +66,7 @@ def test_a_strict_application_is_adopted_and_takes_every_row_that_is_whole(appli
     assert held(app) == []
 
 
-def test_rows_without_a_value_wait_and_the_user_has_access_meanwhile(application: New) -> None:
+def test_incomplete_rows_wait_while_the_user_already_has_access(application: New) -> None:
     app = application(STRICT)
     app.adopt()
     conn = app.daemon()
@@ -98,7 +98,7 @@ def test_rows_without_a_value_wait_and_the_user_has_access_meanwhile(application
     assert app.sql("select stripe_product_id, tokens from users where id = 'jenny'") == [("prod_pro", 1000)]
 
 
-def test_one_refused_row_keeps_no_other_row_back(application: New) -> None:
+def test_a_refused_row_holds_back_no_other(application: New) -> None:
     app = application(STRICT.replace(", receipt text not null", ""))
     app.adopt()
 
@@ -116,7 +116,7 @@ def test_one_refused_row_keeps_no_other_row_back(application: New) -> None:
     assert app.sql("select id from payment_history") == [("pi_1",)]
 
 
-def test_relax_drops_what_holds_rows_back_and_they_are_written(application: New) -> None:
+def test_relax_drops_the_constraints_and_the_held_rows_are_written(application: New) -> None:
     app = application(STRICT)
     app.adopt()
     app.apply(BARE, *sign_up()[1:])

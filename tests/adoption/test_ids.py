@@ -1,4 +1,4 @@
-"""Applications whose user ids have other types: adopted unchanged, updated by events, and addressed by their own ids."""
+"""Applications with other types of user ids are adopted unchanged, updated by events, and addressed by their ids."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ MALFORMED = ["usr_1", "0a000000", "-1", "041", "99999999999999999999", "9" * 300
 
 
 def ask(app: Application, *users: str) -> list[tuple[int, dict[str, Any]]]:
-    """GET /v1/users/{id}/access of each of these, over ASGI."""
+    """The answers to GET /v1/users/{id}/access for these users, over ASGI."""
     desk = Desk(app.settings)
     served = Starlette(routes=AccessRoutes(desk).routes)
 
@@ -77,7 +77,7 @@ def ask(app: Application, *users: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
-def test_an_application_is_adopted_with_the_ids_it_has(
+def test_an_application_keeps_its_ids_when_adopted(
     application: New, sql: str, names: Names, jenny: str, john: str
 ) -> None:
     app = application(sql)
@@ -120,7 +120,7 @@ def test_an_application_is_adopted_with_the_ids_it_has(
 
 
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
-def test_ids_of_any_type_end_the_same_shuffled_and_doubled(
+def test_ids_of_any_type_end_the_same_with_shuffled_and_repeated_events(
     application: New, sql: str, names: Names, jenny: str, john: str
 ) -> None:
     app = application(sql)
@@ -139,7 +139,7 @@ def test_ids_of_any_type_end_the_same_shuffled_and_doubled(
     assert app.sql("select count(*) from sync.events where status <> 'done'") == [(0,)]
 
 
-def test_rows_of_the_application_keep_their_numbers_and_new_ones_take_the_next(application: New) -> None:
+def test_existing_rows_keep_their_serial_ids_and_new_rows_get_the_next(application: New) -> None:
     app = application(DRIZZLE_SERIAL)
     app.adopt()
     rows = "select id, user_id, stripe_subscription_id, status from user_subscriptions"
@@ -179,7 +179,7 @@ def test_members_of_an_organization_are_found_by_its_uuid(application: New) -> N
         (DRIZZLE_SERIAL, Names(), "users_pkey", "(id, email) select 100 + n, n::text"),
     ],
 )
-def test_the_applications_own_indexes_find_a_user(
+def test_users_are_found_by_the_application_s_own_indexes(
     application: New, sql: str, names: Names, key: str, more: str
 ) -> None:
     app = application(sql)

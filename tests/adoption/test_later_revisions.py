@@ -14,7 +14,7 @@ from tests.adoption.conftest import Application
 
 New = Callable[[str], Application]
 
-# It changes what an adoption arranged: tables and columns of other names, a table that is left out, a type.
+# It changes tables and columns with other names, a table that is left out, and a type.
 REVISION = '''
 from migrations.files import execute
 revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None
@@ -45,7 +45,7 @@ def upgrade():
 
 
 def later(database: str, folder: Path, revision: str) -> Config:
-    """Alembic's configuration with one revision more."""
+    """Alembic's configuration with one more revision."""
     (folder / "r9999.py").write_text(revision.replace("HEAD", migrations.head()))
     config = migrations.configuration(database)
     versions = Path(migrations.__file__).parent / "versions"
@@ -53,7 +53,7 @@ def later(database: str, folder: Path, revision: str) -> Config:
     return config
 
 
-def test_a_later_revision_reaches_tables_of_other_names(application: New, tmp_path: Path) -> None:
+def test_a_later_revision_changes_tables_with_other_names(application: New, tmp_path: Path) -> None:
     app = application(PRISMA)
     app.adopt(PRISMA_NAMES)
     before = everything(app.database)
@@ -70,7 +70,7 @@ def test_a_later_revision_reaches_tables_of_other_names(application: New, tmp_pa
     assert everything(app.database) == before
 
 
-def test_a_later_revision_leaves_strangers_of_our_names_alone(application: New, tmp_path: Path) -> None:
+def test_a_later_revision_does_not_change_unrelated_tables_with_our_names(application: New, tmp_path: Path) -> None:
     app = application(
         DRIZZLE + "create table users (id int, email_verified int); create index pk_accounts on users (id);"
     )
@@ -86,7 +86,7 @@ def test_a_later_revision_leaves_strangers_of_our_names_alone(application: New, 
     assert everything(app.database) == before
 
 
-def test_a_later_revision_reaches_a_mirror_alone(application: New, tmp_path: Path) -> None:
+def test_a_later_revision_works_with_membership_off(application: New, tmp_path: Path) -> None:
     app = application("create table users (id int primary key); create type user_role as enum ('a');")
     app.adopt(is_membership=False)
     before = everything(app.database)
@@ -103,7 +103,7 @@ def test_a_later_revision_reaches_a_mirror_alone(application: New, tmp_path: Pat
     assert everything(app.database) == before
 
 
-def test_a_later_revision_that_fails_leaves_everything_as_it_was(application: New, tmp_path: Path) -> None:
+def test_a_failing_later_revision_changes_nothing(application: New, tmp_path: Path) -> None:
     app = application(PRISMA)
     app.adopt(PRISMA_NAMES)
     before = everything(app.database)
@@ -114,7 +114,7 @@ def test_a_later_revision_that_fails_leaves_everything_as_it_was(application: Ne
     assert everything(app.database) == before
 
 
-def test_an_adopted_database_never_goes_back_to_nothing(application: New) -> None:
+def test_an_adopted_database_is_never_downgraded_to_nothing(application: New) -> None:
     app = application(BY_HAND)
     app.adopt()
     before = everything(app.database)

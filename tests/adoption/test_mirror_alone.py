@@ -1,4 +1,4 @@
-"""MEMBERSHIP=off: Stripe is mirrored, and nothing of `public` is written, read or needed."""
+"""MEMBERSHIP=off: Stripe is mirrored without writing, reading or needing anything in `public`."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from tests.adoption.test_adopt import sign_up
 
 New = Callable[[str], Application]
 
-# A database of another application, in which even our names mean something else.
+# A database of another application, in which our names mean something else.
 STRANGE = "create table users (id int primary key); create type user_role as enum ('a'); insert into users values (7);"
 
 
-def test_nothing_of_public_changes_and_the_mirror_fills(application: New) -> None:
+def test_the_mirror_fills_while_public_does_not_change(application: New) -> None:
     app = application(STRANGE)
     before = everything(app.database, "public")
 
@@ -35,7 +35,7 @@ def test_nothing_of_public_changes_and_the_mirror_fills(application: New) -> Non
         assert app.sql(f"select count(*) from {table}") == [(0,)]
 
 
-def test_users_that_come_later_get_what_the_mirror_holds(application: New) -> None:
+def test_users_added_later_get_their_data_from_the_mirror(application: New) -> None:
     app = application("")
     app.adopt(is_membership=False)
     app.apply(*sign_up(), off=True)
@@ -53,7 +53,7 @@ def test_users_that_come_later_get_what_the_mirror_holds(application: New) -> No
     assert app.adopt(PRISMA_NAMES).added == 0
 
 
-def test_a_mirror_alone_that_gets_users_of_our_own_equals_a_migrated_database(application: New, database: str) -> None:
+def test_turning_membership_on_later_equals_a_migrated_database(application: New, database: str) -> None:
     app = application("")
     app.adopt(is_membership=False)
 

@@ -24,21 +24,21 @@ def conflicts(report: Report) -> dict[str, str]:
     return {f"{one.table} {one.what}": one.reason for one in report.of(Verdict.CONFLICT)}
 
 
-def test_tables_of_other_names_are_asked_about_rather_than_doubled(application: New) -> None:
+def test_tables_with_other_names_raise_a_question_instead_of_being_duplicated(application: New) -> None:
     report = application(DRIZZLE).look()
 
     assert list(conflicts(report)) == ["users table"]
     assert '[membership.tables] (users = "user")' in conflicts(report)["users table"]
 
 
-def test_columns_of_other_names_are_asked_about_rather_than_doubled(application: New) -> None:
+def test_columns_with_other_names_raise_a_question_instead_of_being_duplicated(application: New) -> None:
     report = application(DRIZZLE).look(Names(tables={"users": "user"}))
 
     assert list(conflicts(report)) == ["users column email_verified"]
     assert '"emailVerified"' in conflicts(report)["users column email_verified"]
 
 
-def test_an_application_of_drizzle_and_auth_js_can_be_adopted(application: New) -> None:
+def test_a_drizzle_and_auth_js_application_can_be_adopted(application: New) -> None:
     report = application(DRIZZLE).look(DRIZZLE_NAMES)
 
     assert conflicts(report) == {}
@@ -49,7 +49,7 @@ def test_an_application_of_drizzle_and_auth_js_can_be_adopted(application: New) 
     assert reason(report, "accounts", "table")[0] == "left"
 
 
-def test_an_application_of_prisma_can_be_adopted(application: New) -> None:
+def test_a_prisma_application_can_be_adopted(application: New) -> None:
     report = application(PRISMA).look(PRISMA_NAMES)
 
     assert conflicts(report) == {}
@@ -62,7 +62,7 @@ def test_an_application_of_prisma_can_be_adopted(application: New) -> None:
     assert reason(report, "users", "unique (email)") == ("fits", "")
 
 
-def test_an_application_by_hand_can_be_adopted(application: New) -> None:
+def test_a_hand_written_application_can_be_adopted(application: New) -> None:
     report = application(BY_HAND).look()
 
     assert conflicts(report) == {}
@@ -157,7 +157,7 @@ def test_a_conflict_blocks_and_names_its_fix(application: New, sql: str, where: 
         ("description text not null", "column description", "a row for which Stripe has nothing there is held back"),
     ],
 )
-def test_a_column_that_is_not_null_is_no_conflict(application: New, sql: str, what: str, says: str) -> None:
+def test_a_not_null_column_is_not_a_conflict(application: New, sql: str, what: str, says: str) -> None:
     app = application(f"create table stripe_products (id text primary key, name text not null, {sql})")
 
     report = app.look()
@@ -168,7 +168,7 @@ def test_a_column_that_is_not_null_is_no_conflict(application: New, sql: str, wh
     assert says in words
 
 
-def test_rows_that_refer_to_nobody_leave_a_foreign_key_out(application: New) -> None:
+def test_a_foreign_key_is_left_out_if_rows_refer_to_missing_users(application: New) -> None:
     app = application(BY_HAND + "insert into stripe_customers values ('2', 'gone', 'cus_2');")
 
     report = app.look()

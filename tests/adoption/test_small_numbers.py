@@ -19,7 +19,7 @@ New = Callable[[str], Application]
 MOST = 2_147_483_647
 
 
-def test_a_balance_is_cut_off_where_the_column_ends_and_everybody_says_so(
+def test_a_balance_is_capped_by_an_int4_column_and_reported(
     application: New, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = application(BY_HAND.replace("tokens bigint", "tokens integer"))

@@ -8,7 +8,7 @@ from worker.adoption import adopt
 from worker.adoption.rules.findings import Verdict
 
 
-def test_an_empty_database_that_is_adopted_equals_a_migrated_one(empty_database: str, database: str) -> None:
+def test_an_adopted_empty_database_equals_a_migrated_one(empty_database: str, database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:
         adopt.adopt(conn, Names(), is_membership=True)
 

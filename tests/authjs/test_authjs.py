@@ -20,9 +20,9 @@ pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-# Every supported Node from this version on knows the newest syntax of the compiled program and its packages.
+# Every supported Node from this version on understands the syntax of the compiled program and its packages.
 OLDEST_NODE = 20
-# npm's error codes for no answer, as opposed to a negative one.
+# npm's error codes for a registry that does not answer, as opposed to a refusal.
 UNREACHABLE = re.compile(
     r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED)\b"
 )
@@ -42,7 +42,7 @@ def npm() -> str:
 
 @pytest.fixture(scope="module")
 def modules(npm: str) -> Path:
-    """Install the packages of the lock; a second run finds it there."""
+    """Install the locked packages, or reuse them from an earlier run."""
     stamp = MODULES / ".stamp"
     wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -63,7 +63,7 @@ def modules(npm: str) -> Path:
 
 @pytest.fixture(scope="module")
 def application(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The application, compiled with the definitions as they are generated now."""
+    """The application, compiled with freshly generated definitions."""
     folder = tmp_path_factory.mktemp("authjs")
     for name in ("package.json", "tsconfig.json", "application.ts"):
         shutil.copy(HERE / name, folder)

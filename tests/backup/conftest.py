@@ -10,7 +10,7 @@ from worker.config.settings import Settings
 
 @pytest.fixture
 def kept_in(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings with a BACKUP_DIR of the test's own."""
+    """Settings with a separate BACKUP_DIR for the test."""
     return settings.model_copy(update={"backup_dir": tmp_path / "backups"})
 
 

@@ -28,12 +28,12 @@ def pg_wal(tmp_path: Path) -> Path:
 
 
 def run(command: str, folder: Path, name: str = SEGMENT, path: str | None = None) -> int:
-    """As PostgreSQL runs it: %f, %p and %% are replaced, and sh runs it in the server's folder."""
+    """Run the command as PostgreSQL does: replace %f, %p and %%, and let sh run it in the server's folder."""
     words = command.replace("%%", "\0").replace("%f", name).replace("%p", path or name).replace("\0", "%")
     return subprocess.run(["sh", "-c", words], cwd=folder, check=False, capture_output=True).returncode
 
 
-def test_a_segment_is_archived_and_comes_back(archive: Path, pg_wal: Path) -> None:
+def test_a_segment_is_archived_and_restored(archive: Path, pg_wal: Path) -> None:
     assert run(archiving.archive_command(archive), pg_wal) == 0
     assert [(path.name, path.stat().st_mode & 0o777) for path in archive.iterdir()] == [(f"{SEGMENT}.gz", 0o600)]
 
@@ -41,7 +41,7 @@ def test_a_segment_is_archived_and_comes_back(archive: Path, pg_wal: Path) -> No
     assert (pg_wal / "RECOVERYXLOG").read_bytes() == b"wal" * 1000
 
 
-def test_a_segment_that_is_archived_twice_is_fine_and_another_of_its_name_is_refused(
+def test_archiving_a_segment_twice_is_accepted_but_another_with_its_name_is_refused(
     archive: Path, pg_wal: Path
 ) -> None:
     run(archiving.archive_command(archive), pg_wal)
@@ -54,7 +54,7 @@ def test_a_segment_that_is_archived_twice_is_fine_and_another_of_its_name_is_ref
         assert file.read() == b"wal" * 1000
 
 
-def test_a_file_half_written_by_a_crash_is_written_again(archive: Path, pg_wal: Path) -> None:
+def test_a_file_half_written_in_a_crash_is_written_again(archive: Path, pg_wal: Path) -> None:
     (archive / f"{SEGMENT}.part").write_bytes(b"half")
     assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
 
@@ -63,14 +63,14 @@ def test_a_file_half_written_by_a_crash_is_written_again(archive: Path, pg_wal: 
     assert [path.name for path in archive.iterdir()] == [f"{SEGMENT}.gz"]
 
 
-def test_a_damaged_copy_is_neither_taken_for_the_segment_nor_written_over(archive: Path, pg_wal: Path) -> None:
+def test_a_damaged_copy_is_neither_accepted_nor_overwritten(archive: Path, pg_wal: Path) -> None:
     (archive / f"{SEGMENT}.gz").write_bytes(b"half")
 
     assert run(archiving.archive_command(archive), pg_wal) != 0
     assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
 
 
-def test_an_archive_that_is_not_there_fails(archive: Path, pg_wal: Path) -> None:
+def test_a_missing_archive_is_an_error(archive: Path, pg_wal: Path) -> None:
     archive.rmdir()
 
     assert run(archiving.archive_command(archive), pg_wal) != 0
@@ -78,7 +78,7 @@ def test_an_archive_that_is_not_there_fails(archive: Path, pg_wal: Path) -> None
 
 @pytest.fixture
 def ordinary(conn: psycopg.Connection, database: str) -> Iterator[psycopg.Connection]:
-    """A connection of a role without any rights of its own."""
+    """A connection of a role without rights."""
     conn.execute("create role ordinary login")
     with psycopg.connect(database, user="ordinary", autocommit=True) as connection:
         yield connection
@@ -92,6 +92,8 @@ def test_missing_settings_are_listed_line_by_line(conn: psycopg.Connection, arch
     assert "restart PostgreSQL" in lines[0]
 
 
-def test_a_role_that_may_not_set_it_up_is_told_what_to_write(ordinary: psycopg.Connection, archive: Path) -> None:
+def test_a_role_without_the_right_to_set_it_up_gets_the_settings_to_write(
+    ordinary: psycopg.Connection, archive: Path
+) -> None:
     with pytest.raises(BackupError, match=r"the role ordinary may not .*(?s:.)*archive_mode = on"):
         archiving.set_up(ordinary, archive)

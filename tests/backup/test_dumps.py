@@ -32,14 +32,14 @@ def test_a_dump_is_restored_into_an_empty_database(
 
     with psycopg.connect(empty_database) as conn:
         assert conn.execute("select id, tokens from users order by id").fetchall() == filled
-        # Sequences continue, and functions and triggers exist: the database is at head in every respect.
+        # Sequences continue, functions and triggers exist, and the database is at the newest revision.
         assert conn.execute("select consume_tokens('ann', 10)").fetchone() == (True,)
         assert conn.execute("select token_balance('ann')").fetchone() == (4990,)
     command.check(migrations.configuration(empty_database))
     assert made.manifest.revision == migrations.head()
 
 
-def test_a_backup_is_for_its_owner_alone(kept_in: Settings, filled: list[tuple[str, int]]) -> None:
+def test_a_backup_is_readable_only_by_its_owner(kept_in: Settings, filled: list[tuple[str, int]]) -> None:
     made = take.logical(kept_in)
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (made.path, *made.path.iterdir())}
@@ -62,7 +62,7 @@ def test_no_password_is_on_a_command_line(kept_in: Settings, tmp_path: Path) -> 
     assert environment.endswith("/prefer")
 
 
-def test_a_dump_that_fails_leaves_nothing_and_says_why(kept_in: Settings, tmp_path: Path) -> None:
+def test_a_failed_dump_leaves_nothing_and_reports_the_cause(kept_in: Settings, tmp_path: Path) -> None:
     fake(tmp_path, "pg_dump", 'echo "no space left on device" >&2; exit 1')
 
     with pytest.raises(ToolFailed, match="pg_dump failed: no space left on device"):
@@ -71,12 +71,12 @@ def test_a_dump_that_fails_leaves_nothing_and_says_why(kept_in: Settings, tmp_pa
     assert list(place.folder(kept_in).iterdir()) == []
 
 
-def test_a_half_made_backup_is_not_listed_and_removed_by_the_next_one(kept_in: Settings) -> None:
+def test_an_incomplete_backup_is_not_listed_and_is_removed_by_the_next_one(kept_in: Settings) -> None:
     root = place.folder(kept_in)
     name = Name(place.now().replace(year=2020), "test", Kind.LOGICAL)
     (root / f".making-{name}").mkdir(parents=True)
     (root / f".making-{name}" / "database.dump").write_bytes(b"half")
-    (root / str(name)).mkdir()  # without a manifest it is no backup either
+    (root / str(name)).mkdir()  # without a manifest it is not a backup
     assert place.list_backups(root) == []
 
     made = take.logical(kept_in)
@@ -85,7 +85,7 @@ def test_a_half_made_backup_is_not_listed_and_removed_by_the_next_one(kept_in: S
     assert sorted(path.name for path in root.iterdir()) == [str(name), str(made.name)]
 
 
-def test_a_backup_under_way_in_another_process_is_left_alone(kept_in: Settings) -> None:
+def test_a_backup_running_in_another_process_is_not_removed(kept_in: Settings) -> None:
     root = place.folder(kept_in)
     name = Name(place.now().replace(year=2020), "test", Kind.LOGICAL)
 
@@ -97,7 +97,7 @@ def test_a_backup_under_way_in_another_process_is_left_alone(kept_in: Settings) 
             pass
 
 
-def test_a_damaged_dump_is_found_out_and_not_restored(kept_in: Settings, empty_database: str) -> None:
+def test_a_damaged_dump_is_detected_and_not_restored(kept_in: Settings, empty_database: str) -> None:
     made = take.logical(kept_in)
     assert check.check(kept_in, made).faults == ()
     with (made.path / "database.dump").open("r+b") as file:
@@ -112,7 +112,7 @@ def test_a_damaged_dump_is_found_out_and_not_restored(kept_in: Settings, empty_d
         restore.restore(into(kept_in, empty_database), made)
 
 
-def test_a_database_that_is_not_empty_is_left_as_it_is(kept_in: Settings, conn: psycopg.Connection) -> None:
+def test_a_database_that_is_not_empty_is_not_changed(kept_in: Settings, conn: psycopg.Connection) -> None:
     made = take.logical(kept_in)
 
     with pytest.raises(BackupError, match=r"is not empty: it holds analytics\.churn_monthly.* and \d+ more"):
@@ -129,7 +129,7 @@ def test_a_database_that_is_not_empty_is_left_as_it_is(kept_in: Settings, conn: 
         ("create view v as select 1", "public.v"),
     ],
 )
-def test_a_database_that_is_not_empty_is_refused_by_its_content(
+def test_a_database_that_is_not_empty_is_refused_with_its_content(
     kept_in: Settings, empty_database: str, made: str, named: str
 ) -> None:
     dump = take.logical(kept_in)
@@ -141,10 +141,10 @@ def test_a_database_that_is_not_empty_is_refused_by_its_content(
         restore.restore(into(kept_in, empty_database), dump)
 
 
-def test_a_restore_that_fails_leaves_the_database_empty(
+def test_a_failed_restore_leaves_the_database_empty(
     kept_in: Settings, conn: psycopg.Connection, empty_database: str
 ) -> None:
-    # An index that can be dumped, but not created elsewhere.
+    # An index that can be dumped but not created elsewhere.
     conn.execute("create table zz (id int)")
     conn.execute("create function fails() returns int language plpgsql immutable as 'begin return 1; end'")
     conn.execute("create index zz_fails on zz ((id + fails()))")
@@ -161,7 +161,7 @@ def test_a_restore_that_fails_leaves_the_database_empty(
         assert restore.contents(look) == []
 
 
-def test_roles_that_are_missing_are_named_before_anything_is_done(
+def test_missing_roles_are_named_before_anything_is_done(
     kept_in: Settings, conn: psycopg.Connection, empty_database: str
 ) -> None:
     conn.execute("create role gone_by_then")
@@ -179,7 +179,7 @@ def test_roles_that_are_missing_are_named_before_anything_is_done(
         assert look.execute("select count(*) from theirs").fetchone() == (0,)
 
 
-def test_the_newest_of_the_environment_is_chosen_and_any_by_its_name(kept_in: Settings) -> None:
+def test_the_newest_backup_of_the_environment_or_one_by_name_is_chosen(kept_in: Settings) -> None:
     with pytest.raises(BackupError, match="no logical backup of test"):
         restore.choose(kept_in, None, Kind.LOGICAL)
     made = take.logical(kept_in)
@@ -205,12 +205,12 @@ def test_a_tool_that_is_too_old_is_named_with_its_fix(kept_in: Settings, tmp_pat
         tools.find(settings, "pg_restore", at_least=18)
 
 
-def test_no_place_for_backups_is_said(settings: Settings) -> None:
+def test_a_missing_backup_dir_is_reported(settings: Settings) -> None:
     with pytest.raises(BackupError, match="BACKUP_DIR is not set"):
         take.logical(settings)
 
 
-def test_old_backups_go_and_other_environments_stay(kept_in: Settings) -> None:
+def test_old_backups_are_removed_and_other_environments_are_kept(kept_in: Settings) -> None:
     root, held = place.folder(kept_in), take.logical(kept_in)
     old = [copied(held, days) for days in (2, 3, 40)]
     theirs = copied(held, 300, environment="production")
@@ -223,7 +223,7 @@ def test_old_backups_go_and_other_environments_stay(kept_in: Settings) -> None:
     assert take.thin_out(settings) == take.Removed()
 
 
-def test_nothing_goes_where_the_newest_is_damaged(kept_in: Settings) -> None:
+def test_nothing_is_removed_if_the_newest_backup_is_damaged(kept_in: Settings) -> None:
     root, held = place.folder(kept_in), take.logical(kept_in)
     copied(held, 300)
     (held.path / "database.dump").write_bytes(b"")
@@ -234,14 +234,14 @@ def test_nothing_goes_where_the_newest_is_damaged(kept_in: Settings) -> None:
 
 
 def copied(backup: place.Backup, days: int, *, environment: str = "test") -> Name:
-    """The same backup, dated this many days ago."""
+    """A copy of the backup, dated this many days ago."""
     name = Name(backup.name.taken_at - timedelta(days=days), environment, backup.name.kind)
     shutil.copytree(backup.path, backup.path.with_name(str(name)))
     return name
 
 
 def fake(folder: Path, name: str, script: str) -> Path:
-    """A program of that name; it claims a new version unless the script says otherwise."""
+    """Write a program with this name, which reports a new version unless the script does otherwise."""
     program = folder / name
     version = "" if "PostgreSQL)" in script else f'[ "$1" = --version ] && echo "{name} (PostgreSQL) 99.1" && exit; '
     program.write_text(f"#!/bin/sh\n{version}{script}\n")

@@ -49,12 +49,12 @@ def settings(server: Postgres, home: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def base(settings: Settings, server: Postgres) -> Backup:
-    """The first base, of a server that archives; before that, none can be had."""
+    """The first base backup. The server must archive before it can be taken."""
     with pytest.raises(BackupError, match=r"--setup-archiving.*(?s:.)*archive_mode = on"):
         take.physical(settings)
     with closing(take.connect(settings)) as conn:
         assert archiving.set_up(conn, place.wal_folder(settings))
-        # The second run finds it set up.
+        # Setting it up again gives the same result.
         assert archiving.set_up(conn, place.wal_folder(settings))
     server.restart()
     with closing(take.connect(settings)) as conn:
@@ -63,7 +63,7 @@ def base(settings: Settings, server: Postgres) -> Backup:
 
 
 def owner() -> str | None:
-    """As root, another account must own PostgreSQL's files."""
+    """The account that owns PostgreSQL's files if the tests run as root, else None."""
     if os.geteuid() != 0:
         return None
     return next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
@@ -74,7 +74,7 @@ def archived(settings: Settings) -> list[str]:
 
 
 def takes_writes(server: Postgres) -> bool:
-    """Whether its recovery is over."""
+    """Whether the server's recovery is over."""
     with psycopg.connect(server.dsn) as conn:
         return conn.execute("select pg_is_in_recovery()").fetchone() == (False,)
 
@@ -90,7 +90,7 @@ def write_and_archive(settings: Settings) -> str:
     return str(row[0])
 
 
-def test_a_base_is_good_as_far_as_its_wal_reaches(settings: Settings, base: Backup) -> None:
+def test_a_base_is_valid_as_far_as_its_wal_reaches(settings: Settings, base: Backup) -> None:
     last = write_and_archive(settings)
 
     assert check.check(settings, base) == check.Checked((), last)
@@ -107,7 +107,7 @@ def test_a_base_is_good_as_far_as_its_wal_reaches(settings: Settings, base: Back
         ("data/backup_manifest", b"{}", "backup_manifest is not what was written"),
     ],
 )
-def test_a_damaged_base_is_found_out(
+def test_a_damaged_base_is_detected(
     settings: Settings, base: Backup, tmp_path: Path, name: str, change: bytes | None, fault: str
 ) -> None:
     damaged = Backup(base.name, tmp_path / "base", base.manifest)
@@ -126,7 +126,7 @@ def test_a_damaged_base_is_found_out(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_gap_and_a_damaged_segment_of_wal_are_found_out(settings: Settings, base: Backup, tmp_path: Path) -> None:
+def test_a_gap_or_a_damaged_segment_in_the_wal_is_detected(settings: Settings, base: Backup, tmp_path: Path) -> None:
     segments = [write_and_archive(settings) for _ in range(3)]
     copy = settings.model_copy(update={"backup_wal_dir": tmp_path / "wal"})
     shutil.copytree(place.wal_folder(settings), tmp_path / "wal")
@@ -151,7 +151,7 @@ def test_a_server_that_archives_elsewhere_has_no_backup(settings: Settings, base
     assert [backup.name for backup in place.list_backups(place.folder(settings))] == [base.name]
 
 
-def test_the_base_before_a_time_is_chosen_and_no_time_that_cannot_be_had(settings: Settings, base: Backup) -> None:
+def test_the_base_before_a_time_is_chosen_and_an_unreachable_time_is_refused(settings: Settings, base: Backup) -> None:
     write_and_archive(settings)
     assert base.manifest.physical is not None
     finished = base.manifest.physical.finished_at
@@ -177,7 +177,7 @@ def test_a_time_is_read_with_its_offset() -> None:
     assert recover.read_time("latest") is None
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(settings: Settings, base: Backup, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_not_changed(settings: Settings, base: Backup, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine").touch()
 
@@ -187,7 +187,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(settings: Settings, base: Back
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine"]
 
 
-def test_the_folder_holds_its_settings_and_a_command_to_start_it(
+def test_the_restored_folder_has_its_settings_and_a_command_to_start_it(
     settings: Settings, base: Backup, tmp_path: Path
 ) -> None:
     moment = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
@@ -206,7 +206,7 @@ def test_the_folder_holds_its_settings_and_a_command_to_start_it(
             recover.prepare(settings, base, moment, tmp_path / "other")
 
 
-def test_wal_goes_with_the_oldest_base(settings: Settings, base: Backup) -> None:
+def test_wal_is_removed_with_the_oldest_base(settings: Settings, base: Backup) -> None:
     take.thin_out(settings)
     held = archived(settings)
     newer = eventually(lambda: _another(settings))
@@ -232,7 +232,7 @@ def test_wal_goes_with_the_oldest_base(settings: Settings, base: Backup) -> None
     assert set(held) <= set(archived(settings))
 
 
-def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
+def test_after_a_recovery_only_bases_that_lead_to_the_new_timeline_are_used(
     settings: Settings, base: Backup, home: Path
 ) -> None:
     write_and_archive(settings)
@@ -252,7 +252,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
             assert not archiving.set_up(conn, place.wal_folder(real))
         eventually(lambda: "00000002.history.gz" in archived(settings))
 
-        # The newest backup belongs to the timeline that was left, and does not lead to the present.
+        # The newest backup belongs to the abandoned timeline, and does not lead to the present.
         assert abandoned.name > base.name
         assert recover.choose(settings, None).name == base.name
     finally:
@@ -262,7 +262,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_life_are_taken(
             path.unlink()
 
 
-def test_the_last_minute_comes_from_the_dead_servers_data(
+def test_the_last_minute_is_restored_from_the_dead_server_s_data(
     settings: Settings, server: Postgres, base: Backup, home: Path
 ) -> None:
     write_and_archive(settings)
@@ -291,7 +291,7 @@ def test_the_last_minute_comes_from_the_dead_servers_data(
 
 
 def _another(settings: Settings) -> Backup | None:
-    """A second base; names have whole seconds."""
+    """Take another base, or return None in the same second as the newest, because names have whole seconds."""
     newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)

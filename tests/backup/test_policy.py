@@ -20,7 +20,7 @@ def daily(days: int) -> list[Name]:
     return [name(NOW - timedelta(days=day, hours=9)) for day in range(days)]
 
 
-def test_a_name_is_read_as_it_was_written() -> None:
+def test_a_name_survives_a_round_trip() -> None:
     written = name(datetime(2026, 11, 23, 3, 4, 5, tzinfo=UTC), kind=Kind.PHYSICAL)
 
     assert str(written) == "production-20261123T030405Z-physical"
@@ -38,7 +38,7 @@ def test_a_name_is_read_as_it_was_written() -> None:
         "production-20261123T030405Z-other",
     ],
 )
-def test_text_that_is_no_backup_name_is_rejected(text: str) -> None:
+def test_text_that_is_not_a_backup_name_is_rejected(text: str) -> None:
     assert Name.read(text) is None
 
 
@@ -52,20 +52,20 @@ def test_a_year_of_days_leaves_seven_days_four_weeks_and_six_months() -> None:
     ]  # fmt: skip
 
 
-def test_the_newest_stays_whatever_is_asked_for_and_however_old() -> None:
+def test_the_newest_backup_is_always_kept() -> None:
     old = [name(NOW - timedelta(days=400)), name(NOW - timedelta(days=500))]
 
     assert kept(old, Keep(0, 0, 0), now=NOW) == {old[0]}
 
 
-def test_two_of_one_morning_both_stay_for_a_day() -> None:
+def test_two_backups_of_one_morning_are_both_kept_for_a_day() -> None:
     before, after = name(NOW - timedelta(hours=3)), name(NOW - timedelta(hours=1))
 
     assert kept([before, after], Keep(1, 0, 0), now=NOW) == {before, after}
     assert kept([before, after], Keep(1, 0, 0), now=NOW + timedelta(days=2)) == {after}
 
 
-def test_environments_and_kinds_are_counted_by_themselves() -> None:
+def test_environments_and_kinds_are_counted_separately() -> None:
     mixed = [
         name(NOW - timedelta(days=day), environment=environment, kind=kind)
         for day in (2, 3)
@@ -90,7 +90,7 @@ keeps = st.builds(Keep, st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
 
 
 @given(names, keeps)
-def test_to_thin_out_twice_removes_nothing_more_and_the_newest_is_never_removed(held: list[Name], keep: Keep) -> None:
+def test_thinning_out_twice_removes_no_more_and_never_the_newest(held: list[Name], keep: Keep) -> None:
     stay = kept(held, keep, now=NOW)
 
     assert kept(stay, keep, now=NOW) == stay
@@ -98,7 +98,7 @@ def test_to_thin_out_twice_removes_nothing_more_and_the_newest_is_never_removed(
         assert newest(held, environment=one.environment, kind=one.kind) in stay
 
 
-def test_a_day_that_never_comes_is_refused() -> None:
+def test_a_schedule_that_never_runs_is_refused() -> None:
     never = Times(frozenset({0}), frozenset({0}), frozenset({31}), frozenset({2}), frozenset(range(7)))
 
     with pytest.raises(ValueError, match="no day"):

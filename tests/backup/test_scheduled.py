@@ -47,13 +47,13 @@ def dying(settings: Settings, **_: Any) -> Backup:
         ("0 0 29 2 *", "2026-11-23T12:00:00", "2024-02-29T00:00:00"),
     ],
 )
-def test_the_last_time_that_was_due(schedule: str, now: str, due: str) -> None:
+def test_the_last_due_time_of_a_schedule(schedule: str, now: str, due: str) -> None:
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
     assert last_due(scheduled.times(schedule), moment) == datetime.fromisoformat(due).replace(tzinfo=UTC)
 
 
-def test_one_backup_is_taken_for_a_time_that_was_due(conn: psycopg.Connection, clocked: Settings) -> None:
+def test_one_backup_is_taken_for_each_due_time(conn: psycopg.Connection, clocked: Settings) -> None:
     taken = [scheduled.tick(conn, clocked, DUE + number * MINUTE) for number in range(3)]
 
     assert taken == [True, False, False]
@@ -61,7 +61,7 @@ def test_one_backup_is_taken_for_a_time_that_was_due(conn: psycopg.Connection, c
     assert row == [("done", DUE, True)]
 
 
-def test_two_workers_take_it_once(conn: psycopg.Connection, clocked: Settings) -> None:
+def test_two_workers_take_a_due_backup_once(conn: psycopg.Connection, clocked: Settings) -> None:
     def meanwhile(settings: Settings, **_: Any) -> Backup:
         assert not scheduled.tick(conn, clocked, DUE + MINUTE)
         return take.logical(settings)
@@ -69,9 +69,7 @@ def test_two_workers_take_it_once(conn: psycopg.Connection, clocked: Settings) -
     assert scheduled.tick(conn, clocked, DUE, kinds={"logical": meanwhile})
 
 
-def test_a_failed_backup_is_tried_again_each_hour_until_it_succeeds(
-    conn: psycopg.Connection, clocked: Settings
-) -> None:
+def test_a_failed_backup_is_retried_every_hour_until_it_succeeds(conn: psycopg.Connection, clocked: Settings) -> None:
     assert not scheduled.tick(conn, clocked, DUE, kinds={"logical": failing})
     assert scheduled.wanted(conn, clocked, DUE + 59 * MINUTE) is None
     assert scheduled.wanted(conn, clocked, DUE + HOUR + MINUTE) == DUE + HOUR
@@ -90,7 +88,7 @@ def test_a_time_limit_ends_the_run_as_failed(conn: psycopg.Connection, clocked: 
     assert conn.execute("select outcome from sync.runs").fetchall() == [("failed",)]
 
 
-def test_a_run_whose_worker_died_is_made_good_in_the_next_hour(conn: psycopg.Connection, clocked: Settings) -> None:
+def test_a_backup_whose_worker_died_is_repeated_in_the_next_hour(conn: psycopg.Connection, clocked: Settings) -> None:
     assert runs.claim(conn, scheduled.JOB, DUE) is not None
     assert scheduled.wanted(conn, clocked, DUE + 2 * HOUR) is None
     conn.execute("update sync.runs set seen_at = now() - interval '4 minutes'")
@@ -104,7 +102,7 @@ def test_without_a_schedule_nothing_is_due(conn: psycopg.Connection, settings: S
     assert "backup" not in {tick.name for tick in celery_app.ticks(settings)}
 
 
-def test_beat_sends_it_to_the_queue_of_long_work(clocked: Settings) -> None:
+def test_the_scheduler_sends_backups_to_the_queue_of_long_work(clocked: Settings) -> None:
     (tick,) = [tick for tick in celery_app.ticks(clocked) if tick.name == "backup"]
 
     assert (tick.task, tick.queue, tick.clock) == (
@@ -125,7 +123,7 @@ def test_a_schedule_is_a_cron_line_or_a_time(
 
 
 @pytest.mark.parametrize("expected", ["daily", "25:00", "0 3 * *", "0 0 31 2 *"])
-def test_another_schedule_stops_the_process_and_names_the_setting(
+def test_an_invalid_schedule_stops_the_process_and_names_the_setting(
     settings: Settings, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in _environment(settings).items():

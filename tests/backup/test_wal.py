@@ -52,7 +52,7 @@ def test_the_chain_crosses_the_end_of_a_log_file() -> None:
     assert wal.chain_end(archived(255, 256), base(255, 255), SIZE) == (segment(256), False)
 
 
-def test_the_chain_goes_on_where_a_fork_does() -> None:
+def test_the_chain_continues_on_the_timeline_that_forks() -> None:
     held = [*archived(2, 3), *archived(3, 4, timeline=2), "00000002.history.gz", f"{segment(3)}.partial.gz"]
 
     assert wal.chain_end(held, base(2, 2), SIZE) == (segment(4, timeline=2), False)
@@ -67,7 +67,7 @@ HISTORY = "1\t0/3000100\tbefore 2026-11-23 02:36:40+00\n\n2\t0/7000000\tno recov
         (base(2, 2), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000100")), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000101")), False),
-        (base(4, 4), False),  # of a timeline that was left
+        (base(4, 4), False),  # of an abandoned timeline
         (base(4, 4, timeline=2), True),
         (base(8, 8, timeline=2), False),
         (base(9, 9, timeline=3), True),
@@ -78,5 +78,5 @@ def test_a_base_leads_to_the_timelines_that_fork_after_it(held: Span, leads: boo
     assert wal.is_ancestor(held, 3, wal.read_history(HISTORY)) is leads
 
 
-def test_timelines_are_told_by_their_histories() -> None:
+def test_timelines_are_read_from_their_history_files() -> None:
     assert wal.timelines([*archived(1), "00000002.history.gz", "0000000A.history.gz"]) == {2, 10}

@@ -1,4 +1,4 @@
-"""A real Chromium on the console of a real daemon. Without Chromium or Playwright these tests skip, and say so."""
+"""A real Chromium on the console of a real daemon. Without Chromium or Playwright these tests are skipped."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium is on the PATH; .ci/run installs it")
     with driver.sync_playwright() as playwright:
-        # As root Chromium refuses to start with its sandbox.
+        # Chromium refuses to start with its sandbox as root.
         options = ["--no-sandbox"] if os.getuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
@@ -34,7 +34,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def console(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Web and worker with the console, and a small world: users who pay, one who does not any more, parked events."""
+    """Web and worker with the console and a few rows: paying users, one who canceled, and parked events."""
     database = backend.create_database("browser", template=template)
     daemon = Daemon(
         database, backend.redis_url, tmp_path_factory.mktemp("logs"), CONSOLE_PASSWORD=PASSWORD, CONSOLE_WRITE="on"
@@ -49,7 +49,7 @@ def console(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def page(chromium: Any, console: Daemon, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A page of a fresh browser profile; the test fails on console errors and on requests to another host."""
+    """A page in a fresh browser profile. The test fails on console errors and on requests to another host."""
     scheme, width = getattr(request, "param", ("light", 1280))
     address = f"http://127.0.0.1:{console.port}"
     context = chromium.new_context(base_url=address, color_scheme=scheme, viewport={"width": width, "height": 900})
@@ -62,7 +62,7 @@ def page(chromium: Any, console: Daemon, request: pytest.FixtureRequest) -> Iter
     opened.faults = faults
     yield opened
     context.close()
-    # A browser writes a line for each answer that is an error; a test that wants one names it.
+    # A browser logs a line for each error response. A test that expects one names it.
     assert [fault for fault in faults if "status of 4" not in fault] == []
 
 
@@ -74,7 +74,7 @@ def sign_in(page: Any) -> None:
 
 
 def fill(daemon: Daemon) -> None:
-    """Ann pays; Ben paid until he canceled; two events are parked for the same reason."""
+    """Ann pays, Ben has canceled, and two events are parked for the same reason."""
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         for user in ("ann", "ben"):
             conn.execute("insert into users (id, email) values (%s, %s)", (user, f"{user}@example.com"))

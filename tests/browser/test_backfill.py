@@ -1,4 +1,4 @@
-"""An operator reads Stripe from the browser: a backfill that is watched, and one object. The sandbox is Stripe."""
+"""An operator reads the sandbox from the browser: a backfill whose progress is watched, and one object."""
 
 from collections.abc import Iterator
 from typing import Any

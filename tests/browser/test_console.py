@@ -30,7 +30,7 @@ PAGES = {
     "not found": "/console/users/nobody",
 }
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
-# Colours and widths do not depend on each other: each scheme and each width is checked by axe once.
+# Colours and widths are independent, so axe checks each colour scheme and each width once.
 CHECKED = (LOOKS[0], LOOKS[3])
 # How far the content moved since the page began to load.
 LAYOUT_SHIFT = """
@@ -44,11 +44,11 @@ async () => {
     return moved;
 }
 """
-# A folder for screenshots of every page, for a person to look at.
+# A folder for screenshots of every page, for review.
 SCREENSHOTS = os.environ.get("TEST_SCREENSHOTS")
 
 
-def test_support_finds_out_why_a_user_lost_access(page: Any) -> None:
+def test_support_finds_why_a_user_lost_access(page: Any) -> None:
     sign_in(page)
 
     page.get_by_role("link", name="Users").click()
@@ -105,7 +105,7 @@ def test_an_operator_gives_a_feature_and_takes_it_back(page: Any) -> None:
     assert page.get_by_text("export: An operator gave it.").count() == 0
 
 
-def test_a_wrong_password_says_so(page: Any) -> None:
+def test_a_wrong_password_is_reported(page: Any) -> None:
     page.goto("/console/sign-in")
 
     page.get_by_label("Password").fill("not the password")
@@ -114,7 +114,7 @@ def test_a_wrong_password_says_so(page: Any) -> None:
     assert page.get_by_role("alert").inner_text() == "This is not the password."
 
 
-def test_a_session_that_expired_leads_back_to_the_page_after_signing_in(page: Any) -> None:
+def test_signing_in_after_an_expired_session_returns_to_the_page(page: Any) -> None:
     sign_in(page)
     page.context.clear_cookies()
 
@@ -126,7 +126,7 @@ def test_a_session_that_expired_leads_back_to_the_page_after_signing_in(page: An
     assert page.get_by_role("heading", level=1).inner_text() == "ann@example.com"
 
 
-def test_the_keyboard_is_enough(page: Any) -> None:
+def test_the_console_works_with_the_keyboard_alone(page: Any) -> None:
     page.goto("/console/sign-in")
     # The browser focuses the field when it next paints, which can be after the page has loaded.
     page.locator("#password:focus").wait_for()

@@ -1,4 +1,4 @@
-"""Rows that make every page of the console full: charts, a backfill with errors, connected accounts, revenue, a hostile name."""
+"""Rows that fill every page of the console: charts, a backfill with errors, connected accounts, a hostile name."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The command line as its users have it: a process with an environment."""
+"""The command line as users run it: a process with an environment."""
 
 import subprocess
 import sys

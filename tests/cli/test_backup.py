@@ -65,7 +65,7 @@ def test_a_backup_is_made_listed_and_restored(run: Run, conn: psycopg.Connection
         assert look.execute("select tokens from users").fetchall() == [(5000,)]
 
 
-def test_a_damaged_backup_is_told_by_the_exit_code(run: Run, tmp_path: Path) -> None:
+def test_a_damaged_backup_sets_the_exit_code(run: Run, tmp_path: Path) -> None:
     run("backup")
     [dump] = (tmp_path / "backups").glob("*/database.dump")
     dump.write_bytes(b"")
@@ -99,6 +99,6 @@ def test_a_fault_is_reported_with_its_fix(run: Run, words: list[str], changes: d
     assert "Traceback" not in done.stderr
 
 
-def test_no_backups_yet_is_no_fault(run: Run) -> None:
+def test_having_no_backups_yet_is_not_an_error(run: Run) -> None:
     assert "There are no backups" in run("backups").stdout
     assert json.loads(run("backups", "--json").stdout) == []

@@ -1,4 +1,4 @@
-"""The commands run as an operator runs them: processes, their output and their exit codes."""
+"""The commands as an operator runs them: processes, their output and their exit codes."""
 
 import json
 import subprocess
@@ -54,7 +54,7 @@ def run(backend: Backend, database: str, sandbox: Sandbox) -> Run:
     return command
 
 
-def test_status_has_the_numbers_of_the_contract(run: Run) -> None:
+def test_status_has_the_documented_numbers(run: Run) -> None:
     done = run("status", "--json")
 
     assert done.returncode == 0
@@ -86,7 +86,7 @@ def test_sync_products_writes_the_catalogue_and_reports_it(run: Run, sandbox: Sa
         assert conn.execute("select name from stripe_products").fetchall() == [("Pro",)]
 
 
-def test_sync_all_reads_every_list_and_names_those_that_the_key_may_not_read(run: Run, sandbox: Sandbox) -> None:
+def test_sync_all_reads_every_list_and_names_those_without_permission(run: Run, sandbox: Sandbox) -> None:
     sandbox.post("/v1/customers", name="Jenny")
 
     key = sandbox.tell("keys", deny=["issuing_card"])["key"]
@@ -109,7 +109,7 @@ def test_several_lists_are_read_by_one_command(run: Run, sandbox: Sandbox) -> No
     assert progress["since"] == "2026-01-01T00:00:00+00:00"
 
 
-def test_a_list_that_stripe_does_not_have_is_refused_with_the_names_of_those_it_has(run: Run) -> None:
+def test_an_unknown_list_is_refused_with_the_names_of_the_known_ones(run: Run) -> None:
     done = run("sync", "custmers")
 
     assert done.returncode == 1
@@ -117,7 +117,7 @@ def test_a_list_that_stripe_does_not_have_is_refused_with_the_names_of_those_it_
     assert "customers, subscriptions" in done.stderr
 
 
-def test_a_job_goes_on_without_the_command_until_it_is_stopped(run: Run, sandbox: Sandbox) -> None:
+def test_a_job_continues_without_the_command_until_it_is_stopped(run: Run, sandbox: Sandbox) -> None:
     started = run("sync", "all", "--no-wait")
     joined = run("sync", "all", "--no-wait", "--json")
     other = run("sync", "all", "--no-wait", "--account", "acct_1")
@@ -200,7 +200,7 @@ def test_wrong_settings_are_reported_together(run: Run, changes: dict[str, str],
     assert "Traceback" not in done.stderr
 
 
-def test_an_unreachable_database_is_one_line(run: Run) -> None:
+def test_an_unreachable_database_is_reported_in_one_line(run: Run) -> None:
     done = run("status", DATABASE_URL="postgresql://127.0.0.1:1/x")
 
     assert done.returncode == 1
@@ -237,7 +237,7 @@ def test_events_are_listed_shown_replayed_and_discarded(run: Run, database: str)
         assert conn.execute("select status, attempts from sync.events").fetchone() == ("pending", 0)
 
 
-def test_the_database_goes_down_and_up_by_hand(run: Run) -> None:
+def test_the_database_is_downgraded_and_upgraded_by_hand(run: Run) -> None:
     down = run("db", "rollback", "--to", "base")
     empty = run("status")
     up = run("db", "migrate")

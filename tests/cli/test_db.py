@@ -1,4 +1,4 @@
-"""`stripe-sync db` as a person runs it: what it says before it changes anything, what it refuses, and what it leaves."""
+"""`stripe-sync db` as an operator runs it: what it shows first, what it refuses, and what it leaves behind."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def run(env: dict[str, str]) -> Run:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the source, to which a test may add a table or a revision."""
+    """A copy of the source, to which tests can add a table or a revision."""
     for name in ("migrations", "schema", "worker", "sandbox"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -79,7 +79,7 @@ def revision_of(database: str) -> object:
     return row and row[0]
 
 
-def test_the_environment_and_the_target_are_said_and_never_the_password(run: Run, database: str) -> None:
+def test_the_environment_and_the_target_are_shown_but_never_the_password(run: Run, database: str) -> None:
     secret = re.sub(r"//(\w+)@", r"//\1:hunter2@", database)
 
     done = run("migrate", DATABASE_URL=secret)
@@ -91,7 +91,7 @@ def test_the_environment_and_the_target_are_said_and_never_the_password(run: Run
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_production_is_changed_only_with_a_yes(run: Run, database: str) -> None:
+def test_production_is_changed_only_with_yes(run: Run, database: str) -> None:
     refused = run("rollback", APP_ENV="production")
     kept = revision_of(database)
     confirmed = run("rollback", "--yes", APP_ENV="production")
@@ -134,7 +134,7 @@ def test_a_person_at_a_terminal_is_asked(env: dict[str, str], database: str, ans
     assert (revision_of(database) == migrations.head()) is (answer == "n")
 
 
-def test_to_and_steps_choose_a_revision_and_wrong_ones_name_those_there_are(
+def test_to_and_steps_choose_a_revision_and_an_unknown_one_lists_the_known_ones(
     run_there: Run, tree: Path, database: str
 ) -> None:
     add_revision(tree, "select 1")
@@ -178,7 +178,7 @@ def test_the_sql_of_a_migration_is_printed_and_nothing_runs(run_there: Run, tree
     assert revision_of(database) == head
 
 
-def test_a_database_of_a_newer_release_is_left_alone_and_said(run: Run, database: str) -> None:
+def test_a_database_of_a_newer_release_is_reported_and_not_changed(run: Run, database: str) -> None:
     with psycopg.connect(database) as conn:
         conn.execute("update sync.alembic_version set version_num = '9999'")
 
@@ -190,7 +190,7 @@ def test_a_database_of_a_newer_release_is_left_alone_and_said(run: Run, database
         assert "Traceback" not in done.stderr
 
 
-def test_check_says_where_it_is_and_what_differs(run_there: Run, tree: Path, database: str) -> None:
+def test_check_shows_the_revision_and_the_differences(run_there: Run, tree: Path, database: str) -> None:
     well = run_there("check")
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("alter table users drop column image")
@@ -211,7 +211,7 @@ def test_check_says_where_it_is_and_what_differs(run_there: Run, tree: Path, dat
     assert (behind.returncode, "run `stripe-sync db migrate`" in behind.stdout) == (1, True)
 
 
-def test_a_new_object_type_is_generated_as_contributing_says(run_there: Run, tree: Path, database: str) -> None:
+def test_a_new_object_type_is_generated_as_contributing_describes(run_there: Run, tree: Path, database: str) -> None:
     mirror = tree / "schema/mirror.py"
     row = (
         '_table("promotion_codes", _text("code"), _bool("active"), _text("promotion_coupon"), _int("times_redeemed"), '
@@ -245,7 +245,7 @@ def test_a_new_object_type_is_generated_as_contributing_says(run_there: Run, tre
     assert revision_of(database) == migrations.head()
 
 
-def test_a_revision_that_fails_is_named_and_nothing_of_it_stays(run_there: Run, tree: Path, database: str) -> None:
+def test_a_failing_revision_is_named_and_rolled_back(run_there: Run, tree: Path, database: str) -> None:
     add_revision(tree, "create table sync.half (id int)", "select 1 / 0")
 
     done = run_there("migrate")
@@ -258,9 +258,7 @@ def test_a_revision_that_fails_is_named_and_nothing_of_it_stays(run_there: Run, 
     assert drift.differences(database) == []
 
 
-def test_an_index_left_half_made_is_named_with_the_command_that_drops_it(
-    run_there: Run, tree: Path, database: str
-) -> None:
+def test_a_half_built_index_is_named_with_the_command_that_drops_it(run_there: Run, tree: Path, database: str) -> None:
     add_revision(tree, "create unique index concurrently if not exists ix_names on users (name)", concurrently=True)
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("insert into users (name) values ('twice'), ('twice')")
@@ -285,7 +283,7 @@ def test_an_index_left_half_made_is_named_with_the_command_that_drops_it(
         )
 
 
-def test_reset_empties_what_is_ours_and_leaves_the_applications_tables(run: Run, database: str) -> None:
+def test_reset_empties_our_tables_and_keeps_the_application_s(run: Run, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("insert into users (id) values ('u')")
         conn.execute("create table todos (id int, owner text references users)")
@@ -313,7 +311,7 @@ def test_reset_empties_what_is_ours_and_leaves_the_applications_tables(run: Run,
     assert drift.differences(database) == []
 
 
-def test_reset_mends_a_database_of_another_release(run: Run, database: str) -> None:
+def test_reset_fixes_a_database_of_another_release(run: Run, database: str) -> None:
     with psycopg.connect(database) as conn:
         conn.execute("update sync.alembic_version set version_num = '9999'")
         conn.execute("create table sync.of_another_release (id int)")
@@ -324,7 +322,7 @@ def test_reset_mends_a_database_of_another_release(run: Run, database: str) -> N
     assert drift.differences(database) == []
 
 
-def test_the_seed_is_what_computing_everyone_again_would_make(run: Run, env: dict[str, str], database: str) -> None:
+def test_the_seed_equals_the_result_of_recomputing_all_users(run: Run, env: dict[str, str], database: str) -> None:
     refused = run("seed", APP_ENV="production")
     with_a_key = run("seed", STRIPE_SECRET_KEY="sk_test_somebodys", STRIPE_API_BASE="http://127.0.0.1:9")
     seeded = run("seed")
@@ -372,7 +370,7 @@ def test_the_seed_is_what_computing_everyone_again_would_make(run: Run, env: dic
     assert payments[0] >= 10
 
 
-def test_generate_wants_one_thing(run: Run, tmp_path: Path) -> None:
+def test_generate_takes_exactly_one_of_its_options(run: Run, tmp_path: Path) -> None:
     written = run("generate", "--types", "typescript", "--output", str(tmp_path / "tables.ts"))
 
     assert written.returncode == 0, written.stderr

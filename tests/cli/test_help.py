@@ -22,7 +22,7 @@ def command_paths(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, .
     return [path, *(words for name, each in within.items() for words in command_paths(each, (*path, name)))]
 
 
-def test_no_help_imports_more_than_the_library_that_draws_it() -> None:
+def test_help_imports_only_the_library_that_renders_it() -> None:
     every = [list(path) for path in command_paths(typer.main.get_command(app)) if path != ("sandbox",)]
     program = f"""
 import contextlib, io, sys

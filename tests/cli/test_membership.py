@@ -70,7 +70,7 @@ def ledger(conn: psycopg.Connection) -> list[Row]:
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Six users with a subscription, a paid invoice and a late payment each; and one without a customer."""
+    """Six users, each with a subscription, a paid invoice and a late payment, and one user without a customer."""
     conn.execute("insert into users (id) select unnest(%s::text[])", ([*USERS, "stranger"],))
     apply_events(conn, factories.event("product.created", factories.product(metadata={"tokens": "1000"})))
     for number, user in enumerate(USERS):
@@ -84,7 +84,7 @@ def _people(conn: psycopg.Connection) -> None:
 
 
 def change_the_product(conn: psycopg.Connection, **metadata: str) -> None:
-    """Change the product's metadata; such a change alone recomputes no user."""
+    """Change the product's metadata, which alone recomputes no user."""
     created = factories.NOW + 3600
     apply_events(conn, factories.event("product.updated", factories.product(metadata=metadata), created=created))
 
@@ -272,7 +272,7 @@ def test_a_second_apply_takes_over_from_the_first(database: str, conn: psycopg.C
     assert cursors.read(conn, recompute_all.CURSOR) is None
 
 
-def test_an_apply_reports_that_the_catalogue_changed_meanwhile(database: str, conn: psycopg.Connection) -> None:
+def test_an_apply_reports_a_catalogue_change_during_its_run(database: str, conn: psycopg.Connection) -> None:
     steps = recompute_all.apply(lambda: psycopg.connect(database, autocommit=True), Policy(), batch=3)
     next(steps)
     next(steps)
@@ -299,7 +299,7 @@ def test_an_apply_sees_the_rows_of_the_worker_it_waited_for(database: str, conn:
 
 
 def test_applies_beside_workers_end_in_the_state_of_the_events(database: str, conn: psycopg.Connection) -> None:
-    """Two workers apply events of all users again and again, while `apply` runs without a pause."""
+    """Two workers apply events of all users repeatedly, while `apply` runs without a pause."""
     failed: list[BaseException] = []
     over = threading.Event()
 

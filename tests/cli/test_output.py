@@ -35,7 +35,7 @@ def test_characters_that_a_terminal_acts_upon_are_shown_as_escapes(text: str, sh
 
 @pytest.fixture
 def jenny(conn: psycopg.Connection) -> str:
-    """The hostile e-mail of a user, who has an override with a hostile note, and of a customer without a user."""
+    """A hostile e-mail, of a user with a hostile note on an override and of a customer without a user."""
     email = f"[/b]{ESCAPE}{RIGHT_TO_LEFT}{ISOLATE}@example.com"
     conn.execute("insert into users (id, email) values ('jenny', %s)", (email,))
     conn.execute(
@@ -78,7 +78,7 @@ def test_a_listing_in_a_pipe_is_no_wider_than_the_terminal(run: Run, jenny: str)
 
 
 def test_a_listing_in_a_pipe_takes_the_width_of_the_terminal_that_shows_errors(tmp_path: Path) -> None:
-    """As in `stripe-sync events list | less`: stdout is a pipe, and there still is a terminal."""
+    """As in `stripe-sync events list | less`: stdout is a pipe, but there is still a terminal."""
     program = "from worker.cli.output import say_table; say_table(('a',), [{'a': 'x' * 500}])"
     ours, theirs = pty.openpty()
     try:

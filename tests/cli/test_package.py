@@ -1,4 +1,4 @@
-"""The installed package has what production needs, and commands for development say where to run them."""
+"""The installed package has everything for production, and development commands say where to run them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The imports of the long-running processes, which are most of their memory at rest."""
+"""The imports of the long-running processes, which use most of their memory when idle."""
 
 import subprocess
 import sys

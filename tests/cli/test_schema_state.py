@@ -1,4 +1,4 @@
-"""Every command says what to do on a database that does not have the tables of this release."""
+"""On a database without the tables of this release, every command says what to do."""
 
 import psycopg
 import pytest
@@ -58,7 +58,7 @@ def test_a_command_on_the_database_of_an_application_says_to_adopt_it(run: Run, 
     assert "tables of an application (users), and none of ours: run `stripe-sync db adopt`" in done.stderr
 
 
-def test_an_older_and_a_newer_database_are_told_apart(empty_database: str) -> None:
+def test_older_and_newer_databases_get_different_messages(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:
         _set_revision(conn, "0007")
         older, to_migrate = schema_state.look(conn, known=("0006", "0007", "0008"))

@@ -1,4 +1,4 @@
-"""The progress of `stripe-sync sync`: what the table shows, and how long the rest is estimated to take."""
+"""The progress of `stripe-sync sync`: its table, and the estimated time left."""
 
 from io import StringIO
 from typing import Any
@@ -73,6 +73,6 @@ def test_the_estimate_counts_requests_because_stripe_limits_these(conn: psycopg.
 
     progress = backfill.progress(conn)
 
-    # 110 requests in 55 seconds, and 900 customers to ask for.
+    # 110 requests in 55 seconds, and 900 customers left to read.
     assert progress is not None
     assert progress["seconds_left"] == 450

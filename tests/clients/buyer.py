@@ -1,4 +1,4 @@
-"""Someone who uses an example: python buyer.py fastapi|django. Prints as JSON how the example answered."""
+"""A buyer who uses an example: python buyer.py fastapi|django. Prints the answers of the example as JSON."""
 
 import importlib
 import json
@@ -37,7 +37,7 @@ def pay(session: str) -> None:
 
 
 def tell(browser: Any, name: str, *, forged: bool = False) -> int:
-    """Call the example about a change, as the daemon does; returns the status of the answer."""
+    """Call the example about a change, as the daemon does, and return the status of the answer."""
     data = {"user_id": "u", "before": {}, "after": {}, "reason": "entitled"}
     now = datetime.now(UTC)
     sent = json.dumps({"type": "access.granted", "timestamp": "2026-01-01T00:00:00Z", "data": data})
@@ -50,7 +50,7 @@ def tell(browser: Any, name: str, *, forged: bool = False) -> int:
 
 
 def main(name: str) -> None:
-    """Use everything that the example has."""
+    """Use every feature of the example."""
     stranger, browser = client(name), client(name)
     seen: dict[str, Any] = {"stranger": [stranger.get("/premium").status_code, stranger.post("/generate").status_code]}
     email = {"email": f"{name}@example.com"}

@@ -1,4 +1,4 @@
-"""A web process and a sandbox for the clients, and a registry that may be out of reach."""
+"""A web process and a sandbox for the clients, and packages from a registry that may be unreachable."""
 
 import re
 import shutil
@@ -46,7 +46,7 @@ def install(*command: str, cwd: Path) -> None:
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with the built package and what the examples need, and nothing of ours."""
+    """The interpreter of an environment with only the built package and the examples' dependencies."""
     folder = tmp_path_factory.mktemp("client")
     shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -69,7 +69,7 @@ def stripe_sandbox() -> Iterator[Sandbox]:
 def web(
     backend: Backend, template: str, stripe_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Daemon]:
-    """A web process that reads the sandbox, and to which nothing is delivered."""
+    """A web process that reads the sandbox but gets no deliveries."""
     with redis.Redis.from_url(backend.redis_url) as client:
         client.flushall()
     database = backend.create_database("clients", template=template)
@@ -83,7 +83,7 @@ def web(
 
 @pytest.fixture
 def paying_user(web: Daemon, stripe_sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
-    """A user who has paid for Pro, which gives the feature `export`, at Stripe; the daemon has not heard of it."""
+    """A user who has paid for Pro, which gives the feature `export`. The daemon does not know it yet."""
     user = re.sub(r"\W", "_", request.node.name)
     made = stripe_sandbox.tell("stories/sign_up", user_id=user)["ids"]
     customer = made["customer"]

@@ -7,5 +7,5 @@ from clients import generate
 
 @pytest.mark.parametrize("name", generate.files())
 def test_a_generated_file_is_current(name: str) -> None:
-    # Not equal? `python -m clients.generate` writes them anew.
+    # Not equal? `python -m clients.generate` writes them again.
     assert (generate.HERE / name).read_text() == generate.files()[name]

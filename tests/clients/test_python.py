@@ -1,4 +1,4 @@
-"""The Python client, built and installed into an empty environment beside an application with modules like the daemon's."""
+"""The built Python client in an empty environment, beside an application whose modules have the daemon's names."""
 
 import json
 import os

@@ -34,7 +34,7 @@ QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--f
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the packed package Drizzle and a driver are installed, and nothing else."""
+    """A folder with only the packed package, Drizzle and a driver installed."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed")
@@ -44,7 +44,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install(npm, "ci", *QUIET, cwd=source)
     before = (source / "src" / "api.ts").read_text()
     install(npm, "run", "types", cwd=source)
-    # Not equal? `npm run types` in clients/typescript writes it anew.
+    # Not equal? `npm run types` in clients/typescript writes it again.
     assert (source / "src" / "api.ts").read_text() == before
     install(npm, "run", "build", cwd=source)
     install(npm, "pack", "--pack-destination", str(folder), cwd=source)

@@ -1,4 +1,4 @@
-"""The Grafana dashboard is the one that code renders, and Prometheus can parse it. Alerts have runbooks."""
+"""The Grafana dashboard equals the rendered one, and Prometheus can parse it. Alerts have runbooks."""
 
 import json
 import re

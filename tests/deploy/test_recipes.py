@@ -1,4 +1,4 @@
-"""The recipes in deploy/, the Dockerfile and compose.yaml pass the linters made for them, where those are installed."""
+"""The recipes in deploy/, the Dockerfile and compose.yaml pass their linters, if installed."""
 
 import shutil
 import subprocess
@@ -48,7 +48,7 @@ def test_the_autoscaler_is_valid() -> None:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     analyze = _program("systemd-analyze")
     for unit in UNITS:
-        # The program is not installed here: verify the rest.
+        # The unit's program is not installed here. Verify the rest.
         text = unit.read_text().replace("/opt/stripe-sync/bin/stripe-sync", "/bin/true")
         (tmp_path / unit.name).write_text(text)
 

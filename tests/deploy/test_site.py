@@ -1,4 +1,4 @@
-"""The documentation builds as a site, and every link in it leads somewhere."""
+"""The documentation builds as a site without broken links."""
 
 import shutil
 import subprocess

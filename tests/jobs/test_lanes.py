@@ -18,7 +18,7 @@ from worker.observe import metrics
 from worker.postgres import counters
 
 
-def test_live_events_have_children_that_serve_nothing_else(settings: Settings) -> None:
+def test_live_events_have_their_own_child_processes(settings: Settings) -> None:
     served = lanes(settings.model_copy(update={"worker_concurrency": 3}))
 
     assert served == [
@@ -36,7 +36,7 @@ def test_queues_split_the_lanes_over_machines(settings: Settings) -> None:
     ]
 
 
-def test_the_lanes_that_nobody_waits_for_have_a_lower_priority(settings: Settings) -> None:
+def test_background_lanes_have_a_lower_priority(settings: Settings) -> None:
     called = settings.model_copy(update={"changes_url": "http://127.0.0.1/"})
 
     assert {lane.name: lane.niceness for lane in lanes(called)} == {
@@ -47,7 +47,7 @@ def test_the_lanes_that_nobody_waits_for_have_a_lower_priority(settings: Setting
     }
 
 
-def test_changes_have_a_lane_once_there_is_somebody_to_call(settings: Settings) -> None:
+def test_changes_have_a_lane_once_a_receiver_is_configured(settings: Settings) -> None:
     called = settings.model_copy(update={"changes_url": "http://127.0.0.1/"})
 
     assert lanes(called)[-1] == lanes(called, queues=["changes"])[0] == Lane("changes", ("changes",), 1)
@@ -78,7 +78,7 @@ def run_in_fork(lanes: list[Lane], serve: object) -> int:
     return pid
 
 
-def test_a_lane_that_ends_by_itself_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_that_ends_unexpectedly_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "RESTARTS", Backoff(first=0.01, longest=0.01))
 
     def serve(lane: Lane) -> int:
@@ -113,7 +113,7 @@ def test_the_exit_code_is_that_of_a_lane_that_failed_to_stop(tmp_path: Path) -> 
     assert os.waitstatus_to_exitcode(ended) == 3
 
 
-def test_lanes_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+def test_lanes_end_with_their_killed_supervisor(tmp_path: Path) -> None:
     def serve(lane: Lane) -> int:
         (tmp_path / str(os.getpid())).touch()
         while True:
@@ -135,7 +135,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_report_names_the_lane_the_task_and_its_beginning(conn: psycopg.Connection, settings: Settings) -> None:
+def test_a_heartbeat_names_the_lane_the_task_and_its_start(conn: psycopg.Connection, settings: Settings) -> None:
     reporter = Reporter(settings, name="host:1", lane="background")
 
     with reporter.doing("audit"):
@@ -149,7 +149,7 @@ def test_a_report_names_the_lane_the_task_and_its_beginning(conn: psycopg.Connec
     assert (waiting["task"], waiting["since"]) == (None, None)
 
 
-def test_counts_are_written_by_a_process_that_has_become_idle(conn: psycopg.Connection, settings: Settings) -> None:
+def test_an_idle_process_writes_its_counts(conn: psycopg.Connection, settings: Settings) -> None:
     reporter = Reporter(settings, name="host:1", lane="events")
     reporter.report()
     before = counters.read(conn)
@@ -165,7 +165,7 @@ def test_counts_are_written_by_a_process_that_has_become_idle(conn: psycopg.Conn
     assert status.workers(conn) == []
 
 
-def test_counts_outlive_the_absence_of_postgres(conn: psycopg.Connection, settings: Settings) -> None:
+def test_counts_survive_an_outage_of_postgres(conn: psycopg.Connection, settings: Settings) -> None:
     away = settings.model_copy(
         update={"database_url": "postgresql://127.0.0.1:1/nothing", "database_connect_timeout": 1}
     )

@@ -1,4 +1,4 @@
-"""Log lines as records of the standard library, for handlers of others."""
+"""Log lines as records of the standard library, for foreign handlers."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from worker.observe import log
 
 
 class Seen(logging.Handler):
-    """As Sentry's handler does, it keeps the records."""
+    """A handler that keeps the records, like Sentry's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Seen(logging.Handler):
         self.records.append(record)
 
 
-def test_a_handler_of_others_sees_message_error_and_fields(
+def test_a_foreign_log_handler_gets_message_error_and_fields(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, seen = logging.getLogger(), Seen()

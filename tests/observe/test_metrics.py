@@ -1,4 +1,4 @@
-"""Counts on their way from a process to the database and into what Prometheus reads."""
+"""Counts on their way from a process through the database to Prometheus."""
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.registry import Collector
@@ -28,7 +28,7 @@ def test_counts_of_two_processes_add_up_to_one_counter() -> None:
     assert 'stripe_sync_events_applied_total{outcome="same"} 2.0' in text
 
 
-def test_an_observation_survives_the_way_through_the_database() -> None:
+def test_an_observation_survives_a_round_trip_through_the_database() -> None:
     unsaved = Unsaved()
     unsaved.take()
     metrics.BATCH_SECONDS.observe(0.03)

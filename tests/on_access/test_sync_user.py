@@ -1,5 +1,4 @@
-"""Reading one user from Stripe: lost deliveries are repaired, by one reader at a time, and a fresh answer was read in
-time."""
+"""Reading one user from Stripe repairs lost deliveries, one reader at a time. A fresh answer is recent enough."""
 
 import contextlib
 import threading
@@ -55,7 +54,7 @@ def refreshed(conn: psycopg.Connection, stripe: Stripe) -> None:
 
 
 def signed_up(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, **more: Any) -> Json:
-    """Jenny has paid, and every delivery was lost; the application knows her customer."""
+    """Let Jenny pay while every delivery is lost. The application knows her customer."""
     ids: Json = sandbox.tell("stories/sign_up", user_id="jenny", email="jenny@example.com", **more)["ids"]
     refreshed(conn, stripe)
     conn.execute("insert into stripe_customers (user_id, stripe_customer_id) values ('jenny', %s)", (ids["customer"],))
@@ -63,12 +62,12 @@ def signed_up(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, **more
 
 
 def requests(sandbox: Sandbox) -> dict[str, int]:
-    """The number of requests of each operation."""
+    """The number of requests by operation."""
     asked: dict[str, int] = sandbox.ask("stats")["requests"]
     return asked
 
 
-def test_a_user_whose_deliveries_were_all_lost_is_premium_after_one_question(
+def test_a_user_whose_deliveries_were_all_lost_is_premium_after_one_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -89,7 +88,7 @@ def test_a_user_whose_deliveries_were_all_lost_is_premium_after_one_question(
     assert now.is_fresh(before.now)
 
 
-def test_a_lost_cancellation_is_found_and_kept_as_drift(
+def test_a_lost_cancellation_is_found_and_recorded_as_drift(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -123,7 +122,7 @@ def test_an_invoice_mirrored_as_paid_is_not_read_again(
     }
 
 
-def test_all_customers_of_a_user_are_asked_for(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_all_customers_of_a_user_are_read(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     ids = sandbox.tell("stories/several_customers", user_id="jenny", count=3)["ids"]
     refreshed(conn, stripe)
     for id_ in ids["customers"]:
@@ -139,7 +138,7 @@ def test_all_customers_of_a_user_are_asked_for(conn: psycopg.Connection, sandbox
     assert stored(conn).has_access
 
 
-def test_the_customer_that_pays_for_the_users_organization_is_read_as_well(
+def test_the_customer_that_pays_for_the_user_s_organization_is_read_too(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     conn.execute("insert into organizations (id, name) values ('acme', 'Acme')")
@@ -159,7 +158,7 @@ def test_the_customer_that_pays_for_the_users_organization_is_read_as_well(
     assert (current.has_access, current.membership_status, current.is_fresh(paid.now)) == (False, "CANCELED", True)
 
 
-def test_a_user_whom_nobody_linked_keeps_the_role_that_the_application_gave(
+def test_a_user_without_a_linked_customer_keeps_the_application_s_role(
     conn: psycopg.Connection, stripe: Stripe
 ) -> None:
     conn.execute("update users set role = 'PREMIUM'")
@@ -169,7 +168,7 @@ def test_a_user_whom_nobody_linked_keeps_the_role_that_the_application_gave(
     assert stored(conn).has_access
 
 
-def test_a_customer_that_is_linked_later_makes_the_answer_old(
+def test_linking_a_customer_later_makes_the_answer_stale(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -188,7 +187,7 @@ def test_a_customer_that_is_linked_later_makes_the_answer_old(
     assert stored(conn).is_fresh(later.since(3600))
 
 
-def test_a_customer_that_is_linked_while_stripe_is_asked_was_not_asked_for(
+def test_a_customer_linked_during_a_read_makes_the_answer_stale(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -205,7 +204,7 @@ def test_a_customer_that_is_linked_while_stripe_is_asked_was_not_asked_for(
     assert not kept
 
 
-def test_a_user_without_a_customer_is_fresh_and_nothing_is_asked(
+def test_a_user_without_a_customer_is_fresh_without_a_request(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     force(conn, stripe)
@@ -216,7 +215,7 @@ def test_a_user_without_a_customer_is_fresh_and_nothing_is_asked(
     assert requests(sandbox) == {}
 
 
-def test_a_customer_with_the_users_verified_address_is_linked(
+def test_a_customer_with_the_user_s_verified_address_is_linked(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("update users set email_verified = now()")
@@ -229,7 +228,7 @@ def test_a_customer_with_the_users_verified_address_is_linked(
     assert conn.execute("select source from sync.customer_links").fetchall() == [("email",)]
 
 
-def test_an_address_that_is_not_verified_is_not_sought(
+def test_customers_are_not_searched_by_an_unverified_address(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("stories/sign_up", user_id="jenny", email="jenny@example.com", link="email")
@@ -240,7 +239,7 @@ def test_an_address_that_is_not_verified_is_not_sought(
     assert not stored(conn).has_access
 
 
-def test_a_checkout_session_links_a_new_customer_and_brings_what_was_paid(
+def test_a_checkout_session_links_a_new_customer_and_gives_what_was_paid_for(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = sandbox.tell("stories/sign_up", user_id="jenny", link="session")["ids"]
@@ -251,7 +250,7 @@ def test_a_checkout_session_links_a_new_customer_and_brings_what_was_paid(
     current = stored(conn)
     assert current.has_access
     assert current.tokens == 5000
-    # The subscription was read before its invoice: its tokens outlive the period by a day.
+    # The subscription was read before its invoice, so its tokens expire a day after the period.
     assert current.subscription is not None
     assert current.tokens_expires_at == current.subscription["current_period_end"] + timedelta(days=1)
     assert conn.execute("select stripe_customer_id, user_id, source from sync.customer_links").fetchall() == [
@@ -260,7 +259,7 @@ def test_a_checkout_session_links_a_new_customer_and_brings_what_was_paid(
     assert conn.execute("select id from stripe.customers").fetchall() == [(ids["customer"],)]
 
 
-def test_a_customer_that_names_its_user_counts_before_the_session(
+def test_a_user_named_by_the_customer_takes_precedence_over_the_session(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     conn.execute("insert into users (id) values ('john')")
@@ -273,7 +272,7 @@ def test_a_customer_that_names_its_user_counts_before_the_session(
     assert conn.execute("select user_id from sync.customer_links").fetchall() == [("john",)]
 
 
-def test_a_pack_bought_without_an_invoice_is_there_after_the_redirect(
+def test_a_pack_bought_without_an_invoice_is_granted_after_the_redirect(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = sandbox.tell("stories/token_pack", user_id="jenny", quantity=2)["ids"]
@@ -284,7 +283,7 @@ def test_a_pack_bought_without_an_invoice_is_there_after_the_redirect(
     assert stored(conn).tokens == 1000
 
 
-def test_a_session_of_somebody_else_s_links_nobody(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_another_user_s_session_links_no_customer(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     conn.execute("insert into users (id) values ('john')")
     johns = sandbox.tell("stories/sign_up", user_id="john", link="session")["ids"]["checkout_session"]
     nobodys = sandbox.tell("stories/sign_up", user_id="who", link="email")["ids"]["checkout_session"]
@@ -306,12 +305,12 @@ def test_a_session_of_somebody_else_s_links_nobody(conn: psycopg.Connection, san
     assert conn.execute("select leased_until from sync.user_syncs").fetchall() == [(None,)]
 
 
-def test_an_unknown_user_is_said_to_be_so(conn: psycopg.Connection, stripe: Stripe) -> None:
+def test_an_unknown_user_is_reported(conn: psycopg.Connection, stripe: Stripe) -> None:
     with pytest.raises(NoSuchUser, match="nobody"):
         force(conn, stripe, "nobody")
 
 
-def test_two_askers_cause_one_request(
+def test_concurrent_reads_of_a_user_cause_one_request(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -330,7 +329,7 @@ def test_two_askers_cause_one_request(
     assert stored(conn).has_access
 
 
-def test_a_forced_sync_does_not_share_a_read_that_began_before(
+def test_a_forced_sync_does_not_share_an_earlier_read(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -345,7 +344,7 @@ def test_a_forced_sync_does_not_share_a_read_that_began_before(
     assert requests(sandbox)[LIST] == 2
 
 
-def test_a_lease_whose_holder_died_runs_out(
+def test_the_lease_of_a_dead_holder_expires(
     conn: psycopg.Connection, database: str, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -360,7 +359,7 @@ def test_a_lease_whose_holder_died_runs_out(
     assert stored(conn).is_fresh(since)
 
 
-def test_a_failure_leaves_the_tables_old_and_the_lease_free(
+def test_a_failed_read_changes_no_table_and_releases_the_lease(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     signed_up(conn, sandbox, stripe)
@@ -374,7 +373,7 @@ def test_a_failure_leaves_the_tables_old_and_the_lease_free(
     assert conn.execute("select leased_until from sync.user_syncs").fetchall() == [(None,)]
 
 
-def test_a_differing_event_of_the_same_second_is_not_called_equal(
+def test_a_differing_event_of_the_same_second_does_not_confirm_the_answer(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -389,7 +388,7 @@ def test_a_differing_event_of_the_same_second_is_not_called_equal(
     assert conn.execute("select unsettled from stripe.subscriptions").fetchall() == [(True,)]
 
 
-def test_a_subscription_that_stripe_lists_no_more_is_asked_for(
+def test_a_subscription_missing_from_the_list_is_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -404,7 +403,7 @@ def test_a_subscription_that_stripe_lists_no_more_is_asked_for(
     ]
 
 
-def test_a_product_that_has_not_come_yet_is_read_with_what_it_gives(
+def test_a_product_that_is_not_mirrored_yet_is_read_with_its_features(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = sandbox.tell("stories/sign_up", user_id="jenny")["ids"]
@@ -430,7 +429,7 @@ def test_a_long_list_of_items_is_read_to_its_end(conn: psycopg.Connection, sandb
     assert stored(conn).has_access
 
 
-def test_time_that_has_changed_a_user_counts_before_anybody_has_computed_it(conn: psycopg.Connection) -> None:
+def test_a_change_by_time_counts_before_the_user_is_recomputed(conn: psycopg.Connection) -> None:
     conn.execute("update users set role = 'PREMIUM'")
     conn.execute(
         "insert into sync.overrides (user_id, role, until) values ('jenny', 'PREMIUM', now() - interval '1 second')"
@@ -440,7 +439,7 @@ def test_time_that_has_changed_a_user_counts_before_anybody_has_computed_it(conn
     assert not stored(conn).has_access
 
 
-def test_expired_tokens_read_as_none_and_the_banned_have_no_access(conn: psycopg.Connection) -> None:
+def test_expired_tokens_read_as_zero_and_banned_users_have_no_access(conn: psycopg.Connection) -> None:
     conn.execute("update users set tokens = 9, tokens_expires_at = now() - interval '1 hour', role = 'BANNED'")
 
     current = stored(conn)
@@ -448,7 +447,9 @@ def test_expired_tokens_read_as_none_and_the_banned_have_no_access(conn: psycopg
     assert (current.tokens, current.has_access) == (0, False)
 
 
-def test_age_is_counted_from_when_stripe_was_asked(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_the_age_of_an_answer_counts_from_the_request_to_stripe(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
     signed_up(conn, sandbox, stripe)
     force(conn, stripe)
     conn.execute("update sync.user_syncs set synced_at = synced_at - interval '1 minute'")

@@ -1,4 +1,4 @@
-"""Connections to Postgres: refused ones, the settings of every session, their users, and their number."""
+"""Connections to Postgres: which are refused, and their session settings, roles and number."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ REMOTE = "postgresql://u@db.example.com/app"
         ("service=production", False),
     ],
 )
-def test_only_loopback_and_sockets_are_this_machine(url: str, local: bool) -> None:
+def test_only_loopback_addresses_and_sockets_are_local(url: str, local: bool) -> None:
     assert address.is_local(url) is local
 
 
@@ -77,11 +77,11 @@ def test_plain_connections_to_another_host_are_refused_in_production(mode: str |
         {"database_url": "postgresql://127.0.0.1/app"},
     ],
 )
-def test_a_connection_that_is_encrypted_local_or_allowed_is_accepted(changes: dict[str, str]) -> None:
+def test_an_encrypted_local_or_explicitly_allowed_connection_is_accepted(changes: dict[str, str]) -> None:
     load(**{"database_url": REMOTE} | changes)
 
 
-def test_every_session_keeps_to_the_settings(settings: Settings) -> None:
+def test_every_session_follows_the_settings(settings: Settings) -> None:
     limited = settings.model_copy(update={"database_statement_timeout": 7, "database_idle_in_transaction_timeout": 9})
 
     with connect(limited, application="test") as conn:
@@ -97,7 +97,7 @@ def test_every_session_keeps_to_the_settings(settings: Settings) -> None:
     }
 
 
-def test_behind_a_pooler_no_session_setting_is_sent_and_nothing_is_prepared(settings: Settings) -> None:
+def test_behind_a_pooler_no_session_setting_is_sent_and_no_statement_is_prepared(settings: Settings) -> None:
     with connect(settings.model_copy(update={"database_pooler": Pooler.TRANSACTION}), application="test") as conn:
         for _ in range(20):
             conn.execute("select 1")
@@ -118,7 +118,7 @@ def test_migrations_may_use_another_connection(settings: Settings) -> None:
     assert "sslmode=require" in owner_conninfo(settings.model_copy(update={"database_sslmode": "require"}))
 
 
-def test_a_connection_whose_server_turned_read_only_is_replaced(settings: Settings) -> None:
+def test_a_connection_to_a_server_that_became_read_only_is_replaced(settings: Settings) -> None:
     with pool(settings, application="test", size=1) as connections:
         with connections.connection() as conn:
             before = conn.info.backend_pid
@@ -129,7 +129,7 @@ def test_a_connection_whose_server_turned_read_only_is_replaced(settings: Settin
             assert conn.info.backend_pid != before
 
 
-def test_a_refused_write_is_tried_again_as_an_outage_is() -> None:
+def test_a_refused_write_is_retried_like_an_outage() -> None:
     tries, waited = iter([errors.ReadOnlySqlTransaction("read-only"), None]), []
 
     def work() -> str:
@@ -152,7 +152,7 @@ def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> Non
     assert "DATABASE_POOL_SIZE" in Budget(settings=one, webs=2, workers=1).fix
 
 
-def test_doctor_compares_what_all_may_open_with_what_is_free(settings: Settings) -> None:
+def test_doctor_compares_the_connections_that_all_processes_may_open_with_the_free_ones(settings: Settings) -> None:
     with connect(settings, application="test") as conn:
         free = server.room(conn).free
         others = psycopg.connect(settings.database_url, application_name="somebody else's")
@@ -176,7 +176,7 @@ def test_limits_of_the_database_count(settings: Settings) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a server with a certificate of its own authority, made for `localhost`; and that authority's file."""
+    """A server whose certificate for `localhost` is from its own authority: its address and the authority's file."""
     version = next((version for version in ("15", "17") if _speaks_tls(version)), None)
     if version is None or shutil.which("openssl") is None:
         pytest.skip("no Postgres with OpenSSL here (the wheel of 16 and 18 has none): apt-get install postgresql-15")
@@ -232,7 +232,7 @@ def _accepts_tls(running: Postgres) -> bool:
     return True
 
 
-def test_verify_full_knows_the_server_and_refuses_a_stranger(settings: Settings, tls: tuple[str, Path]) -> None:
+def test_verify_full_accepts_the_server_and_refuses_another(settings: Settings, tls: tuple[str, Path]) -> None:
     url, home = tls
 
     def encryption(**changes: Any) -> tuple[bool, str]:

@@ -11,7 +11,7 @@ QUERY = "select id, attempts from sync.events where id = %s"
 CHANGE = "alter table sync.events alter column attempts type bigint"
 
 
-def test_a_statement_whose_plan_is_stale_is_prepared_anew(settings: Settings, conn: psycopg.Connection) -> None:
+def test_a_statement_with_a_stale_plan_is_prepared_again(settings: Settings, conn: psycopg.Connection) -> None:
     with connect(settings, application="test") as used:
         for _ in range(10):
             used.execute(QUERY, ("evt_1",))
@@ -20,7 +20,9 @@ def test_a_statement_whose_plan_is_stale_is_prepared_anew(settings: Settings, co
         assert used.execute(QUERY, ("evt_1",)).fetchall() == []
 
 
-def test_it_is_in_a_transaction_too_once_that_has_failed(settings: Settings, conn: psycopg.Connection) -> None:
+def test_a_stale_statement_is_prepared_again_after_its_transaction_failed(
+    settings: Settings, conn: psycopg.Connection
+) -> None:
     with connect(settings, application="test") as used:
         for _ in range(10):
             used.execute(QUERY, ("evt_1",))
@@ -38,7 +40,7 @@ def test_it_is_in_a_transaction_too_once_that_has_failed(settings: Settings, con
     assert failed
 
 
-def test_the_doors_connections_live_through_it(settings: Settings, conn: psycopg.Connection) -> None:
+def test_the_webhook_endpoint_s_connections_survive_a_migration(settings: Settings, conn: psycopg.Connection) -> None:
     async def use() -> list[tuple[object, ...]]:
         async with async_pool(settings, application="test", size=1) as pool, pool.connection() as used:
             for _ in range(10):

@@ -1,4 +1,4 @@
-"""Row-level security: two users, a visitor, and the roles that must still see everything."""
+"""Row-level security for two users, a visitor, and the roles that must see everything."""
 
 import contextlib
 import json
@@ -50,7 +50,7 @@ def secured(database: str) -> Iterator[tuple[Roles, str, str]]:
 
 @contextlib.contextmanager
 def acting(database: str, role: str, sub: str | None) -> Iterator[psycopg.Connection]:
-    """A transaction as PostgREST begins it for a request."""
+    """A transaction with the settings that PostgREST makes for a request."""
     with psycopg.connect(database) as conn:
         conn.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
         claims = json.dumps({"role": role} | ({} if sub is None else {"sub": sub}))
@@ -69,7 +69,7 @@ def visible(conn: psycopg.Connection, table: str) -> list[str]:
     return [next(row[name] for name in names if name in row) for (row,) in rows]
 
 
-def test_a_user_reads_their_own_rows_and_nothing_else(secured: tuple[Roles, str, str]) -> None:
+def test_a_user_reads_only_their_own_rows(secured: tuple[Roles, str, str]) -> None:
     roles, user, _ = secured
     tables = sorted(table.name for table in metadata.tables.values() if table.schema is None)
 
@@ -91,7 +91,7 @@ def test_a_user_reads_their_own_rows_and_nothing_else(secured: tuple[Roles, str,
     }
 
 
-def test_a_user_learns_nothing_of_another_by_function_and_writes_nothing(secured: tuple[Roles, str, str]) -> None:
+def test_a_user_cannot_read_others_through_functions_or_write_anything(secured: tuple[Roles, str, str]) -> None:
     roles, user, _ = secured
     with acting(roles.database, user, "bob") as conn:
         features = "select has_feature('bob', 'api'), has_feature('anna', 'export')"
@@ -109,7 +109,9 @@ def test_a_user_learns_nothing_of_another_by_function_and_writes_nothing(secured
         assert refused(conn, *writes) == list(writes)
 
 
-def test_a_visitor_sees_the_catalogue_and_a_token_without_a_user_sees_nobody(secured: tuple[Roles, str, str]) -> None:
+def test_a_visitor_sees_only_the_catalogue_and_a_token_without_a_user_sees_no_user(
+    secured: tuple[Roles, str, str],
+) -> None:
     roles, user, anonymous = secured
     with acting(roles.database, anonymous, None) as conn:
         assert visible(conn, "stripe_products") == ["prod_1"]
@@ -118,7 +120,7 @@ def test_a_visitor_sees_the_catalogue_and_a_token_without_a_user_sees_nobody(sec
         assert visible(conn, "users") == []
 
 
-def test_the_daemon_and_the_application_go_on_to_see_every_row(secured: tuple[Roles, str, str]) -> None:
+def test_the_daemon_and_the_application_still_see_every_row(secured: tuple[Roles, str, str]) -> None:
     roles, _, _ = secured
     for role in (roles.worker, roles.application, roles.reader):
         with roles.connect(role) as conn:

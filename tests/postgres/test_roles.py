@@ -1,4 +1,4 @@
-"""Least privilege: the statements that each role may run or is refused, also on tables of later revisions."""
+"""Least privilege: the statements that each role may run, including on tables of later revisions."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Roles:
-    """Roles with names of this test's own, because all databases of a server share their roles."""
+    """Roles with names for this test only, because all databases of a server share their roles."""
 
     database: str
     owner: str
@@ -49,7 +49,7 @@ class Roles:
 
 @contextlib.contextmanager
 def roles_of(database: str) -> Iterator[Roles]:
-    """Make roles without passwords, and drop them in the end. Skips the test if a given server refuses either."""
+    """Create roles without passwords, and drop them at the end. Skip the test if the server refuses either."""
     ending = f"{os.getpid()}_{next(_numbers)}"
     made = Roles(database, *(f"{name} {ending}" for name in ("owner", "Worker's", "application", "reader")))
     try:
@@ -68,13 +68,13 @@ def roles_of(database: str) -> Iterator[Roles]:
 
 @pytest.fixture
 def roles(database: str) -> Iterator[Roles]:
-    """Roles for a database whose objects belong to another role so far."""
+    """Roles for a database whose objects still belong to another role."""
     with roles_of(database) as made:
         yield made
 
 
 def refused(conn: psycopg.Connection, *queries: str) -> list[str]:
-    """The queries that the role may not run."""
+    """The queries that the role is not allowed to run."""
     refusals = []
     for query in queries:
         try:
@@ -126,7 +126,7 @@ def test_the_worker_writes_every_row_and_changes_no_table(roles: Roles) -> None:
         assert conn.execute("show statement_timeout").fetchone() == ("1min",)
 
 
-def test_the_application_writes_what_is_its_own_and_reads_the_rest(roles: Roles) -> None:
+def test_the_application_writes_its_own_tables_and_reads_the_rest(roles: Roles) -> None:
     with roles.connect(roles.application) as conn:
         conn.execute("insert into organizations (id, name) values ('o', 'Org')")
         conn.execute("insert into users (id, email, tokens) values ('u', 'a@example.com', 5)")
@@ -158,7 +158,7 @@ def test_the_application_writes_what_is_its_own_and_reads_the_rest(roles: Roles)
         assert conn.execute("select from sessions union all select from stripe_customers").fetchall() == []
 
 
-def test_a_reader_reads_and_writes_nothing(roles: Roles) -> None:
+def test_a_reader_can_read_but_not_write(roles: Roles) -> None:
     with roles.connect(roles.worker) as conn:
         conn.execute("insert into users (id, tokens) values ('u', 5)")
     with roles.connect(roles.reader) as conn:
@@ -175,7 +175,7 @@ def test_a_reader_reads_and_writes_nothing(roles: Roles) -> None:
         assert len(refusals) == 5, refusals
 
 
-def test_tables_of_a_later_revision_are_granted_with_it(roles: Roles) -> None:
+def test_a_later_revision_grants_rights_on_its_tables(roles: Roles) -> None:
     with roles.connect(roles.owner) as conn:
         for table in ("public.later", "mirror.later", "sync.later"):
             conn.execute(f"create table {table} (id bigint generated always as identity, x int)")
@@ -188,7 +188,7 @@ def test_tables_of_a_later_revision_are_granted_with_it(roles: Roles) -> None:
             assert refusals == ["select from mirror.later", "select from sync.later"]
 
 
-def test_a_table_that_the_application_made_stays_its_own(roles: Roles) -> None:
+def test_a_table_made_by_the_application_keeps_its_owner(roles: Roles) -> None:
     with psycopg.connect(roles.database, autocommit=True) as conn:
         for kind in ("table users", "type user_role"):
             conn.execute(sql.SQL(f"alter {kind} owner to {{}}").format(sql.Identifier(roles.application)))

@@ -49,7 +49,7 @@ _json = st.recursive(
 
 
 @pytest.mark.parametrize("obj", OBJECTS, ids=lambda obj: obj["object"])
-def test_typed_columns_stay_except_personal_ones(obj: Json) -> None:
+def test_typed_columns_are_kept_except_personal_ones(obj: Json) -> None:
     type_ = TYPES[obj["object"]]
 
     before, after = values(type_, obj), values(type_, blank(obj))

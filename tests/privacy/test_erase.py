@@ -1,4 +1,4 @@
-"""Erasing a person: no personal data is left, none returns, and payments stay."""
+"""Erasing a person: no personal data is left, none returns, and payments are kept."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ PAID = (
 
 
 def marked_rows(conn: psycopg.Connection, mark: str = MARK) -> dict[str, int]:
-    """The tables that contain the mark, with the number of such rows."""
+    """The number of rows that contain the mark, by table."""
     tables = [
         row[0]
         for row in conn.execute(
@@ -70,7 +70,7 @@ def erase(conn: psycopg.Connection, user: str = "jenny") -> None:
 
 
 def person(conn: psycopg.Connection) -> None:
-    """Jenny's rows in the application's tables."""
+    """Insert Jenny's rows into the application's tables."""
     conn.execute(
         "insert into users (id, email, name, image, email_verified) values ('jenny', %s, %s, %s, now())",
         (EMAIL, f"{MARK} Rosen", f"https://{MARK}.example.com/me.png"),
@@ -87,7 +87,7 @@ def person(conn: psycopg.Connection) -> None:
 
 
 def objects() -> dict[str, Json]:
-    """One object of each type of Jenny's customer, with the mark in every personal field."""
+    """One object of each type that belongs to Jenny's customer, with the mark in every personal field."""
     card = {"brand": "visa", "last4": MARK, "exp_month": 8, "exp_year": 2030, "fingerprint": MARK, "funding": "credit"}
     invoice = factories.invoice(
         payments=True,
@@ -163,7 +163,7 @@ def upcoming() -> Json:
     return event("invoice.upcoming", factories.invoice("upcoming_in_1", customer_name=MARK))
 
 
-def test_no_personal_data_is_left_and_payments_stay(conn: psycopg.Connection, apply: Apply) -> None:
+def test_no_personal_data_is_left_and_payments_are_kept(conn: psycopg.Connection, apply: Apply) -> None:
     person(conn)
     apply(*events(objects()), upcoming())
     before = paid(conn)
@@ -175,7 +175,7 @@ def test_no_personal_data_is_left_and_payments_stay(conn: psycopg.Connection, ap
 
     assert marked_rows(conn) == {}
     assert paid(conn) == before
-    apply()  # users are computed once more
+    apply()  # users are computed again
     assert paid(conn) == before
     assert marked_rows(conn) == {}
 
@@ -298,7 +298,7 @@ def test_erasing_waits_for_earlier_writers_and_blanks_their_rows(
 ) -> None:
     person(conn)
     apply(*events(objects()))
-    # A guest's session: it names no customer, and the writer that records it computes its user.
+    # A guest's session names no customer, and the writer that records it computes its user.
     late = objects()["checkout.session"] | {"id": "cs_late", "customer": None}
     seen = observe(read_event(event("checkout.session.completed", late)))
     assert seen is not None
@@ -391,7 +391,7 @@ def subscribed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> St
     person(conn)
     now = int(time.time())
     cursors.save(conn, catch_up.CURSOR, now - 1800)
-    # Long enough ago that a read now is surely newer than each of its events.
+    # Long enough ago that a read now is certainly newer than each of its events.
     sandbox.tell("clock", now=now - 1200)
     sandbox.tell("stories/sign_up", user_id="jenny", email=EMAIL, name=f"{MARK} Rosen")
     sandbox.tell("clock", real=True)
@@ -446,5 +446,5 @@ def test_the_next_payment_of_an_erased_customer_grants_and_is_blanked(
     read_all(conn, subscribed, hour=1)
 
     assert marked_rows(conn) == {}
-    # A row of 0 shows an expiry that was postponed, which depends on the hour.
+    # Depending on the hour, there is also a row of 0 tokens that extends the expiry.
     assert conn.execute("select count(*) from sync.token_grants where amount > 0").fetchone() == (2,)

@@ -1,4 +1,4 @@
-"""docs/privacy.md says of every table what it holds and how long."""
+"""docs/privacy.md describes every table and how long its rows are kept."""
 
 import re
 from pathlib import Path

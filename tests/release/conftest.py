@@ -1,4 +1,4 @@
-"""The wheel that the tests of the release share."""
+"""The wheel shared by the release tests."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="package")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the source distribution, and that from what git tracks, with the build backend that is installed."""
+    """The wheel, built from the source distribution of the files that git tracks, by the installed build backend."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.split("\0"):

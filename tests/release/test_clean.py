@@ -1,4 +1,4 @@
-"""A clean machine: an empty HOME and Python alone on the PATH. The release is installed by its lock, runs, and is removed."""
+"""On a clean machine, with an empty HOME and only Python on the PATH, the release is installed, run and removed."""
 
 import hashlib
 import os
@@ -20,12 +20,12 @@ from worker.dev.servers import free_port
 
 pytestmark = pytest.mark.system
 
-# Where pip finds packages is this machine's affair. Nothing else of its environment is in the clean one.
+# Keep only pip's configuration of this machine's environment.
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
 
 class Machine:
-    """A folder with a HOME, a PATH that leads to Python alone, and an environment for the release."""
+    """A folder with a HOME, a PATH with only Python, and an environment for the release."""
 
     def __init__(self, root: Path) -> None:
         self.home, self.place, programs = root / "home", root / "stripe-sync", root / "bin"
@@ -46,13 +46,13 @@ class Machine:
         return self.run(str(self.place / "bin" / "python"), "-m", "pip", "--no-cache-dir", *words)
 
     def files(self) -> set[str]:
-        """Everything that is installed, without Python's caches."""
+        """All installed files, without Python's caches."""
         return {str(path) for path in self.place.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
 
 
 @pytest.fixture(scope="module")
 def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The locked distributions, each checked by its hash, of the daemon and of the extra `dev`; and their list."""
+    """A folder with the locked distributions of the daemon and the extra `dev`, checked by hash, and their list."""
     folder = tmp_path_factory.mktemp("locked")
     lock = folder / "lock.txt"
     lock.write_text((ROOT / "requirements.txt").read_text() + "".join(_blocks_of_the_extra()))
@@ -65,7 +65,7 @@ def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _blocks_of_the_extra() -> Iterator[str]:
-    """The parts of requirements-dev.txt that the extra `dev` needs, and requirements.txt does not have."""
+    """The parts of requirements-dev.txt that the extra `dev` needs and requirements.txt lacks."""
     known = {
         name: block
         for block in re.split(r"^(?=\w)", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
@@ -83,7 +83,7 @@ def _blocks_of_the_extra() -> Iterator[str]:
                 yield known[name]
 
 
-def test_a_clean_machine_shows_a_first_row_and_keeps_nothing(wheel: Path, downloaded: Path, tmp_path: Path) -> None:
+def test_a_clean_machine_gets_its_first_row_and_keeps_no_files(wheel: Path, downloaded: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)  # Postgres runs under another account than root
     machine = Machine(tmp_path)
     before = machine.files()
@@ -103,7 +103,7 @@ def test_a_clean_machine_shows_a_first_row_and_keeps_nothing(wheel: Path, downlo
 
 
 def _first_row(machine: Machine, state: Path) -> tuple[str, str]:
-    """The output of `stripe-sync dev` until everything runs, and the page behind its link; everything is stopped then."""
+    """Run `stripe-sync dev` until everything is up, return its output and the page behind its link, and stop it."""
     command = [str(machine.place / "bin" / "stripe-sync"), "dev", "--port", str(free_port()), "--home", str(state)]
     with subprocess.Popen(
         command, cwd=machine.home, env=machine.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -32,6 +32,6 @@ def test_the_notes_are_the_section_of_the_version() -> None:
 @pytest.mark.parametrize(
     ("version", "problem"), [("0.2.0", "write the date"), ("0.1", "no section"), ("0.3.0", "no section")]
 )
-def test_a_version_that_is_not_released_has_no_notes(version: str, problem: str) -> None:
+def test_an_unreleased_version_has_no_notes(version: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         NOTES(CHANGELOG, version)

@@ -15,7 +15,7 @@ from tests.backends import Backend
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel in a separate folder; the dependencies are this environment's."""
+    """The wheel in a separate folder, with the dependencies of this environment."""
     place = tmp_path_factory.mktemp("installed")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(place), str(wheel)],
@@ -39,7 +39,7 @@ def run(
     )
 
 
-def test_the_wheel_holds_what_runs_and_nothing_for_development(wheel: Path) -> None:
+def test_the_wheel_holds_the_program_without_development_files(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
     for needed in (
@@ -57,7 +57,7 @@ def test_the_wheel_holds_what_runs_and_nothing_for_development(wheel: Path) -> N
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_command_says_its_version(installed: Path, tmp_path: Path) -> None:
+def test_the_command_prints_its_version(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "--version")
 
     assert done.stdout == "stripe-sync 0.1.0\n", done.stderr

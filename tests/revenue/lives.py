@@ -1,4 +1,4 @@
-"""Lives of subscriptions as Stripe's events show them, with the MRR of each day computed by hand.
+"""Lives of subscriptions as Stripe's events, with the MRR of each day computed by hand.
 
 Each life has its own products, so all of them can be played into one database. Days count from 2026-01-01 UTC.
 """
@@ -18,7 +18,7 @@ NOON = 12 * 3600
 
 
 def noon(day: int) -> int:
-    """Return Stripe's second at noon of a day."""
+    """Return the unix time of noon on a day."""
     return START + day * DAY + NOON
 
 
@@ -29,7 +29,7 @@ def on(day: int) -> date:
 
 @dataclass
 class Subscribed:
-    """One subscription while its life is told."""
+    """A subscription whose life is being written."""
 
     now: Json
     events: list[Json]
@@ -38,7 +38,7 @@ class Subscribed:
         """Change the subscription, with the event that Stripe would send."""
         before, self.now = self.now, {**self.now, **changes}
         made = update if type_.endswith("updated") else lambda kind, _, after, **more: event(kind, after, **more)
-        # Ids in reverse order of time: only the chain of changes shows which event of a second was the last.
+        # Ids are in reverse order of time, so only previous_attributes show which event of a second is the last.
         self.events.append(
             made(type_, before, self.now, created=at, id=f"evt_{self.now['id']}_{999 - len(self.events)}")
         )
@@ -50,7 +50,7 @@ class Subscribed:
 
 @dataclass
 class Life:
-    """Events, and their result: MRR of each product from some days on, and the movements of their sum."""
+    """Events with their result: the MRR of each product from given days on, and the movements of the sum."""
 
     name: str
     events: list[Json] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Life:
         return {**subscription_item(f"si_{self.name}{kind}", quantity=quantity, **more), "price": made, "plan": None}
 
     def subscribe(self, at: int, *items: Json, number: int = 1, **more: Any) -> Subscribed:
-        """Begin a subscription: created and active within a second, as a sign-up is."""
+        """Begin a subscription, created and active within a second as in a sign-up."""
         id_ = f"sub_{self.name}{number}"
         given: Json = {
             "customer": f"cus_{self.name}",
@@ -98,7 +98,7 @@ class Life:
     def redeem(
         self, id_: str, at: int, *, end: int | None = None, subscription: str | None = "1", **terms: Any
     ) -> Json:
-        """Add a coupon, and its discount `id_` of a subscription, or with None of the customer."""
+        """Add a coupon and its discount `id_` on the subscription, or on the customer if None."""
         known = coupon(f"co_{id_}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
         given = discount(id_, customer=f"cus_{self.name}", start=at, end=end)
         given["subscription"] = subscription and f"sub_{self.name}{subscription}"
@@ -121,7 +121,7 @@ def with_items(items: Sequence[Json], of: Json) -> Json:
 
 
 def lives() -> list[Life]:
-    """Return all lives, each told anew."""
+    """Return new copies of all lives."""
     return [
         _upgrade_on_renewal(), _seats(), _intervals(), _repeating_coupon(), _amount_off(), _once(), _trial(), _dunning(),
         _pause(), _two_subscriptions(), _waiting_cancellation(), _comeback(), _deleted_customer(), _tiers(), _metered(),
@@ -146,7 +146,7 @@ def _seats() -> Life:
     it = life.subscribe(noon(3), life.item(12000, per="year", quantity=3))
     it.change(noon(40), items=with_items([life.item(12000, per="year", quantity=5)], it.now))
     it.change(noon(50), items=with_items([life.item(12000, per="year", quantity=1)], it.now))
-    # Within one day only its end counts.
+    # Only the end of a day counts.
     it.change(noon(60), items=with_items([life.item(12000, per="year", quantity=9)], it.now))
     it.change(noon(60) + 60, items=with_items([life.item(12000, per="year", quantity=1)], it.now))
     life.mrr = {life.product(): [(3, 3000), (40, 5000), (50, 1000)]}
@@ -310,13 +310,13 @@ def _customer_s_discount() -> Life:
     plan, add_on = life.item(2000), life.item(600, kind="add", discounts=["di_loyal_add"])
     it = life.subscribe(noon(0), plan, add_on)
     life.redeem("di_loyal_add", noon(0), percent_off=50, duration="forever")
-    # 10 % from day 10 on, of both products; from day 20 to 30 the subscription's own 25 % is there instead.
+    # 10 % off both products from day 10 on. From day 20 to 30 the subscription's own 25 % applies instead.
     given = life.redeem("di_loyal", noon(10), subscription=None, percent_off=10, duration="forever")
     life.redeem("di_loyal_own", noon(20), end=noon(30), percent_off=25, duration="repeating", duration_in_months=1)
     it.change(noon(20), discounts=["di_loyal_own"])
     it.change(noon(30), discounts=[])
     life.events.append(event("customer.discount.deleted", given, created=noon(40)))
-    # Another one that only the customer shows.
+    # Another discount that only the customer shows.
     again = {**given, "id": "di_loyal_again", "start": noon(50), "end": noon(60)}
     life.events.append(event("customer.updated", customer("cus_loyal", discount=again), created=noon(50)))
     life.mrr = {

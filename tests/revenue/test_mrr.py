@@ -128,7 +128,7 @@ def test_movements_are_current_whatever_commits_while_they_are_computed(
     assert movements.compute_due(conn) == 0
 
 
-def test_old_repetitions_are_removed_and_no_day_changes(conn: psycopg.Connection, apply: Apply) -> None:
+def test_removing_old_repetitions_changes_no_day(conn: psycopg.Connection, apply: Apply) -> None:
     played = lives()
     apply(*(each for life in played for each in life.events))
     before = len(rows(conn, HISTORY))
@@ -144,7 +144,7 @@ def test_old_repetitions_are_removed_and_no_day_changes(conn: psycopg.Connection
 
 @pytest.fixture
 def read(conn: psycopg.Connection) -> Callable[..., None]:
-    """Write what a page of a list shows, read at noon of a day."""
+    """Write a page of a list, read at noon on a day."""
 
     def run(obj: Json, day: int) -> None:
         seen = listed(obj, read_at=noon(day), shape="endive")
@@ -189,9 +189,7 @@ def test_a_first_event_gives_the_state_before_it_by_previous_attributes(conn: ps
     }
 
 
-def test_a_subscription_that_stripe_no_longer_has_counts_until_that_was_noticed(
-    conn: psycopg.Connection, apply: Apply
-) -> None:
+def test_a_subscription_missing_at_stripe_counts_until_that_is_noticed(conn: psycopg.Connection, apply: Apply) -> None:
     life = Life("gone")
     life.subscribe(noon(0), life.item(2000))
     apply(*life.events)
@@ -229,12 +227,12 @@ def test_subscriptions_from_before_the_history_get_their_first_fact(
     assert subscription_history.seed(conn, should_continue=lambda: True) == 0
 
 
-def test_a_discount_that_another_transaction_wrote_meanwhile_counts(conn: psycopg.Connection, apply: Apply) -> None:
+def test_a_discount_written_by_a_concurrent_transaction_counts(conn: psycopg.Connection, apply: Apply) -> None:
     life = Life("meanwhile")
     life.redeem("di_meanwhile", noon(0), percent_off=50, duration="forever")
     life.subscribe(noon(0), life.item(2000), discounts=["di_meanwhile"])
     apply(*life.events)
-    # The result of two concurrent transactions, neither of which saw the other's rows.
+    # The state after two concurrent transactions, neither of which saw the other's rows.
     conn.execute("update mirror.subscription_mrr set mrr = 2000, waits = true, is_partial = true")
 
     assert subscription_history.compute_waiting(conn) == 1
@@ -244,7 +242,7 @@ def test_a_discount_that_another_transaction_wrote_meanwhile_counts(conn: psycop
 
 
 def loyal(apply: Apply) -> tuple[Life, Json]:
-    """Play a subscription of 20.00 whose customer gets half off on day 10; returns its life, and the discount."""
+    """Play a subscription of 20.00 whose customer gets half off on day 10. Return the life and the discount."""
     life = Life("half")
     life.subscribe(noon(0), life.item(2000))
     given = life.redeem("di_half", noon(10), subscription=None, percent_off=50, duration="forever")
@@ -252,7 +250,7 @@ def loyal(apply: Apply) -> tuple[Life, Json]:
     return life, given
 
 
-def test_a_customer_s_discount_whose_end_nothing_tells_counts_until_it_was_last_seen(
+def test_a_customer_s_discount_without_a_reported_end_counts_until_it_was_last_seen(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     life, given = loyal(apply)
@@ -264,11 +262,11 @@ def test_a_customer_s_discount_whose_end_nothing_tells_counts_until_it_was_last_
     assert mrr(conn, life.product()) == {on(day): 1000 if 10 <= day < 20 else 2000 for day in range(DAYS)}
 
 
-def test_a_customer_s_discount_that_another_transaction_wrote_meanwhile_counts(
+def test_a_customer_s_discount_written_by_a_concurrent_transaction_counts(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     life, _ = loyal(apply)
-    # The result of two concurrent transactions, neither of which saw the other's rows.
+    # The state after two concurrent transactions, neither of which saw the other's rows.
     conn.execute("update mirror.subscription_mrr set mrr = 2000")
 
     movements.compute_due(conn)
@@ -277,7 +275,7 @@ def test_a_customer_s_discount_that_another_transaction_wrote_meanwhile_counts(
     assert rows(conn, "select count(*) from mirror.movements_due") == [(0,)]
 
 
-def test_the_views_are_those_of_the_schema(conn: psycopg.Connection) -> None:
+def test_the_views_equal_the_schema_s_definitions(conn: psycopg.Connection) -> None:
     for name, query in revenue.VIEWS.items():
         migrated = rows(conn, "select pg_get_viewdef(%s::regclass)", f"analytics.{name}")
         conn.execute(f"create or replace view analytics.{name} as {query}")
@@ -307,7 +305,7 @@ def test_the_console_shows_revenue_of_each_currency(conn: psycopg.Connection, ap
     assert "MRR is <strong>19.90 eur</strong>" in page(currency="eur")
 
 
-def test_revenue_is_summed_up_for_a_hundredth_of_the_time(conn: psycopg.Connection) -> None:
+def test_summing_up_revenue_uses_at_most_a_hundredth_of_the_time(conn: psycopg.Connection) -> None:
     now = datetime.now(UTC)
     revenue_summary.refresh(conn, now)
     first = revenue_summary.read(conn)

@@ -23,7 +23,7 @@ SECRET = "whsec_of_the_tests"
 
 @dataclass
 class Sandbox:
-    """A running sandbox and how to talk to it."""
+    """A running sandbox, with its HTTP interface."""
 
     url: str
     process: subprocess.Popen[str]
@@ -32,7 +32,7 @@ class Sandbox:
     def http(
         self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:
-        """One request; its status, headers (lower case) and JSON."""
+        """Send a request, and return its status, headers (in lower case) and JSON."""
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=20)
         try:
             connection.request(method, path, body, headers or {})
@@ -43,19 +43,19 @@ class Sandbox:
             connection.close()
 
     def api(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, dict[str, str], Any]:
-        """One API request with a key; header names have underscores for hyphens."""
+        """Send an API request with a key. Header names have underscores for hyphens."""
         given = {"Authorization": "Bearer sk_test_sandbox"}
         given.update({name.replace("_", "-"): value for name, value in headers.items()})
         return self.http(method, path, body, given)
 
     def control(self, name: str, **params: Any) -> Any:
-        """A control that is POSTed; it must succeed."""
+        """POST a control, which must succeed."""
         status, _, answer = self.http("POST", f"/_sandbox/{name}", json.dumps(params))
         assert status == 200, answer
         return answer
 
     def look(self, name: str) -> Any:
-        """A control that is read."""
+        """GET a control."""
         status, _, answer = self.http("GET", f"/_sandbox/{name}")
         assert status == 200, answer
         return answer
@@ -114,7 +114,7 @@ def sandbox(running: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
-    """Starts separate sandboxes for a test; they are stopped at its end."""
+    """Start separate sandboxes for a test, and stop them at its end."""
     started: list[Sandbox] = []
 
     def launched(*arguments: str) -> Sandbox:
@@ -131,7 +131,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
 
 @dataclass
 class Delivery:
-    """One delivery as it arrived."""
+    """A received delivery."""
 
     body: bytes
     signature: str
@@ -156,7 +156,7 @@ class Receiver:
         return self.heard.get(timeout=10)
 
     def all(self) -> list[Delivery]:
-        """All deliveries so far that were not taken."""
+        """All deliveries that `next` has not returned yet."""
         taken = []
         with contextlib.suppress(queue.Empty):
             while True:

@@ -20,19 +20,19 @@ def basic(key: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk_live_1"}, {"Authorization": "Bearer rk_test_1"}])
-def test_a_request_without_a_good_key_is_refused(sandbox: Sandbox, headers: dict[str, str]) -> None:
+def test_a_request_without_a_valid_key_is_refused(sandbox: Sandbox, headers: dict[str, str]) -> None:
     status, _, answer = sandbox.http("GET", "/v1/products", headers=headers)
 
     assert status == 401
     assert answer["error"]["type"] == "invalid_request_error"
 
 
-def test_both_ways_of_giving_a_key_are_good(sandbox: Sandbox) -> None:
+def test_both_ways_of_sending_a_key_are_accepted(sandbox: Sandbox) -> None:
     assert sandbox.http("GET", "/v1/products", headers=basic("sk_test_x"))[0] == 200
     assert sandbox.http("GET", "/v1/products", headers={"Authorization": "Bearer sk_test_x"})[0] == 200
 
 
-def test_a_restricted_key_lacks_what_it_was_denied(sandbox: Sandbox) -> None:
+def test_a_restricted_key_lacks_its_denied_permissions(sandbox: Sandbox) -> None:
     key = sandbox.control("keys", deny=["product", "invoice_write"])["key"]
     client = sandbox.client(key).v1
 
@@ -43,7 +43,7 @@ def test_a_restricted_key_lacks_what_it_was_denied(sandbox: Sandbox) -> None:
     assert client.invoices.list().data == []
 
 
-def test_an_expired_key_says_so(sandbox: Sandbox) -> None:
+def test_an_expired_key_is_reported(sandbox: Sandbox) -> None:
     sandbox.control("keys", expire="sk_test_old")
 
     with pytest.raises(stripe.AuthenticationError) as caught:
@@ -53,7 +53,7 @@ def test_an_expired_key_says_so(sandbox: Sandbox) -> None:
     assert caught.value.json_body["error"]["code"] == "api_key_expired"
 
 
-def test_an_answer_carries_its_id_its_version_and_its_time(sandbox: Sandbox) -> None:
+def test_an_answer_carries_its_request_id_version_and_time(sandbox: Sandbox) -> None:
     _, headers, _ = sandbox.api("GET", "/v1/account", Stripe_Version="2024-06-20")
 
     assert headers["request-id"].startswith("req_")
@@ -74,7 +74,7 @@ def test_an_answer_carries_its_id_its_version_and_its_time(sandbox: Sandbox) -> 
         ("GET", "/v1/events?expand[]=data.data.object.lines", None, 400, None, "expand"),
     ],
 )
-def test_errors_are_worded_as_stripe_words_them(
+def test_errors_have_stripe_s_wording(
     sandbox: Sandbox, method: str, path: str, body: str | None, status: int, code: str | None, param: str | None
 ) -> None:
     answered, _, answer = sandbox.api(method, path, body)
@@ -85,7 +85,7 @@ def test_errors_are_worded_as_stripe_words_them(
     assert error["message"]
 
 
-def test_a_custom_id_can_be_taken_only_once_at_a_time(sandbox: Sandbox) -> None:
+def test_a_custom_id_can_be_used_by_one_object_at_a_time(sandbox: Sandbox) -> None:
     assert sandbox.api("POST", "/v1/products", "id=gold&name=Gold")[0] == 200
     assert sandbox.api("POST", "/v1/products", "id=gold&name=Gold")[2]["error"]["code"] == "resource_already_exists"
     assert sandbox.api("DELETE", "/v1/products/gold")[2] == {"id": "gold", "object": "product", "deleted": True}
@@ -104,7 +104,7 @@ def test_a_repeated_post_with_its_idempotency_key_happens_once(sandbox: Sandbox)
     assert [event["request"]["idempotency_key"] for event in events] == ["k1"]
 
 
-def test_metadata_is_merged_and_an_update_tells_what_it_replaced(sandbox: Sandbox) -> None:
+def test_metadata_is_merged_and_an_update_reports_what_it_replaced(sandbox: Sandbox) -> None:
     product = sandbox.api("POST", "/v1/products", "name=P&metadata[a]=1&metadata[b]=2")[2]["id"]
 
     sandbox.api("POST", f"/v1/products/{product}", "metadata[a]=&metadata[b]=3&metadata[c]=4")
@@ -122,7 +122,7 @@ def test_an_update_that_changes_nothing_makes_no_event(sandbox: Sandbox) -> None
     assert [event["type"] for event in sandbox.api("GET", "/v1/events")[2]["data"]] == ["product.created"]
 
 
-def test_a_fault_strikes_the_operations_it_names_for_as_many_requests(sandbox: Sandbox) -> None:
+def test_a_fault_affects_the_named_operations_for_a_number_of_requests(sandbox: Sandbox) -> None:
     sandbox.control("faults", operation="GET /v1/products", rate429=1, reason="endpoint-rate", requests=2)
 
     struck = [sandbox.api("GET", "/v1/products") for _ in range(3)]
@@ -135,7 +135,7 @@ def test_a_fault_strikes_the_operations_it_names_for_as_many_requests(sandbox: S
     assert sandbox.look("stats")["rate_limited"] == 2
 
 
-def test_a_fault_can_be_an_error_of_the_server(sandbox: Sandbox) -> None:
+def test_a_fault_can_be_a_server_error(sandbox: Sandbox) -> None:
     sandbox.control("faults", rate500=1)
 
     with pytest.raises(stripe.APIError):
@@ -157,7 +157,7 @@ def test_each_operation_and_the_account_have_their_own_limit(sandbox: Sandbox) -
     assert sandbox.look("stats")["requests"]["GET /v1/products/{id}"] == 6
 
 
-def test_reads_lag_behind_writes_when_the_replica_does(sandbox: Sandbox) -> None:
+def test_reads_lag_behind_writes_like_a_replica(sandbox: Sandbox) -> None:
     sandbox.control("faults", replica_lag_seconds=0.3)
     product = sandbox.api("POST", "/v1/products", "name=P")[2]["id"]
 
@@ -179,7 +179,7 @@ def test_the_date_can_be_off(sandbox: Sandbox) -> None:
     assert parsedate_to_datetime(headers["date"]).timestamp() == 1_790_000_000 - 4
 
 
-def test_references_expand_and_lists_are_included_on_demand(sandbox: Sandbox) -> None:
+def test_references_are_expanded_and_lists_included_on_request(sandbox: Sandbox) -> None:
     made = sandbox.story("sign_up", user_id="ada")["ids"]
 
     invoice = sandbox.api("GET", f"/v1/invoices/{made['invoice']}?expand[]=payments&expand[]=customer")[2]
@@ -191,7 +191,7 @@ def test_references_expand_and_lists_are_included_on_demand(sandbox: Sandbox) ->
     assert sandbox.api("GET", "/v1/subscriptions?expand[]=data.colour")[0] == 400
 
 
-def test_state_is_paged_and_whole(sandbox: Sandbox) -> None:
+def test_state_is_complete_over_several_pages(sandbox: Sandbox) -> None:
     sandbox.control("populate", products=7)
 
     seen: list[Any] = []

@@ -1,4 +1,4 @@
-"""Stories about what invoices bill, in numbers worked out by hand: Starter 1,000 tokens for 9.00, Pro 5,000 for 29.00.
+"""Stories about invoices, with numbers computed by hand: Starter 1,000 tokens for 9.00, Pro 5,000 for 29.00.
 
 The month that begins at THEN is September 2026: 30 days, so that half of it is 15 days.
 """
@@ -15,7 +15,7 @@ DAY = 24 * 3600
 
 @pytest.fixture(autouse=True)
 def _september(sandbox: Sandbox) -> None:
-    sandbox.control("clock", now=THEN - 20, frozen=True)  # A sign-up lets 20 seconds pass.
+    sandbox.control("clock", now=THEN - 20, frozen=True)  # A sign-up takes 20 seconds.
 
 
 def later(sandbox: Sandbox, days: int) -> None:
@@ -50,7 +50,7 @@ def test_a_switch_to_a_year_bills_the_whole_year_and_grants_the_allowance(sandbo
     assert tokens(switched) == [-500, 1000]
 
 
-def test_a_switch_to_a_month_begins_a_month_and_keeps_the_rest_as_a_balance(sandbox: Sandbox) -> None:
+def test_a_switch_to_a_month_starts_a_month_and_credits_the_rest_to_the_balance(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_yearly")
     later(sandbox, 73)  # a fifth of a year of 365 days
 
@@ -62,7 +62,7 @@ def test_a_switch_to_a_month_begins_a_month_and_keeps_the_rest_as_a_balance(sand
 
 
 @pytest.mark.parametrize("proration", ["always_invoice", "create_prorations", "none"])
-def test_an_upgrade_counts_by_time_once_it_is_paid(sandbox: Sandbox, proration: str) -> None:
+def test_an_upgrade_is_prorated_once_it_is_paid(sandbox: Sandbox, proration: str) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     later(sandbox, 15)
 
@@ -74,7 +74,7 @@ def test_an_upgrade_counts_by_time_once_it_is_paid(sandbox: Sandbox, proration: 
     assert tokens(renewed) == ([*change, 5000] if proration == "create_prorations" else [5000])
 
 
-def test_an_upgrade_that_is_not_paid_grants_nothing(sandbox: Sandbox) -> None:
+def test_an_unpaid_upgrade_grants_nothing(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     later(sandbox, 15)
 
@@ -84,7 +84,7 @@ def test_an_upgrade_that_is_not_paid_grants_nothing(sandbox: Sandbox) -> None:
     assert (tokens(refused), tokens(paid)) == ([], [-500, 2500])
 
 
-def test_seats_count_by_time_and_number(sandbox: Sandbox) -> None:
+def test_seats_are_prorated_by_time_and_number(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     later(sandbox, 15)
 
@@ -108,7 +108,7 @@ def test_an_addon_begins_with_its_share_and_renews_with_its_plan(sandbox: Sandbo
     assert (tokens(added), tokens(renewed), tokens(dropped)) == ([50], [1000, 100], [-100])
 
 
-def test_items_of_different_intervals_renew_each_in_its_time(sandbox: Sandbox) -> None:
+def test_items_with_different_intervals_renew_separately(sandbox: Sandbox) -> None:
     begun = sandbox.story("sign_up", user_id="ada", price="pro_yearly", extras=["extra_monthly"])
 
     renewed = sandbox.story("renewal", user_id="ada")
@@ -118,7 +118,7 @@ def test_items_of_different_intervals_renew_each_in_its_time(sandbox: Sandbox) -
     assert [item["current_period_start"] for item in items] == [THEN, THEN + 30 * DAY]
 
 
-def test_an_item_that_replaces_another_takes_its_unused_time_back(sandbox: Sandbox) -> None:
+def test_replacing_an_item_credits_its_unused_time(sandbox: Sandbox) -> None:
     begun = sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     later(sandbox, 15)
 
@@ -163,7 +163,7 @@ def test_a_first_part_of_a_period_grants_its_share(sandbox: Sandbox, flagged: bo
 
 
 @pytest.mark.parametrize("flagged", [True, False])
-def test_a_free_plan_that_becomes_a_paid_one_begins_a_period(sandbox: Sandbox, flagged: bool) -> None:
+def test_switching_from_a_free_to_a_paid_plan_starts_a_period(sandbox: Sandbox, flagged: bool) -> None:
     free = sandbox.story("free_plan", user_id="ada")
     later(sandbox, 15)
 
@@ -237,7 +237,7 @@ def test_a_void_credit_note_takes_nothing(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("by_invoice", [True, False])
-def test_access_is_bought_once(sandbox: Sandbox, by_invoice: bool) -> None:
+def test_a_one_time_purchase_gives_access(sandbox: Sandbox, by_invoice: bool) -> None:
     bought = sandbox.story("lifetime", user_id="ada", by_invoice=by_invoice)
     month = sandbox.story("lifetime", user_id="bob", price="month_pass", by_invoice=by_invoice)
     later(sandbox, 40)
@@ -249,7 +249,7 @@ def test_access_is_bought_once(sandbox: Sandbox, by_invoice: bool) -> None:
     assert refunded["expected"]["role"] == "USER"
 
 
-def test_a_guest_gets_what_the_session_says(sandbox: Sandbox) -> None:
+def test_a_guest_gets_the_packs_in_the_session_s_metadata(sandbox: Sandbox) -> None:
     bought = sandbox.story("guest_checkout", user_id="ada", quantity=2)
 
     session = sandbox.api("GET", f"/v1/checkout/sessions/{bought['ids']['checkout_session']}")[2]

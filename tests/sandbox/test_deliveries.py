@@ -1,4 +1,4 @@
-"""Deliveries: signed like Stripe's, repeated until they are accepted, in order or not."""
+"""Deliveries are signed like Stripe's, repeated until acknowledged, and in order or not."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import stripe
 from tests.sandbox.conftest import Receiver, Sandbox
 
 
-def test_every_event_is_delivered_once_with_a_good_signature(sandbox: Sandbox, endpoint: Receiver) -> None:
+def test_every_event_is_delivered_once_with_a_valid_signature(sandbox: Sandbox, endpoint: Receiver) -> None:
     story = sandbox.story("sign_up", user_id="ada")
     sandbox.control("deliveries", drain=10)
 
@@ -24,7 +24,7 @@ def test_every_event_is_delivered_once_with_a_good_signature(sandbox: Sandbox, e
         assert delivery.event["pending_webhooks"] == 1
 
 
-def test_a_delivered_event_reads_as_the_events_list_shows_it(sandbox: Sandbox, endpoint: Receiver) -> None:
+def test_a_delivered_event_equals_the_one_in_the_list_of_events(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.story("sign_up", user_id="ada")
     sandbox.story("upgrade", user_id="ada", price="starter_monthly")
     sandbox.control("deliveries", drain=10)
@@ -34,9 +34,7 @@ def test_a_delivered_event_reads_as_the_events_list_shows_it(sandbox: Sandbox, e
         assert {**delivery.event, "pending_webhooks": 0} == listed
 
 
-def test_the_signature_is_of_the_real_time_whatever_the_sandbox_clock_says(
-    sandbox: Sandbox, endpoint: Receiver
-) -> None:
+def test_the_signature_uses_the_real_time_not_the_sandbox_s_clock(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.control("clock", now=1_790_000_000, frozen=True)
     sandbox.api("POST", "/v1/products", "name=Pro")
 
@@ -57,7 +55,7 @@ def test_two_secrets_make_two_signatures(sandbox: Sandbox, receiver: Receiver) -
         stripe.WebhookSignature.verify_header(delivery.body.decode(), delivery.signature, secret)
 
 
-def test_an_event_is_repeated_until_it_is_taken(sandbox: Sandbox, endpoint: Receiver) -> None:
+def test_an_event_is_redelivered_until_it_is_acknowledged(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.control("deliveries", retry_seconds=[0.01])
     endpoint.statuses += [500, 302, 400]
 
@@ -82,7 +80,7 @@ def test_dropped_deliveries_are_found_in_the_list_of_failed_ones(sandbox: Sandbo
     assert len(endpoint.all()) == 1
 
 
-def test_paused_deliveries_come_when_flushed_in_any_order(sandbox: Sandbox, endpoint: Receiver) -> None:
+def test_paused_deliveries_arrive_in_any_order_when_flushed(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.control("deliveries", paused=True, concurrency=1)
     delivered = [event["id"] for event in sandbox.story("sign_up", user_id="ada")["events"]]
     assert endpoint.all() == []
@@ -94,7 +92,7 @@ def test_paused_deliveries_come_when_flushed_in_any_order(sandbox: Sandbox, endp
     assert heard != delivered
 
 
-def test_duplicates_are_the_same_event_again(sandbox: Sandbox, endpoint: Receiver) -> None:
+def test_duplicates_repeat_the_same_event(sandbox: Sandbox, endpoint: Receiver) -> None:
     sandbox.control("deliveries", duplicate=1.0, reorder_seconds=0.05)
 
     sandbox.api("POST", "/v1/products", "name=Pro")
@@ -104,9 +102,7 @@ def test_duplicates_are_the_same_event_again(sandbox: Sandbox, endpoint: Receive
     assert first.event["id"] == second.event["id"]
 
 
-def test_an_endpoint_hears_only_what_it_asked_for_in_the_shape_it_asked_for(
-    sandbox: Sandbox, receiver: Receiver
-) -> None:
+def test_an_endpoint_gets_only_its_selected_types_in_its_api_version(sandbox: Sandbox, receiver: Receiver) -> None:
     sandbox.client().v1.webhook_endpoints.create(
         {"url": receiver.url, "enabled_events": ["customer.subscription.updated"], "api_version": "2024-06-20"}
     )
@@ -140,7 +136,7 @@ def test_thin_events_name_their_object_and_their_snapshot(sandbox: Sandbox, rece
     assert sandbox.api("GET", "/v2/core/events")[2]["data"][0]["id"] == thin.id
 
 
-def test_the_endpoint_of_the_command_line_is_told(launch: Callable[..., Sandbox], receiver: Receiver) -> None:
+def test_an_endpoint_from_the_command_line_gets_deliveries(launch: Callable[..., Sandbox], receiver: Receiver) -> None:
     mine = launch("--webhook-url", receiver.url, "--webhook-secret", "whsec_line", "--webhook-version", "2024-06-20")
 
     mine.api("POST", "/v1/products", "name=Pro")

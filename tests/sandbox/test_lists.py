@@ -33,13 +33,13 @@ def test_a_list_shows_the_newest_ten_unless_told_otherwise(sandbox: Sandbox, pro
     assert answer[2]["url"] == "/v1/products"
 
 
-def test_the_sdk_pages_through_everything_once(sandbox: Sandbox, products: list[str]) -> None:
+def test_the_sdk_reads_every_object_once_by_paging(sandbox: Sandbox, products: list[str]) -> None:
     listed = [product.id for product in sandbox.client().v1.products.list({"limit": 10}).auto_paging_iter()]
 
     assert listed == products[::-1]
 
 
-def test_pages_are_stable_while_objects_are_made_at_the_head(sandbox: Sandbox, products: list[str]) -> None:
+def test_pages_are_stable_while_new_objects_are_created(sandbox: Sandbox, products: list[str]) -> None:
     first = ids(sandbox.api("GET", "/v1/products?limit=20"))
     sandbox.api("POST", "/v1/products", "name=late")
 
@@ -49,7 +49,7 @@ def test_pages_are_stable_while_objects_are_made_at_the_head(sandbox: Sandbox, p
     assert second[2]["has_more"] is False
 
 
-def test_ending_before_goes_towards_the_newest(sandbox: Sandbox, products: list[str]) -> None:
+def test_ending_before_pages_towards_the_newest(sandbox: Sandbox, products: list[str]) -> None:
     answer = sandbox.api("GET", f"/v1/products?limit=3&ending_before={products[20]}")
 
     assert ids(answer) == [products[23], products[22], products[21]]
@@ -79,7 +79,7 @@ def test_filters_narrow_a_list(sandbox: Sandbox, products: list[str], query: str
         ("sort=asc", "sort"),
     ],
 )
-def test_a_list_refuses_what_it_does_not_know(sandbox: Sandbox, query: str, param: str) -> None:
+def test_a_list_refuses_unknown_parameters(sandbox: Sandbox, query: str, param: str) -> None:
     status, _, answer = sandbox.api("GET", f"/v1/products?{query}")
 
     assert status == 400
@@ -106,7 +106,7 @@ def test_a_deleted_customer_is_a_stub_and_its_subscription_is_canceled(sandbox: 
     assert ids(sandbox.api("GET", "/v1/customers")) == []
 
 
-def test_ended_subscriptions_hide_until_they_are_asked_for(sandbox: Sandbox) -> None:
+def test_ended_subscriptions_are_listed_only_on_request(sandbox: Sandbox) -> None:
     stays = sandbox.story("sign_up", user_id="stays")["ids"]["subscription"]
     leaves = sandbox.story("sign_up", user_id="leaves")["ids"]["subscription"]
     sandbox.story("cancel", user_id="leaves", when="now")
@@ -117,7 +117,7 @@ def test_ended_subscriptions_hide_until_they_are_asked_for(sandbox: Sandbox) -> 
     assert ids(sandbox.api("GET", "/v1/subscriptions?status=ended")) == [leaves]
 
 
-def test_an_object_that_has_left_the_list_is_no_cursor(sandbox: Sandbox, products: list[str]) -> None:
+def test_an_object_that_left_the_list_is_not_a_valid_cursor(sandbox: Sandbox, products: list[str]) -> None:
     sandbox.api("DELETE", f"/v1/products/{products[20]}")
     left = sandbox.story("sign_up", user_id="leaves")["ids"]["subscription"]
     sandbox.story("cancel", user_id="leaves", when="now")
@@ -166,7 +166,7 @@ def test_events_are_listed_by_type_and_can_be_fetched(sandbox: Sandbox) -> None:
     assert ids(missed) == [event_ids[-1], event_ids[-2]]
 
 
-def test_events_are_forgotten_after_thirty_days(sandbox: Sandbox) -> None:
+def test_events_are_listed_for_thirty_days(sandbox: Sandbox) -> None:
     event = sandbox.story("sign_up", user_id="ada")["events"][0]["id"]
 
     sandbox.control("clock", advance=30 * 24 * 3600 + 60)

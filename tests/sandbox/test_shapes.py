@@ -1,4 +1,4 @@
-"""One object, two shapes: each field where its API version has it, according to the SDK's classes."""
+"""One object in two API shapes: each field is where its API version has it, according to the SDK's classes."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def made(sandbox: Sandbox) -> dict[str, Any]:
     return ids
 
 
-def test_every_field_is_one_that_the_sdk_knows(sandbox: Sandbox, made: dict[str, Any]) -> None:
+def test_every_field_exists_in_the_sdk(sandbox: Sandbox, made: dict[str, Any]) -> None:
     for kind, path in PATHS.items():
         shown = sandbox.api("GET", path)[2]["data"][0]
         known = set(CLASSES[kind].__annotations__)
@@ -77,7 +77,7 @@ def test_the_sdk_reads_every_object(sandbox: Sandbox, made: dict[str, Any]) -> N
     assert invoice.payments.data[0].payment.payment_intent == made["payment_intent"]
 
 
-def test_a_subscription_moves_its_period(sandbox: Sandbox, made: dict[str, Any]) -> None:
+def test_the_period_of_a_subscription_moves_between_shapes(sandbox: Sandbox, made: dict[str, Any]) -> None:
     path = f"/v1/subscriptions/{made['subscription']}"
     new = sandbox.api("GET", path)[2]
     old = sandbox.api("GET", path, Stripe_Version=OLD)[2]
@@ -92,7 +92,7 @@ def test_a_subscription_moves_its_period(sandbox: Sandbox, made: dict[str, Any])
     assert "billing_mode" not in old
 
 
-def test_an_invoice_moves_its_subscription_and_its_payment(sandbox: Sandbox, made: dict[str, Any]) -> None:
+def test_the_subscription_and_payment_of_an_invoice_move_between_shapes(sandbox: Sandbox, made: dict[str, Any]) -> None:
     path = f"/v1/invoices/{made['invoice']}"
     new = sandbox.api("GET", path)[2]
     old = sandbox.api("GET", path, Stripe_Version=OLD)[2]
@@ -112,7 +112,7 @@ def test_an_invoice_moves_its_subscription_and_its_payment(sandbox: Sandbox, mad
     assert old_line["proration"] is False
 
 
-def test_a_payment_knows_its_invoice_only_in_the_old_shape(sandbox: Sandbox, made: dict[str, Any]) -> None:
+def test_a_payment_names_its_invoice_only_in_the_old_shape(sandbox: Sandbox, made: dict[str, Any]) -> None:
     for path in (f"/v1/payment_intents/{made['payment_intent']}", f"/v1/charges/{made['charge']}"):
         assert "invoice" not in sandbox.api("GET", path)[2]
         assert sandbox.api("GET", path, Stripe_Version=OLD)[2]["invoice"] == made["invoice"]
@@ -144,7 +144,7 @@ def test_history_keeps_every_version(sandbox: Sandbox, made: dict[str, Any]) -> 
     assert [version["object"]["status"] for version in versions] == ["incomplete", "active"]
 
 
-def test_an_event_shows_what_was_true_when_it_was_made(sandbox: Sandbox, made: dict[str, Any]) -> None:
+def test_an_event_shows_the_state_at_its_creation(sandbox: Sandbox, made: dict[str, Any]) -> None:
     sandbox.api("POST", f"/v1/prices/{made['price']}", "nickname=renamed")
 
     event = sandbox.api("GET", "/v1/events?type=customer.subscription.created")[2]["data"][0]

@@ -1,4 +1,4 @@
-"""Stories: the objects and events they make, the result they report, and their repeatability."""
+"""Stories: their objects and events, the result that they report, and their repeatability."""
 
 import json
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_an_upgrade_bills_the_difference_by_two_prorations(sandbox: Sandbox) -> 
     assert story["expected"]["tokens_granted"] == 2500 - 500
 
 
-def test_a_downgrade_is_kept_as_a_balance(sandbox: Sandbox) -> None:
+def test_a_downgrade_is_credited_to_the_balance(sandbox: Sandbox) -> None:
     made = sandbox.story("sign_up", user_id="ada", price="pro_monthly")["ids"]
 
     sandbox.story("upgrade", user_id="ada", price="starter_monthly")
@@ -145,7 +145,7 @@ def test_refunds_and_disputes_take_tokens_back(sandbox: Sandbox) -> None:
     assert previous(sandbox, part, "charge.refunded") == [{"amount_refunded": 0}]
 
 
-def test_deletions_and_ids_made_anew(sandbox: Sandbox) -> None:
+def test_deletions_and_reused_ids(sandbox: Sandbox) -> None:
     made = sandbox.story("sign_up", user_id="ada")["ids"]
 
     product = sandbox.story("delete_product")
@@ -160,7 +160,7 @@ def test_deletions_and_ids_made_anew(sandbox: Sandbox) -> None:
     assert made["product"] in sandbox.look("state?type=product")["deleted"]
 
 
-def test_purchases_of_other_kinds(sandbox: Sandbox) -> None:
+def test_other_kinds_of_purchases(sandbox: Sandbox) -> None:
     trial = sandbox.story("trial", user_id="trial")
     billed = sandbox.story("renewal", user_id="trial")
     year = sandbox.story("yearly", user_id="year")
@@ -177,7 +177,7 @@ def test_purchases_of_other_kinds(sandbox: Sandbox) -> None:
     assert pack["expected"]["role"] == "USER"
 
 
-def test_many_of_a_thing(sandbox: Sandbox) -> None:
+def test_stories_with_many_objects(sandbox: Sandbox) -> None:
     items = sandbox.story("many_items", user_id="many", count=12)["ids"]
     lines = sandbox.story("many_lines", user_id="many", count=14)["ids"]
     two = sandbox.story("several_subscriptions", user_id="two")
@@ -199,7 +199,7 @@ def test_many_of_a_thing(sandbox: Sandbox) -> None:
     assert len(customers["expected"]["customers"]) == 3
 
 
-def test_the_api_can_tell_the_story_itself(sandbox: Sandbox) -> None:
+def test_the_api_alone_can_produce_a_story(sandbox: Sandbox) -> None:
     client = sandbox.client().v1
     product = client.products.create({"name": "Gold", "metadata": {"tokens": "7"}})
     price = client.prices.create(
@@ -225,7 +225,7 @@ def test_the_api_can_tell_the_story_itself(sandbox: Sandbox) -> None:
     assert client.subscriptions.cancel(updated.id).status == "canceled"
 
 
-def test_the_same_seed_and_clock_tell_the_same_story(launch: Callable[..., Sandbox]) -> None:
+def test_the_same_seed_and_clock_give_the_same_story(launch: Callable[..., Sandbox]) -> None:
     latest = []
     for _ in range(2):
         mine = launch("--seed", "42")
@@ -237,7 +237,7 @@ def test_the_same_seed_and_clock_tell_the_same_story(launch: Callable[..., Sandb
 
 
 @pytest.mark.parametrize(("params", "param"), [({}, "user_id"), ({"user_id": "ada", "colour": 1}, "colour")])
-def test_a_story_refuses_what_it_does_not_know(sandbox: Sandbox, params: dict[str, Any], param: str) -> None:
+def test_a_story_refuses_unknown_parameters(sandbox: Sandbox, params: dict[str, Any], param: str) -> None:
     status, _, answer = sandbox.http("POST", "/_sandbox/stories/sign_up", json.dumps(params))
 
     assert (status, answer["error"]["param"]) == (400, param)
@@ -254,7 +254,7 @@ def test_the_account_can_be_filled_without_events(sandbox: Sandbox) -> None:
     assert sandbox.look("expected?user_id=user_0")["customers"] != []
 
 
-def test_nothing_changes_in_silence(sandbox: Sandbox) -> None:
+def test_no_object_changes_without_an_event(sandbox: Sandbox) -> None:
     sandbox.control("clock", now=THEN, frozen=True)
     for user_id, names in {
         "ada": ["sign_up", "seats", "upgrade", "refund_failed", "past_due", "recovery", "renewal"],
@@ -265,7 +265,9 @@ def test_nothing_changes_in_silence(sandbox: Sandbox) -> None:
     }.items():
         for name in names:
             sandbox.story(name, user_id=user_id)
-    sandbox.control("clock", now=THEN, frozen=True)  # Months have gone by, and events are kept for thirty days.
+    sandbox.control(
+        "clock", now=THEN, frozen=True
+    )  # Go back, because months have passed and events are listed for thirty days.
     events = sandbox.client().v1.events.list({"limit": 100}).auto_paging_iter()
     newest: dict[tuple[str, str], str] = {}
     for event in events:
@@ -286,7 +288,7 @@ def test_nothing_changes_in_silence(sandbox: Sandbox) -> None:
     assert compared > 150
 
 
-def test_a_team_is_paid_for_by_one_and_assigned_to_another(sandbox: Sandbox) -> None:
+def test_a_team_can_be_moved_to_another_payer(sandbox: Sandbox) -> None:
     begun = sandbox.story("team", user_id="boss", organization_id="org", quantity=3)
     late = sandbox.story("past_due", user_id="boss")
     between = sandbox.look("expected?organization_id=org")

@@ -1,4 +1,4 @@
-"""The catalogue of Stripe's types against the pinned SDK, and the views that are made of it."""
+"""The catalogue of Stripe's types compared with the pinned SDK, and the views made from it."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from worker.mirror.registry import TYPES
 from worker.stripe_api.lists import LISTS
 
 MOMENT = 1_767_225_600
-# Each kind as Stripe sends it, and as the view shows it.
+# Each kind as the view's type, as Stripe sends it, and as the view shows it.
 KINDS: dict[str, tuple[str, Any, Any]] = {
     "text": ("text", "said", "said"),
     "id": ("text", {"id": "x_2", "object": "other"}, "x_2"),
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, Any, Any]] = {
 }
 
 
-def test_the_catalogue_is_what_the_sdk_says() -> None:
+def test_the_catalogue_equals_the_sdk() -> None:
     written = json.loads(catalogue.FILE.read_text())
 
     assert written == read_sdk.catalogue(), (
@@ -36,8 +36,8 @@ def test_the_catalogue_is_what_the_sdk_says() -> None:
     assert catalogue.FILE.read_text() == read_sdk.rendered(written)
 
 
-def test_a_field_that_is_new_in_the_sdk_is_noticed(tmp_path: Path) -> None:
-    """The SDK's own files, with a field more."""
+def test_a_new_field_in_the_sdk_is_noticed(tmp_path: Path) -> None:
+    """A copy of the SDK's files with one more field."""
     sdk = tmp_path / "stripe"
     for file in read_sdk.sdk().rglob("*.py"):
         copy = sdk / file.relative_to(read_sdk.sdk())
@@ -54,14 +54,14 @@ def test_a_field_that_is_new_in_the_sdk_is_noticed(tmp_path: Path) -> None:
     assert result != json.loads(catalogue.FILE.read_text())
 
 
-def test_a_type_that_is_new_in_the_sdk_needs_a_view_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_type_in_the_sdk_needs_a_view_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sdk_choices.LEFT_OUT_TYPES, "token")
 
     with pytest.raises(read_sdk.Undecided, match="LEFT_OUT_TYPES: token"):
         read_sdk.catalogue()
 
 
-def test_every_list_is_read_or_comes_with_another_or_is_left_out_with_a_reason() -> None:
+def test_every_list_is_read_or_covered_by_another_or_excluded_with_a_reason() -> None:
     lists = catalogue.lists()
 
     assert {name for name, row in lists.items() if row.read_with is None} == LISTS.keys()
@@ -71,7 +71,7 @@ def test_every_list_is_read_or_comes_with_another_or_is_left_out_with_a_reason()
         assert row.parent is None or LISTS[row.parent].object is not None, row.name
 
 
-def test_every_listed_type_has_a_view_with_the_name_of_its_path() -> None:
+def test_every_listed_type_has_a_view_named_after_its_path() -> None:
     for row in catalogue.lists().values():
         for object_ in row.objects:
             assert catalogue.types()[object_].view in views.VIEWS
@@ -93,7 +93,7 @@ def test_a_type_with_a_table_has_all_of_its_columns_in_its_view() -> None:
 
 
 def put(conn: psycopg.Connection, type_: catalogue.StripeType, obj: dict[str, Any], id_: str) -> None:
-    """A row as it is written: the table's own columns stay empty, because the registry fills them."""
+    """Insert a row. The table's own columns stay empty, because the registry fills them."""
     table = views.table_of(type_).name
     extra = {"object": type_.name, "customer": "cus_1", "parent": "x_9"} if table == "objects" else {}
     conn.execute(
@@ -107,7 +107,7 @@ def put(conn: psycopg.Connection, type_: catalogue.StripeType, obj: dict[str, An
 
 
 def shown(conn: psycopg.Connection, view: str, id_: str) -> dict[str, Any]:
-    """A row of a view: each column as the text that Postgres has for it, and times as seconds."""
+    """A row of a view, with each column as Postgres's text and times in seconds."""
     row = conn.execute(
         f"""
         select to_jsonb(v) from stripe.{view} as v where id = %s
@@ -141,7 +141,7 @@ def test_every_field_is_a_typed_column_that_shows_what_stripe_sent(conn: psycopg
         for column, (field, expression) in columns.items():
             assert (type_.view, column) in declared
             if not field or expression == column or expression.startswith('"'):
-                continue  # the table's own column, which tests/mirror/test_registry.py reads
+                continue  # the table's own column, tested in tests/mirror/test_registry.py
             kind = type_.fields[field]
             data_type, given, expected = KINDS[kind]
             assert declared[type_.view, column] == data_type, (type_.name, column)
@@ -193,7 +193,7 @@ def test_a_value_of_another_kind_never_fails(
 
 
 def fill(conn: psycopg.Connection, table: str, object_: str) -> None:
-    """Enough rows that reading the whole table costs more than using an index."""
+    """Insert enough rows that an index costs less than reading the whole table."""
     column, value = ("object, parent, ", f"'{object_}', 'cus_' || n, ") if object_ else ("", "")
     subscription = ("subscription, ", "'sub_' || n, ") if table == "invoices" else ("", "")
     conn.execute(
@@ -236,7 +236,7 @@ def test_filters_through_a_view_use_an_index(conn: psycopg.Connection, query: st
     assert index in plan, plan
 
 
-def test_reading_a_field_is_part_of_the_query_and_no_call(conn: psycopg.Connection) -> None:
+def test_reading_a_field_is_inlined_into_the_query(conn: psycopg.Connection) -> None:
     plan = "\n".join(row[0] for row in conn.execute("explain verbose select * from stripe.charges"))
 
     assert not re.search(r"mirror\.as_\w+\(", plan), plan

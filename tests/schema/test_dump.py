@@ -1,4 +1,4 @@
-"""The schema as pg_dump sees it: a database that was migrated, and one that was created from the metadata, are the same."""
+"""pg_dump shows the same schema for a migrated database and for one created from the metadata."""
 
 import re
 

@@ -1,5 +1,4 @@
-"""The function with which the application spends tokens: yes or no, exact to the token, with concurrent writers of the
-balance."""
+"""The function with which the application spends tokens is exact to the token, even with concurrent writers."""
 
 import random
 import threading
@@ -14,7 +13,7 @@ SPENDERS = 50
 
 @pytest.fixture
 def holding(conn: psycopg.Connection) -> Callable[..., None]:
-    """A user `u` with that balance."""
+    """Give the user `u` a balance."""
 
     def make(tokens: int, *, expires: str | None = "1 hour") -> None:
         conn.execute(
@@ -38,7 +37,7 @@ def answer(conn: psycopg.Connection, query: str) -> object:
     ("tokens", "expires", "balance"),
     [(7, "1 hour", 7), (7, None, 7), (7, "-1 second", 0), (0, None, 0)],
 )
-def test_a_balance_reads_as_nothing_once_it_is_expired(
+def test_an_expired_balance_reads_as_zero(
     conn: psycopg.Connection, holding: Callable[..., None], tokens: int, expires: str | None, balance: int
 ) -> None:
     holding(tokens, expires=expires)
@@ -50,7 +49,7 @@ def test_a_balance_reads_as_nothing_once_it_is_expired(
     ("n", "expires", "spent", "left"),
     [(3, "1 hour", True, 4), (7, None, True, 0), (8, None, False, 7), (1, "-1 second", False, 7)],
 )
-def test_spending_takes_all_of_it_or_nothing(
+def test_spending_takes_the_whole_amount_or_nothing(
     conn: psycopg.Connection, holding: Callable[..., None], n: int, expires: str | None, spent: bool, left: int
 ) -> None:
     holding(7, expires=expires)
@@ -71,7 +70,7 @@ def test_spending_takes_all_of_it_or_nothing(
         ("token_balance(null)", errors.NoDataFound, "user_id: there is no user null"),
     ],
 )
-def test_a_bad_argument_is_an_error_that_names_it(
+def test_an_invalid_argument_is_named_in_the_error(
     conn: psycopg.Connection, holding: Callable[..., None], call: str, error: type[Exception], says: str
 ) -> None:
     holding(7)
@@ -82,7 +81,7 @@ def test_a_bad_argument_is_an_error_that_names_it(
     assert answer(conn, "select tokens from users") == 7
 
 
-def test_fifty_spenders_beside_grants_and_expiry_are_exact_to_the_token(
+def test_fifty_concurrent_spenders_with_grants_and_expiry_keep_the_balance_exact(
     conn: psycopg.Connection, database: str, holding: Callable[..., None]
 ) -> None:
     holding(1000)
@@ -101,7 +100,7 @@ def test_fifty_spenders_beside_grants_and_expiry_are_exact_to_the_token(
                     spent.append(n)
 
     def write(seed: int, *, grants: bool) -> None:
-        """As the daemon does it: the row is locked, read, and written."""
+        """Write the balance as the daemon does: lock the row, read it, and write it."""
         with psycopg.connect(database, autocommit=True) as own:
             go.wait()
             for number in range(20):

@@ -1,4 +1,4 @@
-"""Revisions as a person makes and runs them: generated, reviewed as SQL, failing, and concurrent."""
+"""Revisions as a developer makes and runs them: generated, reviewed as SQL, failing, and concurrent."""
 
 import io
 import shutil
@@ -23,7 +23,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def versions(tmp_path: Path) -> Path:
-    """A copy of the revisions, to which a test may add."""
+    """A copy of the revisions, to which tests can add one."""
     for name in ("versions", "sql"):
         shutil.copytree(
             migrations.VERSIONS.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
@@ -33,7 +33,7 @@ def versions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(versions: Path) -> Write:
-    """Add a revision after the newest, with this for its upgrade."""
+    """Add a revision after the newest, with the given upgrade."""
 
     def add(upgrade: str) -> Path:
         head = revisions()[-1]
@@ -54,7 +54,7 @@ def revision_of(conn: psycopg.Connection) -> object:
     return row and row[0]
 
 
-def test_the_sql_alone_makes_the_database_and_takes_it_away(empty_database: str) -> None:
+def test_the_printed_sql_creates_and_removes_the_database(empty_database: str) -> None:
     def sql(span: str, *, down: bool = False) -> bytes:
         output = io.StringIO()
         migrations.offline_sql(span, down=down, output=output)
@@ -74,7 +74,7 @@ def test_the_sql_alone_makes_the_database_and_takes_it_away(empty_database: str)
     assert left == (0,)
 
 
-def test_a_placeholder_that_nothing_stands_for_is_named() -> None:
+def test_an_unknown_placeholder_is_named() -> None:
     with pytest.raises(ValueError, match=r"@\{userss\}: there is no such placeholder"):
         files.fill("select 1 from @{users}; select 1 from @{userss}", files.placeholders())
 
@@ -82,7 +82,7 @@ def test_a_placeholder_that_nothing_stands_for_is_named() -> None:
     assert files.fill(kept, files.placeholders()) == kept
 
 
-def test_nothing_is_generated_where_metadata_and_database_agree(database: str, versions: Path) -> None:
+def test_nothing_is_generated_if_metadata_and_database_agree(database: str, versions: Path) -> None:
     with pytest.raises(NothingToGenerate, match="the metadata and the database agree"):
         generate(database, "nothing", versions=versions)
 
@@ -122,7 +122,7 @@ DRIFT = {
 }
 
 
-def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goes_back(
+def test_each_difference_is_reported_and_a_generated_revision_fixes_and_reverts_them_all(
     database: str, versions: Path, tmp_path: Path
 ) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
@@ -144,7 +144,7 @@ def test_each_difference_is_said_and_a_generated_revision_mends_them_all_and_goe
     assert made.revision.name == f"{len(revisions()) + 1:04}_fix_it.py"
 
 
-def test_the_applications_own_tables_in_public_are_no_drift(database: str) -> None:
+def test_the_application_s_own_tables_in_public_do_not_count_as_drift(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("create table todos (id int)")
         conn.execute("create type mood as enum ('good')")
@@ -165,7 +165,7 @@ def test_a_revision_that_fails_leaves_the_database_as_it_was(database: str, vers
         assert revision_of(conn) == migrations.head()
 
 
-def test_releases_at_once_are_harmless_where_an_index_is_made_concurrently(
+def test_concurrent_releases_are_harmless_if_an_index_is_created_concurrently(
     database: str, versions: Path, write: Write
 ) -> None:
     write(
@@ -184,7 +184,7 @@ def test_releases_at_once_are_harmless_where_an_index_is_made_concurrently(
 
 
 def test_a_second_migration_waits_without_blocking_a_concurrent_index(database: str) -> None:
-    """CREATE INDEX CONCURRENTLY would wait for a wait inside of Postgres, which waits for its owner."""
+    """A migration that waited inside Postgres would deadlock with CREATE INDEX CONCURRENTLY."""
     with psycopg.connect(database, autocommit=True) as first:
         first.execute("select pg_advisory_lock(7390412285)")
         program = "import sys; from migrations.engine import held\nwith held(sys.argv[1]): print('held')"
@@ -210,5 +210,5 @@ def test_a_second_migration_waits_without_blocking_a_concurrent_index(database: 
             second.wait()
 
 
-def test_alembic_itself_finds_nothing_more(database: str) -> None:
+def test_alembic_s_own_comparison_finds_no_difference(database: str) -> None:
     command.check(migrations.configuration(database))

@@ -1,4 +1,4 @@
-"""The database's history against the metadata."""
+"""The revisions compared with the metadata."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def test_the_migrated_database_equals_the_metadata(database: str) -> None:
     command.check(migrations.configuration(database))
 
 
-def test_the_check_sees_a_column_that_is_missing(database: str) -> None:
+def test_the_check_finds_a_missing_column(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("alter table sync.cursors drop column value")
 
@@ -54,7 +54,7 @@ def test_every_revision_goes_up_and_down(empty_database: str) -> None:
     assert left == []
 
 
-def test_the_applications_own_relations_in_analytics_outlive_the_way_back(empty_database: str) -> None:
+def test_the_application_s_own_relations_in_analytics_survive_a_downgrade(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute("create schema analytics; create table analytics.visits (day date)")
         migrations.migrate(empty_database)
@@ -80,7 +80,7 @@ def test_a_database_from_before_the_first_release_is_refused_unchanged(empty_dat
     assert tables == (1,)
 
 
-def test_two_releases_at_once_are_harmless(empty_database: str) -> None:
+def test_two_concurrent_releases_are_harmless(empty_database: str) -> None:
     release = [sys.executable, "-c", "import sys, migrations; migrations.migrate(sys.argv[1])", empty_database]
 
     releases = [subprocess.Popen(release) for _ in range(3)]
@@ -89,7 +89,7 @@ def test_two_releases_at_once_are_harmless(empty_database: str) -> None:
     command.check(migrations.configuration(empty_database))
 
 
-def test_functions_are_those_of_the_schema(conn: psycopg.Connection, empty_database: str) -> None:
+def test_functions_equal_the_schema_s_definitions(conn: psycopg.Connection, empty_database: str) -> None:
     def source(of: psycopg.Connection, name: str) -> object:
         row = of.execute("select pg_get_functiondef(%s::regproc)", (name,)).fetchone()
         return row and row[0]
@@ -103,7 +103,7 @@ def test_functions_are_those_of_the_schema(conn: psycopg.Connection, empty_datab
 
 
 @pytest.mark.parametrize("table", TOUCHED_TABLES)
-def test_updated_at_is_kept_by_the_database(conn: psycopg.Connection, table: str) -> None:
+def test_the_database_maintains_updated_at(conn: psycopg.Connection, table: str) -> None:
     row = conn.execute(
         """
         select count(*) from pg_trigger
@@ -115,7 +115,7 @@ def test_updated_at_is_kept_by_the_database(conn: psycopg.Connection, table: str
     assert row == (1,)
 
 
-def test_a_changed_user_says_when(conn: psycopg.Connection) -> None:
+def test_changing_a_user_sets_updated_at(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id, updated_at) values ('u', '2020-01-01Z')")
 
     conn.execute("update users set name = 'New' where id = 'u'")
@@ -123,7 +123,7 @@ def test_a_changed_user_says_when(conn: psycopg.Connection) -> None:
     assert conn.execute("select updated_at > now() - interval '1 minute' from users").fetchone() == (True,)
 
 
-def test_clients_that_send_no_id_get_one(conn: psycopg.Connection) -> None:
+def test_a_row_inserted_without_an_id_gets_one(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (email) values ('a@example.com')")
 
     assert conn.execute("select length(id), role::text, membership_status::text, tokens from users").fetchone() == (
@@ -134,7 +134,7 @@ def test_clients_that_send_no_id_get_one(conn: psycopg.Connection) -> None:
     )
 
 
-def test_deleting_a_user_deletes_what_is_the_users(conn: psycopg.Connection) -> None:
+def test_deleting_a_user_deletes_their_rows(conn: psycopg.Connection) -> None:
     conn.execute("insert into organizations (id, name) values ('o', 'Org')")
     conn.execute("insert into stripe_products (id, name) values ('p', 'Pro')")
     conn.execute("insert into users (id, organization_id, stripe_product_id) values ('u', 'o', 'p')")
@@ -157,7 +157,7 @@ def test_deleting_a_user_deletes_what_is_the_users(conn: psycopg.Connection) -> 
         assert conn.execute(f"select count(*) from {table}").fetchone() == (0,)
 
 
-def test_a_revision_that_cannot_have_its_locks_soon_gives_up_and_leaves_all_as_it_was(empty_database: str) -> None:
+def test_a_revision_that_cannot_get_its_locks_in_time_gives_up_and_changes_nothing(empty_database: str) -> None:
     migrations.migrate(empty_database, "0001")
 
     with psycopg.connect(empty_database) as busy:

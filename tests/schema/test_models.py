@@ -28,7 +28,7 @@ def session(database: str) -> Iterator[Session]:
     engine.dispose()
 
 
-def test_a_user_is_read_with_everything_in_a_bounded_number_of_statements(session: Session) -> None:
+def test_a_user_and_their_rows_are_read_in_a_bounded_number_of_statements(session: Session) -> None:
     product = StripeProduct(
         id="prod_1", name="Pro", prices=[StripePrice(id="price_1", currency="eur", unit_amount=900)]
     )

@@ -31,14 +31,14 @@ def organizations(conn: psycopg.Connection) -> None:
 
 
 def due(conn: psycopg.Connection) -> list[str]:
-    """The users that are due now; afterwards none is."""
+    """Take the users that are due now."""
     return sorted(
         row[0] for row in conn.execute("delete from sync.next_changes where due_at <= now() returning user_id")
     )
 
 
 @pytest.mark.usefixtures("organizations")
-def test_a_role_without_rights_in_sync_moves_users_and_they_fall_due(
+def test_users_moved_by_a_role_without_rights_in_sync_become_due(
     conn: psycopg.Connection, application: psycopg.Connection
 ) -> None:
     application.execute("insert into users (id, organization_id) values ('in', 'a'), ('out', null)")
@@ -61,7 +61,7 @@ def test_a_role_without_rights_in_sync_moves_users_and_they_fall_due(
 
 
 @pytest.mark.usefixtures("organizations")
-def test_an_update_that_moves_nobody_makes_nobody_due(conn: psycopg.Connection) -> None:
+def test_an_update_that_moves_no_user_makes_none_due(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id, organization_id) values ('u', 'a'), ('v', null)")
     due(conn)
 
@@ -72,7 +72,7 @@ def test_an_update_that_moves_nobody_makes_nobody_due(conn: psycopg.Connection) 
 
 
 @pytest.mark.usefixtures("organizations")
-def test_a_look_that_is_due_later_is_due_now_and_one_that_is_due_stays(conn: psycopg.Connection) -> None:
+def test_a_later_due_time_becomes_now_and_a_past_one_is_kept(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('later'), ('over')")
     conn.execute(
         "insert into sync.next_changes values ('later', now() + interval '1 day'), ('over', now() - interval '1 day')"
@@ -86,7 +86,7 @@ def test_a_look_that_is_due_later_is_due_now_and_one_that_is_due_stays(conn: psy
 
 
 @pytest.mark.usefixtures("organizations")
-def test_an_organization_that_a_trigger_of_the_applications_sets_counts_too(conn: psycopg.Connection) -> None:
+def test_an_organization_set_by_an_application_s_trigger_counts_too(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('u')")
     conn.execute(
         """

@@ -1,4 +1,4 @@
-"""The application's queries, and their number of statements: the same for fifty users as for one."""
+"""The application's queries. Their number of statements is the same for fifty users as for one."""
 
 import gc
 import subprocess
@@ -52,7 +52,7 @@ def subscription(name: str, status: str, **more: object) -> UserSubscription:
 
 
 def fill(session: Session, users: int) -> None:
-    """This many users, each with their own product, three subscriptions and two payments."""
+    """Insert this many users, each with their own product, three subscriptions and two payments."""
     for number in range(users):
         product = StripeProduct(id=f"prod_{number:02}", name="Pro")
         price = StripePrice(id=f"price_{number:02}", product=product, currency="eur", unit_amount=900)
@@ -84,7 +84,7 @@ def fill(session: Session, users: int) -> None:
 
 
 def walked(user: User) -> list[object]:
-    """Everything that comes with a user, touched."""
+    """Read everything that is loaded with a user."""
     return [
         user.product and user.product.name,
         user.organization and user.organization.name,
@@ -97,7 +97,7 @@ def walked(user: User) -> list[object]:
 
 
 @pytest.mark.parametrize("users", [1, 50])
-def test_users_come_with_what_is_theirs_in_as_many_statements_however_many_they_are(
+def test_users_and_their_rows_are_read_in_the_same_number_of_statements_however_many_users(
     engine: Engine, session: Session, users: int
 ) -> None:
     fill(session, users)
@@ -112,7 +112,7 @@ def test_users_come_with_what_is_theirs_in_as_many_statements_however_many_they_
     assert len(statements) <= 7
 
 
-def test_a_user_comes_with_current_subscriptions_alone(engine: Engine, session: Session) -> None:
+def test_a_user_is_read_with_current_subscriptions_only(engine: Engine, session: Session) -> None:
     fill(session, 2)
     known = session.get_one(User, "user_01")
     assert len(known.subscriptions) == 3
@@ -127,9 +127,7 @@ def test_a_user_comes_with_current_subscriptions_alone(engine: Engine, session: 
     assert queries.user_with_subscriptions(session, "nobody") is None
 
 
-def test_the_active_subscription_is_that_of_the_users_product_then_the_longest(
-    engine: Engine, session: Session
-) -> None:
+def test_the_active_subscription_is_of_the_user_s_product_and_ends_last(engine: Engine, session: Session) -> None:
     small, big = (
         StripeProduct(id=id_, name=id_, prices=[StripePrice(id=f"price_{id_}", currency="eur")])
         for id_ in ("small", "big")
@@ -175,9 +173,9 @@ def test_the_active_subscription_is_that_of_the_users_product_then_the_longest(
     assert queries.active_subscription(session, "nothing") is None
 
 
-def test_payments_come_a_page_at_a_time_the_newest_first(engine: Engine, session: Session) -> None:
+def test_payments_are_read_in_pages_newest_first(engine: Engine, session: Session) -> None:
     fill(session, 1)
-    # All at one moment: the order must be the same on each page anyway.
+    # All have the same time, and the order must still be the same on each page.
     for number in range(21):
         session.add(
             Payment(
@@ -208,7 +206,7 @@ def test_payments_come_a_page_at_a_time_the_newest_first(engine: Engine, session
     assert queries.payment_history(session, "nobody").items == []
 
 
-def test_a_page_that_ends_with_the_list_has_no_more(session: Session) -> None:
+def test_the_last_page_has_no_more(session: Session) -> None:
     fill(session, 4)
 
     whole = queries.users_with_subscriptions(session, limit=4)
@@ -220,14 +218,14 @@ def test_a_page_that_ends_with_the_list_has_no_more(session: Session) -> None:
 
 
 @pytest.mark.parametrize(("limit", "offset", "says"), [(0, 0, "limit"), (501, 0, "limit"), (1, -1, "offset")])
-def test_a_page_of_no_sense_is_refused(session: Session, limit: int, offset: int, says: str) -> None:
+def test_an_invalid_page_is_refused(session: Session, limit: int, offset: int, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         queries.payment_history(session, "u", limit=limit, offset=offset)
 
 
 @pytest.fixture
 def shop(session: Session) -> Session:
-    """Two products for sale, one of which has a price that is not; one that is not for sale."""
+    """Two products for sale, one with an additional inactive price, and a product that is not for sale."""
     session.add_all(
         [
             StripeProduct(
@@ -261,7 +259,7 @@ def test_the_catalogue_is_read_with_its_prices_in_two_statements(engine: Engine,
         pro.metadata["tokens"] = "6"  # type: ignore[index]
 
 
-def test_the_catalogue_is_read_again_after_five_minutes_or_when_it_is_forgotten(engine: Engine, shop: Session) -> None:
+def test_the_catalogue_is_read_again_after_five_minutes_or_after_forget(engine: Engine, shop: Session) -> None:
     clock = [1000.0]
 
     def names() -> list[str]:
@@ -281,7 +279,7 @@ def test_the_catalogue_is_read_again_after_five_minutes_or_when_it_is_forgotten(
     assert (kept, read_again, names()) == (["Basic", "Pro"], ["Basic", "Professional"], ["Basic", "Pro again"])
 
 
-def test_twenty_threads_at_once_read_the_catalogue_once(engine: Engine, shop: Session) -> None:
+def test_twenty_concurrent_threads_read_the_catalogue_once(engine: Engine, shop: Session) -> None:
     go = threading.Barrier(20)
     seen: list[int] = []
 
@@ -300,9 +298,7 @@ def test_twenty_threads_at_once_read_the_catalogue_once(engine: Engine, shop: Se
     assert len(statements) == 2
 
 
-def test_each_engine_has_a_catalogue_of_its_own_which_goes_with_it(
-    database: str, engine: Engine, shop: Session
-) -> None:
+def test_each_engine_has_its_own_catalogue_which_is_freed_with_it(database: str, engine: Engine, shop: Session) -> None:
     other = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database))
     queries.active_products(engine)
     shop.get_one(StripeProduct, "pro").active = False
@@ -318,7 +314,7 @@ def test_each_engine_has_a_catalogue_of_its_own_which_goes_with_it(
     assert gone() is None
 
 
-def test_nothing_is_loaded_behind_the_applications_back(session: Session) -> None:
+def test_nothing_is_loaded_lazily(session: Session) -> None:
     fill(session, 1)
 
     user = queries.user_with_subscriptions(session, "user_00")
@@ -327,7 +323,7 @@ def test_nothing_is_loaded_behind_the_applications_back(session: Session) -> Non
     assert {"payments", "accounts", "sessions"} <= set(inspect(user).unloaded)
 
 
-def test_an_application_needs_sqlalchemy_alone() -> None:
+def test_an_application_needs_only_sqlalchemy() -> None:
     program = """
 import sys
 

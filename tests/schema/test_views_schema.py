@@ -1,4 +1,4 @@
-"""The schema of the views under another name, and beside another tool's."""
+"""The schema of the views under another name, and beside another tool's schema."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,7 @@ def relations(conn: psycopg.Connection, schema: str) -> set[str]:
     return {name for (name,) in rows}
 
 
-def test_another_tools_schema_is_named_with_the_way_out_and_left_alone(empty_database: str) -> None:
+def test_another_tool_s_schema_is_reported_with_the_fix_and_not_changed(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute(SUPABASE)
         before = relations(conn, "stripe")
@@ -51,7 +51,7 @@ def test_another_tools_schema_is_named_with_the_way_out_and_left_alone(empty_dat
         assert conn.execute("select id from stripe.subscription_items").fetchall() == [("cus_theirs",)]
 
 
-def test_an_adopted_database_has_the_views_where_the_setting_says(empty_database: str) -> None:
+def test_an_adopted_database_has_its_views_in_the_configured_schema(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute(SUPABASE)
 
@@ -79,7 +79,7 @@ def test_a_migrated_database_keeps_its_name_until_the_setting_names_another(empt
     assert drift.differences(empty_database) == []
 
 
-def test_the_sql_of_a_migration_says_the_name() -> None:
+def test_the_sql_of_a_migration_uses_the_configured_schema() -> None:
     printed = io.StringIO()
 
     migrations.offline_sql("base:head", output=printed, views_schema="billing")
@@ -89,7 +89,7 @@ def test_the_sql_of_a_migration_says_the_name() -> None:
     assert " stripe." not in printed.getvalue()
 
 
-# The form of `db generate` for changed definitions: the views are dropped, and created again.
+# `db generate` drops changed views and creates them again.
 ANEW = '''
 from migrations.files import execute
 revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None
@@ -112,7 +112,7 @@ def downgrade():
 '''
 
 
-def test_a_view_that_is_made_anew_keeps_the_grants_that_an_operator_gave(empty_database: str, tmp_path: Path) -> None:
+def test_a_recreated_view_keeps_an_operator_s_grants(empty_database: str, tmp_path: Path) -> None:
     migrations.migrate(empty_database)
     config = later(empty_database, tmp_path, ANEW)
     with psycopg.connect(empty_database, autocommit=True) as conn:
@@ -153,7 +153,7 @@ def test_a_view_that_is_made_anew_keeps_the_grants_that_an_operator_gave(empty_d
     assert public == (True,)
 
 
-def test_a_view_that_somebody_changed_is_told(empty_database: str) -> None:
+def test_a_changed_view_is_reported(empty_database: str) -> None:
     migrations.migrate(empty_database)
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute("drop view stripe.refunds; create view stripe.mine as select 1 as one")

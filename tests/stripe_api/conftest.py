@@ -1,4 +1,4 @@
-"""A Stripe that gives scripted answers, a Valkey, and a clock that only moves when told."""
+"""A Stripe server with scripted answers, a Valkey, and a fake clock."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ NOW = 1_795_000_000
 
 
 class Clock:
-    """Moves when told, and by the time that is slept."""
+    """A clock that moves by `advance`, and by the seconds slept."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass
 class Reply:
-    """The next answer of the server: JSON unless `body` is bytes; `date` is Stripe's clock, None sends no Date."""
+    """An answer of the server: JSON unless `body` is bytes. `date` is Stripe's clock, and None sends no Date header."""
 
     body: Any = None
     status: int = 200
@@ -63,12 +63,12 @@ class Request:
 
 
 def failure(status: int, message: str = "", *, headers: dict[str, str] | None = None, **fields: str) -> Reply:
-    """An error as Stripe words it."""
+    """An error with Stripe's wording."""
     return Reply({"error": {"message": message, "type": "invalid_request_error", **fields}}, status, headers or {})
 
 
 class ScriptedStripe:
-    """Answers the scripted replies one after the other, the last one for ever."""
+    """A server that sends the scripted replies in order, and repeats the last one."""
 
     def __init__(self, clock: Clock) -> None:
         self.requests: list[Request] = []
@@ -78,7 +78,7 @@ class ScriptedStripe:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16  # an answer in one piece, or its second half waits for an acknowledgement of the first
+            wbufsize = 1 << 16  # send an answer in one piece, or its second half waits until the first is acknowledged
 
             def do_GET(self) -> None:
                 outer.requests.append(Request(self.path, dict(self.headers.items()), self.client_address[1]))
@@ -106,7 +106,7 @@ class ScriptedStripe:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                pass  # some tests are about clients that give up
+                pass  # in some tests the client gives up
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -137,7 +137,7 @@ def server(clock: Clock) -> Iterator[ScriptedStripe]:
 
 @pytest.fixture
 def make_stripe(server: ScriptedStripe, clock: Clock) -> Iterator[Callable[..., Stripe]]:
-    """Clients of the scripted server, with the fake clock's time and always the longest jitter."""
+    """Make clients of the scripted server with the fake clock, and always with the longest jitter."""
     made: list[Stripe] = []
 
     def make(**changes: Any) -> Stripe:
@@ -160,7 +160,7 @@ def stripe(make_stripe: Callable[..., Stripe]) -> Stripe:
 
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The limiter's log lines, whatever other tests did to logging."""
+    """The limiter's log lines, even if other tests configured logging."""
     monkeypatch.setattr(rate_limit, "_log", structlog.get_logger("rate_limit"))
     with capture_logs() as lines:
         yield lines

@@ -85,7 +85,7 @@ def test_an_id_is_quoted(stripe: Stripe, server: ScriptedStripe) -> None:
 
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
-def test_an_answer_is_true_of_stripes_date_less_what_the_request_took(
+def test_an_answer_s_time_is_its_date_header_less_the_request_s_duration(
     stripe: Stripe, server: ScriptedStripe, skew: int
 ) -> None:
     server.answers(Reply({"id": "sub_1", "status": "active"}, date=NOW + skew, takes=2.5))
@@ -115,7 +115,7 @@ def test_a_deletion_stub_is_deleted_and_not_missing(stripe: Stripe, server: Scri
     assert answer.object is not None
 
 
-def test_an_unknown_id_is_missing_as_of_a_second(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_an_unknown_id_is_missing_at_the_time_of_the_answer(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(failure(404, "No such product: 'prod_1'", code="resource_missing", param="id"))
 
     answer = stripe.retrieve("/v1/products/prod_1")
@@ -123,7 +123,7 @@ def test_an_unknown_id_is_missing_as_of_a_second(stripe: Stripe, server: Scripte
     assert answer == Answer(None, deleted=True, missing=True, read_at=NOW)
 
 
-def test_a_page_holds_what_stripe_listed_and_the_second_it_is_true_of(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_a_page_holds_the_listed_objects_and_the_time_of_the_answer(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(page("a", "b", has_more=True))
 
     read = stripe.page("/v1/products", {"created[gte]": 5, "starting_after": "z"})
@@ -152,14 +152,14 @@ def test_a_page_can_be_read_for_a_connected_account(stripe: Stripe, server: Scri
     ],
     ids=str,
 )
-def test_a_page_that_makes_no_sense_is_refused(stripe: Stripe, server: ScriptedStripe, body: Any) -> None:
+def test_an_invalid_page_is_refused_by_the_client(stripe: Stripe, server: ScriptedStripe, body: Any) -> None:
     server.answers(Reply(body))
 
     with pytest.raises(StripeFailed):
         stripe.page("/v1/products")
 
 
-def test_a_cursor_that_was_deleted_is_known_from_a_missing_object(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_a_deleted_cursor_is_distinguished_from_a_missing_object(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(failure(400, "No such product: 'b'", code="resource_missing", param="starting_after"))
 
     with pytest.raises(CursorGone):
@@ -190,7 +190,7 @@ def test_a_list_of_a_missing_parent_is_not_found(stripe: Stripe, server: Scripte
     ],
     ids=lambda reply: f"{reply.status}-{reply.body}"[:40],
 )
-def test_passing_trouble_is_tried_again(
+def test_a_temporary_failure_is_retried(
     stripe: Stripe, server: ScriptedStripe, clock: Clock, trouble: Reply, logs: list[Any]
 ) -> None:
     server.answers(trouble, trouble, Reply({"id": "sub_1"}))
@@ -201,7 +201,7 @@ def test_passing_trouble_is_tried_again(
     assert [seconds for seconds in clock.slept if seconds > 0.1] == [0.5, 1.0]
 
 
-def test_attempts_are_bounded(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_the_number_of_attempts_is_limited(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(failure(500))
 
     with pytest.raises(StripeFailed):
@@ -221,7 +221,7 @@ def test_no_attempt_begins_after_the_deadline(stripe: Stripe, server: ScriptedSt
     assert clock.now <= 1000 + 1.2
 
 
-def test_stripe_may_say_that_another_attempt_is_no_use(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_stripe_can_forbid_another_attempt(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(failure(500, headers={"Stripe-Should-Retry": "false"}))
 
     with pytest.raises(StripeFailed):
@@ -230,14 +230,14 @@ def test_stripe_may_say_that_another_attempt_is_no_use(stripe: Stripe, server: S
     assert len(server.requests) == 1
 
 
-def test_a_server_that_never_answers_is_left(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_a_server_that_never_answers_times_out(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(Reply(hangs=True))
 
     with pytest.raises(TimedOut):
         stripe.retrieve(PATH, timeout=0.1, deadline=0.4)
 
 
-def test_a_server_that_is_not_there_is_unreachable(make_stripe: Callable[..., Stripe]) -> None:
+def test_a_server_that_does_not_exist_is_unreachable(make_stripe: Callable[..., Stripe]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     stripe = make_stripe(base=f"http://127.0.0.1:{port}")
@@ -256,7 +256,7 @@ def test_a_server_that_is_not_there_is_unreachable(make_stripe: Callable[..., St
         (None, "account"),
     ],
 )
-def test_a_refusal_slows_what_it_was_about(
+def test_a_429_slows_the_operation_or_the_account_by_its_reason(
     stripe: Stripe, server: ScriptedStripe, logs: list[Any], reason: str | None, scope: str
 ) -> None:
     server.answers(failure(429, headers={"Stripe-Rate-Limited-Reason": reason} if reason else {}))
@@ -268,7 +268,7 @@ def test_a_refusal_slows_what_it_was_about(
     assert [line["scope"] for line in logs if line["event"] == "rate.slowed"] == [scope]
 
 
-def test_a_lock_is_no_reason_to_slow_down(stripe: Stripe, server: ScriptedStripe, logs: list[Any]) -> None:
+def test_a_lock_timeout_slows_nothing(stripe: Stripe, server: ScriptedStripe, logs: list[Any]) -> None:
     server.answers(failure(429, code="lock_timeout"))
 
     with pytest.raises(Locked):
@@ -353,11 +353,11 @@ def test_requests_are_counted_by_operation_and_outcome(stripe: Stripe, server: S
         ("/v2/core/events/evt_1", "GET /v2/core/events/{id}"),
     ],
 )
-def test_an_operation_has_one_name_for_all_ids(path: str, operation: str) -> None:
+def test_paths_with_different_ids_are_one_operation(path: str, operation: str) -> None:
     assert operation_of(path) == operation
 
 
-def test_every_path_of_the_catalogue_is_an_operation_of_its_own() -> None:
+def test_every_path_of_the_catalogue_is_a_separate_operation() -> None:
     known = {row.path for row in catalogue.lists().values()} | {
         row.url for row in catalogue.types().values() if row.url
     }
@@ -368,7 +368,7 @@ def test_every_path_of_the_catalogue_is_an_operation_of_its_own() -> None:
     assert named == {path: f"GET {path}" for path in named}
 
 
-def test_check_says_whose_key_it_is(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_check_returns_the_account_of_the_key(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(Reply({"id": "acct_1", "object": "account"}), page())
 
     check = stripe.check(["/v1/products"])
@@ -376,7 +376,7 @@ def test_check_says_whose_key_it_is(stripe: Stripe, server: ScriptedStripe) -> N
     assert (check.account, check.livemode, check.restricted, check.lacks) == ("acct_1", False, False, ())
 
 
-def test_check_names_every_list_that_a_restricted_key_may_not_read(
+def test_check_names_every_list_that_a_restricted_key_cannot_read(
     make_stripe: Callable[..., Stripe], server: ScriptedStripe
 ) -> None:
     no_products, no_account = (
@@ -403,7 +403,7 @@ def configured(**changes: Any) -> Settings:
     return Settings(**{**given, "stripe_secret_key": SecretStr(KEY), **changes})
 
 
-def test_without_a_key_there_is_nothing_to_ask() -> None:
+def test_without_a_key_no_client_is_made() -> None:
     with pytest.raises(BadKey, match="STRIPE_SECRET_KEY is not set"):
         Stripe.from_settings(configured(stripe_secret_key=None))
 
@@ -411,7 +411,7 @@ def test_without_a_key_there_is_nothing_to_ask() -> None:
 @pytest.mark.parametrize(
     "base", ["http://api.stripe.com", "http://10.0.0.1:12111", "ftp://127.0.0.1", "api.stripe.com"]
 )
-def test_a_key_is_not_sent_in_the_clear(base: str) -> None:
+def test_a_key_is_not_sent_unencrypted(base: str) -> None:
     with pytest.raises(ConfigError, match="STRIPE_API_BASE"):
         Stripe.from_settings(configured(stripe_api_base=base))
 
@@ -419,10 +419,10 @@ def test_a_key_is_not_sent_in_the_clear(base: str) -> None:
 @pytest.mark.parametrize(
     "base", ["https://api.stripe.com", "http://127.0.0.1:1/", "http://localhost:1", "http://[::1]:1"]
 )
-def test_nothing_is_connected_before_it_is_asked(base: str) -> None:
+def test_no_connection_is_made_before_the_first_request(base: str) -> None:
     Stripe.from_settings(configured(stripe_api_base=base)).close()
 
 
-def test_errors_are_told_apart_by_what_is_to_be_done() -> None:
+def test_error_classes_tell_which_errors_to_retry() -> None:
     assert all(issubclass(kind, Temporary) for kind in (Unreachable, StripeFailed, Locked, CursorGone, RateLimited))
     assert all(issubclass(kind, Permanent) for kind in (BadKey, MissingPermission, WrongMode, InvalidRequest))

@@ -1,4 +1,4 @@
-"""An event's body, read."""
+"""Reading the body of an event."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from worker.stripe_api.event import CREATED, DELETED, UPDATED, NotAnEvent, read_
 BALANCE: Json = {"object": "balance", "available": []}
 
 
-def test_a_snapshot_event_names_and_shows_its_object() -> None:
+def test_a_snapshot_event_contains_its_object() -> None:
     obj = subscription("sub_1")
 
     read = read_event(event("customer.subscription.updated", obj, id="evt_1", previous={"status": "incomplete"}))
@@ -18,7 +18,7 @@ def test_a_snapshot_event_names_and_shows_its_object() -> None:
     assert (read.previous, read.thin, read.account, read.livemode) == ({"status": "incomplete"}, False, "", False)
 
 
-def test_a_thin_event_names_its_object_and_shows_nothing() -> None:
+def test_a_thin_event_names_its_object_but_does_not_contain_it() -> None:
     related = {"id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1"}
 
     read = read_event(thin_event(related=related, created="2026-07-01T00:00:58.137Z"))
@@ -28,7 +28,7 @@ def test_a_thin_event_names_its_object_and_shows_nothing() -> None:
     assert read.created == 1_782_864_058
 
 
-def test_a_thin_event_may_be_about_no_object() -> None:
+def test_a_thin_event_may_name_no_object() -> None:
     read = read_event(thin_event("v2.core.event_destination.ping"))
 
     assert (read.object_type, read.object_id) == (None, None)
@@ -40,12 +40,12 @@ def test_a_thin_event_of_a_singleton_has_no_id() -> None:
     assert (read.object_type, read.object_id) == ("balance", None)
 
 
-def test_the_account_is_the_events_own_in_either_kind() -> None:
+def test_the_account_is_read_from_snapshot_and_thin_events() -> None:
     assert read_event(event("customer.created", customer(), account="acct_1")).account == "acct_1"
     assert read_event(thin_event(context="acct_1")).account == "acct_1"
 
 
-def test_livemode_is_the_events_own() -> None:
+def test_livemode_is_read_from_the_event() -> None:
     assert read_event(event("customer.created", customer(livemode=False), livemode=True)).livemode
 
 
@@ -68,7 +68,7 @@ def test_livemode_is_the_events_own() -> None:
         ({"object": "customer", "id": 7}, None),
     ],
 )
-def test_an_object_without_an_id_is_kept_under_what_it_is_the_only_one_of(obj: Json, object_id: str | None) -> None:
+def test_an_object_without_an_id_is_kept_under_its_type_or_owner(obj: Json, object_id: str | None) -> None:
     assert read_event(event("x.updated", obj)).object_id == object_id
 
 
@@ -98,7 +98,7 @@ def test_within_a_second_creations_come_first_and_deletions_last(type_: str, ran
         ("customer.discount.deleted", {"object": "discount", "id": "di_1"}, True),
     ],
 )
-def test_a_deletion_is_what_leaves_no_object(type_: str, obj: Json, deletes: bool) -> None:
+def test_only_events_that_leave_no_object_are_deletions(type_: str, obj: Json, deletes: bool) -> None:
     assert read_event(event(type_, obj)).deletes is deletes
 
 
@@ -113,12 +113,12 @@ def test_a_deletion_is_what_leaves_no_object(type_: str, obj: Json, deletes: boo
         (7, ""),
     ],
 )
-def test_the_shape_is_the_major_of_the_api_version(api_version: str, shape: str) -> None:
+def test_the_shape_is_the_major_release_of_the_api_version(api_version: str, shape: str) -> None:
     assert read_event(event("customer.created", customer(), api_version=api_version)).shape == shape
 
 
 @pytest.mark.parametrize("field", ["id", "type", "created", "data", "object"])
-def test_an_event_that_lacks_what_every_event_has_is_none(field: str) -> None:
+def test_an_event_without_a_required_field_is_none(field: str) -> None:
     body = event("customer.created", customer())
     del body[field]
 
@@ -127,7 +127,7 @@ def test_an_event_that_lacks_what_every_event_has_is_none(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "type", "created"])
-def test_a_thin_event_that_lacks_what_every_event_has_is_none(field: str) -> None:
+def test_a_thin_event_without_a_required_field_is_none(field: str) -> None:
     body = thin_event()
     del body[field]
 
@@ -153,18 +153,18 @@ def test_a_thin_event_that_lacks_what_every_event_has_is_none(field: str) -> Non
         {"object": None},
     ],
 )
-def test_an_event_with_a_field_of_another_kind_is_none(changes: Json) -> None:
+def test_an_event_with_a_field_of_the_wrong_type_is_none(changes: Json) -> None:
     with pytest.raises(NotAnEvent):
         read_event(event("customer.created", customer()) | changes)
 
 
-def test_a_time_without_a_zone_is_no_time() -> None:
+def test_a_time_without_a_time_zone_is_invalid() -> None:
     with pytest.raises(NotAnEvent):
         read_event(thin_event(created="2026-07-01T00:00:58"))
 
 
 @pytest.mark.parametrize("previous", [None, [], "status", 7])
-def test_previous_attributes_of_another_kind_are_as_if_there_were_none(previous: object) -> None:
+def test_malformed_previous_attributes_are_ignored(previous: object) -> None:
     body = event("customer.updated", customer())
     body["data"]["previous_attributes"] = previous
 

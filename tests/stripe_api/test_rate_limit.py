@@ -1,4 +1,4 @@
-"""One budget for the fleet: real Valkey, real processes; time is Valkey's, or a fake clock's."""
+"""One rate limit for all processes, with a real Valkey and real processes, on Valkey's time or a fake clock."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ACCOUNT_RATE, OPERATION_RATE = 40, 25
 
 
 class Slept(BaseException):
-    """Raised in place of sleeping: how long it would have been."""
+    """Raised instead of sleeping, with the seconds to sleep."""
 
 
 def _raise_slept(seconds: float) -> None:
@@ -32,7 +32,7 @@ def _raise_slept(seconds: float) -> None:
 
 
 def _impatient(client: redis.Redis | None, **changes: Any) -> RateLimiter:
-    """One place in ten seconds; it never sleeps."""
+    """A limiter with one place in ten seconds, which raises instead of sleeping."""
     given: dict[str, Any] = {"key": "sk_test_a", "account_per_second": 0.1, "sleep": _raise_slept}
     return RateLimiter(client, **{**given, **changes})
 
@@ -44,7 +44,7 @@ def _wait_of_next(limiter: RateLimiter, operation: str = GET_ONE) -> float:
 
 
 def _take_many(socket: str, reserved: bool, count: int) -> list[tuple[str, float]]:
-    """The places that one process with two threads gets, as fast as it can."""
+    """The places that a process with two threads gets as fast as it can."""
     with redis.Redis(unix_socket_path=socket) as client, ThreadPoolExecutor(2) as threads:
         limiter = RateLimiter(
             client, key="sk_test_a", account_per_second=ACCOUNT_RATE, operation_per_second=OPERATION_RATE
@@ -56,7 +56,7 @@ def _take_many(socket: str, reserved: bool, count: int) -> list[tuple[str, float
 
 def _busiest_second(places: list[float]) -> int:
     places = sorted(places)
-    # A tenth of a millisecond for the last bits of the floats.
+    # Allow a tenth of a millisecond for floating-point rounding.
     return max(sum(1 for later in places if 0 <= later - first < 1 - 1e-4) for first in places)
 
 
@@ -78,7 +78,7 @@ def _spacing(limiter: RateLimiter, operation: str, *, reserved: bool = False) ->
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_background_work_leaves_a_fifth_to_on_access_work_and_none_where_there_is_none(
+def test_background_work_leaves_a_fifth_of_the_budget_only_while_on_access_work_runs(
     shared: bool, valkey: redis.Redis, clock: Clock
 ) -> None:
     limiter = (
@@ -93,11 +93,11 @@ def test_background_work_leaves_a_fifth_to_on_access_work_and_none_where_there_i
     on_access = _spacing(limiter, GET_LIST, reserved=True)
     background = _spacing(limiter, GET_ONE)
 
-    # 50 a second, of which background work may use 48, and 40 beside on-access work.
+    # 50 per second: background work may use 48 of them, or 40 beside on-access work.
     assert (undisturbed, on_access, background) == pytest.approx((1 / 48, 1 / 50, 1 / 40), rel=0.1)
 
 
-def test_of_many_threads_that_wait_for_one_operation_a_single_one_asks_redis(valkey: redis.Redis) -> None:
+def test_only_one_of_many_waiting_threads_asks_redis(valkey: redis.Redis) -> None:
     limiter = RateLimiter(valkey, key="k", account_per_second=40, operation_per_second=40)
 
     with ThreadPoolExecutor(16) as threads:
@@ -108,7 +108,7 @@ def test_of_many_threads_that_wait_for_one_operation_a_single_one_asks_redis(val
     assert asked <= 2 * 32
 
 
-def test_a_place_that_comes_too_late_is_refused_at_once(valkey: redis.Redis) -> None:
+def test_a_place_after_the_deadline_is_refused_at_once(valkey: redis.Redis) -> None:
     limiter = _impatient(valkey)
     limiter.acquire(GET_ONE, within=0)
 
@@ -116,7 +116,7 @@ def test_a_place_that_comes_too_late_is_refused_at_once(valkey: redis.Redis) -> 
         limiter.acquire(GET_LIST, within=5)
 
 
-def test_an_operation_has_a_limit_of_its_own(valkey: redis.Redis) -> None:
+def test_each_operation_has_its_own_limit(valkey: redis.Redis) -> None:
     limiter = _impatient(valkey, account_per_second=1e6, operation_per_second=0.1)
     limiter.acquire(GET_ONE, within=1)
 
@@ -131,13 +131,13 @@ def test_two_accounts_do_not_share_a_budget(valkey: redis.Redis) -> None:
     _impatient(valkey, key="sk_test_b").acquire(GET_ONE, within=0)
 
 
-def test_no_key_of_redis_holds_the_key_of_stripe(valkey: redis.Redis) -> None:
+def test_redis_keys_never_contain_the_stripe_key(valkey: redis.Redis) -> None:
     _impatient(valkey, key="sk_test_secret").acquire(GET_ONE, within=0)
 
     assert all(b"secret" not in key for key in valkey.scan_iter())
 
 
-def test_a_refusal_by_stripe_slows_the_whole_fleet(valkey: redis.Redis, logs: list[Any]) -> None:
+def test_a_429_slows_the_whole_fleet(valkey: redis.Redis, logs: list[Any]) -> None:
     one, other = _impatient(valkey), _impatient(valkey)
 
     one.slow_down(ACCOUNT, reason="global-rate")
@@ -148,7 +148,7 @@ def test_a_refusal_by_stripe_slows_the_whole_fleet(valkey: redis.Redis, logs: li
     assert [(line["event"], line["scope"], line["share"]) for line in logs] == [("rate.slowed", ACCOUNT, 0.5)]
 
 
-def test_a_refusal_of_one_operation_slows_no_other(valkey: redis.Redis) -> None:
+def test_a_429_for_one_operation_slows_no_other(valkey: redis.Redis) -> None:
     limiter = _impatient(valkey, account_per_second=1e6, operation_per_second=0.1)
 
     limiter.slow_down(GET_ONE, reason="endpoint-rate")
@@ -176,7 +176,7 @@ def test_the_rate_recovers_gradually(
     assert [line["event"] for line in logs[1:]] == expected
 
 
-def test_the_rate_is_never_slowed_to_nothing(valkey: redis.Redis) -> None:
+def test_the_rate_never_falls_to_zero(valkey: redis.Redis) -> None:
     limiter = _impatient(valkey, account_per_second=1)
 
     for _ in range(8):
@@ -188,7 +188,7 @@ def test_the_rate_is_never_slowed_to_nothing(valkey: redis.Redis) -> None:
     assert _wait_of_next(limiter) == pytest.approx(16, abs=1)
 
 
-def test_without_redis_a_process_keeps_to_a_safe_share_and_says_so_once(
+def test_without_redis_a_process_keeps_to_a_safe_share_and_logs_it_once(
     clock: Clock, logs: list[Any], tmp_path: Path
 ) -> None:
     client = shared_client(f"redis+socket://{tmp_path / 'none'}")
@@ -200,7 +200,7 @@ def test_without_redis_a_process_keeps_to_a_safe_share_and_says_so_once(
     assert [line["event"] for line in logs] == ["limiter.isolated"]
 
 
-def test_the_share_of_a_process_is_one_a_second_at_least(clock: Clock) -> None:
+def test_the_share_of_a_process_is_at_least_one_per_second(clock: Clock) -> None:
     limiter = RateLimiter(None, key="k", account_per_second=2, clock=clock, sleep=clock.sleep)
 
     places = [limiter.acquire(GET_ONE, within=60, reserved=True) for _ in range(4)]
@@ -208,7 +208,7 @@ def test_the_share_of_a_process_is_one_a_second_at_least(clock: Clock) -> None:
     assert places[-1] - places[0] == pytest.approx(3)
 
 
-def test_when_redis_is_back_the_budget_is_shared_again(
+def test_the_budget_is_shared_again_once_redis_is_back(
     clock: Clock, logs: list[Any], tmp_path: Path, valkey: redis.Redis, valkey_socket: Path
 ) -> None:
     client = shared_client(f"unix://{tmp_path / 's'}")
@@ -225,7 +225,7 @@ def test_when_redis_is_back_the_budget_is_shared_again(
     client.close()
 
 
-def test_a_process_alone_slows_down_and_recovers_too(clock: Clock, logs: list[Any]) -> None:
+def test_a_process_without_redis_slows_down_and_recovers_too(clock: Clock, logs: list[Any]) -> None:
     limiter = RateLimiter(None, key="k", account_per_second=10, clock=clock, sleep=clock.sleep)
     limiter.slow_down(ACCOUNT, reason="global-rate")
     limiter.slow_down(ACCOUNT, reason="global-rate")
@@ -250,5 +250,5 @@ def test_a_caller_without_time_takes_no_place(make: Callable[[redis.Redis], Rate
     limiter.acquire(GET_ONE, within=0)
 
 
-def test_sentinel_is_no_budget_that_can_be_asked() -> None:
+def test_a_sentinel_url_gives_no_shared_budget() -> None:
     assert shared_client("sentinel://127.0.0.1:26379/0") is None

@@ -1,4 +1,4 @@
-"""A user's access, read over HTTP, by a task and from Python, while Stripe answers, hangs, refuses or is away."""
+"""A user's access over HTTP, by task and from Python, while Stripe answers, hangs, refuses or is unreachable."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def _stripe() -> Iterator[Sandbox]:
-    """A Stripe whose deliveries never arrive."""
+    """A sandbox whose deliveries never arrive."""
     with sandboxes.running() as running:
         yield running
 
@@ -58,7 +58,7 @@ def daemon(
 
 @pytest.fixture
 def sandbox(_stripe: Sandbox, daemon: Daemon, backend: Backend) -> Iterator[Sandbox]:
-    """No fault is active, no reading is under way, and the rate limit has forgotten earlier requests."""
+    """The sandbox without faults, running reads, or earlier requests that count against the rate limit."""
     yield _stripe
     _stripe.tell("faults", clear=True)
     eventually(lambda: questions(daemon) == 0)
@@ -68,7 +68,7 @@ def sandbox(_stripe: Sandbox, daemon: Daemon, backend: Backend) -> Iterator[Sand
 
 @pytest.fixture
 def sign_up(daemon: Daemon, sandbox: Sandbox) -> Callable[..., Json]:
-    """A user has paid, and the daemon was not told; the application knows the customer, unless told otherwise."""
+    """Let a user pay while the deliveries are lost. The application knows the customer unless `known` is false."""
 
     def play(*, known: bool = True, link: str = "metadata") -> Json:
         user = f"user_{next(_numbers)}"
@@ -99,7 +99,7 @@ def force(daemon: Daemon, user: str, body: object = None) -> tuple[int, Json]:
 
 
 def questions(daemon: Daemon) -> float:
-    """The number of users that the web process reads from Stripe at this moment."""
+    """The number of users that the web process is reading from Stripe now."""
     shown = daemon.get("/metrics", **TOKEN)[1]
     return float(
         next(line for line in shown.splitlines() if line.startswith("stripe_sync_access_questions ")).split()[1]
@@ -111,7 +111,7 @@ def requests(sandbox: Sandbox) -> dict[str, int]:
     return asked
 
 
-def test_an_old_answer_is_asked_for_and_a_fresh_one_is_not(
+def test_stripe_is_read_for_an_old_answer_but_not_for_a_fresh_one(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     ids = sign_up()
@@ -141,7 +141,7 @@ def test_an_old_answer_is_asked_for_and_a_fresh_one_is_not(
     assert first[1]["subscription"]["id"] == ids["subscription"]
 
 
-def test_a_cancellation_that_was_never_delivered_shows_once_the_answer_is_too_old(
+def test_an_undelivered_cancellation_shows_once_the_answer_is_too_old(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     ids = sign_up()
@@ -158,7 +158,7 @@ def test_a_cancellation_that_was_never_delivered_shows_once_the_answer_is_too_ol
     assert after["synced_at"] > paid["synced_at"]
 
 
-def test_a_post_asks_whatever_the_tables_say(daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]) -> None:
+def test_a_post_always_reads_stripe(daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]) -> None:
     ids = sign_up()
     first = force(daemon, ids["user_id"])
     before = requests(sandbox)[LIST]
@@ -171,7 +171,7 @@ def test_a_post_asks_whatever_the_tables_say(daemon: Daemon, sandbox: Sandbox, s
     assert second[1]["synced_at"] > first[1]["synced_at"]
 
 
-def test_the_redirect_of_checkout_makes_a_stranger_s_customer_premium_with_tokens(
+def test_the_checkout_redirect_links_a_new_customer_and_grants_access_and_tokens(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     ids = sign_up(known=False, link="session")
@@ -185,7 +185,7 @@ def test_the_redirect_of_checkout_makes_a_stranger_s_customer_premium_with_token
     assert named[1]["tokens"] == 5000
 
 
-def test_a_session_that_is_not_theirs_is_refused(daemon: Daemon, sign_up: Callable[..., Json]) -> None:
+def test_another_user_s_session_is_refused(daemon: Daemon, sign_up: Callable[..., Json]) -> None:
     ids, other = sign_up(known=False, link="session"), sign_up(known=False, link="session")
 
     status, answer = force(daemon, ids["user_id"], {"checkout_session": other["checkout_session"]})
@@ -194,14 +194,14 @@ def test_a_session_that_is_not_theirs_is_refused(daemon: Daemon, sign_up: Callab
     assert "another user" in answer["message"] or "names no user" in answer["message"]
 
 
-def test_where_stripe_hangs_the_stored_answer_is_given(
+def test_the_stored_answer_is_returned_if_stripe_hangs(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     ids = sign_up()
     paid = ask(daemon, ids["user_id"])[1]
     sandbox.tell("faults", operation=LIST, hang=True)
 
-    # The fault stays, and reads continue: an answer does not wait for them.
+    # The fault stays and the reads continue, but an answer does not wait for them.
     old = ask(daemon, ids["user_id"], "?max_age=0")
     still_asking = questions(daemon)
     forced = force(daemon, ids["user_id"])
@@ -212,7 +212,7 @@ def test_where_stripe_hangs_the_stored_answer_is_given(
     assert forced == (200, paid | {"stale": True})
 
 
-def test_however_many_wait_for_a_stripe_that_hangs_others_are_answered(
+def test_requests_waiting_for_a_hanging_stripe_do_not_block_others(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     fresh = sign_up()["user_id"]
@@ -237,7 +237,7 @@ def test_however_many_wait_for_a_stripe_that_hangs_others_are_answered(
     assert 0 < under_way <= MOST_QUESTIONS
 
 
-def test_while_some_wait_in_vain_nobody_else_is_made_to_wait(
+def test_reads_that_time_out_do_not_make_others_wait(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     users = [sign_up()["user_id"] for _ in range(MOST_IN_VAIN + 1)]
@@ -252,7 +252,7 @@ def test_while_some_wait_in_vain_nobody_else_is_made_to_wait(
 
 
 @pytest.mark.parametrize("fault", [{"rate429": 1.0}, {"rate500": 1.0}])
-def test_where_stripe_refuses_the_stored_answer_is_given(
+def test_the_stored_answer_is_returned_if_stripe_refuses(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json], fault: Json
 ) -> None:
     user = sign_up()["user_id"]
@@ -261,7 +261,9 @@ def test_where_stripe_refuses_the_stored_answer_is_given(
     assert ask(daemon, user)[1] | {"has_access": False, "stale": True, "synced_at": None} == ask(daemon, user)[1]
 
 
-def test_two_processes_that_want_the_same_ask_once(backend: Backend, database: str, tmp_path: Path) -> None:
+def test_two_processes_that_need_the_same_user_read_stripe_once(
+    backend: Backend, database: str, tmp_path: Path
+) -> None:
     with sandboxes.running() as stripe, psycopg.connect(database, autocommit=True) as conn:
         ids = stripe.tell("stories/sign_up", user_id="jenny")["ids"]
         conn.execute("insert into users (id) values ('jenny')")
@@ -311,7 +313,9 @@ def test_a_task_sent_by_name_syncs_the_user(daemon: Daemon, sandbox: Sandbox, si
         somebody_else_s.close()
 
 
-def test_python_asks_the_same_as_a_function(daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]) -> None:
+def test_the_python_functions_give_the_same_answers(
+    daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
+) -> None:
     user = sign_up()["user_id"]
     program = (
         "import json, sys\n"
@@ -331,7 +335,7 @@ def test_python_asks_the_same_as_a_function(daemon: Daemon, sandbox: Sandbox, si
     assert "no user nobody" in refused
 
 
-def test_without_a_key_the_stored_answer_is_given_and_a_sync_names_the_setting(
+def test_without_a_key_the_stored_answer_is_returned_and_a_sync_names_the_setting(
     daemon: Daemon, sign_up: Callable[..., Json], tmp_path: Path
 ) -> None:
     user = sign_up()["user_id"]
@@ -372,7 +376,7 @@ def test_a_user_without_a_customer_is_answered_from_the_tables(daemon: Daemon, s
 
 
 @pytest.mark.parametrize("max_age", ["soon", "-1", "nan", "inf", ""])
-def test_a_max_age_that_is_none_is_refused_by_name(daemon: Daemon, max_age: str) -> None:
+def test_an_invalid_max_age_is_refused_by_name(daemon: Daemon, max_age: str) -> None:
     status, answer = ask(daemon, "free", f"?max_age={max_age}")
 
     assert (status, answer["code"]) == (400, "bad_request")
@@ -390,7 +394,7 @@ def test_a_max_age_that_is_none_is_refused_by_name(daemon: Daemon, max_age: str)
         (b" " * 20_000, "larger than"),
     ],
 )
-def test_a_body_that_makes_no_sense_is_refused_by_name(daemon: Daemon, body: Any, says: str) -> None:
+def test_an_invalid_body_is_refused_by_name(daemon: Daemon, body: Any, says: str) -> None:
     status, answer = force(daemon, "free", body)
 
     assert status == (413 if says == "larger than" else 400)
@@ -398,13 +402,13 @@ def test_a_body_that_makes_no_sense_is_refused_by_name(daemon: Daemon, body: Any
 
 
 @pytest.mark.parametrize("user", ["nobody", "no%00body", "a/b"])
-def test_a_user_who_is_not_there_is_404(daemon: Daemon, user: str) -> None:
+def test_an_unknown_user_is_404(daemon: Daemon, user: str) -> None:
     for status, answer in (ask(daemon, user), force(daemon, user)):
         assert (status, answer["code"]) == (404, "not_found")
         assert "no user" in answer["message"]
 
 
-def test_nobody_is_let_in_without_the_token_and_no_other_method_is_taken(daemon: Daemon) -> None:
+def test_requests_without_the_token_or_with_another_method_are_refused(daemon: Daemon) -> None:
     with daemon.connection() as connection:
         answers = []
         for method, path, headers in (

@@ -1,4 +1,4 @@
-"""deploy/alerts.yaml and the Grafana dashboard against a daemon's metrics while faults are staged."""
+"""deploy/alerts.yaml and the Grafana dashboard, tested against a daemon's metrics during staged faults."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "alerts.yaml"
-# Each scrape stands for so many minutes.
+# Each scrape stands for this many minutes.
 MINUTES = 20
 # The backups of today and yesterday.
 BACKUPS_MADE = """
@@ -48,7 +48,7 @@ class Scene:
         self.daemon, self.stripe, self.broker = daemon, stripe, broker
 
     def scrape(self) -> Scrape:
-        """The value of each series; `up` alone where nobody answers."""
+        """The value of each series, or only `up` if the daemon does not answer."""
         try:
             status, text = self.daemon.get("/metrics", authorization="Bearer token")
         except OSError:
@@ -65,7 +65,7 @@ class Scene:
             conn.execute(statement)
 
     def value(self, name: str, /, **labels: str) -> float:
-        """The value of a series; -1 if there is none."""
+        """The value of a series, or -1 if there is none."""
         wanted = f"stripe_sync_{name}{{{JOB}{''.join(f', {k}={json.dumps(v)}' for k, v in labels.items())}}}"
         return self.scrape().get(wanted, -1)
 
@@ -74,7 +74,7 @@ class Scene:
         eventually(lambda: self.daemon.count("select count(distinct lane) from sync.heartbeats") == 3)
 
     def store_due_event(self) -> None:
-        """An event that has been due for ten minutes."""
+        """Store an event that has been due for ten minutes."""
         self.execute(
             """
             insert into sync.events (id, type, livemode, created, next_attempt_at, body)
@@ -151,7 +151,7 @@ def changes_parked(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def a_change(scene: Scene, *, parked: bool) -> Iterator[None]:
-    """A change of an hour ago that its receiver has not acknowledged."""
+    """A change from an hour ago that its receiver has not acknowledged."""
     scene.execute(
         f"""
         with change as (
@@ -172,7 +172,7 @@ def a_change(scene: Scene, *, parked: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def permission_gone(scene: Scene) -> Iterator[None]:
     scene.stripe.tell("keys", key=sandboxes.KEY, deny=["product"])
-    # The worker that was killed above may have been reading the catalogue: its lease of that list has to run out first.
+    # The worker killed above may have been reading the catalogue. Its lease of that list must expire first.
     eventually(lambda: scene.value("stripe_refused_total", status="403") > 0, within=shards.LEASE_SECONDS + 30)
     yield
     scene.stripe.tell("keys", restore=sandboxes.KEY)
@@ -182,7 +182,7 @@ def permission_gone(scene: Scene) -> Iterator[None]:
 def endpoint_disabled(scene: Scene) -> Iterator[None]:
     (endpoint,) = scene.stripe.get("/v1/webhook_endpoints")["data"]
     scene.stripe.post(f"/v1/webhook_endpoints/{endpoint['id']}", disabled="true")
-    # Simulate that the next check is due; a worker finds that within a second.
+    # Make the next check due. A worker notices it within a second.
     scene.execute("delete from sync.runs where job = 'endpoint_check'")
     eventually(lambda: scene.value("endpoint_problem", kind="disabled") > 0)
     yield
@@ -205,7 +205,7 @@ def unreachable(scene: Scene) -> Iterator[None]:
     yield
 
 
-# The last one ends what the others need.
+# The last fault ends what the others need.
 STAGES: dict[str, Stage] = {
     "StripeSyncWorkerDead": worker_dead,
     "StripeSyncBrokerAway": broker_away,
@@ -249,7 +249,7 @@ def scene(database: str, tmp_path: Path) -> Iterator[Scene]:
 
 
 def series(name: str, quiet: Scrape, loud: Scrape) -> dict[str, str]:
-    """A series as promtool takes it: the quiet value, then the loud one, each for MINUTES; `_` where there is none."""
+    """A series for promtool: the quiet value for MINUTES, then the loud value, with `_` for a missing value."""
     values = [
         f"_x{MINUTES}" if name not in scrape else f"{scrape[name]:.6f}+0x{MINUTES - 1}" for scrape in (quiet, loud)
     ]
@@ -257,7 +257,7 @@ def series(name: str, quiet: Scrape, loud: Scrape) -> dict[str, str]:
 
 
 def case(alert: str, quiet: Scrape, loud: Scrape, expressions: str) -> dict[str, Any]:
-    """One test of promtool: nothing fires while it is quiet, and this alert alone after."""
+    """One promtool test: nothing fires while it is quiet, and afterwards only this alert fires."""
     used = set(re.findall(r"\b(?:stripe_sync_\w+|up)\b", expressions))
     concerned = [name for name in sorted(quiet.keys() | loud.keys()) if name.partition("{")[0] in used]
     return {
@@ -284,7 +284,7 @@ def test_each_staged_fault_fires_its_alert_and_no_other(scene: Scene, tmp_path: 
     scene.stripe.tell("stories/sign_up", user_id="user")
     scene.daemon.get("/webhooks/stripe")
     eventually(lambda: any("events_applied_total" in series for series in scene.scrape()))
-    # Its events are parked until the secret is known to be ours.
+    # Its events wait until the webhook secret is known to be ours.
     unfinished = "select count(*) from sync.events where status <> 'done'"
     eventually(lambda: scene.daemon.count(unfinished) == 0)
     expressions, cases = ALERTS.read_text(), []
@@ -305,7 +305,7 @@ def test_each_staged_fault_fires_its_alert_and_no_other(scene: Scene, tmp_path: 
 
 
 def assert_dashboard_shows(scrape: Scrape) -> None:
-    """Every metric that a panel reads is in the scrape."""
+    """Assert that the scrape holds every metric that a panel reads."""
     shown = {name.partition("{")[0] for name in scrape}
     expressions = [e for row in dashboard.ROWS.values() for panel in row for e in panel.expressions.values()]
     read = {name for expression in expressions for name in re.findall(r"stripe_sync_\w+", expression)}

@@ -1,4 +1,4 @@
-"""Changes made by workers from events and sent by senders, all killed on the way, to a receiver that fails and hangs.
+"""Workers make changes and senders send them to a receiver that fails and hangs, while all of them are killed.
 
 TEST_CHANGES=10000 is the full size: ten kills of a worker and of a sender, a receiver that answers 500 for a minute and
 hangs for another.
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.system
 
 CHANGES = int(os.environ.get("TEST_CHANGES", "600"))
 ROUNDS, AWAY_SECONDS = (10, 60) if CHANGES >= 10_000 else (3, 0)
-# In each round a subscription begins, pauses or resumes: a change of access, and one of the subscription.
+# In each round a subscription begins, pauses or resumes. Each makes a change of access and one of the subscription.
 USERS = CHANGES // (2 * ROUNDS)
 QUIET = USERS // 10
 
 
 class Senders:
-    """Two processes that send changes, one of which is killed and replaced at a time."""
+    """Two sender processes. `kill_one` kills and replaces one of them."""
 
     def __init__(self, database: str, url: str) -> None:
         self._command = [sys.executable, "-m", "tests.membership.delivery.sending", database, url]
@@ -95,7 +95,7 @@ def start_worker(daemon: Daemon) -> "subprocess.Popen[bytes]":
 
 
 def post(daemon: Daemon, number: int) -> None:
-    """Deliver the events of a round: every user's subscription changes, and the name of every quiet user's customer."""
+    """Deliver a round of events: every user's subscription changes, and every quiet user's customer is renamed."""
     created = factories.NOW + 60 * number
     status = "active" if number % 2 == 0 else "paused"
     changing = [
@@ -139,7 +139,7 @@ def kill_in_mid_batch(daemon: Daemon, doomed: "subprocess.Popen[bytes]", number:
 
 
 def go_away(taken: Receiver, between: Callable[[], None]) -> None:
-    """Answer 500, then hang, each until senders have met it and for AWAY_SECONDS; `between` runs in the middle of both."""
+    """Answer 500 and then hang, each for AWAY_SECONDS and until a sender meets it. Call `between` during both."""
     ends = time.monotonic() + AWAY_SECONDS
     taken.status = 500
     eventually(lambda: taken.refused > THREADS)
@@ -155,7 +155,7 @@ def go_away(taken: Receiver, between: Callable[[], None]) -> None:
     taken.going_on.set()
 
 
-def test_every_change_arrives_in_order_though_workers_and_senders_are_killed_and_the_receiver_is_away(
+def test_every_change_arrives_in_order_despite_kills_and_a_receiver_outage(
     daemon: Daemon, conn: psycopg.Connection, receiver: tuple[Receiver, str], senders: Senders
 ) -> None:
     taken, _ = receiver

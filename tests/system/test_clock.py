@@ -1,4 +1,4 @@
-"""Periodic work as beat drives it: real beats and workers against the sandbox, with the clock's periods cut to a second."""
+"""Periodic work with real schedulers and workers against the sandbox, with intervals shortened to a second."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def done(daemon: Daemon, job: str) -> int:
     return daemon.count(f"select count(*) from sync.runs where job = '{job}' and outcome = 'done'")
 
 
-def test_two_beats_and_four_workers_run_each_slot_once(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_two_schedulers_and_four_workers_run_each_slot_once(daemon: Daemon, sandbox: Sandbox) -> None:
     sandbox.tell("populate", products=5, subscriptions=5, customers=5)
     for _ in range(2):
         daemon.start("beat")
@@ -55,7 +55,7 @@ def test_two_beats_and_four_workers_run_each_slot_once(daemon: Daemon, sandbox: 
     requests = sandbox.ask("stats")["requests"]
     begun = daemon.count("select count(*) from sync.runs where job = 'product_refresh'")
     assert daemon.count("select count(distinct slot) from sync.runs where job = 'product_refresh'") == begun
-    # The audit reads the list too, once a round.
+    # The audit also reads the list, once per round.
     assert requests["GET /v1/products"] <= begun + daemon.count("select count(*) from sync.runs where job = 'audit'")
     assert daemon.count("select count(*) from sync.runs where outcome in ('failed', 'lost')") == 0
     assert daemon.count("select count(*) from stripe_products") == 5
@@ -63,7 +63,7 @@ def test_two_beats_and_four_workers_run_each_slot_once(daemon: Daemon, sandbox: 
 
 
 @pytest.mark.parametrize("trouble", [{"rate500": 1.0}, {"rate429": 1.0, "reason": "global-rate"}, {"hang": True}])
-def test_a_stripe_in_trouble_is_not_stormed_and_the_work_goes_on_after(
+def test_a_failing_stripe_is_not_flooded_and_work_continues_afterwards(
     daemon: Daemon, sandbox: Sandbox, trouble: dict[str, object]
 ) -> None:
     product = sandbox.post("/v1/products", name="Before")
@@ -72,7 +72,7 @@ def test_a_stripe_in_trouble_is_not_stormed_and_the_work_goes_on_after(
     daemon.start("beat")
     daemon.start("worker")
 
-    enough = 1 if "hang" in trouble else 2  # one that hangs is waited for
+    enough = 1 if "hang" in trouble else 2  # a hanging request is waited for
     eventually(lambda: sandbox.ask("stats")["requests"].get("GET /v1/products", 0) >= enough)
     sandbox.post(f"/v1/products/{product['id']}", name="After")
     sandbox.tell("faults", clear=True)

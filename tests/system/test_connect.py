@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 CONNECTED = ("acct_a", "acct_b")
 SEED = 3
-# Types that the sandbox stores as given, of the table that all such types share; some with events, some without.
+# Types without their own table that the sandbox stores as given, some with events and some without.
 OTHERS = ("payout", "topup", "promotion_code", "tax_rate", "issuing.card", "billing.meter")
 
 
@@ -58,7 +58,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
         yield running
 
 
-def test_every_relation_equals_its_account_though_deliveries_are_lost_in_each(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_every_relation_equals_its_account_despite_lost_deliveries(daemon: Daemon, sandbox: Sandbox) -> None:
     every = [sandbox, *(sandbox.connected(id_) for id_ in CONNECTED)]
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute("insert into users (id, email) values ('user_1', '1@example.com'), ('user_2', '2@example.com')")
@@ -91,7 +91,7 @@ def test_every_relation_equals_its_account_though_deliveries_are_lost_in_each(da
 
 
 def live(sandbox: Sandbox) -> None:
-    """The same life in each account, with another end in each: equal ids, different objects."""
+    """Play the same life in each account with a different end, so that equal ids name different objects."""
     name = sandbox.account or "platform"
     user = "user_2" if sandbox.account else "user_1"
     ids = sandbox.tell("stories/sign_up", user_id=user, email=f"{user}@example.com", name=name)["ids"]
@@ -116,13 +116,13 @@ def events(sandbox: Sandbox, query: str = "") -> list[str]:
 
 
 def undelivered(sandbox: Sandbox) -> list[str]:
-    """The lost events, once all others have arrived."""
+    """Wait until all other events have arrived, and return the lost ones."""
     sandbox.tell("deliveries", drain=20)
     return events(sandbox, "&delivery_success=false")
 
 
 def wait_until_read(daemon: Daemon, end: int) -> None:
-    """Wait until catch-up and a round of the audit have passed over each account, and nothing is uncertain."""
+    """Wait until catch-up and an audit round have covered each account, and nothing is unsettled."""
     unread = f"""
         select (select count(*) from sync.accounts where rounds = 0 or coalesce(events_until, 0) < {end})
             + (select 1 - count(*) from sync.cursors where name = 'events' and value::text::bigint >= {end})
@@ -141,7 +141,7 @@ def wait_until_read(daemon: Daemon, end: int) -> None:
 
 
 def compare(conn: psycopg.Connection, sandbox: Sandbox) -> int:
-    """Compare every relation with the account; returns how many objects there were."""
+    """Compare every relation with the account, and return the number of objects."""
     held = {name for name, number in sandbox.ask("state").items() if number} & catalogue.types().keys()
     wrong: list[str] = []
     number = 0
@@ -160,7 +160,7 @@ def compare(conn: psycopg.Connection, sandbox: Sandbox) -> int:
 
 
 def stray(conn: psycopg.Connection) -> list[tuple[str, str]]:
-    """Rows of an account that does not exist: table and id."""
+    """The table and id of every row whose account does not exist."""
     known = ["", *CONNECTED]
     return [
         (table, row[0])

@@ -1,4 +1,4 @@
-"""The daemon as a role of least privilege, behind a pooler in transaction mode, and across a failover."""
+"""The daemon with a least-privilege role, behind a pooler in transaction mode, and across a failover."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def command(daemon: Daemon, *words: str, **changes: str) -> "subprocess.Complete
     )  # fmt: skip
 
 
-def test_all_the_work_is_done_with_the_workers_rights(daemon: Daemon, sandbox: Sandbox, roles: Roles) -> None:
+def test_the_worker_s_role_is_enough_for_all_work(daemon: Daemon, sandbox: Sandbox, roles: Roles) -> None:
     with psycopg.connect(roles.database, autocommit=True) as conn:
         conn.execute("insert into users (id) values ('early')")
     daemon.start_web()
@@ -93,7 +93,7 @@ def test_all_the_work_is_done_with_the_workers_rights(daemon: Daemon, sandbox: S
 
 
 @needs_pgbouncer
-def test_behind_a_pooler_migrations_leave_no_lock_and_may_run_at_once(empty_database: str) -> None:
+def test_behind_a_pooler_concurrent_migrations_leave_no_lock(empty_database: str) -> None:
     user = psycopg.conninfo.conninfo_to_dict(empty_database)["user"]
     with pgbouncer(empty_database, users=[str(user)], size=8) as pooled:
         release = [sys.executable, "-c", "import sys, migrations; migrations.migrate(sys.argv[1])", pooled]
@@ -114,7 +114,7 @@ def test_behind_a_pooler_migrations_leave_no_lock_and_may_run_at_once(empty_data
 
 @needs_pgbouncer
 @pytest.mark.parametrize("daemon", ["pooled"], indirect=True)
-def test_a_pooler_that_was_not_told_of_is_found(daemon: Daemon, roles: Roles) -> None:
+def test_an_undeclared_pooler_is_found(daemon: Daemon, roles: Roles) -> None:
     untold = command(daemon, "status", DATABASE_POOLER="none")
     with psycopg.connect(roles.database, autocommit=True) as conn:
         conn.execute(sql.SQL("alter role {} reset statement_timeout").format(sql.Identifier(roles.worker)))
@@ -127,8 +127,8 @@ def test_a_pooler_that_was_not_told_of_is_found(daemon: Daemon, roles: Roles) ->
 
 @needs_pgbouncer
 @pytest.mark.parametrize("daemon", ["pooled"], indirect=True)
-def test_a_server_that_takes_no_writes_any_more_is_left_and_come_back_to(daemon: Daemon, roles: Roles) -> None:
-    """The clients' connections to the pooler stay open meanwhile: only the refused statement shows the failover."""
+def test_connections_to_a_read_only_server_are_replaced_until_it_is_writable(daemon: Daemon, roles: Roles) -> None:
+    """Connections to the pooler stay open during a failover, so only the refused statement reveals it."""
 
     def turn(read_only: bool) -> None:
         with psycopg.connect(roles.database, autocommit=True) as conn:

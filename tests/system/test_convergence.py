@@ -1,4 +1,4 @@
-"""The end state equals Stripe's, whatever is delivered: the guarantee of the whole product, on its real processes.
+"""The end state equals Stripe's, whatever is delivered: the product's main guarantee, tested on its real processes.
 
 Many customers live their lives in the sandbox while deliveries are shuffled, doubled and lost, workers are killed, the
 broker forgets everything and Postgres goes down; then every mirrored table is compared with what the sandbox holds.
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.system
 CUSTOMERS = int(os.environ.get("CONVERGENCE_CUSTOMERS", "100"))
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
 
-# An interval that ends once in a lifetime.
+# An interval that does not end during the test.
 NEVER = 1_000_000_000
 FETCHES_PER_EVENT = 0.7
 
@@ -135,7 +135,7 @@ LIVES = {
 
 @dataclass
 class Player:
-    """Plays the lives; remembers the ids that each of them made."""
+    """Play lives, and remember the ids that each of them created."""
 
     sandbox: Sandbox
     ids: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Player:
             made |= self.sandbox.tell(f"stories/{name}", **chosen)["ids"]
 
     def remake(self, number: int) -> None:
-        """A product and a coupon with ids of their own are made, deleted and made again; another product is deleted."""
+        """Create a product and a coupon with chosen ids, delete and recreate them, and delete another product."""
         self.sandbox.tell("stories/recreate", kind="product", id=f"membership_{number}")
         self.sandbox.tell("stories/recreate", kind="coupon", id=f"COUPON_{number}")
         product = self.sandbox.post("/v1/products", name=f"Short-lived {number}")
@@ -201,7 +201,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
         yield running
 
 
-def test_the_end_state_equals_stripes_whatever_is_delivered(
+def test_the_end_state_equals_stripe_whatever_is_delivered(
     daemon: Daemon, sandbox: Sandbox, postgres: Postgres, backend: Backend
 ) -> None:
     chance = random.Random(SEED)
@@ -239,7 +239,7 @@ def test_the_end_state_equals_stripes_whatever_is_delivered(
 
 
 def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
-    """The application has its users, and the daemon was last active two weeks ago; no list is due during the test."""
+    """Create the application's users, set the daemon's last activity two weeks back, and make no list due."""
     slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         for user in users:
@@ -250,7 +250,7 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
 
 
 def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
-    """The past: deliveries wait, and a tenth of those that catch-up can repair is lost."""
+    """Play the past. Deliveries wait, and a tenth of those that catch-up can repair are lost."""
     now, sandbox = int(time.time()), player.sandbox
     sandbox.tell("deliveries", paused=True, duplicate=0.2)
     for user, life in users.items():
@@ -274,7 +274,7 @@ def live_through_trouble(
     postgres: Postgres,
     backend: Backend,
 ) -> None:
-    """The present, each scene within a second, while one fault after another is staged."""
+    """Play the present, each scene within a second, while one fault after another is staged."""
     workers = [daemon.start("worker"), daemon.start("worker")]
     daemon.start("beat")
     eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'"))
@@ -302,7 +302,7 @@ def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
     """Wait until everything is delivered, catch-up has passed the last event, and no read is queued."""
     sandbox.tell("deliveries", drain=30)
     end = sandbox.ask("clock")["now"]
-    # A worker killed during catch-up is missed after a minute.
+    # A worker killed during catch-up is noticed after a minute.
     eventually(
         lambda: daemon.count(f"select count(*) from sync.cursors where name = 'events' and value::bigint > {end}"),
         within=180,
@@ -324,7 +324,7 @@ def wait_until_quiet(daemon: Daemon, sandbox: Sandbox) -> None:
 
 
 def compare_mirror(daemon: Daemon, sandbox: Sandbox) -> dict[str, int]:
-    """Every mirrored table holds what the sandbox holds; returns how many objects of each were compared."""
+    """Compare every mirrored table with the sandbox, and return the number of compared objects by type."""
     compared: dict[str, int] = {}
     wrong: list[str] = []
     with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
@@ -346,7 +346,7 @@ def compare_mirror(daemon: Daemon, sandbox: Sandbox) -> dict[str, int]:
 
 
 def held_by(sandbox: Sandbox, type_: str) -> tuple[dict[str, Json], set[str]]:
-    """The sandbox's objects of a type by their ids, and the ids of those that are deleted."""
+    """The sandbox's objects of a type by id, and the ids of its deleted objects."""
     live: dict[str, Json] = {}
     gone: set[str] = set()
     page: Json = {"next": ""}
@@ -359,7 +359,7 @@ def held_by(sandbox: Sandbox, type_: str) -> tuple[dict[str, Json], set[str]]:
 
 
 def is_told_by_nobody(obj: Json) -> bool:
-    """Stripe has no event for the creation of an invoice's payment, only for its success. A list shows it."""
+    """Whether no event reports the object. Stripe reports an invoice payment's success, but not its creation."""
     return bool(obj["object"] == "invoice_payment" and obj["status"] == "open")
 
 
@@ -367,7 +367,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
     """The differences between a row and Stripe's object."""
     differences = ["is unsettled"] if row["unsettled"] else []
     if obj is None:
-        # A child that Stripe no longer has, or a deleted object, keeps its last state.
+        # A deleted object, or a child that Stripe no longer has, keeps its last state.
         return (
             differences
             if row["deleted"] and (gone or type_ in CHILDREN)
@@ -378,7 +378,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
     held = dict(row["data"])
     lists = {"items", "lines", "line_items"}
     for list_ in lists:
-        # Stripe shows the first ten, or none; the row holds them all, and so do the tables of the children.
+        # Stripe shows at most the first ten. The row and the child tables hold all of them.
         if obj.get(list_, {"has_more": True}).get("has_more"):
             obj, held = {**obj, list_: None}, {**held, list_: None}
     if content_hash(held) != content_hash(obj):
@@ -414,7 +414,7 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         ).fetchall()
     for user, life in users.items():
         expected = sandbox.ask(f"expected?user_id={user}")
-        # The daemon decides which of several products is the best: the sandbox takes the newest, it the larger.
+        # With several products the daemon chooses the larger one, and the sandbox the newest.
         products = expected["entitled_products"] or [None]
         for name, right in (
             ("role", [expected["role"]]),
@@ -428,21 +428,21 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         owed = {grant["source_key"]: grant["tokens"] for grant in expected["grants"]}
         off = {key: abs(granted.get(key, 0) - tokens) for key, tokens in owed.items()}
         within = {key: an_hour_of(tokens) if min(owed.values()) < 0 else 0 for key, tokens in owed.items()}
-        # A payment of 41 days ago has lapsed: its row in the ledger says 0.
+        # A payment of 41 days ago has expired, so its row in the ledger says 0.
         if granted.keys() != owed.keys() or any(granted[key] and off[key] > within[key] for key in owed):
             wrong.append(f"{user}: granted {granted}, owed {owed}")
-        # Nobody spends here: the balance is what the ledger ends with.
+        # No tokens are spent here, so the balance equals the last row of the ledger.
         mine = [row for row in ledger if row["user_id"] == user]
         if held[user]["tokens"] != (mine[-1]["balance_after"] if mine else 0):
             wrong.append(f"{user}: holds {held[user]['tokens']}, the ledger says {mine[-1:]}")
         if life.long_ago or life.lately:
             continue
-        # Money back is taken under the object that told of it first: the refund, or the charge by its own sum.
+        # Returned money is recorded under the object that reported it first, a refund or a charge.
         taken = {
             row["source_key"]: -row["amount"] for row in mine if row["source_key"] not in granted and row["amount"] < 0
         }
         back = {clawback["object"]: clawback["tokens"] for clawback in expected["clawbacks"]}
-        # A change in the very second of its period replaces the allowance: its credit finds nothing, and the balance is right.
+        # A change in the second of its period replaces the allowance, so its credit takes nothing. The balance is right.
         wrong_lines = [
             key for key, tokens in owed.items() if off[key] > within[key] and (tokens > 0 or granted.get(key))
         ]

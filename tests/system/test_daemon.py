@@ -1,4 +1,4 @@
-"""The whole daemon, as operators run it: real processes, killed and starved, and nothing lost."""
+"""The whole daemon as operators run it: real processes are killed or lose their servers, and nothing is lost."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
 
 
 def post_all(daemon: Daemon, bodies: list[bytes], *, clients: int = 8) -> list[int]:
-    """The statuses of the answers to this many concurrent clients."""
+    """Post all bodies from concurrent clients, and return the statuses of the answers."""
     statuses: list[int] = []
 
     def client(mine: list[bytes]) -> None:
@@ -108,7 +108,7 @@ def test_a_sign_up_makes_the_user_premium(daemon: Daemon, sandbox: Sandbox) -> N
         ]
 
 
-def test_metrics_of_the_web_process_show_what_workers_count(daemon: Daemon) -> None:
+def test_metrics_of_the_web_process_include_the_workers_counts(daemon: Daemon) -> None:
     daemon.start_web()
     daemon.start("worker")
     daemon.start("beat")
@@ -123,7 +123,7 @@ def test_metrics_of_the_web_process_show_what_workers_count(daemon: Daemon) -> N
     eventually(lambda: counted() == 12)
 
 
-def test_shuffled_and_doubled_deliveries_to_two_workers_end_at_the_newest_versions(daemon: Daemon) -> None:
+def test_shuffled_and_repeated_deliveries_to_two_workers_end_at_the_newest_versions(daemon: Daemon) -> None:
     daemon.start_web()
     daemon.start("worker")
     daemon.start("worker")
@@ -183,7 +183,7 @@ def restartable() -> Iterator[Postgres]:
         postgres.close()
 
 
-def test_a_restarted_postgres_loses_nothing_that_was_answered_200(
+def test_a_postgres_restart_loses_no_event_that_was_answered_200(
     backend: Backend, restartable: Postgres, tmp_path: Path
 ) -> None:
     migrations.migrate(restartable.create_database("daemon"))
@@ -211,7 +211,7 @@ def test_a_restarted_postgres_loses_nothing_that_was_answered_200(
     restartable.kill()
     restartable.start()
     delivering.join()
-    # Stripe delivers again what was not answered 2xx.
+    # Stripe redelivers every event that was not answered 2xx.
     eventually(lambda: daemon.get("/readyz")[0] == 200)
     statuses = post_all(daemon, refused, clients=1)
     daemon.wait_until_applied()
@@ -225,10 +225,10 @@ def test_a_restarted_postgres_loses_nothing_that_was_answered_200(
         daemon.stop()
 
 
-def test_an_event_that_cannot_be_applied_is_parked_and_blocks_nobody(daemon: Daemon) -> None:
+def test_an_event_that_cannot_be_applied_is_parked_and_blocks_no_other(daemon: Daemon) -> None:
     daemon.start_web()
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
-        # A constraint fails the batch here, which no body should be able to do.
+        # No body should make a batch fail, so a constraint does it here.
         conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     daemon.env["EVENT_MAX_ATTEMPTS"] = "2"
     evil = factories.event("customer.created", factories.customer(id="cus_evil", name="Evil"), id="evt_evil")
@@ -243,7 +243,7 @@ def test_an_event_that_cannot_be_applied_is_parked_and_blocks_nobody(daemon: Dae
     assert daemon.count("select count(*) from sync.events where id = 'evt_evil' and last_error like '%no_evil%'") == 1
 
 
-def test_a_user_that_appears_after_the_subscription_is_linked_and_gets_what_was_paid(
+def test_a_user_created_after_the_subscription_is_linked_and_gets_what_was_paid_for(
     daemon: Daemon, sandbox: Sandbox
 ) -> None:
     daemon.start_web()

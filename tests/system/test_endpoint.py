@@ -1,4 +1,4 @@
-"""The sentinel on its real processes: the next tick names any change that Stripe makes to our endpoint."""
+"""The sentinel in real processes: the next tick names any change of our endpoint at Stripe."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_the_next_tick_names_the_changes_of_the_endpoint(daemon: Daemon, sandbox
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
 
         def named() -> list[str]:
-            """The problems in the next tick. A slot without a run is run again."""
+            """Wait for the next tick, and return its problems."""
             conn.execute("delete from sync.runs where job = %s", (sentinel.JOB,))
             done = "select finished_at is not null from sync.runs where job = %s"
             eventually(lambda: conn.execute(done, (sentinel.JOB,)).fetchone() == (True,))

@@ -1,4 +1,4 @@
-"""A real failover: the primary dies, its standby is promoted, and the daemon finds it by itself."""
+"""A real failover: the primary dies, its standby is promoted, and the daemon finds the new primary by itself."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def primary(tmp_path: Path) -> Iterator[Postgres]:
 
 @pytest.fixture
 def standby(primary: Postgres) -> Iterator[Postgres]:
-    """A replica that has every commit before it is answered."""
+    """A synchronous standby."""
     home, owner = primary.home.parent / "standby", primary.home.stat()
     home.mkdir()
     os.chown(home, owner.st_uid, owner.st_gid)
@@ -50,7 +50,7 @@ def standby(primary: Postgres) -> Iterator[Postgres]:
         running.close()
 
 
-def test_the_standby_that_was_promoted_is_found(
+def test_the_daemon_finds_the_promoted_standby(
     backend: Backend, primary: Postgres, standby: Postgres, tmp_path: Path
 ) -> None:
     def post(number: int) -> int:
@@ -58,7 +58,7 @@ def test_the_standby_that_was_promoted_is_found(
         with daemon.connection() as connection:
             return deliver(connection, json.dumps(event).encode())[0]
 
-    # The standby is the first host: it is skipped as long as it accepts no writes.
+    # The standby is the first host. It is skipped as long as it accepts no writes.
     hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
     daemon = Daemon(f"postgresql://postgres@{hosts}/daemon", backend.redis_url, tmp_path, EVENT_LEASE="3")
     try:

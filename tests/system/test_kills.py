@@ -1,6 +1,6 @@
-"""Every process is killed three times while one job reads Stripe: the end equals Stripe, and little is read twice.
+"""While one job reads Stripe, every process is killed three times. The end equals Stripe, and little is read twice.
 
-At the first kill, the object that a cursor stands on is deleted, so Stripe refuses that cursor.
+At the first kill, the object that a cursor points to is deleted, so Stripe refuses that cursor.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ JOBS = {
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_job_of_processes_killed_three_times_equals_stripe_and_reads_little_twice(
+def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_little_twice(
     backend: Backend, database: str, tmp_path: Path, name: str
 ) -> None:
     job, lost, deleted = JOBS[name], 0, ""
@@ -126,7 +126,7 @@ def test_a_job_of_processes_killed_three_times_equals_stripe_and_reads_little_tw
         assert refused or not deleted
         read = [each for each in lists if each not in refused]
         of_the_run = [address for at, address in read if at < ended_at(conn, job)]
-        # Pages that were under way at the kills are read twice, and those that failed.
+        # Only pages in progress at the kills, and failed pages, are read twice.
         lost += daemon.logs().count("list.put_off")
         assert len(read) - pages_saved(conn) <= lost, daemon.logs()
         assert len(of_the_run) - len(set(of_the_run)) <= lost, daemon.logs()
@@ -134,7 +134,7 @@ def test_a_job_of_processes_killed_three_times_equals_stripe_and_reads_little_tw
 
 @contextlib.contextmanager
 def through_proxy(backend: Backend, database: str, logs: Path, job: Job) -> Iterator[tuple[Daemon, Sandbox, Proxy]]:
-    """A daemon that reaches the sandbox through a proxy, and to which the sandbox delivers."""
+    """A daemon that reads the sandbox through a proxy and receives its deliveries."""
     intervals = {f"{name}_INTERVAL": str(NEVER) for name in ("PRODUCT_REFRESH", "RECONCILE", "AUDIT", "CATCH_UP")}
     daemon = Daemon(
         database,
@@ -155,7 +155,7 @@ def through_proxy(backend: Backend, database: str, logs: Path, job: Job) -> Iter
 
 
 def prepare(conn: psycopg.Connection, sandbox: Sandbox, name: str, job: Job) -> None:
-    """Objects at Stripe, answers that are slow enough that the job is under way at each kill, and no tick of another job."""
+    """Create objects at Stripe, slow answers so that the job is running at each kill, and stop other jobs' ticks."""
     if job.populate:
         sandbox.tell("populate", **job.populate)
     else:
@@ -169,7 +169,7 @@ def prepare(conn: psycopg.Connection, sandbox: Sandbox, name: str, job: Job) -> 
 
 
 def fill_hours(sandbox: Sandbox) -> None:
-    """Events of the last hours, all of them lost."""
+    """Create events of the last hours, all of them lost."""
     now = int(time.time())
     sandbox.tell("deliveries", drop=1.0)
     for hours in (4, 3, 2, 1):
@@ -180,7 +180,7 @@ def fill_hours(sandbox: Sandbox) -> None:
 
 
 def start(daemon: Daemon, name: str) -> None:
-    """The processes; and the backfill, which continues if it is under way."""
+    """Start the processes, and start or continue the backfill if that is the job."""
     daemon.start_web()
     daemon.start("worker")
     daemon.start("beat")
@@ -190,7 +190,7 @@ def start(daemon: Daemon, name: str) -> None:
 
 
 def delete(sandbox: Sandbox, job: Job, id_: str) -> None:
-    """Delete a product with its prices, a customer, or a subscription, which leaves its list."""
+    """Delete a product with its prices, a customer, or a subscription, which disappears from its list."""
     if job.cursor == "products":
         sandbox.tell("stories/delete_product", product=id_)
     else:
@@ -198,7 +198,7 @@ def delete(sandbox: Sandbox, job: Job, id_: str) -> None:
 
 
 def kill(daemon: Daemon, conn: psycopg.Connection, job: Job, *, is_done: bool = False) -> int:
-    """Kill every process, and let the leases run out; returns how many pages were under way at most."""
+    """Kill every process, let the leases expire, and return the largest possible number of pages in progress."""
     for process in daemon.processes:
         daemon.kill(process)
     assert is_done or not has_ended(conn, job)
@@ -206,7 +206,7 @@ def kill(daemon: Daemon, conn: psycopg.Connection, job: Job, *, is_done: bool = 
     conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
     conn.execute("update sync.absences set leased_until = now() - interval '1 second'")
     conn.execute("update sync.runs set seen_at = now() - interval '1 hour' where finished_at is null")
-    # All threads of a process share one shard of a list under parents.
+    # In a list under parents, all threads of a process share one shard.
     return sum(THREADS if list_ in LISTS and LISTS[list_].parent else 1 for (list_,) in leased)
 
 
@@ -235,7 +235,7 @@ def pages_saved(conn: psycopg.Connection) -> int:
 
 
 def cursor_of(conn: psycopg.Connection, job: Job) -> str:
-    """The object after which the next page of the list begins; empty if no page does."""
+    """The object after which the next page of the list begins, or an empty string."""
     query = "select place ->> 'after' from sync.shards where list = %s and not done and place ->> 'after' is not null"
     row = conn.execute(query, (job.cursor,)).fetchone()
     return row[0] if row else ""
@@ -248,7 +248,7 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox, job: Job) -> list[st
         live, gone = held_by(sandbox, type_)
         with conn.cursor(row_factory=dict_row) as cursor:
             rows = {row["id"]: row for row in cursor.execute(f"select * from stripe.{TABLES[type_]}")}
-        # Reconcile reads no subscription that has ended.
+        # Reconcile does not read ended subscriptions.
         owed = {id_ for id_, obj in live.items() if job.run != reconcile.JOB or obj["status"] != "canceled"}
         wrong += [f"{type_} {id_} is not mirrored" for id_ in owed - rows.keys()]
         for id_, row in rows.items():

@@ -1,4 +1,4 @@
-"""The lanes of one worker with default settings: what one of them waits for delays no other."""
+"""The lanes of one worker with default settings: a lane that waits does not delay the others."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def daemon(backend: Backend, database: str, silent_stripe: str, tmp_path: Path) 
     running.stop()
 
 
-def test_live_events_do_not_wait_for_passes_over_a_stripe_that_never_answers(daemon: Daemon) -> None:
+def test_live_events_do_not_wait_while_stripe_never_answers_the_background_reads(daemon: Daemon) -> None:
     daemon.start_web()
     daemon.start("worker")
     daemon.start("beat")

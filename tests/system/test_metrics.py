@@ -1,4 +1,4 @@
-"""GET /metrics with several processes: every scrape sees the sums of all of them, and no count ever falls."""
+"""GET /metrics with several processes: every scrape shows the sums over all processes, and no count ever falls."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 
 
 def scrape(daemon: Daemon) -> Counter[str]:
-    """The sums of the counters by name, over their labels; of a histogram the number of observations."""
+    """The sums of the counters by name, over all labels. A histogram counts its observations."""
     status, text = daemon.get("/metrics", authorization="Bearer token")
     assert status == 200
     sums: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""An organization's users, on the real processes: as its payer changes, and as users join and leave."""
+"""An organization's users in real processes, while its payer changes and users join and leave."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def daemon(backend: Backend, database: str, sandbox: Sandbox, tmp_path: Path) ->
     running.stop()
 
 
-def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_users_of_an_organization_follow_its_subscription(daemon: Daemon, sandbox: Sandbox) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True, row_factory=dict_row) as conn:
 
         def are(id_like: str, expected: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: D
         nobody = {"role": "USER", "membership_status": "ACTIVE", "stripe_product_id": None}
 
         team = sandbox.tell("stories/team", user_id="boss", organization_id="org")
-        are("u%", team["members"])  # right after the drain: nobody ticks yet
+        are("u%", team["members"])  # right after the drain, before any tick
         are("boss", team["expected"])
         daemon.start("beat")
 
@@ -84,7 +84,7 @@ def test_users_of_an_organization_follow_the_story_of_its_subscription(daemon: D
         assert daemon.count("select count(*) from sync.organization_queue") == 0
 
 
-def test_a_crowd_is_computed_slice_by_slice_while_nothing_ticks(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_a_large_organization_is_computed_in_batches_without_a_scheduler(daemon: Daemon, sandbox: Sandbox) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute("insert into organizations (id, name) values ('crowd', 'Crowd')")
         conn.execute(

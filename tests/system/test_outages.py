@@ -21,9 +21,9 @@ from worker.dev.servers import Postgres, Valkey, start_postgres, start_valkey
 
 pytestmark = pytest.mark.system
 
-# How long the broker is away. Try 10 and 60 before a release.
+# How long the broker is down. Try 10 and 60 before a release.
 OUTAGE_SECONDS = float(os.environ.get("TEST_OUTAGE_SECONDS", "3"))
-# A request that finds Postgres mute is answered within 10 seconds.
+# A request is answered within 10 seconds even if Postgres does not respond.
 MUTE_SECONDS = max(OUTAGE_SECONDS, 12.0)
 RETURN_SECONDS = 5.0
 # A request that hangs times out after 15 seconds, and a list that has failed is read again after a minute at most.
@@ -35,7 +35,7 @@ def ids(conn: psycopg.Connection, query: str) -> set[str]:
 
 
 class Client:
-    """Delivers an event each 20 ms, and again until it is answered 200, as Stripe does."""
+    """Deliver an event every 20 ms, and redeliver until it is answered 200, as Stripe does."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon, self._ending, self._numbers = daemon, threading.Event(), itertools.count()
@@ -70,7 +70,7 @@ class Client:
 
 @pytest.fixture
 def servers() -> Iterator[tuple[Postgres, Valkey]]:
-    """Servers that this test alone uses, and stops."""
+    """Servers for this test only, which it can stop."""
     with tempfile.TemporaryDirectory(prefix="stripe-sync-outages-") as home:
         Path(home).chmod(0o755)
         postgres, valkey = start_postgres(Path(home) / "postgres"), start_valkey(Path(home) / "valkey")
@@ -79,7 +79,7 @@ def servers() -> Iterator[tuple[Postgres, Valkey]]:
         postgres.close()
 
 
-def test_outages_of_broker_postgres_and_stripe_end_no_process_and_lose_no_event(
+def test_no_outage_of_broker_postgres_or_stripe_ends_a_process_or_loses_an_event(
     servers: tuple[Postgres, Valkey], tmp_path: Path
 ) -> None:
     postgres, valkey = servers
@@ -95,7 +95,7 @@ def test_outages_of_broker_postgres_and_stripe_end_no_process_and_lose_no_event(
         )
         sandbox.tell("populate", products=3)
         daemon.env["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{way.port}/daemon"
-        # Stripe's lists hang from the beginning: each pass is a long task. An unproved webhook secret would hold the events.
+        # Stripe's lists hang from the start, so each pass is a long task. An unproven webhook secret would hold the events.
         client = Client(daemon)
         for list_ in ("products", "prices", "events", "subscriptions"):
             sandbox.tell("faults", operation=f"GET /v1/{list_}", hang=True)
@@ -127,7 +127,7 @@ def test_outages_of_broker_postgres_and_stripe_end_no_process_and_lose_no_event(
             eventually(lambda: daemon.count("select count(*) from mirror.products") == 3, within=READING_SECONDS)
             reading = time.monotonic() - began
             client.end()
-            # Events that were held until their webhook secret was proven are released by a chore.
+            # A chore releases events that were held until their webhook secret was proven.
             unfinished = "select count(*) from sync.events where status <> 'done'"
             eventually(lambda: daemon.count(unfinished) == 0, within=60)
 
@@ -143,7 +143,7 @@ def test_outages_of_broker_postgres_and_stripe_end_no_process_and_lose_no_event(
 
 
 def next_event_applied(daemon: Daemon) -> float:
-    """Seconds until an event that is received from now on is applied."""
+    """Wait until an event received from now on is applied, and return the seconds."""
     began = time.monotonic()
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         row = conn.execute("select clock_timestamp()").fetchone()

@@ -1,4 +1,4 @@
-"""No pass, tick or batch reads a whole table that grows with the account: checked on the plan of each statement."""
+"""No pass, tick or batch scans a whole table that grows with the account. The plan of each statement is checked."""
 
 import contextlib
 import urllib.error
@@ -30,7 +30,7 @@ from worker.stripe_api.lists import LISTS
 from worker.writers import audit, backfill, catch_up, reconcile, refetch, refresh_catalogue, retention
 from worker.writers.apply import Applier, compute_waiting
 
-# The objects that only the mirror has were created between these.
+# Objects that exist only in the mirror were created between these times.
 OLDEST, NEWEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2013, 2024))
 
 PLANTED = {
@@ -44,7 +44,7 @@ PLANTED = {
 }
 
 
-def test_no_statement_reads_a_growing_table_whole(
+def test_no_statement_scans_a_whole_growing_table(
     settings: Settings, database: str, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = tell_every_story(sandbox)
@@ -54,7 +54,7 @@ def test_no_statement_reads_a_growing_table_whole(
             "insert into users (id, email) select id, id || '@example.com' from unnest(%s::text[]) as id", [users]
         )
     begin_with_two_spans(monkeypatch)
-    # Statistics of the real rows would replace those that the planner should believe.
+    # Do not analyze: statistics of the real rows would replace the simulated ones.
     monkeypatch.setattr(mirror, "analyze", lambda conn: None)
 
     seen = Plans(database)
@@ -68,10 +68,10 @@ def test_no_statement_reads_a_growing_table_whole(
 
 
 def tell_every_story(sandbox: Sandbox) -> list[str]:
-    """Cause everything at Stripe that the sandbox knows; returns the users."""
+    """Play every story of the sandbox, and return the users."""
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     for name in names:
-        # Stories that continue another one are refused.
+        # Stories that continue another story are refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=f"user_of_{name}")
     sandbox.tell("stories/sign_up", user_id="ada")
@@ -82,7 +82,7 @@ def tell_every_story(sandbox: Sandbox) -> list[str]:
 
 
 def do_everything(conn: psycopg.Connection, settings: Settings, stripe: Stripe) -> None:
-    """Each pass, tick and batch once."""
+    """Run each pass, tick and batch once."""
     policy, now = Policy(), datetime.now(UTC)
     cursors.save(conn, catch_up.CURSOR, int(now.timestamp()) - 3_600)
     catch_up.tick(conn, lambda: stripe, now, now=int(now.timestamp()) + 60, should_continue=lambda: True)
@@ -121,7 +121,7 @@ def do_everything(conn: psycopg.Connection, settings: Settings, stripe: Stripe) 
 
 
 def begin_with_two_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each list is read in two spans, before and after the objects that only the mirror has: real ones have no such gap."""
+    """Read each list in two spans, before and after the gap in which only the mirror has objects."""
     add = shards.add
 
     def add_two(conn: psycopg.Connection, run: int, spans: Sequence[tuple[str, int | None, int | None]]) -> None:

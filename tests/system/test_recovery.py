@@ -1,6 +1,6 @@
-"""Rehearsals: the database is lost and restored, and in the end equals Stripe, as if nothing had happened.
+"""Rehearsals: the database is lost and restored, and in the end equals Stripe as if nothing had happened.
 
-The real processes keep running, as in an outage: the webhook endpoint answers 503 meanwhile, and Stripe delivers again.
+The real processes keep running, as in an outage. The webhook endpoint answers 503 meanwhile, and Stripe redelivers.
 """
 
 import os
@@ -31,7 +31,7 @@ from worker.writers import audit, reconcile, refresh_catalogue
 
 pytestmark = pytest.mark.system
 
-# Before the backup, after it, after the moment that is restored, and while there is no database.
+# Scenes before the backup, after it, after the restored point in time, and while there is no database.
 LIVES = {
     "spends": Life(now=(SIGN_UP,)),
     "stays": Life(now=(SIGN_UP,)),
@@ -44,12 +44,12 @@ LIVES = {
     "comes in the dark": Life(now=(SIGN_UP,)),
 }
 USERS = {name.replace(" ", "_"): life for name, life in LIVES.items()}
-# Stripe knows nothing of tokens that the application spends.
+# Stripe does not know which tokens the application spends.
 COMPARED = {user: life for user, life in USERS.items() if user != "spends"}
 
 
 class Rehearsal:
-    """A database of its own under the daemon's processes, an application that spends, and an operator's commands."""
+    """A daemon with its own database, an application that spends tokens, and an operator's commands."""
 
     def __init__(self, home: Path, backend: Backend, logs: Path) -> None:
         self.home, self._backend = home, backend
@@ -71,7 +71,7 @@ class Rehearsal:
         )
 
     def operate(self, *words: str) -> str:
-        """The output of an operator's command, which must succeed."""
+        """Run an operator's command, which must succeed, and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "worker", *words],
             env=self.daemon.env,
@@ -84,10 +84,10 @@ class Rehearsal:
         return done.stdout
 
     def begin(self, sandbox: Sandbox) -> Player:
-        """The processes run, the application has its users, and the first of them have their lives."""
+        """Start the processes, create the application's users, and play the first lives."""
         self.daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": sandbox.address}
         with psycopg.connect(self.daemon.database_url, autocommit=True) as conn:
-            # No list is read on schedule, so that lists can't repair anything here.
+            # No list is read on a schedule, so lists cannot repair anything here.
             slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
             for job in (refresh_catalogue.JOB, reconcile.JOB, audit.JOB):
                 runs.note(conn, job, slot, {})
@@ -103,7 +103,7 @@ class Rehearsal:
         return player
 
     def live(self, player: Player, user: str, *scenes: tuple[str, dict[str, object]]) -> None:
-        """The user's scenes are played, and applied."""
+        """Play the user's scenes, and wait until their events are applied."""
         player.play(user, scenes or USERS[user].now)
         player.sandbox.tell("deliveries", drain=30)
         self.daemon.wait_until_applied()
@@ -115,7 +115,7 @@ class Rehearsal:
         return self.daemon.count(f"select tokens from users where id = '{user}'")
 
     def assert_all_is_stripes(self, sandbox: Sandbox) -> None:
-        """Mirror, users and ledger are what they must be, found by catch-up alone; reading all of Stripe changes nothing."""
+        """Assert that catch-up alone restored mirror, users and ledger, and that reading all of Stripe changes nothing."""
         wait_until_settled(self.daemon, sandbox)
         compare_mirror(self.daemon, sandbox)
         compare_users(self.daemon, sandbox, COMPARED)
@@ -126,7 +126,7 @@ class Rehearsal:
         assert self.daemon.count("select count(*) from sync.token_grants") == ledger
 
     def drift(self) -> list[tuple[object, ...]]:
-        """The differences that the lists showed."""
+        """The differences that reading the lists revealed."""
         with psycopg.connect(self.daemon.database_url) as conn:
             return conn.execute("select object, object_id, fields, found_by, behind from sync.drift").fetchall()
 
@@ -152,7 +152,7 @@ def sandbox(rehearsal: Rehearsal) -> Iterator[Sandbox]:
         yield running
 
 
-def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal: Rehearsal, sandbox: Sandbox) -> None:
+def test_a_lost_server_is_restored_to_a_point_in_time(rehearsal: Rehearsal, sandbox: Sandbox) -> None:
     output = rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
     assert "Restart PostgreSQL once" in output
     rehearsal.postgres.restart()
@@ -177,17 +177,15 @@ def test_a_server_that_is_lost_comes_back_as_it_was_at_a_point_in_time(rehearsal
     rehearsal.postgres = start_postgres(rehearsal.home / "postgres", port=rehearsal.postgres.port)
 
     rehearsal.assert_all_is_stripes(sandbox)
-    # The application's own writes after that moment are lost, and nothing else knows them.
+    # The application's own writes after that moment are lost for good.
     assert rehearsal.tokens("spends") == granted - 100
-    # The server is on a new timeline, and is backed up like the old one once an operator says that it is the real one.
+    # The server is on a new timeline. It is backed up again once an operator confirms that it is the real server.
     assert "00000002.history.gz" not in os.listdir(rehearsal.home / "backups" / "test-wal")
     rehearsal.operate("db", "backup", "--physical", "--setup-archiving")
     assert "00000002.history.gz" in os.listdir(rehearsal.home / "backups" / "test-wal")
 
 
-def test_a_dump_goes_into_an_empty_database_and_the_rest_is_caught_up_with(
-    rehearsal: Rehearsal, sandbox: Sandbox
-) -> None:
+def test_a_dump_is_restored_into_an_empty_database_and_catches_up(rehearsal: Rehearsal, sandbox: Sandbox) -> None:
     player = rehearsal.begin(sandbox)
     granted = rehearsal.tokens("spends")
     rehearsal.spend("spends", 100)
@@ -207,7 +205,7 @@ def test_a_dump_goes_into_an_empty_database_and_the_rest_is_caught_up_with(
 
 
 def the_next_second(rehearsal: Rehearsal) -> str:
-    """A point in time with everything before it done, and nothing of what comes next."""
+    """A point in time after everything so far and before everything that follows."""
     with psycopg.connect(rehearsal.daemon.database_url) as conn:
         row = conn.execute("select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").fetchone()
     assert row is not None
@@ -215,7 +213,7 @@ def the_next_second(rehearsal: Rehearsal) -> str:
 
 
 def archive_all(rehearsal: Rehearsal) -> None:
-    """The work of archive_timeout within the minute."""
+    """Archive the WAL now, as archive_timeout would within a minute."""
     with psycopg.connect(rehearsal.daemon.database_url, autocommit=True) as conn:
         row = conn.execute("select pg_walfile_name(pg_switch_wal())").fetchone()
     assert row is not None
@@ -224,7 +222,7 @@ def archive_all(rehearsal: Rehearsal) -> None:
 
 
 def lose(rehearsal: Rehearsal) -> None:
-    """A power cut that destroys the disk."""
+    """Destroy the server and its disk."""
     postgres: Postgres = rehearsal.postgres
     postgres.kill()
     postgres.close()
@@ -232,5 +230,5 @@ def lose(rehearsal: Rehearsal) -> None:
 
 
 def owner(home: Path) -> list[str]:
-    """PostgreSQL refuses root: as root, it runs as the folder's owner."""
+    """The command prefix to run as the folder's owner if the tests run as root, because PostgreSQL refuses root."""
     return ["--owner", pwd.getpwuid((home / "postgres").stat().st_uid).pw_name] if os.geteuid() == 0 else []

@@ -1,7 +1,7 @@
-"""The release before this one on the schema of this one, and then this one: nothing is lost.
+"""The previous release runs on this release's schema and is then replaced, and nothing is lost.
 
-The release before is the newest tag `v1.2.3` that is older than the version in pyproject.toml. Its source runs with the
-packages that are installed here. TEST_UPGRADE_FROM names another revision. Without either the test is skipped.
+The previous release is the newest tag `v1.2.3` that is older than the version in pyproject.toml. Its source runs with the
+packages that are installed here. TEST_UPGRADE_FROM names another revision. Without a release the test is skipped.
 """
 
 import io
@@ -36,7 +36,7 @@ def _git(*words: str) -> bytes:
 
 
 def _release_before() -> str | None:
-    """The tag of the newest release that is older than this source; None if there is none."""
+    """The tag of the newest release that is older than this source, or None."""
     if revision := os.environ.get("TEST_UPGRADE_FROM"):
         return revision
     if not (ROOT / ".git").exists():
@@ -52,7 +52,7 @@ def _numbers(version: str) -> list[int]:
 
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
-    """The source of the release before."""
+    """The source of the previous release."""
     tag = _release_before()
     if tag is None:
         pytest.skip("no release older than this one is tagged: TEST_UPGRADE_FROM=REVISION names one")
@@ -76,7 +76,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path, before: Path) -> Ite
     running.stop()
 
 
-def test_the_release_before_works_on_this_schema_and_is_replaced(
+def test_the_previous_release_works_on_this_schema_and_is_replaced(
     daemon: Daemon, sandbox: Sandbox, before: Path
 ) -> None:
     player, lived = Player(sandbox), {}

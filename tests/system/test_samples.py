@@ -1,4 +1,4 @@
-"""Stripe's own kind of events, where a folder of samples lies beside the repository; elsewhere there is nothing to read."""
+"""Stripe's sample events, if a copy lies beside the repository, delivered to the real processes."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def bodies() -> list[bytes]:
 
 
 def settled(database_url: str) -> dict[tuple[str, ...], tuple[Any, ...]]:
-    """The settled part of the mirror: the content of every row that is not marked."""
+    """The settled rows of the mirror with their content."""
     rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     with psycopg.connect(database_url) as conn:
         tables = [
@@ -77,7 +77,7 @@ def test_every_sample_is_answered_200_and_every_object_with_an_id_is_mirrored(da
         )
 
 
-def test_shuffled_and_doubled_samples_end_in_the_same_settled_rows(
+def test_shuffled_and_repeated_samples_end_in_the_same_settled_rows(
     daemon: Daemon, backend: Backend, template: str, tmp_path: Path
 ) -> None:
     other = backend.create_database("samples_in_order", template=template)
@@ -87,7 +87,7 @@ def test_shuffled_and_doubled_samples_end_in_the_same_settled_rows(
 
     statuses = post_all(daemon, shuffled)
     daemon.wait_until_applied()
-    # The same queue serves both databases, so the first daemon goes before the second comes.
+    # Both databases share one queue, so the first daemon stops before the second starts.
     daemon.stop()
     in_order.start_web()
     in_order.start("worker")
@@ -100,7 +100,7 @@ def test_shuffled_and_doubled_samples_end_in_the_same_settled_rows(
     both = {
         key
         for key in one.keys() & two.keys()
-        # The samples give a line another id in each of the two shapes, which Stripe does not do.
+        # In the samples a line has another id in each API shape, unlike at Stripe.
         if key[0] != "invoice_line_items"
     }
     backend.drop_database("samples_in_order")

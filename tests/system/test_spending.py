@@ -1,4 +1,4 @@
-"""The balance is exact to the token, whoever spends, grants, expires or dies at the same time.
+"""Every balance is exact to the token despite concurrent spending, grants, expiry and kills.
 
 Fifty threads spend through `consume_tokens` while invoices are delivered five times over, renewals fall due, balances
 expire and workers are killed. Two laws then hold for every user: each grant that is owed is in the ledger once, and
@@ -31,7 +31,7 @@ MONTHLY = [f"monthly_{number}" for number in range(6)]
 YEARLY = [f"yearly_{number}" for number in range(4)]
 PACKS = [f"packs_{number}" for number in range(3)]
 USERS = [*MONTHLY, *YEARLY, *PACKS]
-# From the start of the daemon on: a year's second part falls due while everybody spends.
+# Seconds after the daemon's start. A year's second part becomes due while all threads spend.
 RENEWED_AFTER_SECONDS = 15
 
 
@@ -52,7 +52,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
 
 
 class Spenders:
-    """Threads that spend until they are told to stop, each on a connection of its own; they count what they got."""
+    """Threads that spend and count tokens until stopped, each on its own connection."""
 
     def __init__(self, dsn: str) -> None:
         self.spent: Counter[str] = Counter()
@@ -84,13 +84,13 @@ class Spenders:
             self.spent += mine
 
 
-def test_fifty_spend_while_all_else_happens_and_the_balance_is_exact(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_balances_stay_exact_while_fifty_threads_spend(daemon: Daemon, sandbox: Sandbox) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.cursor().executemany("insert into users (id) values (%s)", [(user,) for user in USERS])
         sandbox.tell("deliveries", paused=True, duplicate=0.3)
         began = int(time.time())
         for user in YEARLY:
-            # A sign-up lets moments pass.
+            # A sign-up advances the clock a little.
             sandbox.tell("clock", now=began + RENEWED_AFTER_SECONDS - int(TOKEN_PERIOD.total_seconds()))
             sandbox.tell("stories/yearly", user_id=user)
         sandbox.tell("clock", now=began - 2 * DAY)
@@ -111,7 +111,7 @@ def test_fifty_spend_while_all_else_happens_and_the_balance_is_exact(daemon: Dae
                 sandbox.tell("deliveries", resend=paid)
                 sandbox.tell("stories/token_pack", user_id=PACKS[round_ % len(PACKS)])
                 sandbox.tell("stories/refund", user_id=MONTHLY[round_], amount=500)
-                # The application lets a balance lapse early: the sweep ends it, and what comes later counts anew.
+                # The application expires a balance early. The sweep ends it, and later grants start from 0.
                 conn.execute(
                     "update users set tokens_expires_at = clock_timestamp() where id = %s and tokens > 0",
                     (MONTHLY[-1 - round_ % 2],),
@@ -127,7 +127,7 @@ def test_fifty_spend_while_all_else_happens_and_the_balance_is_exact(daemon: Dae
 
         assert spenders.failed == []
         assert min(spenders.spent[user] for user in USERS) > 0
-        # A balance that lapsed and was not swept yet reads as 0 and can't be spent: the row still says what it was.
+        # An expired balance that is not swept yet reads as 0 and cannot be spent, although its row still holds tokens.
         balances: dict[str, int] = dict(conn.execute("select id, tokens from users").fetchall())
         for user in USERS:
             rows = ledger(conn, user)
@@ -168,7 +168,7 @@ def ledger(conn: psycopg.Connection, user: str) -> list[dict[str, Any]]:
 
 
 def missing(rows: list[dict[str, Any]], balance: int) -> int:
-    """The tokens that left the balance between the ledger's rows, and since the last one."""
+    """The tokens that left the balance between the ledger's rows and after the last row."""
     befores = [*(row["before"] for row in rows[1:]), balance]
     gone = [row["after"] - before for row, before in zip(rows, befores, strict=True)]
     assert min(gone) >= 0

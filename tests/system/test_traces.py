@@ -1,4 +1,4 @@
-"""Traces: a collector on loopback sees one event's way from the request to the computed user, and requests to Stripe."""
+"""Traces: a collector on loopback sees an event from its request to the computed user, and requests to Stripe."""
 
 import http.server
 import json
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 
 @dataclass
 class Collector:
-    """The spans and the changes that came, and the address that takes them."""
+    """The received spans and changes, and the address that receives them."""
 
     address: str = ""
     spans: list[Span] = field(default_factory=list)
@@ -101,7 +101,7 @@ def test_one_trace_leads_from_the_request_to_the_user(daemon: Daemon, collector:
             "insert into users (id, email) select id, id || '@example.com' from unnest('{a,b,c}'::text[]) as u (id)"
         )
     daemon.start_web()
-    # Two events that wait until the secret is known to be ours are one batch; a third comes alone.
+    # Two events that wait for the webhook secret to be proven form one batch. A third arrives alone.
     send(daemon, "a")
     send(daemon, "b")
     daemon.start("worker")
@@ -109,7 +109,7 @@ def test_one_trace_leads_from_the_request_to_the_user(daemon: Daemon, collector:
     eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'") == 2)
     send(daemon, "c")
     eventually(lambda: len(collector.named("events.apply")) == 2 and len(collector.named("users.compute")) == 2)
-    # The audit asks for products, too.
+    # The audit also reads products.
     eventually(lambda: traces_of("GET /v1/products") & traces_of("task product_refresh"))
 
     requests = sorted(collector.named("POST /webhooks/stripe"), key=lambda span: span.start_time_unix_nano)
@@ -123,9 +123,7 @@ def test_one_trace_leads_from_the_request_to_the_user(daemon: Daemon, collector:
     assert alone.trace_id.hex() in {line.get("trace_id") for line in lines}
 
 
-def test_one_trace_leads_from_the_request_to_the_call_that_tells_of_a_change(
-    daemon: Daemon, collector: Collector
-) -> None:
+def test_one_trace_leads_from_the_request_to_the_call_for_the_change(daemon: Daemon, collector: Collector) -> None:
     with psycopg.connect(daemon.database_url) as conn:
         conn.execute("insert into users (id, email) values ('a', 'a@example.com')")
     daemon.start_web()

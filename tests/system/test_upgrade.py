@@ -1,7 +1,7 @@
 """A release while Stripe delivers: a column changes its type, web and workers are restarted, and nothing is lost.
 
-Deliveries alone bring everything here: catch-up and the passes over lists are off, so that no pass repairs a loss of
-the webhook endpoint or a worker.
+Everything must arrive by delivery here. Catch-up and the passes over lists are off, so no pass repairs what the webhook
+endpoint or a worker loses.
 """
 
 import signal
@@ -34,7 +34,7 @@ LIVES = [
     Life(now=(SIGN_UP, scene("cancel", when="now"))),
     Life(now=(SIGN_UP, scene("seats", quantity=3))),
 ]
-# So that a release meets a steady stream, and not a pile.
+# So that a release meets a steady stream of events, not a backlog.
 PAUSE_SECONDS = 0.1
 USERS = {f"user_{number}": LIVES[number % len(LIVES)] for number in range(3000)}
 
@@ -61,13 +61,13 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
     with sandboxes.running(door=daemon.door, seed=1) as running:
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
-        # Stripe comes again for three days.
+        # Stripe redelivers for three days.
         running.tell("deliveries", retry_seconds=[0.2], max_attempts=1000)
         yield running
 
 
 class Load(threading.Thread):
-    """Users sign up, pay and leave, one after the other, until they are told to stop."""
+    """Let users sign up, pay and leave, one after the other, until stopped."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class Load(threading.Thread):
                 return
 
     def goes_on(self, *, users: int = 4) -> None:
-        """Wait until so many more have lived."""
+        """Wait until this many more users are done."""
         wanted = len(self.lived) + users
         eventually(lambda: len(self.lived) >= wanted, within=60)
-        assert self.is_alive(), "the load ended too soon: it wants more users"
+        assert self.is_alive(), "the load ended too soon: give it more users"
 
     def stop(self) -> None:
         self._stopped.set()
@@ -124,19 +124,19 @@ def test_a_release_under_load_loses_nothing(daemon: Daemon, sandbox: Sandbox) ->
 
 
 def migrate(daemon: Daemon) -> None:
-    """As the release phase does. There is one revision so far, so that nothing is to be done."""
+    """Migrate as the release phase does. There is only one revision, so nothing changes."""
     command = [sys.executable, "-m", "worker", "db", "migrate"]
     subprocess.run(command, env=daemon.env, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
 def change_a_type(daemon: Daemon, type_: str) -> None:
-    """A change that every statement prepared for this column has to survive."""
+    """Change the type of a column that prepared statements use."""
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute(f"alter table sync.events alter column attempts type {type_}")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """As a deployment ends a process: it finishes what it has begun."""
+    """End the process as a deployment does: it finishes what it has begun."""
     process.send_signal(signal.SIGTERM)
     process.wait(60)
 

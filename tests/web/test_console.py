@@ -1,4 +1,4 @@
-"""The console over HTTP: who gets in, what a page shows, and that no action runs without a session, a token and permission."""
+"""The console over HTTP: sign-in, pages, and actions, which need a session, a form token and permission."""
 
 import hashlib
 import os
@@ -74,7 +74,7 @@ Start = Callable[..., Daemon]
 
 @pytest.fixture(scope="module")
 def start(backend: Backend, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """A web process with these settings, on a database of its own."""
+    """A web process with these settings and its own database."""
     started: dict[str, Daemon] = {}
 
     def run(**env: str) -> Daemon:
@@ -103,7 +103,7 @@ def browser(daemon: Daemon) -> Browser:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_without_a_session_leads_to_the_sign_in(daemon: Daemon, page: str) -> None:
+def test_a_page_without_a_session_redirects_to_the_sign_in(daemon: Daemon, page: str) -> None:
     stranger = Browser(daemon)
 
     status, _ = stranger.get(page)
@@ -112,7 +112,7 @@ def test_a_page_without_a_session_leads_to_the_sign_in(daemon: Daemon, page: str
     assert stranger.headers["location"].startswith("/console/sign-in")
 
 
-def test_a_wrong_password_is_refused_and_then_has_to_wait(start: Start) -> None:
+def test_a_wrong_password_is_refused_and_the_next_attempt_must_wait(start: Start) -> None:
     stranger = Browser(start(CONSOLE_PASSWORD=PASSWORD))
 
     answers = [stranger.sign_in("wrong password") for _ in range(6)]
@@ -131,7 +131,7 @@ def test_a_page_forbids_scripts_frames_and_caches(browser: Browser) -> None:
     assert browser.headers["cache-control"] == "no-store"
 
 
-def test_the_cookie_is_kept_from_scripts_and_other_sites(daemon: Daemon) -> None:
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(daemon: Daemon) -> None:
     browser = Browser(daemon)
     browser.sign_in()
 
@@ -210,7 +210,7 @@ def test_an_action_is_confirmed_first(browser: Browser, daemon: Daemon) -> None:
     assert state(daemon, "evt_confirmed") == "parked"
 
 
-def test_a_parked_event_is_replayed_and_the_audit_log_says_so(browser: Browser, daemon: Daemon) -> None:
+def test_replaying_a_parked_event_is_recorded_in_the_audit_log(browser: Browser, daemon: Daemon) -> None:
     store(daemon, "evt_parked", status="parked")
 
     status, _ = browser.post("/console/inbox/replay", ids="evt_parked", csrf=browser.csrf(), confirmed="yes")
@@ -222,7 +222,7 @@ def test_a_parked_event_is_replayed_and_the_audit_log_says_so(browser: Browser, 
     assert rows == [("events.replay", "evt_parked")]
 
 
-def test_a_hostile_name_is_text_on_every_page(browser: Browser, daemon: Daemon) -> None:
+def test_a_hostile_name_is_escaped_on_every_page(browser: Browser, daemon: Daemon) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute(
             "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing",
@@ -250,7 +250,7 @@ def test_a_hostile_name_is_text_on_every_page(browser: Browser, daemon: Daemon) 
     assert "&lt;script&gt;" in pages[0]
 
 
-def test_an_unknown_user_object_and_event_are_404(browser: Browser) -> None:
+def test_an_unknown_user_object_or_event_is_404(browser: Browser) -> None:
     answers = [browser.get(f"/console/{path}/nothing_here")[0] for path in ("users", "objects", "inbox")]
 
     assert answers == [404, 404, 404]
@@ -284,7 +284,7 @@ def test_a_backfill_is_started_joined_and_stopped(start: Start) -> None:
     assert "An operator stopped it." in browser.get("/console/backfill")[1]
 
 
-def test_the_address_of_the_style_changes_with_its_content(daemon: Daemon) -> None:
+def test_the_url_of_the_stylesheet_changes_with_its_content(daemon: Daemon) -> None:
     stranger = Browser(daemon)
 
     (address,) = re.findall(r'href="(/console/static/console\.css[^"]*)"', stranger.get("/console/sign-in")[1])
@@ -295,7 +295,7 @@ def test_the_address_of_the_style_changes_with_its_content(daemon: Daemon) -> No
     assert stranger.headers["cache-control"] == "public, max-age=86400"
 
 
-def test_an_address_outside_the_console_is_not_followed(daemon: Daemon) -> None:
+def test_the_sign_in_does_not_redirect_outside_the_console(daemon: Daemon) -> None:
     browser = Browser(daemon)
 
     browser.post("/console/sign-in?next=https%3A%2F%2Fevil.example", password=PASSWORD)

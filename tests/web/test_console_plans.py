@@ -1,4 +1,4 @@
-"""No page of the console reads a table whole that grows with the account: the plan of each of its statements says so."""
+"""No page of the console scans a whole table that grows with the account. The plan of each statement is checked."""
 
 import psycopg
 
@@ -22,7 +22,7 @@ QUERIES = {
 }
 
 
-def test_no_page_reads_a_growing_table_whole(database: str, settings: Settings) -> None:
+def test_no_page_scans_a_whole_growing_table(database: str, settings: Settings) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         plans.fill(conn)
     seen, shown = Plans(database), set[str]()

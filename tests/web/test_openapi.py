@@ -1,4 +1,4 @@
-"""The OpenAPI document against the routes and their answers."""
+"""The OpenAPI document compared with the routes and their answers."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def send(daemon: Daemon, method: str, path: str, *, body: str | None = None, tok
         return answer.status, answer.read()
 
 
-def test_every_route_of_the_api_is_described_and_nothing_else() -> None:
+def test_the_document_describes_exactly_the_routes_of_the_api() -> None:
     sources = "".join(file.read_text() for file in Path(web.__file__).parent.glob("*.py"))
     routes = re.findall(r'Route\("?(/v1/[^"]+|PATH)"?, [^)]*?(?:methods=\["(\w+)"\])?\)', sources)
 
@@ -56,7 +56,7 @@ def test_every_route_of_the_api_is_described_and_nothing_else() -> None:
     assert described == expected
 
 
-def test_the_document_is_served_and_its_references_lead_somewhere(daemon: Daemon) -> None:
+def test_the_document_is_served_and_its_references_resolve(daemon: Daemon) -> None:
     status, body = send(daemon, "GET", "/v1/openapi.json")
 
     document = json.loads(body)
@@ -93,7 +93,7 @@ def _references(value: Any) -> Iterator[str]:
         ("POST", "/v1/objects/{customer}/sync", None, 200, openapi.ObjectSync),
     ],
 )  # fmt: skip
-def test_an_answer_is_as_described(
+def test_an_answer_matches_its_description(
     daemon: Daemon, method: str, path: str, body: str | None, status: int, type_: type[Any]
 ) -> None:
     with psycopg.connect(daemon.database_url) as conn:
@@ -102,14 +102,14 @@ def test_an_answer_is_as_described(
     answered, content = send(daemon, method, path.replace("{customer}", customer), body=body)
 
     assert answered == status, content
-    # The structs forbid unknown fields, and every field of theirs is required.
+    # The structs forbid unknown fields and require all known ones.
     msgspec.json.decode(content, type=type_)
     names = dict.fromkeys(("jenny", "nobody", "cus_nobody", "x", "{customer}"), "{id}")
     template = "/".join(names.get(part, part) for part in path.partition("?")[0].split("/"))
     assert str(status) in openapi.document()["paths"][template][method.lower()]["responses"]
 
 
-def test_a_wrong_token_is_answered_as_described(daemon: Daemon) -> None:
+def test_the_answer_to_a_wrong_token_matches_its_description(daemon: Daemon) -> None:
     status, content = send(daemon, "GET", "/v1/status", token="wrong")
 
     assert status == 401

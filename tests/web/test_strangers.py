@@ -1,4 +1,4 @@
-"""Strangers who hold connections open cannot make Stripe's events wait: the real web process, and many half-sent requests."""
+"""Strangers who hold connections open cannot delay Stripe's events. The real web process gets half-sent requests."""
 
 import contextlib
 import socket
@@ -50,7 +50,7 @@ def headers(*, length: int, signature: str | None) -> bytes:
 
 
 def fresh() -> str:
-    """A false signature with the present time, which is the most that a stranger can write."""
+    """A false signature with the present time, the best that a stranger can make."""
     return f"t={int(time.time())},v1={'0' * 64}"
 
 
@@ -66,7 +66,7 @@ def deliver_one(web: Daemon, number: int) -> int:
 
 
 def memory(web: Daemon) -> int:
-    """Bytes of all the web's processes."""
+    """The memory of all web processes, in bytes."""
     total = 0
     for pid in _family(web.processes[0].pid):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/statm") as statm:
@@ -103,7 +103,7 @@ def test_stalled_bodies_are_ended_and_signed_events_are_stored_meanwhile(web: Da
     assert 408 in ended
 
 
-def test_two_thousand_half_sent_headers_keep_no_signed_event_waiting(web: Daemon) -> None:
+def test_two_thousand_half_sent_headers_delay_no_signed_event(web: Daemon) -> None:
     with connections(web, 2000, lambda _: b"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\n") as stalled:
         answers = [deliver_one(web, number) for number in range(20)]
 
@@ -112,7 +112,7 @@ def test_two_thousand_half_sent_headers_keep_no_signed_event_waiting(web: Daemon
         assert stalled[0].recv(64) == b"" or status_of(stalled[0]) == 408
 
 
-def test_bodies_that_trickle_are_ended(web: Daemon) -> None:
+def test_trickling_bodies_are_ended(web: Daemon) -> None:
     with connections(web, 200, lambda _: headers(length=4_000_000, signature=fresh())) as slow:
         started = time.monotonic()
         answered: dict[int, int] = {}

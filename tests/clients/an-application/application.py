@@ -1,4 +1,4 @@
-"""An application beside stripe-sync: it has modules of its own called `schema` and `worker`, and prints what it got."""
+"""An application beside stripe-sync with its own modules `schema` and `worker`, which prints its results."""
 
 import asyncio
 import importlib
@@ -34,7 +34,7 @@ OLD, SECRET = "whsec_b2xkIHNlY3JldCBvZiAzMiBieXRlcyBvciBtb3Jl", "whsec_bmV3IHNlY
 
 
 def main() -> None:
-    """Use everything, and print it as JSON."""
+    """Use every function of the client, and print the results as JSON."""
     own = [importlib.import_module(name).NAME for name in ("schema", "worker")]
     result = {"modules": own, **over_http(), **asyncio.run(over_asyncio()), **in_sql(), **in_a_call()}
     result |= {"changes": told_of(), **asyncio.run(in_asyncio())}

@@ -1,4 +1,4 @@
-"""Making, changing and rolling the endpoint: against the sandbox, and a roll under load with the real web process."""
+"""Creating, changing and rolling the endpoint in the sandbox, and a roll under load with the real web process."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ URL = "https://shop.example/webhooks/stripe"
 PER_SECOND = 50
 
 
-def test_an_endpoint_is_made_once_with_all_events_and_the_pinned_version(sandbox: Sandbox, stripe: Stripe) -> None:
+def test_an_endpoint_is_created_once_with_all_events_and_the_pinned_version(sandbox: Sandbox, stripe: Stripe) -> None:
     id_, secret = manage.create(stripe, URL, connect=False)
 
     shown = sandbox.get(f"/v1/webhook_endpoints/{id_}")
@@ -73,7 +73,7 @@ def test_an_update_enables_a_destination_and_adds_the_missing_types(
     assert again == []
 
 
-def test_an_update_leaves_a_destination_alone_whose_types_a_webhook_endpoint_receives(
+def test_an_update_does_not_change_a_destination_covered_by_a_webhook_endpoint(
     sandbox: Sandbox, stripe: Stripe
 ) -> None:
     id_, _ = manage.create(stripe, URL, connect=False)
@@ -86,7 +86,7 @@ def test_an_update_leaves_a_destination_alone_whose_types_a_webhook_endpoint_rec
     assert changes == []
 
 
-def test_a_roll_gives_a_destination_a_successor_like_it(sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_roll_creates_an_equal_successor_of_a_destination(sandbox: Sandbox, stripe: Stripe) -> None:
     types = ["v1.customer.created", "v1.invoice.paid"]
     shape = {"payload": "thin", "connect": True, "enabled_events": types}
     sandbox.tell("endpoints", id="ed_1", url=URL, secrets=["whsec_1"], **shape)
@@ -108,7 +108,7 @@ def test_a_roll_gives_a_destination_a_successor_like_it(sandbox: Sandbox, stripe
     assert left.metadata == {"stripe_sync": "connect"}
 
 
-def test_a_destination_can_t_take_over_from_one_that_is_gone(sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_roll_fails_if_the_old_destination_is_gone(sandbox: Sandbox, stripe: Stripe) -> None:
     sandbox.tell("endpoints", id="ed_1", url=URL, secrets=["whsec_1"])
 
     def step(*secrets: str) -> Step:
@@ -122,7 +122,7 @@ def test_a_destination_can_t_take_over_from_one_that_is_gone(sandbox: Sandbox, s
     sandbox.delete(f"{both_versions.DESTINATIONS}/{left.id}")
 
 
-def test_a_key_that_may_not_write_says_so(sandbox: Sandbox, stripe: Stripe, backend: Backend) -> None:
+def test_a_missing_write_permission_is_named(sandbox: Sandbox, stripe: Stripe, backend: Backend) -> None:
     key = sandbox.tell("keys", deny=["webhook_write"])["key"]
     limited = Stripe(key=key, base=sandbox.address, limiter=stripe._limiter)
 
@@ -188,7 +188,7 @@ def test_a_roll_under_load_loses_no_event_and_refuses_none(
 
 
 def _make_customers(sandbox: Sandbox, stopping: threading.Event) -> None:
-    """Make 50 customers a second, each of which is an event; what was late is made up."""
+    """Create 50 customers per second on average, each of which makes an event."""
     due = time.monotonic()
     while not stopping.is_set():
         sandbox.post("/v1/customers", name="Jenny")

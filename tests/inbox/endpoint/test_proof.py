@@ -1,4 +1,4 @@
-"""Another platform account's webhook secret beside ours: none of our data is touched, and the secret is named."""
+"""With another platform account's webhook secret beside ours, our data does not change and the secret is named."""
 
 import json
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ class Door:
         self.verdicts.refresh(conn)
 
     def deliver(self, event: Any, secret: str) -> bool:
-        """Store an event as delivered some time ago; False if it is refused."""
+        """Store an event as delivered some time ago. Return False if it is refused."""
         body = json.dumps(event).encode()
         secrets = list(self.settings.webhook_secrets)
         envelope = read(body, sign(body, secret=secret, timestamp=1000), secrets, now=1000)
@@ -80,7 +80,7 @@ def door(conn: psycopg.Connection, settings: Settings) -> Door:
     return Door(conn, settings, OURS, THEIRS)
 
 
-def test_another_accounts_deliveries_are_never_applied_and_the_secret_is_named(
+def test_another_account_s_deliveries_are_never_applied_and_its_secret_is_named(
     conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ours = sandbox.post("/v1/customers", name="Ours")["id"]
@@ -101,7 +101,7 @@ def test_another_accounts_deliveries_are_never_applied_and_the_secret_is_named(
     assert [fingerprint(THEIRS) in problem.detail for problem in named] == [True]
 
 
-def test_an_audit_after_foreign_deliveries_marks_nobody_deleted_and_doctor_names_the_secret(
+def test_an_audit_after_foreign_deliveries_deletes_nothing_and_doctor_names_the_secret(
     conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe, run: Run
 ) -> None:
     ours = [sandbox.post("/v1/customers", name=f"Ours {number}")["id"] for number in range(3)]
@@ -133,7 +133,7 @@ def test_an_audit_after_foreign_deliveries_marks_nobody_deleted_and_doctor_names
     assert f"webhook secret 2 {' ' * 6}has the fingerprint {fingerprint(THEIRS)}" in printed
 
 
-def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_our_own_new_secret_is_proven_by_its_first_event(door: Door, sandbox: Sandbox, stripe: Stripe) -> None:
     first, second = (sandbox.post("/v1/customers", name=name)["id"] for name in ("First", "Second"))
     door.deliver(event_of(sandbox, first), OURS)
     door.judge(stripe)
@@ -145,7 +145,7 @@ def test_a_new_secret_of_our_own_is_proven_by_its_first_event(door: Door, sandbo
     assert set(door.verdicts.known.values()) == {"ours"}
 
 
-def test_events_that_a_web_held_after_the_verdict_are_released(
+def test_events_held_after_the_verdict_are_released(
     conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     first, second = (sandbox.post("/v1/customers", name=name)["id"] for name in ("First", "Second"))
@@ -158,7 +158,9 @@ def test_events_that_a_web_held_after_the_verdict_are_released(
     assert door.customers() == sorted([first, second])
 
 
-def test_events_that_nobody_can_read_are_applied_while_no_other_secret_is_proven(door: Door, stripe: Stripe) -> None:
+def test_events_that_cannot_be_read_back_are_applied_while_no_other_secret_is_proven(
+    door: Door, stripe: Stripe
+) -> None:
     door.deliver(factories.event("customer.created", factories.customer(id="cus_made_up")), THEIRS)
 
     door.judge(stripe)
@@ -179,7 +181,7 @@ def test_a_secret_bound_to_another_account_is_refused_and_one_bound_to_ours_need
     assert not door.deliver(factories.event("customer.created", factories.customer(id="cus_2")), THEIRS)
 
 
-def test_a_single_secret_is_not_held_up(conn: psycopg.Connection, settings: Settings) -> None:
+def test_events_of_a_single_secret_are_not_held(conn: psycopg.Connection, settings: Settings) -> None:
     door = Door(conn, settings, OURS)
 
     door.deliver(factories.event("customer.created", factories.customer(id="cus_1")), OURS)
@@ -187,7 +189,7 @@ def test_a_single_secret_is_not_held_up(conn: psycopg.Connection, settings: Sett
     assert door.outcomes() == ["pending"]
 
 
-def test_without_a_key_the_accounts_written_beside_the_secrets_tell(
+def test_without_a_key_the_configured_accounts_of_the_secrets_decide(
     conn: psycopg.Connection, settings: Settings
 ) -> None:
     door = Door(conn, settings, f"{OURS}@acct_ours", f"{THEIRS}@acct_another", key=None)

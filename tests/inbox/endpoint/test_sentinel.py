@@ -1,4 +1,4 @@
-"""The sentinel against the sandbox: one run names each possible problem of the endpoint."""
+"""The sentinel against the sandbox: one run names every problem of the endpoint."""
 
 import itertools
 import time
@@ -34,7 +34,7 @@ def endpoint(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def look(conn: psycopg.Connection, stripe: Stripe, settings: Settings) -> Look:
-    """One tick; returns the kinds of the problems that `status` shows after it."""
+    """Run a tick, and return the kinds of the problems that `status` shows after it."""
 
     def tick() -> list[str]:
         slot = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(minutes=next(_slots))
@@ -51,9 +51,7 @@ def changed(sandbox: Sandbox, endpoint: dict[str, Any], **form: str) -> None:
     sandbox.post(f"/v1/webhook_endpoints/{endpoint['id']}", **form)
 
 
-def test_an_endpoint_in_order_has_no_problem_and_a_repaired_one_has_none_left(
-    sandbox: Sandbox, endpoint: dict[str, Any], look: Look
-) -> None:
+def test_a_correct_or_repaired_endpoint_has_no_problem(sandbox: Sandbox, endpoint: dict[str, Any], look: Look) -> None:
     assert look() == []
 
     changed(sandbox, endpoint, disabled="true")
@@ -85,7 +83,7 @@ def test_another_version_is_named(sandbox: Sandbox, look: Look) -> None:
 
 @pytest.fixture
 def destination(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
-    """An event destination of API v2, which the list of webhook endpoints does not show."""
+    """An event destination of API v2, which is not in the list of webhook endpoints."""
     made = sandbox.tell("endpoints", id="ed_test_1", url=URL, api_version=API_VERSION)
     yield made
     sandbox.tell("reset", endpoints=True)
@@ -144,7 +142,7 @@ def test_deliveries_of_the_other_mode_are_named(conn: psycopg.Connection, endpoi
     assert look() == ["mode"]
 
 
-def test_deliveries_that_stop_while_events_go_on_are_named(
+def test_deliveries_that_stop_while_events_continue_are_named(
     conn: psycopg.Connection, endpoint: dict[str, Any], look: Look
 ) -> None:
     look()
@@ -165,7 +163,7 @@ def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
     assert look() == ["failing"]
 
     for event in sandbox.get("/v1/events?delivery_success=false")["data"]:
-        # Somebody else's endpoint may fail; ours received the event in time.
+        # Another endpoint may fail, but ours received the event in time.
         conn.execute(
             "insert into sync.events (id, type, livemode, created, received_at, body) "
             "values (%s, 'customer.created', false, to_timestamp(%s), to_timestamp(%s), '{}')",
@@ -174,7 +172,7 @@ def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
     assert look() == []
 
 
-def test_all_events_cover_every_type_but_the_one_that_answers_authorizations() -> None:
+def test_all_events_means_every_type_except_the_one_that_answers_authorizations() -> None:
     selected = Endpoint(id="we_1", url=URL, enabled=True, types=frozenset(), version=None, livemode=False, metadata={})
     assert "issuing_authorization.request" not in lacking([selected], sentinel.required_types())
     assert len(lacking([selected], sentinel.required_types())) > 200
