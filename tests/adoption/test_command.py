@@ -176,8 +176,11 @@ def test_with_membership_off_a_migration_does_not_change_public(application: New
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        ("[membership.tables]\nuser = 'x'", "[membership.tables] user: the names are accounts"),
-        ("[membership.columns.users]\nmail = 'x'", "[membership.columns.users] mail: the names are created_at"),
+        ("[membership.tables]\nuser = 'x'", "[membership.tables] user: unknown name; the names are accounts"),
+        (
+            "[membership.columns.users]\nmail = 'x'",
+            "[membership.columns.users] mail: unknown name; the names are created_at",
+        ),
         ("[membership.columns.people]\nid = 'x'", "there is no table people"),
         ("[membership.tables]\nusers = 7", "is not a name"),
         ("[membership.tables]\nusers = 'organizations'", "are both organizations"),

@@ -46,11 +46,11 @@ def test_a_backfill_is_started_and_watched(page: Any, console: Daemon) -> None:
     sign_in(page)
 
     page.get_by_role("link", name="Backfill").click()
-    page.get_by_label("Lists, with spaces between").fill("customers invoices")
+    page.get_by_label("Lists, separated by spaces").fill("customers invoices")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Yes, start a backfill").click()
 
-    assert "has begun" in page.get_by_role("status").inner_text()
+    assert "has started" in page.get_by_role("status").inner_text()
     customers = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="customers", exact=True))
     customers.filter(has_text="done").wait_for()  # the page refreshes itself
     assert customers.get_by_role("cell").nth(2).inner_text() == "7"

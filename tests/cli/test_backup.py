@@ -55,7 +55,7 @@ def test_a_backup_is_made_listed_and_restored(run: Run, conn: psycopg.Connection
     assert backup["faults"] == []
     assert (backup["environment"], backup["kind"], backup["bytes"] > 0) == ("test", "logical", True)
     assert unasked.returncode == 1
-    assert "say --yes" in unasked.stderr
+    assert "use --yes" in unasked.stderr
     assert restored.returncode == 0, restored.stderr
     assert backup["name"] in restored.stdout
     assert "sync all" in restored.stdout
@@ -83,7 +83,7 @@ def test_a_damaged_backup_sets_the_exit_code(run: Run, tmp_path: Path) -> None:
         (["backup"], {"BACKUP_DIR": "/proc/backups"}, "/proc/backups can't be written to"),
         (["backup"], {"BACKUP_PG_BIN": "/nowhere"}, "set BACKUP_PG_BIN"),
         (["backup", "--physical"], {}, "--setup-archiving"),
-        (["restore", "--at", "latest"], {}, "--at TIME and --to DIR go together"),
+        (["restore", "--at", "latest"], {}, "use --at TIME and --to DIR together"),
         (["restore", "--at", "noon", "--to", "new"], {}, "is no point in time"),
         (["restore", "--at", "latest", "--to", "new"], {}, "no physical backup of test"),
         (["restore", "--yes"], {}, "no logical backup of test"),

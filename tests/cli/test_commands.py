@@ -163,7 +163,10 @@ def test_status_and_doctor_show_connected_accounts(run: Run, conn: psycopg.Conne
 
     assert "account acct_shop" in on_time.stdout
     assert "ok    connected accounts     1 connected, 0 deauthorized" in on_time.stdout
-    assert "FAIL  connected accounts     1 connected, 0 deauthorized. One waits for its turn since" in late.stdout
+    assert (
+        "FAIL  connected accounts     1 connected, 0 deauthorized. One has been waiting for its turn since"
+        in late.stdout
+    )
     assert "acct_shop" in shown.stdout
     assert json.loads(run("status", "--json").stdout)["accounts"][0]["id"] == "acct_shop"
 
@@ -258,7 +261,7 @@ def test_an_object_is_synced_and_its_history_shown(run: Run, sandbox: Sandbox, d
     shown = run("history", made)
 
     assert (first.returncode, first.stderr) == (0, "")
-    assert f"customer {made} differed, and is corrected." in first.stdout
+    assert f"customer {made} differed from the mirror, and was corrected." in first.stdout
     synced, failed = json.loads(second.stdout)
     assert second.returncode == 1
     assert {"path": "name", "before": "Before", "after": "After"} in synced["changed"]

@@ -129,7 +129,7 @@ def test_a_person_at_a_terminal_is_asked(env: dict[str, str], database: str, ans
     output, _ = process.communicate(timeout=60)
     os.close(ours)
 
-    assert "Take it back?" in output
+    assert "Undo it?" in output
     assert process.returncode == code
     assert (revision_of(database) == migrations.head()) is (answer == "n")
 
@@ -252,7 +252,7 @@ def test_a_failing_revision_is_named_and_rolled_back(run_there: Run, tree: Path,
 
     assert done.returncode == 1
     assert "revision 9999 failed: division by zero" in done.stderr
-    assert f"It was rolled back: the database is at {migrations.head()}, whole." in done.stderr
+    assert f"It was rolled back completely: the database is at {migrations.head()}." in done.stderr
     assert "Traceback" not in done.stderr
     assert revision_of(database) == migrations.head()
     assert drift.differences(database) == []
@@ -274,7 +274,7 @@ def test_a_half_built_index_is_named_with_the_command_that_drops_it(run_there: R
 
     assert failed.returncode == again.returncode == 1
     assert "revision 9999 failed" in failed.stderr
-    assert "outside of a transaction" in failed.stderr
+    assert "outside a transaction" in failed.stderr
     assert "drop index concurrently ix_names;" in again.stderr
     assert mended.returncode == 0, mended.stderr
     with psycopg.connect(database) as conn:

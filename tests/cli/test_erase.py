@@ -47,7 +47,7 @@ def test_without_a_terminal_it_shows_the_plan_and_changes_nothing(run: Run, conn
     assert asked.returncode == 1
     assert "mirror.invoices" in asked.stdout
     assert "have the same e-mail: cus_other" in asked.stdout
-    assert "nothing was changed: use --yes" in asked.stderr
+    assert "nothing was changed: there is no terminal" in asked.stderr
     plan = json.loads(shown.stdout)
     assert plan["rows"]["mirror.customers"] == 2
     assert plan["customers"] == ["cus_jenny"]

@@ -55,7 +55,7 @@ def test_a_command_on_the_database_of_an_application_says_to_adopt_it(run: Run, 
     done = run("why", "jenny")
 
     assert done.returncode == 1
-    assert "tables of an application (users), and none of ours: run `stripe-sync db adopt`" in done.stderr
+    assert "tables of an application (users), but none of ours: run `stripe-sync db adopt`" in done.stderr
 
 
 def test_older_and_newer_databases_get_different_messages(empty_database: str) -> None:
@@ -66,7 +66,7 @@ def test_older_and_newer_databases_get_different_messages(empty_database: str) -
         current = schema_state.look(conn, known=("0006", "0007"))
 
     assert (older, newer) == (SchemaState.OLDER, SchemaState.NEWER)
-    assert "at revision 0007, and this release needs 0008: run `stripe-sync db migrate`" in to_migrate
+    assert "at revision 0007, but this release needs 0008: run `stripe-sync db migrate`" in to_migrate
     assert "which this release does not know (its newest is 0006): a newer release migrated it" in to_replace
     assert current == (SchemaState.CURRENT, "")
 

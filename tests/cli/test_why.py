@@ -120,7 +120,7 @@ def test_a_row_edited_by_hand_is_reported_with_the_command_that_fixes_it(run: Ru
     fixed = run(*explanation["fix"].split()[1:])
 
     assert explanation["differs"] == {"role": {"old": "USER", "new": "PREMIUM"}}
-    assert "The stored row differs from what the facts give: role USER -> PREMIUM" in output
+    assert "The stored row differs from the computed one: role USER -> PREMIUM" in output
     assert fixed.returncode == 0, fixed.stderr
     assert (why(run, "jenny")["differs"], why(run, "jenny")["fix"]) == ({}, None)
 

@@ -57,7 +57,7 @@ def test_changes_have_a_lane_once_a_receiver_is_configured(settings: Settings) -
 
 @pytest.mark.parametrize("queues", [["events", "evnts"], []])
 def test_an_unknown_queue_is_refused(settings: Settings, queues: list[str]) -> None:
-    with pytest.raises(Permanent, match="choose of events, access, periodic, backfill"):
+    with pytest.raises(Permanent, match="choose from events, access, periodic, backfill"):
         lanes(settings, queues=queues)
 
 

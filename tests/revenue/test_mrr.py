@@ -294,7 +294,7 @@ def test_the_console_shows_revenue_of_each_currency(conn: psycopg.Connection, ap
         conn.execute("update sync.cursors set value = value - 'tried_at' where name = %s", (revenue_summary.JOB,))
         revenue_summary.refresh(conn, datetime.now(UTC))
 
-    assert "Nothing was summed up yet" in page()
+    assert "There is no summary yet" in page()
     summed_up()
     assert "No subscription is known yet" in page()
     apply(*(each for life in lives() if life.name in ("euros", "comeback") for each in life.events))

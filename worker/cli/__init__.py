@@ -1,5 +1,5 @@
 """`stripe-sync`, the operators' command line.
 
-A command's options and help live in the file named after its group: `status.py` and `events.py`, or `commands.py` in a
-folder. These files import nothing heavy, so that `--help` answers at once; a command imports its work when it runs.
+A command's options and help are in the file of its group, such as `status.py`, or in `commands.py` of the group's folder.
+These files import nothing heavy, so that `--help` is fast. A command imports its implementation when it runs.
 """

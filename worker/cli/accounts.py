@@ -1,4 +1,4 @@
-"""`stripe-sync accounts`: the connected accounts, and how far each has been read."""
+"""`stripe-sync accounts`: list the connected accounts, and how far each has been read."""
 
 import typer
 
@@ -9,7 +9,7 @@ app = typer.Typer()
 
 @app.command()
 def accounts(as_json: Json = False) -> None:
-    """List connected accounts (CONNECT=on), those first that were not read for longest."""
+    """List connected accounts (CONNECT=on), the least recently read first."""
     from worker.cli import database
     from worker.cli.output import say_json, say_table
     from worker.mirror import accounts as store

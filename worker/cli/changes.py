@@ -1,4 +1,4 @@
-"""`stripe-sync changes`: read the changes of users, and send them to CHANGES_URL once more."""
+"""`stripe-sync changes`: read the changes of users, and send them to CHANGES_URL again."""
 
 import time
 from typing import Annotated, Any
@@ -16,13 +16,13 @@ _COLUMNS = ("id", "created_at", "user_id", "type", "reason", "sources")
 
 @app.command()
 def tail(
-    after: Annotated[int | None, typer.Option(min=0, help="Begin after this id; by default with the newest.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="Start after this id; by default, with the newest.")] = None,
     user: Annotated[str | None, typer.Option(help="Only changes of the user with this id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many to print before it follows.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many stored changes to print first.")] = 20,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for further changes.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Print changes as they happen, the oldest first; with --json one object a line."""
+    """Print changes as they happen, oldest first. With --json, each line is one object."""
     from worker.cli import database
     from worker.membership.delivery import store
 
@@ -44,7 +44,7 @@ def resend(
     parked: Annotated[bool, typer.Option("--parked", help="Every parked change.")] = False,
     after: Annotated[int | None, typer.Option(min=0, help="Every change after this id.")] = None,
 ) -> None:
-    """Send changes to CHANGES_URL once more. A worker starts within a second; receivers know them by `webhook-id`."""
+    """Send changes to CHANGES_URL again. A worker starts within a second. A repeated change has the same `webhook-id`."""
     from worker.cli import database
     from worker.config import settings as config
     from worker.membership.delivery import store
@@ -53,19 +53,19 @@ def resend(
         fail("name changes by their ids, or use --parked, or --after ID")
     settings = config.load()
     if settings.changes_url is None:
-        fail("CHANGES_URL is not set, so there is nobody to send changes to")
+        fail("CHANGES_URL is not set, so there is no address to send changes to")
     with database.connect(settings, application="changes") as conn:
         number = store.resend(conn, ids or (), parked=parked, since=after)
     if ids and number < len(set(ids)):
         fail(
-            f"{number} of {len(set(ids))} changes are sent again; the others are older than CHANGES_KEEP_DAYS, or never were"
+            f"{number} of {len(set(ids))} changes are sent again; the others do not exist, or are older than CHANGES_KEEP_DAYS"
         )
     say(f"{number} changes are sent again.")
 
 
 @app.command("parked")
 def list_parked(limit: Annotated[int, typer.Option(min=1)] = 50, as_json: Json = False) -> None:
-    """List the changes that CHANGES_URL has not acknowledged in two days of attempts."""
+    """List the changes that CHANGES_URL has not acknowledged after two days of attempts."""
     from worker.cli import database
     from worker.membership.delivery import store
 

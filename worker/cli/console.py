@@ -12,7 +12,7 @@ app.add_typer(console)
 
 @console.command()
 def serve() -> None:
-    """Serve the console without the webhook endpoint, so that the two need not share a port."""
+    """Serve the console without the webhook endpoint, so that each can have its own port."""
     from worker.config import settings
     from worker.config.errors import Permanent
     from worker.observe import log
@@ -20,14 +20,14 @@ def serve() -> None:
 
     loaded = settings.load()
     if not loaded.has_console:
-        raise Permanent("CONSOLE_PASSWORD or CONSOLE_PASSWORD_HASH must be set: without one there is no console")
+        raise Permanent("CONSOLE_PASSWORD or CONSOLE_PASSWORD_HASH must be set: the console is off without a password")
     log.configure(loaded)
     server.serve(loaded, application="worker.web.console.app:application")
 
 
 @console.command("hash")
 def hash_() -> None:
-    """Print CONSOLE_PASSWORD_HASH for a password, which is asked for or read from standard input."""
+    """Print CONSOLE_PASSWORD_HASH for a password, entered at a prompt or read from standard input."""
     from worker.web.console.session import hash_password
 
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True) if sys.stdin.isatty() else input()
@@ -36,9 +36,9 @@ def hash_() -> None:
 
 @console.command()
 def link(
-    address: Annotated[str, typer.Option(help="Where the console is served.")] = "http://127.0.0.1:8000",
+    address: Annotated[str, typer.Option(help="The address of the console's server.")] = "http://127.0.0.1:8000",
 ) -> None:
-    """Print an address that signs a browser in without the password, valid for ten minutes."""
+    """Print a link, valid for ten minutes (a day in development), that signs a browser in without the password."""
     from worker.config import settings
     from worker.web.console.session import Sessions
 

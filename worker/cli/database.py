@@ -1,4 +1,4 @@
-"""Settings and connections for commands: quiet logs, and a database that has the tables of this release."""
+"""Settings and connections for commands. Logs are quiet, and the database must have the tables of this release."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from worker.postgres.pool import connect as open_connection
 
 
 def load() -> Settings:
-    """The settings of the environment; only warnings and errors are logged."""
+    """Load the settings from the environment. Only warnings and errors are logged."""
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     return settings
 
 
 def load_with_membership() -> Settings:
-    """The same, for commands about users. Ends the command if MEMBERSHIP is off."""
+    """Load the settings for a command about users. Ends the command if MEMBERSHIP is off."""
     settings = load()
     if not settings.membership:
         fail("MEMBERSHIP=off: only the mirror is kept, so this command has no users to work on")

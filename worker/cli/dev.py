@@ -1,7 +1,7 @@
-"""`stripe-sync dev` and `sandbox`: the whole system, and the stand-in for Stripe, on one machine for development.
+"""`stripe-sync dev` and `sandbox`: run the whole system, or only the stand-in for Stripe, on a developer's machine.
 
-The sandbox is part of the source and not of the installed package, because no production machine needs it. Without it,
-`dev` waits for your own deliveries.
+The sandbox is in the source tree but not in the installed package, because production does not need it. Without the
+sandbox, `dev` waits for deliveries from outside.
 """
 
 import os
@@ -26,7 +26,7 @@ def dev(
     ),
     port: Annotated[int, typer.Option(help="Port of the web process.")] = 8000,
 ) -> None:
-    """Start everything for development. A server that the environment does not name is embedded."""
+    """Start everything for development. Servers that the environment does not name are embedded."""
     if find_spec("honcho") is None:
         fail(
             "the servers for development are not installed: pip install 'stripe-sync[dev]', or use ./run dev in a checkout"

@@ -80,7 +80,7 @@ def roll(
     wait: Annotated[float, typer.Option(help="Seconds to wait for the first event of the new endpoint.")] = 60,
     connect: _Connect = False,
 ) -> None:
-    """Roll the secret (and the API version) without losing an event. Run it again after each step that it names."""
+    """Roll the secret (and the API version) without losing an event. Do the steps it prints, then run it again."""
     from worker.cli import database
     from worker.cli.output import say
     from worker.inbox.endpoint import manage, sentinel
@@ -110,7 +110,7 @@ def roll(
 
 @contextmanager
 def _settings() -> "Iterator[Settings]":
-    """The settings. If the key lacks the permission, the command ends with the steps for a person."""
+    """Load the settings. If the key lacks a permission, the command ends, and prints the steps to do by hand."""
     from worker.cli import database
     from worker.cli.output import fail
     from worker.inbox.endpoint import manage

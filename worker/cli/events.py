@@ -50,7 +50,7 @@ def replay(
     event_ids: Annotated[list[str] | None, typer.Argument()] = None,
     parked: Annotated[bool, typer.Option("--parked", help="Every parked event.")] = False,
 ) -> None:
-    """Make events due again. Applying one twice changes nothing; a worker starts within seconds."""
+    """Make events due again. Applying an event twice changes nothing. A worker starts within seconds."""
     from worker.cli import database
     from worker.inbox import store
 
@@ -63,7 +63,7 @@ def replay(
 
 @app.command()
 def discard(event_ids: list[str]) -> None:
-    """Give up parked events. They are done, with the outcome `discarded`, and can still be replayed."""
+    """Discard parked events. They become done, with the outcome `discarded`, and can still be replayed."""
     from worker.cli import database
     from worker.inbox import store
 

@@ -1,4 +1,4 @@
-"""Print errors that an operator can fix in one line."""
+"""Explain errors that an operator can fix, each in one line."""
 
 import psycopg
 
@@ -7,7 +7,7 @@ from worker.postgres.pool import READ_ONLY, hint
 
 
 def explain(error: Exception) -> str | None:
-    """The line to print for the error; None for a fault of the program, which deserves its traceback."""
+    """The line to print for the error; None for a bug in the program, which needs its traceback."""
     if isinstance(error, SyncError):
         return str(error)
     if isinstance(error, (psycopg.OperationalError, READ_ONLY)):

@@ -14,7 +14,7 @@ app = typer.Typer()
 @app.command()
 def history(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The id of any Stripe object.")],
-    limit: Annotated[int, typer.Option(min=1, help="How many versions, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many versions to show, newest first.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Show the versions of an object: when it changed, what changed, and by which event or read."""
@@ -27,7 +27,7 @@ def history(
         versions = versions_of.versions(conn, id_, limit=limit)
         repairs = versions_of.drift(conn, id_)
     if not rows and not versions:
-        fail(f"neither the mirror nor the inbox knows {id_}; `stripe-sync sync object {id_}` reads it from Stripe")
+        fail(f"{id_} is in neither the mirror nor the inbox; `stripe-sync sync object {id_}` reads it from Stripe")
     if as_json:
         listed = [
             {
@@ -64,10 +64,10 @@ def history(
 @app.command()
 def replay(
     event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Apply, print what differs, and take it back.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Apply, print what changes, and roll back.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Apply events of the inbox once more. Applying one twice changes nothing; a worker starts within seconds."""
+    """Apply events of the inbox again. Applying an event twice changes nothing. A worker starts within seconds."""
     from worker.cli import database
     from worker.inbox import store
 

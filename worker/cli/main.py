@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-# To add a command, write it in the file of its group; to add a group, name its file here.
-# A Typer with a name becomes a group, and one without adds its commands to the root.
+# To add a command, write it in the file of its group. To add a group, name its file here.
+# A Typer app with a name becomes a group. An app without a name adds its commands to the root.
 groups = (
     processes,
     console,
@@ -59,7 +59,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line. A known error is printed in one line; any other keeps its traceback."""
+    """Run the command line. A known error is printed in one line; other errors keep their traceback."""
     try:
         _refuse_other_packages()
         app()
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _refuse_other_packages() -> None:
-    """Our packages have common names. If another distribution's are found first, nothing of ours works."""
+    """Exit if Python finds another distribution's `schema` or `migrations` package first: ours have common names."""
     home = Path(__file__).parents[2]
     for name in ("schema", "migrations"):
         spec = util.find_spec(name)

@@ -1,7 +1,7 @@
 """Print tables and sentences for people, JSON for programs, and errors in one line.
 
-Everything written by a customer, a user or Stripe passes `visible` before it reaches a terminal: markup is never
-interpreted, and a control character is shown instead of obeyed.
+Text written by a customer, a user or Stripe passes through `visible` before it reaches a terminal. Markup is not
+interpreted, and control characters are printed as escapes.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 import typer
 
-# The width of a listing without COLUMNS or a terminal.
+# The width of a table if neither COLUMNS nor a terminal gives one.
 _WIDTH = 120
 
 
 def visible(text: str) -> str:
-    r"""The text with every character that controls a terminal, or hides or reorders others, as an escape (\x1b)."""
+    r"""The text with escapes (\x1b) for characters that control a terminal, or that hide or reorder other characters."""
     return "".join(_escaped(character) for character in text)
 
 
@@ -29,7 +29,7 @@ def say(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON; json escapes control characters by itself."""
+    """Print a value as JSON, in which control characters are escaped."""
     json.dump(value, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 

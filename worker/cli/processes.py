@@ -20,8 +20,8 @@ def web() -> None:
     loaded = settings.load(needs_webhook_secret=True)
     trace.require(loaded)
     log.configure(loaded)
-    # Without tables it answers 503, and GET /readyz gives the reason: a load balancer and Stripe wait for the
-    # migration.
+    # Without tables the server answers 503, and GET /readyz gives the reason. A load balancer and Stripe retry until the
+    # migration has run.
     _look_at_schema(loaded, needs_tables=False)
     server.serve(loaded)
 
@@ -33,9 +33,9 @@ def worker(
     ] = None,
     queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = "",
 ) -> None:
-    """Apply events and do periodic work. Start any number, on any number of machines.
+    """Apply events and do periodic work. Start any number of workers, on any number of machines.
 
-    Live events, requests on access and periodic work have their own child processes (lanes), so none waits for another.
+    Live events, access requests and periodic work have separate child processes (lanes), so none waits for the others.
     """
     from worker.config import settings
     from worker.jobs import lanes, process_group
@@ -52,7 +52,7 @@ def worker(
 
 @app.command()
 def beat() -> None:
-    """Start the periodic work on time. One is enough; a second one does no harm."""
+    """Start periodic work on time. One beat is enough; a second one is harmless."""
     from worker.config import settings
     from worker.jobs import beat as process
     from worker.observe import log
@@ -66,8 +66,8 @@ def beat() -> None:
 def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:
     """Warn if the tables are missing or of another release; raise SchemaNotReady if they are missing but needed.
 
-    Another release is no reason to stop: a migration may be under way, and events wait for it. Nor is an unreachable
-    database: every process waits for it.
+    The process starts even if the tables are of another release, because a migration may be running, and events wait for
+    it. The process also starts if the database is unreachable, and waits for it.
     """
     from worker.observe import log
     from worker.postgres import schema_state

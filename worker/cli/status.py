@@ -1,4 +1,4 @@
-"""`stripe-sync status`: how far behind the daemon is."""
+"""`stripe-sync status`: show how far behind the daemon is."""
 
 import typer
 

@@ -1,1 +1,1 @@
-"""Settings, read once from the environment at start."""
+"""Settings, which are read from the environment once, at start."""

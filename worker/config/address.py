@@ -1,6 +1,6 @@
-"""Facts about a libpq address: whether it stays on this machine, and whether the connection is encrypted.
+"""Facts about a libpq address: whether its hosts are this machine, and whether the connection is encrypted.
 
-libpq's defaults count too: PGHOST, PGSSLMODE and the rest of its environment.
+The defaults that libpq reads from the environment, such as PGHOST and PGSSLMODE, are taken into account.
 """
 
 import ipaddress
@@ -8,12 +8,12 @@ import ipaddress
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-# Modes that allow plain text: a server, or an attacker between, can answer without encryption.
+# Modes that allow plain text: a server, or an attacker in the middle, can refuse encryption.
 PLAIN = frozenset({"disable", "allow", "prefer"})
 
 
 def is_local(url: str) -> bool:
-    """Whether every host of the address is this machine: loopback, or a Unix socket."""
+    """Whether every host of the address is a loopback address or a Unix socket."""
     parameters = _parameters(url)
     if "service" in parameters and not parameters.get("host") and not parameters.get("hostaddr"):
         return False  # the service file names the host, and we do not read it

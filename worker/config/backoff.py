@@ -12,5 +12,5 @@ class Backoff:
 
     def pause(self, attempt: int) -> float:
         """The pause after this attempt; the first is 1."""
-        # The exponent has a bound: 2.0 to the power of some thousands is an OverflowError.
+        # The exponent is bounded, because 2.0 to the power of 1024 raises OverflowError.
         return float(min(self.first * 2.0 ** min(max(attempt, 1) - 1, 64), self.longest))

@@ -1,4 +1,4 @@
-"""Errors by the right reaction: a `Temporary` error is retried, a `Permanent` one is parked for a person."""
+"""Errors, classified by how to react: retry after a `Temporary` error; park the work for a person after a `Permanent` one."""
 
 
 class SyncError(Exception):

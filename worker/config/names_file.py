@@ -1,4 +1,4 @@
-"""Read the file that STRIPE_SYNC_CONFIG names: the application's names for our tables and columns.
+"""Read the file of STRIPE_SYNC_CONFIG, which has the application's names for our tables and columns. An example:
 
 [membership.tables]
 users = "User"
@@ -19,7 +19,7 @@ _LONGEST_NAME = 63
 
 
 def read(path: object) -> Names:
-    """The names in the file; raises ValueError, which lists all errors in it."""
+    """The names in the file. Raises a ValueError that lists all errors in the file."""
     if isinstance(path, Names):
         return path
     try:
@@ -55,15 +55,15 @@ def names(content: Mapping[str, Any], *, source: str) -> Names:
 
 
 def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]) -> dict[str, str]:
-    """The valid pairs of a section, from our name to the application's; adds all errors to `faults`."""
+    """The valid entries of a section: the application's names by our names. Errors are added to `faults`."""
     if not isinstance(section, dict):
         faults.append(f"{where} is not a table")
         return {}
     for ours, theirs in section.items():
         if ours not in known:
-            faults.append(f"{where} {ours}: the names are {_listed(known)}")
+            faults.append(f"{where} {ours}: unknown name; the names are {_listed(known)}")
         elif not isinstance(theirs, str) or not theirs or len(theirs.encode()) > _LONGEST_NAME:
-            faults.append(f"{where} {ours}: is not a name")
+            faults.append(f"{where} {ours}: the value is not a name")
         elif theirs.count(".") > 1 and where == "[membership.tables]":
             faults.append(f"{where} {ours}: {theirs} is neither a table of public nor a schema and a table")
     mapping = {ours: theirs for ours, theirs in section.items() if isinstance(theirs, str)}
@@ -72,7 +72,7 @@ def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]
 
 
 def _shared_names(where: str, mapping: Mapping[str, str]) -> list[str]:
-    """An error for each of our names that is mapped to a name already taken by an earlier one."""
+    """An error for each of our names that is mapped to the same name as an earlier one."""
     first: dict[str, str] = {}
     return [
         f"{where} {ours} and {first[theirs]} are both {theirs}"

@@ -1,4 +1,4 @@
-"""Replace this process with another of our modules, to free the memory that only the start needed."""
+"""Replace this process with another of our modules, to free the memory that was needed only at the start."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 def become(module: str, *words: str, environment: Mapping[str, str] | None = None) -> None:
     """Run `python -m module words` in place of this process, with these variables added; does not return."""
-    # Import from the same place again, and nothing from the working directory.
+    # The new process imports the packages of this installation, and none from the working directory.
     path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     sys.stdout.flush()
     sys.stderr.flush()

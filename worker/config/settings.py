@@ -1,7 +1,7 @@
-"""Read the environment once at start into one frozen value. All problems are reported together, each with its fix.
+"""Read the environment into one frozen value, once, at start. All problems are reported together, each with its fix.
 
-The string below a setting is its documentation: docs/settings.md is generated from it (`python -m tests.settings_page`).
-A comment of the form `# == Title` starts a section of that page.
+The string below a setting documents it, and docs/settings.md is generated from these strings
+(`python -m tests.settings_page`). A comment `# == Title` starts a section of that page.
 """
 
 import enum
@@ -63,157 +63,158 @@ class Settings(BaseSettings):
     # == Connections
 
     database_url: PostgresUrl
-    """The database, in any form that libpq knows (`postgres://`, `postgresql+psycopg://` too)."""
+    """The database: a libpq URL or connection string. A SQLAlchemy URL such as `postgresql+psycopg://...` works too."""
     redis_url: Annotated[str, Field(min_length=1), AfterValidator(values.redis_url)]
-    """Redis or Valkey: Celery's broker, and the rate limit of requests to Stripe."""
+    """Redis or Valkey, for Celery's broker and the rate limit of requests to Stripe."""
     app_env: AppEnv = AppEnv.PRODUCTION
-    """`development`, `test`, `staging` or `production`. Production asks before it changes a schema, and wants TLS."""
+    """`development`, `test`, `staging` or `production`. In production, schema changes need confirmation, and TLS is required."""
 
     # == Stripe
 
     stripe_secret_key: Annotated[SecretStr, AfterValidator(values.stripe_key)] | None = None
-    """A key that may read. Without one only deliveries are applied; an uncertain object is never re-read."""
+    """An API key that may read. Without a key, only deliveries are applied, and uncertain objects are never re-read."""
     stripe_webhook_secret: Annotated[
         tuple[SecretStr, ...],
         NoDecode,
         BeforeValidator(values.comma_separated),
         AfterValidator(values.webhook_secrets),
     ] = ()
-    """The signing secret of the webhook endpoint; required by `web`. Several, comma-separated, during a rotation. Each may be
-    bound to its Stripe account: `whsec_...@acct_...`."""
+    """The signing secret of the webhook endpoint; required by `web`. During a rotation, list several, comma-separated. A secret
+    may be bound to its Stripe account: `whsec_...@acct_...`."""
     connect: bool = False
-    """On: connected accounts are read too, each by the header Stripe-Account (docs/connect.md)."""
+    """Whether to read connected accounts too (docs/connect.md)."""
     webhook_url: str | None = None
-    """The public address of the webhook endpoint, for `stripe-sync endpoint` and its checks. By default every endpoint at Stripe
-    whose path is `/webhooks/stripe` counts as ours."""
+    """The public URL of the webhook endpoint, for `stripe-sync endpoint` and its checks. By default, every endpoint at Stripe
+    with the path `/webhooks/stripe` counts as ours."""
     stripe_livemode: bool | None = None
-    """The mode whose events are applied. By default the key's mode; without a key, live in production only."""
+    """Whether live events are applied, instead of test events. By default the key decides; without a key, production is live."""
     stripe_api_base: str = "https://api.stripe.com"
-    """The address of Stripe's API, or of a sandbox."""
+    """The URL of Stripe's API, or of a sandbox."""
     stripe_concurrency: Annotated[int, Field(ge=1, le=256)] = 32
-    """The most requests to Stripe that one process has under way at once."""
+    """The most concurrent requests to Stripe from one process."""
     stripe_rate: Annotated[float, Field(gt=0)] | None = None
-    """The most requests to Stripe a second, of all processes together. By default Stripe's limit: 100 live, 25 in test mode."""
+    """The most requests to Stripe per second, from all processes together. By default, Stripe's limit: 100 in live mode, 25 in
+    test mode."""
     stripe_operation_rate: Annotated[float, Field(gt=0)] = 25
-    """The most requests a second of one operation, such as listing invoices."""
+    """The most requests per second for one operation, such as listing invoices."""
 
     # == Web
 
     api_token: SecretStr | None = None
-    """The bearer token for `/metrics` and `/v1`. Without one these refuse every request."""
+    """The bearer token for `/metrics` and `/v1`. Without a token, they refuse every request."""
     console_password: Annotated[SecretStr, AfterValidator(values.long_enough)] | None = None
-    """The password of the console at `/console`, at least 12 characters. Without it or a hash the console is off."""
+    """The password of the console at `/console`, at least 12 characters. Without a password or a hash, the console is off."""
     console_password_hash: Annotated[SecretStr, AfterValidator(values.scrypt_hash)] | None = None
-    """The password's hash instead of the password: `stripe-sync console hash` prints it."""
+    """A hash to set instead of the password; `stripe-sync console hash` prints one."""
     console_write: bool = False
-    """Whether the console may act: replay events, override roles, link customers. It is read-only otherwise."""
-    host: str = "0.0.0.0"  # noqa: S104 - in a container the published port decides who reaches it
+    """Whether the console may act: replay events, override roles, link customers. Otherwise it is read-only."""
+    host: str = "0.0.0.0"  # noqa: S104 - in a container, only published ports can be reached
     """The address that `web` listens on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port that `web` listens on."""
     web_concurrency: Annotated[int, Field(ge=1)] = 1
-    """Processes that serve HTTP."""
+    """The number of processes that serve HTTP."""
 
     # == Worker
 
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
-    """Child processes of one `worker` that apply live events. Other work has three more of its own."""
+    """The number of child processes of one `worker` that apply live events. Three more are for other work."""
     event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     """The most events in one transaction."""
     event_lease: Seconds = 45
-    """How long a worker owns the events it took. After this, another worker takes the events of a dead one."""
+    """How long a worker owns the events it has leased. If the worker dies, other workers lease its events after this time."""
     event_max_attempts: Annotated[int, Field(ge=1)] = 8
-    """Attempts before an event that fails is parked."""
+    """How many times an event may fail before it is parked."""
     wake_interval: Seconds = 15
-    """How often forgotten work is looked for."""
+    """How often to look for forgotten work."""
     product_refresh_interval: Seconds = 300
-    """How often all products and prices are read."""
+    """How often to read all products and prices."""
     reconcile_interval: Seconds = 3600
-    """How often all subscriptions are compared with Stripe's."""
+    """How often to compare all subscriptions with Stripe."""
     catch_up_interval: Seconds = 60
-    """How often Stripe's list of events is searched for lost deliveries."""
+    """How often to search Stripe's list of events for lost deliveries."""
     audit_interval: Seconds = 300
-    """How often a few more pages of every list are compared with the mirror."""
+    """How often to compare a few more pages of every list with the mirror."""
     max_deleted_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The share of the rows of a list, for one account, that one pass may mark deleted. Beyond it the pass marks
-    nothing and says so; `1` allows everything."""
+    """The largest share of a list's rows, for one account, that one pass may mark deleted. If more are missing at Stripe, the
+    pass marks none and reports it. `1` allows any share."""
     events_keep_days: Annotated[int, AfterValidator(values.keep_days)] = 35
-    """How many days an applied event is kept, at least 31, because Stripe lists events for 30."""
+    """How many days to keep applied events: at least 31, because Stripe lists events for 30 days."""
 
     # == Membership
 
     membership: bool = True
-    """Off: only the mirror is kept, and nothing in `public` is read or written."""
+    """Whether to compute users. If off, only the mirror is kept, and nothing in `public` is read or written."""
     stripe_sync_config: Annotated[Any, NoDecode, BeforeValidator(values.application_names)] = None
     """A TOML file with the application's names for our tables and columns (docs/adopting.md)."""
     admin_email: str | None = None
-    """The user that `stripe-sync setup-admin` makes ADMIN."""
+    """The e-mail of the user that `stripe-sync setup-admin` makes ADMIN."""
     past_due_grace_days: Annotated[int, Field(ge=0)] | None = None
-    """Days of access after the start of an unpaid period. By default access lasts until Stripe gives up."""
+    """Days of access after the start of an unpaid period. By default, access lasts until Stripe gives up on the payment."""
     product_changes: ProductChanges = ProductChanges.PLAN
-    """Products may begin to give something else.
+    """How to treat the users of a product that now gives something different.
 
-    `apply`: their users are recomputed at once. `plan`: they wait until an operator runs `membership apply`;
-    `stripe-sync membership plan` shows the effect before.
+    `apply`: its users are recomputed at once. `plan`: its users wait until an operator runs `stripe-sync membership apply`;
+    `stripe-sync membership plan` shows the effect first.
     """
     token_policy: TokenPolicy = TokenPolicy.RESET
-    """`reset`: a paid period sets the subscription's allowance. `add`: it adds to the balance."""
+    """`reset`: a paid period sets the subscription's allowance. `add`: a paid period adds to the balance."""
     token_ttl_days: Annotated[int, Field(ge=1)] = 30
     """Days until granted tokens expire."""
     trial_tokens: Annotated[int, Field(ge=0, le=999_999_999)] = 0
-    """Tokens granted once by a trial's invoice of zero. The first paid period grants as usual."""
+    """Tokens granted once, by the zero-amount invoice of a trial. The first paid period grants as usual."""
 
     # == Changes
 
     changes_url: Annotated[str, AfterValidator(values.http_url)] | None = None
-    """Called for each change of a user (docs/changes.md). Needs CHANGES_SECRET."""
+    """The URL to call for each change of a user (docs/changes.md). Needs CHANGES_SECRET."""
     changes_secret: Annotated[
         tuple[SecretStr, ...], NoDecode, BeforeValidator(values.comma_separated), AfterValidator(values.signing_secrets)
     ] = ()
-    """The secret that signs the calls, `whsec_` and base64. Several, comma-separated, while it is rolled."""
+    """The secret that signs the calls, `whsec_` and base64. During a rotation, list several, comma-separated."""
     changes_allow_private: bool = False
-    """Allow CHANGES_URL to lead to an address of a private network, such as another container's."""
+    """Whether CHANGES_URL may have an address in a private network, such as another container's."""
     changes_keep_days: Annotated[int, Field(ge=1)] = 35
-    """Days that a change is kept."""
+    """How many days to keep changes."""
     tokens_low: Annotated[int, Field(ge=1)] | None = None
-    """A change `tokens.low` is sent when a balance falls below this. By default never."""
+    """If a balance falls below this, a change `tokens.low` is sent. By default, none is sent."""
 
     # == Logs and traces
 
     log_format: LogFormat | None = None
-    """`json` or `console`. By default `console` on a terminal outside production, else `json`."""
+    """`json` or `console`. By default, `console` on a terminal outside production, else `json`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug`, `info`, `warning` or `error`."""
     otel_exporter_otlp_endpoint: str | None = None
-    """Where traces go, as OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Without it nothing is traced."""
+    """The OTLP/HTTP endpoint for traces, such as `http://127.0.0.1:4318`. Needs the extra `otel`. Traces are off by default."""
 
     # == Postgres
 
     database_owner_url: PostgresUrl | None = None
-    """Where migrations run: as the owner of the tables, and not through a pooler. DATABASE_URL by default."""
+    """The connection for migrations: as the owner of the tables, and not through a pooler. By default, DATABASE_URL."""
     stripe_schema: Annotated[str, AfterValidator(values.schema_name)] | None = None
-    """The schema of the views of Stripe's objects, for a database where another tool has a schema `stripe`.
+    """The name of the schema with the views of Stripe objects, if another tool already uses the schema `stripe`.
 
-    `db migrate` renames ours to it. By default the present name, and `stripe` in a new database.
+    `db migrate` renames our schema to it. By default, the schema keeps its name; in a new database it is `stripe`.
     """
     database_pooler: Pooler = Pooler.NONE
-    """`transaction` behind a pooler in that mode, such as pgbouncer (docs/connections.md)."""
+    """`none`, or `transaction` behind a pooler in transaction mode, such as PgBouncer (docs/connections.md)."""
     database_pool_size: Annotated[int, Field(ge=3)] = 4
-    """Connections in each of the two pools of a web process."""
+    """The number of connections in each of the two pools of a web process."""
     database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    """libpq's sslmode; use `verify-full` in production. By default the mode in DATABASE_URL, else libpq's."""
+    """libpq's sslmode; use `verify-full` in production. By default, the mode in DATABASE_URL, else libpq's default."""
     database_allow_plain: bool = False
-    """Allow an unencrypted connection to another host in production."""
+    """Whether to allow unencrypted connections to other hosts in production."""
     database_connect_timeout: Annotated[int, Field(ge=1)] = 5
-    """Seconds until an attempt to connect fails."""
+    """Seconds after which an attempt to connect fails."""
     database_statement_timeout: Seconds = 60
-    """Seconds until a statement is cancelled."""
+    """Seconds after which a statement is cancelled."""
     database_lock_timeout: Seconds = 20
-    """Seconds that a statement waits for a lock."""
+    """Seconds that a statement may wait for a lock."""
     database_idle_in_transaction_timeout: Seconds = 60
-    """Seconds until the server ends a session that does nothing in a transaction."""
+    """Seconds after which the server ends a session that is idle in a transaction."""
     database_tcp_timeout: Annotated[int, Field(ge=6)] = 30
-    """Seconds without an answer from the network until a connection counts as broken."""
+    """Seconds without an answer from the network after which a connection counts as broken."""
 
     # == Backups
 
@@ -222,9 +223,9 @@ class Settings(BaseSettings):
     backup_schedule: Annotated[str, AfterValidator(values.schedule)] | None = None
     """When backups are made: a cron line or a time of day, in UTC. Needs BACKUP_DIR."""
     backup_kind: Literal["logical", "physical"] = "logical"
-    """The kind that the schedule makes: `logical` dumps, or `physical` copies of the whole server."""
+    """The kind of scheduled backups: `logical` dumps, or `physical` copies of the whole server."""
     backup_keep_daily: Annotated[int, Field(ge=0)] = 7
-    """Daily backups to keep, of each environment and kind."""
+    """Daily backups to keep for each environment and kind."""
     backup_keep_weekly: Annotated[int, Field(ge=0)] = 4
     """Weekly backups to keep."""
     backup_keep_monthly: Annotated[int, Field(ge=0)] = 6
@@ -232,9 +233,9 @@ class Settings(BaseSettings):
     backup_wal_dir: Path | None = None
     """The folder for archived WAL, for restoring to a point in time."""
     backup_database_url: Annotated[str, AfterValidator(values.libpq_url)] | None = None
-    """The connection for backups, with the rights they need. DATABASE_URL by default."""
+    """The connection for backups, with the necessary rights. By default, DATABASE_URL."""
     backup_pg_bin: Path | None = None
-    """The folder with pg_dump and the other programs. By default they are found on PATH."""
+    """The folder with pg_dump and PostgreSQL's other programs. By default, they are found on PATH."""
     backup_timeout: Seconds = 6 * 3600
     """Seconds after which a backup is aborted."""
 
@@ -295,7 +296,7 @@ class Settings(BaseSettings):
 
     @property
     def livemode(self) -> bool:
-        """Whether live or test events are applied."""
+        """Whether live events are applied, instead of test events."""
         if self.stripe_livemode is not None:
             return self.stripe_livemode
         if self.stripe_secret_key is not None:
@@ -304,13 +305,13 @@ class Settings(BaseSettings):
 
     @property
     def webhook_secrets(self) -> dict[str, str]:
-        """The account that each signing secret is bound to, empty for none."""
+        """The account that each signing secret is bound to; empty if it is not bound."""
         parts = (secret.get_secret_value().partition("@") for secret in self.stripe_webhook_secret)
         return {secret: account for secret, _, account in parts}
 
 
 def load(*, needs_webhook_secret: bool = False, **overrides: Any) -> Settings:
-    """The settings of this process; raises ConfigError, which lists every setting that is missing or wrong."""
+    """Load the settings of this process. Raises a ConfigError that lists every missing or wrong setting."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Parse and check single settings. Each function returns the value, or raises ValueError, which says what is wrong."""
+"""Parse and check single settings. Each function returns the value, or raises a ValueError that says what is wrong."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 
 def libpq_url(url: str) -> str:
-    """A libpq URL or conninfo string. SQLAlchemy's spellings are accepted and turned into libpq's."""
+    """A libpq URL or conninfo string. SQLAlchemy URLs are converted."""
     for prefix in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
         if url.startswith(prefix):
             url = "postgresql://" + url.removeprefix(prefix)
@@ -21,7 +21,7 @@ def libpq_url(url: str) -> str:
 
 
 def redis_url(url: str) -> str:
-    """A Redis URL, with a Unix socket spelled as Celery wants it."""
+    """A Redis URL. The URL of a Unix socket is converted to Celery's form."""
     if not url.startswith(("redis://", "rediss://", "redis+socket://", "unix://", "sentinel://")):
         raise ValueError("is not a Redis URL such as redis://host:6379/0 (Redis Cluster can't be Celery's broker)")
     return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
@@ -52,7 +52,7 @@ def webhook_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 def signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    """Secrets that sign calls, as Standard Webhooks writes them."""
+    """Secrets that sign calls, in the format of Standard Webhooks."""
     for secret in secrets:
         prefix, _, encoded = secret.get_secret_value().partition("_")
         try:
@@ -61,7 +61,8 @@ def signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
             length = 0
         if prefix != "whsec" or length < 16:
             raise ValueError(
-                "must be whsec_ and at least 16 bytes in base64 (`openssl rand -base64 32`), comma-separated while it is rolled"
+                "must be whsec_ and at least 16 bytes in base64 (`openssl rand -base64 32`); several, comma-separated, while "
+                "it is rolled"
             )
     return secrets
 
@@ -76,12 +77,12 @@ def http_url(url: str) -> str:
     if not is_url:
         raise ValueError("is not an address such as https://app.example.com/hooks/stripe-sync")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user or a password: calls are signed with CHANGES_SECRET")
+        raise ValueError("must not contain a user or a password: calls are signed with CHANGES_SECRET")
     return url
 
 
 def keep_days(days: int) -> int:
-    """Days that outlast Stripe's list of events, which goes back 30 days (docs.stripe.com/api/events)."""
+    """Days, more than the 30 that Stripe's list of events goes back (docs.stripe.com/api/events)."""
     if days < 31:
         raise ValueError(
             "must be at least 31: Stripe lists events for 30 days, and an event removed earlier would be stored and "
@@ -91,7 +92,7 @@ def keep_days(days: int) -> int:
 
 
 def schedule(value: str) -> str:
-    """A cron line, in UTC. A time of day such as `03:15` is accepted and turned into one."""
+    """A cron line, in UTC. A time of day such as `03:15` is converted to a cron line."""
     from celery.schedules import crontab  # slow to import, and most processes have no schedule
 
     value = " ".join(value.split())
@@ -105,7 +106,7 @@ def schedule(value: str) -> str:
 
 
 def application_names(path: object) -> object:
-    """The names in the file at this path; None without a path."""
+    """The names in the file at this path; None if there is no path."""
     if path is None:
         return None
     from worker.config import names_file  # imports the tables, which most processes never need
@@ -114,12 +115,14 @@ def application_names(path: object) -> object:
 
 
 def schema_name(name: str) -> str:
-    """The name of a schema that neither Postgres nor the daemon uses for something else."""
+    """A schema name that neither Postgres nor the daemon already uses."""
     taken = name in ("public", "sync", "mirror", "sync_names", "analytics", "information_schema") or name.startswith(
         "pg_"
     )
     if taken or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
-        raise ValueError(f"{name} can't be the views' schema: choose small letters, digits and _, such as stripe_sync")
+        raise ValueError(
+            f"{name} can't be the schema of the views: use lowercase letters, digits and _, as in stripe_sync"
+        )
     return name
 
 
@@ -131,5 +134,5 @@ def long_enough(password: SecretStr) -> SecretStr:
 
 def scrypt_hash(hashed: SecretStr) -> SecretStr:
     if not re.fullmatch(r"scrypt:\d+:\d+:\d+\$[0-9a-f]+\$[0-9a-f]{64}", hashed.get_secret_value()):
-        raise ValueError("is not a hash that `stripe-sync console hash` printed")
+        raise ValueError("is not a hash from `stripe-sync console hash`")
     return hashed

@@ -1,1 +1,1 @@
-"""The inbox of events, `sync.events`: stored once, leased in batches, removed after the retention time."""
+"""The inbox, `sync.events`. Each event is stored once, leased in batches, and removed after the retention time."""

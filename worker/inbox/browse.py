@@ -1,4 +1,4 @@
-"""Read events of the inbox for a person to look at."""
+"""Read events of the inbox to show them to people."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from psycopg.rows import dict_row
 
 
 def newest(conn: psycopg.Connection, *, status: str | None, object_id: str | None, limit: int) -> list[dict[str, Any]]:
-    """The newest events, without their bodies; only those of one status or one object if given."""
+    """The newest events, without their bodies. If given, only events with this status, or of this object."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

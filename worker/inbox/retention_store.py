@@ -1,4 +1,4 @@
-"""Remove old events that are done, and the daemon's old bookkeeping."""
+"""Remove old events that are done, and old bookkeeping of the daemon."""
 
 from datetime import timedelta
 
@@ -20,12 +20,12 @@ def blocks(conn: psycopg.Connection) -> int:
 
 
 def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int) -> tuple[int, str | None]:
-    """Remove up to `limit` events from this range of blocks that arrived, and were done, longer ago than `keep`.
+    """Remove up to `limit` events of this range of blocks. Both their arrival and their end must be longer ago than `keep`.
 
-    Returns their number, and the arrival of the oldest event left. Rows that another session has locked are left.
+    Returns how many were removed, and the arrival of the oldest remaining event. Rows locked by another session stay.
     """
     stretch = (f"({block},0)", f"({block + BLOCKS},0)")
-    # A replayed event counts from its new `done_at`, so its result can still be looked at.
+    # A replayed event is kept from its new `done_at` on, so that its result can still be read.
     gone = conn.execute(
         """
         with old as materialized (
@@ -53,8 +53,8 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
 def bookkeeping(conn: psycopg.Connection, *, changes_kept_days: int = 35) -> dict[str, int]:
     """Remove old bookkeeping: runs with their shards (except each job's newest), drift, heartbeats and changes.
 
-    Returns the number of rows by table. Each statement looks at no more than the BATCH oldest rows (of each job, for
-    runs), so it is served by the table's key.
+    Returns the number of removed rows by table. Each statement checks only the BATCH oldest rows (of each job, for runs),
+    so the table's key finds them.
     """
     removed = {
         "runs": f"""

@@ -1,7 +1,7 @@
-"""The webhook secrets and their accounts, in `sync.webhook_secrets`: by fingerprint, never the secrets themselves.
+"""The webhook secrets and their accounts, in `sync.webhook_secrets`. Secrets are stored only as fingerprints.
 
-A delivery does not name its platform account; only its signature tells. So each secret is proven once: an event that it
-signed can be read with our key. Until then its events are held, unless it is the only secret.
+A delivery does not name its platform account; only its signature shows it. So each secret is proven once, by reading an
+event that it signed with our key. Until then the secret's events are held, unless it is the only secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-# The verdicts. A secret without one holds its events; an assumed one is checked again.
+# The verdicts. The events of a secret without a verdict are held. An ASSUMED verdict is checked again later.
 OURS, ASSUMED, FOREIGN = "ours", "assumed", "foreign"
 HELD, OTHER_ACCOUNT = "held", "other_account"
-# A secret that no `web` has used for this long has left the settings.
+# A secret that no `web` process has reported for this long is no longer in the settings.
 FORGOTTEN_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A webhook secret by its fingerprint. `account` is the account to which the settings bind it, empty if none."""
+    """A webhook secret, by its fingerprint. `account` is the account that the settings bind it to, or empty."""
 
     id: str
     account: str
@@ -28,9 +28,9 @@ class Secret:
 
 
 def keep(conn: psycopg.Connection, secrets: Mapping[str, str], *, first_verdict: str | None) -> dict[str, str | None]:
-    """Store these secrets, fingerprint and account, as those of a running `web`; returns the verdict on each.
+    """Store the secrets of a running `web`, which map fingerprint to account. Returns the verdict on each.
 
-    `first_verdict` is for a secret that is new, or that is now bound to another account.
+    A secret that is new, or that is now bound to another account, gets `first_verdict`.
     """
     return dict(
         conn.execute(
@@ -49,7 +49,7 @@ def keep(conn: psycopg.Connection, secrets: Mapping[str, str], *, first_verdict:
 
 
 def known(conn: psycopg.Connection) -> list[Secret]:
-    """The secrets of all `web` processes that run, or ran within the last hour."""
+    """The secrets of all `web` processes that ran within the last hour."""
     with conn.cursor(row_factory=class_row(Secret)) as cursor:
         return cursor.execute(
             """
@@ -61,9 +61,9 @@ def known(conn: psycopg.Connection) -> list[Secret]:
 
 
 def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> int:
-    """Store the verdict, and carry it out on held events: they become due, or are done without being applied.
+    """Store the verdict, and apply it to the secret's events. Returns how many events changed.
 
-    Returns the number of events.
+    If the verdict is OURS or ASSUMED, held events become due. If it is FOREIGN, unapplied events are marked done.
     """
     with conn.transaction():
         conn.execute(
@@ -71,7 +71,7 @@ def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> i
             (verdict, reason, secret),
         )
         if verdict == FOREIGN:
-            # Events that were assumed to be ours, and are applied, stay as they are.
+            # Events that were assumed to be ours and have been applied are not changed.
             return conn.execute(
                 """
                 update sync.events set status = 'done', outcome = %s, done_at = now(), last_error = %s
@@ -89,7 +89,7 @@ def judge(conn: psycopg.Connection, secret: str, verdict: str, reason: str) -> i
 
 
 def release(conn: psycopg.Connection) -> int:
-    """Carry out verdicts on held events that a `web` stored before it knew the verdict. Returns how many became due."""
+    """Apply verdicts to held events that a `web` process stored before it knew the verdict. Returns how many became due."""
     conn.execute(
         """
         update sync.events as e set status = 'done', outcome = %s, done_at = now(), last_error = s.reason
@@ -109,7 +109,7 @@ def release(conn: psycopg.Connection) -> int:
 
 
 def any_held(conn: psycopg.Connection) -> bool:
-    """Whether events are held until their secret is judged."""
+    """Whether any events are held until their secret is judged."""
     return (
         conn.execute(
             "select from sync.events where status = 'parked' and outcome = %s and signed_by is not null limit 1",
@@ -120,7 +120,7 @@ def any_held(conn: psycopg.Connection) -> bool:
 
 
 def newest(conn: psycopg.Connection, secret: str, *, limit: int) -> Sequence[tuple[str, str, float, float]]:
-    """The newest events that this secret signed: id, account, and the seconds since creation and arrival."""
+    """The newest events that this secret signed: id, account, and the seconds since creation and since arrival."""
     return conn.execute(
         """
         select id, account, extract(epoch from now() - created)::float8, extract(epoch from now() - received_at)::float8

@@ -1,4 +1,4 @@
-"""The inbox, `sync.events`: stored once, leased in batches, marked done with the work they caused."""
+"""The inbox, `sync.events`. Events are stored once, leased in batches, and marked done in the transaction that applies them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from worker.stripe_api.envelope import Envelope
 from worker.stripe_api.event import ObjectRef
 
 SUSPICIOUS_ATTEMPTS = 3
-# Events are counted, or searched without an index, only up to this number.
+# At most this many events are counted, or searched without an index.
 MOST_COUNTED = 100_000
 LONG_AGO = 1
 _NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
@@ -22,18 +22,18 @@ _NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """An event that this worker owns until the lease ends."""
+    """An event that this worker owns until its lease expires."""
 
     id: str
     attempts: int
     livemode: bool
     body: str
     age_seconds: float
-    """Since it was stored or last replayed, at the time of the lease."""
+    """The time since the event was stored or last replayed, when it was leased."""
     traceparent: str | None
 
 
-# Sorted by id, so that two processes that store the same events at once can't deadlock.
+# Rows are inserted in the order of their ids, so that processes that store the same events at once can't deadlock.
 INSERT = """
     insert into sync.events (
         id, account, type, object_type, object_id, livemode, created, body, traceparent, signed_by, status, outcome
@@ -53,7 +53,7 @@ INSERT = """
 def insert_parameters(
     envelopes: Iterable[Envelope], verdicts: Mapping[str, str | None] = _NO_VERDICTS
 ) -> list[list[Any]]:
-    """The parameters of INSERT. Events of a secret that has no verdict yet are held; see `secrets`."""
+    """The parameters of INSERT. If a secret has no verdict yet, its events are held; see `secrets`."""
     rows = [
         (
             *(a.id, a.account, a.type, a.object_type, a.object_id, a.livemode, a.created, a.body, a.traceparent),
@@ -65,13 +65,13 @@ def insert_parameters(
 
 
 def _signer(envelope: Envelope, verdicts: Mapping[str, str | None]) -> tuple[str | None, bool]:
-    """The secret of an event unless it is proven to be ours, and whether the event is held."""
+    """The fingerprint of the event's secret (None if the secret is proven to be ours), and whether the event is held."""
     verdict = verdicts.get(envelope.signed_by, OURS)
     return (None if verdict == OURS else envelope.signed_by), verdict is None
 
 
 def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:
-    """Store the events; returns the new ids. Events stored before stay unchanged."""
+    """Store the events. Returns the ids of the new ones. Events that were stored before are not changed."""
     if not envelopes:
         return set()
     with conn.cursor(row_factory=scalar_row) as cursor:
@@ -79,9 +79,9 @@ def store(conn: psycopg.Connection, envelopes: Sequence[Envelope]) -> set[str]:
 
 
 def lease(conn: psycopg.Connection, *, limit: int, seconds: float) -> list[Leased]:
-    """Lease up to `limit` due events, the longest due first; the attempt is counted before the work.
+    """Lease up to `limit` due events, the longest due first. Each attempt is counted before the work begins.
 
-    An event with several unfinished attempts is leased alone, so that an event that kills its worker stops no others.
+    An event with several unfinished attempts is leased by itself. If it kills its worker again, no other event is delayed.
     """
     leased = _lease(conn, "attempts < %(suspicious)s", limit, seconds)
     return leased or _lease(conn, "attempts >= %(suspicious)s", 1, seconds)
@@ -114,7 +114,7 @@ def _lease(conn: psycopg.Connection, which: str, limit: int, seconds: float) -> 
 def listening_since(conn: psycopg.Connection) -> int | None:
     """The arrival of the oldest stored event in unix seconds; None if the inbox is empty.
 
-    LONG_AGO if it holds more than MOST_COUNTED events, because no index has their arrivals.
+    Arrivals have no index, so if the inbox has more than MOST_COUNTED events, LONG_AGO is returned instead.
     """
     row = conn.execute(
         """
@@ -128,7 +128,7 @@ def listening_since(conn: psycopg.Connection) -> int | None:
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
-    """The ids among these that the inbox does not have."""
+    """Those of the ids that are not in the inbox."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         rows = cursor.execute(
             """
@@ -141,7 +141,7 @@ def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
 
 
 def arrivals(conn: psycopg.Connection, event_ids: Sequence[str]) -> dict[str, float]:
-    """When each of these events arrived (unix seconds); events that are not in the inbox are left out."""
+    """The arrival of each of these events, in unix seconds. Events that are not in the inbox are left out."""
     return dict(
         conn.execute(
             "select id, extract(epoch from received_at)::float8 from sync.events where id = any(%b::text[])",
@@ -153,10 +153,9 @@ def arrivals(conn: psycopg.Connection, event_ids: Sequence[str]) -> dict[str, fl
 def newest_bursts(
     conn: psycopg.Connection, objects: Sequence[ObjectRef], *, livemode: bool, pause_seconds: int, most: int
 ) -> list[list[str]]:
-    """The bodies of each object's newest events, back to the first pause longer than `pause_seconds`.
+    """For each object, the bodies of its newest events, back to the first pause longer than `pause_seconds`.
 
-    The list is empty if the newest `most` events have no such pause, because bodies
-    are large.
+    Bodies are large, so if there is no such pause among the newest `most` events, the object's list is empty.
     """
     bursts: list[list[str]] = [[] for _ in objects]
     rows = conn.execute(
@@ -191,7 +190,7 @@ def newest_bursts(
             "ids": [id_ for _, id_, _ in objects],
             "accounts": [account for _, _, account in objects],
             "livemode": livemode,
-            # Thin events have milliseconds, which the rule ignores; one more second makes the cut exact.
+            # Thin events have milliseconds, which the rule ignores. The extra second keeps the events of one burst together.
             "pause": pause_seconds + 1,
             "most": most,
         },
@@ -202,7 +201,7 @@ def newest_bursts(
 
 
 def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
-    """Mark the events done, each with its outcome, in the transaction that did the work."""
+    """Mark the events done, each with its outcome. Call it in the transaction that applies them."""
     conn.execute(
         """
         update sync.events as e
@@ -215,7 +214,7 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
 
 
 def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
-    """Replace the bodies of the events. Their errors are cut to the kind, because an error may quote the body."""
+    """Replace the bodies of the events. Their errors are cut to the error's kind, because the rest may quote the body."""
     conn.execute(
         """
         update sync.events as e
@@ -248,7 +247,7 @@ def release(conn: psycopg.Connection, event_id: str, *, error: str, pause: timed
 
 
 def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = "parked") -> None:
-    """Set the event aside for a person to look at."""
+    """Set the event aside until a person replays or discards it."""
     conn.execute(
         "update sync.events set status = 'parked', outcome = %s, last_error = %s where id = %s and status = 'pending'",
         (outcome, error, event_id),
@@ -256,13 +255,13 @@ def park(conn: psycopg.Connection, event_id: str, *, error: str, outcome: str = 
 
 
 def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
-    """Park the events whose leases all ran out, because their workers died; returns their ids."""
+    """Park events that have used all attempts without a result, because each worker died. Returns their ids."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
             update sync.events
             set status = 'parked', outcome = 'parked',
-                last_error = coalesce(last_error, 'no worker finished it, nor lived to say why')
+                last_error = coalesce(last_error, 'every worker that tried to apply it died without an error')
             where status = 'pending' and next_attempt_at <= now() and attempts >= %s
             returning id
             """,
@@ -271,7 +270,7 @@ def park_killers(conn: psycopg.Connection, *, max_attempts: int) -> list[str]:
 
 
 def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
-    """Make the events due again, as if they had just arrived; returns their number."""
+    """Make the events due again, as if they had just arrived. Returns how many."""
     return conn.execute(
         """
         update sync.events
@@ -283,7 +282,7 @@ def replay(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
 
 
 def parked_ids(conn: psycopg.Connection) -> list[str]:
-    """The ids of parked events, the oldest first; not those that are held until their secret is judged."""
+    """The ids of parked events, oldest first, without events that are held until their secret is judged."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select id from sync.events where status = 'parked' and outcome is distinct from 'held' order by created"
@@ -291,7 +290,7 @@ def parked_ids(conn: psycopg.Connection) -> list[str]:
 
 
 def discard(conn: psycopg.Connection, event_ids: Sequence[str]) -> int:
-    """Mark parked events done with the outcome `discarded`; returns their number."""
+    """Mark parked events done, with the outcome `discarded`. Returns how many."""
     return conn.execute(
         """
         update sync.events
@@ -316,7 +315,7 @@ def count_due(conn: psycopg.Connection, *, limit: int) -> int:
 
 
 def backlog(conn: psycopg.Connection) -> dict[str, Any]:
-    """pending, parked, and the age of the oldest pending event in seconds (0 if there is none)."""
+    """The numbers of pending and parked events, and the age of the oldest pending event in seconds (0 if none)."""
     with conn.cursor(row_factory=dict_row) as cursor:
         numbers = cursor.execute(
             """

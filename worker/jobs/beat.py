@@ -1,6 +1,6 @@
 """The process that sends periodic tasks on time: `python -m worker.jobs.beat`.
 
-It is idle most of the time, so it runs without the settings and the command line, whose modules take 30 MB.
+The beat is idle most of the time, so it runs without the settings and the command line, whose modules take 30 MB.
 """
 
 import json
@@ -22,18 +22,18 @@ _TICKS = "STRIPE_SYNC_TICKS"
 
 
 def serve(settings: "Settings") -> None:
-    """Replace this process by one that sends the ticks until told to stop; does not return."""
+    """Replace this process with one that sends the ticks until a signal stops it; does not return."""
     ticks = json.dumps([asdict(tick) for tick in celery_app.ticks(settings)])
     words = (settings.log_level, "json" if log.is_json(settings) else "console")
     program.become("worker.jobs.beat", *words, environment={"REDIS_URL": settings.redis_url, _TICKS: ticks})
 
 
 def main(log_level: str, log_format: str) -> None:
-    """Send the ticks until told to stop. They and the broker's address are in the environment."""
+    """Send the ticks until a signal stops the process. The environment has the ticks and the broker's address."""
     log.configure_as(level=log_level, as_json=log_format == "json")
     log.get("beat").info("beat.started")
     app = celery_app.make(os.environ["REDIS_URL"], [celery_app.Tick(**tick) for tick in json.loads(os.environ[_TICKS])])
-    # Without Celery's command line, which would cost 8 MB.
+    # Started directly, because Celery's command line would cost 8 MB.
     Beat(app=app, loglevel="WARNING", quiet=True).run()
 
 

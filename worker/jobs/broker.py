@@ -1,12 +1,12 @@
-"""Kombu's Redis transports, with channels that can acknowledge a message after their connection was lost.
+"""Kombu's Redis transports, with channels that can acknowledge a message after they have lost their connection.
 
-A channel of kombu 5.7 reads its connection's parameters each time it makes a pool. Once the connection was collected
-they are gone, and a late acknowledgement fails with an AttributeError, which is no connection error, so Celery's
-consumer ends. If the channel remembers the parameters, it succeeds, or fails like any request to an absent broker. See
-docs/decisions/0017.
+In kombu 5.7, a channel reads its connection's parameters each time it makes a pool. After the connection was garbage
+collected, the parameters are gone. A late acknowledgement then fails with an AttributeError. Celery does not treat this as
+a connection error, so its consumer ends. A channel that remembers the parameters can acknowledge, or fails like any
+request to an absent broker. See docs/decisions/0017.
 
-A connection is tried again each second. The pauses of kombu's own grow to half a minute, and events would wait that long
-after the broker's return.
+Reconnecting is attempted every second. Kombu's own pauses grow to half a minute, and events would wait that long after the
+broker has returned.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ RETRY_SECONDS = 1.0
 
 
 class Connection(connection.Connection):
-    """A connection that says once that the broker is away, and returns within seconds when it is back."""
+    """A connection that reports an absent broker once, and reconnects within seconds of its return."""
 
-    def _ensure_connection(  # type: ignore[override]  # the rest of its options is handed on
+    def _ensure_connection(  # type: ignore[override]  # its other options are passed on
         self,
         errback: Callable[[Exception, float], None] | None = None,
         max_retries: int | None = None,
@@ -46,13 +46,13 @@ class Connection(connection.Connection):
 
 
 class Amqp(amqp.AMQP):  # type: ignore[misc]  # celery has no types
-    """Celery's messages over these connections."""
+    """Celery's AMQP class with this Connection."""
 
     Connection = Connection
 
 
 class _RemembersParameters:
-    """A channel that reads its connection's parameters once, while there is a connection."""
+    """A channel that reads its connection's parameters once, while the connection exists."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._parameters: dict[bool, dict[str, Any]] = {}

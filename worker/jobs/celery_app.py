@@ -1,7 +1,7 @@
-"""Celery, configured to be safe on Redis: the broker carries only wake-ups, never an event, so nothing is lost with it.
+"""Celery, configured to be safe on Redis. The broker carries only wake-ups, never events, so losing it loses no event.
 
-The settings follow measurements of Celery 5.7 on Redis: a message may be lost with the worker that popped it, and is
-redelivered only after `visibility_timeout`. The beat's `wake` finds all work again in Postgres.
+The settings follow measurements of Celery 5.7 on Redis. If a worker dies, the message that it had popped may be lost, or
+is redelivered only after `visibility_timeout`. The task `wake` finds all work again in Postgres.
 """
 
 import time
@@ -30,9 +30,9 @@ _TRANSPORTS = {
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A task that the beat sends each `seconds`, or at the times of the cron expression `clock`.
+    """A task that the beat sends every `seconds`, or at the times of the cron expression `clock`.
 
-    It expires after `seconds`, so two beats do no harm.
+    Each message expires after `seconds`, so two beats do no harm.
     """
 
     name: str
@@ -71,15 +71,16 @@ def make(redis_url: str, ticks: Iterable[Tick] = ()) -> Celery:
         task_default_queue=EVENTS,
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
-        # A new child takes from 0.3 to 1.5 s to start. At 50 deliveries a second, each one a task, a limit of 1,000 tasks is
-        # reached in 20 s, and the p99 from POST to row was 175 ms instead of 50.
+        # A new child takes from 0.3 to 1.5 s to start. At 50 deliveries a second, each with a task, a child reaches a limit
+        # of 1,000 tasks in 20 s. The p99 from POST to row was then 175 ms instead of 50 ms.
         worker_max_tasks_per_child=50_000,
         worker_soft_shutdown_timeout=30,
         worker_enable_soft_shutdown_on_idle=False,
-        # A task continues without the broker. A second delivery of its message finds no work left. Cancelling a task would
-        # end its child, and a consumer that connects while a child ends fails (docs/decisions/0017).
+        # Tasks continue without the broker. If a task's message is delivered again, no work is left for it. Cancelling a
+        # task would end its child, and a consumer that connects while a child ends fails (docs/decisions/0017).
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        # While the broker is away no child can report that it has begun; Celery's four seconds would kill each of them.
+        # While the broker is away, a new child can't report that it has started. Celery's default of four seconds would kill
+        # every one.
         worker_proc_alive_timeout=3600.0,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -101,7 +102,7 @@ def _logging_is_set_up(**_: Any) -> None:
 
 
 def ticks(settings: "Settings") -> list[Tick]:
-    """The tasks that the beat sends under these settings."""
+    """The tasks that the beat sends with these settings."""
     made = [Tick(job.name, job.task, job.queue, job.interval(settings)) for job in (WAKE, *jobs(settings))]
     if settings.backup_schedule is not None:
         # `wake` sends a lost tick again.
@@ -110,6 +111,6 @@ def ticks(settings: "Settings") -> list[Tick]:
 
 
 def _entry(tick: Tick) -> dict[str, Any]:
-    """Its entry in Celery's schedule."""
+    """The tick as an entry of Celery's schedule."""
     clock = crontab.from_string(tick.clock) if tick.clock is not None else timedelta(seconds=tick.seconds)
     return {"task": tick.task, "schedule": clock, "options": {"queue": tick.queue, "expires": tick.seconds}}

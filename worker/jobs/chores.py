@@ -1,6 +1,6 @@
-"""The chores of `wake`: each finds one kind of forgotten work, or applies the passing of time to users.
+"""The chores of `wake`: each finds one kind of forgotten work, or updates users whose access changes with time.
 
-They are isolated: one that raises is logged, and the others run. Each that loops has its own time budget.
+An error in one chore is logged, and the others still run. Every chore that loops has its own time budget.
 """
 
 import time
@@ -66,7 +66,7 @@ def forgotten_work(conn: psycopg.Connection, process: Process) -> None:
 
 
 def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
-    """Start reading the objects that are queued for it, and an audit that does not wait for the clock."""
+    """Start reading queued objects, judging secrets with held events, and an audit that should run without pauses."""
     if not process.applier.has_key:
         return
     wait = process.settings.wake_interval
@@ -79,7 +79,7 @@ def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
 
 
 def changed_products(conn: psycopg.Connection, process: Process) -> None:
-    """Start computing the users of changed products, unless an operator must see the plan first."""
+    """Start computing the users of changed products, unless an operator must apply the plan first."""
     if process.policy.off:
         return
     is_automatic = process.settings.product_changes is ProductChanges.APPLY
@@ -88,19 +88,19 @@ def changed_products(conn: psycopg.Connection, process: Process) -> None:
 
 
 def settings_of_changes(conn: psycopg.Connection, process: Process) -> None:
-    """Store the threshold of `tokens.low` in the database, and skip changes while nobody is called."""
+    """Store the threshold of `tokens.low` in the database. Without CHANGES_URL, skip all changes."""
     save_changes.keep_threshold(conn, process.settings.tokens_low)
     if process.settings.changes_url is None:
         changes.skip_all(conn)
 
 
 def late_discounts(conn: psycopg.Connection, process: Process) -> None:
-    """Recompute the MRR of subscriptions whose discount another transaction wrote at the same moment."""
+    """Recompute the MRR of subscriptions whose discount was written by a concurrent transaction."""
     subscription_history.compute_waiting(conn)
 
 
 def lost_ticks(conn: psycopg.Connection, process: Process) -> None:
-    """Send the tick of every job whose present slot is unclaimed."""
+    """Send the tick of every job whose current slot is unclaimed."""
     for job in periodic.jobs(process.settings):
         if not runs.is_claimed(conn, job.name, job.slot(process.settings)):
             process.send(job.name, queue=job.queue, expires=job.interval(process.settings))
@@ -124,7 +124,7 @@ def forgotten_passes(conn: psycopg.Connection, process: Process) -> None:
 
 
 def passing_time(conn: psycopg.Connection, process: Process) -> None:
-    """Compute users who change with time alone: tokens are renewed, a grace period or an override ends."""
+    """Compute users whose next change is due: tokens are renewed, or a grace period or an override ends."""
     compute.compute_due(conn, process.policy, should_continue=_until())
 
 
@@ -140,7 +140,7 @@ def erasure(conn: psycopg.Connection, process: Process) -> None:
 
 
 def totals_of_the_minute(conn: psycopg.Connection, _: Process) -> None:
-    """Record once a minute how many events were received and applied, and requests sent, for the console's charts."""
+    """Record the counts of received and applied events and of requests to Stripe, once a minute, for the console's charts."""
     conn.execute(
         """
         insert into sync.minutes (minute, received, applied, requests)

@@ -1,6 +1,6 @@
-"""Periodic jobs, one row each. The beat's schedule, the routing, the search for lost ticks and `status` follow from them.
+"""The table of periodic jobs. The beat's schedule, the queues, the search for lost ticks and `status` use it.
 
-To add a job, write a row here and its task in `worker/jobs/tasks.py`. This module is all that the beat imports of the jobs.
+To add a job, add a row here and its task in `worker/jobs/tasks.py`. The beat imports only this module, not the tasks.
 """
 
 import time
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # The queues. `lanes` says which child processes serve them.
 EVENTS, ACCESS, PERIODIC, BACKFILL = "events", "access", "periodic", "backfill"
-# No queue of Celery's: the lane of the process that calls CHANGES_URL.
+# Not a Celery queue, but the lane of the process that calls CHANGES_URL.
 CHANGES = "changes"
 
 
@@ -33,12 +33,12 @@ class Job:
         return task_name(self.name)
 
     def slot(self, settings: "Settings") -> datetime:
-        """The present slot of the clock."""
+        """The start of the current slot."""
         return slot_of(self.interval(settings))
 
 
 def task_name(name: str) -> str:
-    """The name of one of our Celery tasks; other services send tasks by it."""
+    """The full name of one of our Celery tasks. Other services send tasks by this name."""
     return f"stripe_sync.{name}"
 
 
@@ -59,16 +59,16 @@ JOBS = (
     Job(name="revenue", queue=BACKFILL, interval=lambda _: REVENUE_SECONDS, needs_key=False),
     Job(name="retention", queue=BACKFILL, interval=lambda _: RETENTION_SECONDS, needs_key=False),
 )
-# No job of its own: it finds forgotten work, including lost ticks of the jobs above.
+# Not in JOBS, because `wake` itself finds forgotten work, including lost ticks of these jobs.
 WAKE = Job(name="wake", queue=PERIODIC, interval=lambda settings: settings.wake_interval, needs_key=False)
 
 
 def jobs(settings: "Settings") -> list[Job]:
-    """The jobs under these settings: without a key, nothing can be read from Stripe."""
+    """The jobs to run with these settings. Without a key, jobs that read from Stripe are left out."""
     has_key = settings.stripe_secret_key is not None
     return [job for job in JOBS if (has_key or not job.needs_key) and job.is_wanted(settings)]
 
 
 def slot_of(seconds: float) -> datetime:
-    """The present slot of the clock, for work that is done every `seconds`."""
+    """The start of the current slot, for work that is done every `seconds`."""
     return datetime.fromtimestamp(time.time() // seconds * seconds, UTC)

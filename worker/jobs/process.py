@@ -1,4 +1,4 @@
-"""One worker process: its connections, opened on first use (after the fork), and the tasks that it sends."""
+"""One worker process: its connections, which are opened on first use (after the fork), and the tasks that it sends."""
 
 import os
 import socket
@@ -65,11 +65,11 @@ class Process:
         return self._stripe
 
     def connect(self) -> psycopg.Connection:
-        """Another connection, for work that writes one page while it decodes another. The caller closes it."""
+        """Open another connection, for work that writes one page while it decodes the next. The caller closes it."""
         return connect(self.settings, application="worker backfill")
 
     def options(self, options: Options) -> Options:
-        """How to carry out a pass under these settings."""
+        """The options of a pass, limited by the settings."""
         most = self.settings.stripe_concurrency
         return replace(
             options,
@@ -79,7 +79,7 @@ class Process:
         )
 
     def with_connection(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run `work` on this process's connection; while Postgres is away, retry for a minute."""
+        """Run `work` on this process's connection. While Postgres is away, retry for up to a minute."""
 
         def attempt() -> T:
             if self._conn is None or self._conn.closed:
@@ -93,11 +93,14 @@ class Process:
         return outlive(attempt, seconds=OUTAGE_SECONDS, waiting=_waiting)
 
     def recruit(self) -> None:
-        """Ask other processes to help with the inbox."""
+        """Wake other processes to help with the inbox."""
         self._publish(lambda: publish_drain(self._app, self._queue))
 
     def soon(self, name: str, *, seconds: float, queue: str = periodic.PERIODIC) -> None:
-        """Send the task after a while, unless this process did so a moment ago, because many events want the same task."""
+        """Send the task with this delay, unless this process has sent it within the same delay before.
+
+        Many events may want the same task, so it is sent only once.
+        """
         if time.monotonic() >= self._soon_again.get(name, float("-inf")):
             self._soon_again[name] = time.monotonic() + seconds
             self.send(name, queue=queue, expires=60, countdown=seconds)
@@ -107,7 +110,7 @@ class Process:
     ) -> None:
         """Send a task.
 
-        While the broker is away this takes time but loses nothing: the chores of `wake` find the work again.
+        While the broker is away, this call is slow and the task is lost, but the chores of `wake` find the work again.
         """
         self._publish(
             lambda: self._app.send_task(
@@ -132,7 +135,7 @@ class Process:
 
 
 def applier_of(settings: Settings) -> Applier:
-    """The job that drains the inbox under these settings."""
+    """The Applier, which drains the inbox, with these settings."""
     return Applier(
         livemode=settings.livemode,
         has_key=settings.stripe_secret_key is not None,

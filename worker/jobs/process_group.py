@@ -1,4 +1,4 @@
-"""One `stripe-sync worker`: a Celery worker for each lane, forked once everything is imported."""
+"""One `stripe-sync worker`: a Celery worker for each lane, forked after everything has been imported."""
 
 import gc
 import os
@@ -39,12 +39,12 @@ from worker.observe import log, trace
 
 _log = log.get("worker")
 
-# New objects between two collections.
+# How many new objects are allocated between two garbage collections.
 COLLECT_AFTER = 20_000
 
 
 def run(settings: Settings, lanes: Sequence[Lane]) -> int:
-    """Serve the lanes until a signal asks to stop; returns the exit code."""
+    """Serve the lanes until a signal stops them; returns the exit code."""
     app = celery_app.make(settings.redis_url)
     process = tasks.register(app, settings)
     app.finalize()
@@ -77,7 +77,7 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
     signals.worker_ready.connect(started, weak=False)
     signals.worker_process_init.connect(begin_child, weak=False)
     signals.worker_process_shutdown.connect(end_child, weak=False)
-    # Without Celery's command line, which would cost each lane 8 MB.
+    # Started directly, because Celery's command line would cost each lane 8 MB.
     worker = app.Worker(
         hostname=f"stripe-sync-{lane.name}-{os.getpid()}@{socket.gethostname()}",
         concurrency=lane.children,
@@ -95,7 +95,7 @@ def _serve(app: Celery, process: Process, lane: Lane) -> int:
 
 
 def _send_changes(process: Process) -> int:
-    """Call CHANGES_URL until a signal asks to stop. This lane takes no tasks from Celery."""
+    """Call CHANGES_URL until a signal stops the process; returns the exit code. This lane takes no tasks from Celery."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: stopping.set())
@@ -116,9 +116,9 @@ def _send_changes(process: Process) -> int:
 
 
 def freeze(**_: Any) -> None:
-    """Keep the garbage collector from writing to objects older than the fork, so that children share their pages.
+    """Keep the garbage collector from writing to objects made before the fork, so that children share their memory.
 
-    It also runs more rarely: a page of Stripe's holds ten thousand dicts and lists, none of which is in a cycle.
+    The collector also runs less often, because a page from Stripe has ten thousand dicts and lists, none in a cycle.
     """
     gc.collect()
     gc.freeze()

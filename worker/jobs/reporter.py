@@ -1,4 +1,4 @@
-"""A thread of a worker's child process that reports: the process is alive, its present task, and its counts."""
+"""A thread in each child process of a worker. It reports that the process is alive, its current task, and its counts."""
 
 import contextlib
 import threading
@@ -13,15 +13,15 @@ from worker.postgres.pool import UNAVAILABLE, connect
 
 _log = log.get("worker")
 
-# News is written at once, then at most once in this time, so that a busy process writes seldom.
+# A new task is reported at once, unless the last report is younger than this, so that a busy process reports seldom.
 GAP_SECONDS = 5
 BEAT_SECONDS = 30
 
 
 class Reporter:
-    """Reports on its own connection, because the process may be in a transaction. It waits while Postgres is away.
+    """Reports on its own connection, because the process may be in a transaction. While Postgres is away, it waits.
 
-    If a process is killed, the counts that it has not written yet are lost.
+    If a process is killed, its unwritten counts are lost.
     """
 
     def __init__(self, settings: Settings, *, name: str, lane: str) -> None:
@@ -33,12 +33,12 @@ class Reporter:
         self._failing = False
 
     def start(self) -> None:
-        """Start to report. A second call does nothing."""
+        """Start reporting. A second call does nothing."""
         if self._thread.ident is None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write the remaining counts, then remove this process from the list."""
+        """Write the remaining counts, then remove this process from `sync.heartbeats`."""
         self._stopped.set()
         self._news.set()
         if self._thread.ident is not None:
@@ -46,7 +46,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def doing(self, task: str) -> Iterator[None]:
-        """Report this as the process's present task until the block ends."""
+        """Report this as the process's current task until the block ends."""
         self._task = (task, datetime.now(UTC))
         self._news.set()
         try:
@@ -56,7 +56,7 @@ class Reporter:
             self._news.set()
 
     def report(self) -> None:
-        """Write everything now. Raises an error of UNAVAILABLE while Postgres is away; the counts are then kept."""
+        """Write everything now. If an error is raised, such as one of UNAVAILABLE, the counts are kept."""
         counts = self._unsaved.take()
         try:
             with connect(self._settings, application="worker report") as conn:
@@ -67,7 +67,7 @@ class Reporter:
             raise
 
     def _run(self) -> None:
-        # The first report shows that the process lives, before it has a task.
+        # The first report shows that the process is alive before it has a task.
         while not self._stopped.is_set():
             self._try_to_report()
             self._stopped.wait(GAP_SECONDS)
@@ -81,7 +81,7 @@ class Reporter:
         try:
             self.report()
             self._failing = False
-        except Exception as error:  # noqa: BLE001 - a thread that ended would report nothing ever again
+        except Exception as error:  # noqa: BLE001 - an error must not end the thread, which is never restarted
             if not self._failing:
                 _log.warning("report.not_written", error=type(error).__name__)
             self._failing = True

@@ -1,4 +1,4 @@
-"""The numbers of `stripe-sync status`: how far behind the daemon is, and what each of its workers does."""
+"""The numbers of `stripe-sync status`: how far behind the daemon is, and what each worker is doing."""
 
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,12 @@ from worker.postgres import cursors, runs
 from worker.writers import backfill
 
 ALIVE_SECONDS = 90
-# At most this many connected accounts are shown: those that were not read for longest.
+# At most this many connected accounts are shown: the least recently read ones.
 ACCOUNTS_SHOWN = 20
 
 
 def beat(conn: psycopg.Connection, name: str, *, lane: str, task: tuple[str, datetime] | None) -> None:
-    """Record that this child process of a worker is alive, with its present task and since when it runs."""
+    """Record that a child process of a worker is alive, with its current task and the time at which the task started."""
     conn.execute(
         """
         insert into sync.heartbeats (name, lane, task, since, seen_at) values (%s, %s, %s, %s, now())
@@ -39,7 +39,7 @@ def leave(conn: psycopg.Connection, name: str) -> None:
 
 
 def workers(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """The living child processes for JSON: name, lane, present task (None: waiting) and since when."""
+    """The live child processes, ready for JSON: name, lane, current task (None while waiting) and the task's start."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -53,12 +53,12 @@ def workers(conn: psycopg.Connection) -> list[dict[str, Any]]:
 
 
 def gauges(conn: psycopg.Connection) -> dict[str, float]:
-    """The numbers of `status` for graphs."""
+    """The numeric values of `status`, for metrics."""
     return {name: float(value) for name, value in status(conn).items() if isinstance(value, int | float)}
 
 
 def status(conn: psycopg.Connection) -> dict[str, Any]:
-    """The numbers of `stripe-sync status` and `GET /v1/status`, for JSON."""
+    """The values of `stripe-sync status` and `GET /v1/status`, ready for JSON."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         unlinked = cursor.execute("select count(*) from sync.customer_links where user_id is null").fetchone()
     retention = cursors.read(conn, "retention") or {}

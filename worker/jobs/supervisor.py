@@ -1,4 +1,4 @@
-"""The process that starts a worker's lanes, restarts those that end by themselves, and stops all on a signal."""
+"""The process that starts a worker's lanes, restarts lanes that end by themselves, and stops all lanes on a signal."""
 
 import ctypes
 import os
@@ -19,13 +19,13 @@ _log = log.get("worker")
 
 _PR_SET_PDEATHSIG = 1
 RESTARTS = Backoff(first=1, longest=30)
-# A lane that ran for this long was well: its next pause is the first again.
+# A lane that ran for this long counts as healthy, so that its next pause is the shortest again.
 STABLE_SECONDS = 60
 
 
 @dataclass(slots=True)
 class _Place:
-    """A lane with its process while it runs, or the time to start it (on the monotonic clock) while it does not."""
+    """A lane: while it runs, its process; otherwise, the time to start it, on the monotonic clock."""
 
     lane: Lane
     pid: int | None = None
@@ -35,9 +35,9 @@ class _Place:
 
 
 def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
-    """Fork a process for each lane that calls `serve`, until SIGTERM, SIGINT or SIGQUIT; returns the exit code.
+    """Fork a process for each lane, which calls `serve`, and wait for SIGTERM, SIGINT or SIGQUIT. Returns the exit code.
 
-    The code is the highest of a lane that was asked to stop. A lane that ends by itself is restarted after the pauses
+    The exit code is the highest among the lanes that were stopped. If a lane ends by itself, it is restarted after a pause
     of RESTARTS.
     """
     places = [_Place(lane) for lane in lanes]
@@ -55,7 +55,7 @@ def run(lanes: Sequence[Lane], serve: Callable[[Lane], int]) -> int:
                     _forward(places, signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
             for place, ended in _reap(places):
                 if stopping:
-                    # A lane that has only begun has no handler yet: the signal itself ends it, as requested.
+                    # A lane that has just started has no handler yet, so SIGTERM ends it. This counts as a clean stop.
                     code = max(code, 0 if ended == 128 + signal.SIGTERM else ended)
                 else:
                     lived = time.monotonic() - place.started_at
@@ -74,7 +74,7 @@ def die_with_parent() -> None:
 
 
 class _Signals:
-    """Signals that end a wait. Each is remembered until the next wait, so none is missed."""
+    """Signals that end a wait. A signal is remembered until the next wait, so none is missed."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._numbers = (*numbers, signal.SIGCHLD)
@@ -95,7 +95,7 @@ class _Signals:
         self._woken.close()
 
     def wait(self, *, timeout: float | None) -> bytes:
-        """The numbers of the received signals, once there is one or after `timeout` seconds."""
+        """Wait for a signal, at most `timeout` seconds. Returns the numbers of the received signals."""
         select.select([self._woken], [], [], timeout)
         try:
             return self._woken.recv(4096)
@@ -116,7 +116,7 @@ def _fork(lane: Lane, serve: Callable[[Lane], int], signals: _Signals) -> int:
             code = serve(lane)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the supervisor's
+    except BaseException:  # noqa: BLE001 - the callers' frames belong to the supervisor, so no exception may reach them
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -131,7 +131,7 @@ def _forward(places: Sequence[_Place], number: signal.Signals) -> None:
 
 
 def _reap(places: Sequence[_Place]) -> list[tuple[_Place, int]]:
-    """The lanes whose process has ended, with its exit code: 128 and the number of the signal that killed it."""
+    """The lanes whose process has ended, with the exit code. If a signal killed it, the code is 128 + the signal's number."""
     ended = []
     for place in places:
         if place.pid is not None:

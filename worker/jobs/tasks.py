@@ -1,4 +1,4 @@
-"""The Celery tasks. Each is a function of the process that runs it, and makes one call into a job."""
+"""The Celery tasks. Each task is a function that takes the process that runs it, and calls the module that does the work."""
 
 import contextlib
 import time
@@ -41,12 +41,12 @@ _log = log.get("worker")
 # A slice of long work ends well before the soft time limit of a task.
 SLICE_SECONDS = 45
 FETCH_SECONDS = 10
-# A pass continues this long after its slice has ended.
+# The pause between two slices of a pass.
 AGAIN_SECONDS = 0.1
 ON_ACCESS_SECONDS = 30
-# Most transactions that were open a moment ago have ended by then.
+# The pause before users are rechecked. Most transactions that were open before have ended by then.
 RECHECK_SECONDS = 1
-# Events that arrive meanwhile wait at most this long if there is no other process.
+# The time for large organizations in one drain. If there is no other process, new events wait up to this long.
 ORGANIZATIONS_SECONDS = 1
 
 
@@ -75,7 +75,7 @@ def _task(
 
 
 def register(app: Celery, settings: Settings) -> Process:
-    """Give the app its tasks. Every log line of a task carries its name and id."""
+    """Register the tasks with the app. Every log line of a task has the task's name and id."""
     process = Process(app, settings)
     for task in _TASKS:
         app.task(
@@ -102,7 +102,7 @@ def _until(seconds: float) -> Callable[[], bool]:
 
 @_task("drain")
 def drain(process: Process) -> None:
-    """Apply all due events and compute the users waiting for it; large organizations in slices."""
+    """Apply all due events, and compute the users that are waiting. Large organizations are computed in slices."""
 
     def work(conn: psycopg.Connection) -> None:
         process.applier.drain(conn, more=process.recruit)
@@ -121,7 +121,7 @@ def drain(process: Process) -> None:
 
 @_task("wake")
 def wake(process: Process) -> None:
-    """Run the chores: find forgotten work, and apply the passing of time to users."""
+    """Run the chores: find forgotten work, and update users whose access changes with time."""
     process.with_connection(lambda conn: chores.run(conn, process))
 
 
@@ -177,7 +177,7 @@ def sync_one_object(process: Process, id: str, type: str | None = None, account:
 
 @_task("membership_apply")
 def apply_membership(process: Process) -> None:
-    """Compute all users in slices: the next slice is another task, which continues from the stored position."""
+    """Compute all users in slices. Each next slice is another task, which continues at the stored position."""
     in_time = _until(SLICE_SECONDS)
     try:
         for _ in recompute_all.apply(lambda: connect(process.settings, application="apply"), process.policy):
@@ -190,7 +190,7 @@ def apply_membership(process: Process) -> None:
 
 @_task("product_changes")
 def apply_product_changes(process: Process) -> None:
-    """Compute the users of products that now give something else; the next slice is another task."""
+    """Compute the users of products that now give something different. The next slice is another task."""
     in_time = _until(SLICE_SECONDS)
     if not process.with_connection(
         lambda conn: catalogue_changes.compute_waiting(conn, process.policy, should_continue=in_time)
@@ -233,7 +233,7 @@ def audit_tick(process: Process) -> None:
     in_time = _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> None:
-        # A hurried round continues at once: each of its slices is a slot of its own.
+        # A hurried round runs without pauses, so each of its slices gets its own slot.
         hurried = audit.is_hurried(conn)
         slot = datetime.now(UTC) if hurried else periodic.slot_of(process.settings.audit_interval)
         options = process.options(audit.OPTIONS)
@@ -268,7 +268,7 @@ def read_accounts(process: Process) -> None:
 
 @_task("prove")
 def prove_secrets(process: Process) -> None:
-    """Find out to which account the webhook secrets with held events belong."""
+    """Find out which accounts the webhook secrets with held events belong to."""
 
     def work(conn: psycopg.Connection) -> bool:
         released = proof.judge_all(conn, process.stripe)
@@ -293,7 +293,7 @@ def check_endpoint(process: Process) -> None:
 
 @_task("reconcile")
 def reconcile_tick(process: Process) -> None:
-    """Reconcile the subscriptions, once for this slot of the clock; a longer pass continues in another task."""
+    """Reconcile the subscriptions, once for this slot of the clock. A longer pass continues in another task."""
     slot, in_time = periodic.slot_of(process.settings.reconcile_interval), _until(SLICE_SECONDS)
     options = process.options(reconcile.OPTIONS)
 
@@ -307,7 +307,7 @@ def reconcile_tick(process: Process) -> None:
 
 @_task("backfill")
 def backfill_slice(process: Process) -> None:
-    """Continue a running backfill for a slice; the next slice is another task."""
+    """Continue the running backfill for one slice. The next slice is another task."""
     in_time = _until(SLICE_SECONDS)
 
     def work(conn: psycopg.Connection) -> bool:
@@ -324,8 +324,8 @@ def backfill_slice(process: Process) -> None:
         process.soon("backfill", seconds=AGAIN_SECONDS, queue=BACKFILL)
 
 
-# A dump may take hours. Its message is acknowledged at the start, because otherwise the broker would deliver it again
-# after the visibility time-out, and an absent broker would stop the dump. The claimed slot prevents a second one.
+# A dump may take hours. Its message is acknowledged at the start. Otherwise the broker would deliver it again after the
+# visibility time-out, and an absent broker would stop the dump. The claimed slot prevents a second dump.
 @_task(
     "backup",
     lambda settings: {
@@ -335,13 +335,13 @@ def backfill_slice(process: Process) -> None:
     },
 )
 def backup(process: Process) -> None:
-    """Take the backup that is due, once for its slot of the clock."""
+    """Take the due backup, once for its slot of the clock."""
     process.with_connection(lambda conn: scheduled.tick(conn, process.settings, datetime.now(UTC)))
 
 
 @_task("revenue")
 def sum_revenue_up(process: Process) -> None:
-    """Compute due movements of MRR, and refresh the console's summary of revenue."""
+    """Compute due MRR movements, and refresh the console's revenue summary."""
     slot = periodic.slot_of(periodic.REVENUE_SECONDS)
     process.with_connection(lambda conn: movements.compute_due(conn, should_continue=_until(SLICE_SECONDS)))
     process.with_connection(lambda conn: revenue_summary.refresh(conn, slot))
@@ -349,7 +349,7 @@ def sum_revenue_up(process: Process) -> None:
 
 @_task("retention")
 def remove_old_rows(process: Process) -> None:
-    """Remove rows whose retention time is over, once for this slot of the clock."""
+    """Remove rows that are older than their retention time, once for this slot of the clock."""
     slot, in_time = periodic.slot_of(periodic.RETENTION_SECONDS), _until(SLICE_SECONDS)
     keep = timedelta(days=process.settings.events_keep_days)
     keep_changes = timedelta(days=process.settings.changes_keep_days)

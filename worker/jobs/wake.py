@@ -1,4 +1,4 @@
-"""Wake-ups: a message on the queue says only that there is work. Publishing is debounced and never blocks."""
+"""Wake-ups: messages that only tell workers that there is work. Publishing is debounced, and never blocks the caller."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ def queue_client(url: str) -> redis.Redis:
 
 
 def publish_drain(app: Celery, client: redis.Redis) -> str:
-    """Ask for a drain, unless one is queued that nobody has begun: it will see everything committed until now."""
+    """Send the task `drain`, unless one is still queued: that one will see everything committed until now."""
     if client.llen(EVENTS):
         return "already_queued"
     app.send_task(task_name("drain"), queue=EVENTS, retry=False)
@@ -32,7 +32,10 @@ def publish_drain(app: Celery, client: redis.Redis) -> str:
 
 
 class Waker:
-    """A thread that publishes after commits: at once, then after a gap; every call is followed by a later wake-up."""
+    """A thread that publishes wake-ups: the first at once, further ones after a gap.
+
+    Every call of `wake` is followed by a wake-up that is sent after the call.
+    """
 
     def __init__(self, publish: Callable[[], str], *, gap_seconds: float = GAP_SECONDS) -> None:
         self._publish, self._gap = publish, gap_seconds
@@ -43,13 +46,13 @@ class Waker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish what is still requested, then end."""
+        """Publish a wake-up that is still requested, then end the thread."""
         self._stopped.set()
         self._wanted.set()
         self._thread.join(timeout=5)
 
     def wake(self) -> None:
-        """Takes no time, whatever the broker does."""
+        """Request a wake-up. Returns at once, even if the broker is away."""
         self._wanted.set()
 
     def _run(self) -> None:

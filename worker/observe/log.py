@@ -1,4 +1,4 @@
-"""One line for each finished piece of work, also from libraries: JSON for machines, colours on a terminal."""
+"""Logging: one line per finished unit of work. Libraries use the same format: JSON for machines, colours on a terminal."""
 
 import logging
 import sys
@@ -7,39 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 from worker.observe import trace
 
-# structlog imports rich, which is 5 MB in each process, for tracebacks on a terminal. Python's own will do.
+# structlog imports rich for tracebacks on a terminal, which costs 5 MB in each process. Python's own tracebacks are enough.
 _rich = sys.modules.get("rich")
-sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails
+sys.modules["rich"] = None  # type: ignore[assignment]  # makes importing it fail
 import structlog  # noqa: E402
 
 del sys.modules["rich"]
 if _rich is not None:
     sys.modules["rich"] = _rich
 
-# Add fields to all following lines, or to those of a block.
+# Add fields to all following lines, or to the lines of a block.
 bind, bound = structlog.contextvars.bind_contextvars, structlog.contextvars.bound_contextvars
 
 if TYPE_CHECKING:
     from worker.config.settings import Settings
 
-# Fields are one attribute of a record: as separate attributes, names such as `name` or `module` would be refused.
+# All fields are stored in one attribute of the record. As attributes, names such as `name` or `module` are not allowed.
 _FIELDS = "fields"
 
 
 def configure(settings: "Settings") -> None:
-    """Send every log line, also those of libraries, to stderr in one format."""
+    """Send every log line, including lines from libraries, to stderr in one format."""
     configure_as(level=settings.log_level, as_json=is_json(settings))
 
 
 def is_json(settings: "Settings") -> bool:
-    """Whether lines are written as JSON, or for a person at a terminal."""
+    """Whether lines are written as JSON, instead of text for a terminal."""
     if settings.log_format is not None:
         return settings.log_format == "json"
     return settings.app_env == "production" or not sys.stderr.isatty()
 
 
 def configure_as(*, level: str, as_json: bool) -> None:
-    """The same without settings, which are most of a small process."""
+    """Configure logging without the settings, whose modules would be most of a small process."""
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -71,7 +71,7 @@ def configure_as(*, level: str, as_json: bool) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    # Celery logs each task twice, when it is received and when it is done; a wake-up is no finished work.
+    # Celery logs each task when it is received and when it is done, and most tasks are only wake-ups.
     for chatty in ("celery", "kombu", "_granian"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -82,7 +82,7 @@ def get(name: str) -> Any:
 
 
 def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
-    """A plain record of the standard library, so that other handlers (Sentry's) see message, error and fields."""
+    """A plain record of the standard library, so that other handlers (such as Sentry's) see message, error and fields."""
     exc_info = event.pop("exc_info", None)
     return (event.pop("event"),), {"exc_info": exc_info, "extra": {_FIELDS: event}}
 

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus. Each process counts for itself and saves its counts in the database within seconds.
+"""Metrics for Prometheus. Each process counts by itself, and saves its counts in the database within seconds.
 
-GET /metrics shows the sums from `sync.counters`: every scrape sees all processes, and no count falls when the next scrape
-reaches another one, or when a process ends.
+GET /metrics shows the sums in `sync.counters`, so every scrape covers all processes. No count falls if the next scrape
+reaches another process, or if a process ends.
 """
 
 import json
@@ -11,50 +11,56 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-# From the fastest commit to the time-outs, in seconds.
+# Bucket bounds in seconds, from the fastest commit to the longest time-out.
 LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 30, 60, 300)
 
-EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered 200, by what they were", ["outcome"])
-EVENTS_SIGNED = Counter("stripe_sync_events_signed", "Events stored, by the fingerprint of their secret", ["secret"])
-EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Requests not stored, by the error's code", ["code"])
-EVENTS_APPLIED = Counter("stripe_sync_events_applied", "Events done, by what became of them", ["outcome"])
+EVENTS_RECEIVED = Counter("stripe_sync_events_received", "Events answered with 200, by outcome", ["outcome"])
+EVENTS_SIGNED = Counter(
+    "stripe_sync_events_signed", "Events stored, by the fingerprint of the secret that signed them", ["secret"]
+)
+EVENTS_REFUSED = Counter("stripe_sync_events_refused", "Refused requests, by error code", ["code"])
+EVENTS_APPLIED = Counter("stripe_sync_events_applied", "Events done, by outcome", ["outcome"])
 EVENTS_PUT_OFF = Counter("stripe_sync_events_put_off", "Events that failed: retried, parked or released", ["outcome"])
-WAKE_UPS = Counter("stripe_sync_wake_ups", "Wake-ups for the workers, by what became of them", ["outcome"])
+WAKE_UPS = Counter("stripe_sync_wake_ups", "Wake-ups for the workers, by outcome", ["outcome"])
 STRIPE_REQUESTS = Counter(
-    "stripe_sync_stripe_requests", "Requests to Stripe, by what came of them", ["operation", "outcome"]
+    "stripe_sync_stripe_requests", "Requests to Stripe, by operation and outcome", ["operation", "outcome"]
 )
 STRIPE_REFUSED = Counter(
     "stripe_sync_stripe_refused",
-    "Requests that Stripe refused for their key (401) or its permissions (403)",
+    "Requests that Stripe refused because of the key (401) or its permissions (403)",
     ["status"],
 )
 STRIPE_RATE_WAIT_SECONDS = Histogram(
     "stripe_sync_stripe_rate_wait_seconds", "How long requests waited for the rate limit"
 )
-DOOR_SECONDS = Histogram("stripe_sync_door_seconds", "From a request's first byte to its 200", buckets=LATENCIES)
+DOOR_SECONDS = Histogram(
+    "stripe_sync_door_seconds", "From the first byte of a request to its answer 200", buckets=LATENCIES
+)
 EVENT_LATENCY_SECONDS = Histogram(
     "stripe_sync_event_latency_seconds",
     "From the commit of an event's delivery to the commit of its rows",
     buckets=LATENCIES,
 )
-BATCH_SECONDS = Histogram("stripe_sync_batch_seconds", "A batch of events, until its commit", buckets=LATENCIES)
+BATCH_SECONDS = Histogram(
+    "stripe_sync_batch_seconds", "Time to apply a batch of events, until its commit", buckets=LATENCIES
+)
 STRIPE_REQUEST_SECONDS = Histogram(
     "stripe_sync_stripe_request_seconds",
-    "Requests to Stripe, by operation and outcome",
+    "Duration of requests to Stripe, by operation and outcome",
     ["operation", "outcome"],
     buckets=LATENCIES,
 )
-FETCHES = Counter(
-    "stripe_sync_fetches", "Objects asked for because events left them uncertain, by outcome", ["outcome"]
-)
+FETCHES = Counter("stripe_sync_fetches", "Objects read because events left them uncertain, by outcome", ["outcome"])
 USERS = Counter(
     "stripe_sync_users",
-    "Users of customers that something was written of: computed, or unchanged in all that users are computed from",
+    "Users whose customers' data was written: computed, or skipped because no input of the computation changed",
     ["outcome"],
 )
-ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers on access, by whether they were fresh", ["outcome"])
-ACCESS_QUESTIONS = Gauge("stripe_sync_access_questions", "Users on access for whom Stripe is being asked now")
-# Series with an alert begin at 0: `increase` does not see one that begins at 1.
+ACCESS_ANSWERS = Counter("stripe_sync_access_answers", "Answers to access requests, by freshness", ["outcome"])
+ACCESS_QUESTIONS = Gauge(
+    "stripe_sync_access_questions", "Users whose subscriptions are being read from Stripe for access requests now"
+)
+# Series with an alert start at 0, because `increase` does not notice a series that starts at 1.
 for _counter, _labels in (
     (EVENTS_RECEIVED, ("new", "duplicate")),
     (EVENTS_PUT_OFF, ("released", "retried", "parked")),
@@ -67,18 +73,18 @@ for _counter, _labels in (
         _counter.labels(_label)
 
 _PREFIX = "stripe_sync_"
-# Sums of seconds are kept as whole microseconds.
+# Sums of seconds are stored as whole microseconds.
 _SUM = "_sum_us"
 
 
 class Unsaved:
-    """The counts of this process that are not saved yet: whole numbers, by name and labels."""
+    """The counts of this process that are not saved yet, as integers by name and labels."""
 
     def __init__(self) -> None:
         self._saved: dict[str, int] = {}
 
     def take(self) -> dict[str, int]:
-        """The counts since the last call, by `name {labels as JSON}`. They count as saved from now on."""
+        """The counts since the last call, by `name {labels as JSON}`. From now on they are considered saved."""
         now = dict(_counted())
         fresh = {name: value - self._saved.get(name, 0) for name, value in now.items()}
         self._saved = now
@@ -91,7 +97,7 @@ class Unsaved:
 
 
 def families(saved: Mapping[str, int]) -> Iterator[Metric]:
-    """The saved counts of all processes as Prometheus shows them, and the gauges of this process."""
+    """The saved counts of all processes as Prometheus metrics, and the gauges of this process."""
     counters: dict[str, CounterMetricFamily] = {}
     histograms: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     begun = {key: 0 for key, _ in _counted()}

@@ -1,4 +1,4 @@
-"""The counts of the workers, in `sync.counters`. The web process shows them at GET /metrics."""
+"""The counts of all processes, in `sync.counters`. `web` shows them at GET /metrics."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ FETCHED = "objects_fetched"
 
 
 def add(conn: psycopg.Connection, name: str, number: int) -> None:
-    """Add `number` to one count."""
+    """Add `number` to the count with this name."""
     if number:
         add_all(conn, {name: number})
 

@@ -1,4 +1,4 @@
-"""The progress of jobs that work in pieces, in `sync.cursors`."""
+"""The progress of jobs that work in steps, in `sync.cursors`."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def save(conn: psycopg.Connection, name: str, value: Any) -> None:
 
 
 def move(conn: psycopg.Connection, name: str, before: Any, after: Any) -> bool:
-    """Change the job's progress from `before` to `after`. Returns False if another process has changed it meanwhile."""
+    """Change the job's progress from `before` to `after`. Returns False if another process changed it first."""
     return (
         conn.execute(
             "update sync.cursors set value = %s, updated_at = now() where name = %s and value = %s",
@@ -36,5 +36,5 @@ def move(conn: psycopg.Connection, name: str, before: Any, after: Any) -> bool:
 
 
 def drop(conn: psycopg.Connection, name: str) -> None:
-    """Delete the job's progress, so that it starts from the beginning the next time."""
+    """Delete the job's progress, so that the job starts from the beginning next time."""
     conn.execute("delete from sync.cursors where name = %s", (name,))

@@ -1,4 +1,4 @@
-"""Read Postgres' catalog about our tables: invalid indexes, row counts, and the objects that a reset drops."""
+"""Read about our tables from the Postgres catalogs: invalid indexes, row counts, and the objects that a reset drops."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ SCHEMAS = ("mirror", "sync")
 
 
 def invalid_indexes(conn: psycopg.Connection) -> list[str]:
-    """Indexes left invalid by a CREATE INDEX CONCURRENTLY, except those being built now."""
+    """Indexes that an interrupted CREATE INDEX CONCURRENTLY left invalid. Indexes that are being built are left out."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             """
@@ -28,7 +28,7 @@ def invalid_indexes(conn: psycopg.Connection) -> list[str]:
 
 
 def tables_in(conn: psycopg.Connection, schema: str, kind: str = "r") -> list[str]:
-    """The tables of a schema, or with the kind `v` its views, by name."""
+    """The names of a schema's tables, or of its views with the kind `v`, in order."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select relname::text from pg_class where relnamespace = to_regnamespace(%s) and relkind = any(%s) order by 1",
@@ -49,11 +49,10 @@ def row_counts(conn: psycopg.Connection, tables: Collection[str]) -> dict[str, i
 def drop_ours(
     conn: psycopg.Connection, *, tables: Collection[str], functions: Collection[str], types: Collection[str]
 ) -> None:
-    """Drop our schemas, our views of `analytics`, and these tables, functions and types of `public`, in one
-    transaction.
+    """Drop our schemas, our views in `analytics`, and these tables, functions and types of `public`, in one transaction.
 
-    Nothing cascades: if another object depends on them, psycopg.errors.DependentObjectsStillExist names it, and
-    everything stays.
+    There is no CASCADE. If another object depends on ours, nothing is dropped, and
+    psycopg.errors.DependentObjectsStillExist names it.
     """
     shown = views_schema(conn)
     schemas = [*([shown] if shown is not None else []), *SCHEMAS]
@@ -85,19 +84,19 @@ def drop_ours(
 
 
 def views_schema(conn: psycopg.Connection) -> str | None:
-    """Return the name of the schema of the views in this database; None if there is none of ours."""
+    """Return the name of the schema that has our views; None if the database has none."""
     row = conn.execute(FIND_VIEWS_SCHEMA).fetchone()
     return None if row is None else str(row[0])
 
 
 def is_prerelease(conn: psycopg.Connection) -> bool:
-    """Whether a version before the first release made this database: its tables had other names, and can't be kept."""
+    """Whether a version before the first release created our tables. They had other names, and can't be migrated."""
     unmarked = "select obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"
     return revision(conn) is not None and conn.execute(unmarked, (SYNC_MARK,)).fetchone() == (True,)
 
 
 def revision(conn: psycopg.Connection) -> str | None:
-    """The database's revision; None if it was never migrated."""
+    """The database's revision; None if the database was never migrated."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         if cursor.execute("select to_regclass('sync.alembic_version')").fetchone() is None:
             return None

@@ -1,8 +1,8 @@
-"""Query plans: which are kept, and how prepared statements survive a migration.
+"""Query plans: which plans are kept, and how prepared statements survive a migration.
 
-psycopg prepares statements that it sends often. After a column has changed its type, PostgreSQL refuses the prepared
-statement every time ("cached plan must not change result type"). In a transaction psycopg forgets it with the rollback;
-in autocommit only a new connection would help. So these cursors prepare it again.
+psycopg prepares statements that it sends often. If a column's type changes, PostgreSQL refuses the prepared statement
+every time ("cached plan must not change result type"). In a transaction, psycopg forgets the statement with the rollback.
+In autocommit, only a new connection would help, so the cursors here prepare the statement again.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,18 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
-# For statements that find rows by key: planned once, without sequential scans, so that a plan made for small tables
-# stays good. Other statements are planned each time (`pool.session_settings`).
+# For statements that find rows by key. They are planned once, without sequential scans, so that a plan made for small
+# tables stays good. Other statements are planned each time (`pool.session_settings`).
 KEPT = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
-# For writing pages of lists into tables that may have no statistics yet: nested loops over keys, planned for the
-# present size.
+# For writing list pages into tables that may have no statistics yet: nested loops over keys, planned for the current size.
 BY_KEY = {"enable_seqscan": "off", "enable_mergejoin": "off", "enable_hashjoin": "off", "jit": "off"}
 
 
 def keep(conn: psycopg.Connection) -> None:
     """Keep the plans of statements until the transaction ends.
 
-    Measured: one user is computed in half the time (planning), and so are 100,000 in batches of 400 (planned each time,
-    every batch read and hashed whole tables).
+    Measured: this halves the time to compute one user, by the planning saved. It also halves the time to compute 100,000
+    users in batches of 400: when planned each time, every batch read and hashed whole tables.
     """
     _set(conn, KEPT)
 
@@ -40,7 +39,7 @@ def _set(conn: psycopg.Connection, values: Mapping[str, str]) -> None:
 
 
 class Cursor(psycopg.Cursor[Row]):
-    """Sends a statement again, prepared anew, if only its plan was stale; it had not done anything by then."""
+    """A cursor that prepares and sends a statement again if its plan was stale. The first attempt has changed nothing."""
 
     def execute(self, *arguments: Any, **options: Any) -> Self:
         try:
@@ -53,7 +52,7 @@ class Cursor(psycopg.Cursor[Row]):
 
 
 class AsyncCursor(psycopg.AsyncCursor[Row]):
-    """The same for an event loop."""
+    """The asynchronous form of `Cursor`."""
 
     async def execute(self, *arguments: Any, **options: Any) -> Self:
         try:

@@ -1,4 +1,4 @@
-"""Open connections to Postgres, with the settings that all of them share."""
+"""Open connections to Postgres, all with the same settings."""
 
 import contextlib
 import time
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 RECONNECTS = Backoff(first=0.1, longest=5)
 
-# The server has become a replica in a failover: it answers, but will accept no write.
+# After a failover, the server may be a replica, which answers but accepts no writes.
 READ_ONLY = errors.ReadOnlySqlTransaction
 
-# The server is away, or ended the statement; the same statement may work later, on a new connection. Deadlocks and lock
-# time-outs are among them.
+# The server is away, or ended the statement. The same statement may work later, on a new connection. This includes
+# deadlocks and lock time-outs.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, READ_ONLY)
-# The schema is of another release: a migration is due, or under way. Data can't cause these errors.
+# The schema is of another release: a migration is due or running. Data can't cause these errors.
 OTHER_SCHEMA = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
@@ -37,25 +37,25 @@ OTHER_SCHEMA = (
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """The settings of each of our sessions, as Postgres spells them; times are in milliseconds."""
+    """The Postgres settings of our sessions. Times are in milliseconds."""
     return {
         "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
         "lock_timeout": str(int(settings.database_lock_timeout * 1000)),
         "idle_in_transaction_session_timeout": str(int(settings.database_idle_in_transaction_timeout * 1000)),
         "timezone": "UTC",
-        # If an adopted database has other names for our tables, our names are in the first schema (`db adopt`).
+        # If an adopted database has other names for our tables, the first schema has views with our names (`db adopt`).
         "search_path": f"{NAMES_SCHEMA},public",
-        # A plan made for nearly empty tables reads all of them, and is kept until they are analysed. Measured: POST to
-        # row at 50/s, p99 120 ms with kept plans, 39 ms without.
+        # A plan made for nearly empty tables reads them completely, and is kept until they are analyzed. Measured from POST
+        # to row at 50 events/s: p99 120 ms with kept plans, 39 ms without.
         "plan_cache_mode": "force_custom_plan",
     }
 
 
 def connection_arguments(settings: Settings, *, application: str) -> dict[str, Any]:
-    """The arguments of every connection: time-outs, keepalives, and a name that pg_stat_activity shows.
+    """The arguments of every connection: time-outs, keepalives, and a name for pg_stat_activity.
 
-    A pooler in transaction mode drops session settings, so there the role has them (`stripe-sync db roles` prints them,
-    and `doctor` checks them). Nor is any statement prepared there, because the next one may run in another session.
+    A pooler in transaction mode drops session settings, so the role must have them: `stripe-sync db roles` prints them, and
+    `doctor` checks them. Behind such a pooler no statement is prepared, because the next one may run in another session.
     """
     arguments: dict[str, Any] = _network(settings, settings.database_url, application=application)
     if settings.database_pooler is Pooler.TRANSACTION:
@@ -65,7 +65,7 @@ def connection_arguments(settings: Settings, *, application: str) -> dict[str, A
 
 
 def owner_conninfo(settings: Settings) -> str:
-    """The address for migrations, with the network settings of all our connections."""
+    """The address for migrations, with the same network settings as our other connections."""
     return make_conninfo(settings.owner_url, **_network(settings, settings.owner_url, application="migrate"))
 
 
@@ -80,7 +80,7 @@ def _network(settings: Settings, url: str, *, application: str) -> dict[str, Any
         "tcp_user_timeout": silent * 1000,
     }
     if "target_session_attrs" not in conninfo_to_dict(url):
-        # Of several hosts use the one that accepts writes. A single host is used only if it is no replica.
+        # Among several hosts, use the one that accepts writes. A single host is refused if it is a replica.
         arguments["target_session_attrs"] = "read-write"
     if settings.database_sslmode is not None:
         arguments["sslmode"] = settings.database_sslmode
@@ -88,25 +88,25 @@ def _network(settings: Settings, url: str, *, application: str) -> dict[str, Any
 
 
 def hint(error: psycopg.Error) -> str:
-    """The setting to change after this error, as ` (...)`; empty if the error itself says enough."""
+    """How to fix the cause of this error, as ` (...)`; empty if the error needs no explanation."""
     message = str(error)
     if "unsupported startup parameter" in message:
-        return " (a pooler stands there: set DATABASE_POOLER=transaction)"
+        return " (this is a pooler: set DATABASE_POOLER=transaction)"
     if "session is read-only" in message:
-        return " (a replica: name the primary, or all of its hosts with commas, in DATABASE_URL)"
+        return " (this is a replica: in DATABASE_URL name the primary, or all hosts, separated by commas)"
     if "root certificate file" in message:
-        return " (name the authority's certificate with sslrootcert=FILE in DATABASE_URL)"
+        return " (set sslrootcert=FILE in DATABASE_URL to the certificate of the authority)"
     return ""
 
 
 def connect(settings: Settings, *, application: str) -> psycopg.Connection:
-    """One connection, in autocommit: `conn.transaction()` begins a transaction."""
+    """Open one connection in autocommit mode; `conn.transaction()` begins a transaction."""
     arguments = connection_arguments(settings, application=application)
     return psycopg.connect(settings.database_url, autocommit=True, cursor_factory=Cursor, **arguments)
 
 
 def connect_as_owner(settings: Settings, *, application: str) -> psycopg.Connection:
-    """The same as the owner of the tables; with DATABASE_OWNER_URL it avoids a pooler."""
+    """Open one connection as the owner of the tables. If DATABASE_OWNER_URL is set, the connection uses no pooler."""
     if settings.database_owner_url is not None:
         owners = {"database_url": settings.database_owner_url, "database_pooler": Pooler.NONE}
         settings = settings.model_copy(update=owners)
@@ -115,17 +115,17 @@ def connect_as_owner(settings: Settings, *, application: str) -> psycopg.Connect
 
 @contextlib.contextmanager
 def snapshot(conn: psycopg.Connection) -> Iterator[None]:
-    """Read everything in the block as of one moment; writes and locks are refused."""
+    """Read everything in the block from one snapshot. Writes and locks are refused."""
     with conn.transaction():
         conn.execute("set transaction isolation level repeatable read, read only")
         yield
 
 
 def pool(settings: Settings, *, application: str, size: int | None = None, lookups: bool = False) -> ConnectionPool:
-    """A pool that opens its connections on first use; the caller opens and closes it.
+    """A pool that opens its connections on first use. The caller opens and closes the pool.
 
-    `lookups`: only for statements that find a few rows by key. Their plans are kept, which saves most of their time,
-    and stay good because they contain no sequential scan.
+    Set `lookups` only if all statements find a few rows by key. Their plans are then kept, which saves most of their time.
+    The plans stay good, because they contain no sequential scans.
     """
     arguments = connection_arguments(settings, application=application)
     if lookups and "options" in arguments:
@@ -136,8 +136,8 @@ def pool(settings: Settings, *, application: str, size: int | None = None, looku
         min_size=0,
         max_size=size or settings.database_pool_size,
         timeout=settings.database_connect_timeout,
-        # The pool's pauses double. It gives up this early, and the next request starts again, so that no pause is
-        # longer than a few seconds.
+        # The pool's pauses double with each attempt to reconnect. It gives up early, and the next request starts again, so
+        # no pause is longer than a few seconds.
         reconnect_timeout=settings.database_connect_timeout,
         check=_takes_writes,
         name=application,
@@ -146,14 +146,14 @@ def pool(settings: Settings, *, application: str, size: int | None = None, looku
 
 
 def _takes_writes(conn: psycopg.Connection) -> None:
-    """The pool's check of a connection before it is lent: raises if it is broken, or leads to a replica by now."""
+    """Check a connection before the pool lends it. Raises an error if it is broken, or if its server is now a replica."""
     if conn.execute("show transaction_read_only").fetchone() != ("off",):
         conn.close()  # otherwise the pool would lend it again
-        raise READ_ONLY("the server is a replica by now")
+        raise READ_ONLY("the server is a replica now")
 
 
 def async_pool(settings: Settings, *, application: str, size: int) -> AsyncConnectionPool:
-    """The same for an event loop."""
+    """A pool for an event loop, like `pool`."""
     return AsyncConnectionPool(
         settings.database_url,
         kwargs={
@@ -177,7 +177,7 @@ def outlive(
     waiting: Callable[[Exception, float], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The result of `work`, retried with growing pauses while Postgres is away; after `seconds` its error is raised."""
+    """Return the result of `work`. While Postgres is away, retry with growing pauses; after `seconds`, raise the error."""
     deadline, attempt = time.monotonic() + seconds, 0
     while True:
         try:

@@ -15,11 +15,11 @@ from worker.observe import log
 
 _log = log.get("runs")
 
-# A run counts as dead after this time without a sign of life: every job gives one with each page.
+# A run without a sign of life for this long counts as dead. Every job gives a sign of life with each page.
 LOST_SECONDS = 180
 
-# Every job that has a run, except those of single accounts (`~`). Each is found by one lookup in the index; `distinct`
-# would read the table whole.
+# Every job that has a run, except for the jobs of single accounts (`~`). Each is found by one lookup in the index, whereas
+# `distinct` would read the whole table.
 JOBS = """
     with recursive jobs as (
         (select job from sync.runs where left(job, 1) <> '~' order by job limit 1)
@@ -33,7 +33,7 @@ JOBS = """
 
 
 def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: float = LOST_SECONDS) -> int | None:
-    """The run's id; None if the slot was claimed before, or another run of the job is still under way."""
+    """Claim the slot. Returns the run's id, or None if the slot is already claimed, or another run of the job is running."""
     conn.execute(
         """
         update sync.runs set finished_at = now(), outcome = 'lost', error = 'its worker gave no sign of life'
@@ -49,7 +49,7 @@ def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: f
 
 @dataclass(slots=True)
 class Run:
-    """A run of our slot. `result` is kept when it is finished or fails."""
+    """A run that this process has claimed. `result` is stored when the run finishes or fails."""
 
     conn: psycopg.Connection
     id: int
@@ -65,10 +65,10 @@ class Run:
 def slot(
     conn: psycopg.Connection, job: str, at: datetime, *, lost_seconds: float = LOST_SECONDS
 ) -> Iterator[Run | None]:
-    """Claim the slot, and record how the block ended; yields None if the slot is not ours.
+    """Claim the slot, and record how the block ends. Yields None if the slot can't be claimed.
 
-    A known error (SyncError) ends the block, is recorded and logged, and not raised: the next slot tries again. Any
-    other error is recorded and raised.
+    A known error (SyncError) is recorded and logged, but not raised, because the next slot tries again. Any other error is
+    recorded and raised.
     """
     claimed = claim(conn, job, at, lost_seconds=lost_seconds)
     if claimed is None:
@@ -89,12 +89,12 @@ def slot(
 
 
 def is_claimed(conn: psycopg.Connection, job: str, slot: datetime) -> bool:
-    """Whether this slot was run, or is being run."""
+    """Whether a worker has claimed this slot."""
     return conn.execute("select from sync.runs where job = %s and slot = %s", (job, slot)).fetchone() is not None
 
 
 def is_cared_for(conn: psycopg.Connection, job: str, *, since: datetime) -> bool:
-    """Whether a run for a slot since then is done, or is under way and alive."""
+    """Whether a run for a slot at or after `since` is done, or is running and alive."""
     return (
         conn.execute(
             """
@@ -109,7 +109,7 @@ def is_cared_for(conn: psycopg.Connection, job: str, *, since: datetime) -> bool
 
 
 def latest(conn: psycopg.Connection, job: str) -> tuple[datetime | None, str | None]:
-    """When the job was last done, and the error of its newest run if that failed."""
+    """When the job last succeeded, and the error of its newest run (None unless that run failed)."""
     row = conn.execute(
         """
         select
@@ -123,7 +123,7 @@ def latest(conn: psycopg.Connection, job: str) -> tuple[datetime | None, str | N
 
 
 def newest(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
-    """The newest run of each job for JSON: when it started and finished, its outcome, result and error."""
+    """The newest run of each job, ready for JSON: when it started and finished, its outcome, result and error."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             f"""
@@ -147,7 +147,7 @@ def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
 
 
 def result(conn: psycopg.Connection, run: int) -> dict[str, Any] | None:
-    """The run's result so far, or at its end; None if it failed, or does not exist."""
+    """The run's result, which may not be final yet; None if the run failed, or does not exist."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select result from sync.runs where id = %s and outcome is distinct from 'failed'", (run,)
@@ -155,7 +155,7 @@ def result(conn: psycopg.Connection, run: int) -> dict[str, Any] | None:
 
 
 def note(conn: psycopg.Connection, job: str, started_at: datetime, result: dict[str, Any]) -> None:
-    """Record a run that a person made by hand, after its end."""
+    """Record a finished run that a person started by hand."""
     conn.execute(
         """
         insert into sync.runs (job, slot, started_at, finished_at, outcome, result)

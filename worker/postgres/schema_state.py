@@ -16,12 +16,12 @@ class SchemaState(enum.StrEnum):
     CURRENT = "current"
     EMPTY = "empty"
     FOREIGN = "foreign"
-    """There are tables, but not ours: the database of an application that was never adopted."""
+    """There are tables, but none of ours: the database of an application, not adopted yet."""
     OLDER = "older"
     NEWER = "newer"
     """The revision is unknown to this release."""
     PRERELEASE = "prerelease"
-    """A version before the first release made the tables, under other names."""
+    """A version before the first release created the tables, with other names."""
 
 
 class SchemaNotReady(Permanent):
@@ -33,9 +33,9 @@ class SchemaNotReady(Permanent):
 
 
 def look(conn: psycopg.Connection, known: Sequence[str] = ()) -> tuple[SchemaState, str]:
-    """The state of the database, and what to do about it; the sentence is empty if it is current.
+    """The state of the database, and a sentence on what to do; the sentence is empty if the state is CURRENT.
 
-    `known` are the revisions of the release, oldest first; this release's by default.
+    `known` are the revisions of a release, oldest first; by default, of this release.
     """
     known = known or migrations.known()
     at, head = inventory.revision(conn), known[-1]
@@ -47,7 +47,7 @@ def look(conn: psycopg.Connection, known: Sequence[str] = ()) -> tuple[SchemaSta
         return _without_revision(conn)
     if at in known:
         return SchemaState.OLDER, (
-            f"the database is at revision {at}, and this release needs {head}: run `stripe-sync db migrate`"
+            f"the database is at revision {at}, but this release needs {head}: run `stripe-sync db migrate`"
         )
     return SchemaState.NEWER, (
         f"the database is at revision {at}, which this release does not know (its newest is {head}): a newer release "
@@ -66,7 +66,7 @@ def _without_revision(conn: psycopg.Connection) -> tuple[SchemaState, str]:
     if tables := inventory.tables_in(conn, "public"):
         named = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
         return SchemaState.FOREIGN, (
-            f"the database has tables of an application ({named}), and none of ours: run `stripe-sync db adopt` to see "
+            f"the database has tables of an application ({named}), but none of ours: run `stripe-sync db adopt` to see "
             "what is missing, and `stripe-sync db adopt --apply` to add it"
         )
     return SchemaState.EMPTY, "the database has no tables of ours yet: run `stripe-sync db migrate`"

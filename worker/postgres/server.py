@@ -1,4 +1,4 @@
-"""The server's limits for us: connections and time-outs."""
+"""The server's limits for our sessions: connections and time-outs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """The number of connections that the server allows this role in this database, reserves, and that others hold."""
+    """Numbers of connections: allowed to this role in this database, reserved by the server, and held by others."""
 
     allowed: int
     reserved: int
@@ -22,7 +22,10 @@ class Room:
 
 
 def room(conn: psycopg.Connection) -> Room:
-    """The lower limits of database and role count, if they have any; `reserved_connections` is new in PostgreSQL 16."""
+    """Read the connection limits of the server, the database and the role; the lowest counts.
+
+    `reserved_connections` exists since PostgreSQL 16.
+    """
     with conn.cursor(row_factory=class_row(Room)) as cursor:
         limits = cursor.execute(
             """
@@ -47,6 +50,6 @@ def room(conn: psycopg.Connection) -> Room:
 
 
 def session(conn: psycopg.Connection, names: Sequence[str]) -> dict[str, str]:
-    """These settings in one of our sessions; times are in milliseconds."""
+    """The values of these settings in this session. Times are in milliseconds."""
     rows = conn.execute("select name, setting from pg_settings where name = any(%b::text[])", (list(names),)).fetchall()
     return dict(rows)

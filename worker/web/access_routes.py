@@ -1,5 +1,7 @@
-"""Access over HTTP: GET /v1/users/{id}/access and POST /v1/users/{id}/sync. `worker.on_access.answer` gives the
-answers."""
+"""Access over HTTP: GET /v1/users/{id}/access and POST /v1/users/{id}/sync.
+
+`worker.on_access.answer` computes the answers.
+"""
 
 import asyncio
 import math
@@ -21,14 +23,14 @@ from worker.on_access.freshness import Answer, Stored
 from worker.on_access.sync_user import NoSuchUser, NotTheirs
 
 MOST_BODY_BYTES = 10_000
-# Concurrent reads of the tables: they are short, and further requests wait without a thread.
+# Concurrent reads of the tables. They are short; further requests wait without a thread.
 READERS = 4
 
 
 class AccessRoutes:
     """The two routes.
 
-    A request waits for Stripe in the event loop, so that any number of them leaves the threads free.
+    A request waits for Stripe in the event loop, so waiting requests occupy no threads.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -68,7 +70,7 @@ class AccessRoutes:
         user = request.path_params["id"]
         read = partial(self._desk.stored, user)
         try:
-            if "\0" in user:  # not a text that Postgres can store
+            if "\0" in user:  # Postgres can't store this character
                 raise NoSuchUser(f"There is no user {user!r}.")
             return await anyio.to_thread.run_sync(read, limiter=self._readers)
         except NoSuchUser as error:
@@ -106,7 +108,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _checkout_session(body: bytes) -> str | None:
-    """The session that the body names; None without a body."""
+    """The Checkout session that the body names; None if it names none."""
     if not body.strip():
         return None
     try:
@@ -116,7 +118,7 @@ def _checkout_session(body: bytes) -> str | None:
     if not isinstance(content, dict):
         raise HTTPException(400, 'The body is not a JSON object such as {"checkout_session": "cs_..."}.')
     if unknown := sorted(set(content) - {"checkout_session"}):
-        raise HTTPException(400, f"{unknown[0]}: there is no such field; the body may name a checkout_session.")
+        raise HTTPException(400, f"{unknown[0]}: unknown field; the only field is checkout_session.")
     session = content.get("checkout_session")
     if session is None:
         return None

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 _log = log.get("web")
 
 WEBHOOK_PATH = "/webhooks/stripe"
-# Two inserts at once: one collects requests while the other waits for the disk.
+# Two concurrent inserts: while one waits for the disk, the other collects requests.
 WRITERS = 2
-# Events that wait longer than this mean that no worker is keeping up.
+# If an event waits longer than this, the workers are not keeping up.
 READY_LAG_SECONDS = 300
 COUNTS_SAVED_SECONDS = 5
 
@@ -56,7 +56,7 @@ ASGI = Callable[..., Any]
 
 
 def application() -> ASGI:
-    """The ASGI application of one web process, from the environment."""
+    """The ASGI application of one web process, configured from the environment."""
     settings = config.load(needs_webhook_secret=True)
     log.configure(settings)
     trace.configure(settings, process="web")
@@ -64,7 +64,7 @@ def application() -> ASGI:
 
 
 def build(settings: Settings) -> ASGI:
-    """The ASGI application: the webhook endpoint is plain ASGI, everything else Starlette's."""
+    """The ASGI application. The webhook endpoint is plain ASGI; Starlette serves everything else."""
     connections = async_pool(settings, application="web", size=WRITERS)
     app = celery_app.make(settings.redis_url)
     waker = Waker(lambda: publish_drain(app, queue))
@@ -131,7 +131,7 @@ def build(settings: Settings) -> ASGI:
 
 
 def _console(settings: Settings, app: Celery) -> "Console | None":
-    """The console, if it has a password. Its templates are not imported otherwise."""
+    """The console; None if it has no password, so that its templates are not imported."""
     if not settings.has_console:
         return None
     from worker.web.console.app import Console, sender
@@ -142,14 +142,17 @@ def _console(settings: Settings, app: Celery) -> "Console | None":
 async def _insert(
     connections: AsyncConnectionPool, envelopes: Sequence[Envelope], verdicts: Mapping[str, str | None]
 ) -> set[str]:
-    """Store the envelopes. A connection that broke while idle is replaced once before the failure is reported."""
+    """Store the envelopes; returns the ids of the new events.
+
+    If a connection broke while idle, the insert is retried once before the failure is raised.
+    """
     for last in (False, True):
         try:
             async with connections.connection() as conn, conn.cursor(row_factory=scalar_row) as cursor:
                 await cursor.execute(inbox.INSERT, inbox.insert_parameters(envelopes, verdicts))
                 return set(await cursor.fetchall())
         except READ_ONLY:
-            # A replica passes every check of the pool, so all connections to it are closed.
+            # A connection to a replica passes the pool's checks, so all connections are closed.
             await connections.drain()
             if last:
                 raise
@@ -192,14 +195,14 @@ class _Routes:
             with self.pool.connection() as conn:
                 state, advice = schema_state.look(conn)
                 if state is SchemaState.NEWER:
-                    # A release is under way: this process serves until the newer one replaces it.
+                    # A deployment is in progress: this process serves until a newer release replaces it.
                     notes["schema"] = advice
                 elif state is not SchemaState.CURRENT:
                     checks["database"] = advice
                 usable = state in (SchemaState.CURRENT, SchemaState.NEWER)
                 lag = inbox.backlog(conn)["oldest_pending_seconds"] if usable else 0
                 if lag > READY_LAG_SECONDS:
-                    checks["inbox"] = f"the oldest event waits for {lag:.0f} s: is a worker running?"
+                    checks["inbox"] = f"the oldest event has waited for {lag:.0f} s: is a worker running?"
         except UNAVAILABLE as error:
             checks["database"] = f"unreachable ({type(error).__name__}): see DATABASE_URL"
         try:
@@ -217,12 +220,12 @@ class _Routes:
                 await anyio.to_thread.run_sync(self.refresh_verdicts)
 
     def refresh_verdicts(self) -> None:
-        """Learn to which account each webhook secret belongs."""
+        """Read which account each webhook secret belongs to."""
         with self.pool.connection() as conn:
             self._verdicts.refresh(conn)
 
     def save_counts(self) -> None:
-        """Add this process's counts to those in the database. Raises the database's error; nothing is lost then."""
+        """Add this process's counts to those in the database. If the database raises an error, no count is lost."""
         with self._saving:
             counts = self._unsaved.take()
             if not counts:
@@ -235,8 +238,8 @@ class _Routes:
                 raise
 
     def _shared(self) -> shared_metrics.Known:
-        # This process's counts are saved first, so that the sums contain them, and none falls at the next process's
-        # scrape.
+        # Save this process's counts first, so that the sums include them. Otherwise a counter could fall when the next
+        # scrape reaches another process.
         self.save_counts()
         with self.pool.connection() as conn:
             return shared_metrics.read(conn, self._queue, self._settings)
@@ -265,4 +268,4 @@ async def _http_error(_: Request, error: Exception) -> Response:
 async def _server_error(_: Request, error: Exception) -> Response:
     if isinstance(error, UNAVAILABLE):
         return JSONResponse({"code": "unavailable", "message": "The database can't be reached."}, 503)
-    return JSONResponse({"code": "internal_error", "message": "Something is wrong with us; the log says what."}, 500)
+    return JSONResponse({"code": "internal_error", "message": "An internal error occurred; see the server's log."}, 500)

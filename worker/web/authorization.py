@@ -1,4 +1,4 @@
-"""Authorization of the HTTP API. Every path not in this list is closed, so a new route can't be open by mistake."""
+"""Authorization of the HTTP API. Paths need a token unless they are listed here, so a new route is never open by mistake."""
 
 import hmac
 
@@ -7,8 +7,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Health checks contain nothing secret; the console has its own sign-in. The webhook endpoint checks Stripe's signature,
-# and is not behind this middleware.
+# Health checks contain no secrets, and the console has its own sign-in. The webhook endpoint is not behind this
+# middleware, because it checks Stripe's signature.
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIXES = ("/console/",)
 

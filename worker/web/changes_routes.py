@@ -17,7 +17,7 @@ LARGEST_ID = 2**63 - 1
 
 
 class ChangesRoutes:
-    """The route. A reader who continues after the last id of a page misses no change: ids are in the order of commits."""
+    """The route. Ids are in the order of commits, so a reader that continues after a page's last id misses no change."""
 
     def __init__(self, connection: Callable[[], AbstractContextManager[psycopg.Connection]]) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""One object over HTTP: POST /v1/objects/{id}/sync reads it from Stripe now, and answers with what changed."""
+"""One object over HTTP: POST /v1/objects/{id}/sync reads it from Stripe now, and returns what changed."""
 
 import threading
 from functools import partial
@@ -18,12 +18,12 @@ from worker.stripe_api.client import BadKey, MissingPermission, Stripe
 from worker.writers import sync_object
 from worker.writers.sync_object import NotThere, Synced
 
-# Concurrent reads of Stripe in this process. Others wait without a thread.
+# Concurrent reads from Stripe in this process. Further requests wait without a thread.
 READERS = 2
 
 
 class ObjectRoutes:
-    """The route. Stripe is read in a thread."""
+    """The route, which reads from Stripe in a thread."""
 
     def __init__(self, settings: Settings, pool: ConnectionPool) -> None:
         self._settings, self._pool, self._policy = settings, pool, policy_of(settings)
@@ -36,7 +36,7 @@ class ObjectRoutes:
         id_, query = request.path_params["id"], request.query_params
         work = partial(self._sync, id_, query.get("type"), query.get("account", ""))
         try:
-            if "\0" in id_:  # not a text that Postgres can store
+            if "\0" in id_:  # Postgres can't store this character
                 raise NotThere("There is no such object.")
             synced = await anyio.to_thread.run_sync(work, limiter=self._readers)
         except NotThere as error:

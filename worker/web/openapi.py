@@ -17,14 +17,14 @@ PATH = "/v1/openapi.json"
 
 
 class Product(Struct, forbid_unknown_fields=True):
-    """A product of Stripe's."""
+    """A Stripe product."""
 
     id: str
     name: str
 
 
 class Subscription(Struct, forbid_unknown_fields=True):
-    """The subscription behind a user's product, or else the newest that has not ended. `status` is Stripe's."""
+    """The subscription that gives the user's product, else the newest that has not ended. `status` is as in Stripe."""
 
     id: str
     status: str
@@ -36,7 +36,7 @@ class Subscription(Struct, forbid_unknown_fields=True):
 
 
 class Access(Struct, forbid_unknown_fields=True):
-    """A user's access. `tokens` are 0 if they have expired. `stale`: Stripe did not confirm it within max_age."""
+    """A user's access. `tokens` is 0 after they expire. If `stale` is true, Stripe did not confirm the access within max_age."""
 
     has_access: bool
     role: Literal["USER", "PREMIUM", "ADMIN", "BANNED"]
@@ -51,13 +51,13 @@ class Access(Struct, forbid_unknown_fields=True):
 
 
 class Sync(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of a sync; a Checkout session that the user has just completed is read too."""
+    """The body of a sync. It may name a Checkout session that the user has just completed, which is then read too."""
 
     checkout_session: Annotated[str, Meta(pattern="^cs_[A-Za-z0-9_]{1,250}$")] | None = None
 
 
 class ChangeData(Struct, forbid_unknown_fields=True):
-    """The content of a change. `reason` names the rule, as `stripe-sync why` does. `before` and `after` hold role,
+    """The content of a change. `reason` names the rule, as in `stripe-sync why`. `before` and `after` have the fields role,
     membership_status, stripe_product_id, features and tokens."""
 
     before: dict[str, Any]
@@ -66,7 +66,7 @@ class ChangeData(Struct, forbid_unknown_fields=True):
 
 
 class Change(Struct, forbid_unknown_fields=True):
-    """A change of one user. Ids ascend in the order of the changes of each user."""
+    """A change of one user. Each user's changes have ascending ids, in the order in which they happened."""
 
     id: int
     type: str
@@ -76,14 +76,14 @@ class Change(Struct, forbid_unknown_fields=True):
 
 
 class Changes(Struct, forbid_unknown_fields=True):
-    """A page of changes, the oldest first; the next page begins `after` the last id."""
+    """A page of changes, oldest first. Pass the last id as `after` to get the next page."""
 
     data: list[Change]
     has_more: bool
 
 
 class Difference(Struct, forbid_unknown_fields=True):
-    """A field of the object that differs, with both values as Stripe sends them."""
+    """A changed field of the object, with both values as Stripe sends them."""
 
     path: str
     before: Any
@@ -91,7 +91,7 @@ class Difference(Struct, forbid_unknown_fields=True):
 
 
 class ObjectSync(Struct, forbid_unknown_fields=True):
-    """An object that was read from Stripe. `uncertain`: it is read again within seconds. `read_at` is in unix seconds."""
+    """An object that was read from Stripe, at `read_at` in unix seconds. If `uncertain`, it is read again within seconds."""
 
     object: str
     id: str
@@ -102,7 +102,7 @@ class ObjectSync(Struct, forbid_unknown_fields=True):
 
 
 class Worker(Struct, forbid_unknown_fields=True):
-    """A child process of a worker. `task` is null while it waits."""
+    """A child process of a worker. `task` is null while the process waits for work."""
 
     name: str
     lane: str
@@ -123,7 +123,7 @@ class Status(Struct):
 
 
 class Error(Struct, forbid_unknown_fields=True):
-    """A request that failed: a code for programs, and a sentence for people."""
+    """The error of a failed request: a code for programs, and a message for people."""
 
     code: str
     message: str
@@ -134,7 +134,7 @@ _MAX_AGE = {
     "name": "max_age",
     "in": "query",
     "schema": {"type": "number", "minimum": 0, "default": 60},
-    "description": "Stripe is asked if it last confirmed the answer more than so many seconds ago.",
+    "description": "The maximum age in seconds of Stripe's last confirmation. If it is older, Stripe is read first.",
 }
 _COMMON = {401: "The bearer token is wrong.", 403: "API_TOKEN is not set.", 503: "The database can't be reached."}
 _NO_USER = {404: "There is no such user."}
@@ -157,8 +157,8 @@ _OPERATIONS: dict[str, dict[str, dict[str, Any]]] = {
             "body": Sync,
             "answer": Access,
             "errors": {
-                400: "The body is wrong.",
-                409: "The Checkout session is another user's.",
+                400: "The body is invalid.",
+                409: "The Checkout session belongs to another user.",
                 413: "The body is too large.",
                 **_NO_USER,
             },
@@ -174,7 +174,7 @@ _OPERATIONS: dict[str, dict[str, dict[str, Any]]] = {
                     "name": "type",
                     "in": "query",
                     "schema": {"type": "string"},
-                    "description": "Else by the id's prefix.",
+                    "description": "The object's type; by default, the id's prefix decides.",
                 },
                 {"name": "account", "in": "query", "schema": {"type": "string"}, "description": "A connected account."},
             ],
@@ -185,7 +185,7 @@ _OPERATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "/v1/changes": {
         "get": {
             "operationId": "getChanges",
-            "summary": "Return changes of users in the order of their ids.",
+            "summary": "Return changes of users, ordered by id.",
             "parameters": [
                 {"name": "after", "in": "query", "schema": {"type": "integer", "minimum": 0, "default": 0}},
                 {
@@ -206,7 +206,7 @@ _OPERATIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document for JSON."""
+    """Return the OpenAPI document, ready to be written as JSON."""
     operations = [operation for methods in _OPERATIONS.values() for operation in methods.values()]
     types = [operation["answer"] for operation in operations]
     types += [operation["body"] for operation in operations if "body" in operation]

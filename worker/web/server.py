@@ -1,6 +1,6 @@
-"""The HTTP server. Its main process starts the others, and imports nothing but the server: `python -m worker.web.server`.
+"""The HTTP server, `python -m worker.web.server`. Its main process imports only the server, and starts the others.
 
-It stays for as long as the server, so the settings and the command line, which are 20 MB, are left behind by `exec`.
+The main process lives as long as the server. `exec` frees it of the settings and the command line, which take 20 MB.
 """
 
 import resource
@@ -12,20 +12,20 @@ from worker.config import program
 if TYPE_CHECKING:
     from worker.config.settings import Settings
 
-# A request whose headers do not arrive in this time is ended.
+# A request is aborted if its headers do not arrive within this time.
 HEADER_MILLISECONDS = 10_000
-# Connections at once in one process. Thousands that stop in their headers must not keep a signed event from being accepted.
+# Concurrent connections of one process. Thousands of stalled connections must not keep a signed event out.
 CONNECTIONS = 16_384
 
 
 def serve(settings: "Settings", application: str = "worker.web.app:application") -> None:
-    """Replace this process by one that serves until told to stop; does not return."""
+    """Replace this process with a server that runs until a signal stops it; does not return."""
     words = (application, settings.host, str(settings.port), str(settings.web_concurrency))
     program.become("worker.web.server", *words)
 
 
 def main(application: str, host: str, port: str, processes: str) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     from granian import Granian
     from granian.constants import Interfaces
     from granian.http import HTTP1Settings
@@ -49,7 +49,7 @@ def main(application: str, host: str, port: str, processes: str) -> None:
 
 
 def _allow_open_files() -> None:
-    """Raise the soft limit of open files to the hard one: each connection is a file."""
+    """Raise the soft limit of open files to the hard limit, because each connection is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

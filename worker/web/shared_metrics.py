@@ -1,6 +1,6 @@
 """The values of GET /metrics: gauges from the database and the broker, and the saved counts of all processes.
 
-Every web process shows the same, so a scrape of any one of them is a scrape of the whole daemon.
+Every web process shows the same values, so scraping any of them scrapes the whole daemon.
 """
 
 import json
@@ -35,18 +35,18 @@ _GAUGES: dict[str, tuple[str, str | None]] = {
     "unsettled": ("Mirrored rows whose latest state is uncertain", None),
     "unlinked_customers": ("Stripe customers without a user", None),
     "workers_alive": ("Child processes of workers that gave a sign of life within 90 s", None),
-    "lane_processes": ("The same, by lane", "lane"),
-    "queue_age_seconds": ("How long the work of a lane that is due longest has waited", "lane"),
+    "lane_processes": ("Child processes of workers that gave a sign of life within 90 s, by lane", "lane"),
+    "queue_age_seconds": ("How long the oldest due work of a lane has waited", "lane"),
     "queue_length": ("Messages in a queue of the broker", "queue"),
     "broker_up": ("Whether the broker answers", None),
     "fetch_queue": ("Objects that wait to be read from Stripe, counted to 10,000", None),
-    "fetch_queue_age_seconds": ("How long the object that is due longest has waited to be read from Stripe", None),
-    "catch_up_lag_seconds": ("Seconds that Stripe's list of events was not read up to", None),
-    "job_age_seconds": ("Seconds since a periodic job was done last", "name"),
+    "fetch_queue_age_seconds": ("How long the oldest due object has waited to be read from Stripe", None),
+    "catch_up_lag_seconds": ("Age of the time up to which Stripe's list of events was read", None),
+    "job_age_seconds": ("Seconds since a periodic job last succeeded", "name"),
     "job_interval_seconds": ("How often a periodic job is due", "name"),
     "accounts_connected": ("Connected accounts that are read (CONNECT=on)", None),
     "accounts_failing": ("Connected accounts whose last turn failed", None),
-    "accounts_unread": ("Connected accounts whose lists were not read once", None),
+    "accounts_unread": ("Connected accounts whose lists were never read", None),
     "changes_pending": ("Changes of users that CHANGES_URL has not acknowledged", None),
     "changes_parked": ("Changes set aside after the last attempt to send them", None),
     "oldest_pending_change_seconds": ("Age of the oldest change that CHANGES_URL has not acknowledged", None),
@@ -64,7 +64,7 @@ class Known:
 
 
 class Shared(Collector):
-    """One scrape in the form of Prometheus' library."""
+    """One scrape, in the form that the Prometheus library expects."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -80,7 +80,7 @@ class Shared(Collector):
 
 
 def read(conn: psycopg.Connection, queue: redis.Redis, settings: Settings) -> Known:
-    """The present values. Raises the database's error; an absent broker is a value."""
+    """The current values. Raises the database's errors. If the broker is absent, `broker_up` is 0."""
     lengths, waited = _queues(queue)
     plain = {name: {"": value} for name, value in (status.gauges(conn) | _ages(conn)).items() if name in _GAUGES}
     of_jobs = _jobs(conn, settings)
@@ -121,9 +121,10 @@ def _lane_processes(conn: psycopg.Connection, settings: Settings) -> dict[str, f
 
 
 def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
-    """For each lane the age of the work that is due longest.
+    """The age of the oldest due work in each lane, in seconds.
 
-    Events: events, and users that wait to be computed. Background: late periodic jobs, and objects to read again.
+    The lane `events` has events, and users that wait to be computed. The lane `background` has late periodic jobs, and
+    objects to read again.
     """
     row = conn.execute(
         """
@@ -159,8 +160,10 @@ def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, f
 
 
 def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
-    """The messages in each queue, and the wait of the oldest request on access in seconds; empty while the broker does
-    not answer."""
+    """The number of messages in each queue, and how long the oldest access request has waited, in seconds.
+
+    While the broker does not answer, the numbers are empty and the wait is 0.
+    """
     try:
         with queue.pipeline(transaction=False) as pipeline:
             for name in lanes.QUEUES:
@@ -173,7 +176,7 @@ def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
 
 
 def _waited(message: bytes | None) -> float:
-    """The age of the message in seconds; 0 for none, and for a message of another application."""
+    """The age of the message in seconds; 0 if there is none, or if another application sent it."""
     if message is None:
         return 0.0
     sent_at = json.loads(message)["headers"].get(celery_app.SENT_AT)

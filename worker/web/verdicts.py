@@ -1,4 +1,4 @@
-"""The verdicts of the workers on the webhook secrets of this process; see `worker.inbox.endpoint.proof`."""
+"""The workers' verdicts on this process's webhook secrets; see `worker.inbox.endpoint.proof`."""
 
 import contextlib
 import time
@@ -11,12 +11,12 @@ from worker.inbox.secrets import ASSUMED, FOREIGN, OURS
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
 from worker.stripe_api.client import fingerprint
 
-# A verdict is confirmed after this time, so that the table knows which secrets are in use.
+# The secrets are reported again after this time, so that the table shows which ones are in use.
 SETTLED_SECONDS = 60
 
 
 class Verdicts:
-    """The verdict on each secret, by fingerprint. None: its events are held."""
+    """The verdict on each secret, by fingerprint. If the verdict is None, the secret's events are held."""
 
     def __init__(self, settings: Settings) -> None:
         self._bound = {fingerprint(secret): account for secret, account in settings.webhook_secrets.items()}
@@ -26,20 +26,20 @@ class Verdicts:
         self._first = ASSUMED if alone else None
         self.known: dict[str, str | None] = dict.fromkeys(self._bound, self._first)
         if not self._has_key:
-            # Without a key nothing can be read, so the accounts beside the secrets decide: the first one's is ours.
+            # Without a key nothing can be read, so the accounts that the secrets are bound to decide. The first is ours.
             named = [account for account in self._bound.values() if account]
             for id_, account in self._bound.items():
                 self.known[id_] = FOREIGN if account and account != named[0] else OURS
         self._due = float("-inf")
 
     def is_foreign(self, id_: str) -> bool:
-        """Whether the secret of this fingerprint is another account's."""
+        """Whether the secret with this fingerprint belongs to another account."""
         return self.known.get(id_) == FOREIGN
 
     def refresh(self, conn: psycopg.Connection) -> None:
-        """Report the secrets of this process, and learn the verdicts on them.
+        """Report this process's secrets to the database, and read the verdicts on them.
 
-        While the database is away nothing changes.
+        While the database is away, nothing changes.
         """
         if time.monotonic() < self._due:
             return

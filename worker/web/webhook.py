@@ -1,11 +1,10 @@
-"""The webhook endpoint: `POST /webhooks/stripe`, from bytes to a committed inbox row, and 2xx only then.
+"""The webhook endpoint, `POST /webhooks/stripe`: store the event in the inbox, and answer 2xx only after the commit.
 
-It knows no registry and builds no Stripe objects: the signature is checked on the raw bytes, a few fields are read, and
-all requests that arrive together are stored by one insert (group commit). After a commit the workers are woken, outside
-the request's path.
+It builds no Stripe objects. It checks the signature on the raw bytes, and reads a few fields. One insert stores all
+requests that arrive together (group commit). After the commit it wakes the workers, without delaying the answer.
 
-Strangers cost little: a request without a recent signature is refused before its body is read, a body has a deadline,
-and all bodies under way share a memory budget.
+Requests from strangers cost little. A request without a recent signature is refused before its body is read, a body has
+a deadline, and all unfinished bodies share a memory budget.
 """
 
 import asyncio
@@ -26,19 +25,19 @@ from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# Up to this size a body that is too large is read and discarded, because a client that is still sending does not read
-# the answer.
+# A body that is too large is read to its end up to this size, and discarded, because a client that is still sending does
+# not read the answer.
 MAX_READ_BYTES = 16 * MAX_BODY_BYTES
 TOLERANCE_SECONDS = 300
 BODY_SECONDS = 10
-# The size of all bodies that a process is reading or has not stored yet. Large ones may take three quarters of it, so
-# that strangers who fill it with large bodies leave room for Stripe's events, which are small.
+# The total size of the bodies that a process is reading or has not stored yet. Large bodies may take three quarters of
+# it. The rest is left for Stripe's events, which are small, even if strangers send large bodies.
 MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024
 LARGE_BYTES = 256 * 1024
-# Stripe gives up after some seconds; the answer must come earlier, whatever Postgres does.
+# Stripe gives up after some seconds. The answer must come earlier, even if Postgres is slow.
 STORE_SECONDS = 9
 
-# Finding a series by its labels costs as much as counting.
+# Looked up once, because finding a series by its labels costs as much as counting.
 _NEW, _DUPLICATE = (metrics.EVENTS_RECEIVED.labels(outcome) for outcome in ("new", "duplicate"))
 _signed = functools.cache(metrics.EVENTS_SIGNED.labels)
 
@@ -49,7 +48,7 @@ Insert = Callable[[Sequence[Envelope]], Awaitable[set[str]]]
 
 
 class Refused(Exception):
-    """A request that is not stored. `code` is for programs and the metric, the message for people."""
+    """A request that is refused, so nothing is stored. `code` is for programs and the metric, `message` for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code, self.message = status, code, message
@@ -57,19 +56,22 @@ class Refused(Exception):
 
 
 def check_signature(signature: str, *, now: float) -> None:
-    """Refuse a Stripe-Signature header without exactly one timestamp, which is recent.
+    """Raise Refused unless the Stripe-Signature header has exactly one timestamp, and it is recent.
 
-    stripe's own check takes any from the future. Of several it may take another one than this, so one is allowed.
+    Stripe's library accepts any timestamp in the future. If a header has several timestamps, the library may check
+    another one than this function does, so only one is allowed.
     """
     timestamps = re.findall(r"(?:^|,)\s*t\s*=([^,]*)", signature)
     if len(timestamps) != 1 or not re.fullmatch(r"[0-9]{1,12}", timestamps[0]) or not signature.isascii():
-        raise Refused(400, "bad_signature", "The Stripe-Signature header is missing, or has not one timestamp.")
+        raise Refused(
+            400, "bad_signature", "The Stripe-Signature header is missing, or does not have exactly one timestamp."
+        )
     if abs(now - int(timestamps[0])) > TOLERANCE_SECONDS:
         raise Refused(400, "bad_timestamp", "The signature's timestamp is too far from our clock.")
 
 
 def read(body: bytes, signature: str, secrets: Sequence[str], *, now: float) -> Envelope:
-    """The event in a signed body. Raises Refused if it is not signed, too old, or not an event."""
+    """The event in a signed body. Raises Refused if the signature is wrong or old, or the body is not an event."""
     check_signature(signature, now=now)
     try:
         text = body.decode("utf-8")
@@ -93,16 +95,16 @@ def _verify(text: str, signature: str, secrets: Sequence[str]) -> str:
 
 
 class Budget:
-    """The bytes of all bodies that this process holds: being read, or waiting to be stored."""
+    """The number of bytes in all bodies that this process is reading, or has not stored yet."""
 
     def __init__(self, most: int = MAX_BYTES_UNDER_WAY) -> None:
         self._most, self.held = most, 0
 
     def take(self, size: int, *, is_large: bool) -> None:
-        """Raise Refused if there is no room for this many bytes more."""
+        """Reserve this many more bytes. Raises Refused if there is no room for them."""
         most = self._most * 3 // 4 if is_large else self._most
         if self.held + size > most:
-            raise Refused(503, "busy", "Too many bodies are under way. Send it again.")
+            raise Refused(503, "busy", "Too many requests are in progress. Send it again.")
         self.held += size
 
     def give_back(self, size: int) -> None:
@@ -110,7 +112,7 @@ class Budget:
 
 
 class Writer:
-    """Group commit: all events that arrive during an insert are stored by the next one."""
+    """Group commit: the next insert stores all events that arrived during the last one."""
 
     def __init__(self, insert: Insert, *, stored: Callable[[], None], most: int = 500) -> None:
         self._insert, self._stored, self._most = insert, stored, most
@@ -120,7 +122,7 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, *, writers: int) -> None:
-        """Begin to write, with this many inserts at once."""
+        """Start writing, with this many concurrent inserts."""
         self._tasks = [asyncio.create_task(self._run()) for _ in range(writers)]
 
     async def stop(self) -> None:
@@ -130,8 +132,7 @@ class Writer:
         await asyncio.gather(*self._tasks)
 
     async def store(self, envelope: Envelope) -> bool:
-        """True if the event was new, False if it was there before; either way it is durable now. Raises the insert's
-        error."""
+        """Store the event durably. Returns whether it was new. Raises the error of the insert."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((envelope, future))
         self._arrived.set()
@@ -141,7 +142,7 @@ class Writer:
         while True:
             await self._arrived.wait()
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            # A request that was answered 503 meanwhile is not stored: Stripe sends it again.
+            # A request that was already answered with 503 is not stored, because Stripe sends it again.
             batch = [(envelope, future) for envelope, future in batch if not future.done()]
             if batch:
                 await self._write(batch)
@@ -151,7 +152,7 @@ class Writer:
                 self._arrived.clear()
 
     async def _write(self, batch: list[tuple[Envelope, asyncio.Future[bool]]]) -> None:
-        # A duplicate within a batch is one row, and both requests get their answer.
+        # Two deliveries of the same event in a batch become one row, and both requests get an answer.
         unique = {envelope.id: envelope for envelope, _ in batch}
         try:
             new = await self._insert(list(unique.values()))
@@ -181,7 +182,7 @@ class WebhookEndpoint:
         clock: Callable[[], float],
         is_foreign: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`is_foreign` says whether a secret's fingerprint is another account's: its deliveries are refused."""
+        """`is_foreign` returns whether the secret with a fingerprint belongs to another account. Its events are refused."""
         self._writer, self._secrets, self._clock, self._is_foreign = writer, secrets, clock, is_foreign
         self._budget = Budget()
 
@@ -205,7 +206,7 @@ class WebhookEndpoint:
             envelope = await self._read(scope, receive, body)
             if self._is_foreign(envelope.signed_by):
                 raise Refused(
-                    400, "other_account", "This endpoint is of another Stripe account: see `stripe-sync doctor`."
+                    400, "other_account", "The event is from another Stripe account: see `stripe-sync doctor`."
                 )
         except Refused as refused:
             metrics.EVENTS_REFUSED.labels(refused.code).inc()
@@ -217,7 +218,7 @@ class WebhookEndpoint:
                 envelope = replace(envelope, traceparent=here)
             async with asyncio.timeout(STORE_SECONDS):
                 new = await self._writer.store(envelope)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the fault is ours: Stripe sends it again
+        except Exception as error:  # noqa: BLE001 - any error here is our fault, so Stripe must send the event again
             metrics.EVENTS_REFUSED.labels("unavailable").inc()
             _log.error(
                 "event.refused", code="unavailable", status=503, event_id=envelope.id, error=type(error).__name__
@@ -250,7 +251,7 @@ class WebhookEndpoint:
 
 
 def _parent(scope: Scope) -> str | None:
-    """The span of the sender, if a proxy traces too."""
+    """The traceparent header, if tracing is on and a proxy in front of us sent one; else None."""
     if not trace.is_on():
         return None
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
@@ -261,7 +262,7 @@ class _Disconnected(Exception):
 
 
 class _Body:
-    """A body as it arrives, counted against the budget until it is released."""
+    """The body of a request. Its bytes count against the budget until it is released."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget, self._chunks, self._held = budget, list[bytes](), 0

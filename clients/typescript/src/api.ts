@@ -62,7 +62,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Return changes of users in the order of their ids. */
+        /** Return changes of users, ordered by id. */
         get: operations["getChanges"];
         put?: never;
         post?: never;
@@ -112,7 +112,7 @@ export interface components {
     schemas: {
         /**
          * Access
-         * @description A user's access. `tokens` are 0 if they have expired. `stale`: Stripe did not confirm it within max_age.
+         * @description A user's access. `tokens` is 0 after they expire. If `stale` is true, Stripe did not confirm the access within max_age.
          */
         Access: {
             has_access: boolean;
@@ -130,7 +130,7 @@ export interface components {
         };
         /**
          * Product
-         * @description A product of Stripe's.
+         * @description A Stripe product.
          */
         Product: {
             id: string;
@@ -138,7 +138,7 @@ export interface components {
         };
         /**
          * Subscription
-         * @description The subscription behind a user's product, or else the newest that has not ended. `status` is Stripe's.
+         * @description The subscription that gives the user's product, else the newest that has not ended. `status` is as in Stripe.
          */
         Subscription: {
             id: string;
@@ -151,7 +151,7 @@ export interface components {
         };
         /**
          * ObjectSync
-         * @description An object that was read from Stripe. `uncertain`: it is read again within seconds. `read_at` is in unix seconds.
+         * @description An object that was read from Stripe, at `read_at` in unix seconds. If `uncertain`, it is read again within seconds.
          */
         ObjectSync: {
             object: string;
@@ -164,7 +164,7 @@ export interface components {
         };
         /**
          * Difference
-         * @description A field of the object that differs, with both values as Stripe sends them.
+         * @description A changed field of the object, with both values as Stripe sends them.
          */
         Difference: {
             path: string;
@@ -173,7 +173,7 @@ export interface components {
         };
         /**
          * Changes
-         * @description A page of changes, the oldest first; the next page begins `after` the last id.
+         * @description A page of changes, oldest first. Pass the last id as `after` to get the next page.
          */
         Changes: {
             data: components["schemas"]["Change"][];
@@ -181,7 +181,7 @@ export interface components {
         };
         /**
          * Change
-         * @description A change of one user. Ids ascend in the order of the changes of each user.
+         * @description A change of one user. Each user's changes have ascending ids, in the order in which they happened.
          */
         Change: {
             id: number;
@@ -192,7 +192,7 @@ export interface components {
         };
         /**
          * ChangeData
-         * @description The content of a change. `reason` names the rule, as `stripe-sync why` does. `before` and `after` hold role,
+         * @description The content of a change. `reason` names the rule, as in `stripe-sync why`. `before` and `after` have the fields role,
          *         membership_status, stripe_product_id, features and tokens.
          */
         ChangeData: {
@@ -215,7 +215,7 @@ export interface components {
         };
         /**
          * Worker
-         * @description A child process of a worker. `task` is null while it waits.
+         * @description A child process of a worker. `task` is null while the process waits for work.
          */
         Worker: {
             name: string;
@@ -225,7 +225,7 @@ export interface components {
         };
         /**
          * Sync
-         * @description The body of a sync; a Checkout session that the user has just completed is read too.
+         * @description The body of a sync. It may name a Checkout session that the user has just completed, which is then read too.
          */
         Sync: {
             /** @default null */
@@ -233,7 +233,7 @@ export interface components {
         };
         /**
          * Error
-         * @description A request that failed: a code for programs, and a sentence for people.
+         * @description The error of a failed request: a code for programs, and a message for people.
          */
         Error: {
             code: string;
@@ -251,7 +251,7 @@ export interface operations {
     getAccess: {
         parameters: {
             query?: {
-                /** @description Stripe is asked if it last confirmed the answer more than so many seconds ago. */
+                /** @description The maximum age in seconds of Stripe's last confirmation. If it is older, Stripe is read first. */
                 max_age?: number;
             };
             header?: never;
@@ -344,7 +344,7 @@ export interface operations {
                     "application/json": components["schemas"]["Access"];
                 };
             };
-            /** @description The body is wrong. */
+            /** @description The body is invalid. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -380,7 +380,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description The Checkout session is another user's. */
+            /** @description The Checkout session belongs to another user. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -412,7 +412,7 @@ export interface operations {
     syncObject: {
         parameters: {
             query?: {
-                /** @description Else by the id's prefix. */
+                /** @description The object's type; by default, the id's prefix decides. */
                 type?: string;
                 /** @description A connected account. */
                 account?: string;

@@ -1,6 +1,6 @@
-// The tables of stripe-sync that are the application's. Generated: do not edit, write it anew with
+// The application's tables that stripe-sync migrates. Generated, do not edit. To generate this file again:
 //   stripe-sync db generate --types typescript --output THIS_FILE
-// stripe-sync migrates these tables: use the definitions for queries, and keep drizzle-kit away from them.
+// Use the definitions for queries only. Do not let drizzle-kit migrate these tables.
 import { relations, sql } from "drizzle-orm";
 import { bigint, boolean, index, integer, jsonb, pgEnum, pgTable, primaryKey, text, timestamp, unique } from "drizzle-orm/pg-core";
 
@@ -225,8 +225,8 @@ export const userSubscriptionsRelations = relations(userSubscriptions, ({ one })
 }));
 
 /**
- * What Auth.js takes: DrizzleAdapter(db, authTables). It finds a session by its token, which is unique, and wants it
- * declared as the key.
+ * The tables for Auth.js: DrizzleAdapter(db, authTables). The adapter finds a session by its unique token, and expects the
+ * token to be declared as the primary key.
  */
 export const authTables = {
   usersTable: users,

@@ -1,4 +1,4 @@
-"""`stripe-sync db adopt`: take over a database that an application made, without changing what is there."""
+"""`stripe-sync db adopt`: add our tables to an application's database, without changing its own objects."""
 
 import sys
 
@@ -20,11 +20,11 @@ from worker.postgres.pool import connect_as_owner
 
 
 def run(*, apply: bool, relax: bool, sql: bool, settle: bool, yes: bool, as_json: bool) -> None:
-    """Compare an application's database with what we need; --apply adds what is missing, and changes nothing else."""
+    """Compare an application's database with our schema. `apply` adds what is missing, and changes nothing else."""
     if apply + sql + settle > 1:
-        fail("say one of --apply, --sql and --settle")
+        fail("use only one of --apply, --sql and --settle")
     if relax and not apply:
-        fail("--relax goes with --apply")
+        fail("--relax needs --apply")
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     with connect_as_owner(settings, application="adopt") as conn:
@@ -44,7 +44,7 @@ def run(*, apply: bool, relax: bool, sql: bool, settle: bool, yes: bool, as_json
 
 
 def set_up_mirror_alone(settings: Settings) -> None:
-    """Migrate an empty database without the tables of `public`, for MEMBERSHIP=off."""
+    """Set up an empty database without the tables of `public`, for MEMBERSHIP=off."""
     with connect_as_owner(settings, application="migrate") as conn:
         job.adopt(conn, settings.names, is_membership=False, views_schema=settings.stripe_schema)
 
@@ -54,9 +54,7 @@ def refuse_unadopted(settings: Settings, conn: psycopg.Connection) -> None:
     revision, adoption = inventory.revision(conn), adoption_store.adopted(conn)
     is_apart = adoption is not None and "users" in adoption.names.left_out
     if revision is None and settings.names.mapped:
-        fail(
-            "STRIPE_SYNC_CONFIG names tables of an application: `stripe-sync db adopt` takes them over, not a migration"
-        )
+        fail("STRIPE_SYNC_CONFIG names tables of an application: run `stripe-sync db adopt` instead of a migration")
     if is_apart and settings.membership and revision == migrations.head():
         fail("this database was set up with MEMBERSHIP=off: `stripe-sync db adopt --apply` adds the users' tables")
 
@@ -70,9 +68,9 @@ def _apply(
     missing, strict = len(report.of(Verdict.MISSING)), [one for one in report.findings if one.relaxes is not None]
     if relax and strict:
         listed = "\n  ".join(str(one.relaxes) for one in strict)
-        _ask(settings, f"Add {missing} things that are missing, and drop these constraints?\n  {listed}\n", yes=yes)
+        _ask(settings, f"Add {missing} missing things, and drop these constraints?\n  {listed}\n", yes=yes)
     elif missing:
-        _ask(settings, f"Add {missing} things that are missing? Nothing that is there is changed.", yes=yes)
+        _ask(settings, f"Add {missing} missing things? Existing objects are not changed.", yes=yes)
     try:
         done = job.adopt(
             conn,
@@ -83,8 +81,8 @@ def _apply(
         )
     except psycopg.errors.LockNotAvailable:
         fail(
-            f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when less is "
-            "going on; what holds a lock is in pg_locks"
+            f"a table was in use for longer than {migrations.LOCK_TIMEOUT}: nothing was changed. Try again when the "
+            "database is less busy; pg_locks shows which session holds the lock"
         )
     if as_json:
         counted = {
@@ -97,20 +95,18 @@ def _apply(
         return
     say(f"{done.added} things were added." if done.added else "Nothing was missing; nothing was changed.")
     if done.relaxed:
-        say(f"NOT NULL was dropped from {done.relaxed} columns; rows that it held back are written now.")
+        say(f"NOT NULL was dropped from {done.relaxed} columns. Rows that were held back are written now.")
     elif strict:
         listed = ", ".join(f"{one.table} {one.what.removeprefix('column ')}" for one in strict)
-        say(f"A row for which Stripe has nothing in these columns is held back (NOT NULL; --relax drops it): {listed}.")
+        say(f"Rows without a value from Stripe in these columns are held back (NOT NULL; --relax drops it): {listed}.")
     if done.overrides:
         say(
-            f"{done.overrides} users are PREMIUM today and keep that by an override (note: {adoption_store.ADOPTED}). Run "
-            "`stripe-sync sync all`, then `stripe-sync db adopt --settle`: it lifts those that a subscription backs."
+            f"{done.overrides} users are PREMIUM today, and an override (note: {adoption_store.ADOPTED}) keeps them so. Run "
+            "`stripe-sync sync all`, then `stripe-sync db adopt --settle`, which lifts the overrides that a subscription backs."
         )
 
     if done.token_holders:
-        say(
-            f"{done.token_holders} users hold tokens that the application gave them: what was paid before now grants no more."
-        )
+        say(f"{done.token_holders} users hold tokens that the application gave them: earlier payments grant no tokens.")
 
 
 def _settle(conn: psycopg.Connection, settings: Settings, *, as_json: bool, yes: bool) -> None:
@@ -128,7 +124,7 @@ def _settle(conn: psycopg.Connection, settings: Settings, *, as_json: bool, yes:
     kept = sum(not one.lifted for one in settled)
     say(
         f"{len(settled) - kept} overrides were lifted, {kept} stay."
-        + (" `stripe-sync override USER --lift` lifts one that should not." if kept else "")
+        + (" `stripe-sync override USER --lift` lifts one that should not stay." if kept else "")
     )
 
 
@@ -150,9 +146,7 @@ def _say_report(report: Report, *, as_json: bool) -> None:
             "Conflicts block: fix them, or name other tables and columns (STRIPE_SYNC_CONFIG). Nothing was changed."
         )
     elif report.of(Verdict.MISSING):
-        conclusion = (
-            "`stripe-sync db adopt --apply` adds what is missing, and changes nothing that is there (--sql shows it)."
-        )
+        conclusion = "`stripe-sync db adopt --apply` adds what is missing, and changes no existing object (--sql prints the SQL)."
     else:
         conclusion = "Nothing is missing."
     say(conclusion)
@@ -177,16 +171,16 @@ def _listed(report: Report) -> list[dict[str, object]]:
 
 
 def _ask(settings: Settings, question: str, *, yes: bool) -> None:
-    """In production a person confirms, at a terminal or by --yes."""
+    """In production, end the command unless a person confirms, at a terminal or with --yes."""
     if settings.app_env is not AppEnv.PRODUCTION or yes:
         return
     if not sys.stdin.isatty():
-        fail("this is production (APP_ENV): say --yes, or run it at a terminal")
+        fail("this is production (APP_ENV): use --yes, or run it at a terminal")
     if not typer.confirm(question, err=True):
         raise typer.Abort
 
 
 def _target(conn: psycopg.Connection, settings: Settings) -> str:
-    """The database that this is about, without a password."""
+    """The environment and the target database, without a password."""
     at = conn.info
     return f"{settings.app_env}: database {at.dbname} at {at.host or 'a local socket'}:{at.port}, as {at.user}"

@@ -23,7 +23,7 @@ from worker.observe import log
 
 
 def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: bool) -> None:
-    """Take a backup of the database, named by environment and time, and remove the oldest ones."""
+    """Take a backup of the database, named by environment and time, and remove the backups that BACKUP_KEEP_* drops."""
     settings = _settings()
     if setup_archiving:
         _set_up_archiving(settings)
@@ -43,7 +43,7 @@ def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: 
 
 
 def list_all(*, verify: bool, as_json: bool) -> None:
-    """List the backups, newest first; exit code 1 if one that is verified is damaged."""
+    """List the backups, newest first. With `verify`, the exit code is 1 if a backup is damaged."""
     settings = _settings()
     backups = place.list_backups(place.folder(settings))
     rows, good = [], True
@@ -79,14 +79,14 @@ def restore(
     """Restore a dump into the empty database of DATABASE_URL; with --at, the whole server as of a point in time."""
     settings = _settings()
     if (at is None) != (to is None):
-        fail("--at TIME and --to DIR go together: the point in time, and the new data folder that is made for it")
+        fail("use --at TIME and --to DIR together: the point in time, and the new data folder to create")
     if at is not None and to is not None:
         if name is not None:
-            fail("--at finds its backup itself: leave the name out")
+            fail("--at chooses the backup itself: leave the name out")
         _recover(settings, at, to, owner, wal_from, yes=yes)
         return
     chosen = dumps.choose(settings, name, Kind.LOGICAL)
-    say(f"{_described(chosen)} goes into {_target(settings, settings.database_url)}, which must be empty.")
+    say(f"{_described(chosen)} will be restored into {_target(settings, settings.database_url)}, which must be empty.")
     _agree("Restore it?", yes=yes)
     began = time.monotonic()
     with _progress("pg_restore", quiet=False) as alive:
@@ -99,16 +99,16 @@ def _recover(settings: Settings, at: str, to: Path, owner: str | None, wal_from:
     moment = recover.read_time(at)
     chosen = recover.choose(settings, moment, more_wal=wal_from is not None)
     until = "the end of its WAL" if moment is None else moment.isoformat()
-    say(f"{_described(chosen)}, brought forward to {until}, goes into {to.absolute()}. No server is touched.")
-    _agree("Make that folder?", yes=yes)
+    say(f"{_described(chosen)}, with WAL up to {until}, will be prepared in {to.absolute()}. No server is touched.")
+    _agree("Create that folder?", yes=yes)
     with _progress("verifying and copying", quiet=False) as alive:
         made = recover.prepare(settings, chosen, moment, to, owner=owner, wal_from=wal_from, alive=alive)
-    say(f"Made {made.data}. It recovers when it is started, and then takes writes:\n\n    {made.command}\n")
+    say(f"Made {made.data}. A server started on it recovers first, and then accepts writes:\n\n    {made.command}\n")
     for note in made.notes:
-        say(f"Mind: {note}.")
-    say("Stop web, worker and beat first, and point DATABASE_URL at it after. Its log tells how far it came.")
+        say(f"Note: {note}.")
+    say("Stop web, worker and beat first, and then point DATABASE_URL at it. Its log shows how far it has recovered.")
     say(
-        "It archives no WAL until you say that it is the real one: `stripe-sync db backup --physical --setup-archiving`."
+        "It archives no WAL until you make it the production server: `stripe-sync db backup --physical --setup-archiving`."
     )
     _say_what_is_next()
 
@@ -116,9 +116,8 @@ def _recover(settings: Settings, at: str, to: Path, owner: str | None, wal_from:
 def _say_what_is_next() -> None:
     say(
         "Then: `stripe-sync db migrate`, start web, worker and beat, and `stripe-sync sync all`. "
-        "Events that Stripe made meanwhile are "
-        "read from its list of events (30 days); each payment is granted once. Data that your application wrote after that "
-        "moment (new users, spent tokens) is not in it: docs/recovery.md."
+        "Events that Stripe created since then are read from its list of events (30 days), and no payment is granted twice. "
+        "Data that your application wrote after that moment (new users, spent tokens) is missing: see docs/recovery.md."
     )
 
 
@@ -158,7 +157,7 @@ def _agree(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        fail("there is nobody to ask here: say --yes")
+        fail("there is no terminal to confirm at: use --yes")
     if not typer.confirm(question):
         fail("nothing was done")
 

@@ -23,7 +23,7 @@ def check(*, as_json: bool) -> None:
     with target.owner(settings) as conn:
         if adoption_store.adopted(conn) is not None:
             fail(
-                "this database was adopted, and calls things its own way: `stripe-sync db adopt` says what fits and is missing"
+                "this database was adopted, so its names may differ from ours: run `stripe-sync db adopt` to compare it"
             )
         at, head = inventory.revision(conn), migrations.head()
         indexes = inventory.invalid_indexes(conn)
@@ -31,7 +31,7 @@ def check(*, as_json: bool) -> None:
             target.announce(settings, conn)
             target.known_revision(conn)
     problems = drift.differences(owner_conninfo(settings)) if at == head else []
-    problems += [f"the index {name} is half made: drop index concurrently {name};" for name in indexes]
+    problems += [f"the index {name} is incomplete: drop index concurrently {name};" for name in indexes]
     well = at == head and not problems
     if as_json:
         say_json({"revision": at, "head": head, "differences": problems})

@@ -23,7 +23,7 @@ def migrate(
         bool,
         typer.Option("--check", help="Migrate nothing: exit code 1 unless the database is at the newest revision."),
     ] = False,
-    wait: Annotated[int, typer.Option(min=0, help="With --check: wait so many seconds for a migration.")] = 0,
+    wait: Annotated[int, typer.Option(min=0, help="With --check: how many seconds to wait for a migration.")] = 0,
     yes: Yes = False,
 ) -> None:
     """Migrate the database to the newest revision. Two migrations at once do no harm."""
@@ -41,7 +41,7 @@ def rollback(
     steps: Annotated[int | None, typer.Option(min=1, help="How many revisions to undo; 1 by default.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Undo one revision or more. The tables and columns they added are dropped, with their data."""
+    """Undo one or more revisions. The tables and columns they added are dropped, with their data."""
     from worker.cli.db import migrate
 
     migrate.down(to, steps=steps, yes=yes)
@@ -58,7 +58,7 @@ def check(as_json: Json = False) -> None:
 @app.command()
 def sql(
     span: Annotated[str, typer.Argument(metavar="[REVISION|FROM:TO]", help="One revision, or a range.")] = "base:head",
-    down: Annotated[bool, typer.Option("--down", help="Print the way back, newest revision first.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="Print the SQL of the rollback, newest revision first.")] = False,
 ) -> None:
     """Print the SQL of revisions without a database."""
     from worker.cli.db import check
@@ -74,7 +74,7 @@ def generate(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File for the definitions; printed by default.")] = None,
 ) -> None:
-    """Write the revision that takes a database at head to what schema/ declares; or print table definitions."""
+    """Write a revision with the changes in schema/ that a database at head lacks; or print table definitions."""
     from worker.cli.db import generate
 
     generate.run(message=message, types=types, output=output)
@@ -82,7 +82,7 @@ def generate(
 
 @app.command()
 def reset(yes: Yes = False) -> None:
-    """Drop our tables with everything in them, and create them anew. Refused in production; other tables stay."""
+    """Drop our tables with everything in them, and create them again. Refused in production; other tables stay."""
     from worker.cli.db import reset
 
     reset.run(yes=yes)
@@ -98,10 +98,10 @@ def seed() -> None:
 
 @app.command()
 def roles(
-    owner: Annotated[str, typer.Option(help="Migrates, and owns the tables.")] = "stripe_sync_owner",
-    worker: Annotated[str, typer.Option(help="Used by web, worker and beat.")] = "stripe_sync_worker",
-    application: Annotated[str, typer.Option(help="Used by your application.")] = "application",
-    reader: Annotated[str | None, typer.Option(help="Reads only, for reports; left out by default.")] = None,
+    owner: Annotated[str, typer.Option(help="The role that migrates, and owns the tables.")] = "stripe_sync_owner",
+    worker: Annotated[str, typer.Option(help="The role of web, worker and beat.")] = "stripe_sync_worker",
+    application: Annotated[str, typer.Option(help="The role of your application.")] = "application",
+    reader: Annotated[str | None, typer.Option(help="A role that only reads, for reports; none by default.")] = None,
     rls: Annotated[
         bool, typer.Option("--rls", help="Print row-level security instead: a user reads their own rows of public.")
     ] = False,
@@ -122,11 +122,11 @@ def adopt(
     apply: Annotated[bool, typer.Option("--apply", help="Add what is missing.")] = False,
     relax: Annotated[
         bool,
-        typer.Option("--relax", help="With --apply: drop the NOT NULL of columns for which Stripe may have nothing."),
+        typer.Option("--relax", help="With --apply: drop NOT NULL from columns for which Stripe may have no value."),
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of --apply, and run nothing.")] = False,
     settle: Annotated[
-        bool, typer.Option("--settle", help="After `sync all`, lift the overrides that a subscription makes needless.")
+        bool, typer.Option("--settle", help="After `sync all`: lift overrides that a subscription makes unnecessary.")
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -150,7 +150,7 @@ def backup(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Back up the database, named by environment and time, and remove the oldest backups."""
+    """Back up the database into a folder named by environment and time, and remove old backups."""
     from worker.cli.db import backup
 
     backup.take_one(physical=physical, setup_archiving=setup_archiving, thin_out=thin_out, as_json=as_json)
@@ -158,10 +158,10 @@ def backup(
 
 @app.command()
 def backups(
-    verify: Annotated[bool, typer.Option("--verify", help="Read each backup, and its WAL, from start to end.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read each backup and its WAL completely.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the backups, newest first. With --verify, exit code 1 if one of them is damaged."""
+    """List the backups, newest first. With --verify, the exit code is 1 if a backup is damaged."""
     from worker.cli.db import backup
 
     backup.list_all(verify=verify, as_json=as_json)
@@ -171,18 +171,18 @@ def backups(
 def restore(
     name: Annotated[str | None, typer.Argument(help="The backup; the newest of this environment by default.")] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help="A point in time, as 2026-11-23T14:05:00Z, or `latest`; needs --to.")
+        str | None, typer.Option("--at", help="A point in time, such as 2026-11-23T14:05:00Z, or `latest`; needs --to.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="The new data folder that --at creates.")] = None,
     owner: Annotated[
-        str | None, typer.Option(help="The system account that owns that folder, PostgreSQL's; required as root.")
+        str | None, typer.Option(help="The system account of PostgreSQL, which owns that folder; required as root.")
     ] = None,
     wal_from: Annotated[
         Path | None,
-        typer.Option(help="The lost server's data folder; its last WAL, not yet archived, is read from it."),
+        typer.Option(help="The data folder of the lost server, to read its last WAL, which was not archived yet."),
     ] = None,
     no_owner: Annotated[
-        bool, typer.Option("--no-owner", help="The restoring role owns everything, and no rights are granted.")
+        bool, typer.Option("--no-owner", help="Make the restoring role own everything, and grant no rights.")
     ] = False,
     yes: Yes = False,
 ) -> None:

@@ -1,7 +1,8 @@
-"""The application's tables as Drizzle definitions in TypeScript, made from the ORM classes.
+"""The application's tables as Drizzle definitions in TypeScript, generated from the ORM classes.
 
-Property names are camelCase, as Auth.js' adapter expects; `accounts` keeps the names that OAuth gives its tokens. The
-definitions are for queries and not for drizzle-kit, because stripe-sync migrates these tables.
+Property names are camelCase, as the Drizzle adapter of Auth.js expects, except for the token columns of `accounts`, which
+keep OAuth's names. The definitions are for queries only: drizzle-kit must not use them, because stripe-sync migrates these
+tables.
 """
 
 import json
@@ -19,17 +20,17 @@ _AS_OAUTH_NAMES_THEM = frozenset(
     {"refresh_token", "access_token", "expires_at", "token_type", "id_token", "session_state"}
 )
 _HEAD = """\
-// The tables of stripe-sync that are the application's. Generated: do not edit, write it anew with
+// The application's tables that stripe-sync migrates. Generated, do not edit. To generate this file again:
 //   stripe-sync db generate --types typescript --output THIS_FILE
-// stripe-sync migrates these tables: use the definitions for queries, and keep drizzle-kit away from them.
+// Use the definitions for queries only. Do not let drizzle-kit migrate these tables.
 import { relations, sql } from "drizzle-orm";
 import { bigint, boolean, index, integer, jsonb, pgEnum, pgTable, primaryKey, text, timestamp, unique } from \
 "drizzle-orm/pg-core";
 """
 _AUTH = """\
 /**
- * What Auth.js takes: DrizzleAdapter(db, authTables). It finds a session by its token, which is unique, and wants it
- * declared as the key.
+ * The tables for Auth.js: DrizzleAdapter(db, authTables). The adapter finds a session by its unique token, and expects the
+ * token to be declared as the primary key.
  */
 export const authTables = {
   usersTable: users,

@@ -1,4 +1,4 @@
-"""`stripe-sync db generate`: a revision with what the database lacks, or the application's types."""
+"""`stripe-sync db generate`: write a revision with what the database lacks, or the application's types."""
 
 import sys
 from pathlib import Path
@@ -14,15 +14,15 @@ from worker.postgres.pool import owner_conninfo
 
 
 def run(*, message: str | None, types: str | None, output: Path | None) -> None:
-    """Write a revision that brings a database at head to the schema of schema/, with its SQL; or table definitions."""
+    """Write a revision, with its SQL, that changes a database at head to what schema/ declares; or table definitions."""
     if (message is None) == (types is None):
-        fail('say -m "what the revision is for", or --types typescript')
+        fail('use -m "the purpose of the revision", or --types typescript')
     if types is not None:
         _types(output)
     elif message is not None and message.strip():
         _revision(message.strip())
     else:
-        fail("the message is empty: say what the revision is for")
+        fail("the message is empty: give the purpose of the revision")
 
 
 def _types(output: Path | None) -> None:
@@ -31,7 +31,7 @@ def _types(output: Path | None) -> None:
         sys.stdout.write(definitions)
         return
     output.write_text(definitions)
-    say(f"The tables of public are in {output}, as Drizzle defines them.")
+    say(f"The Drizzle definitions of the tables of public were written to {output}.")
 
 
 def _revision(message: str) -> None:
@@ -41,8 +41,8 @@ def _revision(message: str) -> None:
         at = target.known_revision(conn)
     if at != migrations.head():
         fail(
-            f"the database is at {at or 'nothing'}, not at {migrations.head()}: run `stripe-sync db migrate` first; what "
-            "is generated is the difference between it and the metadata"
+            f"the database is at {at or 'nothing'}, not at {migrations.head()}: run `stripe-sync db migrate` first, because "
+            "the revision is the difference between the database and the metadata"
         )
     try:
         made = generate_revision(owner_conninfo(settings), message)
@@ -54,4 +54,4 @@ def _revision(message: str) -> None:
     say(
         "Read the SQL, up and down. Write the names of the application's tables, columns and types as placeholders, @{users}"
     )
-    say("or @{users.email}: an adopted database calls them otherwise. Then run `stripe-sync db migrate`.")
+    say("or @{users.email}: an adopted database has other names. Then run `stripe-sync db migrate`.")

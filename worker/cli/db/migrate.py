@@ -1,4 +1,4 @@
-"""`stripe-sync db migrate` and `rollback`: run revisions, and print the fix if one fails."""
+"""`stripe-sync db migrate` and `rollback`: run revisions. If a revision fails, print the fix."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ WAIT_PAUSE_SECONDS = 1
 
 
 def up(to: str, *, sql: bool, yes: bool) -> None:
-    """Bring the database to the newest revision. Two at once are harmless."""
+    """Migrate the database to the revision `to`. Two migrations at once do no harm."""
     settings = config.load()
     with target.owner(settings) as conn:
         before = target.known_revision(conn)
@@ -53,7 +53,7 @@ def up(to: str, *, sql: bool, yes: bool) -> None:
 def check(*, wait_seconds: float) -> None:
     """Raise SchemaNotReady unless the database is at the newest revision.
 
-    Waits up to this many seconds for it, and for Postgres.
+    Waits up to this many seconds for Postgres and for the migration.
     """
     settings, deadline = config.load(), time.monotonic() + wait_seconds
     while True:
@@ -69,9 +69,9 @@ def check(*, wait_seconds: float) -> None:
 
 
 def down(to: str | None, *, steps: int | None, yes: bool) -> None:
-    """Undo one revision or more. The tables and columns they made are dropped, with their data."""
+    """Undo one or more revisions. The tables and columns they added are dropped, with their data."""
     if to is not None and steps is not None:
-        fail("say --to or --steps, not both")
+        fail("use --to or --steps, not both")
     settings = config.load()
     with target.owner(settings) as conn:
         before = target.known_revision(conn)
@@ -80,16 +80,16 @@ def down(to: str | None, *, steps: int | None, yes: bool) -> None:
         if not undone:
             say(f"The database is at {before or 'nothing'}: nothing to do.")
             return
-        say(f"From {before}, {len(undone)} to undo; what they made goes, with the data in it:")
+        say(f"From {before}, {len(undone)} to undo. Everything they added is dropped, with its data:")
         target.list_revisions(undone)
-        target.confirm(settings, "Take it back?", yes=yes)
+        target.confirm(settings, "Undo it?", yes=yes)
         lowest = undone[-1].down_revision or "base"
         _move(settings, conn, lambda url: migrations.downgrade(url, str(lowest)), undone)
         say(f"The database ({settings.app_env}) is at {inventory.revision(conn) or 'nothing'}, from {before}.")
 
 
 def _above(before: str | None, to: str) -> list[Script]:
-    """The revisions above the database's up to `to`, in the order they run."""
+    """The revisions after the database's revision, up to `to`, in the order they run."""
     line = migrations.revisions()
     ids = [one.revision for one in line]
     if to != "head" and to not in ids:
@@ -102,7 +102,7 @@ def _above(before: str | None, to: str) -> list[Script]:
 
 
 def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
-    """The revisions from the database's down to the one above the goal, in the order they are undone."""
+    """The revisions to undo: from the database's revision down to, but without, the target. In the order they are undone."""
     line = migrations.revisions()
     ids = [one.revision for one in line]
     there = 0 if before is None else ids.index(before) + 1
@@ -122,7 +122,7 @@ def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
 
 
 def _move(settings: Settings, conn: psycopg.Connection, run: Callable[[str], None], steps: Sequence[Script]) -> None:
-    """Run the revisions. If one fails, name it, the revision that the database is at, and the fix."""
+    """Run the revisions. If one fails, print which one, the database's revision, and the fix."""
     try:
         run(owner_conninfo(settings))
     except migrations.Refused as error:
@@ -142,11 +142,11 @@ def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> l
         whole = "autocommit_block" not in file.read()
     if whole:
         lines.append(
-            f"It was rolled back: the database is at {at or 'nothing'}, whole. Fix the cause, and run it again."
+            f"It was rolled back completely: the database is at {at or 'nothing'}. Fix the cause, and run it again."
         )
     else:
         lines.append(
-            f"Part of it runs outside of a transaction (autocommit_block), and stays: the database is at {at or 'nothing'}."
+            f"Part of it ran outside a transaction (autocommit_block), and remains: the database is at {at or 'nothing'}."
         )
         lines += _fixes(inventory.invalid_indexes(conn))
         lines.append("Fix the cause, and run it again.")
@@ -154,10 +154,10 @@ def _failure(conn: psycopg.Connection, steps: Sequence[Script], cause: str) -> l
 
 
 def _refuse_invalid_indexes(conn: psycopg.Connection) -> None:
-    """Refuse invalid indexes, because CREATE INDEX CONCURRENTLY IF NOT EXISTS takes them for complete ones."""
+    """End the command if there are invalid indexes. CREATE INDEX CONCURRENTLY IF NOT EXISTS would treat them as complete."""
     if invalid := inventory.invalid_indexes(conn):
         fail("\n".join(["an earlier migration was interrupted.", *_fixes(invalid), "Then run it again."]))
 
 
 def _fixes(indexes: Sequence[str]) -> list[str]:
-    return [f"The index {name} is half made; remove it: drop index concurrently {name};" for name in indexes]
+    return [f"The index {name} is incomplete; remove it: drop index concurrently {name};" for name in indexes]

@@ -1,4 +1,4 @@
-"""`stripe-sync db reset`: drop our objects and create them anew, without touching the application's."""
+"""`stripe-sync db reset`: drop our objects and create them again, without touching the application's."""
 
 import psycopg
 
@@ -15,7 +15,7 @@ from worker.postgres.pool import owner_conninfo
 
 
 def run(*, yes: bool) -> None:
-    """Drop our tables with everything in them, and create them anew. Refused in production; other tables stay."""
+    """Drop our tables with everything in them, and create them again. Refused in production; other tables stay."""
     settings = config.load()
     target.refuse_production(settings, "reset")
     with target.owner(settings) as conn:
@@ -26,11 +26,11 @@ def run(*, yes: bool) -> None:
         ours = sorted(table.name for table in schema.tables.metadata.tables.values() if table.schema is None)
         dropped = [table for table in ours if table in there]
         counts = inventory.row_counts(conn, dropped)
-        say("This drops the schemas stripe, mirror and sync, and of public, with their rows:")
+        say("This drops the schemas stripe, mirror and sync, and these tables of public with their rows:")
         say("  " + (", ".join(f"{table} ({rows:,})" for table, rows in counts.items()) or "nothing"))
         if others := sorted(there - set(ours)):
             say(f"These other tables of public stay as they are: {', '.join(others)}.")
-        target.confirm(settings, "Drop and make them anew?", yes=yes, always=True)
+        target.confirm(settings, "Drop them and create them again?", yes=yes, always=True)
         try:
             inventory.drop_ours(
                 conn, tables=dropped, functions=list(FUNCTIONS), types=list(enums.declared(schema.tables.metadata))

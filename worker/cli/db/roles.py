@@ -1,4 +1,4 @@
-"""`stripe-sync db roles`: the SQL for the roles of owner, worker, application and reader."""
+"""`stripe-sync db roles`: print the SQL that creates the roles of owner, worker, application and reader."""
 
 import sys
 
@@ -11,7 +11,7 @@ from worker.postgres.pool import session_settings
 
 
 def run(*, owner: str, worker: str, application: str, reader: str | None) -> None:
-    """Print the SQL for roles of least privilege, for psql as a role that may create roles. It is safe to repeat."""
+    """Print the SQL for roles of least privilege. Run it in psql as a role that may create roles; it is safe to repeat."""
     _check(owner, worker, application, reader)
     loaded = settings.load()
     lines = session_settings(loaded)
@@ -24,7 +24,7 @@ def run(*, owner: str, worker: str, application: str, reader: str | None) -> Non
 
 
 def row_level_security(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> None:
-    """Print the SQL for row-level security, for psql as the tables' owner. It is safe to repeat."""
+    """Print the SQL for row-level security. Run it in psql as the owner of the tables; it is safe to repeat."""
     _check(worker, application, reader, user, anonymous)
     sys.stdout.write(
         schema.rls.statements(worker=worker, application=application, reader=reader, user=user, anonymous=anonymous)
@@ -34,4 +34,4 @@ def row_level_security(*, worker: str, application: str, reader: str | None, use
 def _check(*roles: str | None) -> None:
     named = [name for name in roles if name is not None]
     if "" in named or len(set(named)) < len(named):
-        fail(f"the roles are to be {len(named)} different ones: {', '.join(named)}")
+        fail(f"{len(named)} different roles are needed: {', '.join(named)}")

@@ -1,8 +1,8 @@
-"""`stripe-sync db seed`: realistic data for development, played in the sandbox and applied like any event.
+"""`stripe-sync db seed`: create realistic data for development. The sandbox plays stories, and their events are applied.
 
-So mirror, ledger and users agree, and computing them again changes nothing. If STRIPE_API_BASE is a running sandbox
-(`./run dev`), the data is played there, so the daemon finds it at Stripe; otherwise in a sandbox that is started for
-it.
+Mirror, ledger and users therefore agree, and computing users again changes nothing. If STRIPE_API_BASE is a running
+sandbox (`./run dev`), the stories are played there, so that the daemon can read the same objects. Otherwise a temporary
+sandbox is started.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from worker.writers import refetch
 from worker.writers.apply import compute_waiting
 
 _KEY = "sk_test_sandbox"
-# The days since the shop of the stories opened: two months are paid, and the third is under way.
+# The stories begin this long ago, so that two months are paid and the third is current.
 _OPENED = timedelta(days=75)
 _WAIT_SECONDS, _PAUSE_SECONDS = 60, 0.2
 
@@ -70,8 +70,8 @@ _PEOPLE = (
     _Person("seed_banned", "Bo Banned", role="BANNED"),
 )
 _DAY = 86_400
-# The events of the seed, in order: a story with its parameters, or the number of days after the opening at which the
-# next ones happen.
+# The stories of the seed with their parameters, in order. A number sets the day, counted from the first story, for the
+# stories that follow.
 _PLAY: tuple[tuple[str, dict[str, Any]] | int, ...] = (
     ("sign_up", {"user_id": "seed_mia", "price": "pro_monthly"}),
     ("sign_up", {"user_id": "seed_leo", "price": "starter_monthly"}),
@@ -108,7 +108,7 @@ def run() -> None:
         if target.known_revision(conn) != migrations.head():
             fail("the database is not at head: run `stripe-sync db migrate` first")
         if conn.execute("select from users where id like 'seed\\_%' limit 1").fetchone() is not None:
-            fail("it was seeded before: `stripe-sync db reset` makes it empty")
+            fail("the database was seeded before: `stripe-sync db reset` empties it")
         with _sandbox(settings) as base:
             _sign_up(conn)
             try:
@@ -128,8 +128,8 @@ def _sandbox(settings: Settings) -> Iterator[str]:
     if settings.stripe_secret_key is not None:
         if not _is_sandbox(base):
             fail(
-                "STRIPE_SECRET_KEY is set, and STRIPE_API_BASE is no sandbox that runs: the daemon would find at Stripe that "
-                "the seeded objects do not exist. Unset the key, or seed the database of `./run dev`. Nothing was changed."
+                "STRIPE_SECRET_KEY is set, and STRIPE_API_BASE is not a running sandbox: the daemon would not find the seeded "
+                "objects at Stripe. Unset the key, or seed the database of `./run dev`. Nothing was changed."
             )
         yield base
         return
@@ -193,7 +193,7 @@ def _played(base: str) -> list[str]:
             story, parameters = step
             more = named[parameters["user_id"]] if story == "sign_up" else {}
             result = _tell(base, f"stories/{story}", parameters | more)
-            # At once, because the sandbox, like Stripe, lists events for 30 days.
+            # Read now, because the sandbox, like Stripe, lists events for 30 days.
             bodies += [json.dumps(_ask(f"{base}/v1/events/{event['id']}")) for event in result["events"]]
     finally:
         _tell(base, "clock", {"real": True})
@@ -201,9 +201,9 @@ def _played(base: str) -> list[str]:
 
 
 def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> None:
-    """Apply the events as the webhook endpoint and the workers do, and read uncertain objects.
+    """Store and apply the events as `web` and `worker` do, and read uncertain objects.
 
-    Running workers may help.
+    If workers are running, they may apply some of them.
     """
     envelopes = {envelope.id: envelope for envelope in map(read_envelope, bodies)}
     inbox.store(conn, list(envelopes.values()))
@@ -221,7 +221,7 @@ def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> N
             if waiting == asked_for == (0,) and computed:
                 return
             if time.monotonic() > deadline:
-                fail(f"not all of it is applied after {_WAIT_SECONDS} s: see `stripe-sync status`")
+                fail(f"some events are not applied after {_WAIT_SECONDS} s: see `stripe-sync status`")
             time.sleep(_PAUSE_SECONDS)
     finally:
         stripe.close()

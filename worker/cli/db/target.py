@@ -1,4 +1,4 @@
-"""The database that a command is about to change: print it, and in production ask for confirmation."""
+"""The target database of a command: print it, and in production ask for confirmation."""
 
 import sys
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from worker.postgres.pool import owner_conninfo
 
 
 def owner(settings: Settings) -> psycopg.Connection:
-    """A connection as the owner of the tables, like migrations."""
+    """Connect as the owner of the tables, as migrations do."""
     return psycopg.connect(owner_conninfo(settings), autocommit=True)
 
 
 def announce(settings: Settings, conn: psycopg.Connection) -> None:
-    """Print the environment and the target, never the password."""
+    """Print the environment and the target, without the password."""
     info = conn.info
     port = "" if info.host.startswith("/") else f":{info.port}"
     say(f"APP_ENV {settings.app_env}: database {info.dbname} on {info.host}{port} as {info.user}.")
@@ -32,16 +32,14 @@ def confirm(settings: Settings, question: str, *, yes: bool, always: bool = Fals
         return
     if not sys.stdin.isatty():
         reason = "this removes data" if always else f"APP_ENV is {settings.app_env}"
-        fail(f"{reason}, and there is no terminal to ask at: say --yes if it is meant. Nothing was changed.")
+        fail(f"{reason}, and there is no terminal to confirm at: use --yes to confirm. Nothing was changed.")
     if not typer.confirm(question):
         fail("nothing was changed.")
 
 
 def refuse_production(settings: Settings, command: str) -> None:
     if settings.app_env is AppEnv.PRODUCTION:
-        fail(
-            f"db {command} is never run where APP_ENV is production (it is, where it is not set). Nothing was changed."
-        )
+        fail(f"db {command} is refused if APP_ENV is production, which is the default. Nothing was changed.")
 
 
 def known_revision(conn: psycopg.Connection) -> str | None:
@@ -52,7 +50,7 @@ def known_revision(conn: psycopg.Connection) -> str | None:
     if at is not None and at not in {one.revision for one in migrations.revisions()}:
         fail(
             f"the database is at revision {at}, which this release does not know (its newest is {migrations.head()}): "
-            "a newer release has migrated it. Run that one; or take the database back with that one's "
+            "a newer release has migrated it. Run that release, or use it to undo its revisions: "
             f"`stripe-sync db rollback --to {migrations.head()}`. Nothing was changed."
         )
     return at

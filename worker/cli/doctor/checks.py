@@ -1,4 +1,4 @@
-"""The checks of `stripe-sync doctor`: everything the daemon depends on, one by one, each problem with its fix."""
+"""The checks of `stripe-sync doctor`: one for each thing the daemon depends on. Each problem comes with its fix."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ from worker.stripe_api.lists import LISTS
 
 # The daemon reads this list in addition to the mirrored ones.
 _EVENTS = "/v1/events"
-# If changes wait longer than this, the receiver does not keep up.
+# If the oldest change waits longer than this, the receiver is not keeping up.
 LATE_CHANGE_SECONDS = 600
 # Each account should be read again within this time.
 LATE_ACCOUNT = timedelta(hours=1)
@@ -39,7 +39,7 @@ LATE_ACCOUNT = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `detail` says what was seen, and the fix if it is not ok."""
+    """The result of one check. `detail` describes the state, and the fix if the check fails."""
 
     what: str
     ok: bool
@@ -47,7 +47,7 @@ class Finding:
 
 
 def run(settings: Settings, *, as_json: bool, webs: int | None = None, workers: int | None = None) -> bool:
-    """Print every check, for this many `web` and `worker` processes; returns whether all are ok."""
+    """Print every check, for this many `web` and `worker` processes. Returns whether all are ok."""
     log.configure(settings.model_copy(update={"log_level": "error"}))
     findings = [*_database(settings, webs, workers), *_broker(settings), *_stripe(settings), *_settings(settings)]
     if as_json:
@@ -81,7 +81,7 @@ def _database(settings: Settings, webs: int | None, workers: int | None) -> Iter
 
 
 def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether this connection sees the tables of the users, under the names that an adoption recorded."""
+    """Check that this connection sees the users' tables under our names, and that products and users have no problems."""
     adopted = adoption_store.adopted(conn)
     if not settings.membership:
         yield Finding("membership", ok=True, detail="off: only the mirror is kept")
@@ -102,9 +102,7 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
         for product in catalogue.unclear_products(conn):
             yield Finding(f"product {product.id}", ok=False, detail=wording.unreadable(product))
         if settings.product_changes is ProductChanges.PLAN and (changed := product_changes.waiting(conn)):
-            detail = (
-                f"{len(changed)} give something else than before ({changed[0]['product_id']} ...): see `stripe-sync "
-            )
+            detail = f"{len(changed)} give something different now ({changed[0]['product_id']} ...): see `stripe-sync "
             detail += "membership plan`, then run `stripe-sync membership apply`, or set PRODUCT_CHANGES=apply"
             yield Finding("changed products", ok=False, detail=detail)
         if (tokens := load_facts.capped(conn)) is not None:
@@ -112,33 +110,33 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
             yield Finding(
                 "users.tokens",
                 ok=not users,
-                detail=f"the application's column ends at {most:,}, and {users:,} users hold that: a larger grant is cut off "
-                "there, and the ledger has the balance as it is. Make the column bigint to have all of it",
+                detail=f"the application's column holds at most {most:,}, and {users:,} users have that: larger balances are "
+                "cut off. The ledger has the full balance. Change the column to bigint to store all of it",
             )
         for row in held_rows.reasons(conn):
             yield Finding(
                 f"rows of {row['relation']}",
                 ok=False,
-                detail=f"{row['rows']} are held back (for instance {row['example']}): {row['reason']}. They are written as "
-                "soon as the table takes them; `stripe-sync db adopt --apply --relax` drops NOT NULL",
+                detail=f"{row['rows']} are held back (for instance {row['example']}): {row['reason']}. They are written when "
+                "the table accepts them; `stripe-sync db adopt --apply --relax` drops NOT NULL",
             )
 
 
 def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """The connected accounts, if they are read."""
+    """Check that connected accounts are read in time, and without errors."""
     known = accounts.summary(conn)
     if not settings.connect:
         if known["connected"]:
-            yield Finding("connected accounts", ok=True, detail="CONNECT=off: they are mirrored from deliveries alone")
+            yield Finding("connected accounts", ok=True, detail="CONNECT=off: they are mirrored from deliveries only")
         return
     if settings.stripe_secret_key is None:
-        yield Finding("connected accounts", ok=False, detail="CONNECT=on reads them, which needs STRIPE_SECRET_KEY")
+        yield Finding("connected accounts", ok=False, detail="CONNECT=on reads them, so STRIPE_SECRET_KEY must be set")
         return
     detail = f"{known['connected']} connected, {known['deauthorized']} deauthorized"
     since = known["waiting_since"]
     late = since is not None and datetime.fromisoformat(since) < datetime.now(UTC) - LATE_ACCOUNT
     if late:
-        detail += f". One waits for its turn since {since}: does a worker serve the queue `backfill`? "
+        detail += f". One has been waiting for its turn since {since}: does a worker serve the queue `backfill`? "
         detail += "With thousands of accounts, set CATCH_UP_INTERVAL longer"
     yield Finding("connected accounts", ok=not late, detail=detail)
     for row in accounts.rows(conn):
@@ -152,7 +150,7 @@ def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
 
 
 def _changes(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether CHANGES_URL may be called, and acknowledges calls."""
+    """Check that CHANGES_URL may be called, and that it acknowledges changes in time."""
     if settings.changes_url is None:
         return
     try:
@@ -165,12 +163,12 @@ def _changes(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
         detail = f"{number} were not acknowledged in two days: fix the receiver, then run `stripe-sync changes resend --parked`"
         yield Finding("parked changes", ok=False, detail=detail)
     if (age := backlog["oldest_pending_change_seconds"]) > LATE_CHANGE_SECONDS:
-        detail = f"the oldest waits for {age:.0f} s: does the receiver answer, and does a worker run?"
+        detail = f"the oldest has waited for {age:.0f} s: does the receiver answer, and is a worker running?"
         yield Finding("pending changes", ok=False, detail=detail)
 
 
 def _backups(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether the last scheduled backup was made; `db backups --verify` checks that it can be read."""
+    """Check that the last scheduled backup was made. (`db backups --verify` checks that backups can be read.)"""
     if settings.backup_schedule is None:
         return
     last, error = runs.latest(conn, scheduled.JOB)
@@ -191,7 +189,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", ok=False, detail=f"can't be reached: see REDIS_URL ({type(error).__name__})")
         return
     if policy in (None, "noeviction"):
-        yield Finding("broker", ok=True, detail="answers, and evicts nothing")
+        yield Finding("broker", ok=True, detail="answers, and evicts no keys")
     else:
         yield Finding("broker", ok=False, detail=f"evicts keys ({policy}): set maxmemory-policy noeviction")
 
@@ -224,7 +222,7 @@ def _stripe(settings: Settings) -> Iterator[Finding]:
 
 
 def _endpoint(settings: Settings) -> Iterator[Finding]:
-    """The problems of our webhook endpoint at Stripe. An unusable database is reported by another check."""
+    """Report problems of our webhook endpoint at Stripe. Another check reports an unusable database."""
     try:
         with connect(settings, application="doctor") as conn:
             if schema_state.look(conn)[0] is not SchemaState.CURRENT:
@@ -237,7 +235,7 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
         return
     for problem in problems:
         detail = f"{problem.endpoint} {problem.detail}: {problem.fix}".strip()
-        # The daemon works without an endpoint, by catch-up; developers forward deliveries with Stripe's CLI.
+        # A missing endpoint is no fault: catch-up finds the events, and developers forward deliveries with Stripe's CLI.
         yield Finding(f"endpoint {problem.kind}", ok=problem.kind == "missing", detail=detail)
 
 

@@ -12,9 +12,9 @@ app = typer.Typer()
 @app.command()
 def doctor(
     as_json: Json = False,
-    webs: Annotated[int | None, typer.Option(min=0, help="How many `web` processes you start; 1 by default.")] = None,
+    webs: Annotated[int | None, typer.Option(min=0, help="How many `web` processes you run; 1 by default.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="How many `worker` processes; by default those alive now.")
+        int | None, typer.Option(min=0, help="How many `worker` processes you run; by default, as many as are alive.")
     ] = None,
 ) -> None:
     """Check everything the daemon depends on. Each problem comes with its fix."""

@@ -1,4 +1,4 @@
-"""Check the connections to Postgres: encryption, time-outs, and how many of them all processes may open."""
+"""Check the connections to Postgres: encryption, time-outs, and the number that all processes may open."""
 
 import math
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from worker.jobs import lanes, status
 from worker.postgres import server
 from worker.postgres.pool import session_settings
 
-# Connections of a release and of an operator's command, while they run.
+# Connections for a migration and for operators' commands.
 COMMANDS = 3
-# A child process of a worker holds one, and briefly opens another to report.
+# A child process of a worker holds one connection, and briefly opens another to report.
 WORKER_EACH = 2
-# A child process of the background lane opens one more during a backfill.
+# A child process of the background lane opens one more connection during a backfill.
 BACKFILL_EACH = 1
 # A web process has one pool for the webhook endpoint and operators, and one for access requests.
 WEB_POOLS = 2
@@ -29,7 +29,7 @@ Check = tuple[str, bool, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most connections that this many `web` and `worker` processes open, with these settings."""
+    """The maximum number of connections that `web` and `worker` processes open with these settings."""
 
     settings: Settings
     webs: int
@@ -54,7 +54,7 @@ class Budget:
 
     @property
     def fix(self) -> str:
-        """The setting that frees most connections when it is lowered."""
+        """How to free the most connections: the setting to lower, or the processes to reduce."""
         if self.worker >= self.web:
             return "lower WORKER_CONCURRENCY, or start fewer workers"
         if self.settings.web_concurrency > 1:
@@ -71,7 +71,7 @@ class Budget:
 
 
 def findings(conn: psycopg.Connection, settings: Settings, *, webs: int | None, workers: int | None) -> Iterator[Check]:
-    """The checks of an open connection. If `workers` is None, the workers alive now are counted."""
+    """Check an open connection, and the number of connections. If `workers` is None, live workers are counted."""
     yield "encryption", *_encryption(conn, settings)
     yield "time-outs", *_timeouts(conn, settings)
     if workers is None:
@@ -96,7 +96,7 @@ def _encryption(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str
 
 
 def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
-    """A pooler drops our settings. There the role must have its own limits, of any length."""
+    """Check the time-outs. A pooler drops the ones we send, so the role must have its own, of any length."""
     wanted, actual = session_settings(settings), server.session(conn, TIMEOUTS)
     if settings.database_pooler is Pooler.TRANSACTION:
         lacking = [name for name in TIMEOUTS if actual[name] == "0"]
@@ -107,7 +107,7 @@ def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
                 + " ".join(f"alter role {role} set {name} = {wanted[name]};" for name in lacking)
             )
     elif any(actual[name] != wanted[name] for name in TIMEOUTS):
-        return False, "not those of the settings: behind a pooler, set DATABASE_POOLER=transaction"
+        return False, "they differ from the settings: behind a pooler, set DATABASE_POOLER=transaction"
     return True, ", ".join(f"{name} {int(actual[name]) / 1000:g} s" for name in TIMEOUTS)
 
 
@@ -115,12 +115,12 @@ def _room(room: server.Room, budget: Budget) -> tuple[bool, str]:
     if budget.settings.database_pooler is Pooler.TRANSACTION:
         return (
             True,
-            f"{budget}; set the pooler's max_client_conn higher than that; its pools share the server's {room.free}",
+            f"{budget}; set the pooler's max_client_conn higher than that. Its pools share the server's {room.free}",
         )
     has = (
         f"the server has room for {room.free} ({room.allowed} allowed, {room.reserved} reserved, "
         f"{room.others} used by others)"
     )
     if budget.total > room.free:
-        return False, f"{budget}; {has}: {budget.fix}, or put a pooler between (DATABASE_POOLER)"
+        return False, f"{budget}; {has}: {budget.fix}, or use a pooler (DATABASE_POOLER)"
     return True, f"{budget}; {has}"

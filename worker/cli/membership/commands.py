@@ -16,7 +16,9 @@ Users = Annotated[list[str] | None, typer.Argument(help="Ids or e-mails of users
 @app.command()
 def plan(
     users: Users = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many changed users to print; all are counted.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=0, help="How many changed users to print. The totals count all users.")
+    ] = 100,
     as_json: Json = False,
 ) -> None:
     """Show which users `apply` would change, and how, with the settings of this environment. Nothing is written."""

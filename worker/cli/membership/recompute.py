@@ -72,7 +72,7 @@ def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json:
         _apply_to(settings, users, as_json=as_json)
         return
     with database.connect(settings, application="apply"):
-        pass  # checks the schema once; the job opens its own connections, and again after an outage
+        pass  # checks the schema; the job opens its own connections, and reconnects after an outage
     if not as_json:
         say(f"Computing with the products' metadata in the mirror, and {_policy_text(settings)}.")
     done: recompute_all.Progress | None = None
@@ -99,7 +99,9 @@ def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json:
     else:
         say(f"Users computed: {done.users:,}, changed: {done.changed:,}.")
         if done.outdated:
-            say("Products changed meanwhile: run it once more, for the users computed before that.")
+            say(
+                "Products changed meanwhile. Run it again, to recompute the users that were computed before the change."
+            )
 
 
 def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> None:
@@ -130,7 +132,7 @@ def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str
 def _planned(
     conn: psycopg.Connection, settings: Settings, only: Collection[str] | None, tally: _Tally
 ) -> Iterator[tuple[str, Outcome]]:
-    """The users that would change, in the order of their ids. Each is added to the tally."""
+    """The users that would change, in the order of their ids. Each is added to `tally`."""
     for piece in recompute_all.plan(conn, policy_of(settings), only=only):
         tally.users += piece.users
         for user, outcome in piece.changing.items():
@@ -156,7 +158,7 @@ def _print_json(
     *,
     limit: int,
 ) -> None:
-    """Write one JSON document while the plan is computed, so that no change stays in memory."""
+    """Write one JSON document while the plan is computed, without keeping the changes in memory."""
     out = sys.stdout
     products = {product.id: list(product.unclear) for product in unclear}
     out.write('{\n  "settings": ' + json.dumps(_policy_settings(settings)))
@@ -187,7 +189,7 @@ def _change(user: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def _change_json(change: Change) -> dict[str, Any]:
-    """Both values; features as objects."""
+    """Both values of the change for JSON; features become objects."""
     return {
         name: [each._asdict() for each in value] if isinstance(value, tuple) else value
         for name, value in change._asdict().items()
@@ -215,7 +217,7 @@ def _policy_text(settings: Settings) -> str:
 
 
 def _bar(*, quiet: bool) -> Progress:
-    """A progress bar, on a terminal only."""
+    """A progress bar, shown only on a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""The commands of `stripe-sync sync`: read from Stripe now."""
+"""The commands of `stripe-sync sync`, which read from Stripe now."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,15 +12,15 @@ _Since = Annotated[
     datetime | None,
     typer.Option(
         formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
-        help="Only objects created from this time (UTC) on, where Stripe can tell.",
+        help="Only objects created at this time (UTC) or later, for lists that Stripe can filter by it.",
     ),
 ]
 _Account = Annotated[str, typer.Option(help="A connected account, acct_..., instead of your own.")]
-_Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until the job has ended.")]
+_Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until the job ends.")]
 
 
 class _Lists(TyperGroup):
-    """A word that is no command is the name of a list, like the words after it."""
+    """A group in which a word that is not a command begins the names of lists."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer does not export the types of its click
         if args and not args[0].startswith("-") and args[0] not in self.commands:
@@ -32,15 +32,15 @@ app = typer.Typer(
     name="sync",
     cls=_Lists,
     help="Read from Stripe now, and write what differs.\n\n"
-    "stripe-sync sync customers invoices reads the lists of these names, and sync all every list that Stripe has. The "
-    "workers do it; Ctrl-C detaches, and the job goes on.",
+    "stripe-sync sync customers invoices reads the lists with these names, and sync all reads every list that Stripe has. "
+    "The workers do the job. Ctrl-C only detaches from it.",
     no_args_is_help=True,
 )
 
 
 @app.command("all")
 def all_(since: _Since = None, account: _Account = "", wait: _Wait = True, as_json: Json = False) -> None:
-    """Read everything that Stripe lists. Joins the job that is under way, if there is one."""
+    """Read everything that Stripe lists. If a job is running, this joins it."""
     _backfill(["all"], since=since, account=account, wait=wait, as_json=as_json)
 
 
@@ -52,7 +52,7 @@ def lists(
     wait: _Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Read these lists of Stripe's: customers, invoices, checkout_sessions ..."""
+    """Read these lists from Stripe: customers, invoices, checkout_sessions ..."""
     _backfill(names, since=since, account=account, wait=wait, as_json=as_json)
 
 
@@ -60,7 +60,8 @@ def lists(
 def object_(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of Stripe objects of any type.")],
     type_: Annotated[
-        str | None, typer.Option("--type", help="The objects' type, such as product, where the id does not tell.")
+        str | None,
+        typer.Option("--type", help="The type of the objects, such as product, if their ids do not show it."),
     ] = None,
     account: _Account = "",
     as_json: Json = False,
@@ -73,7 +74,7 @@ def object_(
 
 @app.command()
 def stop() -> None:
-    """End the job that `sync all` or `sync LIST` started. Everything already written stays."""
+    """Stop the job that `sync all` or `sync LIST` started. Everything already written stays."""
     from worker.cli.sync import run
 
     run.stop()
@@ -83,11 +84,11 @@ def stop() -> None:
 def user(
     user: User,
     checkout_session: Annotated[
-        str | None, typer.Option(help="A Checkout session of the user, cs_...; its customer is linked first.")
+        str | None, typer.Option(help="A Checkout session of the user, cs_..., whose customer is linked first.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read all subscriptions of one user, and show the access that follows."""
+    """Read all subscriptions of one user, and show the resulting access."""
     from worker.cli.sync import user as user_
 
     user_.run(user, checkout_session=checkout_session, as_json=as_json)

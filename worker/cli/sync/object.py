@@ -13,15 +13,15 @@ from worker.stripe_api.client import Stripe
 from worker.writers import sync_object
 
 _SENTENCES = {
-    "corrected": "differed, and is corrected",
-    "confirmed": "is as the mirror has it",
+    "corrected": "differed from the mirror, and was corrected",
+    "confirmed": "equals the mirror",
     "deleted": "is deleted",
     "uncertain": "may have changed just now: a worker reads it again within seconds",
 }
 
 
 def run(ids: Sequence[str], *, type_: str | None, account: str, as_json: bool) -> None:
-    """Read each object from Stripe, write it, and print what changed. Those that fail do not stop the others."""
+    """Read each object from Stripe, write it, and print what changed. An object that fails does not stop the others."""
     settings = config.load()
     log.configure(settings.model_copy(update={"log_level": "warning"}))
     stripe, failed, results = Stripe.from_settings(settings), list[str](), list[dict[str, object]]()

@@ -27,20 +27,20 @@ from worker.stripe_api.client import Stripe
 from worker.writers import backfill as job
 
 LOOK_SECONDS = 0.5
-# If no worker takes the job within this time, the command does it itself.
+# If no worker works on the job for this long, the command does the work itself.
 PATIENCE_SECONDS = 5.0
 MOST_ROWS = 30
 
 
 def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait: bool, as_json: bool) -> None:
-    """Start or join the job and, with `wait`, show its progress until it ends; exit code 1 if a list failed."""
+    """Start or join the job and, with `wait`, show its progress until it ends. The exit code is 1 if a list failed."""
     settings = database.load()
     Stripe.from_settings(settings).close()  # reports a wrong key or address at once
     with database.connect(settings, application="sync") as conn:
         run, is_new = job.start(conn, job.lists_named(names), since=since, account=account)
         _wake_a_worker(settings)
         if not as_json:
-            say(f"Backfill {run} was {'started' if is_new else 'joined: it is under way'}.")
+            say(f"Backfill {run} was {'started' if is_new else 'joined: it is already running'}.")
         if wait:
             _wait(settings, conn, run, show=not as_json)
         progress = job.progress(conn, run)
@@ -54,7 +54,7 @@ def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait
 
 
 def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
-    """Whether a requested list is missing. With `all`, lists that this account does not have don't count."""
+    """Whether a requested list was not read. With `all`, lists that this account does not have are no failure."""
     named = set(() if "all" in names else job.lists_named(names))
     states = {each["list"]: each["state"] for each in progress["lists"]}
     return bool(progress["error"]) or any(
@@ -63,18 +63,18 @@ def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
 
 
 def stop() -> None:
-    """End the running job."""
+    """Stop the running job."""
     with database.connect(application="sync") as conn:
         stopped = job.stop(conn)
     say(
-        "The backfill has ended. Everything that it wrote stays, and the users concerned are computed."
+        "The backfill was stopped. Everything that it wrote stays, and the affected users are computed."
         if stopped
-        else "No backfill is under way."
+        else "No backfill is running."
     )
 
 
 def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool) -> None:
-    """Show the progress until the job ends, or Ctrl-C detaches. Does the job itself if no worker does."""
+    """Show the progress until the job ends or Ctrl-C detaches. If no worker does the job, do it in this process."""
     is_terminal = show and sys.stdout.isatty()
     console, helper, idle_since = Console(), _Helper(settings), time.monotonic()
     try:
@@ -89,14 +89,16 @@ def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool)
                 helper.raise_error()
                 time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:
-        say(f"Detached: backfill {run} goes on in the workers. `stripe-sync sync all` shows it, `sync stop` ends it.")
+        say(
+            f"Detached: the workers continue backfill {run}. `stripe-sync sync all` shows it, and `sync stop` stops it."
+        )
         raise typer.Exit(130) from None
     finally:
         helper.stop()
 
 
 class _Silent:
-    """Instead of a live display."""
+    """A stand-in for the live display, which shows nothing."""
 
     def __enter__(self) -> "_Silent":
         return self
@@ -153,9 +155,9 @@ class _Helper:
 
 
 def table(progress: dict[str, Any]) -> Group:
-    """The job as a table: bar, rate, estimate and error of each list that has begun, the longest first.
+    """The job as a table: bar, rate, estimate and error of each list that has started.
 
-    Lists that were read and are empty are only counted.
+    The lists are sorted by state, then by size. Lists that are waiting or turned out empty are only counted.
     """
     empty = [each for each in progress["lists"] if each["state"] == "done" and not each["listed"]]
     waiting = [each for each in progress["lists"] if each["state"] == "waiting"]
@@ -165,7 +167,7 @@ def table(progress: dict[str, Any]) -> Group:
         made.add_column(name, justify="left" if name in ("list", "", "state") else "right", overflow="fold")
     states = ("failed", "reading", "done", "not available")
     for each in sorted(shown, key=lambda each: (states.index(each["state"]), -each["listed"]))[:MOST_ROWS]:
-        # For a list under parents, the number of parents is known, and not how many objects each has.
+        # For a list under parents, only the number of parents is known, not the number of their objects.
         under_parents = each["parents"] is not None
         done = each["parents"] if under_parents else each["listed"]
         total = None if each["remaining"] is None else done + each["remaining"]
@@ -201,7 +203,7 @@ def _say_end(progress: dict[str, Any]) -> None:
             )
     for each in progress["lists"]:
         if each["error"]:
-            say(f"{each['list']}: not read to its end. {each['error']}")
+            say(f"{each['list']}: not read completely. {each['error']}")
     say(
         f"{progress['listed']:,} objects in {progress['seconds']:,.0f} s."
         + (f" {progress['error']}" if progress["error"] else "")
@@ -209,11 +211,13 @@ def _say_end(progress: dict[str, Any]) -> None:
 
 
 def _wake_a_worker(settings: Settings) -> None:
-    """Send the task. If the broker is away, the beat's `wake` sends it later, or this command does the work."""
+    """Send the task. If the broker is away, the job `wake` sends it later, or this command does the work."""
     from kombu.exceptions import OperationalError
 
     app = celery_app.make(settings.redis_url)
     try:
         app.send_task(periodic.task_name(job.JOB), queue=BACKFILL, retry=False)
     except (OSError, OperationalError) as error:
-        say(f"The broker of REDIS_URL can't be reached ({type(error).__name__}): the job waits, or is done here.")
+        say(
+            f"The broker of REDIS_URL can't be reached ({type(error).__name__}): the job waits, or this command does it."
+        )

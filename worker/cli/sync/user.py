@@ -15,12 +15,12 @@ from worker.on_access.freshness import Answer
 from worker.stripe_api.client import Stripe
 from worker.writers.list_pass import Tally
 
-# A person waits longer than a page does.
+# An operator can wait longer than a request of the application.
 USER_SECONDS = 30.0
 
 
 def run(user: str, *, checkout_session: str | None, as_json: bool) -> None:
-    """Read all subscriptions of all customers of one user, and print the access that follows."""
+    """Read the subscriptions of all of the user's customers, and print the resulting access."""
     settings = database.load_with_membership()
     policy = policy_of(settings)
     with database.connect(settings, application="sync") as conn:
@@ -31,7 +31,7 @@ def run(user: str, *, checkout_session: str | None, as_json: bool) -> None:
         id_ = find(conn, user)["id"]
         before = access_store.customers(conn, id_)[1]
         if not as_json:
-            say(f"Asking Stripe for {id_}: the subscriptions of {', '.join(before) or 'no customer yet'}.")
+            say(f"Reading from Stripe for {id_}: the subscriptions of {', '.join(before) or 'no customer yet'}.")
         tally = sync_user.force(
             connections,
             lambda: Stripe.from_settings(settings),
@@ -55,8 +55,8 @@ def _access_of(answer: Answer, customers: Sequence[str]) -> str:
     stored = answer.stored
     if not customers:
         return (
-            f"No customer is linked to {stored.id}, so there is nothing to ask for: name a Checkout session of theirs "
-            f"(--checkout-session cs_...), or link a customer by hand (stripe-sync link CUSTOMER {stored.id})."
+            f"No customer is linked to {stored.id}, so there is nothing to read: name a Checkout session of the user "
+            f"(--checkout-session cs_...), or link a customer (stripe-sync link CUSTOMER {stored.id})."
         )
     product = f", by {stored.product['name']} ({stored.product['id']})" if stored.product else ""
     subscription = (
@@ -66,5 +66,5 @@ def _access_of(answer: Answer, customers: Sequence[str]) -> str:
     return (
         f"{stored.id} is {stored.role} and {stored.membership_status}{product}{subscription}; "
         f"{stored.tokens:,} tokens{until}."
-        + (" An event of these seconds says otherwise: Stripe is asked again shortly." if answer.stale else "")
+        + (" An event that just arrived may change this: Stripe is read again shortly." if answer.stale else "")
     )

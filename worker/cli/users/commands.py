@@ -14,11 +14,13 @@ def override(
     user: User,
     role: Annotated[str | None, typer.Option(help="USER or PREMIUM.")] = None,
     feature: Annotated[str | None, typer.Option(help="A feature, instead of a role.")] = None,
-    until: Annotated[str | None, typer.Option(help="When it ends: 2027-01-31, or a time in ISO 8601.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="When it ends: a date such as 2027-01-31, or a time in ISO 8601.")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="The reason, for later readers.")] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Remove the override.")] = False,
 ) -> None:
-    """Give a user a role or a feature regardless of Stripe, or remove that override. ADMIN and BANNED keep what they have."""
+    """Give a user a role or a feature regardless of Stripe, or remove the override. ADMIN and BANNED users keep their role."""
     from worker.cli.users import override
 
     override.run(user, role=role, feature=feature, until=until, note=note, lift=lift)
@@ -29,7 +31,10 @@ def link(
     customer: Annotated[str | None, typer.Argument(help="The id of a customer, cus_...")] = None,
     user: Annotated[str | None, typer.Argument(help="The id or e-mail of a user.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Move the customer even if another user has it; both are recomputed.")
+        bool,
+        typer.Option(
+            "--force", help="Move the customer even if it is linked to another user; both users are recomputed."
+        ),
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List customers without a user.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many to list.")] = 100,
@@ -76,7 +81,7 @@ def erase(
     list_: Annotated[bool, typer.Option("--list", help="List what has been erased.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Blank a person's data in users, mirror and inbox, for good. Role, tokens, payments and the ledger stay."""
+    """Blank a person's data in users, mirror and inbox permanently. Role, tokens, payments and the ledger stay."""
     from worker.cli.users import erase
 
     erase.run(user, even_if_subscribed=even_if_subscribed, yes=yes, dry_run=dry_run, list_=list_, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The work of `stripe-sync erase`: blank a person's data, and keep amounts and the ledger."""
+"""The work of `stripe-sync erase`: blank a person's data, but keep amounts and the ledger."""
 
 import sys
 from dataclasses import asdict
@@ -17,10 +17,10 @@ from worker.privacy import erase as erasure
 from worker.privacy import store as privacy_store
 from worker.privacy.erase import Person
 
-# The operator's remaining work, printed after every erasure.
+# The remaining steps for the operator, printed after every erasure.
 REMAINING = (
-    "Stripe still holds the data: have the customer redacted there too (Dashboard, Settings, Compliance, Data redaction). "
-    "Earlier backups, the application's own tables and its logs are not touched; after restoring such a backup, erase again."
+    "Stripe still holds the data: redact the customer there too (Dashboard, Settings, Compliance, Data redaction). "
+    "Earlier backups, the application's own tables and its logs are not changed. After restoring an earlier backup, erase again."
 )
 
 
@@ -38,7 +38,7 @@ def run(user: str | None, *, even_if_subscribed: bool, yes: bool, dry_run: bool,
             live = ", ".join(f"{id_} ({status})" for id_, status in person.live.items())
             fail(
                 f"{_id(person)} has a subscription that has not ended: {live}. Cancel it in Stripe first, or use "
-                "--even-if-subscribed: the subscription then goes on, and its new invoices are blanked as they arrive"
+                "--even-if-subscribed: the subscription then continues, and its new invoices are blanked as they arrive"
             )
         if not as_json:
             _say_plan(person)
@@ -82,7 +82,7 @@ def _id(person: Person) -> str:
 
 
 def _say_plan(person: Person) -> None:
-    say(f"Erasing {_id(person)} blanks or removes personal data, for good, in at most these rows:")
+    say(f"Erasing {_id(person)} permanently blanks or removes personal data, in at most these rows:")
     say_table(("table", "rows"), ({"table": table, "rows": rows} for table, rows in person.rows.items() if rows))
     say(f"Customers: {', '.join(person.customers) or 'none'}.")
     if person.same_email:
@@ -94,13 +94,13 @@ def _say_plan(person: Person) -> None:
 
 def _confirm(person: Person) -> None:
     if not sys.stdin.isatty():
-        fail("nothing was changed: use --yes where there is no terminal to confirm at")
+        fail("nothing was changed: there is no terminal to confirm at, so use --yes")
     if not typer.confirm(f"Erase {_id(person)}?"):
         fail("nothing was changed")
 
 
 def _as_json(person: Person) -> dict[str, object]:
-    """The plan without the e-mail, because output may be kept."""
+    """The plan without the e-mail, because the output may be kept."""
     return {name: value for name, value in asdict(person).items() if name != "email"}
 
 

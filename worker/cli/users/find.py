@@ -9,9 +9,9 @@ from worker.cli.output import fail
 
 
 def find(conn: psycopg.Connection, id_or_email: str, *, by_email: bool = False) -> dict[str, Any]:
-    """The id, email and role of the user with this id, or else with this e-mail (in any case).
+    """The id, email and role of the user with this id, or else with this e-mail, ignoring case.
 
-    Ends the command if there is no such user, or several share the e-mail.
+    Ends the command if there is no such user, or if several users share the e-mail.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(

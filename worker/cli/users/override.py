@@ -11,7 +11,7 @@ def run(user: str, *, role: str | None, feature: str | None, until: str | None, 
     """Save or lift an override of the user's role or of a feature, recompute the user, and print the result."""
     if (role is not None) + (lift or feature is not None) != 1:
         fail(
-            "use exactly one of --role USER, --role PREMIUM, --feature NAME and --lift (with --feature NAME: of that one)"
+            "use exactly one of --role USER, --role PREMIUM, --feature NAME, and --lift (--lift --feature NAME lifts a feature)"
         )
     if lift and (until is not None or note is not None):
         fail("--until and --note need --role or --feature")

@@ -1,4 +1,4 @@
-"""The work of `stripe-sync why`: an explanation as lines of text, or as JSON."""
+"""The work of `stripe-sync why`: print an explanation as lines of text, or as JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -15,12 +15,12 @@ from worker.membership.rules.explain import Balance, Column, Explanation, Standi
 from worker.membership.rules.outcome import Change
 from worker.postgres.pool import snapshot
 
-# How many of the paid lines without a grant are shown, the newest first.
+# How many of the newest paid lines without a grant are shown.
 _SHOWN = 5
 
 
 def run(user: str, *, entries: int, as_json: bool) -> None:
-    """Print the explanation of a user, with the newest `entries` of the ledger."""
+    """Print the explanation of a user, with the newest `entries` rows of the ledger."""
     settings = database.load_with_membership()
     with database.connect(settings, application="why") as conn, snapshot(conn):
         explanation = why.why(conn, find(conn, user)["id"], policy_of(settings), entries=entries)
@@ -56,7 +56,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from (f"  {held.feature}: {held.because}" for held in explanation.features)
     yield from _tokens(explanation.tokens)
     if explanation.subscriptions:
-        yield from ("", "Subscriptions, those that give access first:")
+        yield from ("", "Subscriptions (those that give access come first):")
         for each in explanation.subscriptions:
             yield from _subscription(each)
     products = sorted(
@@ -96,7 +96,7 @@ def _tokens(balance: Balance) -> Iterator[str]:
         what = "a pack" if lot.pack else lot.owner or "no subscription"
         yield f"  {lot.left:,} left of {lot.granted:,} of {lot.source} ({what}), until {wording.moment(lot.until)}"
     if (older := len(balance.ungranted) - _SHOWN) > 0:
-        yield f"  {older:,} older paid lines gave none (--json lists them)"
+        yield f"  {older:,} older paid lines gave no tokens (--json lists them)"
     yield from (f"  {passed.because}" for passed in balance.ungranted[-_SHOWN:])
 
 
@@ -128,7 +128,7 @@ def _payer(schedule: Schedule) -> str:
 
 def _ledger(explanation: Explanation) -> Iterator[str]:
     if explanation.tokens.ledger:
-        yield from ("", "Ledger, the newest first:")
+        yield from ("", "Ledger, newest first:")
     for row in explanation.tokens.ledger:
         balance = f"{row.balance_before:,} -> {row.balance_after:,}"
         line = f" ({row.row})" if row.row else ""
@@ -141,13 +141,13 @@ def _ledger(explanation: Explanation) -> Iterator[str]:
 def _fix(explanation: Explanation) -> Iterator[str]:
     if explanation.differs or explanation.fix:
         yield ""
-        yield f"The stored row differs from what the facts give{_changes(explanation.differs, start=': ')}"
+        yield f"The stored row differs from the computed one{_changes(explanation.differs, start=': ')}"
         for grant in explanation.tokens.due:
             yield f"  not granted yet: {grant.amount:+,} {grant.kind} {grant.source_key}"
-        yield "Somebody edited the row, or products or settings have changed since it was computed."
+        yield "Either the row was edited, or products or settings have changed since it was computed."
         yield f"  {explanation.fix}"
     if explanation.is_waiting:
-        yield from ("", "The user is waiting to be recomputed; a worker does it within seconds.")
+        yield from ("", "The user is waiting to be recomputed. A worker does this within seconds.")
 
 
 def _changes(changes: Mapping[str, Change], *, start: str) -> str:

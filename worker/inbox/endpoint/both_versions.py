@@ -14,7 +14,7 @@ URL, SECRET = "webhook_endpoint.url", "webhook_endpoint.signing_secret"
 
 
 class Source(Protocol):
-    """The reads that this module needs of `stripe_api.client.Stripe`."""
+    """The methods of `stripe_api.client.Stripe` that this module uses to read."""
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page: ...
 
@@ -22,13 +22,13 @@ class Source(Protocol):
 
 
 class Target(Source, Protocol):
-    """The requests that this module needs of `stripe_api.client.Stripe`."""
+    """The methods of `stripe_api.client.Stripe` that this module uses to read and write."""
 
     def write(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
 
 
 def read(stripe: Source) -> list[Endpoint]:
-    """All endpoints of the account that deliver to a URL. Raises MissingPermission if the key may not read those of v1."""
+    """All endpoints of the account that deliver to a URL. Raises MissingPermission if the key may not read v1 endpoints."""
     objects: list[dict[str, Any]] = []
     while True:
         page = stripe.page(ENDPOINTS, {"starting_after": objects[-1]["id"]} if objects else {})
@@ -41,7 +41,7 @@ def read(stripe: Source) -> list[Endpoint]:
 
 
 def _destinations(stripe: Source) -> list[dict[str, Any]]:
-    """Event destinations, as far as this key reads them: a restricted key may not, and a sandbox has none."""
+    """The event destinations; empty if the key may not read them, or if a sandbox has none."""
     objects: list[dict[str, Any]] = []
     asked: dict[str, Any] = {"include[0]": URL, "limit": 100}
     try:
@@ -59,7 +59,7 @@ def _destinations(stripe: Source) -> list[dict[str, Any]]:
 def create(
     stripe: Target, url: str, types: Sequence[str], metadata: Mapping[str, str], *, connect: bool
 ) -> tuple[str, str]:
-    """Create a webhook endpoint in the API version that we read; returns its id and secret."""
+    """Create a webhook endpoint with the API version that we read; returns its id and secret."""
     params: dict[str, Any] = {
         "url": url,
         "enabled_events[]": list(types),
@@ -72,7 +72,7 @@ def create(
 
 
 def create_like(stripe: Target, old: Endpoint, types: Sequence[str], metadata: Mapping[str, str]) -> tuple[str, str]:
-    """Create an event destination with the URL, payload and accounts of another; returns its id and secret."""
+    """Create an event destination with the URL, payload and accounts of `old`; returns its id and secret."""
     params: dict[str, Any] = {
         "name": "stripe-sync",
         "type": "webhook_endpoint",
@@ -96,7 +96,7 @@ def change(
     types: Sequence[str] | None = None,
     metadata: Mapping[str, str | None] | None = None,
 ) -> None:
-    """Change the event types of an endpoint, or its metadata: None removes a key."""
+    """Change the event types of an endpoint, or its metadata. A metadata value of None removes the key."""
     named = dict(metadata or {})
     if endpoint.is_destination:
         params: dict[str, Any] = {} if types is None else {"enabled_events": list(types)}
@@ -108,7 +108,7 @@ def change(
 
 
 def enable(stripe: Target, endpoint: Endpoint) -> None:
-    """Let Stripe deliver to an endpoint again."""
+    """Enable an endpoint, so that Stripe delivers to it again."""
     if endpoint.is_destination:
         stripe.write("POST", f"{DESTINATIONS}/{endpoint.id}/enable")
     else:

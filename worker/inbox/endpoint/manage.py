@@ -1,8 +1,8 @@
 """Create, change and roll our webhook endpoint at Stripe, for `stripe-sync endpoint`.
 
-Stripe has no API that rolls a signing secret. So a second endpoint with the same URL takes over: it is created without
-events, turned on once `web` accepts its secret, and the old one is deleted when an event signed with the new secret has
-been stored. In between both deliver, and each event is stored once.
+Stripe has no API to roll a signing secret, so a second endpoint with the same URL takes over. It is created without
+events, and turned on after `web` accepts its secret. The old endpoint is deleted after an event signed with the new secret
+has been stored. Until then both endpoints deliver, and each event is stored once.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from worker.inbox.endpoint.rules import Endpoint
 from worker.stripe_api.client import API_VERSION, fingerprint
 
 ALL = ("*",)
-# Until it is turned on, an endpoint that will take over receives only this event, which hardly ever occurs.
+# Until the new endpoint is turned on, it receives only this event type, which hardly ever occurs.
 QUIET, QUIET_THIN = ("test_helpers.test_clock.internal_failure",), ("v1.billing.meter.error_report_triggered",)
 PROBES = 5
 
 
 class NotPossible(Permanent):
-    """The endpoint can't be changed like this; the message says what to do."""
+    """The endpoint can't be changed this way. The message says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a roll: its name, a sentence on this and the next step, and the fingerprint of the new secret."""
+    """A step of a roll: its name, the lines to print, and the fingerprint of the new secret."""
 
     name: Literal["begun", "turned on", "waits", "done"]
     lines: Sequence[str]
@@ -41,7 +41,7 @@ class Step:
 
 
 def by_hand(url: str | None) -> str:
-    """The steps for a person whose key may not write webhook endpoints."""
+    """Instructions to create the endpoint by hand, if the key may not write webhook endpoints."""
     return (
         "By hand, in Stripe's dashboard (Developers, Webhooks, Add destination):\n"
         f"  URL          {url or 'https://YOUR-HOST' + rules.PATH}\n"
@@ -52,20 +52,20 @@ def by_hand(url: str | None) -> str:
 
 
 def create(stripe: Target, url: str, *, connect: bool) -> tuple[str, str]:
-    """Create an endpoint with all event types; returns its id and secret. Raises NotPossible if this URL has one."""
+    """Create an endpoint with all event types; returns its id and secret. Raises NotPossible if the URL already has one."""
     there = [each for each in _endpoints(stripe, url) if each.is_connect == connect]
     if there:
         raise NotPossible(
-            f"{there[0].id} delivers to {url} already: `stripe-sync endpoint update` puts it right, and `endpoint roll` "
+            f"{there[0].id} already delivers to {url}: `stripe-sync endpoint update` corrects it, and `endpoint roll` "
             "gives it a new secret or API version"
         )
     return both_versions.create(stripe, url, ALL, {"stripe_sync": "connect" if connect else "own"}, connect=connect)
 
 
 def update(stripe: Target, url: str | None, *, required: Sequence[str]) -> list[str]:
-    """Turn our endpoints on, with all event types; returns a sentence for each change.
+    """Enable our endpoints, and give them all event types. Returns a sentence for each change.
 
-    A destination of API v2 gets the types that no other endpoint of the same accounts receives.
+    A destination of API v2 gets only the types that no other endpoint for the same accounts receives.
     """
     changes: list[str] = []
     mine = [each for each in _endpoints(stripe, url) if not each.is_quiet]
@@ -105,8 +105,8 @@ def roll(
 ) -> Step:
     """Take the next step of a roll.
 
-    `secrets`: those of STRIPE_WEBHOOK_SECRET. `signed`: whether an event was stored that the secret of this fingerprint has
-    signed. `accepts`: whether the endpoint at a URL knows a secret.
+    `secrets` are the secrets of STRIPE_WEBHOOK_SECRET. `signed` returns whether an event was stored that the secret with
+    this fingerprint has signed. `accepts` returns whether the endpoint at a URL knows a secret.
     """
     mine = _endpoints(stripe, url)
     new = next((each for each in mine if each.metadata.get("replaces")), None)
@@ -117,33 +117,32 @@ def roll(
     if new.is_quiet:
         if mark not in known:
             raise NotPossible(
-                f"{new.id} waits to take over. Add its secret to STRIPE_WEBHOOK_SECRET, here and for `web`, and restart "
-                "`web`; then run this again. If the secret is lost, delete the endpoint in Stripe's dashboard and begin anew"
+                f"{new.id} is ready to take over. Add its secret to STRIPE_WEBHOOK_SECRET, here and for `web`, and restart "
+                "`web`. Then run this again. If the secret is lost, delete the endpoint in Stripe's dashboard and start again"
             )
         if not accepts(new.url, known[mark]):
             raise NotPossible(f"`web` at {new.url} refuses the new secret: restart every web process with it first")
         kind = new.metadata.get("kind", "own")
         both_versions.change(stripe, new, types=_types_of(new, mine), metadata={"stripe_sync": kind})
-        return Step("turned on", [f"{new.id} delivers now, beside {replaced}: each event is stored once"], mark)
+        return Step("turned on", [f"{new.id} now delivers too, besides {replaced}: each event is stored once"], mark)
     if not signed(mark):
-        waits = f"No event signed with the new secret has come yet; {replaced} still delivers. Run this again later"
+        waits = f"No event signed with the new secret has arrived yet. {replaced} still delivers. Run this again later"
         return Step("waits", [waits], mark)
     for each in mine:
         if each.id == replaced:
             both_versions.delete(stripe, each)
     both_versions.change(stripe, new, metadata=dict.fromkeys(("replaces", "secret", "kind")))
     lines = [
-        f"{replaced} is deleted: nothing is signed with the old secret any more",
-        "Remove the old secret from STRIPE_WEBHOOK_SECRET when you restart `web` the next time",
+        f"{replaced} is deleted: no event is signed with the old secret any more",
+        "Remove the old secret from STRIPE_WEBHOOK_SECRET before the next restart of `web`",
     ]
     return Step("done", lines, mark)
 
 
 def accepts(url: str, secret: str) -> bool:
-    """Whether each of several requests to the endpoint reaches a process that knows the secret.
+    """Whether every one of several test requests to the endpoint reaches a process that knows the secret.
 
-    The requests contain no event, so nothing is stored. Raises NotPossible if the URL does not answer as our endpoint
-    does.
+    The requests contain no event, so nothing is stored. Raises NotPossible if the URL does not answer like our endpoint.
     """
     for _ in range(PROBES):
         body = b"{}"
@@ -157,11 +156,13 @@ def accepts(url: str, secret: str) -> bool:
         except urllib.error.HTTPError as error:
             code = _code(error.read())
         except OSError as error:
-            raise NotPossible(f"{url} can't be reached from here ({error}): run this where it can") from error
+            raise NotPossible(
+                f"{url} can't be reached from this machine ({error}): run this on one that can"
+            ) from error
         if code == "bad_signature":
             return False
         if code != "not_an_event":
-            raise NotPossible(f"{url} does not answer as our webhook endpoint does ({code}): see WEBHOOK_URL")
+            raise NotPossible(f"{url} does not answer like our webhook endpoint ({code}): see WEBHOOK_URL")
     return True
 
 
@@ -183,7 +184,7 @@ def _begin(stripe: Target, old: Endpoint, connect: bool | None) -> Step:
 
 
 def _types_of(new: Endpoint, mine: Sequence[Endpoint]) -> Sequence[str]:
-    """The event types of an endpoint that takes over: all, or for a destination those of the one that it replaces."""
+    """The event types of the new endpoint: all, or for a destination, the types of the destination that it replaces."""
     if not new.is_destination:
         return ALL
     replaced = next((each for each in mine if each.id == new.metadata["replaces"]), None)

@@ -1,7 +1,7 @@
-"""Find out whether each webhook secret is our account's: whether our key can read an event that it signed.
+"""Judge whether each webhook secret belongs to our account, by reading an event that it signed with our key.
 
-A delivery of another platform account looks like ours. Three things tell them apart: the account to which the settings
-bind the secret; whether our key can read the event; and the account's token, which is part of the ids of its events.
+A delivery from another platform account looks like one from ours. Three facts distinguish them: the account that the
+settings bind the secret to, whether our key can read the event, and the account's token, which is part of its event ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from worker.stripe_api.client import Answer, BadKey, InvalidRequest, MissingPerm
 _log = log.get("secrets")
 
 EXAMPLES = 3
-# Stripe does not return older events, and the replica that answers may not know younger ones yet.
+# Stripe does not return events older than this. The replica that answers may not have events younger than the lag.
 OLDEST_SECONDS, LAG_SECONDS = 29 * 86_400, 8
-# This part of an event's id is the token, and so is the end of the account's id.
+# This part of an event's id is the account's token, which is also the end of the account's id.
 TOKEN = slice(-18, -8)
 
 
 class Source(Protocol):
-    """The reads that this module needs of `stripe_api.client.Stripe`."""
+    """The methods of `stripe_api.client.Stripe` that this module uses."""
 
     def page(self, path: str, params: Any = None) -> Page: ...
 
@@ -33,12 +33,12 @@ class Source(Protocol):
 
 
 def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
-    """Judge every secret without a proof, and carry the verdicts out; returns whether events became due.
+    """Judge every unproven secret, and apply the verdicts to held events. Returns whether events became due.
 
-    Raises Temporary if Stripe can't be reached: held events wait.
+    Raises Temporary if Stripe can't be reached. Held events then wait.
     """
     released = False
-    # A proven secret helps to judge the others, so those without a proof get a second turn.
+    # A proven secret helps to judge the others, so unproven secrets are judged twice.
     for only in ((OURS,), (OURS, ASSUMED, FOREIGN)):
         every = secrets.known(conn)
         for secret in every:
@@ -55,7 +55,7 @@ def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
 
 
 def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequence[Secret]) -> tuple[str, str] | None:
-    """The verdict and its reason; None while it is unknown."""
+    """The verdict and its reason; None if it can't be determined yet."""
     ours = _own_account(stripe)
     if secret.account and ours:
         if secret.account == ours:
@@ -72,7 +72,7 @@ def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequ
             raise
         except MissingPermission:
             if not account:
-                return ASSUMED, "STRIPE_SECRET_KEY may not read events, so nothing tells whose it is"
+                return ASSUMED, "STRIPE_SECRET_KEY may not read events, so its account can't be determined"
             is_known = False  # the account is not connected to our platform
         except (InvalidRequest, WrongMode):
             is_known = False
@@ -96,7 +96,7 @@ def _of_missing(
 
 
 def _has_token(stripe: Source, ours: str, id_: str) -> bool:
-    """Whether the event's id may be of our account; true also if our own events do not contain the account's token."""
+    """Whether the event may be our account's, judging by its id. Also true if our own event ids do not contain the token."""
     token = ours[-10:]
     if len(ours) < 16 or len(id_) < 24 or not id_.startswith(("evt_1", "evt_3")) or id_[TOKEN] == token:
         return True
@@ -108,7 +108,7 @@ def _has_token(stripe: Source, ours: str, id_: str) -> bool:
 
 
 def _own_account(stripe: Source) -> str:
-    """The account of the key; empty if the key may not read it."""
+    """The id of the key's account; empty if the key may not read the account."""
     try:
         return str((stripe.retrieve("/v1/account").object or {}).get("id", ""))
     except BadKey:

@@ -1,4 +1,4 @@
-"""Find problems of our webhook endpoints at Stripe in the data that was read. Pure."""
+"""Pure functions that find problems of our webhook endpoints in data read from Stripe."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 PATH = "/webhooks/stripe"
 _UPDATE = "run `stripe-sync endpoint update`"
-# An endpoint's answer to this event decides an authorization; a mirror must never subscribe to it.
+# `issuing_authorization.request` waits for an answer that approves a payment, so a mirror must never subscribe to it.
 NEVER_WANTED = frozenset({"*", "issuing_authorization.request"})
 
 
@@ -15,7 +15,7 @@ NEVER_WANTED = frozenset({"*", "issuing_authorization.request"})
 class Endpoint:
     """A webhook endpoint, or an event destination (v2) that delivers to a URL.
 
-    `version` is None for the account's default; `events_from` are the accounts whose events a destination receives.
+    `version` is None for the account's default version. `events_from` names the accounts that a destination serves.
     """
 
     id: str
@@ -31,23 +31,23 @@ class Endpoint:
 
     @property
     def is_destination(self) -> bool:
-        """Whether only API v2 knows it."""
+        """Whether this is an event destination, which only API v2 can read."""
         return self.id.startswith("ed_")
 
     @property
     def is_connect(self) -> bool:
-        """Whether it is for the events of connected accounts; only a webhook endpoint that we made says so."""
+        """Whether it is for events of connected accounts. Of webhook endpoints, only the ones we made show this."""
         return "@accounts" in self.events_from or self.metadata.get("stripe_sync") == "connect"
 
     @property
     def is_quiet(self) -> bool:
-        """Whether `endpoint roll` has created it and not turned it on yet."""
+        """Whether `endpoint roll` has created it, but has not turned it on yet."""
         return self.metadata.get("stripe_sync") == "rolling"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem. `kind` is for programs; `detail` says what was seen and `fix` what to do."""
+    """A problem. `kind` is for programs, `detail` describes the problem, and `fix` says what to do."""
 
     kind: str
     endpoint: str
@@ -57,10 +57,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """The arrivals since the last run.
+    """Counts since the last run.
 
-    Counts of delivered events, events that catch-up had to find, deliveries of the other mode, and requests refused for
-    their signature. `failed` has the seconds since each event that Stripe could not deliver here.
+    They count delivered events, events that only catch-up found, deliveries of the other mode, and requests refused for
+    their signature. `failed` has the age in seconds of each event that Stripe could not deliver here.
     """
 
     delivered: int = 0
@@ -71,7 +71,7 @@ class Flow:
 
 
 def read_endpoint(obj: Mapping[str, Any]) -> Endpoint | None:
-    """An object of /v1/webhook_endpoints or /v2/core/event_destinations; None if it delivers to no URL."""
+    """Read an object of /v1/webhook_endpoints or /v2/core/event_destinations; None if it delivers to no URL."""
     v2 = obj.get("object") == "v2.core.event_destination"
     url = (obj.get("webhook_endpoint") or {}).get("url") if v2 else obj.get("url")
     if not url:
@@ -92,7 +92,7 @@ def read_endpoint(obj: Mapping[str, Any]) -> Endpoint | None:
 
 
 def ours(endpoints: Iterable[Endpoint], url: str | None) -> list[Endpoint]:
-    """The endpoints that deliver to this address, the oldest first; without one, all that end in our path."""
+    """The endpoints that deliver to this URL, oldest first; if `url` is None, all whose URL ends in our path."""
     return sorted(
         (
             endpoint
@@ -104,7 +104,7 @@ def ours(endpoints: Iterable[Endpoint], url: str | None) -> list[Endpoint]:
 
 
 def same(url: str, other: str) -> bool:
-    """Whether two addresses are the same."""
+    """Whether two URLs are the same, ignoring case and a slash at the end."""
     return url.rstrip("/").lower() == other.rstrip("/").lower()
 
 
@@ -123,7 +123,7 @@ def problems(
     required: Collection[str],
     flow: Flow,
 ) -> list[Problem]:
-    """All problems. `endpoints` are all of the account's; None if the key may not read them."""
+    """All problems. `endpoints` are all endpoints of the account, or None if the key may not read them."""
     wrong: list[Problem] = []
     mine = [] if endpoints is None else ours(endpoints, url)
     live = [each for each in mine if each.enabled and not each.is_quiet]
@@ -158,20 +158,20 @@ def _settings(
             yield Problem(
                 "version",
                 each.id,
-                f"it delivers API version {each.version or 'of the account (none is pinned)'}, and we read {version}",
+                f"it delivers API version {each.version or 'of the account (none is pinned)'}, but we read {version}",
                 "run `stripe-sync endpoint roll`: Stripe can't change the version of an endpoint, so a new one takes over",
             )
         if each.livemode != livemode:
             yield Problem(
                 "mode",
                 each.id,
-                f"it delivers {_mode(each.livemode)} events, and this daemon applies {_mode(livemode)} ones",
-                "set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET of one mode",
+                f"it delivers {_mode(each.livemode)} events, but this daemon applies {_mode(livemode)} events",
+                "set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET of the same mode",
             )
 
 
 def _by_weight(type_: str) -> tuple[bool, str]:
-    """The missing types, those first on which users' access depends."""
+    """A sort key that puts the types that users' access depends on first."""
     return (not type_.startswith(("customer.", "invoice.", "checkout.", "price.", "product.", "charge.")), type_)
 
 
@@ -190,7 +190,7 @@ def _disabled(endpoint: Endpoint) -> Problem:
         "disabled",
         endpoint.id,
         "Stripe delivers nothing to it, because it is disabled: by a person, or after days of failed deliveries",
-        f"make its URL answer, then {_UPDATE}, or enable it in the dashboard; catch-up brings what was missed, up to 30 days",
+        f"make its URL answer, then {_UPDATE}, or enable it in the dashboard; catch-up finds missed events of up to 30 days",
     )
 
 
@@ -198,8 +198,8 @@ def _other_mode(number: int, livemode: bool) -> Problem:
     return Problem(
         "mode",
         "",
-        f"{number} events of {_mode(not livemode)} mode were delivered, and are not applied: this daemon applies "
-        f"{_mode(livemode)} ones",
+        f"{number} events of {_mode(not livemode)} mode were delivered, but are not applied: this daemon applies "
+        f"{_mode(livemode)} events",
         f"remove the {_mode(not livemode)} mode endpoint that delivers here, or its secret from STRIPE_WEBHOOK_SECRET",
     )
 
@@ -208,7 +208,7 @@ def _stopped(flow: Flow) -> Problem:
     return Problem(
         "stopped",
         "",
-        f"deliveries have stopped, and events go on: catch-up found {flow.caught_up} events since the last look, and none "
+        f"deliveries have stopped, but events continue: catch-up found {flow.caught_up} events since the last check, and none "
         "was delivered",
         _why_undelivered(flow),
     )
@@ -219,7 +219,7 @@ def _failing(flow: Flow) -> Problem:
     return Problem(
         "failing",
         "",
-        f"Stripe could not deliver {len(flow.failed)} of the latest events here, the oldest of {hours:.1f} hours ago; it "
+        f"Stripe could not deliver {len(flow.failed)} of the latest events here, the oldest {hours:.1f} hours ago; Stripe "
         "disables an endpoint that fails for days",
         _why_undelivered(flow),
     )

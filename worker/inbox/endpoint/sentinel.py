@@ -1,7 +1,7 @@
-"""The sentinel: reads our webhook endpoints and the latest undelivered events from Stripe, and records problems.
+"""The sentinel reads our webhook endpoints and the latest undelivered events from Stripe, and records problems.
 
-It runs every few minutes. `status`, the metrics and the console show the result of the last run; a problem that begins
-or ends is logged once.
+It runs every few minutes. `status`, the metrics and the console show the result of the last run. The start and the end of
+a problem are logged once.
 """
 
 import json
@@ -27,9 +27,10 @@ _log = log.get("endpoint")
 
 KINDS = ("missing", "disabled", "types", "version", "mode", "stopped", "failing", "secret")
 JOB, CURSOR = "endpoint_check", "endpoint"
-# Only undelivered events of this age count: younger ones may still be under way, and older ones are a past outage.
+# Only undelivered events of this age count. Stripe may still be delivering younger ones, and older ones are from a past
+# outage.
 FROM_SECONDS, TO_SECONDS = 3 * 3600, 600
-# An event that arrived this long after its creation was not delivered at the first attempt.
+# If an event arrived this long after its creation, its first delivery failed.
 LATE_SECONDS = 20
 COUNTED = {
     "delivered": "events_received ",
@@ -60,9 +61,10 @@ def look(
     since: Mapping[str, int] | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> list[Problem]:
-    """All present problems of our endpoints.
+    """All current problems of our endpoints.
 
-    `since` and `counts` are the counts of two runs: without them the last run's stand for the arrivals.
+    `since` and `counts` are the counts of the last run and of this one. Without `counts`, the current counts are compared
+    with the saved counts of the last run.
     """
     if counts is None:
         saved = cursors.read(conn, CURSOR) or {}
@@ -84,9 +86,9 @@ def _of_another_account(secret: Secret) -> Problem:
     return Problem(
         "secret",
         "",
-        f"the webhook secret {secret.id} is another Stripe account's: {secret.reason}. Its deliveries are refused",
-        "remove it from STRIPE_WEBHOOK_SECRET (`stripe-sync doctor` says which one it is), and the endpoint of that account; "
-        "another account needs a daemon and a database of its own. If it is ours, bind it: whsec_...@acct_...",
+        f"the webhook secret {secret.id} belongs to another Stripe account: {secret.reason}. Its deliveries are refused",
+        "remove it from STRIPE_WEBHOOK_SECRET (`stripe-sync doctor` shows which one it is), and remove that account's endpoint. "
+        "Another account needs its own daemon and database. If the secret is ours, bind it: whsec_...@acct_...",
     )
 
 
@@ -96,7 +98,7 @@ def problems(conn: psycopg.Connection) -> list[dict[str, str]]:
 
 
 def has_signed(conn: psycopg.Connection, mark: str) -> bool:
-    """Whether an event was stored that the secret of this fingerprint has signed."""
+    """Whether an event has been stored that was signed with the secret of this fingerprint."""
     return any(
         key.startswith("events_signed ") and json.loads(key.partition(" ")[2]).get("secret") == mark
         for key in counters.read(conn)
@@ -112,7 +114,7 @@ def read(stripe: Source) -> list[Endpoint] | None:
 
 
 def required_types() -> list[str]:
-    """Every event type of the pinned API version that an endpoint can receive."""
+    """Every event type that an endpoint of the pinned API version can receive."""
     from stripe.params import WebhookEndpointCreateParams  # slow to import, and seldom needed
 
     return list(typing.get_args(typing.get_args(WebhookEndpointCreateParams.__annotations__["enabled_events"])[0]))
@@ -125,7 +127,7 @@ def _all_wanted(endpoints: Sequence[Endpoint] | None) -> bool:
 def _failed(conn: psycopg.Connection, stripe: Source) -> tuple[int, ...]:
     """The ages in seconds of events that Stripe could not deliver here.
 
-    Other endpoints of the account may fail too: an event that arrived here in time is not counted.
+    An event that arrived here in time is not counted, because its failed delivery was to another endpoint of the account.
     """
     now = int(time.time())
     try:

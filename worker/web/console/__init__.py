@@ -1,1 +1,1 @@
-"""The console: pages that show what the daemon knows, for operators and support staff. `docs/console.md` is its manual."""
+"""The console: web pages for operators and support staff, which show the daemon's data. See docs/console.md."""

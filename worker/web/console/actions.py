@@ -1,4 +1,4 @@
-"""The console's actions, which the CLI has too. Each is confirmed first and leaves a row in `sync.audit_log`."""
+"""The console's actions, which are also CLI commands. A person confirms each first, and `sync.audit_log` records it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Run = Callable[[psycopg.Connection, Settings, Values, Ids, Values, Send], str]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`sentence` says before the action what it will do; `run` does it and returns what happened."""
+    """An action. `sentence` describes what the action will do; `run` does it, and returns what happened."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Action:
 
 
 def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, detail: Mapping[str, Any]) -> None:
-    """Record who did what, in the transaction that does it."""
+    """Record the action and its actor, in the same transaction as the action."""
     conn.execute(
         "insert into sync.audit_log (actor, action, target, detail) values (%s, %s, %s, %s)",
         (actor, action, target, Jsonb(dict(detail))),
@@ -43,7 +43,7 @@ def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, det
 
 
 def _chosen(conn: psycopg.Connection, values: Values, ids: Ids) -> list[str]:
-    """The events of the checked boxes, or of one group of parked events."""
+    """The ids of the checked events, or of one group of parked events."""
     if values.get("group_type"):
         return read_inbox.parked_with_error(conn, values["group_type"], values.get("group_error", ""))
     if not ids:
@@ -110,7 +110,7 @@ def _give_feature(conn: psycopg.Connection, settings: Settings, values: Values, 
 def _lift_feature(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
     feature = values.get("feature", "")
     by_hand.lift_feature(conn, path["id"], feature, policy_of(settings))
-    return f"The feature {feature} of {path['id']} is Stripe's to decide again."
+    return f"Stripe decides again whether {path['id']} has the feature {feature}."
 
 
 def _link(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, path: Values, __: Send) -> str:
@@ -121,7 +121,7 @@ def _link(conn: psycopg.Connection, settings: Settings, values: Values, _: Ids, 
 
 def _apply(_: psycopg.Connection, __: Settings, ___: Values, ____: Ids, _____: Values, send: Send) -> str:
     send("membership_apply", queue=BACKFILL)
-    return "A worker computes all users now. This page shows how far it is."
+    return "A worker computes all users now. This page shows the progress."
 
 
 def _start_backfill(
@@ -133,20 +133,20 @@ def _start_backfill(
         conn, lists, since=_day(values.get("since")), account=values.get("account", "").strip()
     )
     send(backfill.JOB, queue=BACKFILL)
-    return f"Backfill {run} has begun." if is_new else f"Backfill {run} is under way, and reads these lists too."
+    return f"Backfill {run} has started." if is_new else f"Backfill {run} is running, and reads these lists too."
 
 
 def _stop_backfill(conn: psycopg.Connection, _: Settings, __: Values, ___: Ids, ____: Values, _____: Send) -> str:
     if not backfill.stop(conn):
-        raise Refused("No backfill is under way.")
-    return "The backfill has ended. Everything that it wrote stays, and the users concerned are computed."
+        raise Refused("No backfill is running.")
+    return "The backfill was stopped. Everything that it wrote stays, and the affected users are computed."
 
 
 def _day(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
     except ValueError as error:
-        raise Refused(f"{text} is no date such as 2027-01-31") from error
+        raise Refused(f"{text} is not a date such as 2027-01-31") from error
 
 
 def _sentence_of_backfill(values: Values, _: Ids, __: Values) -> str:
@@ -155,7 +155,7 @@ def _sentence_of_backfill(values: Values, _: Ids, __: Values) -> str:
         f"Read {'every list that Stripe has' if names == 'all' else f'these lists of Stripe: {names}'}"
         + (f", of the account {values['account'].strip()}" if values.get("account", "").strip() else "")
         + (f", objects created since {values['since']}" if values.get("since") else "")
-        + ". The workers do it, beside live events and in the background share of the rate limit."
+        + ". The workers do this besides applying live events, within the background share of the rate limit."
     )
 
 
@@ -169,7 +169,7 @@ ACTIONS: Mapping[str, Action] = {
     "/inbox/discard": Action(
         "events.discard",
         "Discard events",
-        lambda values, ids, _: f"Give up {_number(values, ids)}. A discarded event can still be replayed.",
+        lambda values, ids, _: f"Discard {_number(values, ids)}. A discarded event can still be replayed.",
         _discard,
     ),
     "/users/{id}/sync": Action(
@@ -182,7 +182,7 @@ ACTIONS: Mapping[str, Action] = {
         "user.override",
         "Override the role",
         lambda values, _, path: (
-            f"Give {path['id']} the role {values.get('role', '')} whatever Stripe says"
+            f"Give {path['id']} the role {values.get('role', '')} regardless of Stripe"
             + (f", until {values['until']}." if values.get("until") else ", until the override is lifted.")
         ),
         _override,
@@ -197,7 +197,7 @@ ACTIONS: Mapping[str, Action] = {
         "user.override_feature",
         "Give the feature",
         lambda values, _, path: (
-            f"Give {path['id']} the feature {values.get('feature', '')} whatever Stripe says"
+            f"Give {path['id']} the feature {values.get('feature', '')} regardless of Stripe"
             + (f", until {values['until']}." if values.get("until") else ", until it is taken back.")
         ),
         _give_feature,
@@ -212,7 +212,7 @@ ACTIONS: Mapping[str, Action] = {
         "customer.link",
         "Link a customer",
         lambda values, _, path: (
-            f"Link the customer {values.get('customer', '')} to {path['id']}, for good."
+            f"Link the customer {values.get('customer', '')} to {path['id']} permanently."
             + (" Take it from the user it is linked to." if values.get("force") == "yes" else "")
         ),
         _link,
@@ -227,7 +227,8 @@ ACTIONS: Mapping[str, Action] = {
         "membership.apply",
         "Apply to all users",
         lambda _, __, ___: (
-            "Compute every user by the products' metadata as it is now. Users whom nothing concerns stay as they are."
+            "Compute every user from the products' current metadata. Users without data from Stripe or an override are "
+            "skipped."
         ),
         _apply,
     ),
@@ -235,7 +236,7 @@ ACTIONS: Mapping[str, Action] = {
     "/backfill/stop": Action(
         "backfill.stop",
         "Stop the backfill",
-        lambda _, __, ___: "End the backfill. Everything that it wrote stays, and the users concerned are computed.",
+        lambda _, __, ___: "Stop the backfill. Everything that it wrote stays, and the affected users are computed.",
         _stop_backfill,
     ),
 }

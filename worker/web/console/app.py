@@ -1,4 +1,4 @@
-"""The console's routes: sign-in, pages and actions. Every page but sign-in needs a session, every action a form token."""
+"""The console's routes: sign-in, pages and actions. Every page except sign-in needs a session, and every action a form token."""
 
 import contextlib
 from collections import defaultdict
@@ -31,7 +31,7 @@ from worker.web.console.session import COOKIE, SESSION_SECONDS, Attempts, Sessio
 
 _log = log.get("console")
 
-# The console is for people: it must not take connections from the endpoints for machines.
+# The console has its own few connections, so that people don't take them from the webhook endpoint and the API.
 CONNECTIONS = 2
 MAX_FORM_BYTES = 64 * 1024
 Form = Mapping[str, list[str]]
@@ -110,7 +110,7 @@ class Console:
     async def _sign_out(self, request: Request) -> Response:
         session = self._session(request)
         if session is None or (await _form(request)).get("csrf") != [session.csrf]:
-            return self._error(request, 403, "The form is too old: reload the page and try again.")
+            return self._error(request, 403, "The form has expired: reload the page and try again.")
         answer = RedirectResponse("/console/sign-in", 303, headers=render.HEADERS)
         answer.delete_cookie(COOKIE, path="/console")
         return answer
@@ -144,8 +144,8 @@ class Console:
                 return self._error(
                     request,
                     404,
-                    "Nothing here has this id: check it, and the mode (test or live). `stripe-sync sync object ID` reads "
-                    "an object that Stripe holds.",
+                    "Nothing has this id here: check the id, and the mode (test or live). `stripe-sync sync object ID` reads "
+                    "the object from Stripe.",
                 )
             return self._render(request, session, view.template, {"query": defaultdict(str, query), **view.values})
 
@@ -160,7 +160,7 @@ class Console:
                 return _to_sign_in(request)
             form = await _form(request)
             if form.get("csrf") != [session.csrf]:
-                return self._error(request, 403, "The form is too old or not ours: reload the page and try again.")
+                return self._error(request, 403, "The form has expired or is not ours: reload the page and try again.")
             if not self._settings.console_write:
                 return self._error(request, 403, "The console is read-only: set CONSOLE_WRITE=on to allow actions.")
             values = {name: sent[0] for name, sent in form.items()}
@@ -192,7 +192,7 @@ class Console:
                             name: one for name, one in values.items() if name not in ("csrf", "confirmed", "back")
                         }
                         audit(conn, actor=f"console {session.id[:8]}", action=action.name, target=target, detail=detail)
-                # Sent after the commit, because a worker that starts at once must see the written rows.
+                # Sent after the commit, so that a worker that starts at once sees the written rows.
                 for arguments, options in tasks:
                     self._send(*arguments, **options)
                 return done
@@ -237,7 +237,7 @@ class Console:
 
 
 def application() -> Starlette:
-    """The ASGI application of the console alone, from the environment."""
+    """The ASGI application of the console by itself, configured from the environment."""
     settings = config.load()
     log.configure(settings)
     console = Console(settings, sender(celery_app.make(settings.redis_url)))
@@ -255,10 +255,7 @@ def application() -> Starlette:
 
 
 def sender(app: Celery) -> Callable[..., None]:
-    """A function that sends a task by its name.
-
-    It raises Refused if the broker is away, because a person waits for it.
-    """
+    """A function that sends a task by name. It raises Refused if the broker is away, because a person is waiting."""
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:
@@ -278,12 +275,12 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _local(address: str | None) -> str:
-    """The address, if it is one of the console's own; a link must not lead elsewhere."""
+    """The address if it belongs to the console, else the console's start page: a redirect must not lead elsewhere."""
     return address if address and address.startswith(("/console/", "/console?")) else "/console"
 
 
 async def _form(request: Request) -> Form:
-    """The fields of an urlencoded form; empty for anything larger than a form of ours."""
+    """The fields of an urlencoded form; empty if the body is larger than our forms can be."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Charts as SVG shapes: coordinates from values. The macros in `charts.html` draw them; no script is needed."""
+"""Compute the SVG coordinates of charts. The macros in `macros.html` draw the charts, without scripts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: `points` is what SVG's polyline takes. `summary` says the same in words."""
+    """One series. `points` is the value for an SVG polyline; `summary` describes the chart in words."""
 
     points: str
     ticks: tuple[Tick, ...]
@@ -37,7 +37,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """One bar for each value; negative values hang below the base line."""
+    """One bar per value. The bars of negative values extend below the base line."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
@@ -52,7 +52,7 @@ def line(labels: Sequence[str], values: Sequence[float], unit: str = "") -> Line
     if not values:
         return None
     low, high = min(0.0, *values), max(1.0, *values)
-    if len(values) == 1:  # one value is a level, drawn from edge to edge
+    if len(values) == 1:  # a single value is drawn as a horizontal line
         labels, values = [*labels, *labels], [*values, *values]
     step = (WIDTH - LEFT) / (len(values) - 1)
     points = " ".join(f"{LEFT + n * step:.1f},{_y(value, low, high):.1f}" for n, value in enumerate(values))
@@ -60,7 +60,7 @@ def line(labels: Sequence[str], values: Sequence[float], unit: str = "") -> Line
 
 
 def bars(labels: Sequence[str], values: Sequence[float], unit: str = "") -> Bars | None:
-    """One bar a value; None if there is nothing to draw."""
+    """One bar per value; None if there is nothing to draw."""
     if not values:
         return None
     low, high = min(0.0, *values), max(1.0, *values)

@@ -1,4 +1,4 @@
-"""The pages: each reads the data of its template. Nothing is written or locked here."""
+"""The console's pages. Each reads the data for its template, without writing or locking."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ PLAN_SECONDS, PLAN_BATCH = 0.1, 50
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The input of a page: a connection in autocommit, the settings, the query string and the path's parts."""
+    """The input of a page: a connection in autocommit, the settings, the query parameters and the path parameters."""
 
     conn: psycopg.Connection
     settings: Settings
@@ -149,7 +149,7 @@ def catalogue(asked: Asked) -> View:
 
 
 def revenue(asked: Asked) -> View:
-    """MRR of the last year, movements and churn of the last months, in one currency."""
+    """MRR of the last year, and movements and churn of the last months, in one currency."""
     summary = revenue_summary.read(asked.conn)
     if summary is None or not summary.currencies:
         return View("revenue.html", {"currency": None, "summary": summary})
@@ -176,9 +176,9 @@ def revenue(asked: Asked) -> View:
 
 
 def plan(asked: Asked) -> View:
-    """The first users after `after` whom `membership apply` would change.
+    """The next users, in the order of ids, that `membership apply` would change.
 
-    It searches for a moment, then reports how far it got.
+    The search starts after the user `after`, stops after PLAN_SECONDS, and reports how far it got.
     """
     changing: list[tuple[str, Outcome]] = []
     looked, ends = 0, time.monotonic() + PLAN_SECONDS
@@ -196,7 +196,7 @@ def plan_progress(asked: Asked) -> View:
 
 
 def backfill(asked: Asked) -> View:
-    """The backfill, and connected accounts. The part that changes refreshes itself from `backfill_progress`."""
+    """The newest backfill, and connected accounts. The page refreshes the progress from `backfill_progress`."""
     values = backfill_progress(asked).values
     return View("backfill.html", {**values, "accounts": read_backfill.accounts(asked.conn), "lists": list(LISTS)})
 

@@ -15,8 +15,10 @@ _ORDER = ("failed", "reading", "done", "not available", "stopped", "waiting")
 
 
 def progress(conn: psycopg.Connection) -> Row | None:
-    """The progress of the newest backfill, its lists with the failed ones first, and its errors with their lists; None
-    if there was none."""
+    """The progress of the newest backfill; None if there was none.
+
+    Its lists are sorted by state, the failed lists first. Its errors have the names of the lists that failed with them.
+    """
     newest = backfill.progress(conn)
     if newest is None:
         return None
@@ -39,7 +41,7 @@ def progress(conn: psycopg.Connection) -> Row | None:
 
 
 def accounts(conn: psycopg.Connection) -> list[Row]:
-    """Connected accounts, those first that were not read for longest."""
+    """Connected accounts, the least recently read first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

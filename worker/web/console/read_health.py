@@ -10,12 +10,15 @@ from worker.config.settings import Settings
 from worker.jobs.status import ALIVE_SECONDS
 
 Row = dict[str, Any]
-# Percentiles are of this many events: the newest that were applied.
+# Percentiles are computed from this many of the newest applied events.
 SAMPLED = 2000
 
 
 def minutes(conn: psycopg.Connection) -> list[Row]:
-    """Events received and applied, and requests to Stripe, in each minute of the last 24 hours that has a total before it."""
+    """Events received and applied, and requests to Stripe, per minute of the last 24 hours.
+
+    Each number is the difference from the totals recorded before, so the first recorded minute has none.
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -34,7 +37,7 @@ def minutes(conn: psycopg.Connection) -> list[Row]:
 
 
 def latency(conn: psycopg.Connection) -> Row | None:
-    """Seconds from the POST to the committed row, of the newest events: p50, p90, p99; None without events."""
+    """Seconds from the delivery of an event to its committed rows: p50, p90 and p99 of the newest. None without events."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
@@ -56,7 +59,7 @@ def latency(conn: psycopg.Connection) -> Row | None:
 
 
 def workers(conn: psycopg.Connection) -> list[Row]:
-    """Worker processes that gave a sign of life lately, newest first."""
+    """Worker processes, the live ones first; `is_alive` tells whether each gave a sign of life lately."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -88,7 +91,7 @@ def runs(conn: psycopg.Connection) -> list[Row]:
 
 
 def drift(conn: psycopg.Connection) -> list[Row]:
-    """Objects that reading Stripe repaired, by day and type, of the last week."""
+    """How many objects were repaired by reading Stripe in the last week, by day and type."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -126,13 +129,13 @@ def _masked(value: Any) -> str:
 
 
 def _mask(secret: str) -> str:
-    """Enough to tell two kinds of secrets apart, and nothing that helps to guess one."""
+    """The prefix of the secret, which shows its kind, without any part of the secret itself."""
     kind = "_".join(secret.split("_")[:-1])
     return f"{kind}_…" if kind else "…"
 
 
 def _without_password(address: str) -> str:
-    """The address of a server without user, password and parameters."""
+    """The address of a server, without user, password and parameters."""
     scheme, _, rest = address.partition("://")
     if not rest:
         return "…"

@@ -1,4 +1,4 @@
-"""Queries of the inbox pages. Each statement reads a bounded number of rows, whatever the filters and the table's size."""
+"""Queries of the inbox pages. Each reads a bounded number of rows, independent of the filters and the table's size."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 PAGE = 50
-# A page searches this many events, and then offers to continue: a rare type must not read the whole table.
+# A page searches at most this many events, then offers to continue, so that a filter that rarely matches does not read the
+# whole table.
 SEARCHED = 20_000
 GROUPED = 5_000
 Row = dict[str, Any]
@@ -17,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """`before` and `before_id` are the last event of the previous page: pages continue by key."""
+    """The filters of the list. `before` and `before_id` are the key of the previous page's last event."""
 
     status: str | None = None
     type: str | None = None
@@ -31,9 +32,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` is the key at which the next page begins, None at the end.
+    """A page of events. `next` is the key after which the next page begins, None at the end.
 
-    `is_partial`: the search stopped before the page was full.
+    `is_partial` means that the search stopped before the page was full.
     """
 
     rows: list[Row]
@@ -97,7 +98,7 @@ def events(conn: psycopg.Connection, filters: Filters) -> Page:
 
 
 def event(conn: psycopg.Connection, id_: str) -> Row | None:
-    """One event with its body as JSON; a body that is no JSON stays text."""
+    """One event, with its body parsed; a body that is not JSON stays text. None if there is no such event."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute("select * from sync.events where id = %s", (id_,)).fetchone()
     if row is not None:
@@ -109,7 +110,7 @@ def event(conn: psycopg.Connection, id_: str) -> Row | None:
 
 
 def parked_groups(conn: psycopg.Connection) -> list[Row]:
-    """Parked events by type and error, the largest group first; ids and numbers are removed from the error."""
+    """Parked events, grouped by type and the first line of the error, the largest group first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -129,7 +130,7 @@ def parked_groups(conn: psycopg.Connection) -> list[Row]:
 
 
 def parked_with_error(conn: psycopg.Connection, type_: str, error: str) -> list[str]:
-    """The ids of one of those groups."""
+    """The ids of the events in one group of `parked_groups`."""
     return [
         id_
         for (id_,) in conn.execute(
@@ -151,7 +152,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 
 def _pattern(text: str | None, *, whole: bool = False) -> str | None:
-    """A LIKE pattern: `*` stands for any text, everything else for itself."""
+    """A LIKE pattern in which `*` matches any text, and every other character matches itself."""
     if not text:
         return None
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")

@@ -1,4 +1,4 @@
-"""Queries of the user pages besides `why`: the search, and one user's history."""
+"""Queries of the user pages, except for `why`: the search, and one user's history."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ PAGE = 50
 
 
 def search(conn: psycopg.Connection, text: str, *, after: str = "") -> list[Row]:
-    """The users with this id, e-mail or Stripe customer; all users for an empty text. Up to one more than a page.
+    """The users with this id, e-mail or Stripe customer, by id; at most one more than a page shows.
 
-    All come in the order of their ids, after the user `after`.
+    If the text is empty: all users after the user `after`.
     """
     behind = "where id > sync.user_key(%(after)s)" if after else ""
     which = _MATCHING if text else f"select id from users {behind} order by id limit %(limit)s"  # noqa: S608
@@ -46,7 +46,7 @@ _MATCHING = """
 
 
 def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[Row]:
-    """The history of the user, newest first: subscriptions, payments, rows of the ledger and changes."""
+    """The history of the user, newest first: subscriptions, payments, ledger rows and changes."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -89,7 +89,7 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
 
 
 def balance(conn: psycopg.Connection, user: str, *, limit: int = 60) -> list[Row]:
-    """The balance after each of the newest rows of the ledger, oldest first."""
+    """The balances after the newest ledger rows, oldest first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

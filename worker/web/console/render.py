@@ -1,4 +1,4 @@
-"""Render pages: the Jinja environment, the filters that templates use, and the headers of every answer."""
+"""Render pages: the Jinja environment, the filters for templates, and the headers of every response."""
 
 import functools
 import hashlib
@@ -14,8 +14,8 @@ from starlette.responses import HTMLResponse, Response
 
 from worker.membership.rules import wording
 
-# Everything comes from this host and from files: no inline script or style can run, whatever a customer's name
-# contains.
+# Browsers load scripts and styles only from this host's files. Inline scripts and styles never run, even if a customer's
+# name contains one.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -46,8 +46,7 @@ def compile_templates() -> None:
 
 
 def static(name: str) -> Response | None:
-    """A file that the pages use; None if there is no such file. Browsers may cache it, because its address contains its
-    hash."""
+    """A file that the pages use; None if there is no such file. Browsers may cache it for a day."""
     if name not in _STATIC:
         return None
     headers = HEADERS | {"cache-control": "public, max-age=86400"}
@@ -65,7 +64,7 @@ def _content(name: str) -> bytes:
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """How long ago, or from now, in the largest unit: `5 min ago`, `in 3 d`; empty for None."""
+    """The distance from now in the largest unit: `5 min ago`, `in 3 d`; empty for None."""
     if moment is None:
         return ""
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
@@ -81,7 +80,7 @@ def exact(moment: datetime | None) -> str:
 
 
 def visible(text: object) -> str:
-    """The text with control and direction marks shown as escapes, so that a name can't reorder its line."""
+    """The text with control characters and direction marks as escapes, so that a name can't reorder its line."""
     return "".join(
         f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") and char not in "\n\t" else char
         for char in str(text)
@@ -99,7 +98,7 @@ def pretty(value: object) -> str:
 
 
 def money(amount: int | None, currency: str | None) -> str:
-    """Minor units as an amount: `20.00 usd`. Stripe's zero-decimal currencies have no decimals."""
+    """An amount in minor units as text: `20.00 usd`. Stripe's zero-decimal currencies have no decimals."""
     if amount is None:
         return ""
     code = (currency or "").lower()

@@ -1,6 +1,6 @@
-"""Sessions of the console: one password, a signed cookie that expires, and a token on every form.
+"""Sessions of the console: one password, a signed cookie that expires, and a token in every form.
 
-The key of the signature is derived from the password, so a new password signs everybody out, in every process at once.
+The signing key is derived from the password, so a new password ends all sessions in all processes.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ SESSION_SECONDS = 12 * 3600
 SENTENCE_SECONDS = 60
 LINK_SECONDS = 600
 LINK_SECONDS_IN_DEVELOPMENT = 24 * 3600
-# Failed sign-in attempts, of one address and of all, before the next one has to wait.
+# After this many failed sign-ins, from one address or from all, within FAILURE_SECONDS, the next attempt must wait.
 MAX_FAILURES, MAX_FAILURES_OF_ALL, FAILURE_SECONDS = 5, 50, 300
-# The cost of hashing that OWASP recommends for scrypt: 32 MiB and about 0.1 s.
+# OWASP's recommended parameters for scrypt: 32 MiB and about 0.1 s per hash.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser. `csrf` is the token that its forms must carry."""
+    """The session of a signed-in browser. `csrf` is the token that its forms must contain."""
 
     id: str
     csrf: str
@@ -68,7 +68,7 @@ class Sessions:
         return Session(id_, hmac.new(self._key, b"csrf " + id_.encode(), "sha256").hexdigest())
 
     def sign(self, sentence: str) -> str:
-        """A sentence for the next page, signed, so that nobody else can write one."""
+        """Sign a sentence for the next page, so that a link can't make the page show any other text."""
         return str(self._sentences.dumps(sentence))
 
     def unsign(self, signed: str | None) -> str | None:
@@ -90,7 +90,7 @@ class Sessions:
 
 
 class Attempts:
-    """Failed sign-ins of the last minutes, in this process: a password can't be guessed quickly."""
+    """Recent failed sign-ins in this process. They slow down attempts to guess the password."""
 
     def __init__(self) -> None:
         self._failures: deque[tuple[float, str]] = deque()

@@ -1,4 +1,4 @@
-// Parts of a page that refresh themselves listen for `refresh` on the body; nothing is asked while the page is hidden.
+// Parts of a page that refresh themselves listen for `refresh` on the body. A hidden page sends no requests.
 "use strict";
 setInterval(() => {
   if (document.visibilityState === "visible") document.body.dispatchEvent(new Event("refresh"));
