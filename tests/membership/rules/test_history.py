@@ -1,6 +1,7 @@
 """A fact that becomes known late counts at its own time, and everything after it is computed again."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
@@ -17,6 +18,7 @@ from tests.membership.rules.paid_lines import (
     monthly,
     pack,
     refund,
+    yearly,
 )
 from tests.membership.rules.people import day, holding, line, subscribed, user
 from worker.membership.rules.access import Policy
@@ -125,3 +127,51 @@ def test_a_change_paid_in_the_same_second_as_its_period_counts_after_it(invoice:
             held = holding(held, granted(held, policy))
 
         assert held.tokens == 5000
+
+
+def test_a_part_in_place_of_a_wrong_one_counts_although_a_newer_period_has_begun() -> None:
+    month, seats = Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=1), replace(yearly(40), quantity=5)
+    held = user(subscribed(items=[replace(month, quantity=5)]), lines=[seats], running=[seats])
+    held = holding(held, granted(held))
+    held = replace(then(held, pack(at=-5)), subscriptions=(subscribed(items=[month]),))
+    fewer = [_of_the_year("in_u", -20, amount=-5, quantity=5), _of_the_year("in_u", -20, amount=1, quantity=1)]
+    switch = [
+        _of_the_year("in_s", -1, amount=-1, quantity=1),
+        line("il_9", invoice="in_s", period_start=day(-1), period_end=day(29), paid_at=day(-1)),
+    ]
+    spent = replace(held, tokens=held.tokens - 1500)
+
+    for known, lines in ((switch, switch), ([*switch, *fewer], fewer)):
+        spent = replace(holding_lines(spent, *lines), running=(seats, *known))
+        spent = holding(spent, granted(spent))
+
+    # Ten days ago the part of 1,000 began, and not one of 5,000. It and 500 of the pack were spent before the month began.
+    assert held.tokens == 6000
+    assert {lot.bill: lot.left for lot in spent.lots if lot.left} == {"in_p": 500, "in_s": 1000}
+
+
+def test_each_wrong_part_is_replaced_also_by_one_that_is_over() -> None:
+    seat = Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=1)
+    seats, lasting = replace(yearly(45), quantity=5), Policy(token_ttl=timedelta(days=60))
+    held = user(subscribed(items=[replace(seat, quantity=5)]), lines=[seats], running=[seats])
+    held = holding(held, granted(held, lasting, day(-14)))
+    held = holding_lines(held, pack(at=-14))
+    held = holding(held, granted(held, lasting, day(-14)))
+    held = replace(held, tokens=held.tokens - 1500)
+    held = holding(held, granted(held, lasting, day(16)))
+    fewer = [_of_the_year("in_u", -20, amount=n, quantity=abs(n), age=45) for n in (-5, 1)]
+
+    known = replace(holding_lines(held, *fewer), running=(seats, *fewer), subscriptions=(subscribed(items=[seat]),))
+    known = holding(known, granted(known, lasting, day(16)))
+
+    # The parts of day -15 and day 15 are of 1,000 each. The first one and 500 of the pack were spent.
+    assert {lot.bill: lot.left for lot in held.lots if lot.left} == {"in_p": 1000, "in_y": 5000}
+    assert {lot.bill: lot.left for lot in known.lots if lot.left} == {"in_p": 500, "in_u": 1000}
+
+
+def _of_the_year(invoice: str, since: int, *, amount: int, quantity: int, age: int = 40) -> PaidLine:
+    """A proration of the year that was paid `age` days ago."""
+    return line(
+        f"il_{amount}", invoice=invoice, period_start=day(since), period_end=day(365 - age), proration=True, amount=amount,
+        is_credit=amount < 0 or None, quantity=quantity, full_period=timedelta(days=365),
+    )  # fmt: skip

@@ -25,12 +25,13 @@ Entitled = Mapping[str | None, Subscription]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part that is due, and the line that paid for it."""
+    """A part that is due, and the line that paid for it. `replaces`: whether a wrong one was given in its place."""
 
     key: str
     line: PaidLine
     amount: int
     begins: datetime
+    replaces: bool
 
 
 def joined_interval(line: PaidLine) -> datetime:
@@ -56,7 +57,11 @@ def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
 def due_parts(
     user: User, products: Mapping[str, Product], entitled: Entitled, now: datetime, *, is_reset: bool
 ) -> list[Part]:
-    """The parts that are due, oldest first. If balances are reset, only the newest of an item's missed parts."""
+    """The parts that are due, oldest first.
+
+    If balances are reset, of those that were missed only the newest of an item, and each that replaces a wrong one: tokens
+    may have been spent from it before the next began.
+    """
     due: list[Part] = []
     for lines in _histories(user).values():
         parts = [
@@ -66,7 +71,7 @@ def due_parts(
             for part in _parts_of(user, line, after, products, entitled, now)
         ]
         parts.sort(key=lambda part: part.begins)
-        due += parts[-1:] if is_reset else parts
+        due += [part for part in parts if not is_reset or part is parts[-1] or part.replaces]
     return sorted(
         (part for part in due if _is_new(user, part.key)), key=lambda part: (part.begins, part.line.owner, part.key)
     )
@@ -88,9 +93,11 @@ def _parts_of(
     until = now if after is None else min(now, after.period_start)
     first = (line.period_start - start) // TOKEN_PERIOD + 1
     return [
-        Part(key=_key(user, line, start, number), line=line, amount=amount, begins=begins)
+        Part(key=key, line=line, amount=amount, begins=begins, replaces=UNDONE + plain in user.renewed)
         for number in range(max(first, 1), (until - start) // TOKEN_PERIOD + 1)
         for begins in [start + TOKEN_PERIOD * number]
+        for plain in [f"part:{line.owner}:{int(start.timestamp())}:{number}"]
+        for key in [f"{plain}:{line.invoice}" if UNDONE + plain in user.renewed else plain]
         if amount and _is_there(user, line, after, begins, entitled)
     ]
 
@@ -164,12 +171,6 @@ def reviewed(user: User, result: Review) -> User:
 def _without(held: Periods, ended: Collection[datetime | None]) -> Periods:
     starts = held.starts - set(ended)
     return replace(held, starts=starts, newest=max(starts, default=None))
-
-
-def _key(user: User, line: PaidLine, start: datetime, number: int) -> str:
-    """The key of a part. If the part replaces one given in error, the key includes the invoice."""
-    key = f"part:{line.owner}:{int(start.timestamp())}:{number}"
-    return f"{key}:{line.invoice}" if UNDONE + key in user.renewed else key
 
 
 def _is_new(user: User, key: str) -> bool:

@@ -206,11 +206,12 @@ def _moment(line: PaidLine, row: Row, changing: Collection[str]) -> Moment:
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
-    """Write a later part to the book, unless its time is over, or balances are reset and a newer period was granted
-    already."""
-    held, line = periods.get(part.line.owner), part.line
-    is_overtaken = held is not None and held.newest is not None and part.begins <= held.newest
-    if (policy.tokens_reset and is_overtaken) or _is_granted_already(user, part.begins):
+    """Write a later part to the book, unless its time is over.
+
+    One that a newer period has replaced counts all the same: tokens may have been spent from it in between.
+    """
+    line = part.line
+    if _is_granted_already(user, part.begins):
         return
     lot = _lot(user, line, part.key, part.amount, part.begins, policy, now, begins=part.begins)
     if now < lot.until:
