@@ -216,7 +216,7 @@ class Model:
         return [
             (bill, name, day)
             for bill, name, day in self.purchases
-            if day + (self.prices[name].access or 0) > 0 and not self._returned(bill) >= self.totals[bill] > 0
+            if day + (self.prices[name].access or 0) > self.now and not self._returned(bill) >= self.totals[bill] > 0
         ]
 
     # Payments
@@ -301,8 +301,10 @@ class Model:
                 continue
             amount = self.prices[line.price].tokens * line.quantity
             self.parts.add((line.item, start, number))
+            if not amount:
+                continue  # A part of nothing is not given: it replaces nothing, and no spend comes after it.
             self.given, self.begun[line.item] = begins + 0.0001, begins
-            if self.is_reset and amount:
+            if self.is_reset:
                 self.lots = [lot for lot in self.lots if lot.owner != line.item]
             self._add(paid, line, amount, (line.end + 1, 1, line.item, number), owner=line.item, day=begins)
 

@@ -90,6 +90,22 @@ def test_a_part_is_undone_if_its_item_was_gone_before_the_part_began(policy: Pol
     assert granted(replace(held, subscriptions=(after,)), policy) == []
 
 
+@BOTH
+@pytest.mark.parametrize(("seen", "tokens"), [(-21, {RESET: 1000, ADD: 2000}), (-5, {RESET: 667, ADD: 667})], ids=str)
+def test_a_change_waits_for_no_snapshot_after_one_that_is_newer(
+    seen: int, tokens: dict[Policy, int], policy: Policy
+) -> None:
+    held = a_year(40)
+    held = holding(held, granted(held, policy))
+    credit, snapshot = _of_the_year("in_u", -20, amount=-1, quantity=1), replace(subscribed(), observed_at=day(seen))
+    known = replace(holding_lines(held, credit), running=(*held.running, credit), subscriptions=(snapshot,))
+
+    known = holding(known, granted(known, policy))
+
+    # The item left 20 days ago, with 10 of its 30 days left. A newer snapshot shows that it came back without an invoice.
+    assert known.tokens == tokens[policy]
+
+
 def test_the_history_holds_the_entries_of_the_last_month() -> None:
     held = then(monthly(400), pack(at=-2))
     held = holding_lines(held, line("il_9", invoice="in_9", period_start=day(20), period_end=day(50)))

@@ -145,13 +145,21 @@ def _given(user: User) -> list[Lot]:
 
 
 def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
-    """Whether everything after the line `own` is known: all lines of the later invoices, and the present item."""
-    invoices = {line.invoice for line in lines[lines.index(own) + 1 :]}
+    """Whether everything after a line is known: the lines of each invoice, and the item after them.
+
+    A snapshot shows the item after the changes if it differs from what the line paid for, if it is as the last one paid for it,
+    or if the snapshot is newer than their payment: the item may have been changed back without an invoice.
+    """
+    later = lines[lines.index(own) + 1 :]
+    invoices, paid_at = {line.invoice for line in later}, max(line.paid_at for line in later)
     for line in user.paid_lines:
         is_waiting = row_of(line, user).gives is Gives.WAITS or (line.product or "") not in products
         if line.invoice in invoices and is_waiting:
             return False
-    items = [item for each in user.subscriptions if each.id == own.subscription for item in each.items]
+    shown = [each for each in user.subscriptions if each.id == own.subscription]
+    if any(each.observed_at is not None and each.observed_at > paid_at for each in shown):
+        return True
+    items = [item for each in shown for item in each.items]
     is_as_before = any(_is_paid_by(item, own) for item in items)
     is_as_paid = not _is_credit(user, lines[-1]) and any(_is_paid_by(item, lines[-1]) for item in items)
     return is_as_paid or not is_as_before
