@@ -224,6 +224,25 @@ ROW_ID = """
 create or replace function {function}(stripe_id text) returns {type}
 language sql {volatility} as $$ select {row_id} $$
 """
+# The columns that hold Stripe's words. In our tables they are text. If the application has an enum there, the label is
+# written that is the word in any case: ACTIVE for active. A word without a label is refused, and its row held back.
+WORDS: dict[tuple[str, str], str] = {
+    ("stripe_prices", "type"): "sync.price_type",
+    ("stripe_prices", "interval"): "sync.price_interval",
+    ("user_subscriptions", "status"): "sync.subscription_status",
+    ("payment_history", "status"): "sync.payment_status",
+}
+WORD = """
+create or replace function {function}(word text) returns {type}
+language sql {volatility} as $$ select {value} $$
+"""
+_LABEL = """coalesce(
+    (
+        select e.enumlabel::text from pg_catalog.pg_enum as e
+        where e.enumtypid = '{literal}'::regtype and lower(e.enumlabel) = $1
+        order by e.enumlabel <> $1
+        limit 1
+    ), $1)::{type}"""
 _ROW_ID_APART = "coalesce((select t.{id} from {table} as t where t.{key} = $1), {next})"
 
 # A replacement for the foreign keys of `sync`, whose columns are text, to users whose ids have another type.
@@ -264,7 +283,19 @@ def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
     return ROW_ID.format(function=function, type=type_, volatility="volatile", row_id=made)
 
 
-def made(names: Mapping[str, str], row_ids: Mapping[str, str], *, forgets: str = "") -> dict[str, str]:
+def word(table: str, column: str, type_: str | None) -> str:
+    """The function that makes a value of this column from a word of Stripe's; `type_` is the application's enum, None for
+    text."""
+    function = WORDS[table, column]
+    if type_ is None:
+        return WORD.format(function=function, type="text", volatility="immutable parallel safe", value="$1")
+    value = _LABEL.format(literal=type_.replace("'", "''"), type=type_)
+    return WORD.format(function=function, type=type_, volatility="stable", value=value)
+
+
+def made(
+    names: Mapping[str, str], row_ids: Mapping[str, str], words: Mapping[str, str], *, forgets: str = ""
+) -> dict[str, str]:
     """The functions by name, for these names and types; see `schema.names.Names.functions`."""
     templates = {
         "sync.touch_updated_at": TOUCH_UPDATED_AT,
@@ -282,6 +313,7 @@ def made(names: Mapping[str, str], row_ids: Mapping[str, str], *, forgets: str =
     functions |= {name: template.format(**names) for name, template in templates.items()}
     functions["sync.discounted_mrr"] = DISCOUNTED
     functions |= {ROW_IDS[table][0]: statement for table, statement in row_ids.items()}
+    functions |= words
     if forgets:
         functions["sync.forget_user"] = FORGET_USER.format(deletes=forgets)
     return functions
@@ -320,7 +352,11 @@ _OURS = {
     "organization_key": "$1",
 }
 
-FUNCTIONS: dict[str, str] = made(_OURS, {table: row_id(table, None, {}) for table in ROW_IDS})
+FUNCTIONS: dict[str, str] = made(
+    _OURS,
+    {table: row_id(table, None, {}) for table in ROW_IDS},
+    {function: word(*column, None) for column, function in WORDS.items()},
+)
 
 # Without `update of organization_id`, because a trigger of the application's may set the column in a statement that
 # does not.

@@ -66,14 +66,15 @@ class Names:
     """The names of our tables and columns in this database, if they differ from ours.
 
     A table of another schema is written with it: `auth.users`. `types` are the types that replace our enums, as SQL
-    spells them. `ids` are the types of the tables' ids that are not text. `left_out` are tables that are not created in
-    `public`.
+    spells them. `ids` are the types of the tables' ids that are not text, and `words` the enums of columns for Stripe's
+    words, by table and column (`user_subscriptions.status`). `left_out` are tables that are not created in `public`.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
 
     def table(self, ours: str) -> str:
@@ -114,7 +115,12 @@ class Names:
     def recorded(cls, stored: Mapping[str, Any]) -> Names:
         """Read the form that `as_json` wrote."""
         return cls(
-            stored["tables"], stored["columns"], stored["types"], stored.get("ids", {}), frozenset(stored["left_out"])
+            stored["tables"],
+            stored["columns"],
+            stored["types"],
+            stored.get("ids", {}),
+            stored.get("words", {}),
+            frozenset(stored["left_out"]),
         )
 
     @property
@@ -126,6 +132,7 @@ class Names:
             "columns": columns,
             "types": dict(self.types),
             "ids": dict(self.ids),
+            "words": dict(self.words),
             "left_out": sorted(self.left_out),
         }
 
@@ -155,11 +162,15 @@ class Names:
             )
             for table, (_, key) in functions.ROW_IDS.items()
         }
+        words = {
+            function: functions.word(table, column, self.words.get(f"{table}.{column}"))
+            for (table, column), function in functions.WORDS.items()
+        }
         forgets = [
             f"    delete from sync.{table.name} where {column.name} = old.{fields['id']}::text;"  # noqa: S608 - ours, quoted
             for table, column in self._references_to_users()
         ]
-        return functions.made(fields, row_ids, forgets="\n".join(forgets) if "users" in self.ids else "")
+        return functions.made(fields, row_ids, words, forgets="\n".join(forgets) if "users" in self.ids else "")
 
     @property
     def user_triggers(self) -> dict[str, str]:

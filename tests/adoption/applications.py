@@ -189,3 +189,44 @@ SUPABASE_NAMES = Names(
     tables={"users": "auth.users"},
     columns={"users": {"role": "membership_role", "email_verified": "email_confirmed_at"}},
 )
+
+# Prisma with enums of its own for roles and states, one in capitals; every column is required, as Prisma's default is.
+PRISMA_ENUMS = """
+    create type "Role" as enum ('USER', 'ADMIN');
+    create type "MembershipStatus" as enum ('ACTIVE', 'INACTIVE', 'CANCELED');
+    create type "SubscriptionStatus" as enum ('ACTIVE', 'CANCELED', 'PAST_DUE');
+    create type "Interval" as enum ('month', 'year');
+    create type "PaymentStatus" as enum ('PENDING', 'PAID');
+    create table "User" (
+        "id" text not null primary key, "email" text not null, "name" text not null, "emailVerified" timestamp(3),
+        "role" "Role" not null default 'USER', "membershipStatus" "MembershipStatus" not null default 'ACTIVE',
+        "createdAt" timestamp(3) not null default current_timestamp, "updatedAt" timestamp(3) not null
+    );
+    create unique index "User_email_key" on "User" ("email");
+    create table stripe_products (id text primary key, name text not null, active boolean not null);
+    create table stripe_prices (
+        id text primary key, product_id text not null references stripe_products (id), active boolean not null,
+        type text not null, interval "Interval"
+    );
+    create table "Subscription" (
+        "id" text not null primary key, "userId" text not null references "User" ("id") on delete cascade on update cascade,
+        "stripeCustomerId" text not null, "stripeSubscriptionId" text not null unique, "stripePriceId" text not null,
+        "stripeProductId" text not null, "status" "SubscriptionStatus" not null default 'ACTIVE',
+        "currentPeriodStart" timestamp(3) not null, "currentPeriodEnd" timestamp(3) not null
+    );
+    create table payment_history (
+        id text primary key, user_id text not null references "User" ("id"), stripe_payment_intent_id text not null unique,
+        amount integer not null, currency text not null, status "PaymentStatus" not null,
+        description text not null default ''
+    );
+    insert into "User" ("id", "email", "name", "emailVerified", "updatedAt") values
+        ('clx1jenny0000', 'jenny@example.com', 'Jenny', now(), now()),
+        ('clx1john00000', 'john@example.com', 'John', null, now());
+"""
+PRISMA_ENUMS_NAMES = Names(
+    tables={"users": "User", "user_subscriptions": "Subscription"},
+    columns={
+        "users": {**PRISMA_NAMES.columns["users"], "membership_status": "membershipStatus"},
+        "user_subscriptions": PRISMA_NAMES.columns["user_subscriptions"],
+    },
+)

@@ -1,5 +1,7 @@
 """Fixtures for tests of adoption: databases made by an application, and the daemon on them."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -21,6 +23,7 @@ from worker.web.webhook import read
 from worker.writers.apply import Applier, compute_waiting
 
 OURS = Names()
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Application:
@@ -68,3 +71,21 @@ def application(empty_database: str, backend: Backend) -> Iterator[Callable[[str
             return made
 
         yield make
+
+
+@pytest.fixture
+def run(empty_database: str, backend: Backend) -> Run:
+    """Run stripe-sync on the application's database."""
+    env = {"DATABASE_URL": empty_database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
+
+    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *words],
+            env=env | changes,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return command

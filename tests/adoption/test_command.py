@@ -1,8 +1,6 @@
 """`stripe-sync db adopt` as an operator runs it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +8,9 @@ import pytest
 
 from tests.adoption.applications import BY_HAND, PRISMA
 from tests.adoption.catalogue import everything
-from tests.adoption.conftest import Application
-from tests.backends import Backend
+from tests.adoption.conftest import Application, Run
 
 New = Callable[[str], Application]
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CONFIG = """
 [membership.tables]
@@ -30,23 +26,6 @@ updated_at = "updatedAt"
 user_id = "userId"
 stripe_customer_id = "stripeCustomerId"
 """
-
-
-@pytest.fixture
-def run(empty_database: str, backend: Backend) -> Run:
-    env = {"DATABASE_URL": empty_database, "REDIS_URL": backend.redis_url, "APP_ENV": "test"}
-
-    def command(*words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words],
-            env=env | changes,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return command
 
 
 def test_an_application_is_inspected_adopted_and_then_migrated(application: New, run: Run, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.adoption.applications import (
     DJANGO_NAMES,
     DRIZZLE_SERIAL,
     DRIZZLE_UUID,
+    PRISMA_ENUMS,
+    PRISMA_ENUMS_NAMES,
     PRISMA_UUID,
     PRISMA_UUID_NAMES,
     SUPABASE,
@@ -38,6 +40,7 @@ APPLICATIONS = [
     pytest.param(DRIZZLE_SERIAL, Names(), "41", "42", id="drizzle-serial"),
     pytest.param(DRIZZLE_UUID, Names(), JENNY, JOHN, id="drizzle-uuid"),
     pytest.param(PRISMA_UUID, PRISMA_UUID_NAMES, JENNY, JOHN, id="prisma-uuid"),
+    pytest.param(PRISMA_ENUMS, PRISMA_ENUMS_NAMES, "clx1jenny0000", "clx1john00000", id="prisma-cuid"),
     pytest.param(DJANGO, DJANGO_NAMES, "1700000000000000041", "1700000000000000042", id="django-bigint"),
     pytest.param(SUPABASE, SUPABASE_NAMES, JENNY, JOHN, id="supabase-uuid"),
 ]

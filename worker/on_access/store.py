@@ -74,7 +74,7 @@ _STORED = f"""
     select
         u.id::text, clock_timestamp() as now, u.role::text, u.membership_status::text,
         u.stripe_product_id as product_id, p.name as product_name,
-        s.stripe_subscription_id as subscription_id, s.status as subscription_status,
+        s.stripe_subscription_id as subscription_id, s.stripe_status as subscription_status,
         s.stripe_price_id as subscription_price, s.stripe_product_id as subscription_product,
         s.current_period_end as subscription_current_period_end, s.trial_end as subscription_trial_end,
         s.cancel_at_period_end as subscription_cancel_at_period_end,
@@ -95,9 +95,10 @@ _STORED = f"""
     left join lateral (
         select *
         from user_subscriptions
-        where user_id = u.id and status not in ('canceled', 'incomplete_expired')
+        cross join lateral (select lower(status::text) as stripe_status) as word
+        where user_id = u.id and stripe_status not in ('canceled', 'incomplete_expired')
         order by stripe_product_id is not distinct from u.stripe_product_id desc,
-            array_position(array['active', 'trialing', 'past_due'], status), created_at desc
+            array_position(array['active', 'trialing', 'past_due'], stripe_status), created_at desc
         limit 1
     ) as s on true
     where u.id = sync.user_key(%(user)s)

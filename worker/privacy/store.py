@@ -7,6 +7,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
+from worker.config.errors import Permanent
 from worker.membership.store import recompute_queue
 from worker.stripe_api.event import ObjectRef
 
@@ -208,12 +209,26 @@ _OF_USER = {
     "sessions": "user_id = %(user)s",
     "verification_tokens": "lower(identifier) = lower(%(email)s)",
 }
-_BLANKED = {
-    "users": ("id", "email = null, name = null, image = null, email_verified = null"),
-    "user_subscriptions": ("user_id", "metadata = '{}'"),
-    "payment_history": ("user_id", "metadata = '{}', description = null"),
-    "sync.overrides": ("user_id", "note = null"),
+# By table: the column with the user's id, and each blanked column with its value. A column of the application's that
+# refuses null gets the second one.
+_BLANKED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "users": (
+        "id",
+        {
+            "email": ("null", "'erased-' || id || '@erased.invalid'"),
+            "name": ("null", "''"),
+            "image": ("null", "''"),
+            "email_verified": ("null", "'epoch'"),
+        },
+    ),
+    "user_subscriptions": ("user_id", {"metadata": ("'{}'", "'{}'")}),
+    "payment_history": ("user_id", {"metadata": ("'{}'", "'{}'"), "description": ("null", "''")}),
+    "sync.overrides": ("user_id", {"note": ("null", "''")}),
 }
+
+
+class NotBlanked(Permanent):
+    """A table of the application refuses to have a person's data blanked."""
 
 
 def user_rows(conn: Connection, user: str, email: str | None) -> dict[str, int]:
@@ -230,13 +245,30 @@ def user_rows(conn: Connection, user: str, email: str | None) -> dict[str, int]:
 
 
 def blank_user(conn: Connection, user: str, email: str | None) -> dict[str, int]:
-    """Blank the user's personal data; role, status, tokens and payments stay. Returns the changed rows by table."""
+    """Blank the user's personal data; role, status, tokens and payments stay. Returns the changed rows by table.
+
+    Raises NotBlanked if a table refuses both null and the value in its place.
+    """
     changed = {}
-    for table, (column, changes) in _BLANKED.items():
-        changed[table] = conn.execute(f"update {table} set {changes} where {column} = %s", (user,)).rowcount  # noqa: S608
+    for table, (key, columns) in _BLANKED.items():
+        for column, values in columns.items():
+            changed[table] = _blank(conn, table, key, user, column, values)
     for table, which in _OF_USER.items():
         changed[table] = conn.execute(
             f"delete from {table} where {which}",  # noqa: S608 - names from above
             {"user": user, "email": email},
         ).rowcount
     return changed
+
+
+def _blank(conn: Connection, table: str, key: str, user: str, column: str, values: tuple[str, str]) -> int:
+    """Give the column of the user's rows the first value that the table accepts; returns how many rows there are."""
+    refused = ""
+    for value in values:
+        statement = f"update {table} set {column} = {value} where {key} = %s"  # noqa: S608 - names from above
+        try:
+            with conn.transaction():
+                return conn.execute(statement, (user,)).rowcount
+        except (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException) as error:
+            refused = error.diag.message_primary or type(error).__name__
+    raise NotBlanked(f"nothing was erased, because the table {table} refuses to have {column} blanked: {refused}")

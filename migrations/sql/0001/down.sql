@@ -40,6 +40,10 @@ drop function sync.discounted_mrr;
 drop function sync.customer_row_id;
 drop function sync.subscription_row_id;
 drop function sync.payment_row_id;
+drop function sync.price_type;
+drop function sync.price_interval;
+drop function sync.subscription_status;
+drop function sync.payment_status;
 
 drop type user_role, membership_status;
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column as Declared
 from sqlalchemy import Enum, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 
-from schema.functions import KEYS, ROW_IDS, TOUCHED_TABLES, touch_trigger
+from schema.functions import KEYS, ROW_IDS, TOUCHED_TABLES, WORDS, touch_trigger
 from schema.names import Names, public_tables, quoted
 from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
@@ -57,7 +57,8 @@ def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
         if column is not None and column.type != type_:
             types[type_] = stands_for(column)
     ids = {table: of for table in ("users", "organizations", *ROW_IDS) if (of := _id_type(table, given, actual))}
-    named = replace(given, types=types, ids=ids)
+    words = {f"{table}.{name}": of for table, name in WORDS if (of := _enum_of(table, name, given, actual))}
+    named = replace(given, types=types, ids=ids, words=words)
     return replace(named, left_out=frozenset(_left_out(named, actual)))
 
 
@@ -66,6 +67,13 @@ def _id_type(table: str, names: Names, actual: Found) -> str | None:
     relation = actual.relations.get(names.table(table))
     column = relation.columns.get(names.column(table, "id")) if relation else None
     return column.type if column is not None and column.type in KEYS else None
+
+
+def _enum_of(table: str, ours: str, names: Names, actual: Found) -> str | None:
+    """The enum that the application has for a column of Stripe's words."""
+    relation = actual.relations.get(names.table(table))
+    column = relation.columns.get(names.column(table, ours)) if relation else None
+    return column.type if column is not None and column.is_enum else None
 
 
 def _left_out(names: Names, actual: Found) -> Iterator[str]:
@@ -153,7 +161,7 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
             finding,
             verdict=verdict,
             reason=reason,
-            statements=tuple(ddl.add_labels(ours.type, column, actual.enums)),
+            statements=tuple(ddl.add_labels(ours, column, actual.enums)),
             early=True,
         )
     else:

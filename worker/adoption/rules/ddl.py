@@ -16,9 +16,10 @@ from sqlalchemy.schema import (
     UniqueConstraint,
 )
 
+from schema.functions import WORDS
 from schema.names import Names, quoted
 from worker.adoption.rules.findings import Column
-from worker.adoption.rules.types import NEEDED_LABELS
+from worker.adoption.rules.types import NEEDED_LABELS, lacking_words
 
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
@@ -50,11 +51,15 @@ def create_enum(name: str, labels: tuple[str, ...], *, schema: str) -> str:
     return f"create type {schema}.{name} as enum ({listed})"
 
 
-def add_labels(wanted: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """The labels that the column's enum lacks."""
-    for label in NEEDED_LABELS[wanted.name]:
-        if label not in enums[column.type]:
-            yield f"alter type {column.type} add value if not exists '{label}'"
+def add_labels(ours: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """The labels that the column's enum lacks. `ours` is our column."""
+    labels = enums[column.type]
+    if (ours.table.name, ours.name) in WORDS:
+        lacking = lacking_words(ours.table.name, ours.name, labels)
+    else:
+        lacking = [label for label in NEEDED_LABELS[ours.type.name] if label not in labels]
+    for label in lacking:
+        yield f"alter type {column.type} add value if not exists '{label}'"
 
 
 def add_column(ours: Any, names: Names) -> tuple[str, str]:

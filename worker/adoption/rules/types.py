@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, DateTime, Enum, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.functions import KEYS, ROW_IDS
+from schema.functions import KEYS, ROW_IDS, WORDS
 from worker.adoption.rules.findings import Column, Verdict
 
 Judged = tuple[Verdict, str]
@@ -20,6 +20,16 @@ NEEDED_LABELS = {
     "membership_status": ("ACTIVE", "INACTIVE", "CANCELED", "PAST_DUE"),
 }
 
+# Stripe's words, for columns of ours that are text and may be an enum of the application's.
+STRIPE_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("stripe_prices", "type"): ("one_time", "recurring"),
+    ("stripe_prices", "interval"): ("day", "week", "month", "year"),
+    ("user_subscriptions", "status"): (
+        "incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused",
+    ),
+    ("payment_history", "status"): ("succeeded",),
+}  # fmt: skip
+
 _VARYING = re.compile(r"character varying(?:\((\d+)\))?$")
 _NUMBERS = ("smallint", "integer", "bigint")
 _STAMP = re.compile(r"timestamp(?:\(\d\))? (with|without) time zone$")
@@ -29,6 +39,11 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
     """The verdict on the column's type, and its reason. `name` is ours."""
     if isinstance(wanted, Enum):
         return _as_enum(wanted.name or "", actual, enums)
+    if actual.is_enum and (table, name) in WORDS:
+        lacking = lacking_words(table, name, enums.get(actual.type, ()))
+        if lacking:
+            return Verdict.MISSING, f"the labels {', '.join(lacking)} are added to the enum {actual.type}"
+        return Verdict.FITS, f"the enum {actual.type} holds Stripe's words"
     if isinstance(wanted, Text):
         return _as_text(table, name, actual)
     if isinstance(wanted, DateTime):
@@ -56,6 +71,13 @@ def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
     if name in ROW_IDS and actual.type in _NUMBERS and not (actual.generated or "nextval" in (actual.default or "")):
         return Verdict.CONFLICT, f"is {actual.type} and has no default: give it a sequence, so that rows can be added"
     return Verdict.FITS, f"holds ids as {actual.type}"
+
+
+def lacking_words(table: str, name: str, labels: tuple[str, ...]) -> list[str]:
+    """The labels that an enum for Stripe's words lacks, in capitals if all of its labels are."""
+    known = {label.lower() for label in labels}
+    lacking = [word for word in STRIPE_WORDS[table, name] if word not in known]
+    return [word.upper() for word in lacking] if labels and all(label.isupper() for label in labels) else lacking
 
 
 def stands_for(column: Column) -> str:

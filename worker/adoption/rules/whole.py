@@ -178,6 +178,7 @@ def _retyped(before: Names, names: Names) -> Iterator[str]:
 
 def _functions(actual: Found, names: Names) -> Iterator[Finding]:
     before = actual.names or Names()
+    same_types = (before.ids, before.words) == (names.ids, names.words)
     for name, statement in names.functions.items():
         own, there = name.startswith(("sync.", "mirror.")), actual.functions.get(name)
         if _is_first(name) and actual.revision is None:
@@ -188,10 +189,10 @@ def _functions(actual: Found, names: Names) -> Iterator[Finding]:
             yield Finding(table="", what=what, verdict=Verdict.CONFLICT, reason=finding)
         elif actual.revision is not None and "users" in names.left_out and not own:
             yield Finding(table="", what=what, verdict=Verdict.LEFT, reason="there are no users here")
-        elif there is not None and there.body == _body(statement) and (_is_first(name) or before.ids == names.ids):
+        elif there is not None and there.body == _body(statement) and (_is_first(name) or same_types):
             yield Finding(table="", what=what, verdict=Verdict.FITS, reason="")
         else:
-            is_typed = there is not None and not _is_first(name) and before.ids != names.ids
+            is_typed = there is not None and not _is_first(name) and not same_types
             drops = [f"drop function {there.signature}"] if there is not None and is_typed else []
             yield _missing(what, "is created", *drops, statement)
 

@@ -51,8 +51,9 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             """
             insert into stripe_prices as p (id, product_id, active, currency, type, unit_amount, interval,
                 interval_count, trial_period_days, metadata, created_at, updated_at)
-            select id, product, coalesce(active, false) and not deleted, currency, type, unit_amount,
-                recurring_interval, case when recurring_interval_count between 0 and 2147483647 then recurring_interval_count end,
+            select id, product, coalesce(active, false) and not deleted, currency, sync.price_type(type), unit_amount,
+                sync.price_interval(recurring_interval),
+                case when recurring_interval_count between 0 and 2147483647 then recurring_interval_count end,
                 case when recurring_trial_period_days between 0 and 2147483647 then recurring_trial_period_days end,
                 coalesce(metadata, '{}'), coalesce(created, observed_at), now()
             from mirror.prices

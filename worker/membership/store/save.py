@@ -231,7 +231,7 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
     rows = conn.execute(
         """
         with before as (
-            select stripe_subscription_id, status, current_period_start from user_subscriptions
+            select stripe_subscription_id, lower(status::text) as status, current_period_start from user_subscriptions
             where user_id = any(sync.user_keys(%(users)s))
         ), written as (
         insert into user_subscriptions as o (id, user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id,
@@ -239,7 +239,7 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
             trial_start, trial_end, metadata, created_at, updated_at)
         overriding system value
         select sync.subscription_row_id(s.id), sync.user_key(l.user_id), s.customer, s.id, p.id, i.product,
-            coalesce(s.status, 'incomplete'),
+            sync.subscription_status(coalesce(s.status, 'incomplete')),
             s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
             s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at), now()
         from sync.customer_links as l
@@ -269,7 +269,7 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
                 excluded.status, excluded.current_period_start, excluded.current_period_end,
                 excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
                 excluded.metadata, excluded.created_at)
-        returning user_id::text, stripe_subscription_id, status, current_period_start
+        returning user_id::text, stripe_subscription_id, lower(status::text) as status, current_period_start
         )
         select w.user_id, w.stripe_subscription_id,
             w.status in ('active', 'trialing') and b.current_period_start < w.current_period_start,
@@ -301,7 +301,7 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
         overriding system value
         select sync.payment_row_id(i.id), sync.user_key(l.user_id), i.id,
             coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
-            i.status, p.id, i.description,
+            sync.payment_status(i.status), p.id, i.description,
             case jsonb_typeof(i.data->'metadata') when 'object' then i.data->'metadata' else '{}' end,
             coalesce(i.created, i.observed_at), now()
         from sync.customer_links as l

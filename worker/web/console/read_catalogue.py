@@ -38,8 +38,8 @@ def products(conn: psycopg.Connection, *, limit: int = 500, counted: int = COUNT
             cross join lateral (
                 select coalesce(jsonb_agg(jsonb_build_object(
                     'id', r.id, 'active', r.active, 'unit_amount', r.unit_amount, 'currency', r.currency,
-                    'interval', r.interval, 'interval_count', r.interval_count) order by r.active desc, r.unit_amount), '[]')
-                    as list
+                    'interval', lower(r.interval::text), 'interval_count', r.interval_count)
+                    order by r.active desc, r.unit_amount), '[]') as list
                 from stripe_prices as r
                 where r.product_id = p.id
             ) as prices

@@ -52,7 +52,8 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
             """
             (
                 select coalesce(s.canceled_at, s.created_at) as at, 'subscription' as kind, s.stripe_subscription_id as id,
-                    'subscription ' || s.status || case when s.cancel_at_period_end then ', ends with its period' else '' end
+                    'subscription ' || lower(s.status::text)
+                        || case when s.cancel_at_period_end then ', ends with its period' else '' end
                         as text,
                     null::bigint as amount, null as currency
                 from user_subscriptions as s
@@ -61,7 +62,8 @@ def timeline(conn: psycopg.Connection, user: str, *, limit: int = 100) -> list[R
             )
             union all
             (
-                select p.created_at, 'payment', p.stripe_payment_intent_id, 'payment ' || p.status, p.amount, p.currency
+                select p.created_at, 'payment', p.stripe_payment_intent_id, 'payment ' || lower(p.status::text),
+                    p.amount, p.currency
                 from payment_history as p
                 where p.user_id = sync.user_key(%(user)s)
                 order by 1 desc limit %(limit)s

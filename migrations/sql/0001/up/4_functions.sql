@@ -169,6 +169,18 @@ language sql immutable parallel safe as $$ select $1 $$;
 create or replace function sync.payment_row_id(stripe_id text) returns text
 language sql immutable parallel safe as $$ select $1 $$;
 
+create or replace function sync.price_type(word text) returns text
+language sql immutable parallel safe as $$ select $1 $$;
+
+create or replace function sync.price_interval(word text) returns text
+language sql immutable parallel safe as $$ select $1 $$;
+
+create or replace function sync.subscription_status(word text) returns text
+language sql immutable parallel safe as $$ select $1 $$;
+
+create or replace function sync.payment_status(word text) returns text
+language sql immutable parallel safe as $$ select $1 $$;
+
 revoke execute on function sync.follow_organization(), sync.publish_change(), sync.notice_low_tokens() from public;
 
 create trigger touch_updated_at before update on public.organizations for each row execute function sync.touch_updated_at();

@@ -1,0 +1,138 @@
+"""The commands about one user, with the ids and the constraints of the application's own tables."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schema.names import Names
+from tests.adoption.applications import (
+    DJANGO,
+    DJANGO_NAMES,
+    PRISMA_ENUMS,
+    PRISMA_ENUMS_NAMES,
+    SUPABASE,
+    SUPABASE_NAMES,
+)
+from tests.adoption.conftest import Application, Run
+from tests.adoption.test_adopt import sign_up
+from tests.adoption.test_ids import APPLICATIONS, JENNY, JOHN
+from tests.factories import customer, event, subscription
+from worker.membership.rules.access import Policy
+from worker.privacy import erase
+from worker.privacy.store import NotBlanked
+from worker.writers import dry_run
+
+New = Callable[[str], Application]
+
+BY_COMMAND = [
+    pytest.param(PRISMA_ENUMS, PRISMA_ENUMS_NAMES, "clx1jenny0000", "clx1john00000", id="prisma-cuid"),
+    pytest.param(
+        DJANGO.replace("'john', ''", "'john', 'john@example.com'"),
+        DJANGO_NAMES,
+        "1700000000000000041",
+        "1700000000000000042",
+        id="django-bigint",
+    ),
+    pytest.param(SUPABASE, SUPABASE_NAMES, JENNY, JOHN, id="supabase-uuid"),
+]
+
+
+def written(names: Names) -> str:
+    """The names as a file for STRIPE_SYNC_CONFIG."""
+    tables = "\n".join(f'{ours} = "{theirs}"' for ours, theirs in names.tables.items())
+    columns = "\n".join(
+        f"[membership.columns.{table}]\n" + "\n".join(f'{ours} = "{theirs}"' for ours, theirs in columns.items())
+        for table, columns in names.columns.items()
+    )
+    return f"[membership.tables]\n{tables}\n{columns}\n"
+
+
+@pytest.mark.parametrize(("sql", "names", "jenny", "john"), BY_COMMAND)
+def test_every_command_about_a_user_takes_the_applications_id(
+    application: New, run: Run, tmp_path: Path, sql: str, names: Names, jenny: str, john: str
+) -> None:
+    app = application(sql)
+    (tmp_path / "stripe-sync.toml").write_text(written(names))
+    named = {"STRIPE_SYNC_CONFIG": str(tmp_path / "stripe-sync.toml")}
+
+    adopted = run("db", "adopt", "--apply", **named)
+    app.apply(
+        *sign_up(user_id=jenny, email="pays@example.com"),
+        event("customer.created", customer("cus_john", email="john@example.com")),
+        event("customer.subscription.created", subscription("sub_john", customer="cus_john", status="canceled")),
+    )
+    explained, listed = run("why", jenny, **named), run("link", "--list", "--json", **named)
+    linked = run("link", "cus_john", john, **named)
+    given = run("override", john, "--role", "PREMIUM", **named)
+    feature = run("override", john, "--feature", "sso", **named)
+    admin = run("setup-admin", "john@example.com", **named)
+    synced = run("sync", "user", jenny, **named)
+    malformed = [run(*words, "usr_1", **named) for words in (["why"], ["erase", "--yes"], ["sync", "user"])]
+    erased = run("erase", john, "--yes", **named)
+
+    assert (adopted.returncode, explained.returncode) == (0, 0), adopted.stdout + explained.stderr
+    assert "role PREMIUM: sub_1 is active" in explained.stdout
+    assert [(row["customer"], row["same_email"]) for row in json.loads(listed.stdout)] == [("cus_john", [john])]
+    for done, says in (
+        (linked, f"cus_john is now linked to {john}"),
+        (given, f"The override of {john} is PREMIUM"),
+        (feature, "the features are now sso"),
+        (admin, "john@example.com is now ADMIN"),
+        (erased, f"{john} is erased"),
+    ):
+        assert says in done.stdout, done.stderr
+    assert "STRIPE_SECRET_KEY is not set" in synced.stderr
+    for done in malformed:
+        assert (done.returncode, done.stderr) == (1, "stripe-sync: there is no user usr_1\n")
+
+
+@pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
+def test_a_user_whose_columns_refuse_null_is_erased(
+    application: New, sql: str, names: Names, jenny: str, john: str
+) -> None:
+    app = application(sql)
+    app.adopt(names)
+    app.apply(*sign_up(user_id=jenny))
+    conn, users = app.daemon(), names.relation("users")
+    strict = app.sql(
+        f"select attnotnull from pg_attribute where attrelid = '{users}'::regclass and attname = 'email'"
+    ) == [(True,)]
+
+    erase.erase(conn, erase.look(conn, user=jenny, email="jenny@example.com"))
+
+    placeholder = f"erased-{jenny}@erased.invalid" if strict else None
+    assert app.sql(f"select email from {users} where id = '{jenny}'") == [(placeholder,)]
+    assert app.sql("select data->>'email' from stripe.customers") == [(None,)]
+
+
+def test_a_table_that_refuses_every_value_is_named_and_nothing_is_erased(application: New, run: Run) -> None:
+    app = application("create table users (id bigint primary key, email text not null check (email not like 'erased%'));"
+                      "insert into users values (1, 'jenny@example.com')")  # fmt: skip
+    app.adopt()
+
+    refused = run("erase", "1", "--yes")
+
+    assert refused.returncode == 1
+    assert "the table users refuses to have email blanked: new row for relation" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert app.sql("select email from users") == [("jenny@example.com",)]
+    assert app.sql("select count(*) from sync.erased") == [(0,)]
+    with pytest.raises(NotBlanked):
+        erase.erase(app.daemon(), erase.look(app.daemon(), user="1", email="jenny@example.com"))
+
+
+@pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
+def test_a_replay_is_tried_on_users_with_any_ids(
+    application: New, sql: str, names: Names, jenny: str, john: str
+) -> None:
+    app = application(sql)
+    app.adopt(names)
+    events = sign_up(user_id=jenny)
+    app.apply(*events)
+    app.sql("update sync.events set status = 'done'")
+
+    tried = dry_run.replay(app.daemon(), str(events[3]["id"]), policy=Policy(), livemode=False)
+
+    assert tried.type == "customer.subscription.created"
