@@ -16,10 +16,18 @@ def draw(chosen: random.Random) -> Life:
         made.buy()
     made.start()
     while made.day < -1:
-        made.renew_due(min(made.day + chosen.choice((0.5, 1, 2, 5, 9)), -0.5))
+        made.renew_due(min(_next_day(made, chosen), -0.5))
         _act(made, chosen)
     made.renew_due(-0.1)
     return made
+
+
+def _next_day(made: Life, chosen: random.Random) -> float:
+    """The day of the next action: minutes or days later, or minutes after the next period has begun."""
+    ends = [item.end for of in made.subscriptions for item in of.items.values() if item.end > made.day]
+    if ends and chosen.random() < 0.15:
+        return min(ends) + 0.01
+    return made.day + chosen.choice((0.01, 0.5, 1, 2, 5, 9))
 
 
 def _act(made: Life, chosen: random.Random) -> None:
@@ -28,7 +36,7 @@ def _act(made: Life, chosen: random.Random) -> None:
     if of.is_quiet:
         return
     plan = next(iter(of.items), None)
-    can_change = of.status == "active" and plan is not None and not any(item.is_stub for item in of.items.values())
+    can_change = of.status == "active" and plan is not None
     action = chosen.choice(
         (
             "change",
@@ -50,10 +58,7 @@ def _act(made: Life, chosen: random.Random) -> None:
     )
     if action == "change" and can_change:
         changeable = [
-            id_
-            for id_, item in of.items.items()
-            # A change within an hour of the period's start counts for the whole of it.
-            if item.price != "addon_10" and item.start + 0.1 < made.day < item.end - 0.1
+            id_ for id_, item in of.items.items() if item.price != "addon_10" and item.start < made.day < item.end
         ]
         if changeable:
             made.change(of, chosen.choice(changeable))

@@ -116,6 +116,31 @@ def upgrade_charged_at_once(policy: str) -> Situation:
     )
 
 
+def downgrade_in_the_first_hour(policy: str) -> Situation:
+    """Half an hour of the month is over. 500 are left of 5,000; 999 more and 4,996 less leave nothing."""
+    since, end = -15 + 1 / 48, 15
+    credit = line("pro", (since, end), id="il_2", amount=-9993, proration=True)
+    charge = line("basic", (since, end), id="il_3", amount=1999, proration=True)
+    return Situation(
+        name=f"4 a downgrade within the first hour is a change, {policy}",
+        phases=[
+            [
+                jenny(),
+                *catalogue("basic", "pro"),
+                subscribed(item("pro", created=-15), when=-15),
+                invoiced("in_1", line("pro", (-15, 15), id="il_1"), when=-15, reason="subscription_create"),
+            ],
+            4_500,
+            [
+                subscribed(item("basic", created=-15), when=since, begun=-15, period=(-15, 15)),
+                invoiced("in_2", credit, charge, when=since, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 0},
+        policy=BOTH[policy],
+    )
+
+
 def more_seats(policy: str) -> Situation:
     credit = line("basic", (0, 15), id="il_2", amount=-1000, proration=True)
     charge = line("basic", (0, 15), id="il_3", amount=5000, quantity=5, proration=True)
@@ -370,7 +395,7 @@ SITUATIONS = [
     switch_to_year(),
     *(free_to_paid(is_flagged=is_flagged) for is_flagged in (False, True)),
     *(year_to_month(is_paid=is_paid) for is_paid in (False, True)),
-    *(make(policy) for make in (upgrade_charged_at_once, more_seats) for policy in BOTH),
+    *(make(policy) for make in (upgrade_charged_at_once, downgrade_in_the_first_hour, more_seats) for policy in BOTH),
     *(upgrade_charged_with_the_next_cycle(policy) for policy in BOTH),
     *(yearly_add_on_removed(is_swapped=is_swapped) for is_swapped in (False, True)),
     *(yearly_plan_with_a_renewed_add_on(spent) for spent in (0, 50)),

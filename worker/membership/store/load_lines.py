@@ -87,8 +87,8 @@ _INVOICED = """
         coalesce(n.quantity, 1) as quantity, n.proration, n.period_start, n.period_end, n.subscription_item as item,
         coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at,
         n.amount, n.is_credit, n.price, q.type as price_type, q.usage_type, n.identity, w.full_period,
-        coalesce(n.period_end >= n.period_start + w.every - interval '1 hour', true)
-            or coalesce(n.period_start <= n.period_end - w.every + interval '1 hour', true) as is_whole,
+        coalesce(n.period_end >= n.period_start + w.every - tolerance.of, true)
+            or coalesce(n.period_start <= n.period_end - w.every + tolerance.of, true) as is_whole,
         not g.has as is_fresh, r.is_long
     from sync.customer_links as l
     join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
@@ -169,6 +169,10 @@ _INVOICED = """
                 then (q.times || ' ' || q.every)::interval end as every
         ) as interval_of
     ) as w
+    cross join lateral (
+        -- A change within the first hour of a period is a change, so a proration must cover the interval to the second.
+        select case when n.proration then interval '0' else interval '1 hour' end as of
+    ) as tolerance
     cross join lateral (
         select n.is_granted or n.number <= (
             select count(*) from sync.token_grants
