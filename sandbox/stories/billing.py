@@ -26,7 +26,8 @@ def switch_interval(
     """A subscription changes to a price of another interval; a new period begins at once.
 
     Expected: once paid, the whole allowance now, whatever is left of the old one; the credit for the old interval is
-    gone with it. Of a year then each 30 days. From a year to a month: the parts of the year end.
+    gone with it. Of a year then each 30 days. From a year to a month: the parts of the year end. Of Starter after half of
+    a month: -500 and +1,000. From the year, in the middle of its third 30 days: -1,000 x 15 / 30 = -500, and +1,000.
     """
     return upgrade(account, user_id=user_id, subscription=subscription, price=price, payment=payment)
 
@@ -42,7 +43,8 @@ def seats(
 ) -> dict[str, Any]:
     """A subscription's first item is bought more or fewer times.
 
-    Expected of Starter from 1 seat to 5 after half of the period: -500 and +2,500.
+    Expected of Starter from 1 seat to 5 after half of the period: -1,000 x 1/2 = -500, and 5 x 1,000 x 1/2 = +2,500. Of a
+    year half of the present 30 days counts, and not of the year.
     """
     record = shop.live_subscription(account, user_id, subscription)
     first, *others = record["items"]
@@ -65,8 +67,8 @@ def addon(
 ) -> dict[str, Any]:
     """A subscription gets one more item, which may replace the item `replaces`.
 
-    Expected of Extra on a monthly plan after half of the period: 50 once paid, then 100 with each period. The item that
-    is replaced keeps what is left of its tokens, less the credit for its unused time, and its later parts end.
+    Expected of Extra on a monthly plan after half of the period: 100 x 1/2 = 50 once paid, then 100 with each period. The
+    item that is replaced keeps what is left of its tokens, less the credit for its unused time, and its later parts end.
     """
     record = shop.live_subscription(account, user_id, subscription)
     added = subscriptions.new_item(account, record, shop.price_named(account, price)["id"], quantity)
@@ -113,7 +115,7 @@ def trial_end_now(
 ) -> dict[str, Any]:
     """A trial ends early, and the first period is billed; if `payment` fails the invoice stays open.
 
-    Expected: the whole allowance once the invoice is paid, and nothing before; the trial's own line gives nothing.
+    Expected of Pro: 5,000 once the invoice is paid, and nothing before; the trial's own line gives nothing.
     """
     record = shop.live_subscription(account, user_id, subscription)
     if record["status"] != "trialing":
@@ -138,7 +140,7 @@ def stub(
 ) -> dict[str, Any]:
     """A subscription begins before its billing anchor; the first line bills the `days` until then.
 
-    Expected of Starter for 20 days of a month of 31: 645, its share by time.
+    Expected of Starter for 20 days of a month of 31: 1,000 x 20 / 31 = 645, its share by time.
     """
     return sign_up(account, user_id=user_id, price=price, anchor_days=days, flagged=flagged)
 

@@ -22,6 +22,8 @@ _STATUS = {
     "incomplete": "INACTIVE",
     "incomplete_expired": "INACTIVE",
 }
+_THIRTY_DAYS = 30 * 24 * 3600
+_LONGEST_MONTH = 31 * 24 * 3600
 _BEST_FIRST = ("ACTIVE", "PAST_DUE", "CANCELED", "INACTIVE")
 _PAYMENT_FAILURES = ("first_payment_failure", "final_payment_failure")
 
@@ -115,51 +117,96 @@ def worth(account: Account, line: Record) -> int:
     """Return the tokens of a paid line: none for trials and usage, a part by time for a part of a period."""
     if line["_means"] in ("trial", "usage"):
         return 0
-    seconds, of = line["_share"]
+    seconds, of = _part_of_the_allowance(line)
     tokens: int = _tokens(account, line["product"]) * line["quantity"] * abs(seconds) // of
     return -tokens if seconds < 0 else tokens
 
 
+def _part_of_the_allowance(line: Record) -> tuple[int, int]:
+    """Return the line's share of one allowance as seconds, negative for a credit, and the seconds of the whole.
+
+    An interval longer than a month has an allowance each 30 days: a change counts for the rest of the present 30 days, and a
+    first part of a period for 30 days at most.
+    """
+    seconds, interval = line["_share"]
+    if interval <= _LONGEST_MONTH:
+        return seconds, interval
+    start, end = line["period"]["start"], line["period"]["end"]
+    since_begin = start - (end - interval) if line["_means"] == "change" else 0
+    length = min(end - start, _THIRTY_DAYS - since_begin % _THIRTY_DAYS)
+    return (-length if seconds < 0 else length), _THIRTY_DAYS
+
+
 def clawbacks(account: Account, user_id: str) -> dict[str, int]:
-    """Return the tokens to be taken back, by the object that takes them: in proportion to the whole invoice."""
+    """Return the tokens to be taken back, by the object that takes them.
+
+    Of each grant of a bill the share of the bill's whole total that went back, rounded down; in all no more than was granted.
+    """
     made: dict[str, int] = {}
     granted = grants(account, user_id)
+    for bill, (total, sources) in _money_back(account, user_id).items():
+        held, returned, taken = _grants_of_a_bill(account, granted, bill), 0, 0
+        for _, source, amount in sorted(sources) if held else ():
+            returned = min(returned + amount, total)
+            due = sum(tokens * returned // total for tokens in held)
+            made[source], taken = due - taken, due
+    return made
+
+
+def _money_back(account: Account, user_id: str) -> dict[str, tuple[int, list[tuple[int, str, int]]]]:
+    """Return by bill its whole total, and what told of money that went back: the time, the id and the amount."""
+    back: dict[str, tuple[int, list[tuple[int, str, int]]]] = {}
+
+    def add(bill: str, total: int, source: Record) -> None:
+        back.setdefault(bill, (total, []))[1].append((source["created"], source["id"], source["amount"]))
+
     for charge in _charges_of(account, user_id):
-        prefix, total = _bill_of(account, charge)
-        tokens = sum(amount for source, amount in granted.items() if source.startswith(prefix))
-        if not tokens:
-            continue
+        bill, total = _bill_of(account, charge)
         for refund in account.view.owned("refund", "charge", charge["id"]):
             if refund.get("status", "succeeded") in ("succeeded", "pending"):
-                made[refund["id"]] = tokens * refund["amount"] // total
+                add(bill, total, refund)
         for dispute in account.view.owned("dispute", "charge", charge["id"]):
             if dispute.get("status") == "lost":
-                made[dispute["id"]] = tokens * dispute["amount"] // total
+                add(bill, total, dispute)
     for invoice in invoices_of(account, user_id):
-        tokens = sum(amount for source, amount in granted.items() if source.startswith(f"invoice:{invoice['id']}:"))
         for note in account.view.owned("credit_note", "invoice", invoice["id"]):
             # The refund of a note counts as a refund.
-            if tokens and note.get("status", "issued") == "issued" and not note.get("refunds"):
-                made[note["id"]] = tokens * note["amount"] // invoice["total"]
-    return made
+            if note.get("status", "issued") == "issued" and not note.get("refunds"):
+                add(f"invoice:{invoice['id']}:", invoice["total"], note)
+    return back
+
+
+def _grants_of_a_bill(account: Account, granted: dict[str, int], bill: str) -> list[int]:
+    """Return what is left of each grant of a bill after the credits for the same item that it carries."""
+    own = {source: tokens for source, tokens in granted.items() if source.startswith(bill)}
+    invoice = account.find("invoice", bill.split(":")[1])
+    for line in invoice["lines"] if invoice is not None else ():
+        source = f"{bill}line:{line['id']}"
+        if line["_means"] == "change" and source in own:
+            item = f"item:{line['subscription_item']}"
+            own[item] = own.get(item, 0) + own.pop(source)
+    return [tokens for tokens in own.values() if tokens > 0]
 
 
 def has_bought_access(account: Account, user_id: str) -> bool:
     """Return whether a one-time purchase gives a role now: its time is not over, and the money did not go back."""
     bought = [
-        (invoice["status_transitions"]["paid_at"], invoice["_charge"], line["product"])
+        (invoice["status_transitions"]["paid_at"], f"invoice:{invoice['id']}:", line["product"])
         for invoice in invoices_of(account, user_id)
         for line in (invoice["lines"] if invoice.get("status") == "paid" else ())
         if line["_means"] == "pack"
     ]
     for session in _paid_sessions(account, user_id):
-        intent = account.find("payment_intent", session.get("payment_intent")) or {}
         for price, _ in session["_prices"]:
-            bought.append((session["created"], intent.get("latest_charge"), account.get("price", price)["product"]))
+            bought.append((session["created"], f"cs:{session['id']}:", account.get("price", price)["product"]))
+    back = _money_back(account, user_id)
+    given_back = {
+        bill for bill, (total, sources) in back.items() if sum(amount for _, _, amount in sources) >= total > 0
+    }
     return any(
         _lasts(account.get("product", product).get("metadata", {}).get("access"), paid_at, account.now)
-        and not _is_given_back(account, charge)
-        for paid_at, charge, product in bought
+        and bill not in given_back
+        for paid_at, bill, product in bought
     )
 
 
@@ -215,15 +262,6 @@ def _lasts(access: str | None, paid_at: int, now: int) -> bool:
     if access is None:
         return False
     return access == "lifetime" or now < paid_at + int(access) * 24 * 3600
-
-
-def _is_given_back(account: Account, charge: str | None) -> bool:
-    if charge is None:
-        return False
-    disputes = account.view.owned("dispute", "charge", charge)
-    return account.get("charge", charge).get("refunded", False) or any(
-        dispute.get("status") == "lost" for dispute in disputes
-    )
 
 
 def _status(subscription: Record) -> str:

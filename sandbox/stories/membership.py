@@ -102,7 +102,9 @@ def upgrade(
 ) -> dict[str, Any]:
     """A subscription changes to another price; the difference is billed at once, later (create_prorations) or not (none).
 
-    Expected in default settings: the credit and the charge count by time, each with its sign, once they are paid.
+    Expected in default settings: the credit and the charge count by time, each with its sign, once they are paid. From
+    Starter to Pro after half of a month: -1,000 x 1/2 = -500, and 5,000 x 1/2 = +2,500; at once, or with the next month's
+    5,000, which replace what is left; with `none` only the 5,000. Of a year half of the present 30 days counts.
     With `anchor_now`, a new interval, or from a free price to a paid one, a new period begins at once, whose line is
     `flagged` as a proration or not: then the new allowance replaces the old one.
     """

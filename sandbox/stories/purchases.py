@@ -39,7 +39,7 @@ def token_pack(account: Account, *, user_id: str, price: str = "token_pack", qua
 def lifetime(account: Account, *, user_id: str, price: str = "lifetime", by_invoice: bool = False) -> dict[str, Any]:
     """A user buys access once: for ever (`lifetime`) or for 30 days (`month_pass`), with an invoice or without.
 
-    Expected: the product's role until the time is over or all the money went back.
+    Expected: no tokens, and the product's role until the time is over or all the money went back, by whatever way.
     """
     return _buy_once(account, user_id, price, 1, with_invoice=by_invoice)
 

@@ -84,7 +84,11 @@ def recovery(account: Account, *, user_id: str | None = None, subscription: str 
 def refund(
     account: Account, *, user_id: str | None = None, charge: str | None = None, amount: int | None = None
 ) -> dict[str, Any]:
-    """The user's last payment is refunded, completely or by `amount` cents. The subscription continues."""
+    """The user's last payment is refunded, completely or by `amount` cents. The subscription continues.
+
+    Expected: it takes back its share of the invoice's whole total: 14.50 of the 29.00 of Pro 5,000 x 1,450 / 2,900 = 2,500.
+    An endpoint of 2020 or older sends only the charge, which holds its refunds: the expectation is the same.
+    """
     paid = _charge_of(account, user_id, charge)
     with account.requested(account.request_id()):
         id = payments.refund(account, paid["id"], amount=amount, reason="requested_by_customer")
@@ -133,7 +137,7 @@ def credit_note(
     """A credit note is issued on the user's last paid invoice, for all of it or for `amount` cents.
 
     Expected: it takes back its share of the invoice's whole total, whatever it credits: the customer's `balance`, by a
-    `refund`, or `out_of_band`. The refund and its note count once.
+    `refund`, or `out_of_band`. The refund and its note count once. Of 14.50 on Pro's 29.00: 5,000 x 1,450 / 2,900 = 2,500.
     """
     record = _invoice_of(account, user_id, invoice)
     with account.requested(account.request_id()):

@@ -57,7 +57,8 @@ def test_a_switch_to_a_month_starts_a_month_and_credits_the_rest_to_the_balance(
     switched = sandbox.story("switch_interval", user_id="ada", price="starter_monthly")
 
     assert lines(sandbox, switched) == [(-7200, True), (900, False)]
-    assert tokens(switched) == [-800, 1000]
+    # Day 73 is day 13 of the third 30 days: 17 are left of it, and 1,000 x 17 / 30 = 566.7.
+    assert tokens(switched) == [-566, 1000]
     assert sandbox.api("GET", f"/v1/customers/{switched['ids']['customer']}")[2]["balance"] == -6300
 
 
@@ -94,6 +95,20 @@ def test_seats_are_prorated_by_time_and_number(sandbox: Sandbox) -> None:
 
     assert tokens(more) == [-500, 2500]
     assert tokens(fewer) == [-2500]
+
+
+def test_a_change_of_a_year_counts_for_the_present_thirty_days(sandbox: Sandbox) -> None:
+    sandbox.story("sign_up", user_id="ada", price="starter_yearly")
+    later(sandbox, 73)
+
+    upgraded = sandbox.story("upgrade", user_id="ada", price="pro_yearly")
+    added = sandbox.story("addon", user_id="ada", price="extra_yearly")
+
+    # Four fifths of the year are left, and 17 of 30 days of the allowance: 5,000 x 17 / 30 = 2,833.3.
+    assert lines(sandbox, upgraded) == [(-7200, True), (23200, True)]
+    assert tokens(upgraded) == [-566, 2833]
+    # A new item's first allowance is its own: it begins now, and is given whole.
+    assert (lines(sandbox, added), tokens(added)) == ([(2400, True)], [100])
 
 
 def test_an_addon_begins_with_its_share_and_renews_with_its_plan(sandbox: Sandbox) -> None:
@@ -207,6 +222,46 @@ def test_a_refund_takes_its_share_of_the_whole_invoice(sandbox: Sandbox) -> None
     assert refunded["expected"]["clawbacks"] == [{"object": refunded["ids"]["refund"], "tokens": 500}]
 
 
+def test_partial_refunds_take_together_what_one_refund_takes(sandbox: Sandbox) -> None:
+    sandbox.story("sign_up", user_id="ada", price="pro_monthly")
+
+    refunds = [sandbox.story("refund", user_id="ada", amount=amount) for amount in (967, 967, 966)]
+
+    # Of 29.00: 5,000 x 9.67 / 29 = 1,667.2; x 19.34 / 29 = 3,334.5; x 29 / 29 = 5,000.
+    taken = [back["tokens"] for back in refunds[-1]["expected"]["clawbacks"]]
+    assert taken == [1667, 1667, 1666]
+
+
+def test_a_refund_and_a_lost_dispute_take_no_more_than_was_granted(sandbox: Sandbox) -> None:
+    sandbox.story("sign_up", user_id="ada", price="pro_monthly")
+    sandbox.story("refund", user_id="ada", amount=1450)
+    later(sandbox, 1)
+
+    disputed = sandbox.story("dispute", user_id="ada")
+
+    assert [back["tokens"] for back in disputed["expected"]["clawbacks"]] == [2500, 2500]
+
+
+def test_a_refund_rounds_the_share_of_each_grant(sandbox: Sandbox) -> None:
+    sandbox.story("sign_up", user_id="ada", price="pro_monthly", extras=["extra_monthly"])
+
+    refunded = sandbox.story("refund", user_id="ada", amount=700)
+
+    # 7.00 of 32.00: 5,000 x 7 / 32 = 1,093.75, and 100 x 7 / 32 = 21.9.
+    assert [back["tokens"] for back in refunded["expected"]["clawbacks"]] == [1093 + 21]
+
+
+def test_a_refund_of_a_switch_takes_the_new_allowance(sandbox: Sandbox) -> None:
+    sandbox.story("sign_up", user_id="ada", price="starter_monthly")
+    later(sandbox, 15)
+    sandbox.story("switch_interval", user_id="ada", price="starter_yearly")
+
+    refunded = sandbox.story("refund", user_id="ada")
+
+    # The credit of 500 was for the month, which is over; the year's 1,000 go back with its money.
+    assert [back["tokens"] for back in refunded["expected"]["clawbacks"]] == [1000]
+
+
 @pytest.mark.parametrize("how", ["balance", "refund", "out_of_band"])
 def test_a_credit_note_takes_its_share_once(sandbox: Sandbox, how: str) -> None:
     sandbox.story("sign_up", user_id="ada", price="pro_monthly")
@@ -247,6 +302,16 @@ def test_a_one_time_purchase_gives_access(sandbox: Sandbox, by_invoice: bool) ->
     assert month["expected"]["role"] == "PREMIUM"
     assert sandbox.look("expected?user_id=bob")["role"] == "USER"
     assert refunded["expected"]["role"] == "USER"
+
+
+def test_access_ends_when_all_the_money_went_back_by_any_way(sandbox: Sandbox) -> None:
+    sandbox.story("lifetime", user_id="ada", by_invoice=True)
+    part = sandbox.story("credit_note", user_id="ada", amount=10_000)
+    later(sandbox, 1)
+    whole = sandbox.story("credit_note", user_id="ada", amount=9_900)
+
+    # 100.00 and 99.00 of the 199.00.
+    assert (part["expected"]["role"], whole["expected"]["role"]) == ("PREMIUM", "USER")
 
 
 def test_a_guest_gets_the_packs_in_the_session_s_metadata(sandbox: Sandbox) -> None:
