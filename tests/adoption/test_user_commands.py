@@ -107,6 +107,26 @@ def test_a_user_whose_columns_refuse_null_is_erased(
     assert app.sql("select data->>'email' from stripe.customers") == [(None,)]
 
 
+@pytest.mark.parametrize("role", ["role", "varchar(20) check (r in ('USER', 'PREMIUM'))"])
+def test_a_column_of_roles_without_admin_is_named(application: New, run: Run, tmp_path: Path, role: str) -> None:
+    app = application(
+        "create type role as enum ('USER', 'PREMIUM');"
+        f"create table users (id serial primary key, email text unique, r {role} not null default 'USER');"
+        "insert into users (email) values ('jenny@example.com')"
+    )
+    (tmp_path / "stripe-sync.toml").write_text('[membership.columns.users]\nrole = "r"\n')
+    named = {"STRIPE_SYNC_CONFIG": str(tmp_path / "stripe-sync.toml")}
+
+    adopted = run("db", "adopt", "--apply", **named)
+    refused = run("setup-admin", "jenny@example.com", **named)
+
+    assert adopted.returncode == 0, adopted.stdout
+    assert refused.returncode == 1
+    assert "users.role does not take ADMIN: " in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert app.sql("select r::text from users") == [("USER",)]
+
+
 def test_a_table_that_refuses_every_value_is_named_and_nothing_is_erased(application: New, run: Run) -> None:
     app = application("create table users (id bigint primary key, email text not null check (email not like 'erased%'));"
                       "insert into users values (1, 'jenny@example.com')")  # fmt: skip

@@ -1,5 +1,7 @@
 """The work of `stripe-sync setup-admin`."""
 
+import psycopg
+
 from schema.states import UserRole
 from worker.cli import database
 from worker.cli.output import fail, say
@@ -20,5 +22,10 @@ def run(email: str | None) -> None:
         if user["role"] == UserRole.ADMIN:
             say(f"{wanted} is already ADMIN.")
             return
-        save.make_admin(conn, user["id"])
+        try:
+            save.make_admin(conn, user["id"])
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            fail(
+                f"users.role does not take ADMIN: {error.diag.message_primary}. Add it to the application's roles first"
+            )
     say(f"{wanted} is now ADMIN, and was {user['role']}.")
