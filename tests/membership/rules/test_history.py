@@ -45,6 +45,20 @@ def test_a_credit_does_not_take_tokens_that_were_paid_for_later(order: tuple[int
 
 
 @pytest.mark.parametrize("is_late", [False, True])
+def test_a_credit_comes_before_the_period_of_its_invoice_also_if_its_price_becomes_known_later(is_late: bool) -> None:
+    credit = replace(change("il_1", "prod_pro", -1000, days=21), invoice="in_s", paid_at=day(-1))
+    period = line("il_9", invoice="in_s", period_start=day(-1), period_end=day(29), paid_at=day(-1), has_changes=True)
+    held = monthly(1000, ADD)
+
+    for known in ([period, replace(credit, price_type=None)], [credit]) if is_late else ([period, credit],):
+        held = holding_lines(held, *known)
+        held = holding(held, granted(held, ADD))
+
+    # Nothing was left of the old period, so the credit finds nothing; the new period is whole.
+    assert held.tokens == 1000
+
+
+@pytest.mark.parametrize("is_late", [False, True])
 def test_a_late_credit_takes_from_the_balance_at_its_own_time(is_late: bool) -> None:
     credit = replace(change("il_1", "prod_pro", -1000, days=24), paid_at=day(-4))
     charge = replace(change("il_2", "prod_max", 5000, days=12), invoice="in_v", paid_at=day(-1))

@@ -5,7 +5,7 @@ in the ledger. `lines.TABLE` classifies a line, and `balance.Book` applies it to
 """
 
 import enum
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -117,8 +117,7 @@ def ungranted(
 
     passed = _each(reviewed(user, checked), products, policy, periods, remember)
     half = [(line, NoGrant.WAITS_FOR_CHANGE, row_of(line, user)) for line in checked.waiting if line in user.paid_lines]
-    changing = _changing(user)
-    return sorted([*passed, *half], key=lambda each: _moment(each[0], each[2], changing))
+    return sorted([*passed, *half], key=lambda each: _moment(each[0], each[2]))
 
 
 def _each(
@@ -134,8 +133,7 @@ def _each(
     A credit waits while a charge of the same invoice waits. A second round takes the changes whose period was paid at
     the same moment and so came after them.
     """
-    changing = _changing(user)
-    ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user), changing))
+    ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
     for again in (False, True):
         lines, passed = ordered if not again else [line for line, _, _ in passed], []
@@ -152,7 +150,7 @@ def _each(
             if isinstance(worth, NoGrant):
                 passed.append((line, worth, row))
             if worth not in _WAITS:
-                take(line, row, worth, _moment(line, row, changing))
+                take(line, row, worth, _moment(line, row))
     return passed
 
 
@@ -189,20 +187,15 @@ def _grant(
         book.reduce(made, lot, -worth, at)
 
 
-def _changing(user: User) -> set[str]:
-    """The invoices with a line that changes a period."""
-    return {line.invoice for line in user.paid_lines if row_of(line, user).gives is Gives.CHANGE}
-
-
-def _moment(line: PaidLine, row: Row, changing: Collection[str]) -> Moment:
+def _moment(line: PaidLine, row: Row) -> Moment:
     """The position of a line among the changes of a balance, by the time of its payment.
 
-    Within a second, invoices without changes come first, because they may have paid the period that another invoice
+    Within a second, invoices without prorations come first, because they may have paid the period that another invoice
     changes. Within an invoice, changes come before the periods that replace them, and charges before credits, so that a
     credit can also reduce what its charge gave.
     """
     rank = {"charge": 0, "credit": 1}.get(row.name, 2)
-    return Moment(line.paid_at, 0, int(line.invoice in changing), line.invoice, rank, line.line)
+    return Moment(line.paid_at, 0, int(line.proration or line.has_changes), line.invoice, rank, line.line)
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:

@@ -89,7 +89,7 @@ _INVOICED = """
         n.amount, n.is_credit, n.price, q.type as price_type, q.usage_type, n.identity, w.full_period,
         coalesce(n.period_end >= n.period_start + w.every - tolerance.of, true)
             or coalesce(n.period_start <= n.period_end - w.every + tolerance.of, true) as is_whole,
-        not g.has as is_fresh, r.is_long
+        n.has_changes, not g.has as is_fresh, r.is_long
     from sync.customer_links as l
     join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
     join lateral (
@@ -100,6 +100,7 @@ _INVOICED = """
                 x.period_start, x.period_end, x.subscription_item, x.data,
                 coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
                 coalesce(x.proration, false) as proration,
+                bool_or(coalesce(x.proration, false)) over () as has_changes,
                 -- A change has two lines, a charge and a credit. A line that costs nothing is the opposite of the other line.
                 -- Without another line it is a charge if it states that it credits nothing.
                 case
