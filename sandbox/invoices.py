@@ -75,6 +75,7 @@ def draft(
 ) -> None:
     """Create an invoice with its sums; a subscription's discounts count in addition to the given ones."""
     payer = account.get("customer", customer)
+    lines = [_credited(account, customer, line) for line in lines]
     discounts = [*discounts, *(subscription.get("discounts", []) if subscription is not None else [])]
     subtotal = sum(member["amount"] for member in lines)
     taken = [_take(account, discount, lines) for discount in discounts]
@@ -113,6 +114,21 @@ def draft(
             record["due_date"] = account.now + 24 * 3600 * (subscription.get("days_until_due") or 30)
     account.create("invoice", record)
     account.emit("invoice.created", "invoice", id)
+
+
+def _credited(account: Account, customer: str, line: Record) -> Record:
+    """Return the line; a credit names the newest line that billed its item."""
+    if line["_share"][0] >= 0:
+        return line
+    for invoice in reversed(account.view.owned("invoice", "customer", customer)):
+        billed = [
+            each["id"]
+            for each in invoice["lines"]
+            if each["subscription_item"] == line["subscription_item"] and each["_share"][0] > 0
+        ]
+        if billed:
+            return {**line, "credited_items": {"invoice": invoice["id"], "invoice_line_items": billed[-1:]}}
+    return line
 
 
 def finalize(account: Account, id: str) -> None:

@@ -84,7 +84,10 @@ def line(line: Record, invoice: Record) -> dict[str, Any]:
             "unit_amount_decimal": str(line["unit_amount"]),
         },
     }
-    proration = {"proration": line.get("proration", False), "proration_details": {"credited_items": None}}
+    proration = {
+        "proration": line.get("proration", False),
+        "proration_details": {"credited_items": line.get("credited_items")},
+    }
     if line.get("subscription_item") is not None:
         shown["parent"] = {
             "invoice_item_details": None,

@@ -95,7 +95,7 @@ def line(line: Record, invoice: Record, view: View) -> dict[str, Any]:
     shown["price"] = render("price", price, view) if price is not None else None
     shown["plan"] = render("plan", price, view) if price is not None and price["recurring"] is not None else None
     shown["proration"] = line.get("proration", False)
-    shown["proration_details"] = {"credited_items": None}
+    shown["proration_details"] = {"credited_items": line.get("credited_items")}
     if line.get("subscription_item") is not None:
         shown["subscription_item"] = line["subscription_item"]
         shown["type"] = "subscription"

@@ -62,6 +62,21 @@ def test_a_switch_to_a_month_starts_a_month_and_credits_the_rest_to_the_balance(
     assert sandbox.api("GET", f"/v1/customers/{switched['ids']['customer']}")[2]["balance"] == -6300
 
 
+def test_a_credit_names_the_line_that_it_credits(sandbox: Sandbox) -> None:
+    begun = sandbox.story("free_plan", user_id="ada")
+    later(sandbox, 15)
+
+    paid = sandbox.story("upgrade", user_id="ada", price="starter_monthly")
+
+    first = invoice(sandbox, begun)
+    credit, period = (
+        line["parent"]["subscription_item_details"]["proration_details"]["credited_items"]
+        for line in invoice(sandbox, paid)["lines"]["data"]
+    )
+    assert credit == {"invoice": first["id"], "invoice_line_items": [first["lines"]["data"][0]["id"]]}
+    assert period is None
+
+
 @pytest.mark.parametrize("proration", ["always_invoice", "create_prorations", "none"])
 def test_an_upgrade_is_prorated_once_it_is_paid(sandbox: Sandbox, proration: str) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
