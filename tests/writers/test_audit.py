@@ -7,6 +7,7 @@ import urllib.error
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -216,8 +217,11 @@ def test_one_round_repairs_the_loss_of_a_tenth_of_all_events(
 ) -> None:
     events = live_a_year(conn, sandbox)
     chance = random.Random(11)
-    lost = {event["id"] for event in chance.sample(events, len(events) // 10)}
-    lost |= {event["id"] for event in events if event["type"].startswith("payment_method.")}
+    of_type: dict[str, list[str]] = {}
+    for each in events:
+        of_type.setdefault(each["type"], []).append(each["id"])
+    lost = {id_ for ids in of_type.values() for id_ in chance.sample(ids, ceil(len(ids) / 10))}
+    lost |= {id_ for type_, ids in of_type.items() if type_.startswith("payment_method.") for id_ in ids}
     delivered = [event for event in events if event["id"] not in lost]
     chance.shuffle(delivered)
     inbox.store(conn, [read_envelope(encoded(event).decode()) for event in delivered])
@@ -236,8 +240,11 @@ def test_one_round_repairs_the_loss_of_a_tenth_of_all_events(
     assert not audit.is_hurried(conn)
     assert len(events) > 150
     assert before != []
-    assert differences(conn, sandbox) == []
-    assert held_by(sandbox, "payment_method")[0] != {}
+    # Stripe lists no payment methods of a customer who is deleted.
+    cards, deleted = held_by(sandbox, "payment_method")[0], held_by(sandbox, "customer")[1]
+    unlisted = {f"payment_method {id_} is not mirrored" for id_, card in cards.items() if card["customer"] in deleted}
+    assert set(differences(conn, sandbox)) <= unlisted
+    assert len(unlisted) < len(cards) / 2
 
 
 def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
