@@ -25,6 +25,7 @@ EACH_QUERY = 3
 # Tables that grow with the account. Others hold a row for each job, worker, list or product.
 GROWING = (
     *(f"mirror.{name}" for name in mirror.tables),
+    *(f"mirror.{name}" for name in ("subscription_history", "subscription_mrr", "customer_movements")),
     *(f"public.{name}" for name in ("users", "stripe_customers", "user_subscriptions", "payment_history")),
     *(
         f"sync.{name}"
@@ -102,7 +103,11 @@ def _value(table: str, name: str, type_: str) -> str:
             return "interval '1 minute'"
         case "text[]":
             return "array['status']"
-        case "integer" | "bigint" | "numeric":
+        case "date":
+            return "'2013-01-01'::date + n"
+        case "numeric[]" | "bigint[]":
+            return "array[n]"
+        case "smallint" | "integer" | "bigint" | "numeric":
             return "n"
     return f"enum_first(null::{type_})"
 
