@@ -11,7 +11,8 @@ _REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
 
 
 class Proxy:
-    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and nothing comes through.
+    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and nothing comes through;
+    while it refuses, they are closed.
 
     `requests` are the HTTP requests that went through it, in order: the time (in unix seconds) and the address.
     """
@@ -24,14 +25,21 @@ class Proxy:
         self._open: list[socket.socket] = []
         self._forwards = threading.Event()
         self._forwards.set()
+        self._refuses = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def mute(self) -> None:
         """Hold back everything from now on."""
         self._forwards.clear()
 
+    def refuse(self) -> None:
+        """Close all connections, and each new one."""
+        self._refuses = True
+        self._close()
+
     def unmute(self) -> None:
         """Forward again, beginning with everything held back."""
+        self._refuses = False
         self._forwards.set()
 
     def __enter__(self) -> Self:
@@ -40,7 +48,11 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.unmute()
         self._listener.close()
-        for each in self._open:
+        self._close()
+
+    def _close(self) -> None:
+        while self._open:
+            each = self._open.pop()
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -50,6 +62,9 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 self._forwards.wait()
+                if self._refuses:
+                    client.close()
+                    continue
                 try:
                     server = socket.create_connection(("127.0.0.1", self._target))
                 except OSError:
