@@ -34,8 +34,8 @@ from worker.writers.apply import Applier, compute_waiting
 # Objects that exist only in the mirror were created between these times.
 OLDEST, NEWEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2013, 2024))
 
-# `backup` runs pg_dump; an operator has `membership_apply` compute every user, in batches; `revenue` sums all of them up, for a
-# hundredth of the time at most. What the last two do at a time is done below.
+# `backup` runs pg_dump. `membership_apply` computes every user for an operator, and `revenue` sums all of them up for a hundredth
+# of the time at most: one batch of each is run below.
 NOT_RUN = {"stripe_sync.backup", "stripe_sync.membership_apply", "stripe_sync.revenue"}
 ARGUMENTS = {"stripe_sync.sync_user": ("ada",), "stripe_sync.sync_object": ("prod_none",)}
 PLANTED = {
