@@ -122,7 +122,7 @@ def sync_object(
         standing = _standing(conn, key)
         answer = read(stripe, key, row.url.format(id=id_))
         if answer.missing and not rev:
-            raise NotThere(f"neither Stripe nor the mirror has a {name} {id_}", id=id_)
+            raise NotThere(f"Stripe has no {name} {id_}, and neither has the mirror", id=id_)
         if answer.missing and not deleted:
             # One answer does not prove that the object is deleted. A worker reads it a second time.
             with conn.transaction():
