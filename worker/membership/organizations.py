@@ -19,7 +19,7 @@ from worker.observe import log
 
 _log = log.get("organizations")
 
-# How long to wait for a user whom the application has locked; meanwhile events may wait for this job. Less than
+# How long to wait for a user whom the application has locked. During the wait, events may wait for this job. Less than
 # deadlock_timeout (1 s): if the application locks users in another order, this job fails first and not the application.
 LOCK_MILLISECONDS = 500
 

@@ -69,7 +69,7 @@ def find(conn: psycopg.Connection, id_: str) -> list[Row]:
 
 
 def versions(conn: psycopg.Connection, id_: str, *, limit: int = 50) -> list[Version]:
-    """The newest versions, newest first, from the events still in the inbox and from the present row."""
+    """The newest versions, the newest first, from the events that the inbox still has and from the present row."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """

@@ -117,7 +117,7 @@ def compute_mrr(conn: psycopg.Connection, subscriptions: Collection[str]) -> Non
 
 
 def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> None:
-    """Recompute the MRR of the subscriptions of those customers among these who have a customer-level discount.
+    """Recompute the MRR of all subscriptions of these customers, for customers with a customer-level discount.
 
     Two transactions that did not see each other may have written the subscription and the discount. The caller
     recomputes the movements of the customers.
@@ -167,8 +167,8 @@ def _add(conn: psycopg.Connection, facts: Sequence[Fact], new: Collection[str]) 
 
 
 def _concerned(conn: psycopg.Connection, discounts: Collection[str], *, coupons: bool) -> set[str]:
-    """Lock and return the subscriptions that have or inherit these discounts; with `coupons` also those that wait for
-    one."""
+    """Lock and return the subscriptions that have or inherit these discounts; with `coupons` also all subscriptions
+    that wait for a discount."""
     return _locked(
         conn,
         """

@@ -43,7 +43,7 @@ NOT_THEIRS = ("accounts", "webhook_endpoints", "account_persons", "account_exter
 
 
 class Platform(Protocol):
-    """The reads that this module needs of `stripe_api.client.Stripe`."""
+    """The methods of `stripe_api.client.Stripe` that this module uses."""
 
     def page(self, path: str, params: Any = None, *, account: str = "") -> Page: ...
 
@@ -142,7 +142,7 @@ def _turn(
     except BadKey:
         raise
     except MissingPermission as error:
-        # Stripe gives the same answer for an account that has disconnected and for one that was never connected.
+        # Stripe gives the same answer if the account has disconnected or was never connected.
         accounts.deauthorize(conn, account.id)
         _log.warning("account.deauthorized", account=account.id, error=str(error))
         result["failed"] += 1

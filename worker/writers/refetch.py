@@ -39,7 +39,7 @@ _said: set[str] = set()
 
 
 class Source(Protocol):
-    """The reads that this module needs of `stripe_api.client.Stripe`."""
+    """The methods of `stripe_api.client.Stripe` that this module uses."""
 
     def retrieve(self, path: str, *, account: str = "") -> Answer: ...
 
@@ -155,7 +155,7 @@ def _write(conn: psycopg.Connection, brought: Sequence[tuple[Ask, Answered]], po
 
 
 def _settled(conn: psycopg.Connection, ask: Ask, outcome: Outcome | None) -> str:
-    """Finish the request, or schedule it again; returns its outcome."""
+    """Finish the request, or schedule it again; returns a word for the result."""
     if outcome is None:
         refetch_queue.put_off(conn, ask, seconds=MOVED_SECONDS)
         return "moved"

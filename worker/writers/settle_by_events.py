@@ -15,7 +15,7 @@ from worker.stripe_api.event import NotAnEvent, read_event
 
 
 def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: bool) -> list[Outcome]:
-    """The outcomes; unsettled ones are replaced by settled ones if the events of the object decide.
+    """Replace unsettled outcomes by settled ones, if the events of the object decide; returns all outcomes.
 
     The rows are locked but not written yet. So each row is written once, objects that the inbox can settle are not read
     from Stripe, and users are computed once.

@@ -174,7 +174,7 @@ def decide(user: User, products: Mapping[str, Product], policy: Policy, now: dat
 
 
 def best_purchase(user: User, products: Mapping[str, Product], now: datetime) -> Purchase | None:
-    """The purchase that gives access now: PREMIUM before USER, then the one that lasts longest. None if none does."""
+    """The purchase that gives access now, or None. PREMIUM comes before USER, then the purchase that lasts longest."""
     live = [each for each in user.purchases if (until := access_until(each, products)) is not None and now < until]
     return min(
         live,
@@ -319,6 +319,6 @@ def _preference(subscription: Subscription, item: Item, products: Mapping[str, P
 
 
 def _policy_of(item: Item, products: Mapping[str, Product]) -> Product:
-    """The product's policy. A product that is not mirrored yet counts as one without metadata."""
+    """The product's policy. A product that is not mirrored yet counts as a product without metadata."""
     assert item.product is not None
     return products.get(item.product) or Product(id=item.product)

@@ -121,7 +121,7 @@ class Book:
         """Begin a period with its allowance.
 
         If balances are reset, the allowance replaces what is left of its owner's earlier periods, and tokens without a
-        grant. An allowance that arrives too late to give anything still ends those periods.
+        grant. If the allowance arrives too late to give anything, it still ends those periods.
         """
         self._post(row, Entry(act=Act.BEGIN, at=at, seen=self._now, source=row.source_key, lot=lot))
 

@@ -27,8 +27,8 @@ class Product:
     """The policy in a product's metadata.
 
     `tokens` is the allowance of a token period. `access` is how long a one-time purchase gives the role; None if only a
-    subscription gives it. `features` are the features attached to the product at Stripe, or those in the metadata if
-    none is attached. `unclear` names the keys whose value could not be read; for them the least is assumed.
+    subscription gives it. `features` are the features attached to the product at Stripe. If none is attached, they are
+    the features in the metadata. `unclear` names the keys whose value could not be read; for them the least is assumed.
     """
 
     id: str
@@ -42,8 +42,8 @@ class Product:
 def product_of(id_: str, metadata: object, attached: Sequence[str] = ()) -> Product:
     """Parse a product's metadata, and the features attached to it at Stripe.
 
-    An unclear value gives the least: the role USER, no tokens, no access, no features. Metadata that is not an object
-    counts as empty.
+    For an unclear value the least is assumed: the role USER, no tokens, no access, no features. Metadata that is not an
+    object counts as empty.
     """
     stated = metadata if isinstance(metadata, dict) else {}
     values = {key: str(stated[key]).strip() for key in POLICY_KEYS if key in stated}
@@ -309,7 +309,7 @@ class User:
 
     @property
     def every_subscription(self) -> tuple[Subscription, ...]:
-        """The user's own subscriptions and those of the organization, each once."""
+        """The user's own subscriptions and the organization's subscriptions, each once."""
         return (*self.subscriptions, *self.shared_subscriptions)
 
     @property

@@ -74,6 +74,6 @@ def without_products(user: User, made: Outcome, refused: Collection[str]) -> Out
 
 
 def differences(user: User, wanted: Mapping[str, object]) -> dict[str, Change]:
-    """The columns of the user that differ from the wanted values."""
+    """The columns whose present value differs from the wanted value."""
     pairs = ((column, Change(getattr(user, column), to)) for column, to in wanted.items())
     return {column: change for column, change in pairs if change.old != change.new}

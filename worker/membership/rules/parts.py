@@ -41,7 +41,7 @@ def joined_interval(line: PaidLine) -> datetime:
 
 
 def next_part(user: User, entitled: Entitled, now: datetime) -> datetime | None:
-    """When the next part is due, None if there is none."""
+    """When the next part is due, or None."""
     ahead = [
         begins
         for lines in _histories(user).values()
@@ -85,7 +85,7 @@ def _parts_of(
     entitled: Entitled,
     now: datetime,
 ) -> list[Part]:
-    """The parts that began while the line was the item's newest."""
+    """The parts that began while this was the newest line of the item."""
     product = products.get(line.product or "")
     if product is None:
         return []

@@ -210,7 +210,7 @@ def _overrides(conn: Connection, users: list[str]) -> dict[str, Override]:
 
 
 def _features(conn: Connection, users: list[str]) -> dict[tuple[str, bool], list[Feature]]:
-    """The features of each user: the stored ones (key False), and those given by an operator (key True)."""
+    """The features of each user: stored features have the key (user, False), features from an operator (user, True)."""
     features: dict[tuple[str, bool], list[Feature]] = defaultdict(list)
     rows = _rows(
         conn,

@@ -123,8 +123,7 @@ def mark_read(conn: Connection, product: str) -> None:
 def features_due(conn: Connection, *, least: int, share: int) -> datetime:
     """The value of `due_before` in DUE: products whose features were last read before this time are read again now.
 
-    The time makes a part of the products due, those that were read longest ago: one in `share`, but at least `least`
-    products.
+    The products that were read longest ago become due: one in `share` of all products, but at least `least`.
     """
     row = conn.execute(
         """

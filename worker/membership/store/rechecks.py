@@ -54,7 +54,7 @@ def due(conn: Connection, *, limit: int) -> list[Look]:
     if conn.execute("select pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone() != (True,):
         return []
     with conn.cursor(row_factory=class_row(Look)) as cursor:
-        # A horizon in the future is from another cluster, of which this database is a dump.
+        # A horizon in the future comes from another cluster, from which this database was restored.
         rows = cursor.execute(
             """
             select object, id, horizon

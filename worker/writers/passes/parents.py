@@ -132,7 +132,8 @@ class Walk:
         return Step(parent, (path, {**params, **({} if after is None else {"starting_after": after})}))
 
     def begin_again(self, step: Step) -> None:
-        """Read the parent's list again from its beginning, because the object before the next page no longer exists."""
+        """Read the parent's list again from its beginning, because the object after which the next page begins was
+        deleted."""
         with self._inner:
             self._again.append(self._step(step.parent, None))
 
