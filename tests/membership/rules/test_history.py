@@ -199,6 +199,23 @@ def test_each_wrong_part_is_replaced_also_by_one_that_is_over() -> None:
     assert {lot.bill: lot.left for lot in known.lots if lot.left} == {"in_p": 500, "in_u": 1000}
 
 
+@pytest.mark.parametrize("other", ["si_0", "si_z"])
+def test_a_spend_comes_after_a_part_of_the_same_second_that_becomes_known_later(other: str) -> None:
+    plan, more = yearly(40), replace(yearly(40), line="il_2", item=other, price="price_2")
+    items = [
+        Item(id=id_, price=price, product="prod_pro") for id_, price in (("si_sub_1", "price_1"), (other, "price_2"))
+    ]
+    held = user(subscribed(items=items), lines=[plan], running=[plan])
+    held = holding(held, granted(held))
+    spent = replace(held, tokens=held.tokens - 700)
+
+    known = replace(holding_lines(spent, more), running=(plan, more))
+    known = holding(known, granted(known))
+
+    # Ten days ago a part of each item began: 1,000 + 1,000 - 700.
+    assert known.tokens == 1300
+
+
 def _of_the_year(invoice: str, since: int, *, amount: int, quantity: int, age: int = 40) -> PaidLine:
     """A proration of the year that was paid `age` days ago."""
     return line(

@@ -11,6 +11,8 @@ from worker.membership.rules.lots import Lot, after_spending, drawn
 
 # A renewal may be paid this long after the period's end.
 GRACE_OF_A_PERIOD = timedelta(days=1)
+# As the line of a moment it is greater than any allowance.
+_AFTER_PARTS = "~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +275,9 @@ class Book:
         if last.act is Act.SPEND:
             self._entries[-1] = replace(last, amount=last.amount + amount, seen=self._now)
         else:
-            at = last.at._replace(is_spend=True)
+            # Parts of one second stand together, so that a part which becomes known later comes before the spend too.
+            is_part = last.lot is not None and last.lot.is_part
+            at = last.at._replace(line=_AFTER_PARTS if is_part else last.at.line, is_spend=True)
             self._entries.append(Entry(act=Act.SPEND, at=at, seen=self._now, source="", amount=amount))
         self._draw(amount)
 
