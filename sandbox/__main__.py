@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sandbox: port {options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     asyncio.run(_serve(options, port))
-    # A request that hangs on purpose would keep the interpreter alive; everything is written, so nothing is lost.
+    # A request that hangs on purpose would keep the interpreter alive. Everything is already written, so nothing is lost.
     sys.stdout.flush()
     os._exit(0)
 
@@ -125,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, if no other process has it: the server itself would share it silently."""
+    """The port, if no other process uses it. Without this check the server would silently share the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

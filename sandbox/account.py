@@ -20,7 +20,7 @@ class Account:
     def __init__(self, *, seed: int = 0, clock: Clock | None = None, connected_as: str = "") -> None:
         """`connected_as` is the id of a connected account.
 
-        Its objects may have the ids of another account's, but its events may not.
+        Its objects may have the same ids as objects of another account, but its events may not.
         """
         self.connected_as = connected_as
         self.clock = clock or Clock()
@@ -112,7 +112,7 @@ class Account:
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
-        """Events in this block come from no request, like those of a renewal."""
+        """Events in this block come from no request, like the events of a renewal."""
         with self.requested(None):
             yield
 

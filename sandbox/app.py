@@ -48,7 +48,7 @@ class Sandbox:
         self._listen(self.account)
         self._answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._routes = Routes()
-        features.add_to(self._routes)  # before the lists that are the same for every type
+        features.add_to(self._routes)  # before the lists that work alike for every type
         reads.add_to(self._routes)
         selling.add_to(self._routes)
         billing.add_to(self._routes)
@@ -170,7 +170,7 @@ class Sandbox:
 
 
 def _our_fault(error: Exception) -> StripeError:
-    """The answer to a request that failed in the sandbox itself; the traceback goes to the terminal."""
+    """The answer to a request that failed because of a fault in the sandbox; the traceback goes to the terminal."""
     traceback.print_exception(error)
     return StripeError(500, f"The sandbox is broken: {error!r}", type="api_error")
 

@@ -17,7 +17,7 @@ def create_product(account: Account, *, name: str, id: str | None = None, **fiel
 
 
 def update_product(account: Account, id: str, **changes: Any) -> None:
-    """Change a product, the only object that has the time of its last change."""
+    """Change a product. Only products record the time of their last change."""
     record = account.get("product", id)
     if any(record.get(name) != value for name, value in changes.items()):
         account.update("product.updated", "product", id, **changes, updated=account.now)

@@ -33,7 +33,7 @@ def open_session(
     reason: str = "subscription_create",
     **fields: Any,
 ) -> str:
-    """Open a session for a buyer, and return its id. The other arguments are those of `subscriptions.create`."""
+    """Open a session for a buyer, and return its id. The other arguments are passed to `subscriptions.create`."""
     total = sum(account.get("price", price)["unit_amount"] * quantity for price, quantity in prices)
     id = account.ids.plain("cs_test_a1", 58)
     record = {
@@ -153,7 +153,7 @@ def _pay_as_guest(account: Account, session: Record) -> dict[str, Any]:
 
 
 def _pay_invoice(account: Account, session: Record, customer: str, card: str, coupon: str | None) -> dict[str, Any]:
-    """Pay by an invoice; a coupon of payment mode takes all of it."""
+    """Pay by an invoice; in payment mode a coupon takes off the whole amount."""
     now = account.now
     id = account.ids.timed("in_", now)
     lines = [
@@ -184,6 +184,6 @@ def _pay_invoice(account: Account, session: Record, customer: str, card: str, co
 
 
 def _for_nothing(session: Record) -> dict[str, Any]:
-    """Return what a coupon of 100 % makes of a session in payment mode."""
+    """Return the fields of a session in payment mode that a coupon of 100 % made free."""
     taken = {"amount_discount": session["amount_subtotal"], "amount_shipping": 0, "amount_tax": 0}
     return {"amount_total": 0, "payment_status": "no_payment_required", "total_details": taken}

@@ -28,7 +28,7 @@ class Clock:
         return "running" if self.offset else "real"
 
     def set(self, now: float, *, frozen: bool = False) -> None:
-        """Set the clock; it runs on from there, or is frozen."""
+        """Set the clock. It continues to run from this time, or stays frozen."""
         self.frozen_at = now if frozen else None
         self.offset = 0.0 if frozen else now - self._read()
 

@@ -13,7 +13,7 @@ class Connected:
         self.accounts: dict[str, Account] = {}
 
     def of(self, id: str, platform: Account) -> Account:
-        """The account of a request. Stripe answers the same for an unknown account and one that has withdrawn."""
+        """The account of a request. Stripe gives the same answer for an unknown and for a disconnected account."""
         if id in ("", platform.ids.account()):
             return platform
         if id not in self.accounts:
@@ -26,7 +26,7 @@ class Connected:
         return self.accounts[id]
 
     def add(self, id: str, platform: Account, *, seed: int) -> Account:
-        """Connect an account. Accounts with one seed have objects with equal ids after the same requests."""
+        """Connect an account. Accounts with the same seed create objects with equal ids from the same requests."""
         if platform.find("account", id) is None:
             shown = {
                 "id": id,

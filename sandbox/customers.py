@@ -22,7 +22,7 @@ def create_customer(account: Account, **fields: Any) -> Record:
 
 
 def attach_card(account: Account, customer: str, *, last4: str = "4242") -> Record:
-    """A card of the customer's."""
+    """Attach a card to the customer."""
     owner = account.get("customer", customer)
     blank = BLANKS["payment_method"]
     record: Record = {

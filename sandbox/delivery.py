@@ -38,7 +38,7 @@ class Endpoint(msgspec.Struct):
 
     @property
     def is_destination(self) -> bool:
-        """Whether it is an event destination of API v2 alone, by its id."""
+        """Whether it is an event destination of API v2 only; its id shows this."""
         return self.id.startswith("ed_")
 
     def wants(self, type: str) -> bool:
@@ -49,7 +49,7 @@ class Endpoint(msgspec.Struct):
 class Settings(msgspec.Struct, forbid_unknown_fields=True):
     """The quality of delivery.
 
-    By default: at once, in order of creation as far as several connections keep it, each once.
+    By default each event is delivered once and at once, in the order of creation (except that connections run in parallel).
     """
 
     paused: bool = False
@@ -117,7 +117,7 @@ class Delivery:
 
     @property
     def pending(self) -> int:
-        """How many deliveries are queued or under way."""
+        """The number of deliveries that are queued or running."""
         return len(self._queue) + len(self._sending)
 
     def clear(self, *, seed: int = 0) -> None:
@@ -129,7 +129,7 @@ class Delivery:
         self._settle()
 
     def add(self, endpoint: Endpoint) -> None:
-        """Deliver to this endpoint too from now on."""
+        """Add an endpoint; from now on it receives events."""
         self.endpoints[endpoint.id] = endpoint
         if self.on_endpoint is not None:
             self.on_endpoint(endpoint.id, endpoint)
@@ -141,7 +141,7 @@ class Delivery:
             self.on_endpoint(id, None)
 
     def roll(self, id: str, secret: str | None) -> Endpoint:
-        """Sign with this secret too, as during a roll in the dashboard; without one, only with the newest."""
+        """Sign with this secret too, as during a roll in the dashboard. Without a secret, sign only with the newest."""
         endpoint = self.endpoints[id]
         endpoint.secrets = [*endpoint.secrets, secret] if secret is not None else endpoint.secrets[-1:]
         self.add(endpoint)
@@ -164,7 +164,7 @@ class Delivery:
                 await self._post(endpoint, _encode(body))
 
     def chance(self, probability: float) -> bool:
-        """Draw whether an event of this probability happens now."""
+        """Decide at random, with this probability."""
         return probability > 0 and self._chance.random() < probability
 
     def discard(self) -> None:
@@ -178,7 +178,7 @@ class Delivery:
             self._enqueue(_Job(event, self.account, endpoint, is_thin=False, is_extra=True), 0.0)
 
     async def run(self) -> None:
-        """Deliver due events, for ever."""
+        """Deliver due events, forever."""
         while True:
             wait = self._start_due()
             self._woken.clear()
@@ -210,7 +210,7 @@ class Delivery:
         self._settle()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until nothing is queued or under way, or until time is up."""
+        """Wait until no delivery is queued or running, or until time is up."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -256,7 +256,7 @@ class Delivery:
         self._woken.set()
 
     def _start_due(self) -> float | None:
-        """Start due deliveries, as far as there is room; returns how long to wait for more."""
+        """Start due deliveries up to the limit of concurrency; returns how long to wait for more."""
         while self._queue and not self.settings.paused and len(self._sending) < self.settings.concurrency:
             wait = self._queue[0][0] - time.monotonic()
             if wait > 0:

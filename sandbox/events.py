@@ -42,7 +42,7 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class EventLog:
-    """All events, oldest first, and how many deliveries of each are outstanding."""
+    """All events, oldest first, and the number of outstanding deliveries of each."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Event] = {}
@@ -100,7 +100,7 @@ def snapshot(event: Event, shape: Shape, store: Store, *, owed: int) -> dict[str
 
 
 def thin(event: Event) -> dict[str, Any]:
-    """An event that only names its object, in the form of `/v2/core/events` and thin destinations."""
+    """An event that only names its object, as `/v2/core/events` and thin destinations show it."""
     created = datetime.fromtimestamp(event.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     reason = None
     if event.request_id is not None:

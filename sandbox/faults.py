@@ -1,4 +1,4 @@
-"""Faults of the API: limits, errors, slow answers, replicas that lag, a clock that is off."""
+"""Faults of the API: limits, errors, slow answers, lagging replicas, a wrong clock."""
 
 import time
 
@@ -49,7 +49,7 @@ class Conditions:
         self.faults.append(fault)
 
     def faults_of(self, operation: str) -> list[Fault]:
-        """The faults for this request; it counts towards the end of each."""
+        """The faults for this request. The request counts towards the limit of each fault."""
         now = time.monotonic()
         self.faults = [fault for fault in self.faults if fault.expires > now and fault.requests != 0]
         met = [fault for fault in self.faults if operation.startswith(fault.operation)]

@@ -39,7 +39,7 @@ class Poster:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         while kept := self._idle.get(place):
-            # The other side may have closed a kept connection meanwhile; then another is tried.
+            # The other side may have closed a kept connection meanwhile; then another one is tried.
             with suppress(OSError, asyncio.IncompleteReadError):
                 return await self._exchange(place, kept.pop(), request)
         context = ssl.create_default_context() if secure else None

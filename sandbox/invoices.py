@@ -34,8 +34,8 @@ def line(
 ) -> Record:
     """Return a line for a price and a period. The amount is the price's unless it is given.
 
-    `means` and `share` record why the sandbox bills the line: expectations use them, and no answer of the API shows
-    them. `share` is the part of the price's whole interval, negative for a credit.
+    `means` and `share` record why the sandbox bills the line. Expectations use them; the API never shows them. `share` is
+    the part of the price's whole interval, negative for a credit.
     """
     product = account.get("product", price["product"])
     recurring = price["recurring"]
@@ -73,7 +73,7 @@ def draft(
     discounts: Sequence[str] = (),
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Create an invoice with its sums; a subscription's discounts count in addition to the given ones."""
+    """Create an invoice with its sums. A subscription's discounts apply in addition to the given discounts."""
     payer = account.get("customer", customer)
     lines = [_credited(account, customer, line) for line in lines]
     discounts = [*discounts, *(subscription.get("discounts", []) if subscription is not None else [])]

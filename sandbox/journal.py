@@ -1,4 +1,4 @@
-"""Keep the sandbox's state over a restart: one JSON line for each new thing."""
+"""Keep the sandbox's state over a restart: one JSON line for each version and event."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ class Journal:
         self._file: BinaryIO | None = None
 
     def load(self, account: Account, delivery: Delivery) -> None:
-        """Restore everything, then record what follows."""
+        """Restore everything, then begin to record."""
         if self.path.exists():
             whole = self.path.read_bytes()
             complete = whole[: whole.rfind(b"\n") + 1]

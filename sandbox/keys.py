@@ -1,4 +1,4 @@
-"""API keys: any test key may do everything, except those that are restricted or have expired."""
+"""API keys: a test key may do everything unless it is restricted or has expired."""
 
 import base64
 import binascii

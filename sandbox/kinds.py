@@ -18,8 +18,8 @@ class Kind:
 
     `owners` and `traits` map a filter's name to the field of the record that it reads. Owners have an index, because
     few objects share one; traits are compared one by one. A field with a star reads each member of a list. Records of a
-    `plain` kind are the objects themselves, stored as given. `under` are paths of its lists under a parent, whose id
-    the record has as `_parent`; `url` is the path for retrieving one; `events` are the types of its events.
+    `plain` kind are the objects themselves, stored as given. `under` are the paths of lists under a parent, whose id the
+    record has as `_parent`. `url` is the path for retrieving an object, and `events` are the types of its events.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def kept_as(self) -> str:
-        """The kind whose records these are: a plan is an older view of a price."""
+        """The kind that stores the records: a plan is an older view of a price."""
         return self.shelf or self.name
 
 

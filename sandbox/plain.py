@@ -11,7 +11,7 @@ from sandbox.store import Record
 
 
 def put(account: Account, obj: Mapping[str, Any], *, parent: str | None, delete: bool = False) -> str | None:
-    """Create, change or delete an object; returns the type of its event, None if there is none."""
+    """Create, change or delete an object; returns the type of its event, or None if Stripe has no event for it."""
     name, id_ = str(obj.get("object")), obj.get("id")
     kind = KINDS.get(name)
     if kind is None or not kind.plain or not isinstance(id_, str):

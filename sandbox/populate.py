@@ -24,8 +24,8 @@ def populate(
 ) -> dict[str, Any]:
     """Create these numbers of objects, spread over the last year.
 
-    Returns the ids of the products, and the numbers created. Customers get subscriptions in turn; customer n belongs to
-    the user `user_prefix` + n.
+    Returns the ids of the products, and the number of objects of each type. Customers get subscriptions in turn. Customer
+    n belongs to the user `user_prefix` + n.
     """
     chance = random.Random(seed)
     now = account.now
@@ -196,7 +196,7 @@ def _charge(account: Account, customer: str, created: int) -> None:
 
 
 def _current_period(created: int, now: int, *, ended: bool) -> tuple[int, int]:
-    """The period that `now` falls in, or the first one of a subscription that has ended with it."""
+    """The period that contains `now`, or the first period of a subscription that has ended with that period."""
     start, end = created, period_end(created, "month", 1, anchor=created)
     while end <= now and not ended:
         start, end = end, period_end(end, "month", 1, anchor=created)

@@ -12,7 +12,7 @@ class Stats:
         self.clear()
 
     def clear(self) -> None:
-        """Begin to count again."""
+        """Reset the counts."""
         self.operations: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self._second = 0

@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Version(msgspec.Struct, frozen=True, gc=False):
-    """An object as it was from `number` on; without a body it is deleted. `at` is the sandbox's time."""
+    """An object from version `number` on; without a body the object is deleted. `at` is the sandbox's time."""
 
     number: int
     at: int
@@ -71,7 +71,7 @@ class Shelf:
         return [id for id, entry in self.entries.items() if entry.versions[-1].body is None]
 
     def place_after(self, id: str) -> int:
-        """The position in the order after an object's."""
+        """The position that follows an object's position in the order."""
         return bisect_right(self.order, self.entries[id].key)
 
     def add(self, id: str, version: Version, record: Record | None) -> None:
@@ -154,11 +154,11 @@ class Store:
         return View(self, self.number if number is None else number)
 
     def forget_when(self) -> None:
-        """Date every present version before any time for which `number_before` can be called."""
+        """Give all present versions a time that is earlier than any time passed to `number_before`."""
         self._marks = [(float("-inf"), self.number)]
 
     def number_before(self, seconds: float) -> int:
-        """The newest number of `seconds` ago, in real time."""
+        """The number of the version that was newest `seconds` ago, in real time."""
         index = bisect_right(self._marks, time.monotonic() - seconds, key=lambda mark: mark[0])
         return self._marks[index - 1][1] if index else 0
 

@@ -32,8 +32,8 @@ def create(
 ) -> str:
     """Create a subscription with its first invoice, and return its id. It becomes active if the invoice is paid.
 
-    `anchor` is a later billing anchor: the first line is then a part of a period, `flagged` as a proration or not. `once`
-    are one-time prices on the same invoice, `reason` is that invoice's.
+    `anchor` is a later billing anchor. With it, the first line bills a part of a period, and `flagged` marks that line as a
+    proration. `once` are one-time prices on the same invoice, and `reason` is the billing reason of the invoice.
     """
     now = account.now
     id = account.ids.timed("sub_", now)
@@ -194,7 +194,7 @@ def end_trial(account: Account, id: str, payment: Payment = "succeeds", *, reaso
 
 
 def add_once(account: Account, id: str, price: str, quantity: int, *, alone: bool) -> str | None:
-    """Sell something once on a subscription: on its next invoice, or `alone` on an invoice of its own, whose id it returns."""
+    """Sell something once on a subscription: on its next invoice, or (`alone`) on a separate invoice, whose id is returned."""
     subscription, now = account.get("subscription", id), account.now
     line = _once(account, price, quantity)
     if not alone:
@@ -224,7 +224,7 @@ def end(account: Account, id: str, *, reason: str = "cancellation_requested") ->
 
 
 def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[str, Any]:
-    """The fields that say whether a subscription will end with its period."""
+    """The fields that show whether a subscription will end with its period."""
     reason = "cancellation_requested" if at_period_end else None
     return {
         "cancel_at": period_of(subscription)[1] if at_period_end else None,
@@ -235,7 +235,7 @@ def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[
 
 
 def new_item(account: Account, subscription: Record, price: str, quantity: int) -> Record:
-    """Return another item: in step with the others of its interval, or else with a first period that begins now."""
+    """Return a new item. It has the period of the other items with its interval, or else a first period that begins now."""
     wanted = _interval(account, {"price": price})
     same = [item for item in subscription["items"] if _interval(account, item) == wanted]
     if not same:
@@ -254,7 +254,7 @@ def new_item(account: Account, subscription: Record, price: str, quantity: int) 
 
 
 def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
-    """An open invoice is paid after all, and its subscription recovers if it waited for that."""
+    """Pay an open invoice after all; its subscription recovers if it waited for the payment."""
     record = account.get("invoice", invoice)
     subscription = account.find("subscription", record.get("_subscription"))
     if card is None and subscription is not None:
@@ -331,7 +331,7 @@ def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first
 
 
 def _hold(account: Account, invoice: str, behavior: str) -> None:
-    """The treatment of an invoice while collection is paused."""
+    """How an invoice is treated while collection is paused."""
     if behavior == "keep_as_draft":
         account.update("invoice.updated", "invoice", invoice, auto_advance=False)
         return

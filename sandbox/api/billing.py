@@ -24,7 +24,7 @@ def add_to(routes: Routes) -> None:
 
 
 def create_subscription(call: Call) -> dict[str, Any]:
-    """A new subscription; without a card, or with one that starts with `pm_card_chargeDeclined`, its payment fails."""
+    """Create a subscription. Its payment fails without a card, or with a card that starts with `pm_card_chargeDeclined`."""
     account, params = call.account, call.params
     customer = params.required("customer")
     payer = account.require("customer", customer, param="customer")

@@ -47,7 +47,7 @@ Handler = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation; limits and faults count by its name."""
+    """One operation. Limits and faults refer to it by its name."""
 
     method: str
     pattern: str

@@ -1,4 +1,4 @@
-"""Lists as Stripe gives them: newest first, a page at a time, between cursors."""
+"""Lists as Stripe returns them: newest first, in pages, with cursors."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ def read_cursor(params: Params, *, with_created: bool = True) -> Cursor:
 def walk(
     order: Sequence[Key], cursor: Cursor, key_of: Callable[[str, str], Key], accept: Callable[[str], bool]
 ) -> tuple[list[str], bool]:
-    """The ids of one page of an ordered list, newest first, and whether there are more in that direction."""
+    """The ids of one page of an ordered list, newest first, and whether the list continues in that direction."""
     low = bisect_left(order, (cursor.created_from, 0, ""))
     high = bisect_left(order, (cursor.created_before, 0, ""))
     indexes: Sequence[int]
@@ -133,7 +133,7 @@ def _finder(shelf: Shelf, kind: Kind, is_listed: Callable[[str], bool]) -> Calla
 def _filter(
     view: View, shelf: Shelf, filters: dict[str, Any], hidden: dict[str, tuple[str, ...]]
 ) -> Callable[[str], bool]:
-    """Whether an object exists and matches, decided by the values stored beside it, without reading it."""
+    """Whether an object exists and matches, from the stored values of its filters, without reading the object."""
     places = {name: index for index, (name, _) in enumerate(shelf.kind.filters)}
     wanted = [(places[name], value) for name, value in filters.items()]
     unwanted = [(places[name], values) for name, values in hidden.items()]

@@ -23,7 +23,7 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def decode_json(body: bytes) -> dict[str, Any]:
-    """A JSON object, the body of API v2, as a form with the same parameters; null is empty."""
+    """A JSON object, the body of API v2, as a form with the same parameters; null becomes an empty value."""
     try:
         value = json.loads(body or b"{}")
     except ValueError:
@@ -143,7 +143,7 @@ class Params:
         return {name: str(text) for name, text in merged.items() if text != ""}
 
     def take(self, **readers: str) -> dict[str, Any]:
-        """Those of the named parameters that were sent, each read as `text`, `integer`, `number` or `flag`."""
+        """The named parameters that were sent, each read as `text`, `integer`, `number` or `flag`."""
         return {name: getattr(self, reader)(name) for name, reader in readers.items() if name in self._tree}
 
     def _name(self, name: str) -> str:

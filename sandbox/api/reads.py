@@ -134,7 +134,7 @@ def list_items(call: Call) -> dict[str, Any]:
 
 
 def retrieve_item(call: Call) -> dict[str, Any]:
-    """One item, found by a search of all subscriptions, because this is rare."""
+    """One item. It is found by searching all subscriptions, which is acceptable because this is rare."""
     call.params.refuse_rest()
     for _, _, id in call.view.store.shelves["subscription"].order:
         version = call.view.version("subscription", id)
@@ -301,7 +301,7 @@ def retrieve_account(call: Call) -> dict[str, Any]:
 
 
 def _is_of(type: str, wanted: set[str]) -> bool:
-    """Whether a type is requested; `customer.*` requests all with that prefix."""
+    """Whether a type is requested; `customer.*` requests all types with that prefix."""
     return type in wanted or any(name.endswith("*") and type.startswith(name[:-1]) for name in wanted)
 
 

@@ -13,7 +13,7 @@ _BIG_BREAK = "2025-03-31"
 
 
 class Shape:
-    """The shape of one API version: the newest, that of 2024-06-20, or that with older traits
+    """The shape of one API version: the newest shape, or the shape of 2024-06-20, perhaps with older traits
     (`sandbox.shapes.ancient`)."""
 
     def __init__(self, version: str, *, is_legacy: bool) -> None:
@@ -41,7 +41,7 @@ class Shape:
 
 
 def shape_of(version: str | None) -> Shape:
-    """The shape of a version; versions between the two known ones look like the nearer one."""
+    """The shape of a version: the newest one from 2025-03-31 on, before that the shape of 2024-06-20."""
     if version is None:
         return Shape(CURRENT, is_legacy=False)
     date = version.partition(".")[0]
