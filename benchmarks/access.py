@@ -1,4 +1,4 @@
-"""Answers on access from fresh tables: GET /v1/users/{id}/access at a steady rate, for a different user each time."""
+"""Requests for access that fresh tables answer: GET /v1/users/{id}/access at a steady rate, each for another user."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ CONNECTIONS = 4
 
 
 def measure(stack: Stack, *, per_second: int = 200, seconds: int = 20) -> dict[str, Any]:
-    """Send at a steady rate, without waiting for the last answer; the time counts from when the request was due."""
+    """Send at a steady rate, without waiting for the last answer. The time is measured from when the request was due."""
     _fill(stack)
     stack.settle()
     took: list[list[float]] = [[] for _ in range(CONNECTIONS)]
@@ -58,7 +58,7 @@ def _request(port: int, user: int) -> bytes:
 
 
 def _fill(stack: Stack) -> None:
-    """Users with a customer, a subscription and a product, who have just been read from Stripe."""
+    """Insert users with a customer, a subscription and a product, as if they had just been read from Stripe."""
     with stack.connect() as conn:
         conn.execute("insert into stripe_products (id, name) values ('prod_access', 'Pro') on conflict do nothing")
         for statement in (

@@ -1,4 +1,4 @@
-"""The backfill: generated objects without a network, and the sandbox's over one as slow as Stripe, within its limits."""
+"""The backfill: generated objects without a network, and the sandbox's objects over a network as slow as Stripe's."""
 
 import os
 import time
@@ -24,7 +24,7 @@ from worker.writers import backfill
 GENERATED = 1_000_000
 LISTS = ("products", "prices", "customers", "subscriptions", "invoices", "charges")
 PER_SECOND, PER_OPERATION = 100, 25
-# Small pages, so that writing, which depends on the machine, limits no request.
+# Pages are small, so that writing, which depends on the machine, does not limit the requests.
 PACED_PAGES, PACED_OBJECTS = 400, 10
 
 
@@ -75,7 +75,7 @@ def _over_network(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _paced(database_url: str, pages: int) -> dict[str, Any]:
-    """The requests a second that a backfill of six lists sends through the limiter, while all lists have pages left."""
+    """Requests a second that a backfill of six lists sends through the limiter, while every list has pages left."""
     loaded = _settings(database_url)
     limiter = RateLimiter(
         shared_client(loaded.redis_url),
@@ -129,7 +129,7 @@ def _read_all(
 
 
 def _settings(database_url: str, **changes: Any) -> Settings:
-    redis_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")  # generated pages pass no limiter
+    redis_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")  # generated pages do not pass the limiter
     return settings.load(
         database_url=database_url,
         redis_url=redis_url,

@@ -11,7 +11,7 @@ from benchmarks.stack import Stack
 
 POPULATE = {"products": 50, "customers": 20_000, "subscriptions": 60_000}
 OFTEN = {"PRODUCT_REFRESH_INTERVAL": "30", "RECONCILE_INTERVAL": "60", "AUDIT_INTERVAL": "30"}
-# Events are dated later than any list is read, so each is applied even if a list has already written its row.
+# Events are later than any read of a list, so each is applied even if a list has already written its row.
 AHEAD_SECONDS = 3600
 TYPES = ("customer", "subscription", "invoice")
 

@@ -11,7 +11,7 @@ _OK = b"HTTP/1.1 200"
 
 
 class Refused(Exception):
-    """The webhook endpoint answered with another status than 200, or not at all."""
+    """The webhook endpoint answered with a status other than 200, or not at all."""
 
 
 class Connection:
@@ -29,7 +29,7 @@ class Connection:
             pass
 
     def read(self) -> bool:
-        """Whether the answer is complete after receiving what is there; raises Refused unless it is 200."""
+        """Receive the available bytes; returns whether the answer is complete. Raises Refused unless it is 200."""
         part = self.socket.recv(65536)
         if not part:
             raise Refused("the webhook endpoint closed the connection")

@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LOCK = "requirements-dev.txt"
-# These name a row of a table, and are no figures.
+# These name a row of a table, and are not figures.
 _NAMES = ("concurrency", "per_second", "linked_users", "updated")
 _LEFT_OUT = ("facts", "total_seconds")
 
@@ -59,7 +59,7 @@ def _lay_out(revision: str, folder: Path) -> None:
 
 
 def _run(tree: Path, words: Sequence[str], figures: Path) -> Figures:
-    """One run in that tree: in our environment if its packages are locked alike, else in its own."""
+    """One run in that tree: in our environment if it locks the same packages, else in its own."""
     same = (tree / LOCK).read_bytes() == (ROOT / LOCK).read_bytes()
     command = [sys.executable, "-m", "benchmarks"] if same else ["./run", "bench"]
     subprocess.run([*command, *words, "--json", figures], cwd=tree, check=True, stdout=subprocess.DEVNULL)

@@ -22,9 +22,9 @@ from worker.mirror import revenue_summary
 EVENTS, SUBSCRIPTIONS, USERS = 1_000_000, 1_000_000, 100_000
 PASSWORD = "a password for the benchmark"
 REPEATED = 20
-# Without and with tabs in turn, so that other load on the machine meets both.
+# Runs without and with tabs alternate, so that other load on the machine affects both.
 IDLE_ROUNDS, IDLE_SECONDS = 4, 20
-# As console.js refreshes the parts of a page that change.
+# The interval at which console.js refreshes the changing parts of a page.
 REFRESH_SECONDS = 5
 _FORTNIGHT = (datetime.now(UTC) - timedelta(days=14)).isoformat()
 PAGES = {
@@ -46,7 +46,7 @@ PAGES = {
     "backfill": "/console/backfill",
     "settings": "/console/settings",
 }
-# The parts of pages that three open tabs ask for.
+# The parts of pages that three open tabs request.
 TABS = ("/console/", "/console/backfill/progress", "/console/catalogue/progress")
 
 EVENT_ROWS = """
@@ -102,7 +102,7 @@ _ROWS = (
 def measure() -> dict[str, Any]:
     """Fill a separate stack; time every page, then measure idle processes and deliveries without and with three tabs.
 
-    There is no beat, because its jobs would count for whichever of the two they meet.
+    There is no beat, because its jobs would distort one of the two measurements.
     """
     with stack.running({"CONSOLE_PASSWORD": PASSWORD, "APP_ENV": "test"}, beat=False) as running:
         _fill(running)

@@ -17,7 +17,7 @@ AFTER_BIRTH_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event to send: the object it is about, and its body."""
+    """An event to send: its body, and the object that it shows."""
 
     id: str
     object_type: str
@@ -49,8 +49,8 @@ def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
 def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
     """Later updates of the objects of `mixed(count // turns, first=first, linked=True)`, all of them in each turn.
 
-    Nine of ten change nothing from which users are computed: an address, a payment method, a footer. The tenth changes
-    an e-mail, a cancellation, the time of a payment.
+    Nine of ten change only fields that do not affect users: an address, a payment method, a footer. The tenth changes an
+    e-mail, a cancellation or the time of a payment.
     """
     made = []
     for turn in range(1, turns + 1):
@@ -76,7 +76,7 @@ def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
 
 
 def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
-    """The application's users whom the customers of `mixed` name, if they are linked."""
+    """Insert the users whom the linked customers of `mixed` name."""
     conn.execute(
         "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
         "from generate_series(%s::bigint, %s::bigint) as n",
@@ -107,7 +107,7 @@ def around(type_: str, obj: dict[str, Any]) -> Delivery:
 
 
 def shown(objs: Iterable[dict[str, Any]], *, created: int) -> list[Delivery]:
-    """An update of each of these objects of the sandbox, which shows the object as its list does."""
+    """An update for each of these objects of the sandbox; it shows the object as the object's list does."""
     types = {
         "customer": "customer.updated",
         "subscription": "customer.subscription.updated",

@@ -91,7 +91,7 @@ def _watch(
     sent: dict[str, float],
     failed: list[BaseException],
 ) -> dict[str, float]:
-    """The time at which each event was first seen in its object's row, found by primary key, only for those under way."""
+    """The time at which each event was first seen in its object's row. Only rows of running events are looked up, by key."""
     seen: dict[str, float] = {}
     position, awaited = 0, {}
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -1,7 +1,7 @@
-"""The limit: the same rows by bare SQL on the same server, with nothing around it.
+"""The limit: the same rows written by bare SQL on the same server.
 
 Per batch: one insert into the inbox, commit; one upsert per table of the mirror and the events marked done, commit. The
-statements are this file's own, so that the limit stands still when the daemon's statements change. Values are made
+statements are in this file, so that the limit stays the same when the daemon's statements change. Values are made
 before the clock starts, and sent in the binary format (%b): psycopg escapes arrays of text in Python, at 200 us an event.
 """
 

@@ -51,7 +51,7 @@ def resident_bytes(pid: int) -> dict[int, int]:
 
 
 def proportional_bytes(pid: int) -> int:
-    """The memory of a process and its descendants; a page that n processes share counts a n-th for each (PSS)."""
+    """The memory of a process and its descendants; a page that n processes share counts as 1/n for each (PSS)."""
     sizes = (Path(f"/proc/{member}/smaps_rollup").read_text() for member in tree(pid))
     return sum(1024 * int(text.split("\nPss:")[1].split()[0]) for text in sizes)
 
@@ -74,7 +74,7 @@ class Cpu:
 
 def _cpu_seconds(pid: int) -> float:
     try:
-        # After the command's name, which is in brackets and may contain anything.
+        # The fields after the command's name, which is in brackets and may contain any character.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0

@@ -1,7 +1,7 @@
 """Lists without a network: a source that answers pages as Stripe does, and a separate process that reads them.
 
-Pages are made and encoded when they are requested, so that no list is held in memory; the time for that is subtracted.
-The rest is the daemon's work: decode, decide, write.
+Pages are made and encoded when they are requested, so no list is held in memory. The time for this is subtracted; the
+rest is the daemon's work: decode, decide, write.
 """
 
 import itertools
@@ -40,7 +40,7 @@ class PagesOf:
     """A source of lists: this many objects for each path, the newest first, all as of `read_at`.
 
     Object n was created n seconds before `newest`, so a list can be read from a second, to a second and after an id.
-    With a `limiter` each request waits for its place, and for the answer as long as for Stripe's.
+    With a `limiter` each request waits for its turn, and then as long as an answer from Stripe takes.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ def read_lists(
 
 
 def timed(work: Callable[[], Any], source: PagesOf, *, objects: int) -> dict[str, Any]:
-    """Do the work; returns objects a second and CPU an object, without the making of pages."""
+    """Do the work; returns objects a second and CPU an object, without the time for making pages."""
     wall, cpu, making = time.perf_counter(), time.process_time(), source.making_seconds
     work()
     making = source.making_seconds - making

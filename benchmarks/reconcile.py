@@ -11,7 +11,7 @@ from benchmarks.stack import Stack
 from worker.writers import reconcile
 
 SUBSCRIPTIONS = 100_000
-# Beyond the numbers of all objects sent as events.
+# Higher than the numbers of all objects that are sent as events.
 FIRST = 500_000_000
 
 

@@ -40,7 +40,7 @@ _SIZES = """
 
 
 def measure(*, count: int) -> dict[str, Any]:
-    """Both columns, the sizes of the filled tables, and the seconds that filling took."""
+    """The figures for both sizes, the sizes of the filled tables, and the seconds that filling took."""
     with stack.running() as running:
         with running.connect() as conn:
             _fill(conn, SMALL)
@@ -63,7 +63,7 @@ def measure(*, count: int) -> dict[str, Any]:
 
 
 def _fill(conn: psycopg.Connection[Any], events: int) -> None:
-    """This many done events and half as many objects, two thirds of which are users', in place of what there was."""
+    """This many done events and half as many objects, two thirds of which belong to users, in place of the previous rows."""
     users = events // 2 // _OF_A_USER // 3 * 2
     for (table,) in conn.execute(_TABLES).fetchall():
         conn.execute(f"truncate {table} cascade")
@@ -99,7 +99,7 @@ def _page(conn: psycopg.Connection[Any], number: int) -> None:
 
 
 def _timed(work: Callable[[int], object]) -> float:
-    """The median of some calls, each with another number, in milliseconds."""
+    """The median of some calls in milliseconds; each call gets another number."""
     took = []
     for number in range(1, REPEATED + 1):
         began = time.perf_counter()

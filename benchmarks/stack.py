@@ -62,7 +62,7 @@ class Stack:
 
     @contextlib.contextmanager
     def worker_stopped(self) -> Iterator[None]:
-        """The worker does nothing in this block, and then finds all events that came: its batches are full."""
+        """The worker does nothing in this block, and then finds all events that arrived, so its batches are full."""
         os.killpg(self.worker.pid, signal.SIGSTOP)
         try:
             yield
@@ -70,7 +70,7 @@ class Stack:
             os.killpg(self.worker.pid, signal.SIGCONT)
 
     def settle(self) -> None:
-        """Write out what earlier measurements left dirty, so that it does not count for the next one."""
+        """Write dirty pages of earlier measurements to disk, so that they do not count for the next measurement."""
         with self.connect() as conn:
             conn.execute("checkpoint")
         time.sleep(1)
@@ -178,7 +178,7 @@ def _is_ready(port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop it; kill it and its children if it does not end."""
+    """Stop the process; kill it and its children if it does not end."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""The sandbox as a Stripe of some size: a separate process, with answers as slow as Stripe's."""
+"""The sandbox as a large Stripe account: a separate process, with answers as slow as Stripe's."""
 
 import contextlib
 import json
@@ -43,6 +43,6 @@ def objects(address: str, type_: str, *, number: int) -> list[dict[str, Any]]:
 
 
 def requests(address: str) -> int:
-    """The number of requests for lists that it has answered."""
+    """The number of requests for lists that the sandbox has answered."""
     with urllib.request.urlopen(f"{address}/_sandbox/stats", timeout=60) as answer:
         return sum(number for name, number in json.load(answer)["requests"].items() if name.startswith("GET /v1/"))

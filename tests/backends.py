@@ -1,4 +1,4 @@
-"""The tests' Postgres and Valkey: given ones, else Docker's, else embedded ones. TEST_BACKEND forces one of these.
+"""The Postgres and Valkey of the tests: given servers, else Docker's, else embedded ones. TEST_BACKEND forces a kind.
 
 TEST_POSTGRES chooses the version (15 to 18) of a server that we start, or the `bin` folder of its programs.
 """
@@ -48,7 +48,7 @@ class Backend:
 
 
 def choose() -> str:
-    """`given`, `docker` or `embedded`. The backend in TEST_BACKEND is never replaced by another."""
+    """`given`, `docker` or `embedded`. If TEST_BACKEND names a kind, no other kind is chosen."""
     asked = os.environ.get("TEST_BACKEND", "")
     given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
     if bool(os.environ.get("TEST_DATABASE_URL")) != bool(os.environ.get("TEST_REDIS_URL")):
@@ -68,13 +68,13 @@ def choose() -> str:
 
 
 def postgres_version() -> str:
-    """The Postgres to start if none is given."""
+    """The version of Postgres to start if no server is given."""
     return os.environ.get("TEST_POSTGRES") or installs.DEFAULT
 
 
 @contextlib.contextmanager
 def start(kind: str, home: Path) -> Iterator[Backend]:
-    """Running servers of that kind; those that we started are stopped at the end."""
+    """Running servers of that kind. Servers that we started are stopped at the end."""
     with contextlib.ExitStack() as stack:
         if kind == "given":
             yield Backend(kind, os.environ["TEST_DATABASE_URL"], os.environ["TEST_REDIS_URL"])

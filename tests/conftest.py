@@ -23,7 +23,7 @@ from worker.config.settings import AppEnv, Settings
 
 pytest_plugins = ["tests.draining"]
 
-# TEST_NAMES=mapped runs the tests of the jobs on tables that an application calls otherwise (`stripe-sync db adopt`).
+# With TEST_NAMES=mapped the tests of the jobs use tables with an application's names (`stripe-sync db adopt`).
 NAMES = os.environ.get("TEST_NAMES", "")
 _LOOPBACK = ("127.", "::1", "localhost", "172.17.", "0.0.0.0")
 _connect = socket.socket.connect
@@ -45,7 +45,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
-    """A test that would connect to another machine fails with a message. Given servers may be elsewhere."""
+    """Fail any test that connects to another machine, with a message. Given servers may be on other machines."""
     given = [os.environ.get(name) for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL")]
     hosts = {urlsplit(url).hostname for url in given if url}
 
@@ -63,7 +63,7 @@ def _no_way_out() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="stripe-sync-tests-") as home:
-        Path(home).chmod(0o755)  # as root, Postgres runs under another account, which must be able to enter
+        Path(home).chmod(0o755)  # as root, Postgres runs under another account, which needs access to the folder
         with backends.start(request.config.stash[_KIND], Path(home)) as running:
             yield running
 

@@ -32,7 +32,7 @@ def latency(name: str) -> dict[str, str]:
 
 
 def gauge(name: str, by: str = "") -> str:
-    # Every web process shows the same value.
+    # Every web process shows the same values.
     return f"max{f' by ({by})' if by else ''} (stripe_sync_{name})"
 
 

@@ -42,7 +42,7 @@ def read_lists(
     *,
     options: Options = READING,
 ) -> dict[str, Any]:
-    """Read these of Stripe's lists from beginning to end, as a pass does; returns the tally."""
+    """Read these lists from beginning to end, as a pass does; returns the tally."""
     number = next(_numbers)
     run, _ = shards.begin(conn, f"test {number}", Tally().as_dict())
     shards.add(conn, run, [(name, None, None) for name in lists])

@@ -1,6 +1,6 @@
 """Stripe's objects and events for tests: real in shape, short, and with a sane value for every field.
 
-A test states only what it is about. Objects come in the two shapes that one table must accept: OLD, the last version
+A test passes only the values that it is about. Objects come in the two shapes that one table must accept: OLD, the last version
 before periods, prices and payments moved, and NEW. Nothing here imports the product.
 """
 
@@ -74,7 +74,7 @@ def thin_event(
     related: Mapping[str, Any] | None = None,
     context: str | None = None,
 ) -> Json:
-    """A thin event: it names its object, and shows nothing of it."""
+    """A thin event: it names its object, and does not show it."""
     return {
         "id": id or f"evt_test_{next(_numbers):048d}",
         "object": "v2.core.event",
@@ -88,7 +88,7 @@ def thin_event(
 
 
 def stub(obj: Json) -> Json:
-    """The three keys that are left of a deleted object."""
+    """A deleted object, of which only three keys are left."""
     return {"id": obj["id"], "object": obj["object"], "deleted": True}
 
 
@@ -97,7 +97,7 @@ def encoded(body: Json) -> bytes:
 
 
 def listing(data: Sequence[Json], *, url: str = "/v1/things", has_more: bool = False) -> Json:
-    """An embedded list; `has_more` means that Stripe holds more than it sent."""
+    """An embedded list; `has_more` means that Stripe has more members than it sent."""
     return {"object": "list", "data": list(data), "has_more": has_more, "url": url}
 
 
@@ -632,7 +632,7 @@ def checkout_session(
     } | more
 
 
-# `price` and `plan` under other names, for the factories above with arguments of those names.
+# Other names for `price` and `plan`, for the factories above that have arguments of those names.
 def _price(id_: str, product: str) -> Json:
     return price(id_, product=product)
 

@@ -9,8 +9,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "http-api.md"
 
 INTRODUCTION = """# HTTP API
 
-For application developers. Every route wants the header `Authorization: Bearer` with API_TOKEN, and answers in JSON. The
-OpenAPI document is at `GET /v1/openapi.json`. Health, metrics and the webhook endpoint are in [operating.md](operating.md).
+For application developers. Every route needs the header `Authorization: Bearer` with API_TOKEN, and answers in JSON. The
+OpenAPI document is at `GET /v1/openapi.json`. For health, metrics and the webhook endpoint see [operating.md](operating.md).
 
 This page is generated from `worker/web/openapi.py` by `python -m tests.http_api_page`.
 """

@@ -10,7 +10,7 @@ _COLUMNS = ("price", "trial", "proration", "credit", "whole", "first")
 
 
 def render(page: str) -> str:
-    """Return the page with the table as the rules state it."""
+    """Return the page with the table made from the rules."""
     before, rest = page.split(_BEGIN)
     _, after = rest.split(_END)
     lines = [f"| row | {' | '.join(_COLUMNS)} | gives | |", "|---|" + "---|" * (len(_COLUMNS) + 2)]

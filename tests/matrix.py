@@ -1,4 +1,4 @@
-"""The tests closest to Postgres, on each version of it that can be installed here: `./run matrix`."""
+"""Run the tests closest to Postgres on each version that can be installed here: `./run matrix`."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ FOLDERS = (
 
 
 def main() -> int:
-    """Run them for each version; returns 1 if one failed, or if a requested version is missing."""
+    """Run the tests for each version; returns 1 if a version failed, or if a requested version is missing."""
     parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
     parser.add_argument("--postgres", action="append", metavar="VERSION", help="only this one; may be given again")
     parser.add_argument("rest", nargs="*", help="for pytest: folders or options, after --")

@@ -1,6 +1,6 @@
 """Tables that look like ten million rows to the planner, and the plans of statements on them.
 
-The planner believes statistics about a table's size: it has few rows, and statistics of many.
+The planner trusts statistics about a table's size: these tables have few rows, and the statistics of many.
 """
 
 import re
@@ -17,7 +17,7 @@ from psycopg.rows import Row, tuple_row
 from schema import mirror
 
 ROWS, BELIEVED = 1_000, 10_000_000
-# Reading such a table whole costs 100,000 and more, its smallest index 50,000. A batch of 500 rows found by key costs 5,000.
+# Reading a whole table costs 100,000 or more, and its smallest index 50,000. Finding a batch of 500 rows by key costs 5,000.
 MOST = 20_000
 SWITCHED_OFF = 1e10
 EACH_QUERY = 3
@@ -53,7 +53,7 @@ _STATUS = {
 
 
 def fill(conn: psycopg.Connection) -> None:
-    """Fill the growing tables with objects of the years 2013 to 2021, and say to the planner how many they are."""
+    """Fill the growing tables with objects of the years 2013 to 2021, and set the statistics of many more."""
     conn.execute("set session_replication_role = replica")
     for table in GROWING:
         columns = _columns(conn, table)
@@ -144,7 +144,7 @@ class Plans:
             self.faults.setdefault(text, f"{fault}\n{text}")
 
     def fault_of(self, conn: psycopg.Connection[Any], statement: str, params: Any = None) -> str | None:
-        """The fault of the statement's plan, in words; None if it reads little."""
+        """A description of the fault in the statement's plan; None if the plan reads few rows."""
         cursor = psycopg.Cursor(conn, row_factory=tuple_row)
         ((plan,),) = cursor.execute("explain (format json) " + statement, params).fetchall()
         return _fault(plan[0]["Plan"])
@@ -153,12 +153,12 @@ class Plans:
 def _fault(plan: dict[str, Any]) -> str | None:
     for node in _nodes(plan):
         table = f"{node.get('Schema', '')}.{node.get('Relation Name')}"
-        # Reading any first row reads no table.
+        # A plan that takes any first row does not read the whole table.
         is_a_look = "Filter" not in node and node.get("Parent Relationship") in ("InitPlan", "SubPlan")
         if node["Node Type"] == "Seq Scan" and any(each.endswith(table) for each in GROWING) and not is_a_look:
             return f"reads {table} whole"
     cost = _cost(plan)
-    # A range of blocks is a part of the table of a known size, whatever rows it holds.
+    # A range of blocks is a part of the table with a known size, whatever rows it has.
     if cost <= MOST or any(node["Node Type"] == "Tid Range Scan" for node in _nodes(plan)):
         return None
     reads = [node for node in _nodes(plan) if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
@@ -169,7 +169,7 @@ def _fault(plan: dict[str, Any]) -> str | None:
 
 
 def _cost(plan: dict[str, Any]) -> float:
-    """The cost of a plan without what `enable_seqscan=off` adds, which PostgreSQL before 18 shows as a part of the cost."""
+    """The cost of a plan without the penalty of `enable_seqscan=off`, which PostgreSQL before 18 includes in the cost."""
     return float(plan["Total Cost"]) % SWITCHED_OFF
 
 

@@ -1,4 +1,4 @@
-"""The real processes, started as operators start them, and a client that delivers like Stripe."""
+"""The real processes, started as operators start them, and a client that delivers events like Stripe."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ def sign(body: bytes, *, secret: str = SECRET, timestamp: int | None = None) -> 
 
 
 def deliver(connection: http.client.HTTPConnection, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON of the webhook endpoint's answer."""
+    """Deliver an event; returns the status and the JSON of the webhook endpoint's answer."""
     sent = {"content-type": "application/json", "stripe-signature": sign(body)}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/webhooks/stripe", body, sent)
@@ -53,7 +53,7 @@ class Daemon:
         self.database_url, self.port = database_url, free_port()
         self.door = f"http://127.0.0.1:{self.port}/webhooks/stripe"
         self._logs = logs
-        # The source that new processes run: this one, unless a test names another release's.
+        # The source that new processes run: this tree, unless a test names the tree of another release.
         self.source = Path(__file__).parents[1]
         self.env = {
             "PATH": os.environ["PATH"],
@@ -71,7 +71,7 @@ class Daemon:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """A process in its own session, so that it can be killed with its children."""
+        """Start a process in its own session, so that it can be killed with its children."""
         with (self._logs / f"{command[0]}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", *command],
@@ -89,7 +89,7 @@ class Daemon:
         eventually(self._is_healthy)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """kill -9, children included."""
+        """Kill with -9, including the children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

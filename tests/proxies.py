@@ -1,4 +1,4 @@
-"""A proxy between the daemon and a server: it can fall silent, like a network that drops packets, and counts requests."""
+"""A proxy between the daemon and a server. It can go silent, like a network that drops packets, and it counts requests."""
 
 import contextlib
 import re
@@ -11,10 +11,10 @@ _REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
 
 
 class Proxy:
-    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and nothing comes through;
-    while it refuses, they are closed.
+    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and no data passes.
+    While it refuses, they are closed.
 
-    `requests` are the HTTP requests that went through it, in order: the time (in unix seconds) and the address.
+    `requests` are the HTTP requests that passed the proxy, in order: the time (in unix seconds) and the address.
     """
 
     def __init__(self, port: int) -> None:
@@ -38,7 +38,7 @@ class Proxy:
         self._close()
 
     def unmute(self) -> None:
-        """Forward again, beginning with everything held back."""
+        """Forward again, beginning with the data that was held back."""
         self._refuses = False
         self._forwards.set()
 

@@ -1,7 +1,7 @@
 """Build the documentation as a site: `python -m tests.site FOLDER`. It needs requirements-ci.txt, and no network.
 
-The pages are those of docs/, a page for each table that an application or an operator reads, and the changelog. A link that
-leads nowhere, or to a heading that does not exist, fails the build.
+The pages are those of docs/, a page for each table that an application or an operator reads, and the changelog. A broken
+link, or a link to a heading that does not exist, fails the build.
 """
 
 import json
@@ -19,7 +19,7 @@ from schema.tables import metadata
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "clients/README.md")
-# Zensical reads the settings of mkdocs, and JSON is YAML.
+# Zensical reads mkdocs settings, which are YAML; JSON is valid YAML.
 SETTINGS = {
     "site_name": "stripe-sync",
     "docs_dir": "pages",

@@ -12,16 +12,16 @@ For application developers. Every object type that Stripe lists is a view in the
 after its list's path. This page is generated from `schema/catalogue.json` by `python -m tests.stripe_tables_page`.
 
 - Every documented field of the object is a column: times as `timestamptz`, amounts (in the currency's smallest unit) and
-  counts as `bigint`, decimals as `numeric`, references as the id, also where Stripe sent the whole object, and nested
-  values as `jsonb`. A value of another kind than documented is null, and never an error.
+  counts as `bigint`, decimals as `numeric`, references as the id (even if Stripe sent the whole object), and nested
+  values as `jsonb`. A value of an undocumented kind is null, and never an error.
 - `data` is the object as Stripe sent it. `account` is the connected account, empty for your own; a field `account` of the
-  object is the column `account_id`. `deleted` rows stay. `created`, and the columns from `observed_at` on, tell how
+  object is the column `account_id`. `deleted` rows stay. `created`, and the columns from `observed_at` on, show how
   current the row is; `unsettled` rows are being read again.
 - Filters by `id`, `customer`, `created` (with `account`) and the references of types with a table of their own use an index.
-- Objects under a parent have it as a column: `customer` of `active_entitlements`, `credit_note` of `credit_note_lines`, `payout`
-  of `balance_transactions`. Where Stripe shows a part of such a list, the object that holds it is `unsettled` until all of it
-  was read.
-- Types that are not listed here are kept in `stripe.other_objects`, where every object without a table of its own is found.
+- Objects in a parent's list have a column with the parent's id: `customer` in `active_entitlements`, `credit_note` in
+  `credit_note_lines`, `payout` in `balance_transactions`. If Stripe shows only a part of such a list, the parent is `unsettled`
+  until the whole list has been read.
+- Types that are not listed here are kept in `stripe.other_objects`, which has every object without a table of its own.
 
     select column_name, data_type from information_schema.columns where table_schema = 'stripe' and table_name = 'charges';
 
@@ -30,7 +30,7 @@ after its list's path. This page is generated from `schema/catalogue.json` by `p
 
 
 def render() -> str:
-    """The page: every view, and everything that is left out."""
+    """The page: every view, and every list or object that is left out."""
     lists = catalogue.lists()
     paths: dict[str, list[str]] = {}
     for row in lists.values():

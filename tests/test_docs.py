@@ -1,4 +1,4 @@
-"""The documents name files and tests that exist, and the page of settings is current."""
+"""The documents name files and tests that exist, and the generated pages are current."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""A lint for plain English: phrases and names that earlier versions of this project used, and readers stumbled over.
+"""A lint for plain English: phrases and names in earlier versions of this project that readers stumbled over.
 
-It reads docstrings, comments, messages, names and documents. It can't tell good prose; it keeps the worst from coming back.
+It reads docstrings, comments, messages, names and documents. It can't recognise good prose, but it keeps the worst habits
+from coming back.
 """
 
 import ast
@@ -28,11 +29,11 @@ PHRASES = {
     re.compile(r"\bis said with\b", re.I): "comes with",
     re.compile(r"\bsecond looks?\b", re.I): "recheck",
 }
-# Names that tell the grammar of a sentence, and not what the variable holds.
+# Names that do not describe the value of the variable.
 NAMES = {"said", "told", "found", "go_on", "asks"}
 TEST_NAME = re.compile(r"test_(who|whom|whose|whoever|what|whatever)_")
 
-# Text that is right as it stands: the file, and the words.
+# Text that is exempt: the file, and the text.
 EXCEPTIONS = {
     ("tests/test_words.py", "*"),
 }
@@ -86,7 +87,7 @@ def named_by(node: ast.AST) -> Iterator[str]:
 
 
 def in_document(file: str, source: str) -> Iterator[Finding]:
-    """Code, in fences or indented, is left out; each line of a table and each heading is prose of its own."""
+    """Findings in a Markdown document, without its code. Each table row and each heading is read separately."""
     prose = re.sub(r"^```.*?^```", "", source, flags=re.M | re.S)
     for paragraph in re.split(r"\n\s*\n", prose):
         if paragraph.startswith("    "):

@@ -1,4 +1,4 @@
-"""A life of a user at Stripe: what happened, for the model, and the events that tell of it, for the product."""
+"""A user's life at Stripe: the happenings, for the model, and the events that report them, for the product."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class Step:
 
 @dataclass
 class Life:
-    """Builds one life, day by day."""
+    """Build one life, day by day."""
 
     chosen: random.Random
     phases: list[list[Step]] = field(default_factory=lambda: [[]])
@@ -102,7 +102,7 @@ class Life:
     # Subscriptions
 
     def show(self, of: Subscription) -> tuple[Changed, Json]:
-        """Return the subscription as it is from today on, for the model and as an event."""
+        """Return the subscription as it is from today on: for the model, and as an event."""
         self.day += 0.001
         items = {id_: (item.price, item.quantity) for id_, item in of.items.items()}
         status = of.status
@@ -204,7 +204,7 @@ class Life:
         self.add([changed, *paid], [shown, *events])
 
     def renew_due(self, until: float) -> None:
-        """Bill what ends until that day, in order."""
+        """Bill the periods that end by that day, in order."""
         while True:
             due = [
                 (item.end, of.id)
@@ -235,7 +235,7 @@ class Life:
         self.add([changed, *paid], [shown, *events])
 
     def pay_late(self, of: Subscription) -> None:
-        """The open invoice is paid after all."""
+        """Pay the open invoice after all."""
         assert of.open_bill is not None
         bill, lines = of.open_bill
         of.open_bill, of.status = None, "active"
@@ -264,7 +264,7 @@ class Life:
         self.settle(of, lines)
 
     def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
-        """Bill prorations at once, or leave them to the next cycle's invoice."""
+        """Bill prorations at once, or leave them for the invoice of the next cycle."""
         changed, shown = self.show(of)
         ends = min((item.end for item in of.items.values()), default=1)
         if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.has_part_behind(of):
@@ -283,7 +283,7 @@ class Life:
         return item.end > self.day + 0.1 and item.quantity > 0
 
     def switch(self, of: Subscription, id_: str) -> None:
-        """Another interval: the period begins anew, its invoice credits the rest of the old one."""
+        """Switch to another interval: a new period begins, and its invoice credits the rest of the old one."""
         item, day = of.items[id_], self.day
         credit = self.line("credit", of, id_, day, item.end)
         others = _PLANS[0] if PRICES[item.price].days != 30 else _PLANS[1]
@@ -307,11 +307,11 @@ class Life:
         self.settle(of, [credit], is_at_once=True)
 
     def can_be_quiet(self, of: Subscription) -> bool:
-        """Whether nothing else shows the subscription until the present."""
+        """Whether no other event shows the subscription before the present."""
         return not self.has_part_behind(of) and not of.pending and all(item.end > 1 for item in of.items.values())
 
     def change_quietly(self, of: Subscription, id_: str) -> None:
-        """Another quantity, or the end of an item, without prorations: nothing is paid or credited."""
+        """Change a quantity, or end an item, without prorations: nothing is paid or credited."""
         if len(of.items) > 1 and self.chosen.random() < 0.5:
             del of.items[id_]
         else:
@@ -347,7 +347,7 @@ class Life:
     # Purchases and money back
 
     def buy(self) -> None:
-        """A pack or a pass: on a subscription's invoice, on one of its own, or by Checkout."""
+        """Buy a pack or a pass: on a subscription's invoice, on a separate invoice, or by Checkout."""
         name = self.chosen.choice(("pack", "pack", "lifetime", "month_pass"))
         live = [of for of in self.subscriptions if of.status == "active"]
         way = self.chosen.choice(("checkout", "invoice", "pending"))
@@ -375,7 +375,7 @@ class Life:
         self.add(paid, events)
 
     def give_back(self) -> None:
-        """A refund, a lost dispute or a credit note of a bill, whole or in part; some come to nothing later."""
+        """Return the money of a bill, or a part: by a refund, a lost dispute or a credit note. Some are reversed later."""
         bills = [
             bill for bill, total in self.bills.items() if total > 0 and bill not in {name for name, _ in self.failing}
         ]

@@ -1,4 +1,4 @@
-"""A model of tokens and access: slow, obviously right, written from the decided rules alone, without code of the product.
+"""A model of tokens and access: slow, obviously right, and written from the decided rules, without code of the product.
 
 It applies happenings in the order of their times, in days; the present is just after day 0. Histories are shorter than
 the life of tokens, so no balance expires.
@@ -26,7 +26,7 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of a bill, by its true nature: period, stub, trial, charge, credit or pack."""
+    """A line of a bill, by its real kind: period, stub, trial, charge, credit or pack."""
 
     nature: str
     price: str
@@ -49,7 +49,7 @@ class Paid:
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """A subscription is like this from that day on: its items with their price and quantity."""
+    """From that day on a subscription has these items, with their price and quantity."""
 
     day: float
     subscription: str
@@ -59,7 +59,7 @@ class Changed:
 
 @dataclass(frozen=True, kw_only=True)
 class Back:
-    """Money of a bill went back: a refund, a lost dispute, a credit note."""
+    """Money of a bill was returned, by a refund, a lost dispute or a credit note."""
 
     day: float
     id: str
@@ -69,7 +69,7 @@ class Back:
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """That money did not go back after all."""
+    """The return of that money was reversed."""
 
     day: float
     id: str
@@ -77,7 +77,7 @@ class Undone:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """The user spent tokens, if there were as many."""
+    """The user spent tokens, if the balance was large enough."""
 
     day: float
     amount: int
@@ -88,7 +88,7 @@ Happening = Paid | Changed | Back | Undone | Spent
 
 @dataclass(kw_only=True)
 class Lot:
-    """Tokens of one grant. `owner` is the item whose allowance they are, empty for a pack."""
+    """Tokens of one grant. `owner` is the item of the allowance, and empty for a pack."""
 
     owner: str
     bill: str
@@ -102,7 +102,7 @@ class Lot:
 
 @dataclass(kw_only=True)
 class Model:
-    """A user. `play` all that happened; the properties say what is true then."""
+    """A user. After `play`, the properties show the expected state."""
 
     prices: Mapping[str, Price]
     is_reset: bool
@@ -170,7 +170,7 @@ class Model:
 
     @property
     def product(self) -> str | None:
-        """The best entitled item's: the role first, then the health, the allowance, the newer subscription."""
+        """The product of the best entitled item: by role, then status, then allowance, then the newer subscription."""
         health = {"active": 0, "trialing": 1, "past_due": 2}
         candidates = [
             (not price.premium, health[each.status], -price.tokens, -self.created[id_], id_, item, price.product)
@@ -190,7 +190,7 @@ class Model:
 
     @property
     def role(self) -> str:
-        """PREMIUM if anything that entitles gives it."""
+        """PREMIUM if an entitled item or purchase gives it."""
         entitled = [
             self.prices[name].premium
             for each in self.subscriptions.values()
@@ -212,7 +212,7 @@ class Model:
         return min(held)[1] if held else "ACTIVE"
 
     def _passes(self) -> list[tuple[str, str, float]]:
-        """The one-time purchases that give access now: their time is not over, their money has not gone back whole."""
+        """The one-time purchases that give access now: not expired, and not fully returned."""
         return [
             (bill, name, day)
             for bill, name, day in self.purchases
@@ -234,7 +234,7 @@ class Model:
             if line.nature == "pack":
                 self._add(paid, line, full, order, owner="")
             elif self.is_reset and line.start < self.begun.get(line.item, line.start):
-                continue  # A newer period of the item has replaced all of that time.
+                continue  # A newer period of the item has replaced that whole time.
             elif line.nature in ("period", "stub"):
                 if line.nature == "stub":
                     full = share(full, line.start, line.end, price.days)
@@ -283,7 +283,7 @@ class Model:
     def _give_parts(self, *, before: float) -> None:
         """Every 30 days of what was paid for longer, while the item is there as it was paid for.
 
-        The item's newest line that begins before the part pays for it, however late it was paid itself.
+        The item's newest line that begins before the part pays for the part, however late the line was paid.
         """
         due = [
             (start + PART * number, number, line, paid, start)
@@ -343,7 +343,7 @@ class Model:
     # Spending
 
     def _draw(self, amount: int, lots: Sequence[Lot]) -> int:
-        """Take up to this many tokens: of allowances before packs, of what lapses soonest first. Returns how many."""
+        """Take up to this many tokens: from allowances before packs, and from the earliest expiry first. Returns how many."""
         wanted = amount
         for lot in sorted(lots, key=lambda lot: (not lot.owner, lot.until, lot.order[1:])):
             given = min(lot.left, amount)

@@ -1,4 +1,4 @@
-"""Events that tell of money of a bill that went back, and (with `when`) of money that did not go back after all."""
+"""Events that report returned money of a bill, and (with `when`) the reversal of that return."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def refund(bill: str, amount: int, id_: str, day: float, when: float | None = No
 
 
 def charge(bill: str, amount: int, id_: str, day: float) -> Json:
-    """An endpoint of 2020 sends no event of the refund: the charge shows it."""
+    """An endpoint from 2020 receives no event for the refund: only the charge shows it."""
     made = factories.refund(
         f"re_{id_}", amount=amount, charge=f"ch_{bill}", payment_intent=f"pi_{bill}", created=at(day)
     )

@@ -31,7 +31,7 @@ def a_year_without_later_parts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tokens, "due_parts", lambda *_, **__: [])
 
 
-# The first life is one that shows the fault, for that is faster.
+# The first life is known to show the fault, which saves time.
 @pytest.mark.parametrize(
     ("plant", "first"),
     [(a_credit_that_gives, 1), (a_refund_that_takes_the_whole_grant, 2), (a_year_without_later_parts, 16)],

@@ -19,8 +19,8 @@ export class InvalidSignature extends Error {
 const TOLERANCE_SECONDS = 300;
 
 /**
- * The change that a call to CHANGES_URL tells. `body` is the raw body; `secret` is CHANGES_SECRET, several with commas
- * between them. A change may come more than once: remember its id. Rejects with InvalidSignature.
+ * The change in a call to CHANGES_URL. `body` is the raw body; `secret` is CHANGES_SECRET, one secret or several separated
+ * by commas. A change may arrive more than once, so remember its id. Rejects with InvalidSignature.
  */
 export async function verifyChange(
   body: string,

@@ -3,7 +3,7 @@ import { ApiError } from "./errors.js";
 import type { Access, ChangesPage } from "./types.js";
 
 export interface Options {
-  /** Where the web process answers, such as http://127.0.0.1:8000. */
+  /** The address of a web process, such as http://127.0.0.1:8000. */
   url: string;
   /** API_TOKEN of the daemon. */
   token: string;

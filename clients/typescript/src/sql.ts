@@ -2,7 +2,7 @@
 
 import { sql, type SQL } from "drizzle-orm";
 
-/** A database, or a transaction: roll it back, and nothing was spent. */
+/** A database, or a transaction. If the transaction is rolled back, nothing is spent. */
 export interface Database {
   execute(query: SQL): PromiseLike<unknown>;
 }

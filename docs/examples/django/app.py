@@ -1,6 +1,6 @@
 """A small SaaS application with Django: sign up, buy, a page for PREMIUM users, a feature, tokens, and calls about changes.
 
-It shares its database with stripe-sync, which writes what users have paid for. Models and views are in this file.
+It shares its database with stripe-sync, which writes the access that users have paid for. Models and views are in this file.
 """
 
 import functools
@@ -73,7 +73,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @require_POST
 @signed_in
 def checkout(request: HttpRequest, user: User) -> HttpResponse:
-    """Send the user to Stripe. `client_reference_id` tells stripe-sync whose the customer is."""
+    """Send the user to Stripe. `client_reference_id` tells stripe-sync to which user the customer belongs."""
     session = stripe_api.v1.checkout.sessions.create(
         {
             "mode": "subscription",
@@ -90,7 +90,7 @@ def checkout(request: HttpRequest, user: User) -> HttpResponse:
 @transaction.non_atomic_requests
 @signed_in
 def checkout_return(request: HttpRequest, user: User) -> HttpResponse:
-    """Read what was bought now: Stripe's events may arrive after the user."""
+    """Read the purchase from Stripe now, because Stripe's events may arrive after the user."""
     access = stripe_sync.sync(user.id, checkout_session=request.GET["session_id"])
     return HttpResponseRedirect("/premium" if access.has_access else "/")
 
@@ -125,7 +125,7 @@ def generate(request: HttpRequest, user: User) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def changed(request: HttpRequest) -> HttpResponse:
-    """React to a change that stripe-sync tells (CHANGES_URL), once: a call may come more than once."""
+    """React once to a change that stripe-sync reports (CHANGES_URL); a call may arrive more than once."""
     try:
         change = verify_change(request.body, request.headers, secret=os.environ["CHANGES_SECRET"])
     except InvalidSignature:

@@ -1,6 +1,6 @@
 """A small SaaS application with FastAPI: sign up, buy, a page for PREMIUM users, a feature, tokens, and calls about changes.
 
-It shares its database with stripe-sync, which writes what users have paid for.
+It shares its database with stripe-sync, which writes the access that users have paid for.
 """
 
 import os
@@ -30,7 +30,7 @@ stripe_api = stripe.StripeClient(
 app = FastAPI()
 app.add_middleware(SessionMiddleware, secret_key=os.environ["SESSION_SECRET"], same_site="lax")
 
-# Changes this application has handled: a call may come more than once.
+# Changes that this application has handled, because a call may arrive more than once.
 with engine.begin() as connection:
     connection.execute(
         text("create table if not exists handled_changes (id bigint primary key, message text not null)")
@@ -71,7 +71,7 @@ def sign_up(request: Request, db: Database, email: Annotated[str, Form()]) -> di
 
 @app.post("/checkout")
 def checkout(user: SignedIn) -> RedirectResponse:
-    """Send the user to Stripe. `client_reference_id` tells stripe-sync whose the customer is."""
+    """Send the user to Stripe. `client_reference_id` tells stripe-sync to which user the customer belongs."""
     session = stripe_api.v1.checkout.sessions.create(
         {
             "mode": "subscription",
@@ -86,7 +86,7 @@ def checkout(user: SignedIn) -> RedirectResponse:
 
 @app.get("/checkout/return")
 def checkout_return(request: Request, session_id: str) -> RedirectResponse:
-    """Read what was bought now: Stripe's events may arrive after the user."""
+    """Read the purchase from Stripe now, because Stripe's events may arrive after the user."""
     if "user_id" not in request.session:
         raise HTTPException(401, "sign up first")
     access = stripe_sync.sync(request.session["user_id"], checkout_session=session_id)
@@ -111,7 +111,7 @@ def export(user: SignedIn, db: Database) -> dict[str, str]:
 
 @app.post("/generate")
 def generate(user: SignedIn, db: Database, cost: Annotated[int, Form(gt=0)] = 10) -> dict[str, int]:
-    """Spend tokens, in the transaction of the work: what fails is not charged."""
+    """Spend tokens in the transaction of the work, so work that fails is not charged."""
     if not consume_tokens(db, user.id, cost):
         raise HTTPException(402, "not enough tokens")
     return {"left": token_balance(db, user.id)}
@@ -119,7 +119,7 @@ def generate(user: SignedIn, db: Database, cost: Annotated[int, Form(gt=0)] = 10
 
 @app.post("/changes")
 async def changed(request: Request) -> Response:
-    """React to a change that stripe-sync tells (CHANGES_URL)."""
+    """React to a change that stripe-sync reports (CHANGES_URL)."""
     try:
         change = verify_change(await request.body(), request.headers, secret=os.environ["CHANGES_SECRET"])
     except InvalidSignature as error:

@@ -12,10 +12,10 @@ class InvalidSignature(Exception):
 
 
 def verify_change(body: bytes | str, headers: Mapping[str, str], *, secret: str | Sequence[str]) -> Change:
-    """Return the change that a call to CHANGES_URL tells.
+    """Return the change in a call to CHANGES_URL.
 
-    `body` is the raw body, `headers` those of the request, in any case. `secret` is CHANGES_SECRET: one secret, several, or
-    several with commas between them. Raises InvalidSignature.
+    `body` is the raw body, and `headers` are the request's headers, in upper or lower case. `secret` is CHANGES_SECRET: one
+    secret, several, or several separated by commas. Raises InvalidSignature.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     secrets = secret.split(",") if isinstance(secret, str) else secret

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request failed. `status` is the HTTP status (0: nobody answered), `code` is for programs, the text for people."""
+    """A request failed. `status` is the HTTP status (0: no answer), `code` is for programs, the text for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class BadRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """The token is wrong, or the daemon has none (401 or 403)."""
+    """The token is wrong, or the daemon has no API_TOKEN (401 or 403)."""
 
 
 class NotFound(ApiError):
@@ -24,11 +24,11 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """The Checkout session is another user's (409)."""
+    """The Checkout session belongs to another user (409)."""
 
 
 class Unavailable(ApiError):
-    """The daemon or its database is away (0, 502 to 504): try again later, or read the tables."""
+    """The daemon or its database is unavailable (0, 502 to 504): try again later, or read the tables."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -45,7 +45,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, body: Any) -> ApiError:
-    """Return the error that an answer means."""
+    """Return the error for an answer."""
     known = body if isinstance(body, dict) else {}
     code, message = str(known.get("code", "error")), str(known.get("message", f"stripe-sync answered {status}"))
     return _BY_STATUS.get(status, ApiError)(status, code, message)

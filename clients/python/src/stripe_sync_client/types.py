@@ -1,4 +1,4 @@
-"""Answers of the HTTP API as values. Fields that a newer daemon adds are left out."""
+"""Answers of the HTTP API as values. Unknown fields, which a newer daemon may send, are ignored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A product of Stripe's."""
+    """A Stripe product."""
 
     id: str
     name: str
@@ -31,7 +31,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """A user's access. `tokens` are 0 where they have expired. `stale`: Stripe did not confirm it within max_age."""
+    """A user's access. `tokens` is 0 if they have expired. `stale`: Stripe did not confirm it within max_age."""
 
     has_access: bool
     role: str
