@@ -25,9 +25,10 @@ def switch_interval(
 ) -> dict[str, Any]:
     """A subscription changes to a price of another interval; a new period begins at once.
 
-    Expected: once paid, the whole allowance now, whatever is left of the old one; the credit for the old interval is
-    gone with it. Of a year then each 30 days. From a year to a month: the parts of the year end. Of Starter after half of
-    a month: -500 and +1,000. From the year, in the middle of its third 30 days: -1,000 x 15 / 30 = -500, and +1,000.
+    Expected: once paid, the whole allowance now, whatever is left of the old one. The credit for the old interval has no
+    further effect. A yearly price then gives its allowance every 30 days; after a change from a year to a month, the parts
+    of the year end. Of Starter after half of a month: -500 and +1,000. From the year, in the middle of its third 30 days:
+    -1,000 x 15 / 30 = -500, and +1,000.
     """
     return upgrade(account, user_id=user_id, subscription=subscription, price=price, payment=payment)
 
@@ -129,7 +130,7 @@ def trial_end_now(
 def setup_fee(account: Account, *, user_id: str, price: str = "pro_monthly", days: int = 14) -> dict[str, Any]:
     """A trial begins with a set-up fee that is paid on the same invoice.
 
-    Expected: nothing; a trial's line gives nothing, whatever else its invoice charges.
+    Expected: nothing, because a trial's line gives nothing, whatever else its invoice charges.
     """
     return sign_up(account, user_id=user_id, price=price, trial_days=days, once=["setup_fee"])
 

@@ -1,4 +1,4 @@
-"""Stories in which a subscription pauses, grows or shrinks, and in which objects are deleted and created again."""
+"""Stories in which a subscription pauses or resumes, and in which objects change, are deleted or are created again."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ _PAYMENT_FAILURES = ("first_payment_failure", "final_payment_failure")
 
 
 def of_user(account: Account, user_id: str, *, granted_before: set[str] | None = None) -> dict[str, Any]:
-    """Role, status, product and tokens of a user, of what they pay for themselves."""
+    """Role, status, product and tokens of a user, from what they pay for themselves."""
     subscriptions = subscriptions_of(account, user_id)
     all_grants = grants(account, user_id)
     access = _access(account, subscriptions, otherwise="ACTIVE")
@@ -63,7 +63,7 @@ def of_members(account: Account, organization_id: str) -> dict[str, Any]:
 
 
 def _access(account: Account, subscriptions: list[Record], *, otherwise: str) -> dict[str, Any]:
-    """The access that the subscriptions give together; `otherwise` is the status where there are none."""
+    """The access that the subscriptions give together; `otherwise` is the status if there are none."""
     entitled = [record for record in subscriptions if record["status"] in _ENTITLED]
     statuses = [_status(record) for record in subscriptions]
     chosen = min(entitled, key=lambda record: (_BEST_FIRST.index(_status(record)), -record["created"]), default=None)
@@ -78,7 +78,7 @@ def _access(account: Account, subscriptions: list[Record], *, otherwise: str) ->
 
 
 def customers_of(account: Account, user_id: str) -> list[Record]:
-    """The customers that say they are the user's, or whose checkout said so; deleted ones too."""
+    """The customers whose metadata or Checkout session names the user, including deleted customers."""
     shelf = account.store.shelves["customer"]
     ids = dict.fromkeys(id for _, _, id in shelf.owned("user_id", user_id))
     for session in account.view.owned("checkout.session", "client_reference_id", user_id):
@@ -98,7 +98,7 @@ def subscriptions_of(account: Account, user_id: str) -> list[Record]:
 
 
 def grants(account: Account, user_id: str) -> dict[str, int]:
-    """Return the tokens granted so far by what they were granted for; a change in mid-period has its sign."""
+    """Return the tokens granted so far, by source; a change in the middle of a period has its sign."""
     made: dict[str, int] = {}
     for invoice in invoices_of(account, user_id):
         for line in invoice["lines"] if invoice.get("status") == "paid" else ():
@@ -140,7 +140,7 @@ def _part_of_the_allowance(line: Record) -> tuple[int, int]:
 def clawbacks(account: Account, user_id: str) -> dict[str, int]:
     """Return the tokens to be taken back, by the object that takes them.
 
-    Of each grant of a bill the share of the bill's whole total that went back, rounded down; in all no more than was granted.
+    Each grant of a bill loses the returned share of the bill's whole total, rounded down, but never more than was granted.
     """
     made: dict[str, int] = {}
     granted = grants(account, user_id)
@@ -154,7 +154,7 @@ def clawbacks(account: Account, user_id: str) -> dict[str, int]:
 
 
 def _money_back(account: Account, user_id: str) -> dict[str, tuple[int, list[tuple[int, str, int]]]]:
-    """Return by bill its whole total, and what told of money that went back: the time, the id and the amount."""
+    """Return by bill its whole total, and the objects that returned money: the time, the id and the amount."""
     back: dict[str, tuple[int, list[tuple[int, str, int]]]] = {}
 
     def add(bill: str, total: int, source: Record) -> None:
@@ -189,7 +189,7 @@ def _grants_of_a_bill(account: Account, granted: dict[str, int], bill: str) -> l
 
 
 def has_bought_access(account: Account, user_id: str) -> bool:
-    """Return whether a one-time purchase gives a role now: its time is not over, and the money did not go back."""
+    """Return whether a one-time purchase gives a role now: it has not expired, and the money was not returned."""
     bought = [
         (invoice["status_transitions"]["paid_at"], f"invoice:{invoice['id']}:", line["product"])
         for invoice in invoices_of(account, user_id)
@@ -220,7 +220,7 @@ def invoices_of(account: Account, user_id: str) -> list[Record]:
 
 
 def _paid_sessions(account: Account, user_id: str) -> list[Record]:
-    """Return the completed sessions in payment mode that have no invoice, a guest's too."""
+    """Return the completed sessions in payment mode without an invoice, including guests' sessions."""
     sessions = {
         session["id"]: session
         for customer in customers_of(account, user_id)
@@ -251,7 +251,7 @@ def _charges_of(account: Account, user_id: str) -> list[Record]:
 
 
 def _bill_of(account: Account, charge: Record) -> tuple[str, int]:
-    """Return how the keys of what a charge has paid for begin, and the whole total of that invoice or session."""
+    """Return the prefix of the keys of everything that a charge paid for, and the total of that invoice or session."""
     if charge["_invoice"] is not None:
         return f"invoice:{charge['_invoice']}:", account.get("invoice", charge["_invoice"])["total"]
     session = account.view.owned("checkout.session", "payment_intent", charge["payment_intent"])[0]

@@ -18,7 +18,7 @@ def trial(account: Account, *, user_id: str, price: str = "pro_monthly", days: i
 
 @story
 def yearly(account: Account, *, user_id: str, price: str = "pro_yearly") -> dict[str, Any]:
-    """A membership that is paid by the year."""
+    """A membership that is paid yearly."""
     return sign_up(account, user_id=user_id, price=price)
 
 
@@ -67,7 +67,7 @@ def no_cost(
 
 @story
 def complete_checkout(account: Account, *, session: str, email: str | None = None) -> dict[str, Any]:
-    """The buyer of a checkout session, which the API has opened, pays."""
+    """The buyer pays for a Checkout session that was opened through the API."""
     return _complete(account, session, email)
 
 

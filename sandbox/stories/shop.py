@@ -37,7 +37,7 @@ _WARES = (
 
 
 def price_named(account: Account, name: str) -> Record:
-    """The price with this id or lookup key; the shop's own are made when first asked for."""
+    """The price with this id or lookup key. The shop's own prices are created when they are first used."""
     price = account.find("price", name)
     if price is not None:
         return price

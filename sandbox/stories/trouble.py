@@ -73,7 +73,7 @@ def unpaid(
 
 @story
 def recovery(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
-    """The open invoice of a subscription that is incomplete, past due or unpaid is paid after all."""
+    """The open invoice of an incomplete, past due or unpaid subscription is paid after all."""
     record = shop.live_subscription(account, user_id, subscription)
     with account.requested(account.request_id()):
         subscriptions.pay_late(account, record["latest_invoice"])
