@@ -1,4 +1,4 @@
-// An application's side: Auth.js' own adapter, and queries of its own, on the tables that stripe-sync migrates.
+// An application that uses Auth.js' adapter and its own queries on the tables that stripe-sync migrates.
 import assert from "node:assert/strict";
 import type { AdapterAccount } from "@auth/core/adapters";
 import { DrizzleAdapter } from "@auth/drizzle-adapter";
@@ -15,7 +15,7 @@ const adapter = DrizzleAdapter(db, authTables);
 const soon = new Date("2099-01-01T12:30:00.000Z");
 const later = new Date("2099-02-03T04:05:06.000Z");
 
-// Every method is optional in Auth.js' type; an application calls those that are there.
+// Every method is optional in Auth.js' type. An application calls the existing ones.
 function method<Name extends keyof typeof adapter>(name: Name): NonNullable<(typeof adapter)[Name]> {
   const found = adapter[name];
   assert(found, `the adapter has no ${name}`);

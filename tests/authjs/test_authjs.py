@@ -1,7 +1,7 @@
 """A real Auth.js application on the migrated tables: its adapter, Drizzle, and our generated definitions for it.
 
-This test downloads packages through npm, with a lock. It is skipped only without node or npm, or if the registry can't
-be reached; any other problem is a failure.
+This test downloads locked packages through npm. It is skipped only without node or npm, or if the registry cannot be
+reached. Any other problem is a failure.
 """
 
 import hashlib

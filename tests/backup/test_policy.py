@@ -48,7 +48,7 @@ def test_a_year_of_days_leaves_seven_days_four_weeks_and_six_months() -> None:
     assert [str(one)[11:19] for one in sorted(stay, reverse=True)] == [
         "20261123", "20261122", "20261121", "20261120", "20261119", "20261118", "20261117",  # days
         "20261115", "20261108",  # weeks: the last days of the two newest are among the seven
-        "20261031", "20260930", "20260831", "20260731", "20260630",  # months, and this one
+        "20261031", "20260930", "20260831", "20260731", "20260630",  # the ends of five months; November is among the days
     ]  # fmt: skip
 
 

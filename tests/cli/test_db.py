@@ -113,7 +113,7 @@ def test_the_release_of_the_procfile_needs_no_terminal() -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
-def test_a_person_at_a_terminal_is_asked(env: dict[str, str], database: str, answer: str, code: int) -> None:
+def test_a_terminal_user_is_asked_for_confirmation(env: dict[str, str], database: str, answer: str, code: int) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "db", "rollback"],

@@ -75,7 +75,7 @@ def test_it_reports_the_rows_it_changed_and_the_work_left_in_stripe(run: Run, co
     assert run("erase", "jenny", "--yes").returncode == 0
 
 
-def test_a_customer_is_erased_alone_only_without_a_user(run: Run, conn: psycopg.Connection) -> None:
+def test_a_customer_can_be_erased_only_without_a_user(run: Run, conn: psycopg.Connection) -> None:
     store_jenny(conn, "canceled")
 
     without_user, with_user = run("erase", "cus_other", "--yes"), run("erase", "cus_jenny", "--yes")

@@ -9,7 +9,7 @@ import typer.main
 
 from worker.cli.main import app
 
-# Typer, and what it imports to draw help and to read arguments; rich imports attrs where it is installed.
+# Typer and the libraries that it imports to render help and to read arguments. Rich imports attrs if it is installed.
 LIGHT = {
     "annotated_doc", "annotated_types", "attr", "attrs", "markdown_it", "mdurl", "pydantic", "pydantic_core", "pygments", "rich",
     "shellingham", "typer", "typing_extensions", "typing_inspection", "worker",

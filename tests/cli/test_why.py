@@ -41,7 +41,7 @@ def why(run: Run, *words: str, **changes: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _people(conn: psycopg.Connection) -> None:
-    """Jenny has two customers, with a small subscription and a large one; John has nothing."""
+    """Jenny has two customers, with a small and a large subscription. John has nothing."""
     conn.execute("insert into users (id, email) values ('jenny', 'Jenny@example.com'), ('john', 'john@example.com')")
     apply_events(
         conn,

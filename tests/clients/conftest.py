@@ -37,7 +37,7 @@ FRAMEWORKS = sorted(
 
 
 def install(*command: str, cwd: Path) -> None:
-    """Run a package client; skip the test if its registry can't be reached."""
+    """Run a package client. Skip the test if its registry cannot be reached."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0 and (reason := UNREACHABLE.search(done.stderr)):
         pytest.skip(f"the registry of {Path(command[0]).name} can't be reached: {reason[0]}")

@@ -1,6 +1,6 @@
-"""The npm package, built, packed and installed into an empty folder, used there against a running web process.
+"""The npm package, packed and installed into an empty folder, is used against a running web process.
 
-The handlers and the page of the Next.js example run there too.
+The handlers and the page of the Next.js example run in that folder too.
 """
 
 import json

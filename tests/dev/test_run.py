@@ -1,6 +1,6 @@
-"""./run makes an environment once, and does nothing when it has one.
+"""./run makes an environment once, and then reuses it.
 
-It runs in a project of its own where Python only records its arguments, and pip succeeds or fails as scripted.
+The tests run it in a separate project in which Python only records its arguments, and pip succeeds or fails as scripted.
 """
 
 import os

@@ -38,7 +38,7 @@ def home(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres(root: Path) -> Iterator[Postgres]:
-    """One server for all tests that leave it running; each has its own database."""
+    """One server for all tests that leave it running. Each test has its own database."""
     server = start_postgres(root / "shared", settings=_QUICK)
     yield server
     server.close()

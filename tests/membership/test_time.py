@@ -55,7 +55,7 @@ def test_expired_balances_are_swept_with_a_ledger_row_each(conn: psycopg.Connect
     ) == [(many,)]
 
 
-def test_a_sweep_stops_when_told_to(conn: psycopg.Connection, many: int) -> None:
+def test_a_sweep_stops_when_should_continue_is_false(conn: psycopg.Connection, many: int) -> None:
     answers = iter([True, False])
 
     swept = sweep_expired(conn, should_continue=lambda: next(answers), batch=100)
@@ -131,7 +131,7 @@ def test_a_year_is_renewed_once_by_the_scheduler(conn: psycopg.Connection, apply
     ]
 
 
-def test_an_override_ends_by_itself(conn: psycopg.Connection) -> None:
+def test_an_override_ends_at_its_time(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id) values ('u')")
     conn.execute("insert into sync.overrides (user_id, role, until) values ('u', 'PREMIUM', now() + interval '1 hour')")
     with conn.transaction():

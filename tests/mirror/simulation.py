@@ -178,7 +178,7 @@ class Mirror:
         return not version.unsettled
 
     def _check(self) -> None:
-        """Assert that the stored state is the one that the row's version names."""
+        """Assert that the stored state has the content hash of the row."""
         assert self.row is None or self.state == self.row.content_hash
 
 
@@ -315,7 +315,7 @@ class _World:
         self._schedule_fetch()
 
     def _read(self) -> tuple[str | None, int, float]:
-        """Read the object now; return its state, a lower bound for the time of the read, and when the answer arrives.
+        """Read the object now. Return its state, a lower bound for the time of the read, and when the answer arrives.
 
         The Date header is some moment between the read and the answer. The replica may lag.
         """

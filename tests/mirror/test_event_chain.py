@@ -145,7 +145,7 @@ def test_a_cluster_is_the_newest_events_back_to_the_first_pause() -> None:
     assert PAUSE_SECONDS == 6
 
 
-def test_no_events_are_no_cluster() -> None:
+def test_no_events_make_an_empty_cluster() -> None:
     assert cluster([]) == []
 
 

@@ -108,7 +108,7 @@ def test_a_price_and_a_plan_with_the_same_id_are_two_objects() -> None:
     assert [outcome.key.table for outcome in fold(map(observed, bodies), {})] == ["plans", "prices"]
 
 
-def test_outcomes_come_in_the_order_in_which_rows_are_locked() -> None:
+def test_outcomes_are_sorted_in_the_order_of_row_locks() -> None:
     bodies = [event("customer.created", customer(id_)) for id_ in ("cus_c", "cus_a", "cus_b")]
 
     keys = [outcome.key for outcome in fold(map(observed, bodies), {})]

@@ -140,7 +140,7 @@ def test_every_column_listed_as_elsewhere_exists() -> None:
 
 
 @pytest.mark.parametrize(("type_", "path", "column"), [*ELSEWHERE, *ITS_OWN])
-def test_a_column_is_read_where_stripe_sends_it(type_: str, path: str, column: str) -> None:
+def test_a_column_is_read_from_the_path_where_stripe_sends_it(type_: str, path: str, column: str) -> None:
     kind = next(known.kind for known in MIRRORED[type_].columns if known.name == column)
     sent, stored = VALUES[kind]
 

@@ -42,7 +42,7 @@ def test_an_observation_survives_a_round_trip_through_the_database() -> None:
     assert "stripe_sync_batch_seconds_sum 0.53" in text
 
 
-def test_counts_that_could_not_be_saved_come_again() -> None:
+def test_counts_that_could_not_be_saved_are_taken_again() -> None:
     unsaved = Unsaved()
     unsaved.take()
     metrics.WAKE_UPS.labels("sent").inc(3)

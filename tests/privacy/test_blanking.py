@@ -30,7 +30,7 @@ OBJECTS = (
     factories.dispute(),
     factories.checkout_session(client_reference_id="user_42"),
 )
-# The typed columns with personal data; all others stay unchanged.
+# The typed columns with personal data. All other columns stay unchanged.
 PERSONAL = {
     ("customer", "email"),
     ("customer", "name"),
@@ -79,7 +79,7 @@ def test_amounts_and_products_stay_unchanged() -> None:
     assert line["description"] is None
 
 
-def test_plain_metadata_that_the_daemon_reads_stays() -> None:
+def test_plain_metadata_that_the_daemon_reads_is_kept() -> None:
     metadata = {"user_id": "user_42", "tokens": "100", "role": MARK, "userId": "jenny@example.com", "shoe_size": "44"}
 
     assert blank({"metadata": metadata}) == {"metadata": {"user_id": "user_42", "tokens": "100"}}

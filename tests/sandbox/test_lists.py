@@ -25,7 +25,7 @@ def products(sandbox: Sandbox) -> list[str]:
     return [product["id"] for product in made]
 
 
-def test_a_list_shows_the_newest_ten_unless_told_otherwise(sandbox: Sandbox, products: list[str]) -> None:
+def test_a_list_shows_the_newest_ten_by_default(sandbox: Sandbox, products: list[str]) -> None:
     answer = sandbox.api("GET", "/v1/products")
 
     assert ids(answer) == products[:-11:-1]

@@ -118,7 +118,7 @@ def test_a_payment_names_its_invoice_only_in_the_old_shape(sandbox: Sandbox, mad
         assert sandbox.api("GET", path, Stripe_Version=OLD)[2]["invoice"] == made["invoice"]
 
 
-def test_a_discount_is_an_id_in_the_new_shape_and_whole_in_the_old(sandbox: Sandbox) -> None:
+def test_a_discount_is_an_id_in_the_new_shape_and_an_object_in_the_old(sandbox: Sandbox) -> None:
     made = sandbox.story("zero_invoice", user_id="free")["ids"]
     path = f"/v1/subscriptions/{made['subscription']}"
 

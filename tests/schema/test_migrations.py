@@ -29,7 +29,7 @@ def test_the_check_finds_a_missing_column(database: str) -> None:
         command.check(migrations.configuration(database))
 
 
-def test_every_revision_goes_up_and_down(empty_database: str) -> None:
+def test_every_revision_can_be_applied_and_reverted(empty_database: str) -> None:
     for revision in revisions():
         migrations.migrate(empty_database, revision)
         migrations.downgrade(empty_database, "-1")

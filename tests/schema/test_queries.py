@@ -108,7 +108,7 @@ def test_users_and_their_rows_are_read_in_the_same_number_of_statements_however_
 
     assert len(seen) == users
     assert sorted(each[0] for each in seen[0][3:]) == ["active", "trialing"]  # type: ignore[index]
-    # The users; their products, organizations, customers, subscriptions; and of these the prices (the products are known).
+    # One each for users, products, organizations, customers, subscriptions and the subscriptions' prices.
     assert len(statements) <= 7
 
 

@@ -1,7 +1,7 @@
 """Workers make changes and senders send them to a receiver that fails and hangs, while all of them are killed.
 
-TEST_CHANGES=10000 is the full size: ten kills of a worker and of a sender, a receiver that answers 500 for a minute and
-hangs for another.
+TEST_CHANGES=10000 runs the test at full size: a worker and a sender are killed ten times, and the receiver answers 500
+for one minute and hangs for another.
 """
 
 import itertools

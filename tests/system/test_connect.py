@@ -1,7 +1,7 @@
-"""Connect on its real processes: three accounts with equal object ids lose a tenth of their deliveries, and every relation
-equals each account.
+"""Connect in real processes: three accounts with equal object ids lose a tenth of their deliveries, and every relation
+still equals its account.
 
-Stripe's clock is a minute behind, so that catch-up need not wait for deliveries on their way.
+Stripe's clock is a minute behind, so that catch-up does not wait for deliveries in flight.
 """
 
 import time
@@ -52,7 +52,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
     with sandboxes.running(door=daemon.door, seed=SEED) as running:
         running.tell("endpoints", url=daemon.door, secrets=[SECRET], connect=True)
-        running.tell("reset")  # ids are drawn from the beginning in every account
+        running.tell("reset")  # every account draws the same ids
         running.tell("accounts", connect=CONNECTED, seed=SEED)
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
         yield running

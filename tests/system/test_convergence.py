@@ -1,14 +1,13 @@
 """The end state equals Stripe's, whatever is delivered: the product's main guarantee, tested on its real processes.
 
 Many customers live their lives in the sandbox while deliveries are shuffled, doubled and lost, workers are killed, the
-broker forgets everything and Postgres goes down; then every mirrored table is compared with what the sandbox holds.
+broker forgets everything and Postgres goes down. Then every mirrored table is compared with the sandbox.
 
-The times are honest. Stripe's clock is the daemon's own: what is played as past happened while the daemon was away, in
-the two weeks that its cursor has to catch up with (what happened before was delivered, late and in any order), and the
-sandbox's clock is the real one again before the daemon starts. No list is read but that of the events: what lists would
-repair stays broken here.
+Stripe and the daemon share one clock. Scenes of the past happen in the two weeks in which the daemon was down, which its
+cursor must catch up with. Everything older was delivered, late and in any order. The sandbox's clock is back at the real
+time before the daemon starts. Only the list of events is read, so no other list can repair a fault.
 
-CONVERGENCE_CUSTOMERS says how many there are, CONVERGENCE_SEED which chance decides.
+CONVERGENCE_CUSTOMERS sets the number of customers, and CONVERGENCE_SEED the seed of all random choices.
 """
 
 import os
@@ -71,9 +70,9 @@ Scene = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Life:
-    """The life of a customer: long ago (all of it delivered), while the daemon was away, and while it runs.
+    """The life of a customer: long ago (all of it delivered), while the daemon was down, and while it runs.
 
-    A parameter that begins with a dollar is an id that an earlier scene has made.
+    A parameter that begins with a dollar sign is an id created in an earlier scene.
     """
 
     long_ago: tuple[Scene, ...] = ()
@@ -112,7 +111,7 @@ LIVES = {
     "wants some money back": Life(now=(SIGN_UP, scene("refund", amount=500))),
     "gets no money back": Life(lately=(SIGN_UP, scene("refund_failed"))),
     "disputes": Life(now=(SIGN_UP, scene("dispute"))),
-    "disputes in vain": Life(now=(SIGN_UP, scene("dispute", outcome="won"))),
+    "loses a dispute": Life(now=(SIGN_UP, scene("dispute", outcome="won"))),
     "buys tokens": Life(now=(scene("token_pack", quantity=2),)),
     "pays nothing": Life(now=(scene("zero_invoice"),)),
     "pays by the year": Life(now=(scene("yearly"),)),
@@ -394,8 +393,8 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
 
 
 def an_hour_of(tokens: int) -> int:
-    """The tokens of a line that a change within an hour of its period's start or end may be off by, and 1 for rounding: such a
-    change counts for the whole period."""
+    """The tokens that a line may be off by: an hour's share, because a change within an hour of the period's start or end
+    counts for the whole period, and 1 for rounding."""
     return abs(tokens) * 3600 // (28 * DAY) + 1
 
 

@@ -39,8 +39,8 @@ HOUR = 3600
 class Job:
     """A job to kill.
 
-    `run`: its run in `sync.runs`. `setting`: of its interval. `pages`: how many are saved at each kill. `cursor`: the list
-    whose cursor loses its object at the first kill. `types`: what the job has brought in the end.
+    `run`: its name in `sync.runs`. `setting`: the setting of its interval. `pages`: the saved pages at each kill. `cursor`:
+    the list whose cursor loses its object at the first kill. `types`: the types that the job mirrors.
     """
 
     run: str

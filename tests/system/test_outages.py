@@ -1,4 +1,4 @@
-"""Everything on which the daemon depends fails while it works, and so does the daemon itself: nothing is lost, nothing
+"""Everything that the daemon depends on fails while it works, and so does the daemon. No event is lost, and no process
 ends."""
 
 import itertools

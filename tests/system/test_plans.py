@@ -78,7 +78,7 @@ def tell_every_story(sandbox: Sandbox) -> list[str]:
     """Play every story of the sandbox, and return the users."""
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     for name in names:
-        # Stories that continue another story are refused.
+        # A story that continues another story are refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=f"user_of_{name}")
     sandbox.tell("stories/sign_up", user_id="ada")

@@ -1,8 +1,8 @@
 """Every balance is exact to the token despite concurrent spending, grants, expiry and kills.
 
-Fifty threads spend through `consume_tokens` while invoices are delivered five times over, renewals fall due, balances
-expire and workers are killed. Two laws then hold for every user: each grant that is owed is in the ledger once, and
-what is missing between two rows of the ledger is exactly what was spent.
+Fifty threads spend through `consume_tokens` while invoices are delivered five times, renewals become due, balances
+expire and workers are killed. Two laws then hold for every user: the ledger has each owed grant once, and the tokens
+missing between two rows of the ledger are exactly the spent ones.
 """
 
 import random

@@ -266,7 +266,7 @@ def live_a_year(conn: psycopg.Connection, sandbox: Sandbox) -> list[Json]:
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     turns = [(name, name) for name in names] + [("ada", name) for name in LIFE]
     for user, name in turns:
-        # Stories that continue another one are refused.
+        # A story that continues another one are refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=user)
         more, after = True, ""

@@ -162,7 +162,7 @@ def test_no_two_concurrent_events_miss_each_other(
     story: Story,
     number: int,
 ) -> None:
-    """One event is uncommitted while another one arrives, for every other event. The rest is already applied."""
+    """One event is uncommitted while another arrives. The rest of the story is applied before."""
     expected = correct_end(story)
     for other in range(len(story())):
         if other != number:
@@ -177,7 +177,7 @@ def test_no_two_concurrent_events_miss_each_other(
 
 
 @pytest.mark.parametrize(("story", "number"), EACH)
-def test_one_event_and_the_whole_story_do_not_miss_each_other(
+def test_one_event_and_the_concurrent_rest_do_not_miss_each_other(
     conn: psycopg.Connection, side_by_side: SideBySide, correct_end: Callable[[Story], State], story: Story, number: int
 ) -> None:
     expected = correct_end(story)

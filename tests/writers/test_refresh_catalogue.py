@@ -32,7 +32,7 @@ def refreshed(conn: psycopg.Connection, stripe: Any) -> dict[str, int]:
 
 
 def written_at(conn: psycopg.Connection) -> list[Any]:
-    """The transaction that last wrote each row of the catalogue; equal results mean that nothing was written."""
+    """The transaction that last wrote each row of the catalogue. Equal results mean that nothing was written."""
     tables = ("mirror.products", "mirror.prices", "stripe_products", "stripe_prices", "users")
     return [row for table in tables for row in conn.execute(f"select id, xmin::text from {table} order by id")]
 

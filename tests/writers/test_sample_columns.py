@@ -48,7 +48,7 @@ def shown_objects() -> Iterator[tuple[str, str, Json, str]]:
 
 
 def at_path(obj: Any, path: str) -> Any:
-    """The value at a path such as `items.data.0.price`; an expanded object counts as its id."""
+    """The value at a path such as `items.data.0.price`. An expanded object counts as its id."""
     for step in path.split("."):
         if isinstance(obj, list):
             obj = obj[int(step)] if len(obj) > int(step) else None

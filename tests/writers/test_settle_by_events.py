@@ -16,7 +16,7 @@ Apply = Callable[..., None]
 
 
 def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json]:
-    """The events of a customer created with the first name and then renamed; their ids are in reverse order of time."""
+    """The events of a customer created with the first name and then renamed. Their ids are in reverse order of time."""
     states = [customer("cus_1", name=name, **more) for name in names]
     moments = at or [NOW] * len(names)
     events = [event("customer.created", states[0], id="evt_9", created=moments[0])]
@@ -26,7 +26,7 @@ def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json
 
 
 def held(conn: psycopg.Connection) -> tuple[Any, ...]:
-    """The mirror's row of the one customer, and how many reads are queued."""
+    """The customer's row in the mirror, and the number of queued reads."""
     row = conn.execute(
         "select name, unsettled, (select count(*) from sync.refetch_queue) from stripe.customers"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""Pages waiting for a connection are written together; a failing page is written alone, and a lost one is skipped."""
+"""Pages waiting for a connection are written together; a failing page is written alone, and a lost page is skipped."""
 
 import threading
 from typing import Any

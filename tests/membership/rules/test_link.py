@@ -1,4 +1,4 @@
-"""Which user a customer is: the first rule that names one wins."""
+"""Linking a customer to a user: the first rule that names a user wins."""
 
 from dataclasses import replace
 

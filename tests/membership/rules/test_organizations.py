@@ -71,11 +71,11 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
         within(user(subscribed("sub_own")), team(product=MAX)),
         (PREMIUM, ACTIVE, MAX, "sub_team"),
     ),
-    "own ended, organization's goes on": (
+    "own ended, organization's continues": (
         within(user(subscribed("sub_own", "canceled")), team()),
         (PREMIUM, ACTIVE, PRO, "sub_team"),
     ),
-    "own goes on, organization's ended": (
+    "own continues, organization's ended": (
         within(user(subscribed("sub_own")), team("canceled"), of_before="org"),
         (PREMIUM, ACTIVE, PRO, "sub_own"),
     ),
@@ -104,7 +104,7 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
         within(user(role=PREMIUM, product=PRO), of_before="org", organization=None),
         (USER, CANCELED, None, None),
     ),
-    "left, and pays on": (
+    "left, and still pays": (
         within(user(subscribed("sub_own"), product=PRO), of_before="org", organization=None),
         (PREMIUM, ACTIVE, PRO, "sub_own"),
     ),
@@ -117,8 +117,11 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
         (PREMIUM, CANCELED, None, None),
     ),
     "left, banned": (within(user(role=BANNED), of_before="org", organization=None), (BANNED, CANCELED, None, None)),
-    "moved to one that pays": (within(user(), team(product=MAX), of_before="old"), (PREMIUM, ACTIVE, MAX, "sub_team")),
-    "moved to one that does not": (
+    "moved to an organization that pays": (
+        within(user(), team(product=MAX), of_before="old"),
+        (PREMIUM, ACTIVE, MAX, "sub_team"),
+    ),
+    "moved to an organization that does not pay": (
         within(user(role=PREMIUM, product=PRO), of_before="old"),
         (USER, CANCELED, None, None),
     ),
@@ -126,7 +129,7 @@ CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str |
         within(user(role=PREMIUM, product=PRO), of_before="org"),
         (USER, CANCELED, None, None),
     ),
-    "unknown status, held by it": (
+    "unknown status, already a member": (
         within(user(role=PREMIUM, status=PAST_DUE, product=MAX), team("hibernating"), of_before="org"),
         (PREMIUM, PAST_DUE, MAX, None),
     ),
@@ -151,7 +154,7 @@ def test_access_is_the_best_of_the_user_s_and_the_organization_s_payments(case: 
     [
         ("joined", (Rule.ENTITLED, Rule.BEST_STANDING), "sub_team"),
         ("left", (Rule.NOTHING_ENTITLES, Rule.MEMBERSHIP_ENDED), None),
-        ("left, and pays on", (Rule.ENTITLED, Rule.BEST_STANDING), "sub_own"),
+        ("left, and still pays", (Rule.ENTITLED, Rule.BEST_STANDING), "sub_own"),
         ("left, with a first payment pending", (Rule.NOTHING_ENTITLES, Rule.MEMBERSHIP_ENDED), None),
         ("unknown status, just joined", (Rule.NOTHING_ENTITLES, Rule.MEMBERSHIP_ENDED), None),
         ("organization has nothing", (Rule.NOTHING_ENTITLES, Rule.NEVER_SUBSCRIBED), None),

@@ -83,7 +83,7 @@ def test_invoices_seen_one_by_one_in_any_order_end_in_the_same_balance(
 
 @LAW
 @given(paid(), st.sampled_from([RESET, ADD]), st.integers(0, 5000), st.lists(st.integers(1, 2000), max_size=3))
-def test_the_lots_always_add_up_to_the_balance(
+def test_lots_always_add_up_to_the_balance(
     lines: list[PaidLine], policy: Policy, spent: int, amounts: list[int]
 ) -> None:
     held = holding(user(lines=lines), granted(user(lines=lines), policy))

@@ -37,7 +37,7 @@ def test_a_later_period_of_the_same_item_is_a_renewal() -> None:
     assert (grant.kind, grant.owner) == ("renewal", "si_sub_1")
 
 
-def test_a_grant_names_the_line_it_comes_from() -> None:
+def test_a_grant_names_its_line() -> None:
     paid = line("il_7", invoice="in_7", subscription="sub_7", product="prod_max")
 
     (grant,) = granted(user(lines=[paid]))

@@ -160,12 +160,12 @@ def more_seats(policy: str) -> Situation:
 
 
 def upgrade_charged_with_the_next_cycle(policy: str) -> Situation:
-    """Under reset the new period replaces the changed one; under add all three lines count."""
+    """Under reset the new period replaces the changed one. Under add all three lines count."""
     credit = line("basic", (-15, 0), id="il_2", amount=-1000, proration=True)
     charge = line("pro", (-15, 0), id="il_3", amount=5000, proration=True)
     cycle = line("pro", (0, 30), id="il_4")
     return Situation(
-        name=f"5 an upgrade on the next cycle's invoice counts beside the cycle, {policy}",
+        name=f"5 an upgrade on the next cycle's invoice counts with the cycle, {policy}",
         phases=[
             basic(since=-30),
             [
@@ -358,7 +358,7 @@ def year_canceled(policy: str, *, is_late: bool) -> Situation:
     )  # fmt: skip
     ended = [shown | {"type": "customer.subscription.deleted"}]
     return Situation(
-        name=f"a year canceled before its second part gives no other, known after that part: {is_late}, {policy}",
+        name=f"a year canceled before its second part gives no second part, known after that part: {is_late}, {policy}",
         phases=[_years("basic_year"), 400, ended] if is_late else [[*_years("basic_year"), *ended], 400],
         expected={"tokens": 600},
         policy=BOTH[policy],
@@ -371,7 +371,7 @@ def year_upgraded_after_a_missed_part(policy: str) -> Situation:
     Reset: 1,000 - 666 + 3,333. Add: the first part's 1,000 more.
     """
     return Situation(
-        name=f"a part that was missed before an upgrade is given as the item was then, {policy}",
+        name=f"a part missed before an upgrade is granted for the old item, {policy}",
         phases=[
             [
                 *_years("basic_year"),

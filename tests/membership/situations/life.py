@@ -107,7 +107,7 @@ def subscribed(
     version: str = NEW,
     **more: Any,
 ) -> Json:
-    """Return the event that shows the subscription as it is from the day `when` on; the first one creates it."""
+    """Return the event that shows the subscription from the day `when` on. The first event creates it."""
     start, end = period or (when, when + 30)
     made = factories.subscription(
         id, items=items, status=status, shape=OLD if version < "2024-07" else NEW,
@@ -149,7 +149,7 @@ def line(
 
 
 def one_time(name: str, *, id: str, when: float, quantity: int = 1, subscription: str | None = None) -> Json:
-    """Return an invoice's line of a one-time price; `subscription` is that of the invoice it rides on."""
+    """Return an invoice's line of a one-time price. `subscription` is the invoice's subscription, if any."""
     made = line(name, (when, when), id=id, quantity=quantity, subscription=subscription or "")
     details = {"invoice_item": f"ii_{id}", "proration": False, "subscription": subscription}
     return made | {

@@ -91,7 +91,7 @@ def guest_of_a_payment_link() -> Situation:
         customer=None, client_reference_id="jenny", payment_link="plink_1", metadata={"product": "prod_pack"}
     )
     return Situation(
-        name="11 the reference of a guest's payment link is not trusted",
+        name="11 the client_reference_id of a guest's payment link is not trusted",
         phases=[[*catalogue("pack"), sold]],
         expected={"tokens": 0},
     )
@@ -184,7 +184,7 @@ def refund_inside_a_charge(*amounts: int) -> Situation:
         for n in range(len(amounts))
     ]
     return Situation(
-        name=f"22 refunds of {amounts} that only the charge tells of take their share",
+        name=f"22 refunds of {amounts} that only the charge reports take their share",
         phases=[[*basic(), *events]],
         expected={"tokens": 1000 - sum(amounts) // 2},
     )
@@ -195,7 +195,7 @@ def refund_told_twice() -> Situation:
     (charge,) = refund_inside_a_charge(1000).phases[0][-1:]  # type: ignore[index]
     same = factories.refund("re_0", amount=1000, charge="ch_in_1", payment_intent="pi_in_1", created=at(-5))
     return Situation(
-        name="22 a refund that the charge and an event of its own tell of is taken once",
+        name="22 a refund reported by the charge and by its own event is taken once",
         phases=[[*basic(), charge, event("refund.created", same, created=at(-5))]],
         expected={"tokens": 500},
     )

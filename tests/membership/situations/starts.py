@@ -163,14 +163,14 @@ def a_plan_without_a_product() -> Situation:
     plan = {"id": "price_basic", "object": "plan", "amount": 2000, "interval": "month", "interval_count": 1}
     old = {name: value for name, value in item("basic", created=-15).items() if name != "price"} | {"plan": plan}
     return Situation(
-        name="19 an event whose plan names no product takes no knowledge away",
+        name="19 an event whose plan names no product does not clear the known product",
         phases=[[*basic(), subscribed(old, when=0, begun=-15, period=(-15, 15), version="2017-08-15")]],
         expected={"tokens": 1000, "role": "PREMIUM", "stripe_product_id": "prod_basic"},
     )
 
 
 def unpaid_for_two_cycles(first: str) -> Situation:
-    """The first cycle's invoice is of day -10, the second's of day -3; the grace is 7 days.
+    """The first cycle's invoice is of day -10, the second's of day -3. The grace is 7 days.
 
     Stripe marked the first uncollectible, the merchant voided it so that it is no longer owed, or it was paid late.
     """
@@ -221,7 +221,7 @@ def huge(quantity: int, tokens: int) -> Situation:
 
 
 def upgraded_trial() -> Situation:
-    """Within the trial all lines cost nothing; the first paid period is the new plan's."""
+    """Within the trial all lines cost nothing. The first paid period is for the new plan."""
     return Situation(
         name="a trial that is upgraded gives the new plan's allowance once paid",
         phases=[
