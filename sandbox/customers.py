@@ -38,7 +38,7 @@ def attach_card(account: Account, customer: str, *, last4: str = "4242") -> Reco
 
 
 def detach_card(account: Account, id: str) -> None:
-    """Detach a card from its customer, for good."""
+    """Detach a card from its customer, permanently."""
     since = account.change("payment_method", id, customer=None)
     account.emit("payment_method.detached", "payment_method", id, since=since)
 

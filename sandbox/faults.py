@@ -78,7 +78,7 @@ class Conditions:
 
 
 def rate_limited(reason: str) -> StripeError:
-    """Stripe's answer to one request too many; it does not say when to retry."""
+    """Stripe's answer to a request beyond the limit. It has no Retry-After header."""
     return StripeError(
         429,
         "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",

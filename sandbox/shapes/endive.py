@@ -10,7 +10,7 @@ from sandbox.shapes.blanks import BLANKS, LINE, PLAN, SUBSCRIPTION_ITEM
 from sandbox.store import Record, View
 
 EMBEDDED = 10
-"""How many members a list inside an object shows; the rest is asked for."""
+"""The number of members that a list inside an object shows. The rest has its own path."""
 
 
 def render(kind: str, record: Record, view: View) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Stories about what an invoice bills: switches, seats, add-ons, ends of trials, set-up fees and extras.
 
-Each says what is expected of the tokens in default settings, in the shop's numbers: Starter 1,000, Pro 5,000, Extra 100,
+Each docstring states the expected tokens with default settings, in the shop's numbers: Starter 1,000, Pro 5,000, Extra 100,
 Token pack 500.
 """
 

@@ -76,7 +76,7 @@ def renewal(
     subscription: str | None = None,
     payment: subscriptions.Payment = "succeeds",
 ) -> dict[str, Any]:
-    """A subscription's next period begins and is paid, or not (`payment` = fails). The clock goes on to the period's end."""
+    """A subscription's next period begins and is paid, or not (`payment` = fails). The clock advances to the period's end."""
     record = shop.live_subscription(account, user_id, subscription)
     shop.wait_until(account, subscriptions.period_of(record)[1])
     with account.by_itself():
@@ -129,7 +129,7 @@ def upgrade(
 def cancel(
     account: Account, *, user_id: str | None = None, subscription: str | None = None, when: str = "period_end"
 ) -> dict[str, Any]:
-    """A subscription ends: `now`, at its `period_end` (the clock goes on to there), or is only `scheduled` to end then."""
+    """A subscription ends: `now`, at its `period_end` (the clock advances to it), or is only `scheduled` to end then."""
     record = shop.live_subscription(account, user_id, subscription)
     if when not in ("now", "period_end", "scheduled"):
         raise invalid("when: now, period_end or scheduled", "when")

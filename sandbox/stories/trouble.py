@@ -49,7 +49,7 @@ def past_due(account: Account, *, user_id: str | None = None, subscription: str 
 def unpaid(
     account: Account, *, user_id: str | None = None, subscription: str | None = None, then: str = "unpaid"
 ) -> dict[str, Any]:
-    """All retries fail; `then` the subscription is `unpaid`, `canceled`, or stays `past_due`. The clock goes on for weeks."""
+    """All retries fail; `then` the subscription is `unpaid`, `canceled`, or stays `past_due`. The clock advances by weeks."""
     if then not in ("unpaid", "canceled", "past_due"):
         raise invalid("then: unpaid, canceled or past_due", "then")
     record = shop.live_subscription(account, user_id, subscription)

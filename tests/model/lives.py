@@ -69,7 +69,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happened, and the events that tell of it. A step that stands alone is a phase of its own."""
+    """Something that happened, and the events that report it. A step that stands alone is a separate phase."""
 
     happened: Sequence[Happening]
     events: Sequence[Json]
@@ -93,7 +93,7 @@ class Life:
         return f"{kind}_{self.numbers[kind]:03d}"
 
     def add(self, happened: Sequence[Happening], events: Sequence[Json]) -> None:
-        """Add a step. A spend stands between two phases: what comes before it has been told by then."""
+        """Add a step. A spend stands between two phases: all events of earlier steps are delivered before it."""
         if not events:
             self.phases += [[Step(happened, events)], []]
         else:
@@ -275,8 +275,11 @@ class Life:
             self.add([changed], [shown])
 
     def has_part_behind(self, of: Subscription) -> bool:
-        """Whether a later part fell due before today. Nothing that is paid tells of a change which is not billed yet: who hears
-        of it before such a part was given can't know that the item was still as it was then, and does not give the part."""
+        """Whether a later part fell due before today.
+
+        No paid line shows a change that is not billed yet. If the change becomes known before such a part was granted, nothing
+        shows that the item was still unchanged when the part fell due, so the part is not granted.
+        """
         return any(PRICES[item.price].days == 365 and self.day > item.start + 29.9 for item in of.items.values())
 
     def can_switch(self, item: Item) -> bool:

@@ -121,8 +121,8 @@ class Model:
     def play(self, happenings: Sequence[Happening]) -> None:
         """Play these by their days, with the parts that are due by the present in between.
 
-        Money that did not go back after all counts as if it never had. A spend happens in the present: after all that was
-        told by then, the parts due by the present included.
+        A reversed return of money counts as if it had never happened. A spend happens in the present: after everything that was
+        known by then, including the parts that are due.
         """
         known: list[tuple[float, Happening]] = []
         for happened in sorted(happenings, key=lambda happened: happened.day):
