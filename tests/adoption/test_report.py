@@ -43,8 +43,8 @@ def test_a_drizzle_and_auth_js_application_can_be_adopted(application: New) -> N
 
     assert conflicts(report) == {}
     assert reason(report, "users", "column email_verified") == ("fits", 'is "emailVerified"')
-    assert reason(report, "users", "column role") == ("fits", "the enum role stands for user_role")
-    assert reason(report, "users", "values of role")[1].startswith("1 users hold roles of the application's own")
+    assert reason(report, "users", "column role") == ("fits", "the enum role replaces user_role")
+    assert reason(report, "users", "values of role")[1].startswith("1 users have roles that only the application knows")
     assert reason(report, "users", "column tokens") == ("missing", "tokens BIGINT DEFAULT 0 NOT NULL is added")
     assert reason(report, "accounts", "table")[0] == "left"
 
@@ -56,7 +56,7 @@ def test_a_prisma_application_can_be_adopted(application: New) -> None:
     assert reason(report, "users", "column role") == ("missing", 'the labels PREMIUM are added to the enum "Role"')
     assert reason(report, "users", "column created_at")[0] == "differs" or reason(report, "users", "column created_at")
     assert reason(report, "user_subscriptions", "column current_period_end")[1].endswith(
-        "holds times in UTC, as Prisma reads them"
+        "will hold times in UTC, as Prisma expects"
     )
     assert reason(report, "stripe_customers", "foreign key user_id")[0] == "differs"
     assert reason(report, "users", "unique (email)") == ("fits", "")
@@ -82,7 +82,7 @@ def test_a_hand_written_application_can_be_adopted(application: New) -> None:
             "create table users (id uuid primary key); create table stripe_customers (id text primary key, "
             "user_id text, stripe_customer_id text unique)",
             "stripe_customers column user_id",
-            "is text, and refers to ids that are uuid",
+            "is text, but refers to ids that are uuid",
         ),
         ("create table users (name text)", "users column id", "name the column under [membership.columns.users]"),
         ("create view users as select 'a' as id", "users table", "is a view"),
@@ -96,11 +96,11 @@ def test_a_hand_written_application_can_be_adopted(application: New) -> None:
             "users column tokens_expires_at",
             "change it to timestamptz",
         ),
-        ("create table users (id text primary key, tokens numeric)", "users column tokens", "has to be integer"),
+        ("create table users (id text primary key, tokens numeric)", "users column tokens", "must be integer"),
         (
             "create table users (id text primary key, role text not null default 'user')",
             "users column role",
-            "let the default be USER",
+            "change the default to USER",
         ),
         (
             "create table users (id text primary key, tokens int)",
@@ -110,24 +110,24 @@ def test_a_hand_written_application_can_be_adopted(application: New) -> None:
         (
             "create table users (id text primary key, tokens int default 0); insert into users values ('a', null)",
             "users nulls of tokens",
-            "1 users have null there",
+            "1 users have null",
         ),
         (
             "create table users (id text primary key, membership_status text not null default 'ACTIVE');"
             "insert into users values ('a', 'FROZEN')",
             "users values of membership_status",
-            "1 users hold a status that is none of",
+            "1 users have a status that is none of",
         ),
         (
             "create table stripe_products (id text primary key, name text, metadata json)",
             "stripe_products column metadata",
-            "has to be jsonb",
+            "must be jsonb",
         ),
         (
             "create table stripe_customers (id text primary key, user_id text, stripe_customer_id text);"
             "insert into stripe_customers values ('1', 'a', 'cus'), ('2', 'a', 'cus')",
             "stripe_customers unique (stripe_customer_id)",
-            "1 values are there more than once: fix them first",
+            "1 values are not unique: fix them first",
         ),
         ("create schema stripe; create table stripe.customers (id text)", " schema stripe", "set STRIPE_SCHEMA to another name"),
         (
@@ -153,8 +153,8 @@ def test_a_conflict_blocks_and_names_its_fix(application: New, sql: str, where: 
 @pytest.mark.parametrize(
     ("sql", "what", "says"),
     [
-        ("sku text not null", "column sku", "every row of ours is held back"),
-        ("description text not null", "column description", "a row for which Stripe has nothing there is held back"),
+        ("sku text not null", "column sku", "all of our rows are held back"),
+        ("description text not null", "column description", "a row is held back if Stripe has no value for it"),
     ],
 )
 def test_a_not_null_column_is_not_a_conflict(application: New, sql: str, what: str, says: str) -> None:
@@ -175,5 +175,5 @@ def test_a_foreign_key_is_left_out_if_rows_refer_to_missing_users(application: N
 
     assert reason(report, "stripe_customers", "foreign key user_id") == (
         "differs",
-        "1 rows refer to no row of users; it is not added",
+        "1 rows refer to missing rows of users; the foreign key is not added",
     )

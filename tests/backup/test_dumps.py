@@ -107,7 +107,7 @@ def test_a_damaged_dump_is_detected_and_not_restored(kept_in: Settings, empty_da
     faults = check.check(kept_in, made).faults
 
     assert len(faults) == 1
-    assert "database.dump is not what was written" in faults[0]
+    assert "database.dump has changed since the backup" in faults[0]
     with pytest.raises(BackupError, match="is damaged"):
         restore.restore(into(kept_in, empty_database), made)
 
@@ -115,7 +115,7 @@ def test_a_damaged_dump_is_detected_and_not_restored(kept_in: Settings, empty_da
 def test_a_database_that_is_not_empty_is_not_changed(kept_in: Settings, conn: psycopg.Connection) -> None:
     made = take.logical(kept_in)
 
-    with pytest.raises(BackupError, match=r"is not empty: it holds analytics\.churn_monthly.* and \d+ more"):
+    with pytest.raises(BackupError, match=r"is not empty: it has analytics\.churn_monthly.* and \d+ more"):
         restore.restore(kept_in, made)
 
 
@@ -189,7 +189,7 @@ def test_the_newest_backup_of_the_environment_or_one_by_name_is_chosen(kept_in: 
 
     assert restore.choose(kept_in, None, Kind.LOGICAL).name == made.name
     assert restore.choose(kept_in, str(other), Kind.LOGICAL).name == other
-    with pytest.raises(BackupError, match="is a logical backup, and a physical one is needed"):
+    with pytest.raises(BackupError, match="is a logical backup, but a physical backup is needed"):
         restore.choose(kept_in, str(other), Kind.PHYSICAL)
     with pytest.raises(BackupError, match="`stripe-sync db backups` lists them"):
         restore.choose(kept_in, "nightly", Kind.LOGICAL)
@@ -199,7 +199,9 @@ def test_a_tool_that_is_too_old_is_named_with_its_fix(kept_in: Settings, tmp_pat
     fake(tmp_path, "pg_dump", "echo 'pg_dump (PostgreSQL) 12.3 (Debian 12.3-1)'")
     settings = kept_in.model_copy(update={"backup_pg_bin": tmp_path})
 
-    with pytest.raises(ToolMissing, match=r"pg_dump of PostgreSQL \d+ or newer is needed.*is of 12.*BACKUP_PG_BIN"):
+    with pytest.raises(
+        ToolMissing, match=r"pg_dump of PostgreSQL \d+ or newer is needed.*has version 12.*BACKUP_PG_BIN"
+    ):
         take.logical(settings)
     with pytest.raises(ToolMissing, match=r"pg_restore .* it is not in"):
         tools.find(settings, "pg_restore", at_least=18)

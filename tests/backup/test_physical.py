@@ -101,10 +101,10 @@ def test_a_base_is_valid_as_far_as_its_wal_reaches(settings: Settings, base: Bac
 @pytest.mark.parametrize(
     ("name", "change", "fault"),
     [
-        ("data/PG_VERSION", b"99\n", "PG_VERSION is not what was written"),
+        ("data/PG_VERSION", b"99\n", "PG_VERSION has changed since the backup"),
         ("data/PG_VERSION", None, "PG_VERSION is missing"),
         ("data/stranger", b"?", "stranger does not belong there"),
-        ("data/backup_manifest", b"{}", "backup_manifest is not what was written"),
+        ("data/backup_manifest", b"{}", "backup_manifest has changed since the backup"),
     ],
 )
 def test_a_damaged_base_is_detected(
@@ -143,9 +143,9 @@ def test_a_gap_or_a_damaged_segment_in_the_wal_is_detected(settings: Settings, b
 def test_a_server_that_archives_elsewhere_has_no_backup(settings: Settings, base: Backup, tmp_path: Path) -> None:
     elsewhere = settings.model_copy(update={"backup_wal_dir": tmp_path / "wal"})
 
-    with pytest.raises(BackupError, match=r"did not come to .*archived elsewhere"):
+    with pytest.raises(BackupError, match=r"did not arrive in .*archived elsewhere"):
         take.physical(elsewhere)
-    with closing(take.connect(settings)) as conn, pytest.raises(BackupError, match="archive_command is set already"):
+    with closing(take.connect(settings)) as conn, pytest.raises(BackupError, match="archive_command is already set"):
         archiving.set_up(conn, tmp_path / "wal")
 
     assert [backup.name for backup in place.list_backups(place.folder(settings))] == [base.name]
@@ -158,9 +158,9 @@ def test_the_base_before_a_time_is_chosen_and_an_unreachable_time_is_refused(set
 
     assert recover.choose(settings, finished).name == base.name
     assert recover.choose(settings, None).name == base.name
-    with pytest.raises(BackupError, match="no physical backup was finished by"):
+    with pytest.raises(BackupError, match="no physical backup had finished by"):
         recover.choose(settings, finished - timedelta(seconds=1))
-    with pytest.raises(BackupError, match=r"WAL is archived until .*--at latest"):
+    with pytest.raises(BackupError, match=r"WAL is archived only until .*--at latest"):
         recover.choose(settings, datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(BackupError, match="no physical backup of production"):
         recover.choose(settings.model_copy(update={"app_env": AppEnv.PRODUCTION}), None)
@@ -168,7 +168,7 @@ def test_the_base_before_a_time_is_chosen_and_an_unreachable_time_is_refused(set
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-23T14:05:00", "2026-11-23"])
 def test_a_time_without_its_offset_is_refused(text: str) -> None:
-    with pytest.raises(BackupError, match="is no point in time"):
+    with pytest.raises(BackupError, match="is not a point in time"):
         recover.read_time(text)
 
 

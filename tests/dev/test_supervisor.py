@@ -34,7 +34,7 @@ def test_kill_9_of_dev_leaves_no_process_behind(tmp_path: Path) -> None:
         lines = []
         for line in dev.stdout:
             lines.append(line)
-            if "Everything runs" in line:
+            if "Everything is running" in line:
                 break
         else:
             pytest.fail("".join(lines))

@@ -1,1 +1,1 @@
-"""Take over a database that an application made."""
+"""Adopt an application's existing database."""

@@ -1,4 +1,4 @@
-"""Adopt an existing database: compare it, add what is missing, and keep the roles that users have."""
+"""Adopt an existing database: compare it with our schema, add what is missing, and keep the users' roles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class NotAdoptable(Permanent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The findings on a database, in the order in which missing parts are added."""
+    """The findings on a database, in the order in which missing parts will be added."""
 
     findings: tuple[Finding, ...]
     names: Names
@@ -41,13 +41,13 @@ class Report:
 
     @property
     def statements(self) -> list[str]:
-        """The statements to run, new labels of enums first."""
+        """The statements to run; statements that add enum labels come first."""
         ordered = sorted(self.of(Verdict.MISSING), key=lambda finding: not finding.early)
         return [statement.strip() for finding in ordered for statement in finding.statements]
 
     @property
     def takes_users_over(self) -> bool:
-        """Whether the daemon starts to manage users with this adoption."""
+        """Whether the daemon begins to manage users with this adoption."""
         before = self.actual.names
         were = self.actual.revision is not None and (before is None or "users" not in before.left_out)
         return not were and "users" not in self.names.left_out
@@ -57,9 +57,9 @@ class Report:
 class Adopted:
     """The result of an adoption.
 
-    `added` are the missing parts, `overrides` the users who keep their role by an override, and `relaxed` the
-    constraints that were dropped. `token_holders` are users with tokens from the application; if there are any, earlier
-    payments grant no more tokens.
+    `added` counts the missing parts, `overrides` the users who keep their role by an override, and `relaxed` the dropped
+    constraints. `token_holders` counts users with tokens from the application. If there are any, payments before the
+    adoption grant no tokens.
     """
 
     report: Report
@@ -71,7 +71,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The result for an override that an adoption made: lifted if a subscription backs the role, else kept."""
+    """The result for one override of an adoption: lifted if a subscription backs the role, else kept."""
 
     user: str
     email: str | None
@@ -93,11 +93,11 @@ def adopt(
     relax: bool = False,
     views_schema: str | None = None,
 ) -> Adopted:
-    """Add everything that is missing, or nothing.
+    """Add everything that is missing in one transaction.
 
-    New labels of enums are committed first, because they can't be used earlier. `relax` drops the NOT NULL of columns
-    for which our rows may have no value. A second run changes nothing. Raises NotAdoptable, with nothing changed, if
-    something conflicts.
+    New enum labels are committed before it, because a label can't be used in the transaction that adds it. `relax` drops
+    NOT NULL from columns for which our rows may have no value. A second run changes nothing. Raises NotAdoptable, without
+    changing anything, if there are conflicts.
     """
     first = look(conn, given, is_membership=is_membership, views_schema=views_schema)
     _refuse_conflicts(first)
@@ -127,7 +127,7 @@ def adopt(
                 adopted_at, tokens_since = now, now if holders else None
             adoption_store.record(conn, adoption_store.Adoption(report.names, adopted_at, tokens_since))
         if report.takes_users_over and report.actual.revision is not None:
-            # No user has been computed from the rows already in the mirror. Stripe's lists will show these rows
+            # The users of the rows already in the mirror were never computed. Stripe's lists will show these rows as
             # unchanged, so nothing else would compute the users.
             conn.execute("set local search_path = sync_names, public")
             adoption_store.follow_the_mirror(conn)
@@ -145,19 +145,19 @@ def adopt(
 
 
 def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
-    """Lift the overrides of an adoption that a subscription makes needless, and return which stay.
+    """Lift the overrides of an adoption that a subscription makes unnecessary. Returns the result for each override.
 
-    A subscription backs a role if it gives the role now, or gave it at the adoption and has ended since: such a user
-    should lose the role with the subscription. A person decides on the other overrides. Raises NotAdoptable unless all
-    of Stripe was read since the adoption.
+    A subscription backs a role if it gives the role now. It also backs the role if it gave it at the adoption and has ended
+    since, because the user should lose the role with the subscription. A person decides on the other overrides. Raises
+    NotAdoptable unless `sync all` has read Stripe completely since the adoption.
     """
     adoption = adoption_store.adopted(conn)
     if adoption is None:
         raise NotAdoptable("this database was not adopted: there is nothing to settle")
     if not adoption_store.is_read_since(conn, adoption.adopted_at):
         raise NotAdoptable(
-            f"Stripe was not read in whole since the adoption ({adoption.adopted_at:%Y-%m-%d %H:%M}), so it is not known who "
-            "pays: run `stripe-sync sync all` to its end, then settle"
+            f"Stripe was not read completely since the adoption ({adoption.adopted_at:%Y-%m-%d %H:%M}), so it is unknown who "
+            "pays: run `stripe-sync sync all`, wait for its end, then settle"
         )
     settled: list[Settled] = []
     after = ""
@@ -176,7 +176,7 @@ def _settle(conn: psycopg.Connection, policy: Policy, rows: Sequence[adoption_st
         if user is None:
             continue
         why = _backing(user, products, policy, now, lived=row["lived"])
-        kept = "has no customer" if not row["has_customer"] else "no subscription of theirs gives this role"
+        kept = "has no customer" if not row["has_customer"] else "has no subscription that gives this role"
         actual.append(Settled(user=user.id, email=row["email"], lifted=why is not None, why=why or kept))
     lifted = [one.user for one in actual if one.lifted]
     for user_id in lifted:
@@ -196,7 +196,7 @@ def _backing(
     for subscription in user.subscriptions:
         roles = [products.get(item.product or "", Product(id="")).role for item in subscription.items]
         if subscription.id in lived and UserRole.PREMIUM in roles:
-            return f"{subscription.id} gave it, and is {subscription.status} by now"
+            return f"{subscription.id} gave it, and is {subscription.status} now"
     return None
 
 
@@ -213,7 +213,7 @@ def _compared(
 
 
 def _proved(conn: psycopg.Connection, finding: Finding) -> Finding:
-    """The finding, after its query has counted the rows that conflict."""
+    """Run the finding's query, which counts conflicting rows, and return the resulting finding."""
     if finding.proof is None:
         return finding
     try:
@@ -233,4 +233,4 @@ def _refuse_conflicts(report: Report) -> None:
     conflicts = report.of(Verdict.CONFLICT)
     if conflicts:
         listed = "\n  ".join(f"{' '.join(filter(None, (one.table, one.what)))}: {one.reason}" for one in conflicts)
-        raise NotAdoptable(f"the database can't be adopted as it is, and nothing was changed:\n  {listed}")
+        raise NotAdoptable(f"the database can't be adopted in its current state; nothing was changed:\n  {listed}")

@@ -1,4 +1,4 @@
-"""Read the catalogue of an existing database, and run the statements that adopt it."""
+"""Read the catalog of an existing database, and run the statements that adopt it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,20 +20,20 @@ from worker.postgres import inventory
 Connection = psycopg.Connection
 Row = dict[str, Any]
 
-# The note of overrides that an adoption made. Only these are settled later, never an operator's.
+# The note of overrides that an adoption made. Only these are settled later; an operator's overrides never are.
 ADOPTED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """When a database was adopted, its names, and since when the daemon grants tokens (None: from the first payment)."""
+    """The names and the time of an adoption. Payments since `tokens_since` grant tokens (None: all payments)."""
 
     names: Names
     adopted_at: datetime
     tokens_since: datetime | None
 
 
-# The name of a table of `public`, or schema and name of any other.
+# The name of a table of `public`; for any other table, schema and name.
 _NAME = """
     case when {0}.relnamespace = 'public'::regnamespace then '' else {0}.relnamespace::regnamespace::text || '.' end
         || {0}.relname"""
@@ -121,9 +121,9 @@ _FOREIGN = """
 
 
 def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) -> Found:
-    """The objects in `public` and in the named schemas.
+    """The objects in `public`, and in other schemas that `names` mentions.
 
-    Runs in the caller's transaction and sets its search_path to `public`, so that names are spelled without it.
+    Sets the search_path of the caller's transaction to `public`, so that names are returned without this schema.
     """
     conn.execute("set local search_path = public")
     revision = inventory.revision(conn)
@@ -146,7 +146,7 @@ def look(conn: Connection, names: Names, *, views_schema: str = VIEWS_SCHEMA) ->
 
 
 def adopted(conn: Connection) -> Adoption | None:
-    """The last adoption of this database; None if the daemon made its tables."""
+    """The last adoption of this database; None if it was never adopted."""
     if conn.execute("select to_regclass('sync.adoption')").fetchone() == (None,):
         return None
     row = conn.execute("select names, adopted_at, tokens_since from sync.adoption").fetchone()
@@ -180,7 +180,7 @@ def add(conn: Connection, findings: Iterable[Finding]) -> None:
 
 
 def keep_roles(conn: Connection, names: Names) -> int:
-    """Give every user who is PREMIUM today an override, until the mirror knows their reasons; returns how many."""
+    """Give every user who is PREMIUM today an override, until their subscriptions are mirrored. Returns how many."""
     users, id_, role = names.relation("users"), names.column("users", "id"), names.column("users", "role")
     statement = f"""
         insert into sync.overrides (user_id, role, note)
@@ -191,7 +191,7 @@ def keep_roles(conn: Connection, names: Names) -> int:
 
 
 def holders(conn: Connection, names: Names) -> int:
-    """How many users hold tokens today, as counted by the application."""
+    """The number of users with tokens, according to the application's column."""
     return count(
         conn,
         f"select count(*) from {names.relation('users')} where {quoted(names.column('users', 'tokens'))} > 0",  # noqa: S608
@@ -199,7 +199,7 @@ def holders(conn: Connection, names: Names) -> int:
 
 
 def follow_the_mirror(conn: Connection) -> None:
-    """Take the mirrored catalogue as known, and request the users of all mirrored customers."""
+    """Write the mirrored catalogue to the users' tables, and request a recompute for all mirrored customers."""
     ids: dict[str, list[str]] = {}
     for table in ("products", "prices"):
         rows = _rows(conn, f"select id from mirror.{table} where account = ''")  # noqa: S608 - one of two literals
@@ -226,7 +226,7 @@ def follow_the_mirror(conn: Connection) -> None:
 
 
 def resolves(conn: Connection) -> bool:
-    """Whether `users` on this connection is the adopted table: a pooler may have dropped the search_path."""
+    """Whether `users` on this connection is the adopted table. It is not if a pooler dropped the search_path."""
     row = conn.execute(
         "select to_regclass('sync_names.users') is null or to_regclass('users') = to_regclass('sync_names.users')"
     ).fetchone()
@@ -243,7 +243,7 @@ def is_read_since(conn: Connection, moment: datetime) -> bool:
 
 
 def held(conn: Connection, *, after: str, limit: int) -> list[Row]:
-    """Overrides of an adoption by user, with the user's subscriptions that were alive when it was made."""
+    """Overrides of an adoption, ordered by user, with the user's subscriptions that were alive at the adoption."""
     return _rows(
         conn,
         """

@@ -1,1 +1,1 @@
-"""Backups with PostgreSQL's own tools: taken completely or not at all, checked, thinned out, and restored."""
+"""Backups with PostgreSQL's own tools: take them completely or not at all, check them, remove old ones, restore them."""

@@ -1,6 +1,6 @@
-"""The server's WAL archive: its settings, whether they are active, and a test that it works.
+"""The server's WAL archive: write its settings, check that they are active, and test that archiving works.
 
-The commands are plain sh, which PostgreSQL runs once for each segment: the server needs nothing installed but gzip.
+PostgreSQL runs a shell command for each segment. The commands need only gzip and standard tools on the server.
 """
 
 import os
@@ -16,7 +16,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from worker.backup.folder import BackupError
 
-# A quiet database archives its last changes after this long, so a lost disk costs no more.
+# A quiet database archives its last changes after this long, so a lost disk loses no more than this.
 ARCHIVE_SECONDS = 60
 _WAIT_SECONDS = 120
 _RELOAD_SECONDS = 10
@@ -25,9 +25,9 @@ _RELOAD_SECONDS = 10
 def archive_command(folder: Path) -> str:
     """The shell command that archives a segment.
 
-    It writes under another name, flushes and renames, so nobody finds half a segment. A segment that exists is accepted
-    if the content is the same, and refused otherwise, so two servers never overwrite each other. Mostly empty segments,
-    which a time-out leaves, compress to almost nothing.
+    It writes the file under another name, flushes it and renames it, so no reader finds an incomplete segment. If the segment
+    already exists, the command succeeds if the content is the same, and fails otherwise. Two servers therefore never
+    overwrite each other's files. Segments that a time-out closed are mostly empty, and compress to almost nothing.
     """
     return (
         f"umask 077; d={_quoted(folder)}; "
@@ -39,14 +39,16 @@ def archive_command(folder: Path) -> str:
 def restore_command(folder: Path) -> str:
     """The shell command that restores a segment.
 
-    It fails if the segment is missing, which tells recovery of the end.
+    It fails if the segment is missing, which shows recovery that the archive has ended.
     """
     return f'd={_quoted(folder)}; [ -f "$d/%f.gz" ] && gzip -dc "$d/%f.gz" > "%p"'
 
 
 def _quoted(folder: Path) -> str:
     if "\n" in str(folder):
-        raise BackupError(f"{str(folder)!r} can't be written into a setting: choose a folder without a line break")
+        raise BackupError(
+            f"{str(folder)!r} can't be used in a setting: choose a folder without a line break in its name"
+        )
     return shlex.quote(str(folder)).replace("%", "%%")
 
 
@@ -59,7 +61,7 @@ def _wanted(folder: Path) -> dict[str, str]:
 
 
 def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
-    """The settings that a physical backup needs: lines for postgresql.conf, each with its reason."""
+    """The settings that a physical backup needs and the server lacks, as lines for postgresql.conf."""
     held = _settings(conn)
     lines: list[str] = []
     if held["wal_level"]["setting"] == "minimal":
@@ -68,24 +70,24 @@ def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
         lines.append("max_wal_senders = 10           # restart PostgreSQL")
     if held["archive_mode"]["setting"] == "off":
         lines.append("archive_mode = on              # restart PostgreSQL")
-    # With archive_mode off the server does not show its archive_command.
+    # While archive_mode is off, the server does not show its archive_command.
     if _command(conn) in ("", "(disabled)") and not held["archive_library"]["setting"]:
         lines.append(f"archive_command = {_literal(archive_command(folder))}")
-        lines.append(f"archive_timeout = {ARCHIVE_SECONDS}           # seconds: what a lost disk may cost")
+        lines.append(f"archive_timeout = {ARCHIVE_SECONDS}           # seconds: the most that a lost disk loses")
     return lines
 
 
 def set_up(conn: psycopg.Connection, folder: Path) -> bool:
-    """Configure the server to archive its WAL there; returns whether it must be restarted.
+    """Configure the server to archive its WAL into the folder. Returns whether the server must be restarted.
 
-    Raises BackupError if another archive_command is active (somebody relies on it), if the role lacks the right, or if
-    the server can't write to the folder.
+    Raises BackupError if another archive_command is active, because something relies on it, if the role lacks the right, or
+    if the server can't write to the folder.
     """
     wanted, command = _wanted(folder), _command(conn)
     if command not in ("", "(disabled)", wanted["archive_command"]):
         raise BackupError(
-            f"archive_command is set already ({command}): something else archives this server. Restore with that, "
-            "or reset it (alter system reset archive_command) and come again"
+            f"archive_command is already set ({command}): another tool archives this server. Restore with that tool, "
+            "or reset the setting (alter system reset archive_command) and try again"
         )
     _give_to_the_server(conn, folder)
     try:
@@ -103,18 +105,18 @@ def set_up(conn: psycopg.Connection, folder: Path) -> bool:
     while _command(conn) != wanted["archive_command"]:
         if time.monotonic() > deadline:
             raise BackupError(
-                f"archive_command stays {_command(conn)!r}: it is given where the server is started; change it there"
+                f"archive_command stays {_command(conn)!r}: it is set in the command that starts the server; change it there"
             )
         time.sleep(0.05)
     return False
 
 
 def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
-    """Make the folder, and let the server run the command once, as its own account, to see whether it can write there."""
+    """Create the folder, and check that the server's account can write to it, by running a command on the server."""
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
-        raise BackupError(f"{folder} can't be made ({error.strerror}): see BACKUP_WAL_DIR, BACKUP_DIR") from error
+        raise BackupError(f"{folder} can't be created ({error.strerror}): see BACKUP_WAL_DIR, BACKUP_DIR") from error
     owner = _owner_of_data(conn)
     if os.geteuid() == 0 and owner is not None:
         os.chown(folder, *owner)
@@ -125,13 +127,13 @@ def _give_to_the_server(conn: psycopg.Connection, folder: Path) -> None:
         return  # set_up reports the problem
     except psycopg.Error as error:
         raise BackupError(
-            f"PostgreSQL's account can't write into {folder}, as its archive_command must: let it own that folder, and let it "
-            f"enter the folders above (BACKUP_WAL_DIR names another place). {str(error).splitlines()[0]}"
+            f"PostgreSQL's account can't write to {folder}, which its archive_command must do: make it the owner of the folder, "
+            f"with access to the folders above (or set BACKUP_WAL_DIR to another folder). {str(error).splitlines()[0]}"
         ) from error
 
 
 def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
-    """The owner of the server's files; None if they are on another machine or can't be read."""
+    """The user and group that own the server's files; None if the files are on another machine, or can't be read."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         data = cursor.execute("select setting from pg_settings where name = 'data_directory'").fetchone()
     try:
@@ -144,7 +146,7 @@ def _owner_of_data(conn: psycopg.Connection) -> tuple[int, int] | None:
 def await_archived(
     conn: psycopg.Connection, folder: Path, segment: str, *, alive: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait until the segment is in the archive; raises BackupError with the reason if it does not arrive."""
+    """Wait until the segment is in the archive. If it does not arrive, raise a BackupError with the reason."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         failed_before = cursor.execute("select failed_count from pg_stat_archiver").fetchone()
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -155,8 +157,8 @@ def await_archived(
             raise BackupError(f"archive_command fails ({state['last_failed_wal']}): see the server's log, and {folder}")
         if (state.get("last_archived_wal") or "") >= segment or time.monotonic() > deadline:
             raise BackupError(
-                f"{segment} did not come to {folder}: WAL is archived elsewhere, or not at all "
-                f"(archive_command = {_command(conn)}). A base without its WAL is no backup of any minute"
+                f"{segment} did not arrive in {folder}: WAL is archived elsewhere, or not at all "
+                f"(archive_command = {_command(conn)}). Without its WAL, a base backup can't be restored"
             )
         alive()
         time.sleep(0.1)
@@ -174,7 +176,7 @@ def _settings(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
 
 
 def _command(conn: psycopg.Connection) -> str:
-    """The archive_command that will be active: the server shows `(disabled)` while archive_mode is off."""
+    """The configured archive_command. While archive_mode is off, the server shows `(disabled)`, so read it from the files."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         shown = cursor.execute("select setting from pg_settings where name = 'archive_command'").fetchone() or ""
         if shown != "(disabled)":
@@ -189,5 +191,5 @@ def _command(conn: psycopg.Connection) -> str:
 
 
 def _literal(value: str) -> str:
-    """Quote the value for postgresql.conf: quotes are doubled."""
+    """Quote the value for postgresql.conf."""
     return "'" + value.replace("'", "''") + "'"

@@ -14,20 +14,20 @@ from worker.backup.policy import Kind
 from worker.backup.take import DATA, DUMP
 from worker.config.settings import Settings
 
-# Files that are not in PostgreSQL's manifest: written after it, or checked in another way.
+# Files that are not in PostgreSQL's manifest, because they are written after it, or checked in another way.
 _UNLISTED = ("backup_manifest", "pg_wal/")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The faults of a backup, and for a physical one the last segment of WAL up to which it can be restored."""
+    """The faults of a backup; for a physical backup, also the last WAL segment up to which it can be restored."""
 
     faults: tuple[str, ...]
     reaches: str | None = None
 
 
 def check(settings: Settings, backup: Backup, *, alive: Callable[[], None] = lambda: None) -> Checked:
-    """Recompute every checksum, read dumps with PostgreSQL's tools, and read each segment of WAL after a base backup."""
+    """Recompute every checksum, read dumps with pg_restore, and read each archived WAL segment after a base backup."""
     faults = folder.faults(backup)
     if faults:
         return Checked(tuple(faults))
@@ -53,7 +53,7 @@ def major(backup: Backup) -> int:
 def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
     """Differences between the copy's backup_manifest and its files.
 
-    Does the work of pg_verifybackup, which some installations lack.
+    This does the same as pg_verifybackup, which some installations lack.
     """
     raw = (data / "backup_manifest").read_bytes()
     written: dict[str, Any] = json.loads(raw)
@@ -69,7 +69,7 @@ def _wrong_files(data: Path, alive: Callable[[], None]) -> list[str]:
     for name in sorted(listed.keys() & held):
         file = folder.sum_of(data, data / name, alive=alive)
         if (file.bytes, file.sha256) != (listed[name]["Size"], listed[name].get("Checksum", file.sha256)):
-            wrong.append(f"{name} is not what was written")
+            wrong.append(f"{name} has changed since the backup")
     return wrong
 
 
@@ -78,9 +78,9 @@ def _path_of(entry: dict[str, Any]) -> str:
 
 
 def _read_own_wal(settings: Settings, backup: Backup, alive: Callable[[], None]) -> None:
-    """Check that the WAL which makes the copy consistent is in it, and is readable from end to end.
+    """Check that the copy contains the WAL that makes it consistent, and that this WAL is readable.
 
-    Without pg_waldump, which is part of the server, only the archive's copy of the WAL is checked.
+    If pg_waldump is missing, which is part of the server, only the WAL in the archive is checked.
     """
     try:
         program = tools.find(settings, "pg_waldump", at_least=major(backup), exactly=True)
@@ -106,15 +106,15 @@ def _check_wal(archive: Path, backup: Backup) -> Checked:
     last, gap = wal.chain_end(names, base.span, base.segment_bytes)
     needed = wal.segment(base.span.timeline, base.span.stop - 1, base.segment_bytes)
     if last is None or last[8:] < needed[8:]:
-        return Checked((f"its own WAL is not in {archive}: {needed} is missing",))
-    faults = [f"WAL has a gap after {last}: what came later can't be reached from here"] if gap else []
+        return Checked((f"the WAL that it needs is not in {archive}: {needed} is missing",))
+    faults = [f"WAL has a gap after {last}: no later time can be restored from this backup"] if gap else []
     since = wal.segment(base.span.timeline, base.span.start, base.segment_bytes)
     faults += _damaged(archive, (name for name in names if since[8:] <= name[8:24] <= last[8:]), base.segment_bytes)
     return Checked(tuple(faults), last)
 
 
 def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[str]:
-    """Segments that can't be decompressed, or are incomplete."""
+    """The segments that can't be decompressed, or are incomplete."""
     problems: list[str] = []
     for name in names:
         if name[24:] != ".gz":
@@ -128,5 +128,5 @@ def _damaged(archive: Path, names: Iterable[str], segment_bytes: int) -> list[st
             problems.append(f"{name}: {error}")
             continue
         if size != segment_bytes:
-            problems.append(f"{name} holds {size} bytes, not {segment_bytes}")
+            problems.append(f"{name} has {size} bytes instead of {segment_bytes}")
     return problems

@@ -1,4 +1,4 @@
-"""BACKUP_DIR: one folder a backup, made under another name and renamed when it is whole, with a manifest of its sums.
+"""BACKUP_DIR has one folder per backup, with a manifest of checksums. A folder gets its name when the backup is complete.
 
 BACKUP_DIR/production-20261123T030000Z-logical/    manifest.json, database.dump
 BACKUP_DIR/production-20261123T040000Z-physical/   manifest.json, data/ (with PostgreSQL's own backup_manifest)
@@ -42,7 +42,7 @@ class File(msgspec.Struct, frozen=True):
 class Physical(msgspec.Struct, frozen=True):
     """The data that recovery from a physical backup needs.
 
-    `finished_at` is the server's clock: the earliest point in time that can be restored.
+    `finished_at`, by the server's clock, is the earliest point in time that can be restored.
     """
 
     finished_at: datetime
@@ -52,7 +52,7 @@ class Physical(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A backup's description, beside its name."""
+    """The description of a backup, except for its name."""
 
     database: str
     server_version: str
@@ -63,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """A complete backup, as far as its folder's name and manifest tell."""
+    """A backup that is complete according to the name and the manifest of its folder."""
 
     name: Name
     path: Path
@@ -78,19 +78,19 @@ class Backup(msgspec.Struct, frozen=True):
 def folder(settings: Settings) -> Path:
     """BACKUP_DIR; raises BackupError if it is not set."""
     if settings.backup_dir is None:
-        raise BackupError("BACKUP_DIR is not set: say in which folder backups are kept")
+        raise BackupError("BACKUP_DIR is not set: set it to the folder for backups")
     return settings.backup_dir.absolute()
 
 
 def wal_folder(settings: Settings) -> Path:
-    """The folder of the server's archived WAL: BACKUP_WAL_DIR, else one of the environment's own in BACKUP_DIR."""
+    """The folder of the server's archived WAL: BACKUP_WAL_DIR, else a folder named after the environment in BACKUP_DIR."""
     if settings.backup_wal_dir is not None:
         return settings.backup_wal_dir.absolute()
     return folder(settings) / f"{settings.app_env}-wal"
 
 
 def list_backups(place: Path) -> list[Backup]:
-    """The complete backups of a folder, newest first. Other files and folders are ignored."""
+    """The complete backups in a folder, newest first. Other files and folders are ignored."""
     backups: list[Backup] = []
     with contextlib.suppress(FileNotFoundError):
         for path in place.iterdir():
@@ -111,7 +111,7 @@ def making(place: Path, name: Name) -> Iterator[Path]:
     """
     target, path = place / str(name), place / f"{_MAKING}{name}"
     if target.exists():
-        raise BackupError(f"{target} is there already")
+        raise BackupError(f"{target} already exists")
     try:
         place.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(place)
@@ -135,7 +135,7 @@ def making(place: Path, name: Name) -> Iterator[Path]:
 
 
 def _remove_abandoned(place: Path) -> None:
-    """A running backup holds a lock in its folder, so a folder without a lock is from a dead process."""
+    """Remove unfinished backups of dead processes. A running backup holds a lock on its folder."""
     for path in place.glob(f"{_MAKING}*"):
         with contextlib.suppress(OSError):
             holding = os.open(path, os.O_RDONLY)
@@ -147,7 +147,7 @@ def _remove_abandoned(place: Path) -> None:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the file and flush it to disk."""
+    """Write the manifest and flush it to disk."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     with os.fdopen(os.open(path / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(encoded)
@@ -156,7 +156,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def sum_of(root: Path, path: Path, *, alive: Callable[[], None] = lambda: None) -> File:
-    """The file with its checksum; `alive` is called now and then."""
+    """Compute the size and checksum of the file at `path`. `alive` is called for every chunk."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -176,12 +176,12 @@ def faults(backup: Backup) -> list[str]:
             wrong.append(f"{file.path}: {error.strerror}")
             continue
         if held != file:
-            wrong.append(f"{file.path} is not what was written: {held.bytes} bytes, {file.bytes} then")
+            wrong.append(f"{file.path} has changed since the backup: it has {held.bytes} bytes, and had {file.bytes}")
     return wrong
 
 
 def now() -> datetime:
-    """The current time in whole seconds, as names contain it."""
+    """The current time in whole seconds, as in backup names."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -194,7 +194,7 @@ def _flush(path: Path) -> None:
 
 
 def summary(backup: Backup) -> dict[str, Any]:
-    """The backup as a listing shows it."""
+    """The backup's entry in a listing, ready for JSON."""
     manifest = backup.manifest
     return {
         "name": str(backup.name),

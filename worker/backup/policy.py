@@ -1,4 +1,4 @@
-"""Name backups, and decide when one is due and which to keep."""
+"""Name backups, decide when a backup is due, and decide which backups to keep."""
 
 import enum
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 YOUNG = timedelta(days=1)
-# Even a schedule such as the 29th of February is due at least once in this many days.
+# Even a schedule for the 29th of February is due at least once within this many days.
 _LONGEST_DAYS = 8 * 366
 
 _NAME = re.compile(r"(?P<environment>[a-z]+)-(?P<at>\d{8}T\d{6}Z)-(?P<kind>logical|physical)")
@@ -16,15 +16,14 @@ _TIME = "%Y%m%dT%H%M%SZ"
 
 class Kind(enum.StrEnum):
     LOGICAL = "logical"
-    """A dump of one database by pg_dump: it can be restored into any empty database, also of a newer server."""
+    """A dump of one database by pg_dump. It can be restored into any empty database, also on a newer server."""
     PHYSICAL = "physical"
-    """The server's files as pg_basebackup copies them: with the archived WAL, any later point in time can be restored.
-    """
+    """A copy of the server's files by pg_basebackup. With the archived WAL, any later point in time can be restored."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A backup's name: its environment, the time (UTC, whole seconds) and the kind. Later names sort later."""
+    """A backup's name: its environment, its time (UTC, whole seconds) and its kind. Names sort by time."""
 
     taken_at: datetime
     environment: str
@@ -48,7 +47,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """For how many days, ISO weeks and months the last backup is kept. Periods without a backup do not count."""
+    """The number of days, ISO weeks and months whose last backup is kept. Periods without a backup do not count."""
 
     daily: int
     weekly: int
@@ -63,7 +62,8 @@ def newest(names: Iterable[Name], *, environment: str, kind: Kind) -> Name | Non
 def kept(names: Collection[Name], keep: Keep, *, now: datetime) -> set[Name]:
     """The backups to keep, for each environment and kind.
 
-    The newest always stays, and so do all of the last day: a person who makes two before a risky change needs both.
+    The newest backup always stays. So do all backups of the last day, because an operator who takes two before a risky
+    change needs both.
     """
     stay: set[Name] = set()
     for group in {(name.environment, name.kind) for name in names}:
@@ -96,7 +96,7 @@ class Times:
 
 
 def last_due(times: Times, now: datetime) -> datetime:
-    """The last time, up to now, at which it was due; raises ValueError if it is never due."""
+    """The last due time up to `now`. Raises ValueError if the schedule is never due."""
     now = now.astimezone(UTC)
     for back in range(_LONGEST_DAYS):
         day = now.date() - timedelta(days=back)

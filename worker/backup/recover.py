@@ -1,4 +1,4 @@
-"""Rebuild a server's data folder as of a point in time, from the newest base backup before it and archived WAL."""
+"""Rebuild a server's data folder as of a point in time, from the newest base backup before that time and archived WAL."""
 
 import gzip
 import os
@@ -22,7 +22,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A data folder that recovers when the server starts, and the command that starts it."""
+    """A new data folder, and the command that starts a server on it, which then recovers."""
 
     data: Path
     command: str
@@ -30,7 +30,7 @@ class Recovery:
 
 
 def read_time(text: str) -> datetime | None:
-    """Parse the point in time; None means as late as the archive reaches. Raises BackupError if the text is neither."""
+    """Parse the point in time; None for `latest`, the end of the archive. Raises BackupError for any other text."""
     if text == LATEST:
         return None
     try:
@@ -39,7 +39,7 @@ def read_time(text: str) -> datetime | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise BackupError(
-            f"--at {text!r} is no point in time: write it with its offset, as 2026-11-23T14:05:00+00:00 or "
+            f"--at {text!r} is not a point in time: write it with an offset, such as 2026-11-23T14:05:00+00:00 or "
             f"2026-11-23T14:05:00Z, or `{LATEST}`"
         )
     return moment.astimezone(UTC)
@@ -60,7 +60,7 @@ def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -
     if not bases:
         raise BackupError(
             f"there is no physical backup of {settings.app_env} in {folder.folder(settings)} (APP_ENV, BACKUP_DIR): "
-            "`stripe-sync db restore` brings a dump back"
+            "`stripe-sync db restore` without --at restores a dump"
         )
     last = max(wal.timelines(names), default=1)
     forked = wal.read_history(_history(archive, last)) if last > 1 else {}
@@ -70,15 +70,15 @@ def choose(settings: Settings, at: datetime | None, *, more_wal: bool = False) -
     reached = [one for one in fitting if at is None or _finished(one) <= at]
     if not reached:
         raise BackupError(
-            f"no physical backup was finished by {at}; the oldest that leads there was at {_finished(fitting[-1])}"
+            f"no physical backup had finished by {at}; the oldest usable one finished at {_finished(fitting[-1])}"
             if fitting
             else f"no physical backup leads to timeline {last}, which the server is on: take one"
         )
     archived = max((path.stat().st_mtime for path in archive.glob("*.gz")), default=0.0)
     if at is not None and archived < at.timestamp() and not more_wal:
         raise BackupError(
-            f"WAL is archived until {datetime.fromtimestamp(archived, UTC).isoformat()}, and not until {at.isoformat()}: "
-            f"name an earlier time, or `--at {LATEST}`. If the old server's data is there still, --wal-from brings its last "
+            f"WAL is archived only until {datetime.fromtimestamp(archived, UTC).isoformat()}, not until {at.isoformat()}: "
+            f"name an earlier time, or `--at {LATEST}`. If the old server's data still exists, --wal-from adds its last "
             "minute"
         )
     return reached[0]
@@ -130,7 +130,7 @@ def prepare(
         target.parent.mkdir(parents=True, exist_ok=True)
         copying = Path(tempfile.mkdtemp(prefix=f".{target.name}.making-", dir=target.parent))
     except OSError as error:
-        raise BackupError(f"{target} can't be made ({error.strerror}): name another place with --to") from error
+        raise BackupError(f"{target} can't be created ({error.strerror}): name another folder with --to") from error
     try:
         shutil.copytree(backup.path / DATA, copying, symlinks=True, copy_function=copy, dirs_exist_ok=True)
         if wal_from is not None:
@@ -139,16 +139,16 @@ def prepare(
         _give(copying, account)
         copying.rename(target)
     except OSError as error:
-        raise BackupError(f"{target} could not be made: {error}") from error
+        raise BackupError(f"{target} could not be created: {error}") from error
     finally:
         shutil.rmtree(copying, ignore_errors=True)
     return Recovery(target, *_how_to_start(settings, backup, target, account))
 
 
 def _salvage(old: Path, data: Path) -> None:
-    """Copy the dead server's WAL to where recovery looks after the archive's end.
+    """Copy the dead server's WAL into the new folder, where recovery reads it after the end of the archive.
 
-    Raises BackupError if there is none.
+    Raises BackupError if there is no WAL, or if the server is running.
     """
     segments = [path for path in (old / "pg_wal").glob("*") if wal.is_segment(path.name)]
     if not segments:
@@ -168,9 +168,11 @@ def _is_alive(pid_file: Path) -> bool:
 
 
 def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
-    """Recovery settings go to the end of postgresql.auto.conf, where they win; recovery.signal starts the recovery. The
-    new server archives nothing until an operator enables it: a rehearsal beside the real server must not write its own
-    timeline into the real archive."""
+    """Write the recovery settings to the end of postgresql.auto.conf, where they override others, and recovery.signal.
+
+    The new server archives nothing until an operator enables it. Otherwise a rehearsal beside the production server would
+    write its own timeline into the production archive.
+    """
     quoted = restore_command.replace("'", "''")
     lines = [
         "",
@@ -191,12 +193,10 @@ def _set_up(data: Path, restore_command: str, at: datetime | None) -> None:
 
 
 def _account(owner: str | None) -> pwd.struct_passwd | None:
-    """The future owner of the folder: PostgreSQL runs as its owner, and never as root."""
+    """The account that will own the folder; None for our own. PostgreSQL must run as the owner, and never runs as root."""
     if owner is None:
         if os.geteuid() == 0:
-            raise BackupError(
-                "PostgreSQL does not run as root: name the account that shall own the folder with --owner"
-            )
+            raise BackupError("PostgreSQL does not run as root: name the account that will own the folder with --owner")
         return None
     try:
         return pwd.getpwnam(owner)
@@ -219,13 +219,13 @@ def _how_to_start(
         program = str(tools.find(settings, "pg_ctl", at_least=major, exactly=True))
     except tools.ToolMissing:
         program = "pg_ctl"
-        notes.append(f"PostgreSQL {major} is not in PATH here: start it where that is installed, on this folder")
+        notes.append(f"PostgreSQL {major} is not on PATH here: run this command where it is installed")
     words = f"{program} -D {data} -l {data}/recovery.log -w start"
     assert backup.manifest.physical is not None
     if not (data / "postgresql.conf").exists():
         config = backup.manifest.physical.config_file
         words += f" -o '-c config_file={config}'"
-        notes.append(f"its configuration is no part of the data: it was {config}")
+        notes.append(f"the server's configuration is not part of the backup: it was in {config}")
     if account is not None:
         words = f"su {account.pw_name} -s /bin/sh -c {shlex.quote(words)}"
     return words, tuple(notes)

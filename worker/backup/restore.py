@@ -12,14 +12,14 @@ from worker.config.settings import Settings
 
 
 def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
-    """The backup of this name, or the environment's newest; raises BackupError if there is none."""
+    """The backup with this name, or else the newest of the environment. Raises BackupError if there is none."""
     root = folder.folder(settings)
     held = {str(backup.name): backup for backup in folder.list_backups(root)}
     if wanted is not None:
         if wanted not in held:
             raise BackupError(f"there is no backup {wanted} in {root}: `stripe-sync db backups` lists them")
         if held[wanted].name.kind is not kind:
-            raise BackupError(f"{wanted} is a {held[wanted].name.kind} backup, and a {kind} one is needed here")
+            raise BackupError(f"{wanted} is a {held[wanted].name.kind} backup, but a {kind} backup is needed here")
         return held[wanted]
     name = newest((backup.name for backup in held.values()), environment=settings.app_env, kind=kind)
     if name is None:
@@ -30,7 +30,7 @@ def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
 
 
 def contents(conn: psycopg.Connection) -> list[str]:
-    """The objects that would collide with a restore: schemas, tables, views, functions and types, except extensions'."""
+    """The schemas, tables, views, functions and types that could collide with a restore. Extensions' objects are left out."""
     rows = conn.execute(
         """
         with held as (
@@ -61,7 +61,7 @@ def contents(conn: psycopg.Connection) -> list[str]:
 
 
 def missing_roles(settings: Settings, backup: Backup, conn: psycopg.Connection) -> list[str]:
-    """Owners in the dump that are unknown to the server."""
+    """Owners in the dump that do not exist on the server."""
     program = tools.find(settings, "pg_restore", at_least=tools.major_of(conn))
     listed = tools.run([str(program), "--list", str(backup.path / DUMP)], tools.environment(settings))
     owners = {line.split()[-1] for line in listed.splitlines() if line and not line.startswith(";")}
@@ -76,10 +76,10 @@ def restore(
     own_everything: bool = False,
     alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Restore the dump into DATABASE_URL, completely or, if anything fails, not at all.
+    """Restore the dump into DATABASE_URL. If anything fails, nothing is restored.
 
-    `own_everything`: the restoring role owns everything and no rights are granted. Raises BackupError if the database
-    is not empty, the dump is damaged, or a role is missing.
+    With `own_everything`, the restoring role owns everything, and no rights are granted. Raises BackupError if the database
+    is not empty, if the dump is damaged, or if a role is missing.
     """
     if faults := folder.faults(backup):
         raise BackupError(f"{backup.name} is damaged: {'; '.join(faults)}. `stripe-sync db backups` lists the others")
@@ -87,12 +87,12 @@ def restore(
         if held := contents(conn):
             some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
             raise BackupError(
-                f"the database {conn.info.dbname} is not empty: it holds {some}. Restore into an empty one: create it "
-                "(createdb), and point DATABASE_URL there"
+                f"the database {conn.info.dbname} is not empty: it has {some}. Create an empty database (createdb), and "
+                "point DATABASE_URL at it"
             )
         if not own_everything and (missing := missing_roles(settings, backup, conn)):
             raise BackupError(
-                f"the dump names roles that the server does not know: {', '.join(missing)}. Create them, or restore "
+                f"the dump names roles that do not exist on the server: {', '.join(missing)}. Create them, or restore "
                 "with --no-owner"
             )
         program = tools.find(settings, "pg_restore", at_least=tools.major_of(conn))
@@ -102,5 +102,5 @@ def restore(
     env = tools.environment(settings, settings.database_url)
     tools.run([*command, str(backup.path / DUMP)], env, alive=alive)
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
-        # Without statistics, the first minutes would be slow.
+        # Queries would be slow until autovacuum has gathered statistics.
         conn.execute("analyze")

@@ -1,4 +1,4 @@
-"""Scheduled backups: one worker takes one for each time of BACKUP_SCHEDULE, and retries every hour after a failure."""
+"""Scheduled backups: one worker takes a backup for each time of BACKUP_SCHEDULE, and retries every hour after a failure."""
 
 import time
 from collections.abc import Callable
@@ -21,16 +21,16 @@ Take = Callable[..., Backup]
 
 
 def times(schedule: str) -> Times:
-    """The schedule, as Celery's beat reads it."""
+    """Parse the schedule in the same way as Celery's beat."""
     line = crontab.from_string(schedule)
     sets = (line.minute, line.hour, line.day_of_month, line.month_of_year, line.day_of_week)
     return Times(*(frozenset(each) for each in sets))
 
 
 def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
-    """The slot in which to take a backup now; None if the last due time has one, or another worker takes it now.
+    """The slot of the backup to take now; None if the last due time has a backup, or a worker is taking it.
 
-    After a failure, or the death of its worker, each hour is a slot.
+    After a failure, or if the worker died, every hour after the due time is a slot.
     """
     if settings.backup_schedule is None:
         return None
@@ -44,7 +44,7 @@ def wanted(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
 
 
 def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datetime | None:
-    """The last due time, if an hour later it still has no backup; None also if no schedule is set."""
+    """The last due time that is more than an hour ago, if it has no backup; else None. None without a schedule."""
     if settings.backup_schedule is None:
         return None
     due = last_due(times(settings.backup_schedule), now - RETRY)
@@ -52,7 +52,7 @@ def missed(conn: psycopg.Connection, settings: Settings, now: datetime) -> datet
 
 
 def tick(conn: psycopg.Connection, settings: Settings, now: datetime, *, kinds: dict[str, Take] | None = None) -> bool:
-    """Take the backup that is due and remove old ones; returns whether one was taken."""
+    """Take the due backup, and remove old ones. Returns whether a backup was taken."""
     due = wanted(conn, settings, now)
     if due is None:
         return False

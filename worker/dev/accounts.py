@@ -1,7 +1,7 @@
-"""Run Postgres under an account that it accepts, and give that account a folder and binaries that it can reach.
+"""Run Postgres under an account that it accepts, with a data folder and binaries that this account can reach.
 
-Postgres refuses to run as root. There it runs as `postgres` or `nobody`, which may reach neither the data folder nor a
-wheel in root's home.
+Postgres refuses to run as root. If we are root, it runs as `postgres` or `nobody`. These accounts may be unable to reach
+the data folder, or a wheel in root's home.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from typing import Any
 
 from worker.dev.installs import Install, ServerError
 
-# A folder that survives a restart of the machine, unlike /tmp.
+# Unlike /tmp, this folder survives a restart of the machine.
 _LASTING = "/var/tmp"  # noqa: S108 - only folders made by mkdtemp are used there
 
 
 def postgres_binaries(install: Install, account: pwd.struct_passwd | None) -> Path:
-    """A folder of Postgres' programs that `account` can run: the installed one, or a copy with its libraries."""
+    """A folder of Postgres programs that `account` can run: the installed folder, or a copy of it with its libraries."""
     if account is None or _can_run(install.binaries / "postgres", account):
         return install.binaries
     tried = str(install.binaries)
@@ -29,13 +29,13 @@ def postgres_binaries(install: Install, account: pwd.struct_passwd | None) -> Pa
         place = Path(base) / f"{install.copy_name}-{os.geteuid()}"
         copied = place / install.binaries.relative_to(install.folder.parent.parent)
         if place.exists() and not _is_ours_alone(place):
-            raise ServerError(f"{place} belongs to another user: remove it, or give DATABASE_URL")
+            raise ServerError(f"{place} belongs to another user: remove it, or set DATABASE_URL")
         if not _can_run(copied / "initdb", account):
             _copy_postgres(install, place)
         if _can_run(copied / "initdb", account):
             return copied
         tried = f"{install.binaries}, nor in {place}"
-    raise ServerError(f"user {account.pw_name} can't run Postgres in {tried}: give DATABASE_URL")
+    raise ServerError(f"user {account.pw_name} can't run Postgres in {tried}: set DATABASE_URL")
 
 
 def _copy_postgres(install: Install, place: Path) -> None:
@@ -47,8 +47,8 @@ def _copy_postgres(install: Install, place: Path) -> None:
             shutil.copytree(libraries, making / libraries.name, symlinks=True)
         # The package may have been installed with a strict umask.
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
-        shutil.rmtree(place, ignore_errors=True)  # incomplete: something cleans temporary folders
-        with contextlib.suppress(OSError):  # another process was faster, with the same files
+        shutil.rmtree(place, ignore_errors=True)  # an incomplete copy, because something cleans temporary folders
+        with contextlib.suppress(OSError):  # another process was faster, and made the same copy
             making.rename(place)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -60,21 +60,22 @@ def _is_ours_alone(place: Path) -> bool:
 
 
 def unprivileged() -> pwd.struct_passwd | None:
-    """The account that Postgres runs as; None for our own, which is right unless we are root."""
+    """The account for Postgres to run as, if we are root; None for our own account otherwise."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise ServerError(
-        "Postgres refuses to run as root, and there is no account `postgres` or `nobody`: give DATABASE_URL"
+        "Postgres refuses to run as root, and there is no account `postgres` or `nobody`: set DATABASE_URL"
     )
 
 
 def reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
-    """`home`, created and given to the account; or, if the account can't reach it, a folder that `home/elsewhere` links to.
+    """Create `home`, and make the account its owner. If the account can't reach it, use a folder elsewhere instead.
 
-    A folder closed to others is never opened. The other folder has a fresh name, so deleting `home` starts from nothing.
+    `home/elsewhere` links to that folder. Permissions of existing folders are never widened. The other folder has a random
+    name, so after deleting `home`, the next start begins with an empty folder.
     """
     home = home.absolute()
     home.mkdir(parents=True, exist_ok=True)
@@ -89,13 +90,13 @@ def reachable_home(home: Path, account: pwd.struct_passwd | None) -> Path:
         elsewhere.unlink(missing_ok=True)
         base = next((base for base in (_LASTING, tempfile.gettempdir()) if _is_reachable(Path(base), account)), None)
         if base is None:
-            raise ServerError(f"user {account.pw_name} can't reach {home} or a temporary folder: give DATABASE_URL")
+            raise ServerError(f"user {account.pw_name} can't reach {home} or a temporary folder: set DATABASE_URL")
         place = Path(tempfile.mkdtemp(prefix="stripe-sync-", dir=base))
         os.chown(place, account.pw_uid, account.pw_gid)
         elsewhere.symlink_to(place)
     place = elsewhere.resolve()
     if place.stat().st_uid != account.pw_uid:
-        raise ServerError(f"{place} belongs to another user: remove {elsewhere}, or give DATABASE_URL")
+        raise ServerError(f"{place} belongs to another user: remove {elsewhere}, or set DATABASE_URL")
     return place
 
 
@@ -115,7 +116,7 @@ def _succeeds(command: list[str], account: pwd.struct_passwd) -> bool:
 
 
 def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Arguments of Popen to run as the account, in a working folder that is open to it."""
+    """Arguments for Popen that run a program as the account, in a working folder that the account can reach."""
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}

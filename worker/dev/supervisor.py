@@ -1,4 +1,4 @@
-"""`stripe-sync dev`: servers, sandbox, release, web, worker and beat with one command; Ctrl-C stops everything."""
+"""`stripe-sync dev`: start servers, sandbox, web, worker and beat, and migrate the database. Ctrl-C stops everything."""
 
 import contextlib
 import os
@@ -26,14 +26,14 @@ _PROCESSES = ("web", "worker", "beat")
 
 
 class Setup:
-    """The environment of every process, and which of its parts are embedded."""
+    """The environment of every process, the sandbox's address (None without one), the folder, and the supervisor's lock."""
 
     def __init__(self, env: dict[str, str], *, sandbox: str | None, home: Path, lock: str) -> None:
         self.env, self.sandbox, self.home, self.lock = env, sandbox, home, lock
 
 
 def run(*, home: Path, port: int) -> int:
-    """Start everything and wait for Ctrl-C; returns the exit code of the process that ended first."""
+    """Start everything and wait for Ctrl-C. Returns 0 after Ctrl-C, else the exit code of the process that ended first."""
     with setup(home=home, port=port) as made:
         subprocess.run([*_command("db", "migrate", "--yes")], env=made.env, check=True, stdout=subprocess.DEVNULL)
         manager = Manager(Printer(sys.stdout, colour=sys.stdout.isatty()))
@@ -56,7 +56,7 @@ def run(*, home: Path, port: int) -> int:
 
 @contextlib.contextmanager
 def setup(*, home: Path, port: int) -> Iterator[Setup]:
-    """Run the servers that the environment does not name, and stop them at the end."""
+    """Run the servers that the environment does not name, until the block ends."""
     _refuse_taken(port)
     home.mkdir(parents=True, exist_ok=True)
     env = {
@@ -68,7 +68,7 @@ def setup(*, home: Path, port: int) -> Iterator[Setup]:
     env.setdefault("HOST", LOOPBACK)
     env.setdefault("API_TOKEN", "dev")
     if not env.get("CONSOLE_PASSWORD_HASH"):
-        # `show` prints a link that signs in, so nobody needs the password.
+        # `show` prints a sign-in link, so developers do not need the password.
         env.setdefault("CONSOLE_PASSWORD", secrets.token_urlsafe(16))
     env.setdefault("CONSOLE_WRITE", "on")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
@@ -110,19 +110,22 @@ def _sandbox_command(made: Setup, port: int) -> str:
 
 
 def _tethered(made: Setup, command: str) -> str:
-    """The command for a shell. It ends when this process does, also by kill -9."""
+    """The command for a shell, which ends when this process ends, even by kill -9."""
     return f"exec {shlex.join(tether.command(made.lock))} {command}"
 
 
 def _end_with_us(lock: str, pid: int, death: signal.Signals) -> None:
-    """Only Linux ends an embedded server when this process is killed."""
+    """End an embedded server when this process is killed. On Linux, the kernel does this."""
     if sys.platform != "linux":
         subprocess.Popen(tether.command(lock, "--signal", str(int(death)), str(pid)), start_new_session=True)
 
 
 def preferred_ports(home: Path) -> tuple[int, int, int]:
-    """The preferred ports of Postgres, Valkey and the sandbox. A folder keeps its ports, so other tools can store them. Other
-    folders have other ports, so no one reaches another's database by mistake."""
+    """The preferred ports of Postgres, Valkey and the sandbox.
+
+    A folder keeps its ports, so other tools can store them. Each folder has its own ports, so a tool does not reach another
+    folder's database by mistake.
+    """
     first = 20_000 + zlib.crc32(bytes(home.resolve())) % 4_000 * 3
     return first, first + 1, first + 2
 

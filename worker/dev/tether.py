@@ -1,10 +1,10 @@
-"""Run a command that ends with the supervisor, however that ends: `python tether.py LOCK COMMAND...`.
+"""Run a command that ends when the supervisor ends, for any reason: `python tether.py LOCK COMMAND...`.
 
-The supervisor holds a lock on a file. The kernel releases it when the process ends, also by kill -9, and does not pass
-it on to forked processes. A tether that gets the lock ends its own process group. This works on Linux and macOS, with
-any command.
+The supervisor holds a lock on a file. The kernel releases the lock when the supervisor ends, even by kill -9, and forked
+processes do not inherit it. This program waits for the lock, and then ends its own process group. It works on Linux and
+macOS, with any command.
 
-`python tether.py LOCK --signal NUMBER PID` signals a process instead, for servers on systems other than Linux.
+`python tether.py LOCK --signal NUMBER PID` signals a process instead. It is for servers on systems other than Linux.
 """
 
 import contextlib
@@ -21,25 +21,25 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def held(home: Path) -> Iterator[str]:
-    """The path of a new lock file that this process holds. Each supervisor has one of its own."""
+    """The path of a new lock file, locked by this process. Each supervisor has its own lock file."""
     with tempfile.NamedTemporaryFile(dir=home, prefix="supervisor-") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         yield lock.name
 
 
 def command(lock: str, *words: str) -> list[str]:
-    """The command line that runs these words tethered. It must lead its own process group."""
+    """The command line that runs these words tethered. Start it as the leader of its own process group."""
     return [sys.executable, "-IS", __file__, lock, *words]
 
 
 def main(lock: str, *words: str) -> int:
-    """Run the words; returns their exit code."""
+    """Run the words as a command; returns its exit code."""
     if words[0] == "--signal":
         _wait(lock)
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(words[2]), int(words[1]))
         return 0
-    # Signals go to the whole group: the command reacts to them, and this process waits for it.
+    # Signals reach the whole group. The command reacts to them, and this process waits for it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     process = subprocess.Popen(words)
@@ -54,7 +54,7 @@ def _end_with(lock: str) -> None:
 
 
 def _wait(lock: str) -> None:
-    """Return when no process holds the lock any more. Removes the file of a killed supervisor."""
+    """Wait until no process holds the lock, and remove the file of a killed supervisor."""
     with contextlib.suppress(FileNotFoundError):
         with open(lock, "r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
 """Blank the personal data in Stripe's objects.
 
-The rule lists the values that stay, so that an unknown field is blanked: numbers, booleans, Stripe's ids and times, and
-Stripe's words (`active`, `usd`) under keys known to hold one. Every other text becomes null. So amounts, dates, states and
-references stay; names, addresses, card numbers, links and notes go.
+The rule lists the values that stay, so unknown fields are blanked. Numbers, booleans, Stripe's ids and times stay, and so
+do Stripe's words (`active`, `usd`) under keys that are known to hold such a word. Every other text becomes null. Amounts,
+dates, states and references therefore stay, while names, addresses, card numbers, links and notes are removed.
 """
 
 import re
@@ -16,16 +16,16 @@ from worker.mirror.fold import Observation
 from worker.mirror.version import content_hash, put_back
 from worker.stripe_api.json_paths import Json, at, reference
 
-# The catalogue is not personal. It is embedded in subscriptions and invoices, and stays unchanged.
+# Objects of the catalogue are not personal. They are embedded in subscriptions and invoices, and stay unchanged.
 _CATALOGUE = frozenset({"product", "price", "plan", "coupon", "tax_rate", "shipping_rate"})
 
-# Numbers that identify a person or a card, with everything below them.
+# Keys of numbers that identify a person or a card. They are removed with everything below them.
 _NEVER = frozenset({"dob", "date_of_birth", "exp_month", "exp_year", "latitude", "longitude"})
 
 # Metadata may hold anything. The daemon reads these keys; a plain id or number under them stays.
 _POLICY = frozenset({"user_id", "userId", "organization_id", "tokens", "role", "product", "quantity", "seats"})
 
-# Keys whose text is one of Stripe's words in every type: lower case, without spaces.
+# Keys whose text is one of Stripe's words in every object type: lower case, without spaces.
 _WORDS = frozenset({
     "account", "api_version", "balance_type", "behavior", "billing_reason", "billing_scheme", "brand", "cancellation_reason",
     "capture_method", "category", "collection_method", "confirmation_method", "currency", "decline_code",
@@ -57,7 +57,7 @@ _ID = re.compile(
     r"_(?!.*_secret_)[A-Za-z0-9_]{1,255}"
 )
 
-# These fields name an object's owner. A named customer decides alone.
+# These fields name an object's owners. If a customer is named, the other fields are ignored.
 _CUSTOMER = at("customer", "customer_account")
 _OWNERS = tuple(
     at(path)
@@ -71,14 +71,17 @@ _USER = at("metadata.user_id", "metadata.userId")
 
 
 def owners(id_: str, obj: Json) -> list[str]:
-    """The ids that decide whose the object is: its own and its customer's; without a customer, those it was made for."""
+    """The ids that show whether the object is a person's: its own id, and its customer's or else its other owners' ids."""
     customer = reference(_CUSTOMER(obj))
     ids = [id_, customer] if customer else [id_, *(reference(read(obj)) for read in _OWNERS)]
     return [owner for owner in ids if owner]
 
 
 def user_named(obj: Json) -> str | None:
-    """The user that a customer, or an object without one, names. A payment link's buyer could name any user, so not theirs."""
+    """The user named by a customer, or by an object without a customer.
+
+    A buyer with a payment link can set any `client_reference_id`, so it is not used for payment links.
+    """
     if reference(_CUSTOMER(obj)):
         return None
     named = _USER(obj)
@@ -93,7 +96,7 @@ def blank(obj: Json) -> Json:
 
 
 def blanked(seen: Observation) -> Observation:
-    """The observation as if Stripe had shown the blanked object, with its hash, so that equal objects stay equal."""
+    """The observation as if Stripe had shown the blanked object. The hash is adapted too, so that equal objects stay equal."""
     snapshot, hashed = seen.snapshot, seen.object if seen.shown is None else seen.shown
     previous = seen.previous
     return replace(
@@ -109,7 +112,7 @@ def blanked(seen: Observation) -> Observation:
 
 
 def blank_body(body: Json) -> Json:
-    """An event's body with its object and previous_attributes blanked. It can be applied again."""
+    """An event's body with its object and previous_attributes blanked. The event can still be applied."""
     data = body.get("data")
     if not isinstance(data, dict):
         return blank(body)
@@ -122,7 +125,7 @@ def blank_body(body: Json) -> Json:
 
 
 def blank_text(body: str) -> str:
-    """The same for a body as stored in the inbox."""
+    """Blank an event's body, given as the text that is stored in the inbox."""
     read = msgspec.json.decode(body)
     return msgspec.json.encode(blank_body(read) if isinstance(read, dict) else None).decode()
 
@@ -147,7 +150,7 @@ def _policy(metadata: Json) -> Iterator[tuple[str, Any]]:
 
 
 def _is_stripes(key: str, text: str) -> bool:
-    """Whether the text is one of Stripe's words, ids or times, and not a person's."""
+    """Whether the text is one of Stripe's words, ids or times, rather than personal data."""
     if _ID.fullmatch(text) or _TIME.fullmatch(text) or text == "":
         return True
     if key in _WORDS:
@@ -155,7 +158,7 @@ def _is_stripes(key: str, text: str) -> bool:
     if key in _NAMES:
         return _PLAIN.fullmatch(text) is not None
     if key == "number":
-        return _NUMBER.fullmatch(text) is not None  # of an invoice; a card's has no letters
+        return _NUMBER.fullmatch(text) is not None  # the number of an invoice; a card number has no letters
     if key == "url":
         return _OWN_PATH.fullmatch(text) is not None
     return key.endswith("_decimal") and _DECIMAL.fullmatch(text) is not None

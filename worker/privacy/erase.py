@@ -1,8 +1,8 @@
-"""Erase a person: blank personal data in users, mirror and inbox; amounts, states and the ledger stay.
+"""Erase a person: blank personal data in users, mirror and inbox, but keep amounts, states and the ledger.
 
-The list of erased objects is committed first. Then the job waits for every writer that has not seen it, and blanks the stored
-data in batches, a transaction each. Later writers blank by themselves (`worker.privacy.guard`). An interrupted sweep is
-continued by a periodic job, because the list records which objects are swept.
+First, the list of erased objects is committed. Then the job waits until every writer that has not seen the list has ended,
+and blanks the stored data in batches, one transaction each. Later writers consult the list (`worker.privacy.guard`). The
+list records which objects are swept, so a periodic job can continue an interrupted sweep.
 """
 
 import re
@@ -38,7 +38,7 @@ FINAL = tuple(sorted(TYPES["subscription"].final))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """The objects of an erasure, and the number of rows by table. `user` is empty for customers without a user."""
+    """The objects to erase, and the number of rows by table. `user` is empty for customers without a user."""
 
     user: str
     email: str | None
@@ -76,7 +76,7 @@ def look(conn: psycopg.Connection, *, user: str, email: str | None, customers: C
 def erase(
     conn: psycopg.Connection, person: Person, *, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Counter[str]:
-    """Erase the person; returns the number of changed rows by table."""
+    """Erase the person. Returns the number of changed rows by table."""
     done: Counter[str] = Counter()
     with conn.transaction():
         if person.user:
@@ -90,10 +90,10 @@ def erase(
         # A writer that had not seen the list may have added objects of this person.
         now = person.objects | _objects(conn, person.user, person.email)
         privacy_store.add(conn, _reach(conn, now))
-        # A subscription may still bring new objects; those listed from now on are left to the periodic job.
+        # A live subscription may still create objects. Those that are listed from now on are left to the periodic job.
         sweep(conn, should_continue=lambda: True, before=privacy_store.now(conn), done=done, progress=progress)
 
-    # After a deadlock with a worker the sweep is repeated; it skips finished work.
+    # After a deadlock with a worker, the sweep is repeated. It skips finished work.
     outlive(blank_stored_data, seconds=OUTAGE_SECONDS, waiting=_waiting)
     _log.info("person.erased", user_id=person.user, customers=len(person.customers))
     return done
@@ -107,9 +107,9 @@ def sweep(
     done: Counter[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Counter[str]:
-    """Blank the stored data of listed objects that are not swept yet; returns `done`, the changed rows by table.
+    """Blank the stored data of listed objects that are not swept yet. Returns `done`, the changed rows by table.
 
-    Objects listed later than `before` are left alone.
+    Objects that were listed later than `before` are skipped.
     """
     done = Counter() if done is None else done
     while should_continue() and (batch := privacy_store.unswept(conn, limit=BATCH, before=before)):
@@ -130,7 +130,7 @@ def sweep(
 
 
 def sweep_parked(conn: psycopg.Connection) -> int:
-    """Blank the parked events of erased people, which no worker applies; returns how many changed."""
+    """Blank the parked events of erased people, because no worker applies them. Returns how many changed."""
     if not privacy_store.any_listed(conn):
         return 0
     with conn.transaction():
@@ -138,7 +138,7 @@ def sweep_parked(conn: psycopg.Connection) -> int:
 
 
 def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[ObjectRef]:
-    """The user's customers, and Checkout sessions without a customer."""
+    """The customers and guest Checkout sessions of the user."""
     if not user:
         return set()
     own, same = privacy_store.customers_of(conn, user, email)
@@ -149,7 +149,7 @@ def _objects(conn: psycopg.Connection, user: str, email: str | None) -> set[Obje
 
 
 def _reach(conn: psycopg.Connection, objects: Iterable[ObjectRef]) -> set[ObjectRef]:
-    """These objects and everything that belongs to them, directly or indirectly."""
+    """These objects, and all objects that belong to them, directly or indirectly."""
     reached: set[ObjectRef] = set()
     fresh = set(objects)
     while fresh:
@@ -164,7 +164,7 @@ def _next(conn: psycopg.Connection, objects: Collection[ObjectRef]) -> set[Objec
 
 
 def _blank_mirror(conn: psycopg.Connection, objects: Sequence[ObjectRef], done: Counter[str]) -> None:
-    # Objects are listed before they are locked, in the order that writers use too.
+    # Objects are first listed, then locked. Writers use the same order.
     privacy_store.add(conn, _next(conn, objects))
     keys = sorted({*references.mirrored(conn, objects), *references.children_of(conn, objects)})
     for start in range(0, len(keys), BATCH):
@@ -201,7 +201,10 @@ def _blank_scattered(
     should_continue: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> bool:
-    """Search the tables without an index, a range of blocks at a time; False if time ran out, and the cursor is saved."""
+    """Search the tables without an index, one range of blocks at a time.
+
+    If time runs out, the position is saved, and False is returned.
+    """
     cursor = cursors.read(conn, CURSOR)
     start = cursor["block"] if cursor is not None and cursor["asked"] == list(requested) else 0
     others = references.block_count(conn, "mirror.objects") // references.BLOCKS + 1
@@ -229,7 +232,7 @@ def _blank_scattered(
 
 
 def _concerns(conn: psycopg.Connection, body: str) -> bool:
-    """Whether the event shows an object of an erased person; of an unreadable body, whether it contains an erased id."""
+    """Whether the event's object belongs to an erased person. If the body is unreadable: whether it contains an erased id."""
     try:
         event = read_event(msgspec.json.decode(body))
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):

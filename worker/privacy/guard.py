@@ -11,10 +11,10 @@ from worker.stripe_api.json_paths import Json
 
 
 def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> list[Observation]:
-    """The observations, with those of erased people blanked; their objects are added to the list.
+    """Return the observations, blanked if they belong to erased people. Objects of erased people are added to the list.
 
-    Call it at the start of a transaction. It holds the list until the transaction ends, so a concurrent erasure waits, and
-    then finds the rows written here.
+    Call it at the start of a transaction. It locks the list until the transaction ends. A concurrent erasure waits for the
+    lock, and then finds the rows written in the transaction.
     """
     if not observations or not privacy_store.hold(conn):
         return list(observations)
@@ -24,12 +24,12 @@ def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> lis
 
 
 def concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """The indexes of the objects (id, account, object) that belong to an erased person."""
+    """The indexes of those objects (id, account, object) that belong to an erased person."""
     return _concerned(conn, objects) if objects and privacy_store.hold(conn) else set()
 
 
 def _concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """An object of a person makes objects that refer to it theirs too, whatever their order."""
+    """As `concerned`. An object that refers to a person's object is the person's too, in whatever order they are given."""
     named = [{(id_, account) for id_ in owners(own, obj)} for own, account, obj in objects]
     users = {n: user for n, (_, account, obj) in enumerate(objects) if account == "" and (user := user_named(obj))}
     known, gone = privacy_store.among(conn, set().union(*named), set(users.values()))

@@ -13,13 +13,16 @@ from worker.stripe_api.event import ObjectRef
 
 Connection = psycopg.Connection
 
-BLOCKS = 1000  # of 8 KiB: the part of a table that is searched at a time
+BLOCKS = 1000  # blocks of 8 KiB that are searched at a time
 _OWNERS = ("customer", "charge", "payment_intent", "invoice", "subscription")
 _CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in type_.children}
 
 
 def mirrored(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
-    """The mirrored rows that are these objects or belong to them. If a row names its customer, that decides alone."""
+    """The mirrored rows of these objects, and the rows that belong to them.
+
+    If a row names its customer, only the customer decides whom the row belongs to.
+    """
     known = {(id_, account) for _, id_, account in objects}
     ids = sorted({id_ for id_, _ in known})
     keys: list[Key] = []
@@ -47,7 +50,7 @@ def mirrored(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
 
 
 def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
-    """The rows of these objects' embedded lists."""
+    """The rows of the lists that are embedded in these objects."""
     keys: list[Key] = []
     for type_ in TYPES.values():
         known = {(id_, account) for object_, id_, account in objects if object_ == type_.name}
@@ -64,7 +67,7 @@ def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
 
 
 def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
-    """The payment, charge and card of these objects, if no customer is named."""
+    """The payments, charges and cards of these objects, if they name no customer."""
     more: set[ObjectRef] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),
@@ -86,7 +89,7 @@ def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[Obje
 
 
 def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[Key, dict[str, object]]]:
-    """The objects without a table of their own, in a range of blocks, whose text contains one of the names."""
+    """The objects in a range of blocks of `mirror.objects` whose text contains one of the names."""
     rows = conn.execute(
         """
         select object, id, account, data
@@ -99,7 +102,7 @@ def others_naming(conn: Connection, names: Sequence[str], *, block: int) -> list
 
 
 def events_of(conn: Connection, objects: Collection[ObjectRef], *, after: str, limit: int) -> list[tuple[str, str]]:
-    """The next events about these objects, with their bodies, in the order of their ids. They are locked."""
+    """The next events about these objects, with their bodies, ordered by id. The events are locked."""
     rows = sorted({(ref.id, ref.account) for ref in objects if ref.object != "user"})
     return conn.execute(
         """
@@ -116,7 +119,7 @@ def events_of(conn: Connection, objects: Collection[ObjectRef], *, after: str, l
 
 
 def events_naming(conn: Connection, names: Sequence[str], *, block: int) -> list[tuple[str, str]]:
-    """The events in a range of blocks whose text contains one of the names, with their bodies. They are locked."""
+    """The events in a range of blocks whose text contains one of the names, with their bodies. The events are locked."""
     return conn.execute(
         """
         select id, body
@@ -130,7 +133,7 @@ def events_naming(conn: Connection, names: Sequence[str], *, block: int) -> list
 
 
 def parked(conn: Connection) -> list[tuple[str, str]]:
-    """The parked events, with their bodies. They are locked."""
+    """The parked events, with their bodies. The events are locked."""
     return conn.execute("select id, body from sync.events where status = 'parked' order by id for update").fetchall()
 
 
@@ -152,7 +155,7 @@ def _patterns(names: Sequence[str]) -> list[str]:
 
 
 def _owner_columns() -> dict[str, list[str]]:
-    """The tables of whole objects, with their indexed columns that name an owner."""
+    """The tables of top-level objects, with their indexed columns that name an owner."""
     owner_columns: dict[str, list[str]] = {}
     for name, table in declared.tables.items():
         columns = [column for column in _OWNERS if column in table.indexed]

@@ -14,13 +14,13 @@ from worker.stripe_api.event import ObjectRef
 Connection = psycopg.Connection
 
 USER = "user"
-# Writers hold it shared from before they read the list until they end; see `barrier`.
+# Writers take this lock in shared mode before they read the list, and hold it until their transaction ends; see `barrier`.
 _LOCK = 0x65726173
 
 
 def hold(conn: Connection) -> bool:
-    """Whether anything was ever erased. Until our transaction ends, `barrier` waits for us."""
-    # Two statements, so that the second sees rows committed while the first waited.
+    """Lock the list in shared mode, and return whether it has any objects. `barrier` waits until this transaction ends."""
+    # These are two statements, so that the second sees rows that were committed while the first waited.
     conn.execute("select pg_advisory_xact_lock_shared(%s)", (_LOCK,))
     return any_listed(conn)
 
@@ -30,7 +30,7 @@ def any_listed(conn: Connection) -> bool:
 
 
 def barrier(conn: Connection) -> None:
-    """Wait until every writer that has not seen the committed list has ended; its rows are visible afterwards."""
+    """Wait until every writer that has not seen the committed list has ended. Afterwards the writers' rows are visible."""
     with conn.transaction():
         conn.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
 
@@ -38,7 +38,7 @@ def barrier(conn: Connection) -> None:
 def among(
     conn: Connection, objects: Collection[tuple[str, str]], users: Collection[str]
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """The erased ones among the objects (id, account) and the users."""
+    """Those of the objects (id, account) and of the users that are erased."""
     ids = sorted({id_ for id_, _ in objects} | set(users))
     rows = conn.execute("select object = 'user', id, account from sync.erased where id = any(%b::text[])", (ids,))
     objects_erased, users_erased = set(), set()
@@ -51,7 +51,7 @@ def among(
 
 
 def linked_otherwise(conn: Connection, customers: Collection[tuple[str, str]]) -> set[str]:
-    """The customers, given with the user they name, that are linked to a different user."""
+    """The customers that are linked to a different user than they name. `customers` are pairs of customer and named user."""
     if not customers:
         return set()
     rows = sorted(customers)
@@ -69,7 +69,7 @@ def linked_otherwise(conn: Connection, customers: Collection[tuple[str, str]]) -
 
 
 def add(conn: Connection, objects: Iterable[ObjectRef]) -> None:
-    """List these objects, which belong to a listed person; they are still to be swept."""
+    """Add these objects, which belong to a listed person, to the list. They are not swept yet."""
     rows = sorted(set(objects))
     if rows:
         conn.execute(
@@ -83,7 +83,10 @@ def add(conn: Connection, objects: Iterable[ObjectRef]) -> None:
 
 
 def add_person(conn: Connection, user: str, objects: Collection[ObjectRef]) -> None:
-    """List the user, if not empty, and these objects of ours on a person's request; all are to be swept, again if need be."""
+    """Add the user, if not empty, and these objects of our own account to the list, as a person requested.
+
+    All of them must be swept, even if they were swept before.
+    """
     rows = sorted({*objects, ObjectRef(USER, user)} - {ObjectRef(USER, "")})
     conn.execute(
         """
@@ -96,14 +99,14 @@ def add_person(conn: Connection, user: str, objects: Collection[ObjectRef]) -> N
 
 
 def now(conn: Connection) -> datetime:
-    """The database's clock, which dates the list."""
+    """The time by the database's clock, which also sets the times in the list."""
     row = conn.execute("select clock_timestamp()").fetchone()
     assert row is not None
     return cast(datetime, row[0])
 
 
 def unswept(conn: Connection, *, limit: int, before: datetime | None = None) -> list[tuple[str, str, str, bool]]:
-    """Objects still to be swept, the oldest first: type, id, account, and whether a person requested it."""
+    """Objects that are not swept yet, the oldest first: type, id, account, and whether a person requested the erasure."""
     return conn.execute(
         """
         select object, id, account, user_id is not null
@@ -117,7 +120,7 @@ def unswept(conn: Connection, *, limit: int, before: datetime | None = None) -> 
 
 
 def swept(conn: Connection, objects: Collection[tuple[str, str, str, bool]]) -> None:
-    """Mark these as swept, and request a recompute of the users behind the customers among them."""
+    """Mark these objects as swept. For the customers among them, request a recompute of their users."""
     rows = sorted(objects)
     conn.execute(
         """
@@ -131,7 +134,7 @@ def swept(conn: Connection, objects: Collection[tuple[str, str, str, bool]]) -> 
 
 
 def listed(conn: Connection) -> list[dict[str, Any]]:
-    """The erasures that people requested, the newest first."""
+    """The erasures that people requested, newest first."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -191,7 +194,7 @@ def guest_sessions(conn: Connection, user: str, email: str | None) -> list[str]:
 
 
 def live_subscriptions(conn: Connection, customers: Collection[str], *, final: Collection[str]) -> dict[str, str]:
-    """The subscriptions of these customers that have not ended, and their status."""
+    """The status of each subscription of these customers that has not ended, by id."""
     rows = conn.execute(
         """
         select id, coalesce(status, 'unknown') from mirror.subscriptions

@@ -1,1 +1,1 @@
-"""Compare an existing database with the tables we need. Pure: these modules read no database."""
+"""Pure functions that compare an existing database with the tables we need. These modules read no database."""

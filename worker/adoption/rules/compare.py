@@ -1,4 +1,4 @@
-"""Compare a database with the schema: the parts that fit, are missing or conflict, table by table."""
+"""Compare the application's tables with our schema: find the parts that fit, are missing, or conflict."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +14,9 @@ from worker.adoption.rules import ddl
 from worker.adoption.rules.findings import Column, Finding, Found, Proof, Relation, Verdict
 from worker.adoption.rules.types import judge, judge_id, stands_for
 
-# The tables of Auth.js. The daemon reads none of them, so an application with another sign-in keeps its own.
+# The tables of Auth.js. The daemon does not read them, so an application with another sign-in keeps its own tables.
 SIGN_IN = ("accounts", "sessions", "verification_tokens")
-# Columns that each of our inserts fills, never with null. Other columns that can't be null need a default.
+# Columns that all of our inserts fill with values that are not null. Other columns that can't be null need a default.
 _SENT: Mapping[str, frozenset[str]] = {
     "stripe_products": frozenset({"id", "name", "active", "metadata", "created_at", "updated_at"}),
     "stripe_prices": frozenset({"id", "product_id", "active", "metadata", "created_at", "updated_at"}),
@@ -36,7 +36,7 @@ _NEEDED_KEYS = {
     ("user_subscriptions", "stripe_subscription_id"),
     ("payment_history", "stripe_payment_intent_id"),
 }
-# Columns of users that the daemon reads, and that have a value for every user.
+# Columns of users that the daemon reads, and that must have a value for every user.
 _NEVER_NULL = frozenset({"id", "role", "membership_status", "tokens"})
 _ON_DELETE = {"CASCADE": "c", "SET NULL": "n", None: "a"}
 _LABEL = re.compile(r"'([^']*)'")
@@ -45,7 +45,7 @@ _LABEL = re.compile(r"'([^']*)'")
 def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
     """The names to use: the given names, the types that stand for our enums, and the tables that are left out."""
     if not membership:
-        # Additions of an earlier adoption stay. The setting alone keeps the workers away from them.
+        # What an earlier adoption added stays. The setting MEMBERSHIP=off is enough to keep the workers away from it.
         if actual.revision is not None:
             return actual.names or Names()
         types = {name: f"sync_names.{name}" for name in ("user_role", "membership_status")}
@@ -63,7 +63,7 @@ def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
 
 
 def _id_type(table: str, names: Names, actual: Found) -> str | None:
-    """The type of the table's ids if the application made the table and they are not text."""
+    """The type of the table's ids, if the application created the table and its ids are not text."""
     relation = actual.relations.get(names.table(table))
     column = relation.columns.get(names.column(table, "id")) if relation else None
     return column.type if column is not None and column.type in KEYS else None
@@ -94,7 +94,7 @@ def compare_table(ours: Table, names: Names, actual: Found) -> Iterator[Finding]
     if name in names.left_out:
         real = names.table(name)
         finding = (
-            f"{real} is the application's own and is not used" if real in actual.relations else "is not needed here"
+            f"{real} belongs to the application and is not used" if real in actual.relations else "is not needed here"
         )
         yield Finding(table=name, what="table", verdict=Verdict.LEFT, reason=finding)
         return
@@ -124,8 +124,8 @@ def _absent(ours: Table, names: Names, actual: Found) -> Finding:
     alike = _look_alikes(name, actual.relations) if name not in names.tables else []
     if alike:
         finding = (
-            f"there is none, but {' and '.join(map(quoted, alike))}: say which it is under [membership.tables] "
-            f'({name} = "{alike[0]}"), or {name} = "{name}" for one of its own'
+            f"there is none, but there is {' and '.join(map(quoted, alike))}: name the table under [membership.tables] "
+            f'({name} = "{alike[0]}"), or set {name} = "{name}" to create a new table'
         )
         return Finding(table=name, what="table", verdict=Verdict.CONFLICT, reason=finding)
     is_ours = name in TOUCHED_TABLES and names.column(name, "updated_at") == "updated_at"
@@ -155,7 +155,7 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
     elif (fault := _null_or_default(ours, column)) is not None:
         yield replace(finding, verdict=Verdict.CONFLICT, reason=fault)
     elif verdict is not Verdict.MISSING and _is_stricter(ours, column):
-        yield _holds_back(finding, names, column, "a row for which Stripe has nothing there is held back")
+        yield _holds_back(finding, names, column, "a row is held back if Stripe has no value for it")
     elif verdict is Verdict.MISSING:
         yield replace(
             finding,
@@ -172,9 +172,9 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
 
 
 def _holds_ids(ours: Any) -> bool:
-    """Whether the column holds the application's own ids, which may have another type than text.
+    """Whether the column has ids that the application assigns, which may have another type than text.
 
-    Stripe's ids are text.
+    Stripe's ids are always text.
     """
     targets = {key.column.table.name for key in ours.foreign_keys} or (
         {ours.table.name} if ours.name == "id" else set()
@@ -188,13 +188,14 @@ def _absent_column(ours: Any, names: Names, relation: Relation, finding: Finding
     named = f"[membership.columns.{table}]"
     if alike:
         reason = (
-            f'there is none, but {quoted(alike[0])}: say so under {named} ({name} = "{alike[0]}"), or give another name'
+            f'there is none, but there is {quoted(alike[0])}: name it under {named} ({name} = "{alike[0]}"), or set another '
+            "name"
         )
         return replace(finding, verdict=Verdict.CONFLICT, reason=reason)
     if (not ours.nullable and ours.server_default is None) or ours.primary_key:
         reason = (
-            f"there is none, and it can be neither null nor guessed: name the column under {named}, or give "
-            f"{table} another name under [membership.tables], and it is made anew"
+            f"there is none, and it can't be null and has no default: name the column under {named}, or give "
+            f"{table} another name under [membership.tables], so that a new table is created"
         )
         return replace(finding, verdict=Verdict.CONFLICT, reason=reason)
     statement, shown = ddl.add_column(ours, names)
@@ -202,7 +203,7 @@ def _absent_column(ours: Any, names: Names, relation: Relation, finding: Finding
 
 
 def _null_or_default(ours: Any, column: Column) -> str | None:
-    """Find NOT NULL columns and missing defaults that would refuse our writes, or leave out values that we read."""
+    """The problem with a column of users, if it may be null without a default, or if new users get an unknown role."""
     table, given = ours.table.name, column.default is not None or column.generated
     name = quoted(column.name)
     if table != "users":
@@ -212,8 +213,8 @@ def _null_or_default(ours: Any, column: Column) -> str | None:
         wanted = ours.server_default.arg
         if label and label[1] != wanted and ours.name == "role":
             return (
-                f"new users get {label[1]}, and the daemon knows {wanted} (it gives PREMIUM and takes it; other roles "
-                f'it never touches): let the default be {wanted}, or map role to a new name (role = "membership_role")'
+                f"new users get {label[1]}, but the daemon expects {wanted} (it grants and revokes PREMIUM, and never changes "
+                f'other roles): change the default to {wanted}, or map role to a new name (role = "membership_role")'
             )
     if ours.name in _NEVER_NULL and column.nullable and not given:
         return f"{name} may be null and has no default: give it one (alter column {name} set default ...)"
@@ -228,18 +229,18 @@ def _is_stricter(ours: Any, column: Column) -> bool:
 
 
 def _holds_back(finding: Finding, names: Names, column: Column, reason: str) -> Finding:
-    """A NOT NULL is no conflict: the rows that it refuses wait until it is dropped or they have a value."""
+    """A finding on NOT NULL. It is no conflict: refused rows wait until they have a value, or NOT NULL is dropped."""
     name = quoted(column.name)
     return replace(
         finding,
         verdict=Verdict.DIFFERS,
-        reason=f"{name} is not null: {reason}, and named by `status` and `why` (--relax drops the constraint)",
+        reason=f"{name} is not null: {reason}, and `status` and `why` report it (--relax drops the constraint)",
         relaxes=f"alter table {names.relation(finding.table)} alter column {name} drop not null",
     )
 
 
 def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
-    """Count users whose values the daemon can't handle."""
+    """Findings that count users with values that the daemon can't handle."""
     name, relation, quoted_name = ours.name, names.relation("users"), quoted(column.name)
     finding = Finding(table="users", what=f"values of {name}", verdict=Verdict.FITS, reason="")
     if isinstance(ours.type, Enum):
@@ -250,9 +251,9 @@ def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
             proof=Proof(
                 query=f"select count(*) from {relation} where {quoted_name}::text not in ({known})",
                 verdict=verdict,
-                reason="{number} users hold roles of the application's own: the daemon never touches those"
+                reason="{number} users have roles that only the application knows: the daemon never changes them"
                 if name == "role"
-                else f"{{number}} users hold a status that is none of {known}",
+                else f"{{number}} users have a status that is none of {known}",
             ),
         )
     if name in _NEVER_NULL and column.nullable:
@@ -262,20 +263,20 @@ def _held(ours: Any, column: Column, names: Names) -> Iterator[Finding]:
             proof=Proof(
                 query=f"select count(*) from {relation} where {quoted_name} is null",
                 verdict=Verdict.CONFLICT,
-                reason="{number} users have null there: set it first",
+                reason="{number} users have null: set a value first",
             ),
         )
 
 
 def _others(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
-    """Find required columns that only the application knows, in tables into which we insert."""
+    """Find required columns of the application in tables that we insert into."""
     if ours.name not in _SENT:
         return
     known = {names.column(ours.name, column.name) for column in ours.columns}
     for column in relation.columns.values():
         if column.name not in known and not (column.nullable or column.generated or column.default is not None):
             finding = Finding(table=ours.name, what=f"column {column.name}", verdict=Verdict.DIFFERS, reason="")
-            yield _holds_back(finding, names, column, "it has no default, so every row of ours is held back")
+            yield _holds_back(finding, names, column, "it has no default, so all of our rows are held back")
 
 
 def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
@@ -293,7 +294,7 @@ def _keys(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]:
             + " and ".join(f"{quoted(name)} is not null" for name in real)
             + f" group by {listed} having count(*) > 1) as doubled",
             verdict=Verdict.CONFLICT if needed else Verdict.DIFFERS,
-            reason="{number} values are there more than once" + (": fix them first" if needed else "; it is not added"),
+            reason="{number} values are not unique" + (": fix them first" if needed else "; the key is not added"),
         )
         yield Finding(
             table=ours.name,
@@ -323,7 +324,9 @@ def _references(ours: Table, names: Names, actual: Found, relation: Relation) ->
         if there is not None:
             if there.on_delete != _ON_DELETE[constraint.ondelete]:
                 finding = replace(
-                    finding, verdict=Verdict.DIFFERS, reason=f"is not `on delete {constraint.ondelete}`; it stays"
+                    finding,
+                    verdict=Verdict.DIFFERS,
+                    reason=f"is not `on delete {constraint.ondelete}`; it is not changed",
                 )
             yield finding
             continue
@@ -333,7 +336,7 @@ def _references(ours: Table, names: Names, actual: Found, relation: Relation) ->
             query=f"select count(*) from {names.relation(ours.name)} as r where r.{column} is not null"
             + (among if names.table(target) in actual.relations else ""),
             verdict=Verdict.DIFFERS,
-            reason=f"{{number}} rows refer to no row of {target}; it is not added",
+            reason=f"{{number}} rows refer to missing rows of {target}; the foreign key is not added",
         )
         yield replace(
             finding,
@@ -355,7 +358,7 @@ def _indexes(ours: Table, names: Names, relation: Relation) -> Iterator[Finding]
 
 
 def _has_index(ours: Table, index: Any, names: Names, relation: Relation) -> bool:
-    """Whether an index of another name does the same: it begins with the same columns and covers all rows."""
+    """Whether an index with another name serves instead: it begins with the same columns, and covers all rows."""
     if not all(isinstance(part, Declared) for part in index.expressions):
         column = quoted(names.column(ours.name, "email"))
         folded = re.compile(rf"lower\(\(?{re.escape(column)}\)?(::text)?\)")
@@ -371,7 +374,7 @@ def _trigger(table: str, names: Names, relation: Relation) -> Finding:
     column = relation.columns.get("updated_at")
     if names.column(table, "updated_at") != "updated_at" or (column and column.type != "timestamp with time zone"):
         return replace(
-            finding, verdict=Verdict.DIFFERS, reason="is not added: the application keeps its updated_at itself"
+            finding, verdict=Verdict.DIFFERS, reason="is not added: the application maintains its updated_at itself"
         )
     return replace(
         finding, verdict=Verdict.MISSING, reason="is created", statements=(touch_trigger(names.relation(table)),)
@@ -387,7 +390,7 @@ def _user_triggers(names: Names, relation: Relation) -> Finding:
 
 
 def _look_alikes(name: str, others: Iterable[str]) -> list[str]:
-    """Names that differ from ours only in case, underscores or a plural."""
+    """Those of the other names that differ from ours only in case, underscores or a plural."""
     return sorted(other for other in others if other != name and _folded(other) == _folded(name))
 
 

@@ -1,4 +1,4 @@
-"""The statements that add what is missing, in the database's own names."""
+"""The statements that add what is missing, with the names of this database."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def sorted_references(table: Table) -> list[ForeignKeyConstraint]:
 
 
 def create_table(ours: Table, names: Names) -> Iterator[str]:
-    """The table as we declare it, with its indexes and comments."""
+    """The statements that create the table as we declare it, with its indexes and comments."""
     table = names.metadata.tables[names.key(ours)]
     yield _said(CreateTable(table))
     for index in sorted(table.indexes, key=lambda actual: str(actual.name)):
@@ -63,7 +63,7 @@ def add_labels(ours: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) 
 
 
 def add_column(ours: Any, names: Names) -> tuple[str, str]:
-    """The statement, and the column as a person reads it."""
+    """The statement that adds the column, and the column's definition for a person."""
     table = names.metadata.tables[names.key(ours.table)]
     column = table.columns[names.column(ours.table.name, ours.name)]
     shown = _said(CreateColumn(column))
@@ -71,7 +71,7 @@ def add_column(ours: Any, names: Names) -> tuple[str, str]:
 
 
 def add_unique(ours: Table, constraint: Any, names: Names) -> str:
-    """Declare one of our keys as a unique constraint, because the table may have another primary key."""
+    """Add one of our keys as a unique constraint, because the table may already have another primary key."""
     columns = ", ".join(quoted(names.column(ours.name, column.name)) for column in constraint.columns)
     name = name_of(constraint) if isinstance(constraint, UniqueConstraint) else f"uq_{ours.name}_id"
     return f"alter table {names.relation(ours.name)} add constraint {quoted(name)} unique ({columns})"
@@ -93,5 +93,5 @@ def name_of(constraint: Any) -> str:
 
 
 def _said(statement: Any) -> str:
-    # psycopg parses no placeholders when no arguments are given, so a percent sign is not doubled.
+    # Without arguments, psycopg parses no placeholders, so percent signs must not be doubled.
     return str(statement.compile(dialect=_dialect)).strip().replace("%%", "%")

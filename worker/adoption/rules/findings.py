@@ -1,4 +1,4 @@
-"""The content of a database, and the findings on it: plain values."""
+"""Plain values that describe the content of a database, and the findings on it."""
 
 import enum
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from schema.names import Names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of the catalogue; `type` is spelled as format_type does."""
+    """A column in the catalog. `type` is the result of format_type."""
 
     name: str
     type: str
@@ -21,7 +21,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index. An expression is None in `columns`; `definition` is the result of pg_get_indexdef."""
+    """An index. In `columns`, None stands for an expression. `definition` is the result of pg_get_indexdef."""
 
     name: str
     columns: tuple[str | None, ...]
@@ -32,7 +32,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """`on_delete` is pg_constraint's letter: a no action, r restrict, c cascade, n set null, d set default."""
+    """A foreign key. `on_delete` is a letter: a no action, r restrict, c cascade, n set null, d set default."""
 
     columns: tuple[str, ...]
     to: str
@@ -42,9 +42,9 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table, or another relation of its name.
+    """A table, or another relation with its name.
 
-    `kind` is pg_class's letter: r table, p partitioned, v view, f foreign.
+    `kind` is the letter in pg_class: r table, p partitioned, v view, f foreign.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Relation:
 
     @property
     def keys(self) -> set[frozenset[str]]:
-        """The sets of columns that are unique by themselves, primary key included."""
+        """The sets of columns that are unique, including the primary key."""
         return {
             frozenset(name for name in index.columns if name)
             for index in self.indexes
@@ -66,7 +66,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function: its name with its argument types, as `drop function` takes it, and its body."""
+    """A function: its name with its argument types, as for `drop function`, and its body."""
 
     signature: str
     body: str
@@ -76,10 +76,10 @@ class Function:
 class Found:
     """The content of a database.
 
-    `relations` are the relations of `public`, and those of other requested schemas, written with the schema. `enums`
-    are the enum types with their labels, as SQL spells them. `functions` are our functions that exist, by our name for
-    them. `foreign_schemas` have the name of one of our schemas and belong to another tool. `names` is the record of an
-    earlier adoption, and `aside` the content of `sync_names`: relations by kind, and types as "type".
+    `relations` are the relations of `public`, and of other requested schemas, whose relations are named with the schema.
+    `enums` are the enum types by SQL name, with their labels. `functions` are those of our functions that exist, by our
+    names. `foreign_schemas` have the name of one of our schemas, but belong to another tool. `names` is the record of an
+    earlier adoption. `aside` is the content of `sync_names`: the kind of each relation, and "type" for types.
     """
 
     relations: Mapping[str, Relation] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Found:
 
 
 class Verdict(enum.StrEnum):
-    """The verdict on one thing: `differs` works as it is, `left` is not ours to touch, a `conflict` blocks."""
+    """The verdict on one part: `differs` works without a change, `left` is not ours to change, `conflict` blocks adoption."""
 
     FITS = "fits"
     MISSING = "missing"
@@ -103,7 +103,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """A count of rows that should be 0, and the message if it is not, with `{number}` for the count."""
+    """A query that counts rows. If the count is not 0, the finding gets this verdict and reason, with `{number}` replaced."""
 
     query: str
     verdict: Verdict
@@ -114,9 +114,9 @@ class Proof:
 class Finding:
     """One finding.
 
-    `statements` add what is missing. `early` statements must be committed before the others, because a new label of an
-    enum can't be used in the transaction that adds it. `relaxes` drops a constraint that would refuse our rows; it runs
-    only if the operator asks for it.
+    `statements` add what is missing. If `early`, they must be committed before the others, because a new enum label can't be
+    used in the transaction that adds it. `relaxes` is a statement that drops a constraint that would refuse our rows. It runs
+    only with --relax.
     """
 
     table: str

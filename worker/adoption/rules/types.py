@@ -1,4 +1,4 @@
-"""Decide whether a column's type works where we would have chosen another: liberal where that is safe."""
+"""Decide whether a column works although its type is not the one we declare. Other types are accepted if that is safe."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Judged = tuple[Verdict, str]
 
 # Stripe promises ids of at most 255 characters.
 LONGEST_ID = 255
-# The labels that the daemon writes. People assign ADMIN and BANNED, if the application has them.
+# The labels that the daemon writes. The labels ADMIN and BANNED are optional, because only people assign them.
 NEEDED_LABELS = {
     "user_role": ("USER", "PREMIUM"),
     "membership_status": ("ACTIVE", "INACTIVE", "CANCELED", "PAST_DUE"),
@@ -36,7 +36,7 @@ _STAMP = re.compile(r"timestamp(?:\(\d\))? (with|without) time zone$")
 
 
 def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str, tuple[str, ...]]) -> Judged:
-    """The verdict on the column's type, and its reason. `name` is ours."""
+    """The verdict on the column's type, and the reason. `name` is our name for the column."""
     if isinstance(wanted, Enum):
         return _as_enum(wanted.name or "", actual, enums)
     if actual.is_enum and (table, name) in WORDS:
@@ -57,16 +57,16 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
 
 
 def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
-    """Judge a column with ids of users, organizations or the table's own rows; None if it is text, as it should be.
+    """Judge a column with ids of users, of organizations or of the table's own rows. None if `judge` decides, as for text.
 
-    `wanted` is the type of these ids in this database, None for text.
+    `wanted` is the type of these ids in this database; None for text.
     """
     if wanted is None and actual.type not in KEYS:
         return None
     name = ours.table.name
     if ours.name != "id":
         same = actual.type == wanted or (actual.type in _NUMBERS and wanted in _NUMBERS)
-        finding = f"is {actual.type}, and refers to ids that are {wanted or 'text'}: give it that type"
+        finding = f"is {actual.type}, but refers to ids that are {wanted or 'text'}: change it to that type"
         return (Verdict.FITS, f"holds ids as {actual.type}") if same else (Verdict.CONFLICT, finding)
     if name in ROW_IDS and actual.type in _NUMBERS and not (actual.generated or "nextval" in (actual.default or "")):
         return Verdict.CONFLICT, f"is {actual.type} and has no default: give it a sequence, so that rows can be added"
@@ -81,7 +81,7 @@ def lacking_words(table: str, name: str, labels: tuple[str, ...]) -> list[str]:
 
 
 def stands_for(column: Column) -> str:
-    """The type that replaces an enum, as SQL spells it: the application's enum, or text."""
+    """The SQL name of the type that replaces our enum: the application's enum, or text."""
     return column.type if column.is_enum else "text"
 
 
@@ -90,9 +90,9 @@ def _as_enum(wanted: str, actual: Column, enums: Mapping[str, tuple[str, ...]]) 
         lacking = [label for label in NEEDED_LABELS[wanted] if label not in enums.get(actual.type, ())]
         if lacking:
             return Verdict.MISSING, f"the labels {', '.join(lacking)} are added to the enum {actual.type}"
-        return Verdict.FITS, "" if actual.type == wanted else f"the enum {actual.type} stands for {wanted}"
+        return Verdict.FITS, "" if actual.type == wanted else f"the enum {actual.type} replaces {wanted}"
     if actual.type == "text" or _VARYING.match(actual.type):
-        return Verdict.DIFFERS, f"{actual.type} holds the words of {wanted}"
+        return Verdict.DIFFERS, f"{actual.type} holds the values of {wanted}"
     return Verdict.CONFLICT, f"is {actual.type}: neither an enum nor text"
 
 
@@ -107,18 +107,16 @@ def _as_text(table: str, name: str, actual: Column) -> Judged:
             return Verdict.FITS, ""
         if table == "users" and name != "stripe_product_id":
             return Verdict.FITS, ""
-        finding = (
-            f"{actual.type} is shorter than the {LONGEST_ID} characters that Stripe may send: more would be refused"
-        )
+        finding = f"{actual.type} is shorter than the {LONGEST_ID} characters that Stripe may send: longer ones would be refused"
         return Verdict.DIFFERS, finding
     if actual.type.startswith("character(") and not is_id:
-        return Verdict.DIFFERS, f"{actual.type} does, as long as values are that long"
+        return Verdict.DIFFERS, f"{actual.type} works if all values have that length"
     if is_id:
         return Verdict.CONFLICT, (
             f"is {actual.type}: ids can be text, {', '.join(KEYS)}, and Stripe's own ids are text. Change it, or name "
             "another column"
         )
-    return Verdict.CONFLICT, f"is {actual.type}, and has to be text: Stripe's words are written to it"
+    return Verdict.CONFLICT, f"is {actual.type}, but must be text: texts from Stripe are written to it"
 
 
 def _as_time(table: str, name: str, actual: Column) -> Judged:
@@ -126,8 +124,8 @@ def _as_time(table: str, name: str, actual: Column) -> Judged:
     if name == "email_verified":
         if actual.type == "boolean":
             return Verdict.CONFLICT, (
-                "is boolean, where a time says when: every user would count as verified. Map email_verified to a new "
-                "name ([membership.columns.users] email_verified = ...), which is then added and that the application sets"
+                "is boolean, but must be a time: every user would count as verified. Map email_verified to a new name "
+                "([membership.columns.users] email_verified = ...). This column is then added, and the application sets it"
             )
         return (
             (Verdict.FITS, "")
@@ -135,29 +133,29 @@ def _as_time(table: str, name: str, actual: Column) -> Judged:
             else (Verdict.CONFLICT, f"is {actual.type}, not a time")
         )
     if stamp is None:
-        return Verdict.CONFLICT, f"is {actual.type}, and has to be timestamptz"
+        return Verdict.CONFLICT, f"is {actual.type}, but must be timestamptz"
     if stamp[1] == "with":
         return Verdict.FITS, ""
     if (table, name) == ("users", "tokens_expires_at"):
         return Verdict.CONFLICT, (
-            f"is {actual.type}, and consume_tokens compares it with the clock in whatever time zone a session has: "
+            f"is {actual.type}, but consume_tokens compares it with the clock in the session's time zone: "
             "change it to timestamptz (alter column ... type timestamptz using ... at time zone 'UTC'), or map it"
         )
-    return Verdict.DIFFERS, f"{actual.type} holds times in UTC, as Prisma reads them"
+    return Verdict.DIFFERS, f"{actual.type} will hold times in UTC, as Prisma expects"
 
 
 def _as_number(name: str, wanted: Any, actual: Column) -> Judged:
     if actual.type == "bigint" or (actual.type == "integer" and not isinstance(wanted, BigInteger)):
         return Verdict.FITS, ""
     if actual.type == "integer":
-        larger = "a larger balance is cut off there" if name == "tokens" else "a row with a larger amount is held back"
-        return Verdict.DIFFERS, f"integer ends at 2,147,483,647; {larger}"
+        larger = "a larger balance is cut off" if name == "tokens" else "a row with a larger amount is held back"
+        return Verdict.DIFFERS, f"integer holds at most 2,147,483,647; {larger}"
     if name in ("amount", "unit_amount"):
-        return Verdict.CONFLICT, f"is {actual.type}, and has to be bigint: whole cents, as Stripe counts"
-    return Verdict.CONFLICT, f"is {actual.type}, and has to be integer"
+        return Verdict.CONFLICT, f"is {actual.type}, but must be bigint: Stripe's amounts are whole cents"
+    return Verdict.CONFLICT, f"is {actual.type}, but must be integer"
 
 
 def _exactly(wanted: str, actual: Column) -> Judged:
     if actual.type == wanted:
         return Verdict.FITS, ""
-    return Verdict.CONFLICT, f"is {actual.type}, and has to be {wanted}"
+    return Verdict.CONFLICT, f"is {actual.type}, but must be {wanted}"

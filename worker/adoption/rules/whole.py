@@ -1,4 +1,4 @@
-"""The whole comparison, in the order in which missing parts are added."""
+"""Compare the whole database with our schema. Findings are in the order in which missing parts are added."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def compare(actual: Found, names: Names, *, head: str, views_schema: str = VIEWS
 
 def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Iterator[Finding]:
     for schema in sorted(actual.foreign_schemas):
-        finding = f"there is a schema {schema} that is not ours, and ours has to be called so: rename that one"
+        finding = f"there is a schema {schema} that is not ours, but ours needs this name: rename the existing schema"
         finding = views.foreign(schema) if schema == views_schema else finding
         yield Finding(table="", what=f"schema {schema}", verdict=Verdict.CONFLICT, reason=finding)
     if actual.revision not in (None, head):
@@ -59,14 +59,14 @@ def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Itera
 
 
 def _types(actual: Found, names: Names) -> Iterator[Finding]:
-    """Our enums, or the domains under our names over the application's own types."""
+    """Findings on our enums, or on the domains with our names that stand for the application's types."""
     if names.needs_schema:
         if NAMES_SCHEMA in actual.aside:
             yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, reason="")
         else:
             yield _missing(
                 f"schema {NAMES_SCHEMA}",
-                "is created: our names of what is called otherwise",
+                "is created, for our names of tables and types that have other names",
                 f"create schema {NAMES_SCHEMA}",
             )
     for name, labels in ENUMS.items():
@@ -81,19 +81,19 @@ def _types(actual: Found, names: Names) -> Iterator[Finding]:
                 table="", what=what, verdict=verdict, reason=finding, statements=tuple(statements), early=True
             )
         elif real is None:
-            # A leftover object of ours in `sync_names` would hide the application's, which counts from now on.
+            # A type of ours left in `sync_names` would hide the application's type, which is used from now on.
             statements = [ddl.create_enum(name, labels, schema="public")] if name not in actual.enums else []
             yield _missing(what, "is created", *statements)
         elif apart and actual.names is not None and actual.names.types.get(name) == real:
             yield Finding(table="", what=what, verdict=Verdict.FITS, reason=f"is {real}")
         elif real == f"{NAMES_SCHEMA}.{name}":
-            yield _missing(what, "is created apart", ddl.create_enum(name, labels, schema=NAMES_SCHEMA))
+            yield _missing(what, f"is created in {NAMES_SCHEMA}", ddl.create_enum(name, labels, schema=NAMES_SCHEMA))
         else:
             yield _missing(what, f"is {real}", f"create domain {NAMES_SCHEMA}.{name} as {real}")
 
 
 def _apart(actual: Found, names: Names) -> Iterator[Finding]:
-    """Drop objects that `sync_names` no longer needs. None of them holds rows; types go last."""
+    """Drop objects that `sync_names` no longer needs, none of which has rows. Types are only renamed, and dropped later."""
     before = actual.names or Names()
     if actual.revision is None or before == names:
         return
@@ -107,7 +107,7 @@ def _apart(actual: Found, names: Names) -> Iterator[Finding]:
     if statements:
         yield _missing(
             "names of an earlier adoption",
-            f"make room for others ({', '.join(sorted([*views, *tables]))})",
+            f"are removed ({', '.join(sorted([*views, *tables]))})",
             *statements,
         )
 
@@ -117,7 +117,7 @@ def _tables(actual: Found, names: Names) -> Iterator[Finding]:
         if table.schema is None:
             yield from compare_table(table, names, actual)
             if table.name in names.left_out and table.name not in actual.aside:
-                finding = f"an empty one stands in for it in {NAMES_SCHEMA}"
+                finding = f"an empty table is created in {NAMES_SCHEMA} instead"
                 yield Finding(
                     table=table.name,
                     what="stand-in",
@@ -128,7 +128,7 @@ def _tables(actual: Found, names: Names) -> Iterator[Finding]:
 
 
 def _own_tables(actual: Found, names: Names, views_schema: str) -> Iterator[Finding]:
-    """Find missing tables of inbox and mirror, and, in tables that exist, references to users that are missing."""
+    """Findings on the tables and views of inbox and mirror; if they exist, on their references to the users' tables."""
     if actual.revision is None:
         for schema in ("sync", "mirror"):
             tables = [table for table in metadata.sorted_tables if table.schema == schema]
@@ -150,7 +150,7 @@ def _own_tables(actual: Found, names: Names, views_schema: str) -> Iterator[Find
                 if target.name not in names.ids:
                     statements.append(ddl.add_reference(table, constraint, names))
     if statements:
-        yield _missing("references of sync", "lead to other tables from now on", *statements)
+        yield _missing("references of sync", "are changed to other tables", *statements)
 
 
 def _place(names: Names, table: str) -> tuple[str, str | None]:
@@ -158,14 +158,14 @@ def _place(names: Names, table: str) -> tuple[str, str | None]:
 
 
 def _old_types(before: Names, names: Names) -> Iterator[tuple[str, str]]:
-    """The types in `sync_names` that another replaces: the kind and name of each."""
+    """The kind and name of each type in `sync_names` that is replaced."""
     for name, type_ in before.types.items():
         if names.types.get(name) != type_:
             yield ("type" if type_ == f"{NAMES_SCHEMA}.{name}" else "domain"), name
 
 
 def _retyped(before: Names, names: Names) -> Iterator[str]:
-    """Give `sync.overrides`, which holds roles, the type that stands for our enum."""
+    """The statements that change the column `role` of `sync.overrides` to the type that replaces our enum."""
     old, new = before.types.get("user_role", "user_role"), names.types.get("user_role", "user_role")
     if old != new:
         check = "ck_overrides_role_is_grantable"
@@ -202,7 +202,7 @@ def _is_first(name: str) -> bool:
 
 
 def _body(statement: str) -> str:
-    """The body as `pg_proc.prosrc` holds it; empty for an SQL expression, which Postgres keeps parsed."""
+    """The body as in `pg_proc.prosrc`; empty for an SQL expression, which Postgres stores parsed."""
     return statement.split("$$")[1] if "$$" in statement else ""
 
 
@@ -222,7 +222,7 @@ def _stamp(actual: Found, head: str) -> Iterator[Finding]:
     if actual.revision is None:
         yield _missing(
             "revision",
-            f"the database is stamped with {head}: `db migrate` goes on from there",
+            f"the database is stamped with {head}: `db migrate` continues from there",
             "create table sync.alembic_version (version_num varchar(32) not null, "
             "constraint alembic_version_pkc primary key (version_num))",
             f"insert into sync.alembic_version (version_num) values ('{head}')",
