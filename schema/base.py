@@ -1,4 +1,4 @@
-"""The metadata of every table, and the naming of constraints."""
+"""The metadata that has all tables, and the naming convention of constraints."""
 
 from sqlalchemy import MetaData
 

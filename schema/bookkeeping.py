@@ -1,4 +1,4 @@
-"""The daemon's own tables in the schema `sync`, besides the inbox: links, the ledger, queues, and the progress of jobs."""
+"""The daemon's own tables in the schema `sync`, except for the inbox: links, the ledger, queues and the progress of jobs."""
 
 from typing import Any
 

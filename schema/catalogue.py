@@ -1,7 +1,7 @@
 """Every Stripe object type and list, read from `catalogue.json`, which `schema.read_sdk` writes.
 
-The views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and docs/stripe-tables.md are
-made from it.
+It is the source of the views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and
+docs/stripe-tables.md.
 """
 
 import json
@@ -18,9 +18,9 @@ FILE = Path(__file__).with_name("catalogue.json")
 class StripeType:
     """An object type.
 
-    `url` is the path for retrieving one, with {id} for its id; `fields` are the documented fields by kind. A kind is a
-    column type (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference that may be
-    expanded, or `milliseconds` for a time in milliseconds.
+    `url` is the path that retrieves one object, with {id} for the object's id. `fields` has the kind of each documented
+    field. A kind is a column type (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference
+    that may be expanded, or `milliseconds` for a time in milliseconds.
     """
 
     name: str
@@ -33,10 +33,10 @@ class StripeType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeList:
-    """A list: the types it shows, and whether Stripe filters it by `created`.
+    """A list: its object types, and whether Stripe can filter it by `created`.
 
-    `parent` names the list of its parents, whose ids go into the path, or into the parameter `param`. `read_with`: the
-    list whose objects embed these, so that this one needs no pass of its own.
+    `parent` names the list of its parents. The parents' ids are part of the path, or the value of the parameter `param`.
+    `read_with` names the list whose objects embed this list's objects, so that this list needs no pass of its own.
     """
 
     name: str
@@ -57,7 +57,7 @@ def _read() -> dict[str, Any]:
 
 @cache
 def types() -> Mapping[str, StripeType]:
-    """Every type that has a view, by the name in its objects' `object` field."""
+    """Every type that has a view, by the value of the field `object`."""
     return {
         name: StripeType(
             name=name,

@@ -1,15 +1,15 @@
-"""The functions and triggers of the database: SQL templates over the names and types of the application's tables.
+"""The functions and triggers of the database, as SQL templates with the names and types of the application's tables.
 
-FUNCTIONS and TRIGGERS are for a database whose tables are ours; `schema.names` fills the templates for an adopted one.
-`migrations` has its own copies, as every revision does; a test compares the database with these.
+FUNCTIONS and TRIGGERS are for a database with our names; `schema.names` fills the templates for an adopted database.
+`migrations` has its own copies, as every revision does. A test compares a migrated database with these.
 """
 
 from collections.abc import Mapping
 
 from schema.revenue import DISCOUNTED
 
-# Measured: the body costs 50 us of Postgres an event with lz4, 140 as jsonb. A server built without lz4 keeps it
-# uncompressed, which is as cheap in CPU.
+# Measured: per event, storing the body takes Postgres 50 us with lz4, and 140 us as jsonb. A server built without lz4
+# stores the body uncompressed, which takes no more CPU.
 COMPRESS_BODIES = """
 do $$
 begin
@@ -20,7 +20,7 @@ end
 $$
 """
 
-# `updated_at` is the time of the last update, by any writer; a value set by hand (by an import, say) stays.
+# `updated_at` is the time of the last update by any writer. A value that the update sets itself, such as an import, stays.
 TOUCH_UPDATED_AT = """
 create or replace function sync.touch_updated_at() returns trigger
 language plpgsql as $$
@@ -33,7 +33,7 @@ end
 $$
 """
 
-# Both use the wall clock, not the transaction's start: a balance that lapsed while we waited for its row is gone.
+# Both functions use the clock, not the transaction's start: a balance may have expired while we waited for its row.
 READ_BALANCE = """
 create or replace function {public}.token_balance(user_id {user_type}) returns bigint
 language plpgsql stable as $$
@@ -53,7 +53,7 @@ end
 $$
 """
 
-# One UPDATE: a concurrent grant, sweep or spend holds the row, and afterwards the condition is checked again.
+# This is one UPDATE, which waits for a concurrent grant, sweep or spend of the same row, and then checks the condition again.
 SPEND = """
 create or replace function {public}.consume_tokens(user_id {user_type}, n bigint) returns boolean
 language plpgsql as $$
@@ -80,7 +80,7 @@ end
 $$
 """
 
-# A banned user keeps the rows, like the role, and has no feature. plpgsql keeps the plan for the session.
+# A banned user keeps the rows of user_features, but has no feature. plpgsql keeps the query's plan for the session.
 HAS_FEATURE = """
 create or replace function {public}.has_feature(user_id {user_type}, feature text) returns boolean
 language plpgsql stable as $$
@@ -95,10 +95,10 @@ end
 $$
 """
 
-# A user whom the application moves into or out of an organization becomes due to be computed. The application's role
-# needs no rights in `sync`: the function runs with its owner's, and only the triggers call it. Both this trigger and
-# the transaction that computes the user hold the user's row, so no computation that has not seen the new organization
-# can clear the due time.
+# If the application moves a user into or out of an organization, the user becomes due to be computed. The function runs
+# with its owner's rights, and only triggers may call it, so the application's role needs no rights in `sync`. This trigger
+# and the transaction that computes the user both lock the user's row. A computation that has not seen the new
+# organization can therefore not clear the due time.
 FOLLOW_ORGANIZATION = """
 create or replace function sync.follow_organization() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -110,9 +110,9 @@ end
 $$
 """
 
-# A change gets its id when its transaction commits, one transaction after another. So ids are in the order in which
-# changes become visible, and a reader who continues after an id misses none. Deferred triggers run last; nothing is
-# locked after this.
+# A change gets its id when its transaction commits, and transactions do this one after another. Ids are therefore in the
+# order in which changes become visible, so a reader that continues after an id misses none. Deferred triggers run last, so
+# no lock is taken after this one.
 PUBLISH_CHANGE = """
 create or replace function sync.publish_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -130,8 +130,8 @@ end
 $$
 """
 
-# The arguments are the columns of `users`, which an adopted application may call otherwise: the key, then the reported
-# ones.
+# The arguments are names of columns of `users`, which may differ in an adopted database: the key, then the columns that are
+# reported.
 NOTICE_LOW_TOKENS = """
 create or replace function sync.notice_low_tokens() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -168,9 +168,9 @@ end
 $$
 """
 
-# The daemon stores ids as text. Its statements compare `u.id = sync.user_key(...)`, so the cast is on the value and
-# never on the application's column: Postgres inlines these functions, and uses the application's indexes. A text that
-# is no valid id gives null, which finds nobody.
+# The daemon stores ids as text. Its statements compare `u.id = sync.user_key(...)`, so the value is cast, and never the
+# application's column. Postgres inlines these functions, and can use the application's indexes. If a text is not a valid
+# id, the result is null, which matches no user.
 USER_KEY = """
 create or replace function sync.user_key(id text) returns {user_type}
 language sql immutable parallel safe as $$ select {user_key} $$
@@ -188,8 +188,8 @@ KEEP_TO_THE_TRIGGERS = (
     "revoke execute on function sync.follow_organization(), sync.publish_change(), sync.notice_low_tokens() from public"
 )
 
-# The views read fields of the raw object with these functions. They never fail: a value of an undocumented kind is
-# null. They are inlined into the query, so an index on the same expression is used.
+# The views read fields of the raw object with these functions. They never fail: for a value of an undocumented kind, they
+# return null. Postgres inlines them into the query, so it can use an index on the same expression.
 _READ_FIELDS = {
     "as_id(value jsonb) returns text": "case jsonb_typeof(value) when 'object' then value ->> 'id' else value #>> '{}' end",
     "as_boolean(value jsonb) returns boolean": "case jsonb_typeof(value) when 'boolean' then value::boolean end",
@@ -213,8 +213,8 @@ end""",
 end""",
 }
 
-# The ids of rows that the daemon adds to the application's tables. In our tables they are Stripe's. If the
-# application's ids are numbers or uuids, an existing row keeps its id, and a new one gets the next.
+# Functions for the ids of rows that the daemon adds to the application's tables. If ids are text, the id is Stripe's. If
+# they are numbers or uuids, an existing row keeps its id, and a new row gets the next one.
 ROW_IDS: dict[str, tuple[str, str]] = {
     "stripe_customers": ("sync.customer_row_id", "stripe_customer_id"),
     "user_subscriptions": ("sync.subscription_row_id", "stripe_subscription_id"),
@@ -245,7 +245,7 @@ _LABEL = """coalesce(
     ), $1)::{type}"""
 _ROW_ID_APART = "coalesce((select t.{id} from {table} as t where t.{key} = $1), {next})"
 
-# A replacement for the foreign keys of `sync`, whose columns are text, to users whose ids have another type.
+# If users' ids are not text, this replaces the foreign keys from tables of `sync`, whose columns are text.
 FORGET_USER = """
 create or replace function sync.forget_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -257,7 +257,7 @@ $$
 """
 USER_DELETED = "create trigger user_deleted after delete on {users} for each row execute function sync.forget_user()"
 
-# The types besides text that `users.id` may have, each with an expression for a text's value, or null.
+# The types other than text that `users.id` may have, each with an expression that converts a text, or gives null.
 _UUID = "case when $1 ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then $1::uuid end"
 _NUMBER = "case when $1 ~ '^(0|[1-9][0-9]{0,18})$' then case when $1::numeric <= %s then $1::%s end end"
 KEYS: dict[str, str] = {
@@ -269,8 +269,10 @@ KEYS: dict[str, str] = {
 
 
 def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
-    """The function that makes the id of a row in this table; `type_` is None for text, `names` has its id, key and
-    name."""
+    """The function that returns the id of a row in this table.
+
+    `type_` is the type of the ids, None for text. `names` has the names of the table and of its id and key columns.
+    """
     function, _ = ROW_IDS[table]
     if type_ is None:
         return ROW_ID.format(function=function, type="text", volatility="immutable parallel safe", row_id="$1")
@@ -326,7 +328,7 @@ def _read_field(name: str) -> str:
 
 
 def key_of(type_: str | None) -> str:
-    """The expression that turns $1, a text, into a key; `type_` is None for text."""
+    """The expression that converts $1, a text, to a key of this type. `type_` is None for text."""
     return "$1" if type_ is None else KEYS[type_]
 
 
@@ -358,8 +360,8 @@ FUNCTIONS: dict[str, str] = made(
     {function: word(*column, None) for column, function in WORDS.items()},
 )
 
-# Without `update of organization_id`, because a trigger of the application's may set the column in a statement that
-# does not.
+# The triggers do not say `update of organization_id`, because a trigger of the application may set the column in a statement
+# that does not mention it.
 USERS_TRIGGER_TEMPLATES: dict[str, str] = {
     "organization_joined": (
         "create trigger organization_joined after insert on {users} "
@@ -398,7 +400,7 @@ TOUCHED_TABLES: tuple[str, ...] = (
 
 
 def touch_trigger(relation: str) -> str:
-    """The trigger that sets a table's `updated_at`; `relation` is schema and name, as SQL spells them."""
+    """The statement for the trigger that sets a table's `updated_at`. `relation` is the quoted schema and name."""
     return (
         f"create trigger touch_updated_at before update on {relation} "
         "for each row execute function sync.touch_updated_at()"

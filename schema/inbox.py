@@ -1,4 +1,4 @@
-"""The inbox, `sync.events`: every event as Stripe sent it."""
+"""The inbox, `sync.events`, which stores every event as Stripe sent it."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, DateTime, Index, Integer, Table, Text, text
 

@@ -1,7 +1,7 @@
 """The application's own tables in `public`: ORM classes, with the relationships that its queries use.
 
-Ids are text with a default, times are timestamptz; a trigger sets `updated_at` (`sync.touch_updated_at`). The names are
-a contract with the application, and are those that Auth.js' adapters expect.
+Ids are text with a default, and times are timestamptz. A trigger sets `updated_at` (`sync.touch_updated_at`). The names are
+a contract with the application; the adapters of Auth.js expect them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Organization(_Dated, Base):
 
 
 class User(_Dated, Base):
-    """A user of the application. role, membership_status, stripe_product_id and tokens follow from payments."""
+    """A user of the application. The daemon computes role, membership_status, stripe_product_id and tokens from payments."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -148,7 +148,7 @@ class VerificationToken(_Dated, Base):
 
 
 class StripeProduct(_Dated, Base):
-    """A product that the application sells. Stripe is the single source of truth; `created_at` is Stripe's."""
+    """A product that the application sells, copied from Stripe. `created_at` is Stripe's time."""
 
     __tablename__ = "stripe_products"
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
@@ -191,7 +191,7 @@ class StripePrice(_Dated, Base):
 
 
 class StripeCustomer(_Dated, Base):
-    """The customer with which a user pays. A row that the application wrote itself is a link, and stays unchanged."""
+    """The Stripe customer of a user. If the application writes a row, it links the customer, and the row is never changed."""
 
     __tablename__ = "stripe_customers"
 
@@ -203,7 +203,7 @@ class StripeCustomer(_Dated, Base):
 
 
 class UserSubscription(_Dated, Base):
-    """A subscription of a user, in any status of Stripe's; `created_at` is Stripe's."""
+    """A subscription of a user, in any status. `status` and `created_at` are Stripe's."""
 
     __tablename__ = "user_subscriptions"
     __table_args__ = (
@@ -235,7 +235,7 @@ class UserSubscription(_Dated, Base):
 
 
 class UserFeature(Base):
-    """A feature of a user, once for each source. Applications should read it with `has_feature(user_id, feature)`."""
+    """A feature of a user, with one row per source. Applications should read it with `has_feature(user_id, feature)`."""
 
     __tablename__ = "user_features"
 
@@ -250,7 +250,7 @@ class UserFeature(Base):
 
 
 class Payment(_Dated, Base):
-    """A payment that succeeded; `amount` is in the currency's smallest unit, `created_at` is Stripe's."""
+    """A payment that succeeded. `amount` is in the currency's smallest unit, and `created_at` is Stripe's time."""
 
     __tablename__ = "payment_history"
     __table_args__ = (Index(None, "user_id", "created_at"), Index(None, "stripe_product_id"))

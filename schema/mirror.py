@@ -1,10 +1,10 @@
 """The mirror's storage: tables in the schema `mirror`, named like Stripe's lists, as data.
 
-Each row of `tables` declares only its own columns; the key, the raw object and the bookkeeping are the same everywhere.
-Columns have the names of Stripe's fields, with an underscore for the dot of a nested one. Amounts are in the currency's
-smallest unit. There are no foreign keys, because Stripe does not promise to send parents first.
-`worker.mirror.registry` says from which field each column is read, `schema.mirror_tables` makes the tables, and
-`schema.views` has the views for applications. This module imports no SQLAlchemy, which costs a process 20 MB.
+Each row of `tables` declares only the table's own columns; the key, the raw object and the bookkeeping are the same in all
+tables. Columns are named after Stripe's fields, with underscores for dots. Amounts are in the currency's smallest unit.
+There are no foreign keys, because Stripe does not promise to send parents first. `worker.mirror.registry` declares which
+field each column is read from, `schema.mirror_tables` makes the tables, and `schema.views` has the views for applications.
+This module does not import SQLAlchemy, which would cost a process 20 MB.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ AFTER = (
 class MirrorTable:
     """A table.
 
-    `own` has its own columns, by name the type in Postgres; the common ones are BEFORE and AFTER these. `sparse` columns
-    are null in most rows, and indexed where they are not. `listed` types have a list in Stripe's API, which passes
-    compare with the mirror by ranges of `created`.
+    `own` has the types of its own columns, by name. The columns BEFORE and AFTER them are common to all tables. `sparse`
+    columns are null in most rows, and their indexes leave nulls out. If `listed`, Stripe's API has a list of the type, which
+    passes compare with the mirror by ranges of `created`.
     """
 
     name: str
@@ -35,7 +35,7 @@ class MirrorTable:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it holds the objects of many types; its key begins with `object` then."""
+        """Whether the table has objects of many types. Its key then begins with `object`."""
         return self.name == "objects"
 
     @property
@@ -49,7 +49,7 @@ class MirrorTable:
 
     @property
     def indexed(self) -> frozenset[str]:
-        """Its own columns that an index begins with or contains."""
+        """The own columns that are in an index."""
         return frozenset(column for index in self.indexes for column in index) | frozenset(self.sparse)
 
 
@@ -205,7 +205,7 @@ tables: dict[str, MirrorTable] = {
             _int("amount_total"), _text("currency"),
             indexes=("checkout_session", "product"), listed=False,
         ),
-        # `parent` is the object under whose list an object was read, if the object itself does not name it.
+        # If an object does not name its parent, `parent` is the id of the object under whose list it was read.
         _table("objects", _text("customer", "parent"), sparse=("customer", "parent")),
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tables of `schema.mirror`, for SQLAlchemy."""
+"""The tables of `schema.mirror` as SQLAlchemy tables."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def _table(declared: MirrorTable) -> Table:
             "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
         ),
         Column("synced_at", _TIME, nullable=False, server_default=text("now()")),
-        # With the account: a planner that has no statistics yet takes an index that serves both conditions.
+        # The account is included, so that a planner without statistics chooses an index that serves both conditions.
         *(
             Index(f"ix_{name}_{index[0]}", index[0], "account") if len(index) == 1 else Index(None, *index)
             for index in declared.indexes
@@ -54,7 +54,7 @@ def _table(declared: MirrorTable) -> Table:
             for column in declared.sparse
         ),
         *([Index(f"ix_{name}_created", *by_created)] if declared.listed else []),
-        # On the id: an index on observed_at, which changes with every event, would rule out HOT updates.
+        # The index is on the id. An index on observed_at, which every event changes, would prevent HOT updates.
         Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
         schema=mirror.SCHEMA,
     )

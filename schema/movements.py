@@ -1,17 +1,17 @@
 """Revenue: the movements of customers' MRR, stored by customer and day.
 
-A customer's movements follow from all of their subscriptions. The writer of `mirror.subscription_mrr` adds the
-customers to `mirror.movements_due` in the same transaction, and a periodic job recomputes those in
-`mirror.customer_movements`. The views compute customers that are due themselves, so they are always current.
+A customer's movements depend on all of the customer's subscriptions. The writer of `mirror.subscription_mrr` adds the
+customers to `mirror.movements_due` in the same transaction. A periodic job then recomputes their rows in
+`mirror.customer_movements`. Until then, the views compute these customers themselves, so the views are always current.
 """
 
-# Until today; further if a test clock is ahead.
+# The last day of the views: today, or a later day if a test clock is ahead.
 HORIZON = """(
         select greatest((now() at time zone 'UTC')::date, (max(h.at) at time zone 'UTC')::date)
         from mirror.subscription_history as h where h.account = ''
     )"""
 
-# A customer's change on a day has one kind, and is the sum of its parts by product.
+# A customer's change on one day has one kind. Its amount is the sum of the changes by product.
 _COMPUTED = """
 with parts as (
     select m.customer, m.currency, m.product_id, (c.at at time zone 'UTC')::date as day,
@@ -47,7 +47,7 @@ select e.customer, e.currency, e.day,
     e.amount, e.products, e.amounts
 from ever as e
 """
-# For some customers, given as an array.
+# Compute the movements of some customers, given as an array.
 COMPUTE = (
     "insert into mirror.customer_movements (customer, currency, day, kind, amount, products, amounts)"
     + _COMPUTED.format(condition="m.customer = any(%s)")
@@ -127,7 +127,7 @@ select s.month, s.currency, s.customers_at_start::bigint, s.customers_churned::b
 from sums as s
 """
 
-# In an order in which each only uses earlier ones.
+# Each view uses only earlier views.
 VIEWS: dict[str, str] = {
     "customer_changes": _CHANGES,
     "customer_movements": _CUSTOMER_MOVEMENTS,

@@ -1,8 +1,7 @@
-"""The application's names for our tables, and the schema under those names.
+"""The application's names for our tables, and our schema with those names.
 
-The schema `sync_names` contains, under our name, each table that `public` has under another name or not at all: a view
-of the real table, or an empty stand-in. Every connection of the daemon searches it first, so its SQL uses one set of
-names.
+If `public` has a table under another name, or not at all, the schema `sync_names` has a relation with our name: a view of
+the real table, or an empty table. The daemon's connections search `sync_names` first, so its SQL always uses our names.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ _preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-
 
 
 def quoted(name: str) -> str:
-    """The identifier as SQL spells it."""
+    """The identifier, quoted for SQL if necessary."""
     return str(_preparer.quote(name))
 
 
 def literal(words: str) -> str:
-    """The text for use between the quotes of an SQL literal."""
+    """The text, escaped for use between the quotes of an SQL literal."""
     return words.replace("'", "''")
 
 
 def public_tables() -> dict[str, Table]:
-    """The application's tables, by our name."""
+    """The application's tables, by our names."""
     return {table.name: table for table in metadata.sorted_tables if table.schema is None}
 
 
 class _Called(UserDefinedType[Any]):
-    """A type by its name in the database, of any kind."""
+    """A type in the database of any kind, known only by its name."""
 
     cache_ok = True
 
@@ -63,9 +62,9 @@ class _Called(UserDefinedType[Any]):
 
 @dataclass(frozen=True)
 class Names:
-    """The names of our tables and columns in this database, if they differ from ours.
+    """The names of tables and columns in this database that differ from ours.
 
-    A table of another schema is written with it: `auth.users`. `types` are the types that replace our enums, as SQL
+        A table of another schema is written with it: `auth.users`. `types` are the types that replace our enums, as SQL
     spells them. `ids` are the types of the tables' ids that are not text, and `words` the enums of columns for Stripe's
     words, by table and column (`user_subscriptions.status`). `left_out` are tables that are not created in `public`.
     """
@@ -84,7 +83,7 @@ class Names:
         return self.columns.get(table, {}).get(ours, ours)
 
     def is_mapped(self, table: str) -> bool:
-        """Whether `sync_names` has a view for it."""
+        """Whether `sync_names` has a view for the table."""
         renamed = any(real != ours for ours, real in self.columns.get(table, {}).items())
         return table not in self.left_out and (self.table(table) != table or renamed)
 
@@ -94,18 +93,18 @@ class Names:
 
     @property
     def needs_schema(self) -> bool:
-        """Whether `sync_names` contains anything."""
+        """Whether `sync_names` must exist, because it has at least one object."""
         return bool(self.mapped or self.left_out or self.types)
 
     def id_type(self, column: Column[Any]) -> str | None:
-        """The type of a column of ours that holds ids of users or organizations; None for text, and for other columns."""
+        """The type of one of our columns with ids of users or organizations; None for text, and for other columns."""
         for key in column.foreign_keys:
             if key.column.table.name in ("users", "organizations"):
                 return self.ids.get(key.column.table.name)
         return self.ids.get(column.table.name) if column.name == "id" else None
 
     def relation(self, ours: str) -> str:
-        """Where the rows are: schema and name, as SQL spells them."""
+        """The quoted schema and name of the table with the rows."""
         if ours in self.left_out:
             return f"{NAMES_SCHEMA}.{quoted(ours)}"
         schema, _, name = self.table(ours).rpartition(".")
@@ -113,7 +112,7 @@ class Names:
 
     @classmethod
     def recorded(cls, stored: Mapping[str, Any]) -> Names:
-        """Read the form that `as_json` wrote."""
+        """Read the value that `record` returned."""
         return cls(
             stored["tables"],
             stored["columns"],
@@ -125,7 +124,7 @@ class Names:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The form for `sync.adoption`."""
+        """The value that is stored in `sync.adoption`."""
         columns = {table: dict(names) for table, names in self.columns.items()}
         return {
             "tables": dict(self.tables),
@@ -137,7 +136,10 @@ class Names:
         }
 
     def view(self, ours: str, there: Collection[str] | None = None) -> str:
-        """The statement that creates our name for a table that has another; with those of its columns that exist."""
+        """The statement that creates a view with our names for a table with other names.
+
+        If `there` is given, only these columns of the table are included.
+        """
         pairs = [(self.column(ours, column.name), column.name) for column in public_tables()[ours].columns]
         columns = ", ".join(
             f"{quoted(real)} as {quoted(name)}" for real, name in pairs if there is None or real in there
@@ -146,7 +148,7 @@ class Names:
 
     @cached_property
     def functions(self) -> dict[str, str]:
-        """The functions of this database, by the names that `schema.functions` gives them."""
+        """The statements that create the functions in this database, by the names in `schema.functions`."""
         fields = self._fields
         row_ids = {
             table: functions.row_id(
@@ -174,7 +176,7 @@ class Names:
 
     @property
     def user_triggers(self) -> dict[str, str]:
-        """The triggers of the users' table besides the one that all tables have."""
+        """The statements for the triggers of the users' table, except for the trigger that all tables have."""
         made = {name: template.format(**self._fields) for name, template in functions.USERS_TRIGGER_TEMPLATES.items()}
         return made | ({"user_deleted": functions.USER_DELETED.format(**self._fields)} if "users" in self.ids else {})
 
@@ -211,14 +213,14 @@ class Names:
 
     @cached_property
     def metadata(self) -> MetaData:
-        """Everything that we store, under the names of this database; constraints and indexes keep theirs."""
+        """All of our tables, with the names of this database. Constraints and indexes keep their names."""
         made = MetaData()
         for table in metadata.sorted_tables:
             self._copy(table, made)
         return made
 
     def key(self, table: Table) -> str:
-        """The key in `metadata` of the copy of one of our tables."""
+        """The key of one of our tables in `metadata`, which has the copies."""
         if table.schema is not None:
             return f"{table.schema}.{table.name}"
         return f"{NAMES_SCHEMA}.{table.name}" if table.name in self.left_out else self.table(table.name)
@@ -252,7 +254,7 @@ class Names:
         )
 
     def _id_type(self, ours: str, column: Column[Any]) -> Any:
-        """For a table that we add: its own id stays text."""
+        """The type of a column in a table that we create. The table's own id stays text."""
         called = self.id_type(column) if ours and column.name != "id" else None
         return column.type if called is None else _Called(called)
 
@@ -270,7 +272,7 @@ class Names:
             elif isinstance(constraint, ForeignKeyConstraint):
                 target = constraint.referred_table
                 if not ours and target.schema is None and target.name in self.ids:
-                    continue  # our column holds text: a trigger replaces the foreign key
+                    continue  # our column is text, so a trigger replaces the foreign key
                 named = target.name if target.schema is None else ""
                 refers = [
                     f"{self.key(target)}.{self.column(named, element.column.name)}" for element in constraint.elements

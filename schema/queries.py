@@ -1,8 +1,8 @@
-"""Queries for applications. The number of statements of each does not depend on the number of rows.
+"""Queries for applications. Each sends a fixed number of statements, however many rows it returns.
 
-Like the ORM classes, this module imports only SQLAlchemy: an application installs this package without the daemon's
-dependencies (`pip install --no-deps stripe-sync`, and SQLAlchemy with a driver of its choice), and imports
-`schema.queries`. Session, transaction and engine are the application's. Nothing here writes.
+Like the ORM classes, this module imports only SQLAlchemy. An application can install this package without the daemon's
+dependencies (`pip install --no-deps stripe-sync`, with SQLAlchemy and a driver of its choice), and import `schema.queries`.
+The application provides session, transaction and engine. No function here writes.
 """
 
 import threading
@@ -21,7 +21,7 @@ from schema.membership import Payment, StripePrice, StripeProduct, User, UserSub
 
 T = TypeVar("T")
 
-# Stripe's statuses of a subscription that is paid for or on trial now.
+# The statuses of a subscription that is currently paid for or on trial.
 CURRENT = ("active", "trialing")
 MAX_LIMIT = 500
 # The daemon refreshes the catalogue at this interval.
@@ -30,7 +30,7 @@ CATALOGUE_MAX_AGE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list: `offset` rows come before it, and `has_more` says whether others follow."""
+    """A page of a list. `offset` rows come before it, and `has_more` says whether more rows follow."""
 
     items: Sequence[T]
     limit: int
@@ -44,7 +44,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price for sale; `unit_amount` is in the currency's smallest unit, None if tiers or decimals determine it."""
+    """An active price. `unit_amount` is in the currency's smallest unit; None if tiers or decimals determine the amount."""
 
     id: str
     currency: str | None
@@ -58,7 +58,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product for sale, with its prices for sale, the cheapest first."""
+    """An active product with its active prices, cheapest first."""
 
     id: str
     name: str
@@ -68,19 +68,19 @@ class Product:
 
 
 def user_with_subscriptions(session: Session, user_id: str) -> User | None:
-    """The user with product, organization, customer, and only the active and trialing `subscriptions`."""
+    """The user, with product, organization and customer; `subscriptions` has only active and trialing ones."""
     return session.scalars(_users().where(User.id == user_id)).one_or_none()
 
 
 def users_with_subscriptions(session: Session, *, limit: int = 50, offset: int = 0) -> Page[User]:
-    """Users in the order of their ids, each as from `user_with_subscriptions`."""
+    """Users, ordered by id, each loaded as by `user_with_subscriptions`."""
     return _page(session, _users().order_by(User.id), limit=limit, offset=offset)
 
 
 def active_subscription(session: Session, user_id: str) -> UserSubscription | None:
     """The user's active or trialing subscription, with product and price; None if there is none.
 
-    Of several, the one whose product the user has (`users.stripe_product_id`), then the one that lasts longest.
+    If there are several, a subscription to the user's product (`users.stripe_product_id`) comes first, then the longest.
     """
     query = (
         select(UserSubscription)
@@ -98,7 +98,7 @@ def active_subscription(session: Session, user_id: str) -> UserSubscription | No
 
 
 def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: int = 0) -> Page[Payment]:
-    """The user's payments with their products, the newest first."""
+    """The user's payments with their products, newest first."""
     query = (
         select(Payment)
         .where(Payment.user_id == user_id)
@@ -113,8 +113,8 @@ def active_products(
 ) -> tuple[Product, ...]:
     """The active products, sorted by name, read at most `max_age` ago.
 
-    They are cached per engine. Any thread may call this: while one reads, the others wait for its result, which is
-    immutable.
+    They are cached per engine. Any thread may call this function. While one thread reads, other threads wait for its result,
+    which is immutable.
     """
     return _shelf_of(engine).products(engine, max_age, now)
 
@@ -125,7 +125,7 @@ def forget_products(engine: Engine) -> None:
 
 
 class _Shelf:
-    """The products of one engine, and when they were read. A weak reference: it does not keep the engine."""
+    """The cached products of one engine, and when they were read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,7 +134,7 @@ class _Shelf:
     def products(self, engine: Engine, max_age: timedelta, now: Callable[[], float]) -> tuple[Product, ...]:
         with self._lock:
             if self._read is None or now() - self._read[0] >= max_age.total_seconds():
-                # Dated from just before it was read.
+                # The age counts from the start of the read.
                 began = now()
                 self._read = began, _read_products(engine)
             return self._read[1]
@@ -199,15 +199,15 @@ def _users() -> Select[User]:
             current.selectinload(UserSubscription.product),
             current.selectinload(UserSubscription.price),
         )
-        # A user that the session has already loaded, with other subscriptions, is read again.
+        # If the session has already loaded a user with other subscriptions, the user is loaded again.
         .execution_options(populate_existing=True)
     )
 
 
 def _page(session: Session, query: Select[T], *, limit: int, offset: int) -> Page[T]:
     if not 1 <= limit <= MAX_LIMIT:
-        raise ValueError(f"limit: is between 1 and {MAX_LIMIT}, and not {limit}")
+        raise ValueError(f"limit: must be between 1 and {MAX_LIMIT}, not {limit}")
     if offset < 0:
-        raise ValueError(f"offset: is 0 or more, and not {offset}")
+        raise ValueError(f"offset: must be 0 or more, not {offset}")
     rows = session.scalars(query.limit(limit + 1).offset(offset)).all()
     return Page(rows[:limit], limit, offset, has_more=len(rows) > limit)

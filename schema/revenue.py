@@ -1,9 +1,9 @@
 """Revenue: the history of subscriptions, and the views over it that show MRR by day.
 
-The guarded write adds rows to `mirror.subscription_history`. Each is the state of a subscription at one second of
-Stripe's clock; rows are only added, so any order of delivery gives the same rows. From them, and from the mirror's
-discounts and coupons, `mirror.subscription_mrr` is computed in the same transaction, and the views of the schema
-`analytics` sum it up. docs/revenue.md has the rules.
+The guarded write adds rows to `mirror.subscription_history`. Each row is the state of a subscription at one second of
+Stripe's clock. Rows are only added, so any order of delivery gives the same rows. The same transaction computes
+`mirror.subscription_mrr` from these rows and from the mirror's discounts and coupons. The views of the schema `analytics`
+sum up `mirror.subscription_mrr`. docs/revenue.md has the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from schema.movements import HORIZON
 
 SCHEMA = "analytics"
 
-# The products' amounts after discounts, applied one after the other as Stripe does. A discount has percent_off, or
-# amount_off for each billing period, and the products to which it is limited.
+# The products' amounts after discounts, which are applied one after the other, as Stripe does. A discount has percent_off,
+# or amount_off per billing period, and optionally the only products that it applies to.
 DISCOUNTED = """
 create or replace function sync.discounted_mrr(products text[], amounts numeric[], months numeric, discounts jsonb)
 returns numeric[]
@@ -47,8 +47,8 @@ end
 $$
 """
 
-# The facts of a subscription in order. Its end counts from `ended`, even if the event came later. The time before the
-# first fact is estimated: a trial until the trial's end, then the state of the first fact.
+# The periods between the stored states of a subscription. The subscription ends at `ended`, even if the event came later.
+# The time before the first stored state is estimated: a trial until the trial's end, then the first stored state.
 _PERIODS = """
 select o.subscription, o.customer, p.since, p.until, p.status, o.paused, o.currency, o.products, o.amounts, o.months,
     o.discounts, p.estimated
@@ -78,8 +78,8 @@ cross join lateral (
 ) as p
 """
 
-# The discounts of a period's customer, which a subscription inherits while it has none itself (items may have some). One
-# that the customer no longer shows ended without an event, and counts until it was last seen.
+# The discounts of a period's customer. A subscription inherits them while it has none itself, even if its items have some.
+# If the customer no longer shows a discount, it has ended without an event, and counts until it was last seen.
 _INHERITED = """
     select jsonb_agg(
         jsonb_strip_nulls(
@@ -113,8 +113,8 @@ _INHERITED = """
         and not exists (select from jsonb_array_elements(p.discounts) as o where not o ? 'item')
 """
 
-# Active and past due subscriptions count, while payments are collected. A period with discounts is divided where one of
-# them begins or ends. It computes `mirror.subscription_mrr` for some subscriptions, given as an array.
+# Compute `mirror.subscription_mrr` for some subscriptions, given as an array. Active and past due subscriptions count, while
+# payments are collected. A period with discounts is divided at the times at which a discount begins or ends.
 COMPUTE_MRR = f"""
 insert into mirror.subscription_mrr (
     subscription, customer, currency, product_id, since, until, status, mrr, estimated, is_partial, waits
@@ -215,8 +215,8 @@ from mirror.subscription_mrr as m
 where m.status in ('active', 'past_due')
 """
 
-# A day shows its end: a period counts from the day on which it begins to the day before the one on which it ends. Each
-# kind has a row of zeros for every day, so that no day is missing.
+# Each day shows the state at its end: a period counts from the day on which it begins until the day before it ends. Rows of
+# zeros are added for every day, so that no day is missing.
 _DAILY = """
 with by_day as (
     select (c.at at time zone 'UTC')::date as day, {keys}, {sums}
@@ -241,7 +241,7 @@ window w as (partition by {keys} order by z.day)
 
 
 def _daily(source: str, keys: Sequence[str], sums: Mapping[str, str]) -> str:
-    """Return a query for sums at the end of each day, by these keys."""
+    """Return a query for the sums at the end of each day, grouped by these keys."""
     return _DAILY.format(
         source=source,
         keys=", ".join(keys),
@@ -266,7 +266,7 @@ _SUBSCRIPTIONS_DAILY = _daily(
     "mirror.subscription_mrr", ("currency", "product_id", "status"), {"subscriptions": "sum(c.sign)"}
 )
 
-# In an order in which each only uses earlier ones.
+# Each view uses only earlier views.
 VIEWS: dict[str, str] = {
     "subscription_periods": _PERIODS,
     "subscription_mrr": _SUBSCRIPTION_MRR,
@@ -277,7 +277,7 @@ VIEWS: dict[str, str] = {
 
 
 def statements() -> list[str]:
-    """Return the statements that create the views. The schema may contain other people's relations too."""
+    """Return the statements that create the views. The schema may also have relations of other tools."""
     return [
         f"create schema if not exists {SCHEMA}",
         *(f"create view {SCHEMA}.{name} as {query.strip()}" for name, query in VIEWS.items()),

@@ -1,13 +1,13 @@
 """Row-level security, as SQL: a signed-in user reads their own rows of `public`, through PostgREST or Supabase.
 
-The user is the claim `sub` of the request's token, as PostgREST sets it. Users only read, because with an update of
-their own row they could give themselves tokens. The daemon's and the application's roles see every row; policies do not
-bind the owner. The statements can be repeated at any time.
+The user is the claim `sub` of the request's token, as set by PostgREST. Users may only read, because by updating their own
+row they could give themselves tokens. The roles of the daemon and the application see every row, and policies do not apply
+to the owner. The statements can be repeated at any time.
 """
 
 from schema.base import metadata
 
-# Tables with rows of one user, and the column with the user's id.
+# Tables whose rows belong to one user, and the column with the user's id.
 OWN_ROWS = {
     "users": "id",
     "stripe_customers": "user_id",
@@ -16,10 +16,10 @@ OWN_ROWS = {
     "payment_history": "user_id",
 }
 CATALOGUE = ("stripe_products", "stripe_prices")
-# Sign-in: tokens of sessions and of other services. They can't be read over HTTP.
+# Tables of the sign-in, with tokens of sessions and of other services. They can't be read over HTTP.
 CLOSED = ("accounts", "sessions", "verification_tokens")
 
-# A subquery is evaluated once for each statement, not once for each row.
+# As a subquery, this is evaluated once per statement instead of once per row.
 USER_ID = """(select coalesce(
     nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
     nullif(current_setting('request.jwt.claim.sub', true), '')
@@ -29,7 +29,7 @@ USER_ID = """(select coalesce(
 def statements(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> str:
     """Return the SQL.
 
-    `user` and `anonymous` are the roles of signed-in and other visitors; missing ones are created.
+    `user` is the role of signed-in users, and `anonymous` of other visitors. Missing roles are created.
     """
     servants = ", ".join(_quoted(role) for role in (worker, application, reader) if role)
     visitors = f"{_quoted(user)}, {_quoted(anonymous)}"

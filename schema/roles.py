@@ -1,7 +1,7 @@
 """Roles of least privilege, as SQL: an owner of the tables, a worker, an application, and a reader.
 
-The statements can be repeated at any time: on an empty database they prepare it for the owner's first migration, and on
-a migrated one they grant all privileges. Default privileges cover tables of later revisions.
+The statements can be repeated at any time. They prepare an empty database for the owner's first migration, and grant all
+privileges in a migrated database. Default privileges cover the tables of later revisions.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from schema.base import metadata
 from schema.functions import FUNCTIONS
 from schema.membership import User
 
-# Tables that an application writes: sign-in, organizations and links. It only reads the tables about payments.
+# Tables that the application writes: sign-in, organizations and links. It only reads the tables about payments.
 WRITTEN_BY_APPLICATIONS = ("accounts", "organizations", "sessions", "stripe_customers", "verification_tokens")
-# Columns of `users` that only the daemon writes. The application spends `tokens`, by consume_tokens or its own SQL.
+# Columns of `users` that only the daemon writes. The application spends `tokens` with consume_tokens or its own SQL.
 DAEMONS_COLUMNS = frozenset({"role", "membership_status", "stripe_product_id", "tokens_expires_at", "created_at"})
 
 
@@ -26,14 +26,14 @@ def statements(
     settings: Mapping[str, str] | None = None,
     views_schema: str = VIEWS_SCHEMA,
 ) -> str:
-    """The SQL for roles of these names. `settings` are set for the worker, for poolers that drop a session's own."""
+    """The SQL for roles with these names. `settings` are set on the worker's role, because poolers drop session settings."""
     names = [role for role in (owner, worker, application, reader) if role]
     users = ", ".join(_quoted(role) for role in names[1:])
     readers = ", ".join(_quoted(role) for role in names[2:])
     return "\n".join(
         [
-            "-- Run it as a superuser, or as a role that may create roles and owned the tables so far; again after the",
-            "-- first migration, and after `db reset`. It gives no passwords: \\password, or `alter role ... password`.",
+            "-- Run it as a superuser, or as a role that may create roles and has owned the tables so far. Run it again after",
+            "-- the first migration and after `db reset`. It sets no passwords: use \\password, or `alter role ... password`.",
             "begin;",
             *(_role(role) for role in names),
             *(
@@ -56,7 +56,7 @@ def statements(
 
 
 def _value(setting: str, value: str) -> str:
-    """A quoted list of schemas would be one name."""
+    """The value for `alter role`. The search_path is not quoted, because a quoted list would be one name."""
     return value if setting == "search_path" else _literal(value)
 
 
@@ -96,17 +96,17 @@ def _database(owner: str, users: str) -> str:
 
 
 def _execute(statement: str, *arguments: str) -> str:
-    """A statement that is built when it runs."""
+    """A statement that `format` builds when it runs."""
     return f"execute format({', '.join([_literal(statement), *arguments])});"
 
 
 def _doubled(names: str) -> str:
-    """A statement that `format` builds."""
+    """The names, escaped for a statement that `format` builds."""
     return names.replace("%", "%%")
 
 
 def _public_table(table: str, owner: str, worker: str, application: str, reader: str | None) -> str:
-    """Grants on one table of `public`, if it exists. The application's role keeps its own tables."""
+    """Grants on one table of `public`, if it exists. A table that the application's role owns keeps its owner."""
     own = _quoted(application)
     if table == "users":
         columns = ", ".join(column.name for column in User.__table__.columns if column.name not in DAEMONS_COLUMNS)
@@ -143,7 +143,7 @@ _TYPES = """
         select 'type' as kind, oid::regtype::text as name
         from pg_type
         where typnamespace = 'public'::regnamespace and typname in ('user_role', 'membership_status')"""
-# Functions by their names, because revisions may change their arguments.
+# Functions are found by name, because revisions may change their arguments.
 _FUNCTIONS = f"""
         select 'function' as kind, oid::regprocedure::text as name
         from pg_proc
@@ -151,7 +151,7 @@ _FUNCTIONS = f"""
 
 
 def _each(query: str, owner: str, users: str | None = None) -> str:
-    """Give each object of the query to the owner, and grant its use to the others."""
+    """Change the owner of each object of the query, and grant the other roles its use."""
     grant = _execute(f"grant execute on %s %s to {_doubled(users)}", "ours.kind", "ours.name") if users else "null;"
     return _block(
         f"for ours in{query}",
@@ -164,7 +164,7 @@ def _each(query: str, owner: str, users: str | None = None) -> str:
 
 
 def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
-    """The schemas that are ours alone, if they exist, and default privileges for later revisions in each."""
+    """Owners and grants in the schemas that only we use, if they exist, with default privileges for later revisions."""
     by = f"alter default privileges for role {_quoted(owner)} in schema"
     return _block(
         f"if to_regnamespace('sync') is null or to_regnamespace('{shown}') is null then",
@@ -191,7 +191,7 @@ def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
 
 
 def _revenue(owner: str, users: str) -> str:
-    """Our views of `analytics`, a schema that other tools may use too."""
+    """Owners and grants of our views in `analytics`, a schema that other tools may use too."""
     return _block(
         f"if to_regnamespace('{revenue.SCHEMA}') is null then",
         "    return;",
@@ -209,7 +209,7 @@ def _revenue(owner: str, users: str) -> str:
 
 
 def _adopted_names(worker: str) -> str:
-    """Our names for an adopted application's tables, if there are any: views, with the rights of their creator."""
+    """Grants on the views with our names for an adopted application's tables, if there are any."""
     return _block(
         f"if to_regnamespace('{NAMES_SCHEMA}') is not null then",
         f"    grant usage on schema {NAMES_SCHEMA} to {worker};",

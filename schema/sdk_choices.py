@@ -1,9 +1,9 @@
-"""Choices for `schema.read_sdk` that the SDK leaves open: names, parents, times, and everything left out with its reason."""
+"""Choices for `schema.read_sdk` that the SDK does not determine: names, parents, times, and what is left out, with reasons."""
 
 import re
 from typing import Any
 
-# Lists under a parent given by a parameter, with the list of the parents.
+# Parameters that name the parent of a list, with the list of the parents.
 PARENT_PARAMS = {
     "customer": "customers",
     "setup_intent": "setup_intents",
@@ -11,7 +11,7 @@ PARENT_PARAMS = {
     "financial_account": "treasury_financial_accounts",
     "payment_record": "payment_records",
 }
-# Exceptions to the rules: the name of a list, a parameter it needs, the list of its parents.
+# Exceptions from the rules for lists: the name, a necessary parameter, or the list of the parents.
 LISTS: dict[str, dict[str, Any]] = {
     "/v1/customers/{customer}/payment_methods": {"name": "payment_methods"},
     "/v1/customers/{customer}/tax_ids": {"name": "tax_ids"},
@@ -23,13 +23,13 @@ LISTS: dict[str, dict[str, Any]] = {
     "/v1/quotes/{quote}/line_items": {"read_with": "quotes"},
     "/v1/subscriptions": {"params": {"status": "all"}},
     "/v1/tax/locations": {"params": {"type": "performance"}},
-    # The SDK has `customer` as optional, but Stripe requires it or `customer_account`.
+    # In the SDK `customer` is optional, but Stripe requires `customer` or `customer_account`.
     "/v1/billing/credit_balance_transactions": {"parent": "customers", "param": "customer"},
     "/v1/issuing/tokens": {"parent": "issuing_cards", "param": "card"},
     "/v1/treasury/transactions": {"parent": "treasury_financial_accounts", "param": "financial_account"},
     "/v1/financial_connections/transactions": {"parent": "financial_connections_accounts", "param": "account"},
 }
-# Lists that are a filter of another list in the SDK: a balance transaction does not name the payout that settles it.
+# Lists that are another list with a filter. They are needed because a balance transaction does not name its payout.
 FILTERED: dict[str, dict[str, Any]] = {
     "payout_balance_transactions": {
         "path": "/v1/balance_transactions",
@@ -38,7 +38,7 @@ FILTERED: dict[str, dict[str, Any]] = {
         "param": "payout",
     },
 }
-# Views whose name differs from the type's list.
+# Views that are not named after the type's list.
 VIEWS = {
     "balance_settings": "balance_settings",
     "billing.alert_triggered": "billing_alerts_triggered",
@@ -49,7 +49,7 @@ VIEWS = {
     "source": "sources",
     "tax.settings": "tax_settings",
 }
-# Whole numbers that are times, although neither name nor docstring says so.
+# Integer fields that are times, although neither their name nor their docstring shows it.
 TIMES = {"billing_cycle_anchor", "end", "start", "redeem_by", "deletes_after", "next_pending_invoice_item_invoice"}
 TIME_NAME = re.compile(r"(_at|_on|_date|_time|_until|_start|_end)$|^(created|date|updated|billed_until)$")
 TIME_WORDS = re.compile(r"^(The )?(time|date|timestamp)\b|\bunix\b|\bepoch\b|\btimestamp\b", re.IGNORECASE)
@@ -90,7 +90,7 @@ LEFT_OUT_TYPES = {
     **dict.fromkeys(("reserve_transaction", "tax_deducted_at_source"), "only named as the source of a balance transaction"),
     "payment_intent_amount_details_line_item": LEFT_OUT_LISTS["/v1/payment_intents/{intent}/amount_details_line_items"],
 }  # fmt: skip
-# Events of the SDK whose object follows neither from the name nor from the thin form.
+# Events whose object type can't be determined from their name or from their thin form.
 EVENT_OBJECTS = {
     "account.application.": "application",
     "account.external_account.": "bank_account",

@@ -1,4 +1,4 @@
-"""The states of a user, as enums in `public`. They are apart from the tables, because the rules need no SQLAlchemy."""
+"""The states of a user, which are enums in `public`. They are in a separate module, because the rules need no SQLAlchemy."""
 
 import enum
 
@@ -6,8 +6,8 @@ import enum
 class UserRole(enum.StrEnum):
     """Our roles.
 
-    The daemon sets USER and PREMIUM, people set ADMIN and BANNED. An adopted application may have others, which only it
-    sets, so a user's role is any text.
+    The daemon sets USER and PREMIUM; people set ADMIN and BANNED. An adopted application may have other roles, which only
+    the application sets, so a user's role may be any text.
     """
 
     USER = "USER"

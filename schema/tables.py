@@ -1,4 +1,4 @@
-"""All tables together: importing this module declares every one of them in `metadata`."""
+"""All tables. Importing this module declares every table in `metadata`."""
 
 from schema import bookkeeping as bookkeeping
 from schema import inbox as inbox

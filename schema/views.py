@@ -1,9 +1,8 @@
 """The schema `stripe`: a view for each Stripe object type, for the application and for people.
 
-A view is named after the type's list, and has a typed column for each documented field, then `data` and the
-bookkeeping. Columns of the table are shown unchanged; the others are read from `data` when they are selected, so that
-they cost nothing when a row is written. The daemon itself reads and writes `mirror.*`. Views run with their owner's
-rights.
+A view is named after the type's list. It has a typed column for each documented field, then `data` and the bookkeeping.
+Columns of the table are shown unchanged. Other fields are read from `data` when they are selected, so they cost nothing
+when a row is written. The daemon itself reads and writes `mirror.*`. Views run with their owner's rights.
 """
 
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ from schema import VIEWS_MARK, VIEWS_SCHEMA, catalogue, mirror_tables, revenue_t
 from schema.catalogue import StripeType
 from schema.mirror import SCHEMA
 
-# Tables whose objects are embedded in others'.
+# Tables whose objects are embedded in other objects.
 _TABLES = {"subscription_item": "subscription_items", "line_item": "invoice_line_items"}
 _TABLES |= {"item": "checkout_session_line_items"}
-# Columns of the bookkeeping. A connected account is `account`, so a field of that name is `account_id`.
+# Columns of the bookkeeping. `account` is the connected account, so a field with this name is shown as `account_id`.
 _BOOKKEEPING = ("created", "deleted", "data", "observed_at", "observed_rank", "observed_in", "content_hash", "shape", "rev",
                 "unsettled", "synced_at")  # fmt: skip
 _RENAMED = {"account": "account_id"}
@@ -32,9 +31,9 @@ _EXPRESSIONS = {
     "milliseconds": "mirror.as_time(data -> '{0}', 1000)",
     "jsonb": "nullif(data -> '{0}', 'null')",
 }
-# Line items are one type with three parents. Ids of quotes and payment links are always Stripe's own.
+# Line items are one type with several kinds of parents. The ids of quotes and payment links always have Stripe's prefixes.
 _LINE_ITEMS = {"quote_line_items": ("quote", r"qt\_%"), "payment_link_line_items": ("payment_link", r"plink\_%")}
-# Objects that do not name their parent: the column with the parent under whose list they were read.
+# Types whose objects do not name their parent, and the view's column for the parent under whose list they were read.
 PARENT_COLUMNS = {
     "balance_transaction": "payout",
     "billing.credit_balance_transaction": "customer",
@@ -117,15 +116,15 @@ VIEWS: dict[str, str] = dict(sorted(_views()))
 
 
 def foreign(schema: str) -> str:
-    """The error if another tool made a schema of this name, with the ways to continue."""
+    """The error message if another tool has created a schema with this name."""
     return (
-        f"there is a schema {schema} that is another tool's: set STRIPE_SCHEMA to another name for the schema of our views, "
-        "STRIPE_SCHEMA=stripe_sync for example. Nothing was changed"
+        f"there is a schema {schema} of another tool: set STRIPE_SCHEMA to another name for the schema of our views, "
+        "for example STRIPE_SCHEMA=stripe_sync. Nothing was changed"
     )
 
 
 def statements(schema: str = VIEWS_SCHEMA) -> list[str]:
-    """Return the statements that create the schema with all views, under its name from STRIPE_SCHEMA."""
+    """Return the statements that create the schema and all views. `schema` is the name from STRIPE_SCHEMA."""
     return [
         f"create schema if not exists {schema}",
         f"comment on schema {schema} is '{VIEWS_MARK}'",

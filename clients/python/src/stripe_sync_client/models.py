@@ -40,8 +40,8 @@ metadata = MetaData(naming_convention=NAMING_CONVENTION)
 class UserRole(enum.StrEnum):
     """Our roles.
 
-    The daemon sets USER and PREMIUM, people set ADMIN and BANNED. An adopted application may have others, which only it
-    sets, so a user's role is any text.
+    The daemon sets USER and PREMIUM; people set ADMIN and BANNED. An adopted application may have other roles, which only
+    the application sets, so a user's role may be any text.
     """
 
     USER = "USER"
@@ -92,7 +92,7 @@ class Organization(_Dated, Base):
 
 
 class User(_Dated, Base):
-    """A user of the application. role, membership_status, stripe_product_id and tokens follow from payments."""
+    """A user of the application. The daemon computes role, membership_status, stripe_product_id and tokens from payments."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -178,7 +178,7 @@ class VerificationToken(_Dated, Base):
 
 
 class StripeProduct(_Dated, Base):
-    """A product that the application sells. Stripe is the single source of truth; `created_at` is Stripe's."""
+    """A product that the application sells, copied from Stripe. `created_at` is Stripe's time."""
 
     __tablename__ = "stripe_products"
     id: Mapped[str] = mapped_column(Text, primary_key=True, server_default=_uuid)
@@ -221,7 +221,7 @@ class StripePrice(_Dated, Base):
 
 
 class StripeCustomer(_Dated, Base):
-    """The customer with which a user pays. A row that the application wrote itself is a link, and stays unchanged."""
+    """The Stripe customer of a user. If the application writes a row, it links the customer, and the row is never changed."""
 
     __tablename__ = "stripe_customers"
 
@@ -233,7 +233,7 @@ class StripeCustomer(_Dated, Base):
 
 
 class UserSubscription(_Dated, Base):
-    """A subscription of a user, in any status of Stripe's; `created_at` is Stripe's."""
+    """A subscription of a user, in any status. `status` and `created_at` are Stripe's."""
 
     __tablename__ = "user_subscriptions"
     __table_args__ = (
@@ -265,7 +265,7 @@ class UserSubscription(_Dated, Base):
 
 
 class UserFeature(Base):
-    """A feature of a user, once for each source. Applications should read it with `has_feature(user_id, feature)`."""
+    """A feature of a user, with one row per source. Applications should read it with `has_feature(user_id, feature)`."""
 
     __tablename__ = "user_features"
 
@@ -280,7 +280,7 @@ class UserFeature(Base):
 
 
 class Payment(_Dated, Base):
-    """A payment that succeeded; `amount` is in the currency's smallest unit, `created_at` is Stripe's."""
+    """A payment that succeeded. `amount` is in the currency's smallest unit, and `created_at` is Stripe's time."""
 
     __tablename__ = "payment_history"
     __table_args__ = (Index(None, "user_id", "created_at"), Index(None, "stripe_product_id"))
