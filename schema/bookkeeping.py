@@ -54,12 +54,12 @@ token_grants = Table(
     Column("amount", BigInteger, nullable=False, comment="value of the source; may differ from the balance's change"),
     Column("balance_before", BigInteger, nullable=False),
     Column("balance_after", BigInteger, nullable=False),
-    Column("expires_at", DateTime(timezone=True), comment="of the balance, after this change"),
+    Column("expires_at", DateTime(timezone=True), comment="when the balance expires, after this change"),
     Column("stripe_product_id", Text),
     Column("stripe_subscription_id", Text),
     Column("stripe_invoice_id", Text),
     Column("owner", Text, comment="the allowance: a subscription item, or a subscription and price; empty for packs"),
-    Column("identity", Text, comment="of the paid line: the same under another id"),
+    Column("identity", Text, comment="identifies the paid line, even under another id"),
     Column(
         "money",
         BigInteger,
@@ -87,7 +87,7 @@ overrides = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     CheckConstraint("role in ('USER', 'PREMIUM')", name="role_is_grantable"),
     schema=SCHEMA,
-    comment="Roles given by an operator, whatever Stripe says.",
+    comment="Roles given by an operator, regardless of Stripe.",
 )
 
 feature_overrides = Table(
@@ -99,27 +99,33 @@ feature_overrides = Table(
     Column("note", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
-    comment="Features given by an operator, whatever Stripe says.",
+    comment="Features given by an operator, regardless of Stripe.",
 )
 
 product_changes = Table(
     "product_changes",
     metadata,
     Column("product_id", Text, primary_key=True),
-    Column("features_read_at", DateTime(timezone=True), comment="completely, by a pass; null: never"),
-    Column("noted_at", DateTime(timezone=True), comment="its users are to be computed since then; null: none is"),
+    Column(
+        "features_read_at",
+        DateTime(timezone=True),
+        comment="when a pass last read its features completely; null: never",
+    ),
+    Column(
+        "noted_at", DateTime(timezone=True), comment="since when its users wait to be computed; null: no user waits"
+    ),
     Column("horizon", BigInteger, comment="older transactions may have written without seeing the change"),
     Index("ix_product_changes_noted", "noted_at", postgresql_where=text("noted_at is not null")),
     schema=SCHEMA,
-    comment="Products that give something else than before, whose users are still to be computed.",
+    comment="Products that give something different now, and whose users may wait to be computed.",
 )
 
 product_change_users = Table(
     "product_change_users",
     metadata,
-    Column("user_id", Text, primary_key=True, comment="no foreign key: locked before the user is"),
+    Column("user_id", Text, primary_key=True, comment="no foreign key: this row is locked before the user"),
     schema=SCHEMA,
-    comment="Users who are computed next, because a product of theirs changed.",
+    comment="Users who are computed next, because one of their products changed.",
 )
 
 next_changes = Table(
@@ -129,7 +135,7 @@ next_changes = Table(
     Column("due_at", DateTime(timezone=True), nullable=False),
     Index(None, "due_at"),
     schema=SCHEMA,
-    comment="When a user is to be computed again without any event: a token period, a grace or an override ends.",
+    comment="When a user must be computed again without an event: a token period, a grace period or an override ends.",
 )
 
 held_rows = Table(
@@ -138,11 +144,11 @@ held_rows = Table(
     Column("relation", Text, primary_key=True, comment="our name of the table"),
     Column("id", Text, primary_key=True, comment="Stripe's id of the row"),
     Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: a product or a price"),
-    Column("reason", Text, nullable=False, comment="what the table says of the row"),
+    Column("reason", Text, nullable=False, comment="why the table refuses the row"),
     Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
     Index(None, "user_id"),
     schema=SCHEMA,
-    comment="Rows that a table of the application refuses. They are written as soon as it takes them.",
+    comment="Rows that a table of the application refuses. They are written when the table accepts them.",
 )
 
 user_syncs = Table(
@@ -216,9 +222,11 @@ def _change() -> tuple[Column[Any], ...]:
         Column("type", Text, nullable=False),
         Column("before", JSONB, nullable=False),
         Column("after", JSONB, nullable=False),
-        Column("reason", Text, nullable=False, comment="the rule, as `why` names it"),
-        Column("sources", ARRAY(Text), nullable=False, server_default="{}", comment="objects of Stripe's behind it"),
-        Column("traceparent", Text, comment="the span that made it, as W3C Trace Context writes it"),
+        Column("reason", Text, nullable=False, comment="the name of the rule, as in `why`"),
+        Column(
+            "sources", ARRAY(Text), nullable=False, server_default="{}", comment="the Stripe objects behind the change"
+        ),
+        Column("traceparent", Text, comment="the span that made it, as a W3C traceparent"),
     )
 
 
@@ -250,7 +258,11 @@ change_deliveries = Table(
     Column("change_id", BigInteger, ForeignKey("sync.changes.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", Text, nullable=False),
     Column(
-        "due_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="while leased, the lease's end"
+        "due_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=_now,
+        comment="while leased: the end of the lease",
     ),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("parked", Boolean, nullable=False, server_default=text("false")),
@@ -307,7 +319,7 @@ erased = Table(
     Column("account", Text, primary_key=True, server_default=""),
     Column("user_id", Text, comment="the user whose erasure was requested; null: an object of theirs. No foreign key"),
     Column("erased_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    Column("swept_at", DateTime(timezone=True), comment="since then no personal data of it is held; null: still to do"),
+    Column("swept_at", DateTime(timezone=True), comment="when its stored personal data was blanked; null: not yet"),
     Index("ix_erased_unswept", "erased_at", postgresql_where=text("swept_at is null")),
     schema=SCHEMA,
     comment="Erased users and objects (privacy): every writer blanks these, and all that belongs to them.",
@@ -366,7 +378,7 @@ shards = Table(
     Column("besides", JSONB, nullable=False, server_default=text("'{}'"), comment="of reads beside the pages"),
     Column("leased_until", DateTime(timezone=True)),
     Column("leased_by", Text),
-    Column("failures", Integer, nullable=False, server_default=text("0"), comment="in a row"),
+    Column("failures", Integer, nullable=False, server_default=text("0"), comment="consecutive failures"),
     Column("retry_at", DateTime(timezone=True)),
     Column("error", Text, comment="why the list was given up in this run"),
     Column("done", Boolean, nullable=False, server_default=text("false")),
@@ -383,12 +395,12 @@ absences = Table(
     Column("id", Text, primary_key=True),
     Column("account", Text, primary_key=True, server_default=""),
     Column("list", Text, nullable=False),
-    Column("rev", BigInteger, nullable=False, comment="of the mirrored row, when the list did not show it"),
-    Column("read_at", BigInteger, comment="when Stripe answered that it has no such object; null: not asked yet"),
+    Column("rev", BigInteger, nullable=False, comment="revision of the mirrored row when the list did not show it"),
+    Column("read_at", BigInteger, comment="when Stripe answered that it has no such object; null: not read yet"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("leased_until", DateTime(timezone=True)),
     schema=SCHEMA,
-    comment="Mirrored objects that a list should have shown and did not; marked deleted when the list is complete.",
+    comment="Mirrored objects that a list should have shown but did not. They are marked deleted when the list is complete.",
 )
 
 heartbeats = Table(
@@ -396,8 +408,8 @@ heartbeats = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("lane", Text, nullable=False, server_default=""),
-    Column("task", Text, comment="the present one; null: waiting"),
-    Column("since", DateTime(timezone=True), comment="when the present task began"),
+    Column("task", Text, comment="the current task; null: waiting"),
+    Column("since", DateTime(timezone=True), comment="when the current task began"),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),
     schema=SCHEMA,
     comment="Child processes of workers; each writes its own row.",
@@ -406,15 +418,27 @@ heartbeats = Table(
 webhook_secrets = Table(
     "webhook_secrets",
     metadata,
-    Column("id", Text, primary_key=True, comment="a fingerprint; the secret itself is in no table"),
-    Column("account", Text, nullable=False, server_default="", comment="that the settings bind it to; empty for none"),
-    Column("verdict", Text, comment="whose it is; null: not known yet, and its events are held"),
+    Column("id", Text, primary_key=True, comment="the fingerprint of the secret, which is not stored itself"),
+    Column(
+        "account",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="the account that the settings bind it to; empty for none",
+    ),
+    Column("verdict", Text, comment="whether it is ours; null: not known yet, and its events are held"),
     Column("reason", Text),
     Column("judged_at", DateTime(timezone=True)),
-    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="in a web's settings"),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=_now,
+        comment="when a web process last reported it",
+    ),
     CheckConstraint("verdict in ('ours', 'assumed', 'foreign')", name="verdict_is_known"),
     schema=SCHEMA,
-    comment="The webhook secrets of the web processes, and whether each is of our own Stripe account.",
+    comment="The webhook secrets of the web processes, and whether each belongs to our own Stripe account.",
 )
 
 accounts = Table(
@@ -426,7 +450,7 @@ accounts = Table(
     Column("last_pass_at", DateTime(timezone=True), comment="when it was last read from Stripe"),
     Column("events_until", BigInteger, comment="its list of events was read up to this second; null: never"),
     Column("rounds", Integer, nullable=False, server_default=text("0"), comment="how often all lists were read"),
-    Column("error", Text, comment="of the last pass"),
+    Column("error", Text, comment="error of the last pass"),
     Column("leased_until", DateTime(timezone=True), comment="one worker reads it until then at most"),
     Column("since", DateTime(timezone=True), nullable=False, server_default=_now),
     CheckConstraint("status in ('connected', 'deauthorized')", name="status_is_known"),
@@ -441,12 +465,14 @@ adoption = Table(
     Column("is_only", Boolean, primary_key=True, server_default=text("true"), comment="the table has one row at most"),
     Column("adopted_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column(
-        "tokens_since", DateTime(timezone=True), comment="older payments grant nothing: the application counted them"
+        "tokens_since",
+        DateTime(timezone=True),
+        comment="earlier payments grant no tokens: the application counted them",
     ),
     Column("names", JSONB, nullable=False, comment="tables, columns and types that have other names here"),
     CheckConstraint("is_only", name="is_one_row"),
     schema=SCHEMA,
-    comment="How an application's existing tables were adopted; empty where the daemon made them.",
+    comment="How an application's existing tables were adopted; empty if the daemon created them.",
 )
 
 audit_log = Table(
@@ -468,7 +494,9 @@ minutes = Table(
     Column("minute", DateTime(timezone=True), primary_key=True),
     Column("received", BigInteger, nullable=False, comment="since the first event"),
     Column("applied", BigInteger, nullable=False, comment="since the first event"),
-    Column("requests", BigInteger, nullable=False, server_default=text("0"), comment="to Stripe, since the first"),
+    Column(
+        "requests", BigInteger, nullable=False, server_default=text("0"), comment="to Stripe, since the first request"
+    ),
     schema=SCHEMA,
     comment="Totals of events received and applied, and of requests to Stripe, at each minute of the last days, for charts.",
 )

@@ -24,8 +24,10 @@ events = Table(
     Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("last_error", Text),
     Column("done_at", DateTime(timezone=True)),
-    Column("traceparent", Text, comment="the span that received it, as W3C Trace Context writes it"),
-    Column("signed_by", Text, comment="the secret of a delivery, by fingerprint, while it is not proven to be ours"),
+    Column("traceparent", Text, comment="the span that received it, as a W3C traceparent"),
+    Column(
+        "signed_by", Text, comment="fingerprint of the secret that signed it, until the secret is proven to be ours"
+    ),
     CheckConstraint("status in ('pending', 'done', 'parked')", name="status_is_known"),
     Index("ix_events_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     Index("ix_events_parked", "created", postgresql_where=text("status = 'parked'")),

@@ -27,11 +27,11 @@ HISTORY = Table(
     Column("subscription", Text, primary_key=True),
     Column("at", _TIME, primary_key=True, comment="Stripe's clock: when it had this state"),
     Column("source", Text, primary_key=True, comment="the event, or the read, that showed it"),
-    Column("before", Boolean, primary_key=True, comment="the state that the event's previous_attributes give back"),
+    Column("before", Boolean, primary_key=True, comment="the state before the event, from its previous_attributes"),
     Column("passed", Boolean, nullable=False, server_default=text("false"), comment="not the last state of its second"),
     Column("rank", SmallInteger, nullable=False, comment="0 created, 1 updated, 2 deleted"),
     Column("customer", Text),
-    Column("status", Text, nullable=False, comment="Stripe's status; `deleted` where the object is gone"),
+    Column("status", Text, nullable=False, comment="Stripe's status; `deleted` if the object was deleted"),
     Column("paused", Boolean, nullable=False, comment="the collection of payments is paused"),
     Column("currency", Text),
     Column("created", _TIME),
@@ -42,10 +42,10 @@ HISTORY = Table(
         "amounts",
         ARRAY(Numeric),
         nullable=False,
-        comment="of each product, a month, in minor units before discounts; null where the price does not tell",
+        comment="of each product, per month, in minor units before discounts; null if the price does not show it",
     ),
     Column("months", Numeric, comment="the billing period of the first item"),
-    Column("discounts", JSONB, comment="null where there are none"),
+    Column("discounts", JSONB, comment="null if there are none"),
     Index(
         "ix_subscription_history_discounts",
         "discounts",
@@ -63,12 +63,14 @@ MRR = Table(
     Column("subscription", Text, primary_key=True),
     Column("product_id", Text, primary_key=True),
     Column("since", _TIME, primary_key=True),
-    Column("until", _TIME, comment="null while it goes on"),
-    Column("customer", Text, nullable=False, comment="empty where the subscription does not tell"),
+    Column("until", _TIME, comment="null while it continues"),
+    Column("customer", Text, nullable=False, comment="empty if the subscription names none"),
     Column("currency", Text),
-    Column("status", Text, nullable=False, comment="Stripe's; `paused_collection` where payments are not collected"),
     Column(
-        "mrr", BigInteger, nullable=False, comment="minor units a month, after discounts; 0 unless the status counts"
+        "status", Text, nullable=False, comment="Stripe's status; `paused_collection` if payments are not collected"
+    ),
+    Column(
+        "mrr", BigInteger, nullable=False, comment="minor units per month, after discounts; 0 unless the status counts"
     ),
     Column("estimated", Boolean, nullable=False, comment="reconstructed: nothing was observed then"),
     Column("is_partial", Boolean, nullable=False, comment="a price or discount is not known, and counts as 0"),

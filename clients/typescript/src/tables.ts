@@ -43,7 +43,7 @@ export const stripePrices = pgTable("stripe_prices", {
   currency: text("currency"),
   /** recurring or one_time */
   type: text("type"),
-  /** null where tiers or decimals say the amount */
+  /** null if tiers or decimals determine the amount */
   unitAmount: bigint("unit_amount", { mode: "number" }),
   interval: text("interval"),
   intervalCount: integer("interval_count"),
@@ -85,7 +85,7 @@ export const accounts = pgTable("accounts", {
   providerAccountId: text("provider_account_id").notNull(),
   refresh_token: text("refresh_token"),
   access_token: text("access_token"),
-  /** unix seconds, as Auth.js wants it */
+  /** unix seconds, as Auth.js expects */
   expires_at: integer("expires_at"),
   token_type: text("token_type"),
   scope: text("scope"),

@@ -144,7 +144,7 @@ class Account(_Dated, Base):
     provider_account_id: Mapped[str] = mapped_column(Text)
     refresh_token: Mapped[str | None] = mapped_column(Text)
     access_token: Mapped[str | None] = mapped_column(Text)
-    expires_at: Mapped[int | None] = mapped_column(Integer, comment="unix seconds, as Auth.js wants it")
+    expires_at: Mapped[int | None] = mapped_column(Integer, comment="unix seconds, as Auth.js expects")
     token_type: Mapped[str | None] = mapped_column(Text)
     scope: Mapped[str | None] = mapped_column(Text)
     id_token: Mapped[str | None] = mapped_column(Text)
@@ -210,7 +210,9 @@ class StripePrice(_Dated, Base):
     active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     currency: Mapped[str | None] = mapped_column(Text)
     type: Mapped[str | None] = mapped_column(Text, comment="recurring or one_time")
-    unit_amount: Mapped[int | None] = mapped_column(BigInteger, comment="null where tiers or decimals say the amount")
+    unit_amount: Mapped[int | None] = mapped_column(
+        BigInteger, comment="null if tiers or decimals determine the amount"
+    )
     interval: Mapped[str | None] = mapped_column(Text)
     interval_count: Mapped[int | None] = mapped_column(Integer)
     trial_period_days: Mapped[int | None] = mapped_column(Integer)

@@ -49,7 +49,7 @@ CREATE TABLE stripe_prices (
     CONSTRAINT fk_stripe_prices_product_id FOREIGN KEY(product_id) REFERENCES stripe_products (id) ON DELETE CASCADE
 );
 COMMENT ON COLUMN stripe_prices.type IS 'recurring or one_time';
-COMMENT ON COLUMN stripe_prices.unit_amount IS 'null where tiers or decimals say the amount';
+COMMENT ON COLUMN stripe_prices.unit_amount IS 'null if tiers or decimals determine the amount';
 CREATE INDEX ix_stripe_prices_product_id_active ON stripe_prices (product_id, active);
 
 CREATE TABLE users (
@@ -96,7 +96,7 @@ CREATE TABLE accounts (
     CONSTRAINT uq_accounts_provider_provider_account_id UNIQUE (provider, provider_account_id),
     CONSTRAINT fk_accounts_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
-COMMENT ON COLUMN accounts.expires_at IS 'unix seconds, as Auth.js wants it';
+COMMENT ON COLUMN accounts.expires_at IS 'unix seconds, as Auth.js expects';
 CREATE INDEX ix_accounts_user_id ON accounts (user_id);
 
 CREATE TABLE payment_history (

@@ -1,4 +1,4 @@
--- The inbox, and the daemon's bookkeeping. The schema is made before: it holds the table of revisions.
+-- The inbox, and the daemon's bookkeeping. The schema sync exists already, because it has the table of revisions.
 
 comment on schema sync is 'The inbox of stripe-sync, and its bookkeeping.';
 
@@ -20,7 +20,7 @@ COMMENT ON COLUMN sync.accounts.last_event_at IS 'Stripe''s time of its newest e
 COMMENT ON COLUMN sync.accounts.last_pass_at IS 'when it was last read from Stripe';
 COMMENT ON COLUMN sync.accounts.events_until IS 'its list of events was read up to this second; null: never';
 COMMENT ON COLUMN sync.accounts.rounds IS 'how often all lists were read';
-COMMENT ON COLUMN sync.accounts.error IS 'of the last pass';
+COMMENT ON COLUMN sync.accounts.error IS 'error of the last pass';
 COMMENT ON COLUMN sync.accounts.leased_until IS 'one worker reads it until then at most';
 CREATE INDEX ix_accounts_turn ON sync.accounts (last_pass_at) WHERE status = 'connected';
 
@@ -32,9 +32,9 @@ CREATE TABLE sync.adoption (
     CONSTRAINT pk_adoption PRIMARY KEY (is_only),
     CONSTRAINT ck_adoption_is_one_row CHECK (is_only)
 );
-COMMENT ON TABLE sync.adoption IS 'How an application''s existing tables were adopted; empty where the daemon made them.';
+COMMENT ON TABLE sync.adoption IS 'How an application''s existing tables were adopted; empty if the daemon created them.';
 COMMENT ON COLUMN sync.adoption.is_only IS 'the table has one row at most';
-COMMENT ON COLUMN sync.adoption.tokens_since IS 'older payments grant nothing: the application counted them';
+COMMENT ON COLUMN sync.adoption.tokens_since IS 'earlier payments grant no tokens: the application counted them';
 COMMENT ON COLUMN sync.adoption.names IS 'tables, columns and types that have other names here';
 
 CREATE TABLE sync.audit_log (
@@ -61,9 +61,9 @@ CREATE TABLE sync.change_drafts (
 );
 COMMENT ON TABLE sync.change_drafts IS 'Changes of a transaction that has not committed; a trigger moves them to `changes` when it does.';
 COMMENT ON COLUMN sync.change_drafts.user_id IS 'no foreign key: the change outlives the user';
-COMMENT ON COLUMN sync.change_drafts.reason IS 'the rule, as `why` names it';
-COMMENT ON COLUMN sync.change_drafts.sources IS 'objects of Stripe''s behind it';
-COMMENT ON COLUMN sync.change_drafts.traceparent IS 'the span that made it, as W3C Trace Context writes it';
+COMMENT ON COLUMN sync.change_drafts.reason IS 'the name of the rule, as in `why`';
+COMMENT ON COLUMN sync.change_drafts.sources IS 'the Stripe objects behind the change';
+COMMENT ON COLUMN sync.change_drafts.traceparent IS 'the span that made it, as a W3C traceparent';
 
 CREATE TABLE sync.changes (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -81,9 +81,9 @@ CREATE TABLE sync.changes (
 COMMENT ON TABLE sync.changes IS 'Changes of users, written with the change itself.';
 COMMENT ON COLUMN sync.changes.id IS 'in the order of commits';
 COMMENT ON COLUMN sync.changes.user_id IS 'no foreign key: the change outlives the user';
-COMMENT ON COLUMN sync.changes.reason IS 'the rule, as `why` names it';
-COMMENT ON COLUMN sync.changes.sources IS 'objects of Stripe''s behind it';
-COMMENT ON COLUMN sync.changes.traceparent IS 'the span that made it, as W3C Trace Context writes it';
+COMMENT ON COLUMN sync.changes.reason IS 'the name of the rule, as in `why`';
+COMMENT ON COLUMN sync.changes.sources IS 'the Stripe objects behind the change';
+COMMENT ON COLUMN sync.changes.traceparent IS 'the span that made it, as a W3C traceparent';
 CREATE INDEX ix_changes_created_at ON sync.changes (created_at);
 CREATE INDEX ix_changes_user_id_id ON sync.changes (user_id, id);
 
@@ -130,7 +130,7 @@ CREATE TABLE sync.erased (
 COMMENT ON TABLE sync.erased IS 'Erased users and objects (privacy): every writer blanks these, and all that belongs to them.';
 COMMENT ON COLUMN sync.erased.object IS 'Stripe''s type, or `user`';
 COMMENT ON COLUMN sync.erased.user_id IS 'the user whose erasure was requested; null: an object of theirs. No foreign key';
-COMMENT ON COLUMN sync.erased.swept_at IS 'since then no personal data of it is held; null: still to do';
+COMMENT ON COLUMN sync.erased.swept_at IS 'when its stored personal data was blanked; null: not yet';
 CREATE INDEX ix_erased_unswept ON sync.erased (erased_at) WHERE swept_at is null;
 
 CREATE TABLE sync.events (
@@ -159,8 +159,8 @@ COMMENT ON COLUMN sync.events.account IS 'connected account; empty for our own';
 COMMENT ON COLUMN sync.events.object_type IS 'data.object.object, or the related object''s type of a thin event';
 COMMENT ON COLUMN sync.events.created IS 'Stripe''s clock';
 COMMENT ON COLUMN sync.events.body IS 'as received, without U+0000';
-COMMENT ON COLUMN sync.events.traceparent IS 'the span that received it, as W3C Trace Context writes it';
-COMMENT ON COLUMN sync.events.signed_by IS 'the secret of a delivery, by fingerprint, while it is not proven to be ours';
+COMMENT ON COLUMN sync.events.traceparent IS 'the span that received it, as a W3C traceparent';
+COMMENT ON COLUMN sync.events.signed_by IS 'fingerprint of the secret that signed it, until the secret is proven to be ours';
 CREATE INDEX ix_events_created ON sync.events (created, id);
 CREATE INDEX ix_events_due ON sync.events (next_attempt_at) WHERE status = 'pending';
 CREATE INDEX ix_events_object ON sync.events (object_id, created);
@@ -176,8 +176,8 @@ CREATE TABLE sync.heartbeats (
     CONSTRAINT pk_heartbeats PRIMARY KEY (name)
 );
 COMMENT ON TABLE sync.heartbeats IS 'Child processes of workers; each writes its own row.';
-COMMENT ON COLUMN sync.heartbeats.task IS 'the present one; null: waiting';
-COMMENT ON COLUMN sync.heartbeats.since IS 'when the present task began';
+COMMENT ON COLUMN sync.heartbeats.task IS 'the current task; null: waiting';
+COMMENT ON COLUMN sync.heartbeats.since IS 'when the current task began';
 
 CREATE TABLE sync.minutes (
     minute TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -189,7 +189,7 @@ CREATE TABLE sync.minutes (
 COMMENT ON TABLE sync.minutes IS 'Totals of events received and applied, and of requests to Stripe, at each minute of the last days, for charts.';
 COMMENT ON COLUMN sync.minutes.received IS 'since the first event';
 COMMENT ON COLUMN sync.minutes.applied IS 'since the first event';
-COMMENT ON COLUMN sync.minutes.requests IS 'to Stripe, since the first';
+COMMENT ON COLUMN sync.minutes.requests IS 'to Stripe, since the first request';
 
 CREATE TABLE sync.organization_queue (
     organization_id TEXT NOT NULL,
@@ -205,8 +205,8 @@ CREATE TABLE sync.product_change_users (
     user_id TEXT NOT NULL,
     CONSTRAINT pk_product_change_users PRIMARY KEY (user_id)
 );
-COMMENT ON TABLE sync.product_change_users IS 'Users who are computed next, because a product of theirs changed.';
-COMMENT ON COLUMN sync.product_change_users.user_id IS 'no foreign key: locked before the user is';
+COMMENT ON TABLE sync.product_change_users IS 'Users who are computed next, because one of their products changed.';
+COMMENT ON COLUMN sync.product_change_users.user_id IS 'no foreign key: this row is locked before the user';
 
 CREATE TABLE sync.product_changes (
     product_id TEXT NOT NULL,
@@ -215,9 +215,9 @@ CREATE TABLE sync.product_changes (
     horizon BIGINT,
     CONSTRAINT pk_product_changes PRIMARY KEY (product_id)
 );
-COMMENT ON TABLE sync.product_changes IS 'Products that give something else than before, whose users are still to be computed.';
-COMMENT ON COLUMN sync.product_changes.features_read_at IS 'completely, by a pass; null: never';
-COMMENT ON COLUMN sync.product_changes.noted_at IS 'its users are to be computed since then; null: none is';
+COMMENT ON TABLE sync.product_changes IS 'Products that give something different now, and whose users may wait to be computed.';
+COMMENT ON COLUMN sync.product_changes.features_read_at IS 'when a pass last read its features completely; null: never';
+COMMENT ON COLUMN sync.product_changes.noted_at IS 'since when its users wait to be computed; null: no user waits';
 COMMENT ON COLUMN sync.product_changes.horizon IS 'older transactions may have written without seeing the change';
 CREATE INDEX ix_product_changes_noted ON sync.product_changes (noted_at) WHERE noted_at is not null;
 
@@ -306,9 +306,9 @@ COMMENT ON TABLE sync.token_grants IS 'The ledger: every change that the daemon 
 COMMENT ON COLUMN sync.token_grants.source_key IS 'what was paid: one source grants once';
 COMMENT ON COLUMN sync.token_grants.user_id IS 'no foreign key: the ledger outlives the user';
 COMMENT ON COLUMN sync.token_grants.amount IS 'value of the source; may differ from the balance''s change';
-COMMENT ON COLUMN sync.token_grants.expires_at IS 'of the balance, after this change';
+COMMENT ON COLUMN sync.token_grants.expires_at IS 'when the balance expires, after this change';
 COMMENT ON COLUMN sync.token_grants.owner IS 'the allowance: a subscription item, or a subscription and price; empty for packs';
-COMMENT ON COLUMN sync.token_grants.identity IS 'of the paid line: the same under another id';
+COMMENT ON COLUMN sync.token_grants.identity IS 'identifies the paid line, even under another id';
 COMMENT ON COLUMN sync.token_grants.money IS 'of the bill that this row takes back for';
 COMMENT ON COLUMN sync.token_grants.period_start IS 'of the paid line';
 COMMENT ON COLUMN sync.token_grants.lots IS 'the parts of the balance after this change, by grant';
@@ -326,11 +326,11 @@ CREATE TABLE sync.webhook_secrets (
     CONSTRAINT pk_webhook_secrets PRIMARY KEY (id),
     CONSTRAINT ck_webhook_secrets_verdict_is_known CHECK (verdict in ('ours', 'assumed', 'foreign'))
 );
-COMMENT ON TABLE sync.webhook_secrets IS 'The webhook secrets of the web processes, and whether each is of our own Stripe account.';
-COMMENT ON COLUMN sync.webhook_secrets.id IS 'a fingerprint; the secret itself is in no table';
-COMMENT ON COLUMN sync.webhook_secrets.account IS 'that the settings bind it to; empty for none';
-COMMENT ON COLUMN sync.webhook_secrets.verdict IS 'whose it is; null: not known yet, and its events are held';
-COMMENT ON COLUMN sync.webhook_secrets.seen_at IS 'in a web''s settings';
+COMMENT ON TABLE sync.webhook_secrets IS 'The webhook secrets of the web processes, and whether each belongs to our own Stripe account.';
+COMMENT ON COLUMN sync.webhook_secrets.id IS 'the fingerprint of the secret, which is not stored itself';
+COMMENT ON COLUMN sync.webhook_secrets.account IS 'the account that the settings bind it to; empty for none';
+COMMENT ON COLUMN sync.webhook_secrets.verdict IS 'whether it is ours; null: not known yet, and its events are held';
+COMMENT ON COLUMN sync.webhook_secrets.seen_at IS 'when a web process last reported it';
 
 CREATE TABLE sync.absences (
     run_id BIGINT NOT NULL,
@@ -345,9 +345,9 @@ CREATE TABLE sync.absences (
     CONSTRAINT pk_absences PRIMARY KEY (run_id, object, id, account),
     CONSTRAINT fk_absences_run_id FOREIGN KEY(run_id) REFERENCES sync.runs (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE sync.absences IS 'Mirrored objects that a list should have shown and did not; marked deleted when the list is complete.';
-COMMENT ON COLUMN sync.absences.rev IS 'of the mirrored row, when the list did not show it';
-COMMENT ON COLUMN sync.absences.read_at IS 'when Stripe answered that it has no such object; null: not asked yet';
+COMMENT ON TABLE sync.absences IS 'Mirrored objects that a list should have shown but did not. They are marked deleted when the list is complete.';
+COMMENT ON COLUMN sync.absences.rev IS 'revision of the mirrored row when the list did not show it';
+COMMENT ON COLUMN sync.absences.read_at IS 'when Stripe answered that it has no such object; null: not read yet';
 
 CREATE TABLE sync.change_deliveries (
     change_id BIGINT NOT NULL,
@@ -360,7 +360,7 @@ CREATE TABLE sync.change_deliveries (
     CONSTRAINT fk_change_deliveries_change_id FOREIGN KEY(change_id) REFERENCES sync.changes (id) ON DELETE CASCADE
 );
 COMMENT ON TABLE sync.change_deliveries IS 'Changes that CHANGES_URL has not acknowledged.';
-COMMENT ON COLUMN sync.change_deliveries.due_at IS 'while leased, the lease''s end';
+COMMENT ON COLUMN sync.change_deliveries.due_at IS 'while leased: the end of the lease';
 CREATE INDEX ix_change_deliveries_due ON sync.change_deliveries (due_at) WHERE not parked;
 CREATE INDEX ix_change_deliveries_next ON sync.change_deliveries (user_id, change_id) WHERE not parked;
 CREATE INDEX ix_change_deliveries_parked ON sync.change_deliveries (change_id) WHERE parked;
@@ -390,7 +390,7 @@ COMMENT ON COLUMN sync.shards.lt IS 'first second after the range; null: no uppe
 COMMENT ON COLUMN sync.shards.place IS 'progress of the pass; null: not begun';
 COMMENT ON COLUMN sync.shards.tally IS 'of the pages, by their reader';
 COMMENT ON COLUMN sync.shards.besides IS 'of reads beside the pages';
-COMMENT ON COLUMN sync.shards.failures IS 'in a row';
+COMMENT ON COLUMN sync.shards.failures IS 'consecutive failures';
 COMMENT ON COLUMN sync.shards.error IS 'why the list was given up in this run';
 CREATE INDEX ix_shards_run_id ON sync.shards (run_id);
 
@@ -419,7 +419,7 @@ CREATE TABLE sync.feature_overrides (
     CONSTRAINT pk_feature_overrides PRIMARY KEY (user_id, feature),
     CONSTRAINT fk_feature_overrides_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE sync.feature_overrides IS 'Features given by an operator, whatever Stripe says.';
+COMMENT ON TABLE sync.feature_overrides IS 'Features given by an operator, regardless of Stripe.';
 COMMENT ON COLUMN sync.feature_overrides.until IS 'null: until it is lifted';
 
 CREATE TABLE sync.held_rows (
@@ -431,11 +431,11 @@ CREATE TABLE sync.held_rows (
     CONSTRAINT pk_held_rows PRIMARY KEY (relation, id),
     CONSTRAINT fk_held_rows_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE sync.held_rows IS 'Rows that a table of the application refuses. They are written as soon as it takes them.';
+COMMENT ON TABLE sync.held_rows IS 'Rows that a table of the application refuses. They are written when the table accepts them.';
 COMMENT ON COLUMN sync.held_rows.relation IS 'our name of the table';
 COMMENT ON COLUMN sync.held_rows.id IS 'Stripe''s id of the row';
 COMMENT ON COLUMN sync.held_rows.user_id IS 'null: a product or a price';
-COMMENT ON COLUMN sync.held_rows.reason IS 'what the table says of the row';
+COMMENT ON COLUMN sync.held_rows.reason IS 'why the table refuses the row';
 CREATE INDEX ix_held_rows_user_id ON sync.held_rows (user_id);
 
 CREATE TABLE sync.next_changes (
@@ -444,7 +444,7 @@ CREATE TABLE sync.next_changes (
     CONSTRAINT pk_next_changes PRIMARY KEY (user_id),
     CONSTRAINT fk_next_changes_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE sync.next_changes IS 'When a user is to be computed again without any event: a token period, a grace or an override ends.';
+COMMENT ON TABLE sync.next_changes IS 'When a user must be computed again without an event: a token period, a grace period or an override ends.';
 CREATE INDEX ix_next_changes_due_at ON sync.next_changes (due_at);
 
 CREATE TABLE sync.organization_members (
@@ -467,7 +467,7 @@ CREATE TABLE sync.overrides (
     CONSTRAINT ck_overrides_role_is_grantable CHECK (role in ('USER', 'PREMIUM')),
     CONSTRAINT fk_overrides_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE sync.overrides IS 'Roles given by an operator, whatever Stripe says.';
+COMMENT ON TABLE sync.overrides IS 'Roles given by an operator, regardless of Stripe.';
 COMMENT ON COLUMN sync.overrides.until IS 'null: until it is lifted';
 
 CREATE TABLE sync.user_syncs (

@@ -1,4 +1,4 @@
--- The objects of Stripe as they were observed, and the functions that read their fields.
+-- Stripe's objects as they were observed, and the functions that read their fields.
 
 create schema mirror;
 
@@ -68,11 +68,11 @@ CREATE TABLE mirror.charges (
     CONSTRAINT pk_charges PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.charges.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.charges.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.charges.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.charges.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.charges.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.charges.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.charges.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.charges.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.charges.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.charges.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.charges.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.charges.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.charges.unsettled IS 'uncertain: to be read again';
@@ -106,11 +106,11 @@ CREATE TABLE mirror.checkout_session_line_items (
     CONSTRAINT pk_checkout_session_line_items PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.checkout_session_line_items.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.checkout_session_line_items.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.checkout_session_line_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.checkout_session_line_items.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.checkout_session_line_items.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.checkout_session_line_items.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.checkout_session_line_items.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.checkout_session_line_items.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.checkout_session_line_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.checkout_session_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_session_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.checkout_session_line_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.checkout_session_line_items.unsettled IS 'uncertain: to be read again';
@@ -151,11 +151,11 @@ CREATE TABLE mirror.checkout_sessions (
     CONSTRAINT pk_checkout_sessions PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.checkout_sessions.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.checkout_sessions.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.checkout_sessions.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.checkout_sessions.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.checkout_sessions.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.checkout_sessions.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.checkout_sessions.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.checkout_sessions.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.checkout_sessions.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.checkout_sessions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_sessions.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.checkout_sessions.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.checkout_sessions.unsettled IS 'uncertain: to be read again';
@@ -192,11 +192,11 @@ CREATE TABLE mirror.coupons (
     CONSTRAINT pk_coupons PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.coupons.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.coupons.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.coupons.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.coupons.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.coupons.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.coupons.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.coupons.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.coupons.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.coupons.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.coupons.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.coupons.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.coupons.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.coupons.unsettled IS 'uncertain: to be read again';
@@ -228,11 +228,11 @@ CREATE TABLE mirror.credit_notes (
     CONSTRAINT pk_credit_notes PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.credit_notes.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.credit_notes.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.credit_notes.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.credit_notes.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.credit_notes.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.credit_notes.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.credit_notes.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.credit_notes.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.credit_notes.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.credit_notes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.credit_notes.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.credit_notes.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.credit_notes.unsettled IS 'uncertain: to be read again';
@@ -283,11 +283,11 @@ CREATE TABLE mirror.customers (
     CONSTRAINT pk_customers PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.customers.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.customers.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.customers.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.customers.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.customers.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.customers.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.customers.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.customers.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.customers.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.customers.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.customers.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.customers.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.customers.unsettled IS 'uncertain: to be read again';
@@ -321,11 +321,11 @@ CREATE TABLE mirror.disputes (
     CONSTRAINT pk_disputes PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.disputes.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.disputes.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.disputes.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.disputes.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.disputes.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.disputes.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.disputes.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.disputes.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.disputes.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.disputes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.disputes.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.disputes.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.disputes.unsettled IS 'uncertain: to be read again';
@@ -362,11 +362,11 @@ CREATE TABLE mirror.invoice_line_items (
     CONSTRAINT pk_invoice_line_items PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.invoice_line_items.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.invoice_line_items.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.invoice_line_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoice_line_items.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.invoice_line_items.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.invoice_line_items.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.invoice_line_items.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.invoice_line_items.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.invoice_line_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoice_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoice_line_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoice_line_items.unsettled IS 'uncertain: to be read again';
@@ -401,11 +401,11 @@ CREATE TABLE mirror.invoice_payments (
     CONSTRAINT pk_invoice_payments PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.invoice_payments.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.invoice_payments.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.invoice_payments.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoice_payments.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.invoice_payments.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.invoice_payments.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.invoice_payments.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.invoice_payments.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.invoice_payments.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoice_payments.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_payments.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoice_payments.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoice_payments.unsettled IS 'uncertain: to be read again';
@@ -452,11 +452,11 @@ CREATE TABLE mirror.invoices (
     CONSTRAINT pk_invoices PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.invoices.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.invoices.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.invoices.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoices.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.invoices.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.invoices.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.invoices.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.invoices.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.invoices.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoices.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoices.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.invoices.unsettled IS 'uncertain: to be read again';
@@ -492,11 +492,11 @@ CREATE TABLE mirror.objects (
     CONSTRAINT pk_objects PRIMARY KEY (object, id, account)
 );
 COMMENT ON COLUMN mirror.objects.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.objects.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.objects.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.objects.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.objects.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.objects.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.objects.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.objects.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.objects.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.objects.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.objects.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.objects.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.objects.unsettled IS 'uncertain: to be read again';
@@ -534,11 +534,11 @@ CREATE TABLE mirror.payment_intents (
     CONSTRAINT pk_payment_intents PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.payment_intents.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.payment_intents.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.payment_intents.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.payment_intents.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.payment_intents.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.payment_intents.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.payment_intents.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.payment_intents.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.payment_intents.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.payment_intents.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_intents.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.payment_intents.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.payment_intents.unsettled IS 'uncertain: to be read again';
@@ -569,11 +569,11 @@ CREATE TABLE mirror.payment_methods (
     CONSTRAINT pk_payment_methods PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.payment_methods.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.payment_methods.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.payment_methods.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.payment_methods.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.payment_methods.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.payment_methods.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.payment_methods.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.payment_methods.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.payment_methods.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.payment_methods.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_methods.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.payment_methods.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.payment_methods.unsettled IS 'uncertain: to be read again';
@@ -605,11 +605,11 @@ CREATE TABLE mirror.plans (
     CONSTRAINT pk_plans PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.plans.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.plans.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.plans.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.plans.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.plans.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.plans.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.plans.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.plans.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.plans.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.plans.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.plans.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.plans.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.plans.unsettled IS 'uncertain: to be read again';
@@ -647,11 +647,11 @@ CREATE TABLE mirror.prices (
     CONSTRAINT pk_prices PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.prices.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.prices.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.prices.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.prices.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.prices.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.prices.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.prices.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.prices.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.prices.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.prices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.prices.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.prices.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.prices.unsettled IS 'uncertain: to be read again';
@@ -679,11 +679,11 @@ CREATE TABLE mirror.product_features (
     CONSTRAINT pk_product_features PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.product_features.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.product_features.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.product_features.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.product_features.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.product_features.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.product_features.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.product_features.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.product_features.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.product_features.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.product_features.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.product_features.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.product_features.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.product_features.unsettled IS 'uncertain: to be read again';
@@ -715,11 +715,11 @@ CREATE TABLE mirror.products (
     CONSTRAINT pk_products PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.products.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.products.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.products.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.products.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.products.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.products.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.products.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.products.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.products.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.products.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.products.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.products.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.products.unsettled IS 'uncertain: to be read again';
@@ -750,11 +750,11 @@ CREATE TABLE mirror.refunds (
     CONSTRAINT pk_refunds PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.refunds.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.refunds.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.refunds.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.refunds.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.refunds.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.refunds.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.refunds.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.refunds.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.refunds.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.refunds.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.refunds.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.refunds.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.refunds.unsettled IS 'uncertain: to be read again';
@@ -788,14 +788,14 @@ COMMENT ON TABLE mirror.subscription_history IS 'States of subscriptions by time
 COMMENT ON COLUMN mirror.subscription_history.account IS 'connected account; empty for our own';
 COMMENT ON COLUMN mirror.subscription_history.at IS 'Stripe''s clock: when it had this state';
 COMMENT ON COLUMN mirror.subscription_history.source IS 'the event, or the read, that showed it';
-COMMENT ON COLUMN mirror.subscription_history.before IS 'the state that the event''s previous_attributes give back';
+COMMENT ON COLUMN mirror.subscription_history.before IS 'the state before the event, from its previous_attributes';
 COMMENT ON COLUMN mirror.subscription_history.passed IS 'not the last state of its second';
 COMMENT ON COLUMN mirror.subscription_history.rank IS '0 created, 1 updated, 2 deleted';
-COMMENT ON COLUMN mirror.subscription_history.status IS 'Stripe''s status; `deleted` where the object is gone';
+COMMENT ON COLUMN mirror.subscription_history.status IS 'Stripe''s status; `deleted` if the object was deleted';
 COMMENT ON COLUMN mirror.subscription_history.paused IS 'the collection of payments is paused';
-COMMENT ON COLUMN mirror.subscription_history.amounts IS 'of each product, a month, in minor units before discounts; null where the price does not tell';
+COMMENT ON COLUMN mirror.subscription_history.amounts IS 'of each product, per month, in minor units before discounts; null if the price does not show it';
 COMMENT ON COLUMN mirror.subscription_history.months IS 'the billing period of the first item';
-COMMENT ON COLUMN mirror.subscription_history.discounts IS 'null where there are none';
+COMMENT ON COLUMN mirror.subscription_history.discounts IS 'null if there are none';
 CREATE INDEX ix_subscription_history_discounts ON mirror.subscription_history USING gin (discounts jsonb_path_ops) WHERE discounts is not null;
 
 CREATE TABLE mirror.subscription_items (
@@ -822,11 +822,11 @@ CREATE TABLE mirror.subscription_items (
     CONSTRAINT pk_subscription_items PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.subscription_items.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.subscription_items.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.subscription_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.subscription_items.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.subscription_items.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.subscription_items.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.subscription_items.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.subscription_items.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.subscription_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.subscription_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscription_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.subscription_items.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.subscription_items.unsettled IS 'uncertain: to be read again';
@@ -851,10 +851,10 @@ CREATE TABLE mirror.subscription_mrr (
     CONSTRAINT pk_subscription_mrr PRIMARY KEY (subscription, product_id, since)
 );
 COMMENT ON TABLE mirror.subscription_mrr IS 'Monthly amounts of our own subscriptions by product and time, computed from their history when it changes.';
-COMMENT ON COLUMN mirror.subscription_mrr.until IS 'null while it goes on';
-COMMENT ON COLUMN mirror.subscription_mrr.customer IS 'empty where the subscription does not tell';
-COMMENT ON COLUMN mirror.subscription_mrr.status IS 'Stripe''s; `paused_collection` where payments are not collected';
-COMMENT ON COLUMN mirror.subscription_mrr.mrr IS 'minor units a month, after discounts; 0 unless the status counts';
+COMMENT ON COLUMN mirror.subscription_mrr.until IS 'null while it continues';
+COMMENT ON COLUMN mirror.subscription_mrr.customer IS 'empty if the subscription names none';
+COMMENT ON COLUMN mirror.subscription_mrr.status IS 'Stripe''s status; `paused_collection` if payments are not collected';
+COMMENT ON COLUMN mirror.subscription_mrr.mrr IS 'minor units per month, after discounts; 0 unless the status counts';
 COMMENT ON COLUMN mirror.subscription_mrr.estimated IS 'reconstructed: nothing was observed then';
 COMMENT ON COLUMN mirror.subscription_mrr.is_partial IS 'a price or discount is not known, and counts as 0';
 COMMENT ON COLUMN mirror.subscription_mrr.waits IS 'for a discount or coupon that is not mirrored yet';
@@ -903,11 +903,11 @@ CREATE TABLE mirror.subscriptions (
     CONSTRAINT pk_subscriptions PRIMARY KEY (id, account)
 );
 COMMENT ON COLUMN mirror.subscriptions.account IS 'connected account; empty for our own';
-COMMENT ON COLUMN mirror.subscriptions.created IS 'Stripe''s clock; null where the object carries none';
+COMMENT ON COLUMN mirror.subscriptions.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.subscriptions.data IS 'the object as Stripe sent it';
-COMMENT ON COLUMN mirror.subscriptions.observed_at IS 'Stripe''s clock, only ever raised';
-COMMENT ON COLUMN mirror.subscriptions.observed_rank IS '0 created, 1 updated, 2 deleted, of observed_in';
-COMMENT ON COLUMN mirror.subscriptions.observed_in IS 'the event, or the read, that brought the content';
+COMMENT ON COLUMN mirror.subscriptions.observed_at IS 'Stripe''s clock; it never decreases';
+COMMENT ON COLUMN mirror.subscriptions.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.subscriptions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscriptions.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.subscriptions.rev IS 'raised by every event taken';
 COMMENT ON COLUMN mirror.subscriptions.unsettled IS 'uncertain: to be read again';
