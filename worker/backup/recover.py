@@ -109,14 +109,14 @@ def prepare(
     wal_from: Path | None = None,
     alive: Callable[[], None] = lambda: None,
 ) -> Recovery:
-    """Fill `target` with the base backup, configured to recover to the time and then accept writes.
+    """Fill `target` with the base backup. A server started on it recovers to the time `at`, and then accepts writes.
 
-    Starts nothing. `wal_from` is the data folder of a dead server; WAL that it had not archived is taken from there.
-    Raises BackupError if the folder is not empty, the backup is damaged, or the owner is unknown.
+    This starts no server. `wal_from` is the data folder of a dead server, to read the WAL that it had not archived. Raises
+    BackupError if `target` is not empty, if the backup is damaged, or if the owner is unknown.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BackupError(f"{target} is not empty: name a new folder with --to; the old data is left alone")
+        raise BackupError(f"{target} is not empty: name a new folder with --to; existing data is not changed")
     account = _account(owner)
     checked = check.check(settings, backup)
     if checked.reaches is None:

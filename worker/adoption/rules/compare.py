@@ -45,7 +45,7 @@ _LABEL = re.compile(r"'([^']*)'")
 def names_of(given: Names, actual: Found, *, membership: bool) -> Names:
     """The names to use: the given names, the types that stand for our enums, and the tables that are left out."""
     if not membership:
-        # What an earlier adoption added stays. The setting MEMBERSHIP=off is enough to keep the workers away from it.
+        # Objects that an earlier adoption added stay. The setting MEMBERSHIP=off is enough to keep the workers away from them.
         if actual.revision is not None:
             return actual.names or Names()
         types = {name: f"sync_names.{name}" for name in ("user_role", "membership_status")}
