@@ -5,6 +5,7 @@ import asyncio
 import psycopg
 
 from worker.config.settings import Settings
+from worker.postgres.plans import KEPT, keep
 from worker.postgres.pool import async_pool, connect
 
 QUERY = "select id, attempts from sync.events where id = %s"
@@ -49,3 +50,25 @@ def test_the_webhook_endpoint_s_connections_survive_a_migration(settings: Settin
             return await (await used.execute(QUERY, ("evt_1",))).fetchall()
 
     assert asyncio.run(use()) == []
+
+
+def test_settings_of_kept_plans_end_with_the_function_that_keep_returns(settings: Settings) -> None:
+    names = sorted(KEPT)
+
+    def present(used: psycopg.Connection) -> dict[str, object]:
+        row = used.execute("select " + ", ".join(f"current_setting('{name}')" for name in names)).fetchone()
+        assert row is not None
+        return dict(zip(names, row, strict=True))
+
+    with connect(settings, application="test") as used, used.transaction():
+        used.execute("set local enable_hashjoin = off")
+        before = present(used)
+        restore = keep(used)
+        kept = present(used)
+        restore()
+        after = present(used)
+
+    assert kept == KEPT
+    assert after == before
+    assert before["plan_cache_mode"] == "force_custom_plan"
+    assert before["enable_hashjoin"] == "off"

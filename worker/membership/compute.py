@@ -64,13 +64,16 @@ def compute(
     if policy.off or not ids:
         return []
     with trace.span("users.compute", attributes={"users": len(ids), "user.ids": list(ids)[:MOST_IDS]}):
-        return _compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+        restore = plans.keep(conn)
+        changed = _compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+        # Later statements, the marking of events for one, need plans for the present size of their table.
+        restore()
+        return changed
 
 
 def _compute(
     conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool, looked_again: bool
 ) -> list[str]:
-    plans.keep(conn)
     locked = load_facts.lock_users(conn, ids)
     if not locked:
         return []

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 # The features attached to the product `p` at Stripe.
 ATTACHED = """array(
     select f.entitlement_feature_lookup_key from mirror.product_features as f
-    where f.product = p.id and f.account = '' and not f.deleted and f.entitlement_feature_lookup_key is not null
+    where f.product = p.id and length(f.account) = 0 and not f.deleted and f.entitlement_feature_lookup_key is not null
 )"""
 # The largest values of integer types that are smaller than bigint, which an adopted application may use.
 _MOST_TOKENS = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
@@ -256,7 +256,7 @@ def _products(conn: Connection, ids: Collection[str]) -> dict[str, Product]:
     rows = _rows(
         conn,
         f"select id, metadata, {ATTACHED} as attached from mirror.products as p "  # noqa: S608 - our own words
-        "where id = any(%s) and account = '' and shape <> ''",
+        "where id = any(%s) and length(account) = 0 and shape <> ''",
         sorted(ids),
     )
     return {row["id"]: product_of(row["id"], row["metadata"], row["attached"]) for row in rows}

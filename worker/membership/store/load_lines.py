@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from worker.membership.rules.facts import PaidLine, Purchase, number_of
+from worker.membership.store.theirs import theirs
 
 Connection = psycopg.Connection
 Row = dict[str, Any]
@@ -81,7 +82,7 @@ def _by_metadata(row: Row) -> PaidLine:
 # the id of the subscription). A ledger row for one kind of id covers one line with the other kind of id if invoice,
 # item, price, time, quantity and sign are equal. Equal lines with the same kind of id are different lines, and each
 # grants.
-_INVOICED = """
+_INVOICED = f"""
     select
         l.user_id, i.id as invoice, n.line, coalesce(n.product, q.product) as product, n.subscription,
         coalesce(n.quantity, 1) as quantity, n.proration, n.period_start, n.period_end, n.subscription_item as item,
@@ -90,8 +91,7 @@ _INVOICED = """
         coalesce(n.period_end >= n.period_start + w.every - tolerance.of, true)
             or coalesce(n.period_start <= n.period_end - w.every + tolerance.of, true) as is_whole,
         n.has_changes, not g.has as is_fresh, r.is_long
-    from sync.customer_links as l
-    join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
+    from {theirs("invoices", "i", "id, status_transitions_paid_at, created, observed_at, subscription, status, deleted")}
     join lateral (
         select m.*, row_number() over (partition by m.identity, m.has_new_id, m.is_granted order by m.line) as number
         from (
@@ -127,13 +127,16 @@ _INVOICED = """
                     ) as items
                 ) as c
             ) as a
-            where x.invoice = i.id and x.account = '' and not x.deleted
+            where x.invoice = i.id and length(x.account) = 0 and not x.deleted
                 and x.period_start is not null and x.period_end is not null
         ) as m
     ) as n on true
-    left join mirror.prices as p on p.id = n.price and p.account = '' and not (p.type is null)
-    left join mirror.plans as o on o.id = n.price and o.account = ''
-    left join mirror.subscription_items as t on t.id = n.subscription_item and t.account = '' and t.price = n.price
+    left join mirror.prices as p on p.id = n.price and length(p.account) = 0 and not (p.type is null)
+    left join mirror.plans as o on o.id = n.price and length(o.account) = 0
+    left join lateral (
+        select price, product, data from mirror.subscription_items where id = n.subscription_item and length(account) = 0
+        offset 0
+    ) as t on t.price = n.price
     cross join lateral (
         select
             case jsonb_typeof(n.data->'price') when 'object' then n.data->'price' end as own_price,
@@ -166,7 +169,7 @@ _INVOICED = """
     cross join lateral (
         select every, n.period_end - (n.period_end - every) as full_period
         from (
-            select case when q.every in ('day', 'week', 'month', 'year') and q.times ~ '^[1-9][0-9]{0,2}$'
+            select case when q.every in ('day', 'week', 'month', 'year') and q.times ~ '^[1-9][0-9]{{0,2}}$'
                 then (q.times || ' ' || q.every)::interval end as every
         ) as interval_of
     ) as w
@@ -177,7 +180,7 @@ _INVOICED = """
     cross join lateral (
         select n.is_granted or n.number <= (
             select count(*) from sync.token_grants
-            where stripe_invoice_id = i.id and identity = n.identity and starts_with(source_key, 'invoice:')
+            where stripe_invoice_id = i.id and identity = n.identity and left(source_key, 8) = 'invoice:'
                 and (position(':line:il_' in source_key) > 0) <> n.has_new_id
         ) as has
     ) as g
@@ -187,7 +190,7 @@ _INVOICED = """
             as is_long
     ) as r
     where l.user_id = any(%s) and i.status = 'paid' and not i.deleted
-"""
+"""  # noqa: S608 - our own words
 _DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 
 # The user of a session is the user of its customer. For a guest it is the user that the application named in the
@@ -198,13 +201,12 @@ _SESSION = """
 """
 _SESSIONS = f"""
     select l.user_id, {_SESSION}
-    from sync.customer_links as l
-    join mirror.checkout_sessions as s on s.customer = l.stripe_customer_id and s.account = ''
+    from {theirs("checkout_sessions", "s", _SESSION.replace("s.", ""))}
     where l.user_id = any(%s)
     union all
     select s.client_reference_id, {_SESSION}
     from mirror.checkout_sessions as s
-    where s.client_reference_id = any(%s) and s.customer is null and s.payment_link is null and s.account = ''
+    where s.client_reference_id = any(%s) and s.customer is null and s.payment_link is null and length(s.account) = 0
 """  # noqa: S608 - our own words
 _PAID_SESSIONS = f"""
     select * from ({_SESSIONS}) as s
@@ -222,7 +224,7 @@ _SOLD = f"""
         s.user_id, s.id as invoice, i.id as line, i.product, coalesce(i.quantity, 1) as quantity,
         i.amount_subtotal as amount, coalesce(s.created, s.observed_at) as paid_at
     from ({_PAID_SESSIONS}) as s
-    join mirror.checkout_session_line_items as i on i.checkout_session = s.id and i.account = '' and not i.deleted
+    join mirror.checkout_session_line_items as i on i.checkout_session = s.id and length(i.account) = 0 and not i.deleted
     where not {_HAS_METADATA} and not exists (
         select from sync.token_grants as g where g.source_key = 'cs:' || s.id || ':line:' || i.id
     )
@@ -238,46 +240,49 @@ _SOLD_BY_METADATA = f"""
 """  # noqa: S608 - our own words
 
 # All money of a bill was returned if refunds, lost disputes and credit notes add up to its total.
+_BILL = "id, total, payment_intent, status_transitions_paid_at, created, observed_at, status, deleted"
 _PURCHASES = f"""
     with bought as (
         select l.user_id, i.id as source, coalesce(n.product, p.product) as product, i.total, i.payment_intent,
             coalesce(i.status_transitions_paid_at, i.created, i.observed_at) as paid_at
-        from sync.customer_links as l
-        join mirror.invoices as i on i.customer = l.stripe_customer_id and i.account = ''
-        join mirror.invoice_line_items as n on n.invoice = i.id and n.account = '' and not n.deleted
-        left join mirror.prices as p on p.id = n.price and p.account = ''
+        from {theirs("invoices", "i", _BILL)}
+        join mirror.invoice_line_items as n on n.invoice = i.id and length(n.account) = 0 and not n.deleted
+        left join mirror.prices as p on p.id = n.price and length(p.account) = 0
         where l.user_id = any(%s) and i.status = 'paid' and not i.deleted
             and coalesce(p.type, n.data->'price'->>'type') = 'one_time'
         union all
         select s.user_id, s.id, coalesce(i.product, s.metadata_product), s.amount_total, s.payment_intent,
             coalesce(s.created, s.observed_at)
         from ({_PAID_SESSIONS}) as s
-        left join mirror.checkout_session_line_items as i
-            on i.checkout_session = s.id and i.account = '' and not i.deleted
+        left join lateral (
+            select product from mirror.checkout_session_line_items
+            where checkout_session = s.id and length(account) = 0 and not deleted
+            offset 0
+        ) as i on true
     )
     select distinct b.user_id, b.source, b.product, b.paid_at,
         b.total > 0 and b.total <= (
             select coalesce(sum(r.amount), 0) from mirror.refunds as r
-            where r.account = '' and not r.deleted and r.status in ('succeeded', 'pending') and r.payment_intent in (
+            where length(r.account) = 0 and not r.deleted and r.status in ('succeeded', 'pending') and r.payment_intent in (
                 select b.payment_intent
                 union
                 select a.payment_payment_intent from mirror.invoice_payments as a
-                where a.invoice = b.source and a.account = '' and not a.deleted
+                where a.invoice = b.source and length(a.account) = 0 and not a.deleted
             )
         ) + (
             select coalesce(sum(d.amount), 0) from mirror.disputes as d
-            where d.account = '' and not d.deleted and d.status = 'lost' and d.payment_intent in (
+            where length(d.account) = 0 and not d.deleted and d.status = 'lost' and d.payment_intent in (
                 select b.payment_intent
                 union
                 select a.payment_payment_intent from mirror.invoice_payments as a
-                where a.invoice = b.source and a.account = '' and not a.deleted
+                where a.invoice = b.source and length(a.account) = 0 and not a.deleted
             )
         ) + (
             select coalesce(sum(c.returned), 0) from mirror.credit_notes as c
-            where c.invoice = b.source and c.account = '' and not c.deleted and c.status = 'issued'
+            where c.invoice = b.source and length(c.account) = 0 and not c.deleted and c.status = 'issued'
         ) as is_returned
     from bought as b
-    join mirror.products as o on o.id = b.product and o.account = '' and o.metadata ? 'access'
+    join mirror.products as o on o.id = b.product and length(o.account) = 0 and o.metadata ? 'access'
 """  # noqa: S608 - our own words
 
 

@@ -77,17 +77,17 @@ _SOURCES = """
         select b.id as bill, coalesce(i.total, i.amount_paid) as total, i.payment_intent,
             case jsonb_typeof(i.data->'charge') when 'string' then i.data->>'charge' end as charge
         from unnest(%(bills)s::text[]) as b (id)
-        join mirror.invoices as i on i.id = b.id and i.account = ''
+        join mirror.invoices as i on i.id = b.id and length(i.account) = 0
             and not (i.unsettled and coalesce(i.data->'lines'->'has_more' = 'true', false))
         union all
         select b.id, s.amount_total, s.payment_intent, null
         from unnest(%(bills)s::text[]) as b (id)
-        join mirror.checkout_sessions as s on s.id = b.id and s.account = ''
+        join mirror.checkout_sessions as s on s.id = b.id and length(s.account) = 0
     ),
     payments as (
         select b.bill, p.payment_payment_intent as intent, p.payment_charge as charge
         from bills as b
-        join mirror.invoice_payments as p on p.invoice = b.bill and p.account = '' and not p.deleted
+        join mirror.invoice_payments as p on p.invoice = b.bill and length(p.account) = 0 and not p.deleted
         union
         select bill, payment_intent, null from bills where payment_intent is not null
         union
@@ -98,8 +98,8 @@ _SOURCES = """
             coalesce(r.charge, c.id) as charge
         from payments as p
         join mirror.refunds as r on r.payment_intent = p.intent or r.charge = p.charge
-        left join mirror.charges as c on c.payment_intent = r.payment_intent and r.charge is null and c.account = ''
-        where r.account = '' and not r.deleted and r.amount is not null
+        left join mirror.charges as c on c.payment_intent = r.payment_intent and r.charge is null and length(c.account) = 0
+        where length(r.account) = 0 and not r.deleted and r.amount is not null
     ),
     sources as (
         select 'refund:' || id as source_key, 'refund' as kind, bill, amount, created as at
@@ -110,17 +110,17 @@ _SOURCES = """
             c.amount_refunded - coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0), null
         from payments as p
         join mirror.charges as c on c.payment_intent = p.intent or c.id = p.charge
-        where c.account = '' and not c.deleted and not c.unsettled and c.amount_refunded is not null
+        where length(c.account) = 0 and not c.deleted and not c.unsettled and c.amount_refunded is not null
             and c.amount_refunded > coalesce((select sum(r.amount) from refunds as r where r.charge = c.id), 0)
         union all
         select 'dispute:' || d.id, 'dispute', p.bill, d.amount, d.created
         from payments as p
         join mirror.disputes as d on d.payment_intent = p.intent or d.charge = p.charge
-        where d.account = '' and not d.deleted and not d.unsettled and d.status = 'lost' and d.amount is not null
+        where length(d.account) = 0 and not d.deleted and not d.unsettled and d.status = 'lost' and d.amount is not null
         union all
         select 'credit_note:' || n.id, 'credit_note', b.bill, n.returned, n.created
         from bills as b
-        join mirror.credit_notes as n on n.invoice = b.bill and n.account = ''
+        join mirror.credit_notes as n on n.invoice = b.bill and length(n.account) = 0
         where not n.deleted and not n.unsettled and n.status = 'issued' and n.returned > 0
     )
     select s.source_key, s.kind, b.bill, b.total, coalesce(s.amount, 0) as amount, g.source_key is not null as is_known,
@@ -146,17 +146,17 @@ _RESTORED = """
         select 'refund_failed:' || id as source_key, 'refund_failed' as kind
         from mirror.refunds
         where g.kind = 'refund' and id = substr(g.source_key, 8)
-            and account = '' and not unsettled and status in ('failed', 'canceled')
+            and length(account) = 0 and not unsettled and status in ('failed', 'canceled')
         union all
         select 'dispute_won:' || id, 'dispute_won'
         from mirror.disputes
         where g.kind = 'dispute' and id = substr(g.source_key, 9)
-            and account = '' and not unsettled and status = 'won'
+            and length(account) = 0 and not unsettled and status = 'won'
         union all
         select 'credit_note_void:' || id, 'credit_note_void'
         from mirror.credit_notes
         where g.kind = 'credit_note' and id = substr(g.source_key, 13)
-            and account = '' and not unsettled and status = 'void'
+            and length(account) = 0 and not unsettled and status = 'void'
     ) as n on true
     where g.user_id = any(%s) and g.kind in ('refund', 'dispute', 'credit_note')
         and not exists (select from sync.token_grants where source_key = n.source_key)

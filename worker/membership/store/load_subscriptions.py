@@ -9,9 +9,14 @@ import psycopg
 from psycopg.rows import dict_row
 
 from worker.membership.rules.facts import Item, Subscription
+from worker.membership.store.theirs import theirs
 
 Connection = psycopg.Connection
 
+_COLUMNS = """
+    id, status, created, observed_at, current_period_start, current_period_end, status_details_paused_subscription_type,
+    trial_start, trial_end, ended_at, customer, deleted
+"""
 _FACTS = """
     s.id, coalesce(s.status, 'incomplete') as status,
     coalesce(s.created, s.observed_at) as created, s.observed_at, s.current_period_start as period_start,
@@ -20,11 +25,11 @@ _FACTS = """
     case when s.status in ('past_due', 'unpaid') then (
         select min(i.created)
         from mirror.invoices as i
-        where i.subscription = s.id and i.account = '' and not i.deleted and i.status in ('open', 'uncollectible')
+        where i.subscription = s.id and length(i.account) = 0 and not i.deleted and i.status in ('open', 'uncollectible')
             and i.created > coalesce((
                 select max(p.created)
                 from mirror.invoices as p
-                where p.subscription = s.id and p.account = '' and not p.deleted and p.status = 'paid'
+                where p.subscription = s.id and length(p.account) = 0 and not p.deleted and p.status = 'paid'
             ), '-infinity')
     ) end as unpaid_since,
     coalesce(c.deleted, false) as customer_deleted
@@ -37,10 +42,9 @@ def of_users(conn: Connection, users: Collection[str]) -> dict[str, list[Subscri
         conn,
         f"""
         select l.user_id as whose, {_FACTS}
-        from sync.customer_links as l
-        join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
-        left join mirror.customers as c on c.id = s.customer and c.account = ''
-        where l.user_id = any(%s)
+        from {theirs("subscriptions", "s", _COLUMNS)}
+        left join mirror.customers as c on c.id = s.customer and length(c.account) = 0
+        where l.user_id = any(%s) and not s.deleted
         """,  # noqa: S608 - our own words
         users,
     )
@@ -53,8 +57,8 @@ def of_organizations(conn: Connection, organizations: Collection[str]) -> dict[s
         f"""
         select s.metadata_organization_id as whose, {_FACTS}
         from mirror.subscriptions as s
-        left join mirror.customers as c on c.id = s.customer and c.account = ''
-        where s.metadata_organization_id = any(%s) and s.account = '' and not s.deleted
+        left join mirror.customers as c on c.id = s.customer and length(c.account) = 0
+        where s.metadata_organization_id = any(%s) and length(s.account) = 0 and not s.deleted
         """,  # noqa: S608 - our own words
         organizations,
     )
@@ -89,9 +93,9 @@ def _items(conn: Connection, subscriptions: Sequence[str]) -> dict[str, tuple[li
                 select t.subscription, t.id, t.price, coalesce(t.product, p.product, o.product) as product,
                     coalesce(t.quantity, 1) as quantity, t.created, t.deleted
                 from mirror.subscription_items as t
-                left join mirror.prices as p on p.id = t.price and p.account = '' and t.product is null
-                left join mirror.plans as o on o.id = t.price and o.account = '' and t.product is null
-                where t.subscription = any(%s) and t.account = ''
+                left join mirror.prices as p on p.id = t.price and length(p.account) = 0 and t.product is null
+                left join mirror.plans as o on o.id = t.price and length(o.account) = 0 and t.product is null
+                where t.subscription = any(%s) and length(t.account) = 0
                 order by t.created, t.id
                 """,
                 (subscriptions,),

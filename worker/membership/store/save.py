@@ -13,8 +13,18 @@ from worker.membership.rules.balance import Grant
 from worker.membership.rules.changes import FAILED, RENEWED, Turn
 from worker.membership.rules.facts import Feature, User
 from worker.membership.store import histories
+from worker.membership.store.theirs import theirs
 
 Connection = psycopg.Connection
+
+# The columns of the mirror that are copied.
+_SUBSCRIPTION = """
+    id, customer, status, current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_start,
+    trial_end, metadata, created, observed_at, deleted
+"""
+_PAYMENT = """
+    id, amount_received, amount, currency, status, description, data, created, observed_at, deleted, invoice
+"""
 
 
 def named_in_catalogue(users: Collection[User]) -> tuple[set[str], dict[str, str]]:
@@ -229,7 +239,7 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
     became past due.
     """
     rows = conn.execute(
-        """
+        f"""
         with before as (
             select stripe_subscription_id, lower(status::text) as status, current_period_start from user_subscriptions
             where user_id = any(sync.user_keys(%(users)s))
@@ -241,18 +251,17 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
         select sync.subscription_row_id(s.id), sync.user_key(l.user_id), s.customer, s.id, p.id, i.product,
             sync.subscription_status(coalesce(s.status, 'incomplete')),
             s.current_period_start, s.current_period_end, coalesce(s.cancel_at_period_end, false), s.canceled_at,
-            s.trial_start, s.trial_end, coalesce(s.metadata, '{}'), coalesce(s.created, s.observed_at), now()
-        from sync.customer_links as l
-        join mirror.subscriptions as s on s.customer = l.stripe_customer_id and s.account = '' and not s.deleted
+            s.trial_start, s.trial_end, coalesce(s.metadata, '{{}}'), coalesce(s.created, s.observed_at), now()
+        from {theirs("subscriptions", "s", _SUBSCRIPTION)}
         left join lateral (
             select price, product
             from mirror.subscription_items
-            where subscription = s.id and account = '' and not deleted
+            where subscription = s.id and length(account) = 0 and not deleted
             order by created, id
             limit 1
         ) as i on true
         left join stripe_prices as p on p.id = i.price
-        where l.user_id = any(%(users)s) and (%(only)s::text is null or s.id = %(only)s)
+        where l.user_id = any(%(users)s) and not s.deleted and (%(only)s::text is null or s.id = %(only)s)
         order by s.id
         on conflict (stripe_subscription_id) do update
         set user_id = excluded.user_id, stripe_customer_id = excluded.stripe_customer_id,
@@ -276,7 +285,7 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
             w.status in ('past_due', 'unpaid') and coalesce(b.status, '') not in ('past_due', 'unpaid')
         from written as w
         left join before as b using (stripe_subscription_id)
-        """,
+        """,  # noqa: S608 - our own words
         {"users": sorted(users), "only": only},
     ).fetchall()
     turns = defaultdict[str, list[Turn]](list)
@@ -295,35 +304,34 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
     Checkout session that it paid.
     """
     conn.execute(
-        """
+        f"""
         insert into payment_history as o (id, user_id, stripe_payment_intent_id, amount, currency, status,
             stripe_product_id, description, metadata, created_at, updated_at)
         overriding system value
         select sync.payment_row_id(i.id), sync.user_key(l.user_id), i.id,
             coalesce(nullif(i.amount_received, 0), i.amount, 0), coalesce(i.currency, ''),
             sync.payment_status(i.status), p.id, i.description,
-            case jsonb_typeof(i.data->'metadata') when 'object' then i.data->'metadata' else '{}' end,
+            case jsonb_typeof(i.data->'metadata') when 'object' then i.data->'metadata' else '{{}}' end,
             coalesce(i.created, i.observed_at), now()
-        from sync.customer_links as l
-        join mirror.payment_intents as i on i.customer = l.stripe_customer_id and i.account = ''
+        from {theirs("payment_intents", "i", _PAYMENT)}
         left join lateral (
             select b.product
             from (
                 select n.product, n.amount, n.id
                 from mirror.invoice_line_items as n
-                where n.account = '' and not n.deleted and n.invoice in (
+                where length(n.account) = 0 and not n.deleted and n.invoice in (
                     select i.invoice
                     union all
                     select a.invoice from mirror.invoice_payments as a
-                    where a.payment_payment_intent = i.id and a.account = ''
+                    where a.payment_payment_intent = i.id and length(a.account) = 0
                     union all
-                    select v.id from mirror.invoices as v where v.payment_intent = i.id and v.account = ''
+                    select v.id from mirror.invoices as v where v.payment_intent = i.id and length(v.account) = 0
                 )
                 union all
                 select t.product, t.amount_total, t.id
                 from mirror.checkout_sessions as s
-                join mirror.checkout_session_line_items as t on t.checkout_session = s.id and t.account = ''
-                where s.payment_intent = i.id and s.account = '' and not t.deleted
+                join mirror.checkout_session_line_items as t on t.checkout_session = s.id and length(t.account) = 0
+                where s.payment_intent = i.id and length(s.account) = 0 and not t.deleted
             ) as b
             order by b.amount desc, b.id
             limit 1
@@ -340,7 +348,7 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
             is distinct from
             (excluded.user_id, excluded.amount, excluded.currency, excluded.status, excluded.stripe_product_id,
                 excluded.description, excluded.metadata, excluded.created_at)
-        """,
+        """,  # noqa: S608 - our own words
         {"users": sorted(users), "only": only},
     )
     # A payment may have looked succeeded for a while, if the newest of several snapshots of one second had to be
@@ -349,7 +357,7 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
         """
         delete from payment_history as o
         using mirror.payment_intents as i
-        where o.user_id = any(sync.user_keys(%s)) and i.id = o.stripe_payment_intent_id and i.account = ''
+        where o.user_id = any(sync.user_keys(%s)) and i.id = o.stripe_payment_intent_id and length(i.account) = 0
             and i.status is distinct from 'succeeded'
         """,
         (sorted(users),),
