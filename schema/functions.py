@@ -224,8 +224,9 @@ ROW_ID = """
 create or replace function {function}(stripe_id text) returns {type}
 language sql {volatility} as $$ select {row_id} $$
 """
-# The columns that hold Stripe's words. In our tables they are text. If the application has an enum there, the label is
-# written that is the word in any case: ACTIVE for active. A word without a label is refused, and its row held back.
+# The columns with Stripe's words, such as statuses. In our tables they are text. If the application's column is an enum, the
+# word is written as the label that equals it, ignoring case: ACTIVE for active. If there is no such label, the table
+# refuses the row, and the row is held back.
 WORDS: dict[tuple[str, str], str] = {
     ("stripe_prices", "type"): "sync.price_type",
     ("stripe_prices", "interval"): "sync.price_interval",
@@ -286,8 +287,10 @@ def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
 
 
 def word(table: str, column: str, type_: str | None) -> str:
-    """The function that makes a value of this column from a word of Stripe's; `type_` is the application's enum, None for
-    text."""
+    """The statement for the function that converts Stripe's word to a value of this column.
+
+    `type_` is the application's enum; None for text.
+    """
     function = WORDS[table, column]
     if type_ is None:
         return WORD.format(function=function, type="text", volatility="immutable parallel safe", value="$1")

@@ -248,9 +248,9 @@ def user_rows(conn: Connection, user: str, email: str | None) -> dict[str, int]:
 
 
 def blank_user(conn: Connection, user: str, email: str | None) -> dict[str, int]:
-    """Blank the user's personal data; role, status, tokens and payments stay. Returns the changed rows by table.
+    """Blank the user's personal data, but keep role, status, tokens and payments. Returns the changed rows by table.
 
-    Raises NotBlanked if a table refuses both null and the value in its place.
+    Raises NotBlanked if a table refuses null and also the replacement value.
     """
     changed = {}
     for table, (key, columns) in _BLANKED.items():
@@ -265,7 +265,7 @@ def blank_user(conn: Connection, user: str, email: str | None) -> dict[str, int]
 
 
 def _blank(conn: Connection, table: str, key: str, user: str, column: str, values: tuple[str, str]) -> int:
-    """Give the column of the user's rows the first value that the table accepts; returns how many rows there are."""
+    """Set the column in the user's rows to the first of the values that the table accepts. Returns the number of rows."""
     refused = ""
     for value in values:
         statement = f"update {table} set {column} = {value} where {key} = %s"  # noqa: S608 - names from above

@@ -70,7 +70,7 @@ def _id_type(table: str, names: Names, actual: Found) -> str | None:
 
 
 def _enum_of(table: str, ours: str, names: Names, actual: Found) -> str | None:
-    """The enum that the application has for a column of Stripe's words."""
+    """The application's enum, if it has one for a column with Stripe's words."""
     relation = actual.relations.get(names.table(table))
     column = relation.columns.get(names.column(table, ours)) if relation else None
     return column.type if column is not None and column.is_enum else None

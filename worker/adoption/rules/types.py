@@ -20,7 +20,7 @@ NEEDED_LABELS = {
     "membership_status": ("ACTIVE", "INACTIVE", "CANCELED", "PAST_DUE"),
 }
 
-# Stripe's words, for columns of ours that are text and may be an enum of the application's.
+# Stripe's words in columns that are text in our schema, and may be enums in the application's.
 STRIPE_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("stripe_prices", "type"): ("one_time", "recurring"),
     ("stripe_prices", "interval"): ("day", "week", "month", "year"),
@@ -74,7 +74,7 @@ def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
 
 
 def lacking_words(table: str, name: str, labels: tuple[str, ...]) -> list[str]:
-    """The labels that an enum for Stripe's words lacks, in capitals if all of its labels are."""
+    """The labels that an enum for Stripe's words lacks. They are in capitals if all existing labels are."""
     known = {label.lower() for label in labels}
     lacking = [word for word in STRIPE_WORDS[table, name] if word not in known]
     return [word.upper() for word in lacking] if labels and all(label.isupper() for label in labels) else lacking

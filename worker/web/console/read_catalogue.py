@@ -6,14 +6,14 @@ import psycopg
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
-# Up to this many users are counted; of more, the statistics say how many have a frequent product.
+# Up to this many users are counted. If there are more, the planner's statistics give the numbers for frequent products.
 COUNTED = 100_000
 
 
 def products(conn: psycopg.Connection, *, limit: int = 500, counted: int = COUNTED) -> list[Row]:
-    """Products with their policy and prices, and how many users have each as their product.
+    """Products with their policy, their prices, and the number of users who have them.
 
-    `is_estimate`: the number of users is the planner's, as of the last ANALYZE.
+    If `is_estimate`, the number of users is the planner's estimate, as of the last ANALYZE.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
