@@ -15,17 +15,20 @@ from benchmarks import (
     beside,
     compare,
     console,
+    distant,
     everyone,
     latency,
     limit,
     machine,
     memory,
     observing,
+    profile,
     reconcile,
     refresh,
     report,
     revenue,
     scale,
+    sizes,
     stack,
     throughput,
 )
@@ -33,7 +36,10 @@ from benchmarks.stack import Stack
 
 # Parts of a plain run, and parts that run only when they are named.
 PLAIN = ("limit", "door", "updates", "latency", "access", "refresh", "reconcile")
-LONG = ("everyone", "memory", "revenue", "backfill", "beside", "console", "observing", "scale", "rest")
+LONG = (
+    "everyone", "memory", "revenue", "backfill", "beside", "console", "observing", "scale", "rest", "profile", "distant",
+    "sizes",
+)  # fmt: skip
 CONCURRENCIES = (32, 128)
 MEMORY_EVENTS = 1_000_000
 MEMORY_MINUTES = 15
@@ -131,6 +137,15 @@ def _measure(running: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     if "rest" in only:
         result["rest"] = memory.at_rest()
         report.say_rest(result["rest"])
+    if "distant" in only:
+        result["distant"] = distant.measure()
+        report.say_latency(result["distant"])
+    if "sizes" in only:
+        result["sizes"] = sizes.measure(running, count=count if arguments.events_given else sizes.EVENTS)
+        report.say_sizes(result["sizes"])
+    if "profile" in only:
+        result["profile"] = profile.measure(count if arguments.events_given else profile.EVENTS)
+        report.say_profile(result["profile"])
     if "memory" in only:
         count = arguments.events if arguments.events_given else MEMORY_EVENTS
         result["memory"] = memory.measure(running, count=count, minutes=MEMORY_MINUTES, say=report.console.print)

@@ -79,7 +79,7 @@ def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
     """Insert the users whom the linked customers of `mixed` name."""
     conn.execute(
         "insert into users (id, email) select 'user-' || n, 'user-' || n || '@example.com' "
-        "from generate_series(%s::bigint, %s::bigint) as n",
+        "from generate_series(%s::bigint, %s::bigint) as n on conflict do nothing",
         (first // 3, (first + count) // 3 + 1),
     )
 

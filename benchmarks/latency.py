@@ -17,19 +17,22 @@ _TABLES = {"customer": "customers", "invoice": "invoices", "subscription": "subs
 PER_SECOND, SECONDS = 50, 20
 
 
-def measure(stack: Stack, *, first: int, linked: bool = False) -> dict[str, Any]:
-    """Send events of new objects for 20 seconds.
+def measure(
+    stack: Stack, *, first: int, linked: bool = False, per_second: int = PER_SECOND, seconds: int = SECONDS
+) -> dict[str, Any]:
+    """Send events of new objects for this long.
 
     `linked`: every customer is one of the application's users, who is computed in the transaction that writes the row.
     """
-    count = PER_SECOND * SECONDS
+    count = per_second * seconds
     if linked:
         with stack.connect() as conn:
             events.add_users(conn, count, first=first)
-    return measure_of(stack, events.mixed(count, first=first, linked=linked)) | {"linked_users": linked}
+    made = events.mixed(count, first=first, linked=linked)
+    return measure_of(stack, made, per_second=per_second) | {"linked_users": linked}
 
 
-def measure_of(stack: Stack, made: list[events.Delivery]) -> dict[str, Any]:
+def measure_of(stack: Stack, made: list[events.Delivery], *, per_second: int = PER_SECOND) -> dict[str, Any]:
     """Send at a steady rate, without waiting for the last answer; look for the awaited rows every millisecond."""
     stack.settle()
     sent: dict[str, float] = {}
@@ -43,7 +46,7 @@ def measure_of(stack: Stack, made: list[events.Delivery]) -> dict[str, Any]:
         try:
             began = time.perf_counter()
             for number, request in enumerate(events.requests(made, port=stack.port)):
-                if over.wait(max(0.0, began + number / PER_SECOND - time.perf_counter())):
+                if over.wait(max(0.0, began + number / per_second - time.perf_counter())):
                     return
                 sent[made[number].id] = time.perf_counter()
                 connections[number % 2].post(request)
@@ -67,7 +70,7 @@ def measure_of(stack: Stack, made: list[events.Delivery]) -> dict[str, Any]:
     return {
         "events": len(made),
         "linked_users": False,
-        "per_second": PER_SECOND,
+        "per_second": per_second,
         "post_to_row_ms": percentiles([(seen[id_] - sent[id_]) * 1000 for id_ in sent]),
         "post_to_answer_ms": percentiles([value * 1000 for value in answered]),
         "cpu_us_per_event": {name: spent[name] * 1e6 / len(made) for name in ("web", "worker", "postgres")},

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 console = Console(width=110)
@@ -208,6 +209,37 @@ def say_scale(run: dict[str, Any]) -> None:
             each["name"], f"{each['rows']:,}", f"{each['bytes'] / 1e6:,.0f}", f"{each['index_bytes'] / 1e6:,.0f}"
         )
     console.print(_right(sizes))
+
+
+def say_sizes(result: dict[str, Any]) -> None:
+    for table, run in result.items():
+        shown = Table("", "bytes a row", title=f"{table}: {run['bytes']:.0f} bytes a row, {run['rows']:,} rows")
+        for name, size in (run["columns"] | {"headers and free space": run["headers and free space"]}).items():
+            shown.add_row(name, f"{size:.0f}")
+        for name, size in run["indexes"].items():
+            shown.add_row(f"index {name}", f"{size:.0f}")
+        console.print(_right(shown))
+
+
+def say_profile(result: dict[str, Any]) -> None:
+    alone = result["one event alone"]
+    for kind, run in ((kind, run) for kind, run in result.items() if run is not alone):
+        head = ("worker_us", "postgres_us", "postgres_storing_us", "executing_us", "planning_us", "statements_a_batch")
+        console.print(f"{kind}: " + ", ".join(f"{name} {run[name]:.0f}" for name in head))
+        table = _right(Table("statement, us an event", "executed", "planned", "calls"))
+        for each in run["statements"]:
+            table.add_row(
+                escape(each["statement"]), f"{each['executed_us']:.1f}", f"{each['planned_us']:.1f}", f"{each['calls']}"
+            )
+        console.print(table)
+        table = _right(Table("function, us an event", "own", "with callees", "calls"))
+        for each in run["functions"]:
+            table.add_row(
+                escape(each["function"]), f"{each['own_us']:.1f}", f"{each['with_callees_us']:.1f}", f"{each['calls']}"
+            )
+        console.print(table)
+    for type_, run in alone.items():
+        console.print(f"one {type_} alone: {run['statements']} statements, {run['round_trips']} round trips")
 
 
 def _right(table: Table) -> Table:

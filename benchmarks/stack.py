@@ -77,8 +77,14 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> Iterator[Stack]:
-    """The stack, migrated, with a catalogue and warmed up; with these additional settings."""
+def running(
+    settings: Mapping[str, str] | None = None,
+    *,
+    beat: bool = True,
+    through: Callable[[str], contextlib.AbstractContextManager[str]] = contextlib.nullcontext,
+) -> Iterator[Stack]:
+    """The stack, migrated, with a catalogue and warmed up; with these additional settings. `through` opens what stands
+    between the daemon and Postgres, and gives the daemon's URL."""
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stripe-sync-bench-")))
         home.chmod(0o711)  # Postgres may run under another account
@@ -87,8 +93,9 @@ def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> 
         valkey = start_valkey(home / "valkey")
         stack.callback(valkey.close)
         database_url, port = postgres.create_database("bench"), free_port()
-        env = _environment(database_url=database_url, redis_url=valkey.url, port=port) | dict(settings or {})
-        subprocess.run(_command("db", "migrate", "--yes"), env=env, check=True, stdout=subprocess.DEVNULL)
+        seen_url = stack.enter_context(through(database_url))
+        env = _environment(database_url=seen_url, redis_url=valkey.url, port=port) | dict(settings or {})
+        migrate(database_url)
 
         def start(name: str, *words: str) -> subprocess.Popen[bytes]:
             with (home / f"{name}.log").open("wb") as log:
@@ -121,6 +128,12 @@ def running(settings: Mapping[str, str] | None = None, *, beat: bool = True) -> 
                 sys.stderr.write(f"--- the end of {log_file.name}\n{log_file.read_text(errors='replace')[-2000:]}\n")
             raise
         yield made
+
+
+def migrate(database_url: str) -> None:
+    """Bring the database to head."""
+    env = _environment(database_url=database_url, redis_url="redis://127.0.0.1:1/0", port=1)
+    subprocess.run(_command("db", "migrate", "--yes"), env=env, check=True, stdout=subprocess.DEVNULL)
 
 
 def wait_for(is_true: Callable[[], bool], *, what: str, seconds: float, pause: float = 0.05) -> None:

@@ -1,0 +1,27 @@
+"""Round trips of a connection, counted in libpq's own trace of it."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+_WAITS = ("Flush", "Sync", "Query")
+
+
+def count(conn: psycopg.Connection, work: Callable[[], object]) -> tuple[int, int]:
+    """The statements that `work` sends, and how often it asks for the answers: each time is a round trip."""
+    with tempfile.NamedTemporaryFile() as file:
+        conn.pgconn.trace(file.fileno())
+        try:
+            work()
+        finally:
+            conn.pgconn.untrace()
+        lines = [line.split("\t") for line in Path(file.name).read_text(errors="replace").splitlines()]
+    sent = [fields[3] for fields in lines if len(fields) > 3 and fields[1] == "F"]
+    asked = [
+        kind
+        for before, kind in zip(["", *sent], sent, strict=False)
+        if kind == "Query" or (kind in _WAITS and before not in _WAITS)
+    ]
+    return sent.count("Execute") + sent.count("Query"), len(asked)
