@@ -121,6 +121,9 @@ def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_little_twice(
         if name == "catch_up":
             events = {row[0] for row in conn.execute("select id from sync.events")}
             assert len(events) == sandbox.ask("stats")["events"]
+        of_its_own = {"backfill": ("backfill.finished",), "audit": ("audit.went_on",)}
+        for event in ("pass.slice_ended", *of_its_own.get(name, ("pass.began", "pass.ended"))):
+            assert f'"{event}"' in daemon.logs()
         lists = [(at, address) for at, address in proxy.requests if "limit=100" in address]
         refused = [each for each in lists if deleted and f"starting_after={deleted}" in each[1]]
         assert refused or not deleted
