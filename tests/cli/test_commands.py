@@ -265,7 +265,7 @@ def test_an_object_is_synced_and_its_history_shown(run: Run, sandbox: Sandbox, d
     synced, failed = json.loads(second.stdout)
     assert second.returncode == 1
     assert {"path": "name", "before": "Before", "after": "After"} in synced["changed"]
-    assert "neither Stripe nor the mirror has a customer cus_none" in failed["error"]
+    assert "Stripe has no customer cus_none, and neither has the mirror" in failed["error"]
     assert f"customer {made}: " in shown.stdout
 
 

@@ -88,7 +88,7 @@ def test_an_id_of_two_types_can_be_read_as_either(conn: psycopg.Connection) -> N
 
 
 def test_an_object_that_does_not_exist_is_reported(conn: psycopg.Connection) -> None:
-    with pytest.raises(NotThere, match="neither Stripe nor the mirror has a customer cus_none"):
+    with pytest.raises(NotThere, match="Stripe has no customer cus_none, and neither has the mirror"):
         sync(conn, Canned(GONE), "cus_none")
     with pytest.raises(CannotRead, match="sync the parent"):
         sync(conn, Canned(GONE), "cnli_1", type_="credit_note_line_item")
