@@ -22,7 +22,7 @@ FOLDERS = (
 def main() -> int:
     """Run the tests for each version; returns 1 if a version failed, or if a requested version is missing."""
     parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
-    parser.add_argument("--postgres", action="append", metavar="VERSION", help="only this one; may be given again")
+    parser.add_argument("--postgres", action="append", metavar="VERSION", help="run only this version; may be repeated")
     parser.add_argument("rest", nargs="*", help="for pytest: folders or options, after --")
     asked = parser.parse_args()
     results = {version: _run(version, asked.rest) for version in asked.postgres or installs.VERSIONS}

@@ -1,6 +1,6 @@
-"""Tables that look like ten million rows to the planner, and the plans of statements on them.
+"""Fill tables so that the planner expects ten million rows in each, and find faults in the plans of statements on them.
 
-The planner trusts statistics about a table's size: these tables have few rows, and the statistics of many.
+The planner trusts the statistics of a table. These tables have few rows, and statistics that claim many.
 """
 
 import re
@@ -22,7 +22,7 @@ MOST = 20_000
 SWITCHED_OFF = 1e10
 EACH_QUERY = 3
 
-# Tables that grow with the account. Others hold a row for each job, worker, list or product.
+# Tables that grow with the Stripe account. The other tables have one row for each job, worker, list or product.
 GROWING = (
     *(f"mirror.{name}" for name in mirror.tables),
     *(f"mirror.{name}" for name in ("subscription_history", "subscription_mrr", "customer_movements")),
@@ -53,7 +53,7 @@ _STATUS = {
 
 
 def fill(conn: psycopg.Connection) -> None:
-    """Fill the growing tables with objects of the years 2013 to 2021, and set the statistics of many more."""
+    """Fill the growing tables with objects of the years 2013 to 2021, and set statistics that claim many more rows."""
     conn.execute("set session_replication_role = replica")
     for table in GROWING:
         columns = _columns(conn, table)
@@ -114,7 +114,7 @@ def _value(table: str, name: str, type_: str) -> str:
 
 @dataclass
 class Plans:
-    """The statements sent to a database, and the faults of their plans."""
+    """A record of the statements sent to a database, and of the faults in their plans."""
 
     dsn: str
     seen: Counter[str] = field(default_factory=Counter)
@@ -122,7 +122,7 @@ class Plans:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def connect(self) -> psycopg.Connection:
-        """A connection in autocommit that explains each statement before it sends it."""
+        """Return a connection in autocommit that explains each statement before it runs it."""
         look = self._look
 
         class Explaining(psycopg.Cursor[Row]):
@@ -153,19 +153,24 @@ class Plans:
 def _fault(plan: dict[str, Any]) -> str | None:
     for node in _nodes(plan):
         table = f"{node.get('Schema', '')}.{node.get('Relation Name')}"
-        # A plan that takes any first row does not read the whole table.
-        is_a_look = "Filter" not in node and node.get("Parent Relationship") in ("InitPlan", "SubPlan")
-        if node["Node Type"] == "Seq Scan" and any(each.endswith(table) for each in GROWING) and not is_a_look:
+        # A subplan without a filter, such as EXISTS, stops at the first row, so it does not read the whole table.
+        takes_the_first_row = "Filter" not in node and node.get("Parent Relationship") in ("InitPlan", "SubPlan")
+        if (
+            node["Node Type"] == "Seq Scan"
+            and any(each.endswith(table) for each in GROWING)
+            and not takes_the_first_row
+        ):
             return f"reads {table} whole"
     cost = _cost(plan)
-    # A range of blocks is a part of the table with a known size, whatever rows it has.
+    # A Tid Range Scan reads a fixed range of blocks, so its cost does not grow with the table.
     if cost <= MOST or any(node["Node Type"] == "Tid Range Scan" for node in _nodes(plan)):
         return None
     reads = [node for node in _nodes(plan) if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
-    dear = max(reads, key=_cost, default=plan)
-    if _cost(dear) <= MOST:
-        return None  # much is computed from few rows
-    return f"costs {cost:,.0f}: {dear['Node Type']} of {dear.get('Relation Name')} {dear.get('Index Name', '')}"
+    costliest = max(reads, key=_cost, default=plan)
+    if _cost(costliest) <= MOST:
+        return None  # the cost is in the computation, and few rows are read
+    names = f"{costliest.get('Relation Name')} {costliest.get('Index Name', '')}"
+    return f"costs {cost:,.0f}: {costliest['Node Type']} of {names}"
 
 
 def _cost(plan: dict[str, Any]) -> float:

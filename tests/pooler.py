@@ -1,4 +1,4 @@
-"""A pgbouncer in transaction mode, with fewer connections than its clients need: statements move between sessions."""
+"""Run pgbouncer in transaction mode with few connections, so that a client's transactions run in different sessions."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 @contextlib.contextmanager
 def pgbouncer(database: str, *, users: Sequence[str], size: int = 3) -> Iterator[str]:
-    """The DSN of the database through pgbouncer, for the first of these users. They need no password there."""
+    """Run pgbouncer, and yield the database's DSN through it, for the first of these users. Users need no password there."""
     assert PROGRAM is not None
     server, port = conninfo_to_dict(database), free_port()
     way = " ".join(f"{name}='{server[name]}'" for name in ("host", "port", "password") if name in server)
@@ -54,5 +54,5 @@ def _answers(dsn: str) -> bool:
 
 
 def _somebody() -> int | None:
-    """The account that runs pgbouncer, which refuses to run as root."""
+    """The account that runs pgbouncer if the tests run as root, because pgbouncer refuses to."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None

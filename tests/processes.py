@@ -1,4 +1,4 @@
-"""The real processes, started as operators start them, and a client that delivers events like Stripe."""
+"""Start the daemon's real processes as an operator does, and deliver events as Stripe does."""
 
 import contextlib
 import hashlib
@@ -22,14 +22,14 @@ SECRET = "whsec_test"
 
 
 def sign(body: bytes, *, secret: str = SECRET, timestamp: int | None = None) -> str:
-    """A Stripe-Signature header as Stripe makes it."""
+    """Return a Stripe-Signature header for the body."""
     moment = str(int(time.time()) if timestamp is None else timestamp)
     digest = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
     return f"t={moment},v1={digest}"
 
 
 def deliver(connection: http.client.HTTPConnection, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Deliver an event; returns the status and the JSON of the webhook endpoint's answer."""
+    """Deliver an event, and return the status and the JSON of the webhook endpoint's answer."""
     sent = {"content-type": "application/json", "stripe-signature": sign(body)}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/webhooks/stripe", body, sent)
@@ -38,7 +38,7 @@ def deliver(connection: http.client.HTTPConnection, body: bytes, **headers: str)
 
 
 def eventually(read: Callable[[], Any], *, within: float = 30) -> Any:
-    """The first true value that `read` returns; fails with its last value after `within` seconds."""
+    """Call `read` until it returns a true value, and return that. Fail with the last value after `within` seconds."""
     deadline = time.monotonic() + within
     while not (value := read()):
         assert time.monotonic() < deadline, f"still {value!r} after {within} s"
@@ -51,9 +51,9 @@ class Daemon:
 
     def __init__(self, database_url: str, redis_url: str, logs: Path, **env: str) -> None:
         self.database_url, self.port = database_url, free_port()
-        self.door = f"http://127.0.0.1:{self.port}/webhooks/stripe"
+        self.webhook = f"http://127.0.0.1:{self.port}/webhooks/stripe"
         self._logs = logs
-        # The source that new processes run: this tree, unless a test names the tree of another release.
+        # New processes run this source tree, unless a test names the tree of another release.
         self.source = Path(__file__).parents[1]
         self.env = {
             "PATH": os.environ["PATH"],

@@ -1,4 +1,4 @@
-"""A proxy between the daemon and a server. It can go silent, like a network that drops packets, and it counts requests."""
+"""A proxy between the daemon and a server. It can go silent, like a network that drops packets, and it records requests."""
 
 import contextlib
 import re
@@ -11,10 +11,10 @@ _REQUEST = re.compile(rb"^GET (\S+) HTTP/1\.1\r$", re.MULTILINE)
 
 
 class Proxy:
-    """Forwards connections to a port of this machine. While it is `mute`, connections stay open and no data passes.
-    While it refuses, they are closed.
+    """Forward connections to a port of this machine. After `mute`, connections stay open, but no data passes. After
+    `refuse`, all connections are closed.
 
-    `requests` are the HTTP requests that passed the proxy, in order: the time (in unix seconds) and the address.
+    `requests` are the HTTP requests that passed the proxy, in order, each with its time (in unix seconds) and address.
     """
 
     def __init__(self, port: int) -> None:
@@ -33,7 +33,7 @@ class Proxy:
         self._forwards.clear()
 
     def refuse(self) -> None:
-        """Close all connections, and each new one."""
+        """Close all connections, and close each new one at once."""
         self._refuses = True
         self._close()
 

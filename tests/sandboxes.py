@@ -57,11 +57,11 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def running(*, door: str | None = None, seed: int | None = None) -> Iterator[Sandbox]:
-    """A sandbox that delivers to `door`, until the end of the block."""
+def running(*, webhook: str | None = None, seed: int | None = None) -> Iterator[Sandbox]:
+    """Run a sandbox until the end of the block. It delivers its events to the address `webhook`, if given."""
     command = [sys.executable, "-m", "sandbox", "--port", "0"]
-    if door is not None:
-        command += ["--webhook-url", door, "--webhook-secret", SECRET]
+    if webhook is not None:
+        command += ["--webhook-url", webhook, "--webhook-secret", SECRET]
     if seed is not None:
         command += ["--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -243,7 +243,7 @@ def test_the_explanation_of_the_demo_user_agrees_with_the_sandbox(
         client.flushall()
     daemon = Daemon(database, backend.redis_url, tmp_path)
     try:
-        with sandboxes.running(door=daemon.door) as sandbox, psycopg.connect(database, autocommit=True) as conn:
+        with sandboxes.running(webhook=daemon.webhook) as sandbox, psycopg.connect(database, autocommit=True) as conn:
             conn.execute("insert into users (id, email) values ('demo', 'demo@example.com')")
             daemon.start_web()
             daemon.start("worker")

@@ -1,4 +1,4 @@
-"""Jobs that read nothing from Stripe, killed at each position that they save: the next start continues, and the end is whole.
+"""Jobs that don't read Stripe are killed at each position they save. The next start continues, and the result is complete.
 
 `tests/writers/test_interrupted.py` does the same with the jobs that read Stripe.
 """
@@ -26,7 +26,7 @@ SLOT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Killed(BaseException):
-    """Instead of kill -9: the process does nothing more."""
+    """Raised in place of kill -9. A job's handlers of Exception don't catch it."""
 
 
 def retain(conn: psycopg.Connection, slot: datetime) -> None:
@@ -58,7 +58,7 @@ JOBS: dict[str, Callable[[psycopg.Connection, datetime], None]] = {
 
 @pytest.mark.parametrize("name", JOBS)
 @pytest.mark.parametrize("at", ["before", "after"])
-def test_a_job_that_is_killed_at_every_position_it_saves_ends_with_everything(
+def test_a_job_killed_at_every_position_it_saves_still_does_all_its_work(
     conn: psycopg.Connection, apply: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, at: str
 ) -> None:
     prepare(conn, apply, monkeypatch)
@@ -72,7 +72,7 @@ def test_a_job_that_is_killed_at_every_position_it_saves_ends_with_everything(
                 done = True
             except Killed:
                 kills += 1
-        # A killed process does not record that its run has failed.
+        # A really killed process can't record that its run failed, so take that record back.
         conn.execute(
             """
             update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'
@@ -102,12 +102,12 @@ def test_a_job_that_is_killed_at_every_position_it_saves_ends_with_everything(
             assert cursors.read(conn, erase.CURSOR) is None
 
 
-def test_every_periodic_job_is_killed_here_or_where_jobs_that_read_stripe_are() -> None:
+def test_every_periodic_job_that_reads_nothing_from_stripe_is_killed_here() -> None:
     assert {job.name for job in periodic.JOBS if not job.needs_key} <= set(JOBS)
 
 
 def prepare(conn: psycopg.Connection, apply: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work for each of the jobs, and steps so small that each takes several."""
+    """Create work for each job, and make the batches so small that each job needs several."""
     monkeypatch.setattr(retention_store, "BLOCKS", 1)
     monkeypatch.setattr(references, "BLOCKS", 1)
     monkeypatch.setattr(subscription_history, "BATCH", 5)
@@ -145,7 +145,7 @@ def person(number: int) -> list[factories.Json]:
 
 
 def die_at_the_save(life: pytest.MonkeyPatch, *, number: int, at: str) -> None:
-    """The process dies at its save of this number, before or after the position is written."""
+    """Raise Killed at the save with this number, before or after the position is written."""
     saves = itertools.count(1)
 
     def dying(save: Callable[..., Any]) -> Callable[..., Any]:

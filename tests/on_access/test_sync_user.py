@@ -1,4 +1,4 @@
-"""Reading one user from Stripe repairs lost deliveries, one reader at a time. A fresh answer is recent enough."""
+"""Reading a user from Stripe repairs lost deliveries and makes the stored answer fresh. Only one process reads at a time."""
 
 import contextlib
 import threading
@@ -42,7 +42,7 @@ def force(conn: psycopg.Connection, stripe: Stripe, user: str = "jenny", **more:
 
 
 def ask(database: str, stripe: Stripe, since: datetime, *, seconds: float = 30) -> Tally | None:
-    """Read on a separate connection, as another process does."""
+    """Read the user from Stripe on a separate connection, as another process does."""
     with psycopg.connect(database, autocommit=True) as mine:
         return sync_user.bring_up(
             lambda: contextlib.nullcontext(mine), lambda: stripe, Policy(), "jenny", since=since, seconds=seconds
@@ -239,7 +239,7 @@ def test_customers_are_not_searched_by_an_unverified_address(
     assert not stored(conn).has_access
 
 
-def test_a_checkout_session_links_a_new_customer_and_gives_what_was_paid_for(
+def test_a_checkout_session_links_a_new_customer_and_grants_what_was_paid_for(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     ids = sandbox.tell("stories/sign_up", user_id="jenny", link="session")["ids"]
@@ -373,7 +373,7 @@ def test_a_failed_read_changes_no_table_and_releases_the_lease(
     assert conn.execute("select leased_until from sync.user_syncs").fetchall() == [(None,)]
 
 
-def test_a_differing_event_of_the_same_second_does_not_confirm_the_answer(
+def test_a_read_that_does_not_settle_the_subscription_leaves_the_answer_stale(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Apply
 ) -> None:
     ids = signed_up(conn, sandbox, stripe)
@@ -429,7 +429,7 @@ def test_a_long_list_of_items_is_read_to_its_end(conn: psycopg.Connection, sandb
     assert stored(conn).has_access
 
 
-def test_a_change_by_time_counts_before_the_user_is_recomputed(conn: psycopg.Connection) -> None:
+def test_an_expired_override_gives_no_access_even_before_the_recompute(conn: psycopg.Connection) -> None:
     conn.execute("update users set role = 'PREMIUM'")
     conn.execute(
         "insert into sync.overrides (user_id, role, until) values ('jenny', 'PREMIUM', now() - interval '1 second')"

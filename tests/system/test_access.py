@@ -1,4 +1,4 @@
-"""A user's access over HTTP, by task and from Python, while Stripe answers, hangs, refuses or is unreachable."""
+"""A user's access, read over HTTP, by a task and from Python, while Stripe answers, hangs or refuses."""
 
 import itertools
 import json
@@ -58,7 +58,7 @@ def daemon(
 
 @pytest.fixture
 def sandbox(_stripe: Sandbox, daemon: Daemon, backend: Backend) -> Iterator[Sandbox]:
-    """The sandbox without faults, running reads, or earlier requests that count against the rate limit."""
+    """The sandbox. After the test, its faults are cleared, running reads have ended, and the rate limit is reset."""
     yield _stripe
     _stripe.tell("faults", clear=True)
     eventually(lambda: questions(daemon) == 0)
@@ -201,7 +201,7 @@ def test_the_stored_answer_is_returned_if_stripe_hangs(
     paid = ask(daemon, ids["user_id"])[1]
     sandbox.tell("faults", operation=LIST, hang=True)
 
-    # The fault stays and the reads continue, but an answer does not wait for them.
+    # Stripe still hangs and the reads continue, but no answer waits for them.
     old = ask(daemon, ids["user_id"], "?max_age=0")
     still_asking = questions(daemon)
     forced = force(daemon, ids["user_id"])
@@ -230,11 +230,11 @@ def test_requests_waiting_for_a_hanging_stripe_do_not_block_others(
         answers = [threads.submit(ask, daemon, user) for user in users]
         eventually(lambda: requests(sandbox)[LIST] > 1)
         meanwhile = ask(daemon, fresh, "?max_age=3600")
-    under_way = questions(daemon)
+    running = questions(daemon)
 
     assert {(answer.result()[0], answer.result()[1]["stale"]) for answer in answers} == {(200, True)}
     assert (meanwhile[0], meanwhile[1]["stale"]) == (200, False)
-    assert 0 < under_way <= MOST_QUESTIONS
+    assert 0 < running <= MOST_QUESTIONS
 
 
 def test_reads_that_time_out_do_not_make_others_wait(
@@ -294,23 +294,23 @@ def test_two_processes_that_need_the_same_user_read_stripe_once(
 
 def test_a_task_sent_by_name_syncs_the_user(daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]) -> None:
     ids = sign_up(known=False, link="session")
-    somebody_else_s = Celery(broker=daemon.env["REDIS_URL"])
+    application = Celery(broker=daemon.env["REDIS_URL"])
     worker = daemon.start("worker")
 
     try:
-        somebody_else_s.send_task(
+        application.send_task(
             "stripe_sync.sync_user",
             [ids["user_id"]],
             {"checkout_session": ids["checkout_session"]},
             queue="periodic",
         )
-        somebody_else_s.send_task("stripe_sync.sync_user", ["nobody_at_all"], queue="periodic")
+        application.send_task("stripe_sync.sync_user", ["nobody_at_all"], queue="periodic")
         premium = "select count(*) from users where role = 'PREMIUM' and id = '{}'".format(ids["user_id"])
         eventually(lambda: daemon.count(premium) == 1)
         eventually(lambda: "no user nobody_at_all" in daemon.logs())
     finally:
         daemon.kill(worker)
-        somebody_else_s.close()
+        application.close()
 
 
 def test_the_python_functions_give_the_same_answers(
@@ -376,7 +376,7 @@ def test_a_user_without_a_customer_is_answered_from_the_tables(daemon: Daemon, s
 
 
 @pytest.mark.parametrize("max_age", ["soon", "-1", "nan", "inf", ""])
-def test_an_invalid_max_age_is_refused_by_name(daemon: Daemon, max_age: str) -> None:
+def test_an_invalid_max_age_is_refused_with_a_message_that_names_it(daemon: Daemon, max_age: str) -> None:
     status, answer = ask(daemon, "free", f"?max_age={max_age}")
 
     assert (status, answer["code"]) == (400, "bad_request")
@@ -394,7 +394,7 @@ def test_an_invalid_max_age_is_refused_by_name(daemon: Daemon, max_age: str) -> 
         (b" " * 20_000, "larger than"),
     ],
 )
-def test_an_invalid_body_is_refused_by_name(daemon: Daemon, body: Any, says: str) -> None:
+def test_an_invalid_body_is_refused_with_a_message_that_names_the_fault(daemon: Daemon, body: Any, says: str) -> None:
     status, answer = force(daemon, "free", body)
 
     assert status == (413 if says == "larger than" else 400)

@@ -1,4 +1,4 @@
-"""deploy/alerts.yaml and the Grafana dashboard, tested against a daemon's metrics during staged faults."""
+"""Test deploy/alerts.yaml and the Grafana dashboard with a daemon's metrics during staged faults."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "alerts.yaml"
-# Each scrape stands for this many minutes.
+# Each scrape is used as the metrics of this many minutes.
 MINUTES = 20
 # The backups of today and yesterday.
 BACKUPS_MADE = """
@@ -205,7 +205,7 @@ def unreachable(scene: Scene) -> Iterator[None]:
     yield
 
 
-# The last fault ends what the others need.
+# The last fault kills the web process, which the others need.
 STAGES: dict[str, Stage] = {
     "StripeSyncWorkerDead": worker_dead,
     "StripeSyncBrokerAway": broker_away,
@@ -233,7 +233,7 @@ def scene(database: str, tmp_path: Path) -> Iterator[Scene]:
         BACKUP_SCHEDULE="00:00",
         BACKUP_DIR=str(tmp_path / "no such folder"),
     )
-    with contextlib.closing(broker), sandboxes.running(door=daemon.door) as stripe:
+    with contextlib.closing(broker), sandboxes.running(webhook=daemon.webhook) as stripe:
         secret = f"{SECRET}@{stripe.get('/v1/account')['id']}"
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": stripe.address}
         daemon.env |= {"STRIPE_WEBHOOK_SECRET": secret}
@@ -284,7 +284,7 @@ def test_each_staged_fault_fires_its_alert_and_no_other(scene: Scene, tmp_path: 
     scene.stripe.tell("stories/sign_up", user_id="user")
     scene.daemon.get("/webhooks/stripe")
     eventually(lambda: any("events_applied_total" in series for series in scene.scrape()))
-    # Its events wait until the webhook secret is known to be ours.
+    # The events of the sign-up are held until the webhook secret is proven to be ours.
     unfinished = "select count(*) from sync.events where status <> 'done'"
     eventually(lambda: scene.daemon.count(unfinished) == 0)
     expressions, cases = ALERTS.read_text(), []

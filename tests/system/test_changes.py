@@ -1,4 +1,4 @@
-"""Workers make changes and senders send them to a receiver that fails and hangs, while all of them are killed.
+"""Every change reaches a receiver that fails and hangs, although workers and senders are killed.
 
 TEST_CHANGES=10000 runs the test at full size: a worker and a sender are killed ten times, and the receiver answers 500
 for one minute and hangs for another.
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.system
 
 CHANGES = int(os.environ.get("TEST_CHANGES", "600"))
 ROUNDS, AWAY_SECONDS = (10, 60) if CHANGES >= 10_000 else (3, 0)
-# In each round a subscription begins, pauses or resumes. Each makes a change of access and one of the subscription.
+# In each round every user's subscription begins, pauses or resumes. The user's access and subscription change: two changes.
 USERS = CHANGES // (2 * ROUNDS)
 QUIET = USERS // 10
 
@@ -126,7 +126,7 @@ def is_waiting_for_the_lock(conn: psycopg.Connection) -> bool:
 
 
 def kill_in_mid_batch(daemon: Daemon, doomed: "subprocess.Popen[bytes]", number: int) -> None:
-    """Kill the worker when it has computed users and is about to store their changes."""
+    """Kill the worker after it has computed users, just before it stores their changes."""
     with (
         psycopg.connect(daemon.database_url) as blocker,
         psycopg.connect(daemon.database_url, autocommit=True) as look,
@@ -139,7 +139,7 @@ def kill_in_mid_batch(daemon: Daemon, doomed: "subprocess.Popen[bytes]", number:
 
 
 def go_away(taken: Receiver, between: Callable[[], None]) -> None:
-    """Answer 500 and then hang, each for AWAY_SECONDS and until a sender meets it. Call `between` during both."""
+    """Answer 500, then hang, each for at least AWAY_SECONDS and until the senders have met it. Call `between` during each."""
     ends = time.monotonic() + AWAY_SECONDS
     taken.status = 500
     eventually(lambda: taken.refused > THREADS)

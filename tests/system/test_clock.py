@@ -1,4 +1,4 @@
-"""Periodic work with real schedulers and workers against the sandbox, with intervals shortened to a second."""
+"""Periodic work with real schedulers and workers against the sandbox, at intervals of one or two seconds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_two_schedulers_and_four_workers_run_each_slot_once(daemon: Daemon, sand
     requests = sandbox.ask("stats")["requests"]
     begun = daemon.count("select count(*) from sync.runs where job = 'product_refresh'")
     assert daemon.count("select count(distinct slot) from sync.runs where job = 'product_refresh'") == begun
-    # The audit also reads the list, once per round.
+    # The audit also reads this list, once per round.
     assert requests["GET /v1/products"] <= begun + daemon.count("select count(*) from sync.runs where job = 'audit'")
     assert daemon.count("select count(*) from sync.runs where outcome in ('failed', 'lost')") == 0
     assert daemon.count("select count(*) from stripe_products") == 5
@@ -72,7 +72,7 @@ def test_a_failing_stripe_is_not_flooded_and_work_continues_afterwards(
     daemon.start("beat")
     daemon.start("worker")
 
-    enough = 1 if "hang" in trouble else 2  # a hanging request is waited for
+    enough = 1 if "hang" in trouble else 2  # the daemon waits for a hanging request
     eventually(lambda: sandbox.ask("stats")["requests"].get("GET /v1/products", 0) >= enough)
     sandbox.post(f"/v1/products/{product['id']}", name="After")
     sandbox.tell("faults", clear=True)
@@ -83,7 +83,7 @@ def test_a_failing_stripe_is_not_flooded_and_work_continues_afterwards(
     assert "Traceback" not in daemon.logs()
 
 
-def test_changes_made_while_webhooks_were_off_arrive_after_one_tick(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_changes_made_while_webhooks_were_off_are_mirrored_after_one_tick(daemon: Daemon, sandbox: Sandbox) -> None:
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute("insert into users (id) values ('u')")
     sandbox.tell("stories/sign_up", user_id="u", email="u@example.com", name="U", link="subscription")

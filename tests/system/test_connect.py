@@ -1,7 +1,7 @@
-"""Connect in real processes: three accounts with equal object ids lose a tenth of their deliveries, and every relation
-still equals its account.
+"""Stripe Connect in real processes: three accounts with equal object ids lose a tenth of their deliveries. The rows of each
+account still equal its objects.
 
-Stripe's clock is a minute behind, so that catch-up does not wait for deliveries in flight.
+While the events are created, Stripe's clock is four minutes behind. Catch-up skips the newest events, but reads these at once.
 """
 
 import time
@@ -50,15 +50,15 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
-    with sandboxes.running(door=daemon.door, seed=SEED) as running:
-        running.tell("endpoints", url=daemon.door, secrets=[SECRET], connect=True)
-        running.tell("reset")  # every account draws the same ids
+    with sandboxes.running(webhook=daemon.webhook, seed=SEED) as running:
+        running.tell("endpoints", url=daemon.webhook, secrets=[SECRET], connect=True)
+        running.tell("reset")  # so that every account generates the same ids
         running.tell("accounts", connect=CONNECTED, seed=SEED)
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
         yield running
 
 
-def test_every_relation_equals_its_account_despite_lost_deliveries(daemon: Daemon, sandbox: Sandbox) -> None:
+def test_the_rows_of_each_account_equal_stripe_despite_lost_deliveries(daemon: Daemon, sandbox: Sandbox) -> None:
     every = [sandbox, *(sandbox.connected(id_) for id_ in CONNECTED)]
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         conn.execute("insert into users (id, email) values ('user_1', '1@example.com'), ('user_2', '2@example.com')")
@@ -91,7 +91,7 @@ def test_every_relation_equals_its_account_despite_lost_deliveries(daemon: Daemo
 
 
 def live(sandbox: Sandbox) -> None:
-    """Play the same life in each account with a different end, so that equal ids name different objects."""
+    """Play the same stories in each account, but with different ends, so that equal ids name different objects."""
     name = sandbox.account or "platform"
     user = "user_2" if sandbox.account else "user_1"
     ids = sandbox.tell("stories/sign_up", user_id=user, email=f"{user}@example.com", name=name)["ids"]
@@ -141,7 +141,7 @@ def wait_until_read(daemon: Daemon, end: int) -> None:
 
 
 def compare(conn: psycopg.Connection, sandbox: Sandbox) -> int:
-    """Compare every relation with the account, and return the number of objects."""
+    """Compare the account's rows in every view with its objects, and return the number of objects."""
     held = {name for name, number in sandbox.ask("state").items() if number} & catalogue.types().keys()
     wrong: list[str] = []
     number = 0

@@ -52,7 +52,7 @@ def daemon(request: pytest.FixtureRequest, backend: Backend, roles: Roles, tmp_p
 
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
-    with sandboxes.running(door=daemon.door) as running:
+    with sandboxes.running(webhook=daemon.webhook) as running:
         daemon.env |= {"STRIPE_API_BASE": running.address, "STRIPE_SECRET_KEY": sandboxes.KEY}
         yield running
 
@@ -114,7 +114,7 @@ def test_behind_a_pooler_concurrent_migrations_leave_no_lock(empty_database: str
 
 @needs_pgbouncer
 @pytest.mark.parametrize("daemon", ["pooled"], indirect=True)
-def test_an_undeclared_pooler_is_found(daemon: Daemon, roles: Roles) -> None:
+def test_an_undeclared_pooler_is_reported(daemon: Daemon, roles: Roles) -> None:
     untold = command(daemon, "status", DATABASE_POOLER="none")
     with psycopg.connect(roles.database, autocommit=True) as conn:
         conn.execute(sql.SQL("alter role {} reset statement_timeout").format(sql.Identifier(roles.worker)))
@@ -128,7 +128,7 @@ def test_an_undeclared_pooler_is_found(daemon: Daemon, roles: Roles) -> None:
 @needs_pgbouncer
 @pytest.mark.parametrize("daemon", ["pooled"], indirect=True)
 def test_connections_to_a_read_only_server_are_replaced_until_it_is_writable(daemon: Daemon, roles: Roles) -> None:
-    """Connections to the pooler stay open during a failover, so only the refused statement reveals it."""
+    """Connections to the pooler stay open during a failover, so only a refused statement reveals the failover."""
 
     def turn(read_only: bool) -> None:
         with psycopg.connect(roles.database, autocommit=True) as conn:

@@ -1,11 +1,11 @@
-"""The end state equals Stripe's, whatever is delivered: the product's main guarantee, tested on its real processes.
+"""The end state equals Stripe, whatever is delivered. This is the main guarantee, tested here on the real processes.
 
-Many customers live their lives in the sandbox while deliveries are shuffled, doubled and lost, workers are killed, the
+Many customers live their lives in the sandbox while deliveries are shuffled, duplicated and lost, workers are killed, the
 broker forgets everything and Postgres goes down. Then every mirrored table is compared with the sandbox.
 
-Stripe and the daemon share one clock. Scenes of the past happen in the two weeks in which the daemon was down, which its
-cursor must catch up with. Everything older was delivered, late and in any order. The sandbox's clock is back at the real
-time before the daemon starts. Only the list of events is read, so no other list can repair a fault.
+The daemon was down for two weeks before it starts. Some deliveries of that time are lost, and catch-up must find their
+events. All older events are delivered, but late and in any order. The sandbox's clock shows the real time again before the
+daemon starts. Only the list of events is read, so no other list can repair a fault.
 
 CONVERGENCE_CUSTOMERS sets the number of customers, and CONVERGENCE_SEED the seed of all random choices.
 """
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.system
 CUSTOMERS = int(os.environ.get("CONVERGENCE_CUSTOMERS", "100"))
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
 
-# An interval that does not end during the test.
+# An interval in seconds that does not end during the test.
 NEVER = 1_000_000_000
 FETCHES_PER_EVENT = 0.7
 
@@ -70,9 +70,9 @@ Scene = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Life:
-    """The life of a customer: long ago (all of it delivered), while the daemon was down, and while it runs.
+    """A customer's scenes: long ago (all events are delivered), while the daemon was down, and while it runs.
 
-    A parameter that begins with a dollar sign is an id created in an earlier scene.
+    A parameter that begins with a dollar sign refers to an id created in an earlier scene.
     """
 
     long_ago: tuple[Scene, ...] = ()
@@ -195,7 +195,7 @@ def daemon(backend: Backend, postgres: Postgres, tmp_path: Path) -> Iterator[Dae
 
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
-    with sandboxes.running(door=daemon.door, seed=SEED) as running:
+    with sandboxes.running(webhook=daemon.webhook, seed=SEED) as running:
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
         yield running
 
@@ -238,7 +238,7 @@ def test_the_end_state_equals_stripe_whatever_is_delivered(
 
 
 def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
-    """Create the application's users, set the daemon's last activity two weeks back, and make no list due."""
+    """Create the application's users, set the daemon's last activity two weeks back, and record every list as read."""
     slot = datetime.fromtimestamp(time.time() // NEVER * NEVER, UTC)
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
         for user in users:
@@ -249,11 +249,11 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
 
 
 def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
-    """Play the past. Deliveries wait, and a tenth of those that catch-up can repair are lost."""
+    """Play the past. Deliveries wait, and a tenth of the deliveries of the last two weeks are lost for catch-up to repair."""
     now, sandbox = int(time.time()), player.sandbox
     sandbox.tell("deliveries", paused=True, duplicate=0.2)
     for user, life in users.items():
-        # A month begins 41 days ago, and ends 10 to 13 days ago.
+        # A month that begins 41 days ago ends 10 to 13 days ago.
         sandbox.tell("clock", now=now - 41 * DAY)
         player.play(user, life.long_ago)
     sandbox.tell("deliveries", drop=0.1)
@@ -330,7 +330,7 @@ def compare_mirror(daemon: Daemon, sandbox: Sandbox) -> dict[str, int]:
         for type_, table in (TABLES | CHILDREN).items():
             live, gone = held_by(sandbox, type_)
             rows = {row["id"]: row for row in conn.execute(f"select * from stripe.{table}")}
-            missing = [obj for id_, obj in live.items() if id_ not in rows and not is_told_by_nobody(obj)]
+            missing = [obj for id_, obj in live.items() if id_ not in rows and not has_no_event(obj)]
             wrong += [f"{type_} {obj['id']} is not mirrored" for obj in missing]
             for id_, row in rows.items():
                 wrong += [f"{type_} {id_}: {fault}" for fault in faults(row, live.get(id_), id_ in gone, type_)]
@@ -357,7 +357,7 @@ def held_by(sandbox: Sandbox, type_: str) -> tuple[dict[str, Json], set[str]]:
     return live, gone
 
 
-def is_told_by_nobody(obj: Json) -> bool:
+def has_no_event(obj: Json) -> bool:
     """Whether no event reports the object. Stripe reports an invoice payment's success, but not its creation."""
     return bool(obj["object"] == "invoice_payment" and obj["status"] == "open")
 
@@ -370,7 +370,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
         return (
             differences
             if row["deleted"] and (gone or type_ in CHILDREN)
-            else [*differences, "is not Stripe's any more"]
+            else [*differences, "no longer exists at Stripe"]
         )
     if row["deleted"]:
         return [*differences, "is marked deleted"]
@@ -393,13 +393,13 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
 
 
 def an_hour_of(tokens: int) -> int:
-    """The tokens that a line may be off by: an hour's share, because a change within an hour of the period's start or end
-    counts for the whole period, and 1 for rounding."""
+    """The tolerated error in a line's tokens: an hour's share of them, and 1 for rounding. A change within an hour of the
+    period's start or end counts for the whole period."""
     return abs(tokens) * 3600 // (28 * DAY) + 1
 
 
 def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> None:
-    """Role, status, product and tokens of every user, and the ledger's grants by source."""
+    """Compare every user's role, status, product and tokens, and the ledger's grants by source, with the sandbox."""
     wrong: list[str] = []
     with psycopg.connect(daemon.database_url, row_factory=dict_row) as conn:
         held = {
@@ -448,6 +448,6 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         if wrong_lines or sum(taken.values()) != sum(back.values()):
             wrong.append(f"{user}: granted {granted}, owed {owed}; taken {taken}, to be taken {back}")
         if abs(held[user]["tokens"] - sum(owed.values()) + sum(back.values())) > sum(within.values()):
-            wrong.append(f"{user}: holds {held[user]['tokens']}, of {owed} less {back}")
+            wrong.append(f"{user}: holds {held[user]['tokens']} tokens, expected {owed} less {back}")
     assert not wrong, "\n".join(wrong)
     assert len({row["source_key"] for row in ledger}) == len(ledger)

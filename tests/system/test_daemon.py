@@ -35,7 +35,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
     """A sandbox that delivers to the daemon."""
-    with sandboxes.running(door=daemon.door) as running:
+    with sandboxes.running(webhook=daemon.webhook) as running:
         yield running
 
 
@@ -228,7 +228,7 @@ def test_a_postgres_restart_loses_no_event_that_was_answered_200(
 def test_an_event_that_cannot_be_applied_is_parked_and_blocks_no_other(daemon: Daemon) -> None:
     daemon.start_web()
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
-        # No body should make a batch fail, so a constraint does it here.
+        # No event body makes a batch fail, so this test adds a constraint that does.
         conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     daemon.env["EVENT_MAX_ATTEMPTS"] = "2"
     evil = factories.event("customer.created", factories.customer(id="cus_evil", name="Evil"), id="evt_evil")
@@ -243,7 +243,7 @@ def test_an_event_that_cannot_be_applied_is_parked_and_blocks_no_other(daemon: D
     assert daemon.count("select count(*) from sync.events where id = 'evt_evil' and last_error like '%no_evil%'") == 1
 
 
-def test_a_user_created_after_the_subscription_is_linked_and_gets_what_was_paid_for(
+def test_a_user_created_after_the_subscription_is_linked_and_granted_what_was_paid_for(
     daemon: Daemon, sandbox: Sandbox
 ) -> None:
     daemon.start_web()

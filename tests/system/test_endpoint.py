@@ -1,4 +1,4 @@
-"""The sentinel in real processes: the next tick names any change of our endpoint at Stripe."""
+"""The sentinel in real processes: its next check reports any change of our webhook endpoint at Stripe."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,8 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
         yield running
 
 
-def test_the_next_tick_names_the_changes_of_the_endpoint(daemon: Daemon, sandbox: Sandbox) -> None:
-    sound = {"id": "we_ours", "url": daemon.door, "secrets": [SECRET], "api_version": API_VERSION}
+def test_the_next_check_reports_a_change_of_the_endpoint(daemon: Daemon, sandbox: Sandbox) -> None:
+    sound = {"id": "we_ours", "url": daemon.webhook, "secrets": [SECRET], "api_version": API_VERSION}
     without_one = [type_ for type_ in sentinel.required_types() if type_ not in ("*", "customer.subscription.updated")]
     sandbox.tell("endpoints", **sound)
     daemon.start("worker")
@@ -43,7 +43,7 @@ def test_the_next_tick_names_the_changes_of_the_endpoint(daemon: Daemon, sandbox
     with psycopg.connect(daemon.database_url, autocommit=True) as conn:
 
         def named() -> list[str]:
-            """Wait for the next tick, and return its problems."""
+            """Wait for the next check, and return the kinds of the problems it found."""
             conn.execute("delete from sync.runs where job = %s", (sentinel.JOB,))
             done = "select finished_at is not null from sync.runs where job = %s"
             eventually(lambda: conn.execute(done, (sentinel.JOB,)).fetchone() == (True,))

@@ -58,7 +58,7 @@ def test_the_daemon_finds_the_promoted_standby(
         with daemon.connection() as connection:
             return deliver(connection, json.dumps(event).encode())[0]
 
-    # The standby is the first host. It is skipped as long as it accepts no writes.
+    # The standby is the first host. The daemon skips it as long as it accepts no writes.
     hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
     daemon = Daemon(f"postgresql://postgres@{hosts}/daemon", backend.redis_url, tmp_path, EVENT_LEASE="3")
     try:

@@ -1,5 +1,5 @@
-"""Postgres, the broker and Stripe are all gone when the processes start, and again while they work: no process ends, and
-all go on within seconds of the return.
+"""Postgres, the broker and Stripe are unreachable when the processes start, and again later. No process ends, and all
+processes work again within seconds of the return.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from tests.proxies import Proxy
 pytestmark = pytest.mark.system
 
 RETURN_SECONDS = 5.0
-# A name that processes can't resolve while the file exists that the variable names.
+# The daemon's processes can't resolve HOST while the file named by TEST_NO_NAMES exists.
 HOST, NO_NAMES = "localhost", "TEST_NO_NAMES"
 RESOLVER = f"""
 import os, socket
@@ -38,22 +38,22 @@ socket.getaddrinfo = getaddrinfo
 
 @dataclass(frozen=True)
 class Services:
-    """Ways to Postgres, the broker and Stripe that can be closed together."""
+    """Proxies to Postgres, the broker and Stripe, which all fail and return together."""
 
-    ways: list[Proxy]
+    proxies: list[Proxy]
     no_names: Path
 
-    def go(self, how: str) -> None:
+    def fail(self, how: str) -> None:
         if how == "no names":
             self.no_names.touch()
-        for way in self.ways:
-            # A name is only asked for by a new connection.
-            (way.mute if how == "mute" else way.refuse)()
+        for proxy in self.proxies:
+            # Only a new connection resolves the name, so the open connections are closed too.
+            (proxy.mute if how == "mute" else proxy.refuse)()
 
     def come_back(self) -> None:
         self.no_names.unlink(missing_ok=True)
-        for way in self.ways:
-            way.unmute()
+        for proxy in self.proxies:
+            proxy.unmute()
 
 
 @pytest.fixture
@@ -68,27 +68,27 @@ def services(backend: Backend, database: str, tmp_path: Path) -> Iterator[tuple[
         ports = [
             int(url.rpartition(":")[2].partition("/")[0]) for url in (database, backend.redis_url, sandbox.address)
         ]
-        ways = [stack.enter_context(Proxy(port)) for port in ports]
+        proxies = [stack.enter_context(Proxy(port)) for port in ports]
         daemon = Daemon(
             database,
-            backend.redis_url.replace(f"127.0.0.1:{ports[1]}", f"{HOST}:{ways[1].port}"),
+            backend.redis_url.replace(f"127.0.0.1:{ports[1]}", f"{HOST}:{proxies[1].port}"),
             logs,
             STRIPE_SECRET_KEY=sandboxes.KEY,
-            STRIPE_API_BASE=f"http://{HOST}:{ways[2].port}",
+            STRIPE_API_BASE=f"http://{HOST}:{proxies[2].port}",
             PRODUCT_REFRESH_INTERVAL="2",
             PYTHONPATH=str(tmp_path),
             **{NO_NAMES: str(tmp_path / "no-names")},
         )
-        daemon.env["DATABASE_URL"] = database.replace(f"127.0.0.1:{ports[0]}", f"{HOST}:{ways[0].port}")
+        daemon.env["DATABASE_URL"] = database.replace(f"127.0.0.1:{ports[0]}", f"{HOST}:{proxies[0].port}")
         stack.callback(daemon.stop)
-        yield Services(ways, tmp_path / "no-names"), daemon
+        yield Services(proxies, tmp_path / "no-names"), daemon
 
 
 @pytest.mark.parametrize("how", ["refuse", "mute", "no names"])
-def test_processes_wait_for_what_is_gone_at_start_and_later_and_go_on_when_it_is_back(
+def test_processes_survive_an_outage_at_start_and_later_and_recover(
     services: tuple[Services, Daemon], tmp_path: Path, how: str
 ) -> None:
-    around, daemon = services
+    dependencies, daemon = services
     numbers = iter(range(100))
 
     def post() -> int:
@@ -96,25 +96,25 @@ def test_processes_wait_for_what_is_gone_at_start_and_later_and_go_on_when_it_is
         with daemon.connection() as connection:
             return deliver(connection, factories.encoded(factories.event("customer.created", customer)))[0]
 
-    around.go(how)
+    dependencies.fail(how)
     daemon.start_web()
     daemon.start("worker")
     daemon.start("beat")
     began = time.monotonic()
     assert post() == 503
     assert time.monotonic() - began < 10.5
-    # Each of them says so.
+    # Each process logs that it can't connect.
     eventually(lambda: all("onnect" in log.read_text() for log in (tmp_path / "logs").iterdir()))
     assert alive(daemon)
-    around.come_back()
+    dependencies.come_back()
     returns = [seconds(lambda: post() == 200), seconds(lambda: applied(daemon))]
     refreshed = "select count(*) from sync.runs where job = 'product_refresh' and outcome = 'done' and started_at >= "
     eventually(lambda: daemon.count(f"{refreshed} '-infinity'"))
 
-    around.go(how)
+    dependencies.fail(how)
     eventually(lambda: post() == 503)
     assert alive(daemon)
-    around.come_back()
+    dependencies.come_back()
     returns += [seconds(lambda: post() == 200), seconds(lambda: applied(daemon))]
     back = daemon.count("select extract(epoch from clock_timestamp())::bigint")
     eventually(lambda: daemon.count(f"{refreshed} to_timestamp({back})"), within=60)

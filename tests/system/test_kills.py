@@ -1,4 +1,4 @@
-"""While one job reads Stripe, every process is killed three times. The end equals Stripe, and little is read twice.
+"""While one job reads Stripe, every process is killed three times. The end state equals Stripe, and few pages are read twice.
 
 At the first kill, the object that a cursor points to is deleted, so Stripe refuses that cursor.
 """
@@ -39,8 +39,11 @@ HOUR = 3600
 class Job:
     """A job to kill.
 
-    `run`: its name in `sync.runs`. `setting`: the setting of its interval. `pages`: the saved pages at each kill. `cursor`:
-    the list whose cursor loses its object at the first kill. `types`: the types that the job mirrors.
+    - `run`: the job's name in `sync.runs`
+    - `pages`: the numbers of saved pages at which the processes are killed
+    - `types`: the types that the job mirrors
+    - `setting`: the setting of the job's interval
+    - `cursor`: the list whose cursor points to an object that is deleted at the first kill
     """
 
     run: str
@@ -90,7 +93,7 @@ JOBS = {
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_little_twice(
+def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_few_pages_twice(
     backend: Backend, database: str, tmp_path: Path, name: str
 ) -> None:
     job, lost, deleted = JOBS[name], 0, ""
@@ -149,7 +152,7 @@ def through_proxy(backend: Backend, database: str, logs: Path, job: Job) -> Iter
         STRIPE_OPERATION_RATE="1000",
         **(intervals | ({job.setting: "1"} if job.setting else {})),
     )
-    with sandboxes.running(door=daemon.door) as sandbox, Proxy(int(sandbox.address.rpartition(":")[2])) as proxy:
+    with sandboxes.running(webhook=daemon.webhook) as sandbox, Proxy(int(sandbox.address.rpartition(":")[2])) as proxy:
         daemon.env["STRIPE_API_BASE"] = f"http://127.0.0.1:{proxy.port}"
         try:
             yield daemon, sandbox, proxy
@@ -158,7 +161,7 @@ def through_proxy(backend: Backend, database: str, logs: Path, job: Job) -> Iter
 
 
 def prepare(conn: psycopg.Connection, sandbox: Sandbox, name: str, job: Job) -> None:
-    """Create objects at Stripe, slow answers so that the job is running at each kill, and stop other jobs' ticks."""
+    """Create objects at Stripe, slow its answers so that the job is running at each kill, and keep other jobs from running."""
     if job.populate:
         sandbox.tell("populate", **job.populate)
     else:
@@ -172,7 +175,7 @@ def prepare(conn: psycopg.Connection, sandbox: Sandbox, name: str, job: Job) -> 
 
 
 def fill_hours(sandbox: Sandbox) -> None:
-    """Create events of the last hours, all of them lost."""
+    """Create events in the last four hours, and deliver none of them."""
     now = int(time.time())
     sandbox.tell("deliveries", drop=1.0)
     for hours in (4, 3, 2, 1):
@@ -245,7 +248,7 @@ def cursor_of(conn: psycopg.Connection, job: Job) -> str:
 
 
 def differences(conn: psycopg.Connection, sandbox: Sandbox, job: Job) -> list[str]:
-    """Where the mirror differs from Stripe."""
+    """Describe each difference between the mirror and Stripe."""
     wrong: list[str] = []
     for type_ in job.types:
         live, gone = held_by(sandbox, type_)

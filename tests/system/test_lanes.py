@@ -1,4 +1,4 @@
-"""The lanes of one worker with default settings: a lane that waits does not delay the others."""
+"""The lanes of one worker with default settings: a lane that waits for Stripe does not delay the others."""
 
 import os
 import socket

@@ -36,7 +36,7 @@ def scrape(daemon: Daemon) -> Counter[str]:
     return sums
 
 
-def test_four_web_processes_and_three_workers_show_the_same_sums_and_none_falls(daemon: Daemon) -> None:
+def test_every_web_process_shows_the_sums_of_all_processes_and_no_count_falls(daemon: Daemon) -> None:
     daemon.start_web()
     for _ in range(3):
         daemon.start("worker")

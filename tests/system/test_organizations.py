@@ -1,4 +1,4 @@
-"""An organization's users in real processes, while its payer changes and users join and leave."""
+"""The users of an organization, computed by real processes while its payer changes and users join and leave."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def daemon(backend: Backend, database: str, sandbox: Sandbox, tmp_path: Path) ->
     running = Daemon(database, backend.redis_url, tmp_path, STRIPE_SECRET_KEY=KEY, STRIPE_API_BASE=sandbox.address)
     running.start_web()
     running.start("worker")
-    sandbox.tell("endpoints", url=running.door, secrets=[SECRET])
+    sandbox.tell("endpoints", url=running.webhook, secrets=[SECRET])
     yield running
     running.stop()
 
@@ -39,7 +39,7 @@ def test_users_of_an_organization_follow_its_subscription(daemon: Daemon, sandbo
     with psycopg.connect(daemon.database_url, autocommit=True, row_factory=dict_row) as conn:
 
         def are(id_like: str, expected: dict[str, Any]) -> None:
-            """Wait until these users are as the sandbox expects members to be."""
+            """Wait until these users have the expected role, status and product."""
             wanted = {name: expected[name] for name in ("role", "membership_status", "stripe_product_id")}
             query = "select distinct role::text, membership_status::text, stripe_product_id from users where id like %s"
             eventually(lambda: conn.execute(query, (id_like,)).fetchall() == [wanted])

@@ -34,8 +34,8 @@ from worker.writers.apply import Applier, compute_waiting
 # Objects that exist only in the mirror were created between these times.
 OLDEST, NEWEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2013, 2024))
 
-# `backup` runs pg_dump. `membership_apply` computes every user for an operator, and `revenue` sums all of them up for a hundredth
-# of the time at most: one batch of each is run below.
+# `backup` runs pg_dump. `membership_apply` computes every user, for an operator. `revenue` sums up all users, in at most a
+# hundredth of the time. One batch of each of these two is run below.
 NOT_RUN = {"stripe_sync.backup", "stripe_sync.membership_apply", "stripe_sync.revenue"}
 ARGUMENTS = {"stripe_sync.sync_user": ("ada",), "stripe_sync.sync_object": ("prod_none",)}
 PLANTED = {
@@ -78,7 +78,7 @@ def tell_every_story(sandbox: Sandbox) -> list[str]:
     """Play every story of the sandbox, and return the users."""
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     for name in names:
-        # A story that continues another story are refused.
+        # A story that continues another story is refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=f"user_of_{name}")
     sandbox.tell("stories/sign_up", user_id="ada")
@@ -116,7 +116,7 @@ def do_everything(conn: psycopg.Connection, settings: Settings, stripe: Stripe) 
 
 
 def run_every_task(conn: psycopg.Connection, settings: Settings, sandbox: Sandbox) -> None:
-    """Each task that a worker has, and each chore, once; with something to do for those that wait for it."""
+    """Run each task of a worker and each chore once. Create work for those that would otherwise find nothing to do."""
     key, base = SecretStr(sandboxes.KEY), sandbox.address
     settings = settings.model_copy(update={"stripe_secret_key": key, "stripe_api_base": base, "connect": True})
     sandbox.tell("accounts", connect=["acct_one"])
@@ -131,7 +131,7 @@ def run_every_task(conn: psycopg.Connection, settings: Settings, sandbox: Sandbo
             "select customer from mirror.subscriptions where status = 'active' and id like 'sub\\_%'"
         ).fetchone()
         assert row is not None
-    # No event tells of it, so the lists of customers and subscriptions lack what the mirror has.
+    # No event of this deletion is delivered, so the mirror has objects that the lists of customers and subscriptions lack.
     sandbox.delete(f"/v1/customers/{row[0]}")
     sandbox.tell("clock", advance=60)
     app = Celery("test", broker="memory://", set_as_current=False)
@@ -140,7 +140,7 @@ def run_every_task(conn: psycopg.Connection, settings: Settings, sandbox: Sandbo
         if name.startswith("stripe_sync.") and name not in NOT_RUN:
             task(*ARGUMENTS.get(name, ()))
     movements.compute_due(conn)
-    # `wake` does not say which of them failed.
+    # `wake` runs the chores too, but does not report which of them failed.
     for chore in chores.CHORES:
         chore(conn, worker)
 

@@ -1,4 +1,4 @@
-"""Rehearsals: the database is lost and restored, and in the end equals Stripe as if nothing had happened.
+"""Recovery rehearsals: the database is lost and restored, and the end state equals Stripe as if nothing had happened.
 
 The real processes keep running, as in an outage. The webhook endpoint answers 503 meanwhile, and Stripe redelivers.
 """
@@ -31,7 +31,7 @@ from worker.writers import audit, reconcile, refresh_catalogue
 
 pytestmark = pytest.mark.system
 
-# Scenes before the backup, after it, after the restored point in time, and while there is no database.
+# Users whose scenes are before the backup, after it, after the restored point in time, or while there is no database.
 LIVES = {
     "spends": Life(now=(SIGN_UP,)),
     "stays": Life(now=(SIGN_UP,)),
@@ -114,7 +114,7 @@ class Rehearsal:
     def tokens(self, user: str) -> int:
         return self.daemon.count(f"select tokens from users where id = '{user}'")
 
-    def assert_all_is_stripes(self, sandbox: Sandbox) -> None:
+    def assert_equals_stripe(self, sandbox: Sandbox) -> None:
         """Assert that catch-up alone restored mirror, users and ledger, and that reading all of Stripe changes nothing."""
         wait_until_settled(self.daemon, sandbox)
         compare_mirror(self.daemon, sandbox)
@@ -126,7 +126,7 @@ class Rehearsal:
         assert self.daemon.count("select count(*) from sync.token_grants") == ledger
 
     def drift(self) -> list[tuple[object, ...]]:
-        """The differences that reading the lists revealed."""
+        """The differences between the mirror and Stripe that reading the lists revealed."""
         with psycopg.connect(self.daemon.database_url) as conn:
             return conn.execute("select object, object_id, fields, found_by, behind from sync.drift").fetchall()
 
@@ -148,7 +148,7 @@ def rehearsal(backend: Backend, tmp_path: Path) -> Iterator[Rehearsal]:
 
 @pytest.fixture
 def sandbox(rehearsal: Rehearsal) -> Iterator[Sandbox]:
-    with sandboxes.running(door=rehearsal.daemon.door, seed=1) as running:
+    with sandboxes.running(webhook=rehearsal.daemon.webhook, seed=1) as running:
         yield running
 
 
@@ -176,7 +176,7 @@ def test_a_lost_server_is_restored_to_a_point_in_time(rehearsal: Rehearsal, sand
     rehearsal.operate(*words, *owner(rehearsal.home))
     rehearsal.postgres = start_postgres(rehearsal.home / "postgres", port=rehearsal.postgres.port)
 
-    rehearsal.assert_all_is_stripes(sandbox)
+    rehearsal.assert_equals_stripe(sandbox)
     # The application's own writes after that moment are lost for good.
     assert rehearsal.tokens("spends") == granted - 100
     # The server is on a new timeline. It is backed up again once an operator confirms that it is the real server.
@@ -200,12 +200,12 @@ def test_a_dump_is_restored_into_an_empty_database_and_catches_up(rehearsal: Reh
     rehearsal.postgres.create_database("daemon")
     rehearsal.operate("db", "restore", "--yes")
 
-    rehearsal.assert_all_is_stripes(sandbox)
+    rehearsal.assert_equals_stripe(sandbox)
     assert rehearsal.tokens("spends") == granted - 100
 
 
 def the_next_second(rehearsal: Rehearsal) -> str:
-    """A point in time after everything so far and before everything that follows."""
+    """The present time, to which the database is restored."""
     with psycopg.connect(rehearsal.daemon.database_url) as conn:
         row = conn.execute("select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").fetchone()
     assert row is not None

@@ -1,7 +1,7 @@
 """The previous release runs on this release's schema and is then replaced, and nothing is lost.
 
-The previous release is the newest tag `v1.2.3` that is older than the version in pyproject.toml. Its source runs with the
-packages that are installed here. TEST_UPGRADE_FROM names another revision. Without a release the test is skipped.
+The previous release is the newest tag like `v1.2.3` that is older than the version in pyproject.toml. Its source runs with
+the packages that are installed here. TEST_UPGRADE_FROM names another revision. Without such a tag the test is skipped.
 """
 
 import io

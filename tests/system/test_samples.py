@@ -1,4 +1,4 @@
-"""Stripe's sample events, if a copy lies beside the repository, delivered to the real processes."""
+"""Deliver Stripe's sample events to the real processes, if a copy of them lies beside the repository."""
 
 import json
 import random
@@ -100,7 +100,7 @@ def test_shuffled_and_repeated_samples_end_in_the_same_settled_rows(
     both = {
         key
         for key in one.keys() & two.keys()
-        # In the samples a line has another id in each API shape, unlike at Stripe.
+        # In the samples an invoice line has a different id in each API version. At Stripe its id is the same.
         if key[0] != "invoice_line_items"
     }
     backend.drop_database("samples_in_order")

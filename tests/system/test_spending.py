@@ -1,8 +1,8 @@
-"""Every balance is exact to the token despite concurrent spending, grants, expiry and kills.
+"""Every balance is exact to the token, despite concurrent spending, grants and expiries, and killed workers.
 
 Fifty threads spend through `consume_tokens` while invoices are delivered five times, renewals become due, balances
-expire and workers are killed. Two laws then hold for every user: the ledger has each owed grant once, and the tokens
-missing between two rows of the ledger are exactly the spent ones.
+expire and workers are killed. Then the ledger of every user has each owed grant once, and the tokens that left
+the balance between two rows of the ledger add up to the tokens spent.
 """
 
 import random
@@ -46,7 +46,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
-    with sandboxes.running(door=daemon.door, seed=1) as running:
+    with sandboxes.running(webhook=daemon.webhook, seed=1) as running:
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
         yield running
 
@@ -78,7 +78,7 @@ class Spenders:
                     row = conn.execute("select consume_tokens(%s, %s)", (user, tokens)).fetchone()
                     if row and row[0]:
                         mine[user] += tokens
-        except Exception as error:  # noqa: BLE001 - a thread's failure is the test's
+        except Exception as error:  # noqa: BLE001 - a failure in a thread fails the test
             self.failed.append(error)
         with self._lock:
             self.spent += mine

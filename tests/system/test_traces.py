@@ -1,4 +1,4 @@
-"""Traces: a collector on loopback sees an event from its request to the computed user, and requests to Stripe."""
+"""Traces: a local collector receives the spans of an event, from its request to the computed user, and of Stripe requests."""
 
 import http.server
 import json

@@ -1,7 +1,7 @@
-"""A release while Stripe delivers: a column changes its type, web and workers are restarted, and nothing is lost.
+"""A release while Stripe delivers: a column changes its type, web and workers are restarted, and no event is lost.
 
-Everything must arrive by delivery here. Catch-up and the passes over lists are off, so no pass repairs what the webhook
-endpoint or a worker loses.
+Every event must arrive by delivery here. Catch-up and the passes over lists are off, so they can't repair the loss of an
+event by the webhook endpoint or a worker.
 """
 
 import signal
@@ -34,7 +34,7 @@ LIVES = [
     Life(now=(SIGN_UP, scene("cancel", when="now"))),
     Life(now=(SIGN_UP, scene("seats", quantity=3))),
 ]
-# So that a release meets a steady stream of events, not a backlog.
+# The pause after each user, so that the release happens during a steady stream of events, not a backlog.
 PAUSE_SECONDS = 0.1
 USERS = {f"user_{number}": LIVES[number % len(LIVES)] for number in range(3000)}
 
@@ -59,7 +59,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
-    with sandboxes.running(door=daemon.door, seed=1) as running:
+    with sandboxes.running(webhook=daemon.webhook, seed=1) as running:
         daemon.env |= {"STRIPE_SECRET_KEY": sandboxes.KEY, "STRIPE_API_BASE": running.address}
         # Stripe redelivers for three days.
         running.tell("deliveries", retry_seconds=[0.2], max_attempts=1000)
@@ -67,7 +67,7 @@ def sandbox(daemon: Daemon) -> Iterator[Sandbox]:
 
 
 class Load(threading.Thread):
-    """Let users sign up, pay and leave, one after the other, until stopped."""
+    """A thread that lets users sign up, pay and leave, one after the other, until it is stopped."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Load(threading.Thread):
             if self._stopped.wait(PAUSE_SECONDS):
                 return
 
-    def goes_on(self, *, users: int = 4) -> None:
+    def wait_for_more(self, *, users: int = 4) -> None:
         """Wait until this many more users are done."""
         wanted = len(self.lived) + users
         eventually(lambda: len(self.lived) >= wanted, within=60)
@@ -99,21 +99,21 @@ def test_a_release_under_load_loses_nothing(daemon: Daemon, sandbox: Sandbox) ->
     eventually(lambda: daemon.count("select count(*) from sync.heartbeats"))
     load = Load(sandbox)
     load.start()
-    load.goes_on()
+    load.wait_for_more()
 
     migrate(daemon)
-    load.goes_on()
+    load.wait_for_more()
     change_a_type(daemon, "bigint")
     for number, worker in enumerate(workers):
         end(worker)
         workers[number] = daemon.start("worker")
-        load.goes_on()
+        load.wait_for_more()
     end(daemon.processes[0])
-    load.goes_on(users=1)
+    load.wait_for_more(users=1)
     daemon.start_web()
-    load.goes_on()
+    load.wait_for_more()
     change_a_type(daemon, "integer")
-    load.goes_on()
+    load.wait_for_more()
     load.stop()
 
     wait_until_applied(daemon, sandbox)
@@ -136,7 +136,7 @@ def change_a_type(daemon: Daemon, type_: str) -> None:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process as a deployment does: it finishes what it has begun."""
+    """End the process as a deployment does, with SIGTERM, so that it finishes its current work."""
     process.send_signal(signal.SIGTERM)
     process.wait(60)
 

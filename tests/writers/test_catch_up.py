@@ -1,4 +1,4 @@
-"""Catch-up against the sandbox: undelivered events are found in Stripe's list of events."""
+"""Catch-up, run against the sandbox: it finds undelivered events in Stripe's list of events."""
 
 import itertools
 import time
@@ -54,7 +54,7 @@ class Recorded:
         return self._stripe.page(path, params)
 
     def retrieve(self, path: str) -> Answer:
-        raise AssertionError("no event is read by itself")
+        raise AssertionError("catch-up reads pages of events, not single events")
 
 
 def test_undelivered_events_are_stored_as_if_delivered(
@@ -79,7 +79,7 @@ def test_a_stored_event_is_not_stored_again(conn: psycopg.Connection, sandbox: S
     again = caught_up(conn, stripe)
     assert again is not None
 
-    assert again.listed == 1  # passes overlap, because the list is only eventually complete
+    assert again.listed == 1  # the time ranges of two passes overlap, because an event may appear late in the list
     assert again.lost == 0
     assert len(stored(conn)) == 1
 

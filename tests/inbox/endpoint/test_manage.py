@@ -141,16 +141,16 @@ def test_a_roll_under_load_loses_no_event_and_refuses_none(
         stripe = Stripe(key=KEY, base=sandbox.address, limiter=limiter)
         if is_destination:
             id_, old = "ed_1", "whsec_1"
-            sandbox.tell("endpoints", id=id_, url=daemon.door, secrets=[old], api_version=API_VERSION)
+            sandbox.tell("endpoints", id=id_, url=daemon.webhook, secrets=[old], api_version=API_VERSION)
         else:
-            id_, old = manage.create(stripe, daemon.door, connect=False)
+            id_, old = manage.create(stripe, daemon.webhook, connect=False)
         daemon.env["STRIPE_WEBHOOK_SECRET"] = old
         daemon.start_web()
 
         def step(*secrets: str) -> Step:
             return manage.roll(
                 stripe,
-                daemon.door,
+                daemon.webhook,
                 secrets=secrets,
                 signed=lambda mark: sentinel.has_signed(conn, mark),
                 accepts=manage.accepts,

@@ -12,7 +12,7 @@ import httpx
 from stripe_sync_client.errors import Unavailable, error_of
 from stripe_sync_client.types import Access, Change, access_of, change_of
 
-# The daemon answers within two seconds, or says that the answer is stale.
+# The daemon waits up to two seconds for Stripe. If Stripe did not confirm the access in time, `stale` is true.
 TIMEOUT_SECONDS = 10.0
 PAGE_SIZE = 100
 
@@ -31,16 +31,16 @@ class Client:
         self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=timeout, transport=transport)
 
     def access(self, user_id: str, *, max_age: float | None = None) -> Access:
-        """Return a user's access, which Stripe has confirmed at most `max_age` seconds ago (60 by default)."""
+        """Return a user's access. If Stripe did not confirm it within the last `max_age` seconds (60), `stale` is true."""
         return access_of(self._send("GET", _access_path(user_id), params=_without_none(max_age=max_age)))
 
     def sync(self, user_id: str, *, checkout_session: str | None = None) -> Access:
-        """Read the user's subscriptions from Stripe now, and the Checkout session; returns the access that follows."""
+        """Read the user's subscriptions and the Checkout session from Stripe now, and return the resulting access."""
         body = _without_none(checkout_session=checkout_session)
         return access_of(self._send("POST", _sync_path(user_id), json=body))
 
     def changes(self, *, after: int = 0, page_size: int = PAGE_SIZE) -> Iterator[Change]:
-        """Yield the changes after this id, the oldest first, until there is none left. It reads `page_size` at a time."""
+        """Yield all changes after this id, oldest first. `page_size` is the number of changes per request."""
         while True:
             page = self._send("GET", "/v1/changes", params={"after": after, "limit": page_size})
             for each in page["data"]:
@@ -82,16 +82,16 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(token), timeout=timeout, transport=transport)
 
     async def access(self, user_id: str, *, max_age: float | None = None) -> Access:
-        """Return a user's access, which Stripe has confirmed at most `max_age` seconds ago (60 by default)."""
+        """Return a user's access. If Stripe did not confirm it within the last `max_age` seconds (60), `stale` is true."""
         return access_of(await self._send("GET", _access_path(user_id), params=_without_none(max_age=max_age)))
 
     async def sync(self, user_id: str, *, checkout_session: str | None = None) -> Access:
-        """Read the user's subscriptions from Stripe now, and the Checkout session; returns the access that follows."""
+        """Read the user's subscriptions and the Checkout session from Stripe now, and return the resulting access."""
         body = _without_none(checkout_session=checkout_session)
         return access_of(await self._send("POST", _sync_path(user_id), json=body))
 
     async def changes(self, *, after: int = 0, page_size: int = PAGE_SIZE) -> AsyncIterator[Change]:
-        """Yield the changes after this id, the oldest first, until there is none left. It reads `page_size` at a time."""
+        """Yield all changes after this id, oldest first. `page_size` is the number of changes per request."""
         while True:
             page = await self._send("GET", "/v1/changes", params={"after": after, "limit": page_size})
             for each in page["data"]:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request failed. `status` is the HTTP status (0: no answer), `code` is for programs, the text for people."""
+    """A request failed. `status` is the HTTP status, or 0 without an answer. `code` is for programs, the message for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class Conflict(ApiError):
 
 
 class Unavailable(ApiError):
-    """The daemon or its database is unavailable (0, 502 to 504): try again later, or read the tables."""
+    """The daemon or its database is unavailable (0, or 502 to 504). Try again later, or read the tables."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -45,7 +45,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, body: Any) -> ApiError:
-    """Return the error for an answer."""
+    """Return the error for an answer with this status and body."""
     known = body if isinstance(body, dict) else {}
     code, message = str(known.get("code", "error")), str(known.get("message", f"stripe-sync answered {status}"))
     return _BY_STATUS.get(status, ApiError)(status, code, message)

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
-    # They need greenlet, which an application without asyncio does not have.
+    # Importing these needs greenlet, which an application without asyncio does not have.
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 
 def consume_tokens(session: Session | Connection, user_id: str, tokens: int) -> bool:
-    """Spend tokens of a user if there are enough; returns whether they were spent. `tokens` must be more than 0."""
+    """Spend a user's tokens if there are enough, and return whether they were spent. `tokens` must be more than 0."""
     return bool(session.execute(select(func.consume_tokens(user_id, tokens))).scalar_one())
 
 
