@@ -1,6 +1,6 @@
-"""The Postgres and Valkey of the tests: given servers, else Docker's, else embedded ones. TEST_BACKEND forces a kind.
+"""The tests' Postgres and Valkey: given servers, else servers in Docker, else embedded ones. TEST_BACKEND chooses a kind.
 
-TEST_POSTGRES chooses the version (15 to 18) of a server that we start, or the `bin` folder of its programs.
+TEST_POSTGRES chooses the version (15 to 18) of a Postgres that the tests start, or the `bin` folder of its programs.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 @dataclass(frozen=True)
 class Backend:
-    """Running servers: a Postgres by its maintenance DSN, a Redis or Valkey by its URL."""
+    """Running servers: the maintenance DSN of a Postgres, and the URL of a Redis or Valkey."""
 
     kind: str
     postgres_dsn: str
@@ -48,7 +48,7 @@ class Backend:
 
 
 def choose() -> str:
-    """`given`, `docker` or `embedded`. If TEST_BACKEND names a kind, no other kind is chosen."""
+    """Return `given`, `docker` or `embedded`: the value of TEST_BACKEND, or the first kind that is available."""
     asked = os.environ.get("TEST_BACKEND", "")
     given = bool(os.environ.get("TEST_DATABASE_URL") and os.environ.get("TEST_REDIS_URL"))
     if bool(os.environ.get("TEST_DATABASE_URL")) != bool(os.environ.get("TEST_REDIS_URL")):
@@ -62,7 +62,7 @@ def choose() -> str:
     chosen = asked or ("given" if given else "docker" if _docker_answers() else "embedded")
     if chosen == "given" and os.environ.get("TEST_POSTGRES"):
         raise SystemExit(
-            "TEST_POSTGRES chooses a server to start, and TEST_DATABASE_URL gives one: leave one of them out"
+            "TEST_POSTGRES chooses a server to start, but TEST_DATABASE_URL gives a running one: set only one of them"
         )
     return chosen
 
@@ -74,7 +74,7 @@ def postgres_version() -> str:
 
 @contextlib.contextmanager
 def start(kind: str, home: Path) -> Iterator[Backend]:
-    """Running servers of that kind. Servers that we started are stopped at the end."""
+    """Start servers of that kind, or use the given ones. Stop at the end what was started."""
     with contextlib.ExitStack() as stack:
         if kind == "given":
             yield Backend(kind, os.environ["TEST_DATABASE_URL"], os.environ["TEST_REDIS_URL"])

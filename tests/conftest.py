@@ -1,4 +1,4 @@
-"""Real servers, once for each run; a separate database for each test that needs one; no network but loopback."""
+"""Fixtures for all tests: real servers, started once per run, and a separate database per test. Only loopback is allowed."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ from worker.config.settings import AppEnv, Settings
 
 pytest_plugins = ["tests.draining"]
 
-# With TEST_NAMES=mapped the tests of the jobs use tables with an application's names (`stripe-sync db adopt`).
+# If TEST_NAMES is `mapped`, tests use tables with an application's own names, as after `stripe-sync db adopt`.
 NAMES = os.environ.get("TEST_NAMES", "")
 _LOOPBACK = ("127.", "::1", "localhost", "172.17.", "0.0.0.0")
 _connect = socket.socket.connect
@@ -45,7 +45,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
-    """Fail any test that connects to another machine, with a message. Given servers may be on other machines."""
+    """Fail any test that connects to another machine. Only given servers may be on other machines."""
     given = [os.environ.get(name) for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL")]
     hosts = {urlsplit(url).hostname for url in given if url}
 
@@ -70,7 +70,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture(scope="session")
 def template(backend: Backend) -> Iterator[str]:
-    """The name of a database at head, to be cloned."""
+    """The name of a database at the newest revision, from which each test's database is cloned."""
     name = f"template_{os.getpid()}"
     made = backend.create_database(name)
     if NAMES == "mapped":
@@ -92,7 +92,7 @@ def empty_database(backend: Backend) -> Iterator[str]:
 
 @pytest.fixture
 def database(backend: Backend, template: str) -> Iterator[str]:
-    """The DSN of this test's own database, at head."""
+    """The DSN of this test's own database, at the newest revision."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     made = backend.create_database(name, template=template)
     yield f"{made}?options=-csearch_path%3Dsync_names,public" if NAMES == "mapped" else made

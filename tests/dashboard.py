@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 8, 7
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A panel: its title, unit (Grafana's name) and expressions by legend."""
+    """A panel: its title, its unit (as Grafana names it), and its expressions by legend."""
 
     title: str
     unit: str

@@ -42,7 +42,7 @@ def read_lists(
     *,
     options: Options = READING,
 ) -> dict[str, Any]:
-    """Read these lists from beginning to end, as a pass does; returns the tally."""
+    """Read these lists from beginning to end, as a pass does, and return the tally."""
     number = next(_numbers)
     run, _ = shards.begin(conn, f"test {number}", Tally().as_dict())
     shards.add(conn, run, [(name, None, None) for name in lists])
@@ -73,8 +73,8 @@ def apply(conn: psycopg.Connection) -> Callable[..., None]:
 
 @pytest.fixture
 def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., None]) -> Callable[..., None]:
-    """Two workers at once: one has recorded the first events, and commits when the other has applied the second ones,
-    or waits for it. Then the remaining users are computed."""
+    """Let two workers run at once. One records the first events, and commits after the other has applied the second events,
+    or while the other waits for it. Then the remaining users are computed."""
 
     def run(first: list[Json], second: list[Json], *, policy: Policy | None = None) -> None:
         seen = [observe(read_event(one)) for one in first]
@@ -112,7 +112,7 @@ def sandbox(_sandbox: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def stripe(sandbox: Sandbox, backend: Backend) -> Iterator[Stripe]:
-    """The client for that sandbox. These tests are not about its rate limit."""
+    """A client of the sandbox, with a rate limit too high to matter."""
     client = redis.Redis.from_url(backend.redis_url)
     client.flushall()
     limiter = RateLimiter(client, key=sandboxes.KEY, account_per_second=1000, operation_per_second=1000)

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def render() -> str:
-    """The page: each route with its parameters and answers, then the objects of the answers."""
+    """Return the page: each route with its parameters and answers, then the objects in the answers."""
     document = openapi.document()
     page = INTRODUCTION
     for path, methods in document["paths"].items():

@@ -1,4 +1,4 @@
-"""The sandbox as a test's Stripe: a separate process, controlled over HTTP."""
+"""Run the sandbox as a test's Stripe: a separate process, controlled over HTTP."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ class Sandbox:
         return self._send(path, None)
 
     def post(self, path: str, **form: str) -> Any:
-        """POST to Stripe's API, form-encoded as its clients do."""
+        """POST a form to Stripe's API, as its clients do."""
         return self._send(path, urllib.parse.urlencode(form).encode())
 
     def delete(self, path: str) -> Any:

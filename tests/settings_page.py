@@ -16,14 +16,14 @@ SOURCE = ROOT / "worker" / "config" / "settings.py"
 INTRODUCTION = """# Settings
 
 For operators. Every setting is an environment variable, read once when a process starts. A setting that is missing or
-wrong stops the process; all problems are listed together. Times are in seconds unless the name says days.
+wrong stops the process, which lists all problems together. Times are in seconds unless the name says days.
 
 This page is generated from `worker/config/settings.py` by `python -m tests.settings_page`.
 """
 
 
 def render() -> str:
-    """The page, from the settings' docstrings, defaults and section comments."""
+    """Return the page, made from the settings' docstrings, defaults and section comments."""
     source = SOURCE.read_text()
     body = next(
         each for each in ast.parse(source).body if isinstance(each, ast.ClassDef) and each.name == "Settings"

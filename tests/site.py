@@ -1,7 +1,7 @@
-"""Build the documentation as a site: `python -m tests.site FOLDER`. It needs requirements-ci.txt, and no network.
+"""Build the documentation as a site: `python -m tests.site FOLDER`. It needs requirements-ci.txt, but no network.
 
-The pages are those of docs/, a page for each table that an application or an operator reads, and the changelog. A broken
-link, or a link to a heading that does not exist, fails the build.
+The site has the pages of docs/ and the other documents, and a page for each table that an application or an operator
+reads. A broken link, or a link to a heading that does not exist, fails the build.
 """
 
 import json
@@ -33,7 +33,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy h
 
 
 def build(target: Path) -> None:
-    """Write the site into the folder. Raises CalledProcessError, with the wrong links in `stdout`, if a link is wrong."""
+    """Write the site into the folder. If a link is broken, raise CalledProcessError with the broken links in `stdout`."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         pages = root / "pages"

@@ -30,7 +30,7 @@ after its list's path. This page is generated from `schema/catalogue.json` by `p
 
 
 def render() -> str:
-    """The page: every view, and every list or object that is left out."""
+    """Return the page: every view, and every list or object type that is left out."""
     lists = catalogue.lists()
     paths: dict[str, list[str]] = {}
     for row in lists.values():

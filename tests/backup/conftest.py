@@ -16,7 +16,7 @@ def kept_in(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def filled(conn: psycopg.Connection) -> list[tuple[str, int]]:
-    """Users with tokens."""
+    """Two users, and their tokens."""
     users = [("ann", 5000), ("bob", 0)]
     for user, tokens in users:
         conn.execute("insert into users (id, email, tokens) values (%s, %s, %s)", (user, f"{user}@example.com", tokens))

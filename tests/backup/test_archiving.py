@@ -41,7 +41,7 @@ def test_a_segment_is_archived_and_restored(archive: Path, pg_wal: Path) -> None
     assert (pg_wal / "RECOVERYXLOG").read_bytes() == b"wal" * 1000
 
 
-def test_archiving_a_segment_twice_is_accepted_but_another_with_its_name_is_refused(
+def test_archiving_a_segment_twice_is_accepted_but_other_content_under_its_name_is_refused(
     archive: Path, pg_wal: Path
 ) -> None:
     run(archiving.archive_command(archive), pg_wal)
@@ -54,7 +54,7 @@ def test_archiving_a_segment_twice_is_accepted_but_another_with_its_name_is_refu
         assert file.read() == b"wal" * 1000
 
 
-def test_a_file_half_written_in_a_crash_is_written_again(archive: Path, pg_wal: Path) -> None:
+def test_a_segment_half_archived_in_a_crash_is_archived_again(archive: Path, pg_wal: Path) -> None:
     (archive / f"{SEGMENT}.part").write_bytes(b"half")
     assert run(archiving.restore_command(archive), pg_wal, path="RECOVERYXLOG") != 0
 
@@ -92,7 +92,7 @@ def test_missing_settings_are_listed_line_by_line(conn: psycopg.Connection, arch
     assert "restart PostgreSQL" in lines[0]
 
 
-def test_a_role_without_the_right_to_set_it_up_gets_the_settings_to_write(
+def test_a_role_that_may_not_set_up_archiving_is_shown_the_settings_to_write(
     ordinary: psycopg.Connection, archive: Path
 ) -> None:
     with pytest.raises(BackupError, match=r"the role ordinary may not .*(?s:.)*archive_mode = on"):

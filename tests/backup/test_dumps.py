@@ -1,4 +1,4 @@
-"""Dumps: complete or absent, readable by their owner only, and restored into an empty database."""
+"""Dumps: a dump is complete or absent, only its owner can read it, and it is restored into an empty database."""
 
 import os
 import shutil
@@ -129,7 +129,7 @@ def test_a_database_that_is_not_empty_is_not_changed(kept_in: Settings, conn: ps
         ("create view v as select 1", "public.v"),
     ],
 )
-def test_a_database_that_is_not_empty_is_refused_with_its_content(
+def test_a_database_that_is_not_empty_is_refused_and_its_content_is_named(
     kept_in: Settings, empty_database: str, made: str, named: str
 ) -> None:
     dump = take.logical(kept_in)
@@ -144,7 +144,7 @@ def test_a_database_that_is_not_empty_is_refused_with_its_content(
 def test_a_failed_restore_leaves_the_database_empty(
     kept_in: Settings, conn: psycopg.Connection, empty_database: str
 ) -> None:
-    # An index that can be dumped but not created elsewhere.
+    # Create an index that pg_dump can dump but pg_restore can't create.
     conn.execute("create table zz (id int)")
     conn.execute("create function fails() returns int language plpgsql immutable as 'begin return 1; end'")
     conn.execute("create index zz_fails on zz ((id + fails()))")
@@ -161,7 +161,7 @@ def test_a_failed_restore_leaves_the_database_empty(
         assert restore.contents(look) == []
 
 
-def test_missing_roles_are_named_before_anything_is_done(
+def test_missing_roles_are_named_before_anything_is_restored(
     kept_in: Settings, conn: psycopg.Connection, empty_database: str
 ) -> None:
     conn.execute("create role gone_by_then")
@@ -236,14 +236,14 @@ def test_nothing_is_removed_if_the_newest_backup_is_damaged(kept_in: Settings) -
 
 
 def copied(backup: place.Backup, days: int, *, environment: str = "test") -> Name:
-    """A copy of the backup, dated this many days ago."""
+    """Copy the backup, and return the copy's name, dated this many days earlier."""
     name = Name(backup.name.taken_at - timedelta(days=days), environment, backup.name.kind)
     shutil.copytree(backup.path, backup.path.with_name(str(name)))
     return name
 
 
 def fake(folder: Path, name: str, script: str) -> Path:
-    """Write a program with this name, which reports a new version unless the script does otherwise."""
+    """Write a program with this name. It reports a new version, unless the script prints a version itself."""
     program = folder / name
     version = "" if "PostgreSQL)" in script else f'[ "$1" = --version ] && echo "{name} (PostgreSQL) 99.1" && exit; '
     program.write_text(f"#!/bin/sh\n{version}{script}\n")

@@ -1,4 +1,4 @@
-"""Physical backups of a separate server: the base, its WAL, and the folder that recovers to a point in time."""
+"""Physical backups of a separate server: the base backup, its WAL, and the folder prepared for point-in-time recovery."""
 
 import os
 import pwd
@@ -49,12 +49,12 @@ def settings(server: Postgres, home: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def base(settings: Settings, server: Postgres) -> Backup:
-    """The first base backup. The server must archive before it can be taken."""
+    """The first base backup. It can be taken only after archiving is set up."""
     with pytest.raises(BackupError, match=r"--setup-archiving.*(?s:.)*archive_mode = on"):
         take.physical(settings)
     with closing(take.connect(settings)) as conn:
         assert archiving.set_up(conn, place.wal_folder(settings))
-        # Setting it up again gives the same result.
+        # Setting archiving up again gives the same result.
         assert archiving.set_up(conn, place.wal_folder(settings))
     server.restart()
     with closing(take.connect(settings)) as conn:
@@ -80,7 +80,7 @@ def takes_writes(server: Postgres) -> bool:
 
 
 def write_and_archive(settings: Settings) -> str:
-    """Write something, and wait until its segment is archived."""
+    """Write a row, wait until its WAL segment is archived, and return the segment."""
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
         conn.execute("create table if not exists written (at timestamptz default clock_timestamp())")
         conn.execute("insert into written default values")
@@ -90,7 +90,7 @@ def write_and_archive(settings: Settings) -> str:
     return str(row[0])
 
 
-def test_a_base_is_valid_as_far_as_its_wal_reaches(settings: Settings, base: Backup) -> None:
+def test_a_base_backup_is_valid_up_to_the_end_of_its_wal(settings: Settings, base: Backup) -> None:
     last = write_and_archive(settings)
 
     assert check.check(settings, base) == check.Checked((), last)
@@ -107,7 +107,7 @@ def test_a_base_is_valid_as_far_as_its_wal_reaches(settings: Settings, base: Bac
         ("data/backup_manifest", b"{}", "backup_manifest has changed since the backup"),
     ],
 )
-def test_a_damaged_base_is_detected(
+def test_a_damaged_base_backup_is_detected(
     settings: Settings, base: Backup, tmp_path: Path, name: str, change: bytes | None, fault: str
 ) -> None:
     damaged = Backup(base.name, tmp_path / "base", base.manifest)
@@ -140,7 +140,9 @@ def test_a_gap_or_a_damaged_segment_in_the_wal_is_detected(settings: Settings, b
     assert segments[0] in checked.faults[1]
 
 
-def test_a_server_that_archives_elsewhere_has_no_backup(settings: Settings, base: Backup, tmp_path: Path) -> None:
+def test_no_backup_is_taken_of_a_server_that_archives_elsewhere(
+    settings: Settings, base: Backup, tmp_path: Path
+) -> None:
     elsewhere = settings.model_copy(update={"backup_wal_dir": tmp_path / "wal"})
 
     with pytest.raises(BackupError, match=r"did not arrive in .*archived elsewhere"):
@@ -151,7 +153,9 @@ def test_a_server_that_archives_elsewhere_has_no_backup(settings: Settings, base
     assert [backup.name for backup in place.list_backups(place.folder(settings))] == [base.name]
 
 
-def test_the_base_before_a_time_is_chosen_and_an_unreachable_time_is_refused(settings: Settings, base: Backup) -> None:
+def test_the_last_base_backup_before_a_time_is_chosen_and_an_unreachable_time_is_refused(
+    settings: Settings, base: Backup
+) -> None:
     write_and_archive(settings)
     assert base.manifest.physical is not None
     finished = base.manifest.physical.finished_at
@@ -167,12 +171,12 @@ def test_the_base_before_a_time_is_chosen_and_an_unreachable_time_is_refused(set
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-23T14:05:00", "2026-11-23"])
-def test_a_time_without_its_offset_is_refused(text: str) -> None:
+def test_a_time_without_a_utc_offset_is_refused(text: str) -> None:
     with pytest.raises(BackupError, match="is not a point in time"):
         recover.read_time(text)
 
 
-def test_a_time_is_read_with_its_offset() -> None:
+def test_a_time_is_read_with_its_utc_offset() -> None:
     assert recover.read_time("2026-11-23T14:05:00+02:00") == datetime(2026, 11, 23, 12, 5, tzinfo=UTC)
     assert recover.read_time("latest") is None
 
@@ -206,7 +210,7 @@ def test_the_restored_folder_has_its_settings_and_a_command_to_start_it(
             recover.prepare(settings, base, moment, tmp_path / "other")
 
 
-def test_wal_is_removed_with_the_oldest_base(settings: Settings, base: Backup) -> None:
+def test_wal_older_than_the_oldest_base_backup_is_removed(settings: Settings, base: Backup) -> None:
     take.thin_out(settings)
     held = archived(settings)
     newer = eventually(lambda: _another(settings))
@@ -232,7 +236,7 @@ def test_wal_is_removed_with_the_oldest_base(settings: Settings, base: Backup) -
     assert set(held) <= set(archived(settings))
 
 
-def test_after_a_recovery_only_bases_that_lead_to_the_new_timeline_are_used(
+def test_after_a_recovery_only_base_backups_that_lead_to_the_new_timeline_are_used(
     settings: Settings, base: Backup, home: Path
 ) -> None:
     write_and_archive(settings)
@@ -241,7 +245,7 @@ def test_after_a_recovery_only_bases_that_lead_to_the_new_timeline_are_used(
     made = recover.prepare(settings, recover.choose(settings, moment), moment, home / "second" / "data", owner=owner())
     second = start_postgres(made.data.parent)
     try:
-        # A rehearsal would end here: the real server's archive contains nothing of it.
+        # A rehearsal ends here, and has written nothing to the real server's archive.
         eventually(lambda: takes_writes(second))
         with psycopg.connect(second.dsn) as conn:
             assert conn.execute("show archive_mode").fetchone() == ("on",)
@@ -291,7 +295,7 @@ def test_the_last_minute_is_restored_from_the_dead_server_s_data(
 
 
 def _another(settings: Settings) -> Backup | None:
-    """Take another base, or return None in the same second as the newest, because names have whole seconds."""
+    """Take another base backup. Return None within the second of the newest one, because names contain whole seconds."""
     newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)

@@ -47,8 +47,8 @@ def test_a_year_of_days_leaves_seven_days_four_weeks_and_six_months() -> None:
 
     assert [str(one)[11:19] for one in sorted(stay, reverse=True)] == [
         "20261123", "20261122", "20261121", "20261120", "20261119", "20261118", "20261117",  # days
-        "20261115", "20261108",  # weeks: the last days of the two newest are among the seven
-        "20261031", "20260930", "20260831", "20260731", "20260630",  # the ends of five months; November is among the days
+        "20261115", "20261108",  # weeks: the two newest weeks end within the seven days
+        "20261031", "20260930", "20260831", "20260731", "20260630",  # the ends of five months; November's is above
     ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_the_newest_backup_is_always_kept() -> None:
     assert kept(old, Keep(0, 0, 0), now=NOW) == {old[0]}
 
 
-def test_two_backups_of_one_morning_are_both_kept_for_a_day() -> None:
+def test_two_backups_of_the_same_day_are_both_kept_for_a_day() -> None:
     before, after = name(NOW - timedelta(hours=3)), name(NOW - timedelta(hours=1))
 
     assert kept([before, after], Keep(1, 0, 0), now=NOW) == {before, after}

@@ -1,4 +1,4 @@
-"""Scheduled backups: one for each due time, and another within the hour after a failure."""
+"""Scheduled backups: one is taken at each due time, and a failed one is retried after an hour."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +40,11 @@ def dying(settings: Settings, **_: Any) -> Backup:
         ("0 3 * * *", "2026-11-23T03:00:00", "2026-11-23T03:00:00"),
         ("0 3 * * *", "2026-11-23T02:59:59", "2026-11-22T03:00:00"),
         ("*/15 * * * *", "2026-11-23T12:44:59", "2026-11-23T12:30:00"),
-        ("30 1 * * 0", "2026-11-23T12:00:00", "2026-11-22T01:30:00"),  # the Sunday before a Monday
+        (
+            "30 1 * * 0",
+            "2026-11-23T12:00:00",
+            "2026-11-22T01:30:00",
+        ),  # now is a Monday, and the Sunday before was the last due day
         ("30 1 * * 0", "2026-11-22T01:00:00", "2026-11-15T01:30:00"),
         ("0 0 1 * *", "2026-11-23T12:00:00", "2026-11-01T00:00:00"),
         ("5 0 1 1 *", "2026-01-01T00:04:00", "2025-01-01T00:05:00"),
@@ -102,7 +106,7 @@ def test_without_a_schedule_nothing_is_due(conn: psycopg.Connection, settings: S
     assert "backup" not in {tick.name for tick in celery_app.ticks(settings)}
 
 
-def test_the_scheduler_sends_backups_to_the_queue_of_long_work(clocked: Settings) -> None:
+def test_the_scheduler_sends_backups_to_the_queue_of_long_tasks(clocked: Settings) -> None:
     (tick,) = [tick for tick in celery_app.ticks(clocked) if tick.name == "backup"]
 
     assert (tick.task, tick.queue, tick.clock) == (

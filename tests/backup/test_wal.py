@@ -1,4 +1,4 @@
-"""Names of the write-ahead log: the segments that a base backup needs, and obsolete ones."""
+"""File names of the write-ahead log: the segments that a base backup needs, and the segments that none needs."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def base(first: int, last: int, timeline: int = 1) -> Span:
         ("1/40000000", 1 << 30, "000000010000000100000001"),
     ],
 )
-def test_a_position_lies_in_a_segment(lsn: str, size: int, named: str) -> None:
+def test_the_segment_of_a_position_in_the_log(lsn: str, size: int, named: str) -> None:
     assert wal.segment(1, wal.position(lsn), size) == named
 
 
@@ -41,18 +41,18 @@ def test_wal_older_than_the_oldest_base_is_removed_on_every_timeline_but_histori
     assert wal.obsolete([*old, *young], oldest=segment(3)) == set(old)
 
 
-def test_the_chain_ends_where_a_segment_is_missing() -> None:
+def test_the_chain_of_segments_ends_before_a_missing_segment() -> None:
     assert wal.chain_end(archived(2, 3, 4), base(2, 2), SIZE) == (segment(4), False)
     assert wal.chain_end(archived(2, 3, 5), base(2, 2), SIZE) == (segment(3), True)
     assert wal.chain_end(archived(1, 3), base(2, 2), SIZE) == (None, True)
     assert wal.chain_end([], base(2, 2), SIZE) == (None, False)
 
 
-def test_the_chain_crosses_the_end_of_a_log_file() -> None:
+def test_the_chain_of_segments_continues_after_segment_255() -> None:
     assert wal.chain_end(archived(255, 256), base(255, 255), SIZE) == (segment(256), False)
 
 
-def test_the_chain_continues_on_the_timeline_that_forks() -> None:
+def test_the_chain_of_segments_continues_on_a_timeline_that_forks_from_it() -> None:
     held = [*archived(2, 3), *archived(3, 4, timeline=2), "00000002.history.gz", f"{segment(3)}.partial.gz"]
 
     assert wal.chain_end(held, base(2, 2), SIZE) == (segment(4, timeline=2), False)
@@ -67,7 +67,7 @@ HISTORY = "1\t0/3000100\tbefore 2026-11-23 02:36:40+00\n\n2\t0/7000000\tno recov
         (base(2, 2), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000100")), True),
         (Span(1, wal.position("0/3000028"), wal.position("0/3000101")), False),
-        (base(4, 4), False),  # of an abandoned timeline
+        (base(4, 4), False),  # on an abandoned part of the timeline
         (base(4, 4, timeline=2), True),
         (base(8, 8, timeline=2), False),
         (base(9, 9, timeline=3), True),

@@ -1,6 +1,6 @@
-"""./run makes an environment once, and then reuses it.
+"""`./run` makes an environment once, and then reuses it.
 
-The tests run it in a separate project in which Python only records its arguments, and pip succeeds or fails as scripted.
+The tests call it in a separate project. Python there only records its arguments, and pip succeeds or fails as scripted.
 """
 
 import os
@@ -59,7 +59,7 @@ class Project:
         return subprocess.run(command, env=self.env, cwd="/", capture_output=True, text=True, check=False)
 
     def calls(self) -> list[str]:
-        """The arguments of each call of Python since the last call of this method."""
+        """Return the arguments of each call of Python since this method was last called."""
         calls = self.script / "calls"
         words = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def test_the_script_is_plain_sh() -> None:
     assert os.access(_RUN, os.X_OK)
 
 
-def test_the_first_start_installs_the_lock_and_the_project_and_runs_the_command(
+def test_the_first_start_installs_the_locked_packages_and_the_project_and_runs_the_command(
     project: Project,
 ) -> None:
     done = project.run("cli", "events", "list; of two")
@@ -106,7 +106,7 @@ def test_the_second_start_only_runs_the_command(project: Project) -> None:
     assert project.calls() == []
 
 
-def test_a_changed_lock_is_installed_into_the_existing_environment(project: Project) -> None:
+def test_changed_locked_packages_are_installed_into_the_existing_environment(project: Project) -> None:
     project.run("cli")
     project.calls()
     (project.path / "requirements-dev.txt").write_text("one==2")
@@ -182,7 +182,7 @@ def test_two_concurrent_starts_create_one_environment(project: Project) -> None:
 
 def test_without_a_suitable_python_it_names_the_versions(project: Project) -> None:
     (project.path.parent / "bin" / "python3").write_text("#!/bin/sh\nexit 1\n")
-    # Only the programs that the first lines of `run` use.
+    # PATH has only the programs that the first lines of `run` use.
     tools = project.path.parent / "tools"
     tools.mkdir()
     for name in ("sh", "dirname", "mkdir", "cat", "cksum", "sed"):

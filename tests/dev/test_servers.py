@@ -1,4 +1,4 @@
-"""The embedded servers: one per folder, restartable after any kind of end, and ended with their supervisor."""
+"""The embedded servers: one per folder. They can be restarted however they ended, and they end with their supervisor."""
 
 import os
 import secrets
@@ -38,7 +38,7 @@ def home(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres(root: Path) -> Iterator[Postgres]:
-    """One server for all tests that leave it running. Each test has its own database."""
+    """One server for all tests that leave it running, with a separate database for each test."""
     server = start_postgres(root / "shared", settings=_QUICK)
     yield server
     server.close()
@@ -76,7 +76,7 @@ def test_a_restart_keeps_address_and_data(postgres: Postgres, database: str) -> 
     assert read(database) == [1]
 
 
-def test_a_postmaster_killed_with_a_session_open_starts_again_at_once(postgres: Postgres, database: str) -> None:
+def test_a_server_killed_with_an_open_session_starts_again_at_once(postgres: Postgres, database: str) -> None:
     for times in range(3):
         write(database, times)
         busy = psycopg.connect(database)
@@ -101,7 +101,7 @@ def test_a_pid_file_of_another_program_does_not_block_the_start(home: Path) -> N
     data = first.home / "data"
     first.kill()
     first.close()
-    # Postgres only checks programs of its own account.
+    # Postgres checks the process in its PID file only if that process runs under the same account.
     account = data.stat().st_uid if os.geteuid() == 0 else None
     with subprocess.Popen(["sleep", "60"], user=account, cwd="/") as another:
         pid_file = data / "postmaster.pid"
@@ -187,7 +187,7 @@ _SUPERVISOR = """
 """
 
 
-def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(home: Path) -> None:
+def test_servers_end_if_their_supervisor_is_killed_and_the_next_one_takes_over(home: Path) -> None:
     supervisor = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(_SUPERVISOR), str(home)],
         cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -198,11 +198,11 @@ def test_servers_end_with_their_killed_supervisor_and_the_next_one_takes_over(ho
         watched = [os.pidfd_open(pid) for pid in pids]
         supervisor.send_signal(signal.SIGKILL)
 
-    # Start at once, while the orphan may still be stopping.
+    # Start at once, while the orphaned server may still be stopping.
     start_postgres(home / "postgres", settings=_QUICK).close()
 
     for process, patience in zip(watched, (0, 10), strict=True):
-        assert select.select([process], [], [], patience)[0], "an orphan was left"
+        assert select.select([process], [], [], patience)[0], "an orphaned server still runs"
         os.close(process)
 
 
@@ -240,7 +240,7 @@ def test_an_ordinary_user_can_start_the_servers(home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_closed_folder_stays_closed_and_a_deleted_one_is_forgotten(home: Path) -> None:
+def test_a_private_folder_stays_private_and_a_deleted_one_starts_empty(home: Path) -> None:
     home.mkdir(mode=0o700)
     first = start_postgres(home / "postgres", settings=_QUICK)
     write(first.dsn, 1)

@@ -1,4 +1,4 @@
-"""A message whose broker is gone: acknowledging it fails with a connection error, so the consumer reconnects."""
+"""If the broker is gone, acknowledging a message fails with a connection error, so the consumer reconnects."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.jobs import broker, celery_app
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget kombu's transports: it caches them per process, so earlier tests may have left its own."""
+    """Clear kombu's cache of transports, because earlier tests in this process may have filled it with kombu's own."""
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 
@@ -32,12 +32,12 @@ def connection_of(settings: Settings, url: str) -> Connection:
 
 
 def receive_and_lose_the_connection(connection: Connection) -> Message:
-    """An unacknowledged message whose connection the consumer has lost and collected."""
+    """Return an unacknowledged message. The consumer has lost its connection and cleaned it up."""
     queue = connection.SimpleQueue("late")  # type: ignore[no-untyped-call]  # kombu has no types
     queue.put({})
     message: Message = queue.get(timeout=5)
     connection.collect()  # type: ignore[no-untyped-call]
-    # A collected channel loses its pools if the broker refuses the connection.
+    # If the broker refuses the connection, the cleanup also disconnects the channel's pools.
     message.channel._disconnect_pools()
     return message
 

@@ -1,4 +1,4 @@
-"""Lanes: the child processes of each queue, and the process that keeps them running."""
+"""Lanes: the child processes that serve each queue, and the supervisor that keeps them running."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def test_live_events_have_their_own_child_processes(settings: Settings) -> None:
     ]
 
 
-def test_queues_split_the_lanes_over_machines(settings: Settings) -> None:
+def test_the_option_queues_splits_the_lanes_over_machines(settings: Settings) -> None:
     assert lanes(settings, queues=["events"], concurrency=4) == [Lane("events", ("events",), 4)]
     assert lanes(settings, queues=["backfill"]) == [Lane("background", ("backfill",), 2)]
     assert lanes(settings, queues=["backfill", "periodic"], concurrency=4) == [
@@ -68,7 +68,7 @@ def test_a_pass_is_served_before_a_backfill() -> None:
 
 
 def run_in_fork(lanes: list[Lane], serve: object) -> int:
-    """The process id of a supervisor."""
+    """Run a supervisor in a forked process, and return its process id."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -98,7 +98,7 @@ def test_a_lane_that_ends_unexpectedly_is_restarted(tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.glob("stays-*"))) == 1
 
 
-def test_the_exit_code_is_that_of_a_lane_that_failed_to_stop(tmp_path: Path) -> None:
+def test_the_supervisor_exits_with_the_code_of_a_lane_that_fails_while_stopping(tmp_path: Path) -> None:
     def serve(lane: Lane) -> int:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(3 if lane.name == "fails" else 0))
         (tmp_path / lane.name).touch()
@@ -113,7 +113,7 @@ def test_the_exit_code_is_that_of_a_lane_that_failed_to_stop(tmp_path: Path) -> 
     assert os.waitstatus_to_exitcode(ended) == 3
 
 
-def test_lanes_end_with_their_killed_supervisor(tmp_path: Path) -> None:
+def test_lanes_end_if_their_supervisor_is_killed(tmp_path: Path) -> None:
     def serve(lane: Lane) -> int:
         (tmp_path / str(os.getpid())).touch()
         while True:

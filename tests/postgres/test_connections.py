@@ -1,4 +1,4 @@
-"""Connections to Postgres: which are refused, and their session settings, roles and number."""
+"""Connections to Postgres: the refusal of unencrypted ones, and their session settings, roles and number."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def test_only_loopback_addresses_and_sockets_are_local(url: str, local: bool) ->
     assert address.is_local(url) is local
 
 
-def test_libpq_environment_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variables_of_libpq_are_considered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
 
@@ -142,7 +142,7 @@ def test_a_refused_write_is_retried_like_an_outage() -> None:
     assert isinstance(waited[0], UNAVAILABLE)
 
 
-def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> None:
+def test_the_budget_names_the_setting_that_frees_the_most_connections(settings: Settings) -> None:
     sized = settings.model_copy(update={"database_pool_size": 10, "web_concurrency": 2, "worker_concurrency": 4})
 
     assert Budget(settings=sized, webs=2, workers=3).total == 2 * 2 * 2 * 10 + 3 * ((4 + 1 + 2) * 2 + 2) + 3
@@ -152,7 +152,7 @@ def test_the_budget_names_the_setting_that_frees_most(settings: Settings) -> Non
     assert "DATABASE_POOL_SIZE" in Budget(settings=one, webs=2, workers=1).fix
 
 
-def test_doctor_compares_the_connections_that_all_processes_may_open_with_the_free_ones(settings: Settings) -> None:
+def test_doctor_compares_the_largest_number_of_connections_with_the_free_ones(settings: Settings) -> None:
     with connect(settings, application="test") as conn:
         free = server.room(conn).free
         others = psycopg.connect(settings.database_url, application_name="somebody else's")
@@ -167,7 +167,7 @@ def test_doctor_compares_the_connections_that_all_processes_may_open_with_the_fr
     assert "6000 of worker (500 x (5 child processes x 2 + 2 of backfills))" in many[1]
 
 
-def test_limits_of_the_database_count(settings: Settings) -> None:
+def test_the_connection_limit_of_the_database_is_considered(settings: Settings) -> None:
     with connect(settings, application="test") as conn:
         conn.execute(f"alter database {conn.info.dbname} connection limit 17")
 
@@ -176,7 +176,7 @@ def test_limits_of_the_database_count(settings: Settings) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server whose certificate for `localhost` is from its own authority: its address and the authority's file."""
+    """A server with a certificate for `localhost` from its own authority: the server's address, and the folder of the files."""
     version = next((version for version in ("15", "17") if _speaks_tls(version)), None)
     if version is None or shutil.which("openssl") is None:
         pytest.skip("no Postgres with OpenSSL here (the wheel of 16 and 18 has none): apt-get install postgresql-15")

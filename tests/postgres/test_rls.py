@@ -1,4 +1,4 @@
-"""Row-level security for two users, a visitor, and the roles that must see everything."""
+"""Row-level security for two users and a visitor, and for the roles that must see every row."""
 
 import contextlib
 import json
@@ -50,7 +50,7 @@ def secured(database: str) -> Iterator[tuple[Roles, str, str]]:
 
 @contextlib.contextmanager
 def acting(database: str, role: str, sub: str | None) -> Iterator[psycopg.Connection]:
-    """A transaction with the settings that PostgREST makes for a request."""
+    """Open a transaction with the settings that PostgREST sets for a request."""
     with psycopg.connect(database) as conn:
         conn.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
         claims = json.dumps({"role": role} | ({} if sub is None else {"sub": sub}))
@@ -109,7 +109,7 @@ def test_a_user_cannot_read_others_through_functions_or_write_anything(secured: 
         assert refused(conn, *writes) == list(writes)
 
 
-def test_a_visitor_sees_only_the_catalogue_and_a_token_without_a_user_sees_no_user(
+def test_a_visitor_sees_only_the_catalogue_and_a_token_without_a_user_id_shows_no_user(
     secured: tuple[Roles, str, str],
 ) -> None:
     roles, user, anonymous = secured

@@ -1,4 +1,4 @@
-"""Least privilege: the statements that each role may run, including on tables of later revisions."""
+"""Least privilege: the statements that each role may run, also on tables that later revisions create."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Roles:
-    """Roles with names for this test only, because all databases of a server share their roles."""
+    """Roles with names that only this test uses, because all databases of a server share the roles."""
 
     database: str
     owner: str
@@ -49,14 +49,14 @@ class Roles:
 
 @contextlib.contextmanager
 def roles_of(database: str) -> Iterator[Roles]:
-    """Create roles without passwords, and drop them at the end. Skip the test if the server refuses either."""
+    """Create roles without passwords, and drop them at the end. Skip the test if the server refuses the roles or their login."""
     ending = f"{os.getpid()}_{next(_numbers)}"
     made = Roles(database, *(f"{name} {ending}" for name in ("owner", "Worker's", "application", "reader")))
     try:
         made.grant()
         made.connect(made.worker).close()
     except (errors.InsufficientPrivilege, psycopg.OperationalError) as error:
-        pytest.skip(f"this server's roles are not ours to make: {error}")
+        pytest.skip(f"the tests may not create roles on this server: {error}")
     try:
         yield made
     finally:
@@ -68,7 +68,7 @@ def roles_of(database: str) -> Iterator[Roles]:
 
 @pytest.fixture
 def roles(database: str) -> Iterator[Roles]:
-    """Roles for a database whose objects still belong to another role."""
+    """Roles for a database whose tables still belong to another role."""
     with roles_of(database) as made:
         yield made
 

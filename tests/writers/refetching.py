@@ -1,4 +1,4 @@
-"""Helpers for tests of re-reads: events that leave an object unsettled, and fake Stripe clients."""
+"""Helpers for tests that read objects again: events that leave an object unsettled, and fake Stripe clients."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ def held(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def waiting(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """The queued reads, each with whether it is not due yet."""
+    """The type and id of each queued read, and whether it is due later."""
     return rows(conn, "select object, id, due_at > now() from sync.refetch_queue")
 
 
@@ -49,7 +49,7 @@ def outcomes(conn: psycopg.Connection) -> list[str]:
 
 
 def unsettled_customer(conn: psycopg.Connection, sandbox: Sandbox, *, name: str = "Second") -> Json:
-    """Make a customer whose row is unsettled. Two states in one second were delivered, neither of them Stripe's."""
+    """Create a customer with an unsettled row: two states of the same second were delivered, and neither is the current one."""
     made: Json = sandbox.post("/v1/customers", name=name)
     seen = [{**made, "name": "This"}, {**made, "name": "That"}]
     deliver(conn, *(event("customer.updated", state, created=made["created"]) for state in seen))
@@ -80,7 +80,7 @@ class Canned:
 
 @dataclass
 class Meanwhile:
-    """A Stripe client whose first answer arrives after `happen` was called."""
+    """A Stripe client that calls `happens` after Stripe has sent the first answer and before it returns that answer."""
 
     stripe: Stripe
     happens: Callable[[], None]

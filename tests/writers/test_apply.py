@@ -1,4 +1,4 @@
-"""The drain: from stored events to rows and users, in one transaction per batch."""
+"""Draining the inbox: stored events become rows and users, in one transaction per batch."""
 
 import random
 import threading
@@ -62,7 +62,7 @@ def jenny(conn: psycopg.Connection) -> str:
 
 
 def bought(id_: str = "in_1", *, at: int | None = None, product_id: str = "prod_pro", **more: Any) -> Json:
-    """A paid invoice of Jenny's for the current month."""
+    """Jenny's paid invoice for the current month."""
     now = lately() if at is None else at
     line = line_item(f"il_{id_}", invoice=id_, product=product_id, period_start=now, period_end=now + 30 * DAY)
     paid_at = {"finalized_at": now, "paid_at": now, "voided_at": None, "marked_uncollectible_at": None}
@@ -495,7 +495,7 @@ def test_a_lease_belongs_to_one_worker_until_it_expires(conn: psycopg.Connection
 def test_two_workers_that_insert_the_same_object_end_at_the_newer_version(
     database: str, conn: psycopg.Connection, apply: Apply
 ) -> None:
-    """When our worker looks for the row, the other's insert is not committed. Ours waits, and plans again."""
+    """Our worker looks for the row before the other worker has committed it. Our worker waits, and then decides again."""
 
     newer = observe(read_event(event("customer.updated", customer(name="Newer"), created=NOW + 60)))
     older = observe(read_event(event("customer.updated", customer(name="Older"), created=NOW)))

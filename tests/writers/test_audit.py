@@ -87,9 +87,9 @@ def test_an_audit_continues_where_the_last_tick_ended(
 def test_a_round_continues_within_a_second_that_fills_several_pages(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    """An import creates thousands of objects in a second.
+    """An import may create thousands of objects in the same second.
 
-    A position between two pages of such a second contains the ids already read in it.
+    A saved position within that second contains the ids that were already read.
     """
     sandbox.tell("clock", now=int(time.time()) - 5000, frozen=True)
     ids = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(320)]
@@ -197,7 +197,7 @@ def test_a_second_round_changes_nothing(conn: psycopg.Connection, sandbox: Sandb
 
 
 class Forgetful:
-    """A Stripe client whose list of events lacks the lost events too."""
+    """A Stripe client whose list of events lacks the lost events, so catch-up can't find them."""
 
     def __init__(self, stripe: Stripe, lost: Collection[str]) -> None:
         self._stripe, self._lost = stripe, lost
@@ -261,12 +261,12 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
 
 
 def live_a_year(conn: psycopg.Connection, sandbox: Sandbox) -> list[Json]:
-    """Play every story of the sandbox, and return all events before its list drops them after 30 days."""
+    """Play every story of the sandbox, and return all events. They are read at once, as Stripe lists events for only 30 days."""
     events: dict[str, Json] = {}
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     turns = [(name, name) for name in names] + [("ada", name) for name in LIFE]
     for user, name in turns:
-        # A story that continues another one are refused.
+        # A story that continues another story is refused.
         with contextlib.suppress(urllib.error.HTTPError):
             sandbox.tell(f"stories/{name}", user_id=user)
         more, after = True, ""

@@ -1,4 +1,4 @@
-"""The backfill against the sandbox: many threads read every list, despite kills and missing, slow or broken lists."""
+"""The backfill, run against the sandbox: many threads read every list, despite kills and missing, slow or failing lists."""
 
 import threading
 import time
@@ -25,11 +25,11 @@ CORE = ["products", "prices", "customers", "subscriptions", "invoices", "payment
 
 
 class Killed(BaseException):
-    """Raised instead of kill -9: the process does nothing more."""
+    """Raised in place of kill -9. A job's handlers of Exception don't catch it."""
 
 
 class Through:
-    """A client of the sandbox that counts its requests, and calls `before` ahead of each, which may fail or hang."""
+    """A client of the sandbox that records its requests. It calls `before` ahead of each request, to make it fail or hang."""
 
     def __init__(self, stripe: Stripe, *, before: Callable[[str, Mapping[str, Any]], None] | None = None) -> None:
         self._stripe, self._before = stripe, before
@@ -133,7 +133,7 @@ def test_a_list_is_split_while_it_is_read_so_that_many_threads_share_it(
 
     assert len(held(conn, "customers")) == 3000
     assert most[0] >= 4
-    # There are 30 pages of 100. Each split costs a page that is not full.
+    # There are 30 pages of 100. Each split of the list costs a page that is not full.
     assert len(source.asked) <= 30 + 25
 
 
@@ -141,7 +141,7 @@ def test_a_list_is_split_while_it_is_read_so_that_many_threads_share_it(
 def test_a_killed_backfill_reads_only_the_last_page_of_each_shard_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
 ) -> None:
-    """Each process dies at its fourth request. The position is read back from the database as JSON each time."""
+    """Each process dies at its fourth request, so each next process reads the saved position from the database."""
     sandbox.tell("populate", products=3, customers=350, subscriptions=450, invoices=True)
     backfill.start(conn, ["products", "customers", "subscriptions", "invoices"])
     asked: Counter[Any] = Counter()
@@ -181,7 +181,7 @@ def test_a_killed_backfill_reads_only_the_last_page_of_each_shard_again(
     assert again <= kills * threads
 
 
-def test_a_missing_permission_a_404_or_a_failing_list_ends_only_that_list_with_its_error(
+def test_a_list_that_is_forbidden_missing_or_failing_ends_with_its_error_and_stops_no_other(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", products=5, customers=40, subscriptions=50, invoices=True)

@@ -1,4 +1,4 @@
-"""Connected accounts against the sandbox: lost events are found, and accounts are never confused."""
+"""Connected accounts, read from the sandbox: lost events are found, and objects of different accounts are never confused."""
 
 import itertools
 import random
@@ -32,7 +32,7 @@ _slots = itertools.count()
 
 @pytest.fixture
 def turn(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> Callable[..., dict[str, int] | None]:
-    """One tick, in which every account is due."""
+    """Run a tick in which every account is due."""
 
     def tick(**options: Any) -> dict[str, int] | None:
         conn.execute("update sync.accounts set last_pass_at = null")
@@ -51,7 +51,7 @@ def turn(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> Callable
 
 
 def live(sandbox: Sandbox, name: str) -> None:
-    """Create objects of many types, in states that differ from every other account."""
+    """Create objects of many types, with other states than in every other account."""
     ids = sandbox.tell("stories/sign_up", user_id="user_1", email="jenny@example.com", name=name)["ids"]
     sandbox.post(f"/v1/customers/{ids['customer']}", name=name)
     for number in range(5):
@@ -76,7 +76,7 @@ def settle(conn: psycopg.Connection, stripe: Stripe) -> None:
         conn.execute("update sync.refetch_queue set due_at = now()")
         if not refetch.drain(conn, stripe, MIRROR_ONLY, should_continue=lambda: True):
             return
-    raise AssertionError("something stays uncertain")
+    raise AssertionError("some objects stay unsettled")
 
 
 def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:

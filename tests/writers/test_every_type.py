@@ -1,4 +1,4 @@
-"""The columns of every type that Stripe lists, for objects with the SDK's fields that the backfill reads from the sandbox."""
+"""The columns of every type that Stripe lists. The backfill reads objects with all fields of the SDK from the sandbox."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ VALUES: dict[str, Any] = {
 
 
 def sample(name: str, number: int) -> Json:
-    """An object with every field in the SDK. Objects with an odd number lack every other field."""
+    """Return an object with every field that the SDK has. If the number is odd, every second field is missing."""
     fields = catalogue.types()[name].fields
     obj = {field: VALUES[kind] for at, (field, kind) in enumerate(fields.items()) if number % 2 == 0 or at % 2}
     obj |= {"object": name, "id": f"{name.replace('.', '_')}_{number}"}

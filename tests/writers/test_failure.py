@@ -1,4 +1,4 @@
-"""The plan for an event that failed: retry, park, or wait for something else."""
+"""The plan for a failed event: retry it, park it, or release it to wait for something else."""
 
 from datetime import timedelta
 

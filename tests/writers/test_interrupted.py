@@ -1,7 +1,7 @@
-"""Every job that reads Stripe's lists continues and ends complete, although it is killed at each position that it saves.
+"""Every job that reads Stripe's lists is killed again and again. The next start continues, and the result is complete.
 
-The position is read back from the database as JSON each time. A process dies at a request, or in the transaction that
-writes a page.
+A process dies at a request, or in the transaction that writes a page. The next process reads the saved position from the
+database.
 """
 
 import itertools
@@ -29,17 +29,17 @@ from worker.writers.list_pass import Source
 from worker.writers.passes.plan import Options
 
 ACCOUNTS = ("acct_large", "acct_small")
-# Jobs that read hundreds of lists. Dying at each list would test nothing new.
+# The pages between two deaths, for jobs that read hundreds of lists. Dying at each list would test nothing new.
 EVERY = {"audit": 25, "product_refresh": 13, "accounts": 25}
 TABLES = ("products", "prices", "customers", "subscriptions", "payment_methods")
 
 
 class Killed(BaseException):
-    """Raised instead of kill -9: the process does nothing more."""
+    """Raised in place of kill -9. A job's handlers of Exception don't catch it."""
 
 
 class Mortal:
-    """The client of a process that dies at its nth page."""
+    """The Stripe client of a process that dies after `lives` requests."""
 
     def __init__(self, stripe: Stripe, asked: Counter[Any], *, lives: int, account: str = "") -> None:
         self._stripe, self._asked, self._lives, self._account = stripe, asked, itertools.count(lives, -1), account
@@ -48,7 +48,7 @@ class Mortal:
         if next(self._lives) <= 0:
             raise Killed
         account = account or self._account
-        # The newest events of an account are read in each turn.
+        # Each turn of an account reads its newest events again.
         if not account or path != "/v1/events":
             self._asked[account, path, tuple(sorted((params or {}).items()))] += 1
         return self._stripe.page(path, params, account=account)
@@ -65,7 +65,7 @@ class Mortal:
 
 
 class Job:
-    """A job, run as its task runs it, by one thread that only a kill interrupts."""
+    """A job, run as its task runs it. Only a kill interrupts it."""
 
     def __init__(self, conn: psycopg.Connection, name: str, threads: int = 1) -> None:
         self._conn, self.name = conn, name
@@ -112,7 +112,7 @@ class Job:
                 return not backfill.carry_on(
                     conn, source, Policy(), options=options(backfill.OPTIONS), should_continue=forever
                 )
-        raise AssertionError(f"add here how {self.name} is run")
+        raise AssertionError(f"this test does not know how to run {self.name}: add a case")
 
     def time_passes(self) -> None:
         """Let the leases of the dead process expire."""
@@ -123,7 +123,7 @@ class Job:
         self._conn.execute("update sync.accounts set leased_until = null")
 
 
-# The endpoint check saves no position. The last test covers it.
+# The endpoint check saves no position. A separate test covers it.
 ELSEWHERE = {"endpoint_check"}
 READING = [job.name for job in periodic.JOBS if job.needs_key and job.name not in ELSEWHERE]
 
@@ -176,7 +176,7 @@ def test_the_next_tick_repeats_an_endpoint_check_that_died_at_any_request(
             sentinel.tick(conn, lambda: dying, settings, next(slots))  # noqa: B023
         except Killed:
             kills += 1
-            # A killed process does not record that its run failed.
+            # A really killed process can't record that its run failed, so take that record back.
             conn.execute(
                 """
                 update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'
@@ -191,7 +191,7 @@ def test_the_next_tick_repeats_an_endpoint_check_that_died_at_any_request(
 
 
 def die_in_transactions(monkeypatch: pytest.MonkeyPatch, *, nth: int) -> None:
-    """Let the process die at every nth page, after the page is written and before the commit."""
+    """Let the process die at every nth page, after it has written the page and before it commits."""
     save, pages = shards.save_all, itertools.count(1)
 
     def dying(*arguments: Any, **options: Any) -> Any:

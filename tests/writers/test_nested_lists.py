@@ -1,4 +1,4 @@
-"""Lists that Stripe truncates or leaves out: each is mirrored completely, or its parent stays unsettled until it is."""
+"""Lists within an object that Stripe truncates or omits. The object stays unsettled until its whole list is mirrored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ OF_JENNY = "/v1/entitlements/active_entitlements"
 
 @dataclass
 class Lists:
-    """A Stripe client with these objects and lists, with 10 entries per page unless a limit is given."""
+    """A Stripe client with these objects and lists. A page has 10 entries unless the request has a limit."""
 
     objects: dict[str, Json] = field(default_factory=dict)
     lists: dict[str, list[Json]] = field(default_factory=dict)
@@ -92,7 +92,9 @@ def test_a_summary_with_10_of_25_entitlements_becomes_25_rows(conn: psycopg.Conn
     deliver(conn, summary([], created=NOW + 5000))
     assert held(conn, "active_entitlements") == {}
     deliver(conn, summary(active[:2], created=NOW + 6000))
-    assert held(conn, "active_entitlements").keys() == {"ent_0", "ent_1"}, "granted again under the same id"
+    assert held(conn, "active_entitlements").keys() == {"ent_0", "ent_1"}, (
+        "an entitlement may be granted again under the same id"
+    )
 
 
 def test_an_older_summary_removes_nothing_from_a_newer_one(conn: psycopg.Connection) -> None:
@@ -184,7 +186,7 @@ def test_removed_features_are_limited_by_max_deleted_share_too(conn: psycopg.Con
     assert not read_lists(conn, _A_hundred(stripe), "product_features")
     assert held(conn, "product_features", "product").keys() == {each["id"] for each in features[:25]}
     gone = conn.execute("select distinct product from stripe.product_features where deleted").fetchall()
-    assert gone == [("prod_pro",)], "the product leads to the users to compute"
+    assert gone == [("prod_pro",)], "the deleted rows keep the product, which is needed to find the users to compute"
 
 
 def test_a_feature_missing_from_a_list_of_several_pages_is_marked_deleted(conn: psycopg.Connection) -> None:
@@ -208,7 +210,7 @@ def test_a_feature_missing_from_a_list_of_several_pages_is_marked_deleted(conn: 
 def test_a_customer_s_lists_of_several_pages_are_complete_after_a_pass(
     conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
 ) -> None:
-    """After lost events, unreported objects are found, and objects missing from the list are read."""
+    """A pass finds objects that no event reported. It reads the objects that are missing from the list one by one."""
     deliver(conn, factories.event("customer.created", factories.customer()))
     path = f"/v1/customers/cus_jenny/{list_}"
     every = [{"id": f"x_{n}", "object": type_, "customer": "cus_jenny", "created": NOW} for n in range(230)]
@@ -228,7 +230,7 @@ def test_a_customer_s_lists_of_several_pages_are_complete_after_a_pass(
 
 
 def test_max_deleted_share_counts_the_rows_of_one_list_and_account(conn: psycopg.Connection) -> None:
-    """Thousands of rows of the own account do not let a connected account lose most of its few rows."""
+    """The thousands of rows of the platform account do not allow that most rows of a small connected account are deleted."""
     insert = """
         insert into mirror.coupons (id, account, created, data, observed_at, observed_rank, observed_in, content_hash, shape)
         select 'c_' || n, %s, to_timestamp(%s), '{"object": "coupon"}', to_timestamp(%s), 0, 'evt', '', ''

@@ -1,7 +1,7 @@
-"""Two workers write concurrently, and neither sees the other's uncommitted rows. No change is missed.
+"""Two workers write concurrently, and neither sees the other's uncommitted rows. Still no change is missed.
 
-The first worker records its events without committing, and the second drains its own. The first commits when the
-second waits for it, or else when the second is done.
+The first worker records its events but does not commit. The second worker then drains its own events. The first worker
+commits as soon as the second waits for a lock of the first, or is done.
 """
 
 import random
@@ -126,7 +126,7 @@ def forget(conn: psycopg.Connection) -> None:
 
 
 def state(conn: psycopg.Connection) -> State:
-    """Everything that a story writes, with the ledger's rows sorted by key."""
+    """Return all rows that a story writes, with the ledger's rows sorted by key."""
     queries = {
         "users": "select id, role::text, membership_status::text, stripe_product_id, tokens from users order by id",
         "grants": "select source_key, amount from sync.token_grants where kind <> 'extension' order by 1",
@@ -141,7 +141,7 @@ def state(conn: psycopg.Connection) -> State:
 
 @pytest.fixture
 def correct_end(conn: psycopg.Connection, apply: Apply, side_by_side: SideBySide) -> Callable[[Story], State]:
-    """The end state of a story with a single worker."""
+    """A function that returns the end state of a story applied by a single worker."""
 
     def find(story: Story) -> State:
         side_by_side([], story(), policy=POLICY)
@@ -162,7 +162,7 @@ def test_no_two_concurrent_events_miss_each_other(
     story: Story,
     number: int,
 ) -> None:
-    """One event is uncommitted while another arrives. The rest of the story is applied before."""
+    """Apply the rest of the story first. Then one event is uncommitted while another arrives."""
     expected = correct_end(story)
     for other in range(len(story())):
         if other != number:
@@ -194,7 +194,7 @@ def test_one_event_and_the_concurrent_rest_do_not_miss_each_other(
 def test_a_payment_counts_while_its_product_is_being_written(
     conn: psycopg.Connection, side_by_side: SideBySide
 ) -> None:
-    """As after the first start: one batch holds the catalogue, and another all events of a customer."""
+    """One batch has the catalogue, and the other all events of a customer, as after the first start."""
     sold, _, buyer, subscribed, paid, *_ = bought()
 
     side_by_side([sold], [buyer, subscribed, paid], policy=POLICY)

@@ -1,4 +1,4 @@
-"""Re-reads of uncertain objects: when Stripe is read, and what an answer settles."""
+"""Reading unsettled objects again: when Stripe is read, and which answers settle the row."""
 
 import psycopg
 import pytest
@@ -57,7 +57,7 @@ def test_a_read_waits_until_the_burst_is_over(conn: psycopg.Connection, sandbox:
     assert waiting(conn) == [("customer", made["id"], True)]
 
 
-@pytest.mark.parametrize("name", ["Newer", "This"])  # a change, and an earlier state
+@pytest.mark.parametrize("name", ["Newer", "This"])  # a new state, and one that was delivered before
 def test_an_answer_overtaken_by_an_event_is_discarded_and_the_object_is_read_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, name: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Re-reads that fail or are refused: nothing is lost, and no object delays another."""
+"""Reads of unsettled objects that fail or are refused: no queued read is lost, and no object delays another."""
 
 import threading
 from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_objects_are_read_concurrently_and_a_slow_one_delays_no_other(
 def test_an_answer_that_cannot_be_written_blocks_no_other(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
-    # No answer should make a write fail, so a constraint does it here.
+    # No answer makes a write fail, so this test adds a constraint that does.
     conn.execute("alter table mirror.customers add constraint no_evil check (name <> 'Evil')")
     for name in ("Good", "Evil", "Better"):
         unsettled_customer(conn, sandbox, name=name)

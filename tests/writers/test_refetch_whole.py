@@ -1,4 +1,4 @@
-"""Re-reads of objects with truncated lists, of objects on test clocks, and of objects without a queued read."""
+"""Reading objects again that have truncated lists, are on a test clock, or are unsettled without a queued read."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_a_truncated_list_is_read_to_its_end(
     assert cut == (True, 10, 10)
     assert family() == [(False, number, number)]
 
-    # An event with the same truncated list leaves out items that may have changed. The object is read again.
+    # The truncated list of a later event omits items that may have changed, so the object is read again.
     deliver(conn, {**last, "id": "evt_equal", "created": last["created"] + 10})
 
     assert family() == [(True, number, number)]

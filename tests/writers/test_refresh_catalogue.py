@@ -1,4 +1,4 @@
-"""Refresh and reconcile against the sandbox: after a pass the database equals Stripe."""
+"""Catalogue refresh and reconcile, run against the sandbox: after a pass the database equals Stripe."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def refreshed(conn: psycopg.Connection, stripe: Any) -> dict[str, int]:
 
 
 def written_at(conn: psycopg.Connection) -> list[Any]:
-    """The transaction that last wrote each row of the catalogue. Equal results mean that nothing was written."""
+    """Return the transaction that last wrote each row. If two results are equal, nothing was written in between."""
     tables = ("mirror.products", "mirror.prices", "stripe_products", "stripe_prices", "users")
     return [row for table in tables for row in conn.execute(f"select id, xmin::text from {table} order by id")]
 
@@ -69,7 +69,7 @@ def test_nothing_is_written_if_nothing_changed(conn: psycopg.Connection, sandbox
 def test_an_unreported_change_is_repaired(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
     made = sandbox.post("/v1/products", name="Old")
     refreshed(conn, stripe)
-    # Observed an hour ago: a difference shortly after the last observation would be unsettled.
+    # Set the last observation back an hour, because a difference shortly after it would leave the row unsettled.
     conn.execute("update mirror.products set observed_at = observed_at - interval '1 hour'")
     sandbox.post(f"/v1/products/{made['id']}", name="New")
 
@@ -173,7 +173,7 @@ def test_features_are_read_in_turn_and_for_new_products_at_once(
     first = [sandbox.post("/v1/products", name=f"P{number}")["id"] for number in range(120)]
 
     def read(minute: int) -> set[str]:
-        """Refresh, and return the products whose features that read."""
+        """Run a refresh, and return the products whose features it read."""
         before: dict[str, Any] = dict(
             conn.execute("select product_id, features_read_at from sync.product_changes").fetchall()
         )
@@ -272,13 +272,13 @@ def test_reconcile_repairs_users_whose_subscription_change_was_not_reported(
 
     assert (first["listed"], first["written"]) == (1, 1)
     assert joined == ("PREMIUM", "ACTIVE")
-    # The list no longer contains the canceled subscription, so it was read by itself.
+    # The list no longer contains the canceled subscription, so the pass read the subscription by its id.
     assert (second["listed"], second["repaired"]) == (0, 1)
     assert conn.execute("select role::text, membership_status::text from users").fetchone() == ("USER", "CANCELED")
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_the_shards_together_read_every_subscription_once(
+def test_the_shards_of_the_list_together_read_every_subscription_once(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
 ) -> None:
     sandbox.tell("populate", customers=50, subscriptions=1450)

@@ -25,7 +25,7 @@ def stored(conn: psycopg.Connection) -> list[str]:
 def store(
     conn: psycopg.Connection, id_: str, *, days: float, status: str = "done", done_days: float | None = None
 ) -> None:
-    """An event that arrived this many days ago."""
+    """Store an event that arrived this many days ago."""
     conn.execute(
         """
         insert into sync.events (id, type, livemode, created, received_at, body, status, done_at)
@@ -54,7 +54,7 @@ def test_only_old_finished_events_are_removed(conn: psycopg.Connection) -> None:
     assert stored(conn) == ["evt_parked", "evt_pending", "evt_replayed", "evt_young"]
 
 
-def test_a_slot_is_worked_on_once(conn: psycopg.Connection) -> None:
+def test_retention_runs_once_per_slot(conn: psycopg.Connection) -> None:
     assert (tick(conn), tick(conn), tick(conn, hour=1)) == (0, None, 0)
 
 

@@ -1,4 +1,4 @@
-"""Stripe's sample events, if a copy lies beside the repository: every column of every view equals the object."""
+"""Every column of every view equals the object in Stripe's sample events, if a copy of them lies beside the repository."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ for _type, _path, _column in ELSEWHERE:
 
 
 def shown_objects() -> Iterator[tuple[str, str, Json, str]]:
-    """Each sample object as a tuple of a made-up account, its type, the object, and its parent's id if embedded."""
+    """Yield for each sample object: an invented account, the type, the object, and the parent's id if it is embedded."""
     for number, body in enumerate(samples("events*.jsonl")):
         obj, account = body["data"]["object"], f"acct_{number}"
         if object_id(obj) is None or obj.get("object") not in catalogue.types():
@@ -58,7 +58,7 @@ def at_path(obj: Any, path: str) -> Any:
 
 
 def differences(type_: str, obj: Json, row: Json, parent: str) -> Iterator[str]:
-    """The columns of a row that differ from the object."""
+    """Describe each column of the row that differs from the object."""
     documented = catalogue.types()[type_].fields
     for column, (field, _) in views.columns(catalogue.types()[type_]).items():
         if (type_, column) in COMPUTED or field in ("deleted", "id"):

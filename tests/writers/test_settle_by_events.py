@@ -1,4 +1,4 @@
-"""Events in the drain: if the inbox determines the last state, the row is settled at once without a read."""
+"""If the stored events of an object prove its last state, the drain settles the row without reading Stripe."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ Apply = Callable[..., None]
 
 
 def named(names: str, at: Sequence[int] | None = None, **more: Any) -> list[Json]:
-    """The events of a customer created with the first name and then renamed. Their ids are in reverse order of time."""
+    """Return the events of a customer, created with the first name and then renamed. Later events have smaller ids."""
     states = [customer("cus_1", name=name, **more) for name in names]
     moments = at or [NOW] * len(names)
     events = [event("customer.created", states[0], id="evt_9", created=moments[0])]
@@ -45,7 +45,7 @@ def test_a_chain_out_of_order_is_settled_without_a_read(
     assert held(conn) == ("b", False, 0)
 
 
-def test_a_chain_that_arrives_bit_by_bit_stays_unsettled_until_it_is_complete(
+def test_a_chain_that_arrives_in_parts_stays_unsettled_until_it_is_complete(
     conn: psycopg.Connection, apply: Apply
 ) -> None:
     made, first, second, third = named("abcb")
@@ -56,7 +56,7 @@ def test_a_chain_that_arrives_bit_by_bit_stays_unsettled_until_it_is_complete(
     two = held(conn)
     apply(first)
 
-    assert one[1:] == (False, 0)  # certainly newer than the creation
+    assert one[1:] == (False, 0)  # the newest event is certainly newer than the creation
     assert two[1:] == (True, 1)
     assert held(conn) == ("b", False, 0)
 
@@ -87,7 +87,7 @@ def test_a_later_event_of_the_cluster_unsettles_the_row_until_the_missing_event_
     assert held(conn) == ("e", False, 0)
 
 
-def test_events_before_the_pause_do_not_count(conn: psycopg.Connection, apply: Apply) -> None:
+def test_events_before_a_long_pause_are_not_part_of_the_chain(conn: psycopg.Connection, apply: Apply) -> None:
     apply(event("customer.updated", customer("cus_1", name="x"), created=NOW - DAY))
 
     apply(*named("xyz", at=[NOW - 2 * DAY, NOW, NOW])[::-1])
@@ -167,7 +167,7 @@ def test_a_cluster_of_too_many_events_is_not_chained(conn: psycopg.Connection, a
 
 
 def test_users_follow_the_state_that_the_chain_shows(conn: psycopg.Connection, apply: Apply) -> None:
-    """The guess by event id is wrong, and the chain shows that the pause ended."""
+    """The order of the event ids is wrong. The chain shows that the subscription's pause has ended."""
     conn.execute("insert into users (id, email) values ('jenny', 'jenny@example.com')")
     states = [
         subscription("sub_1", user_id="jenny", status=status, latest_invoice=invoice)

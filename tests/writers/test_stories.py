@@ -1,4 +1,4 @@
-"""The daemon grants and takes what each story expects, although the two share no code."""
+"""The daemon grants and takes the tokens that each story of the sandbox expects. Daemon and sandbox share no code."""
 
 import time
 from typing import Any
@@ -60,7 +60,7 @@ STORIES: dict[str, list[Scene]] = {
 
 
 def play(sandbox: Sandbox, scenes: list[Scene]) -> tuple[list[Json], Json]:
-    """The events of the scenes, the first of which was 24 days ago, and what is expected after the last one."""
+    """Play the scenes, beginning 24 days ago. Return their events, and the state that the sandbox expects after the last one."""
     begin, events = int(time.time()) - 24 * DAY, list[Json]()
     for day, name, params in scenes:
         sandbox.tell("clock", now=begin + round(day * DAY), frozen=True)

@@ -1,4 +1,4 @@
-"""Read one object from Stripe by hand, show its history, and apply an event in a dry run."""
+"""The operator's tools for one object: read it from Stripe, show its history, and try an event in a dry run."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Thin events: they name an object, which is then read from Stripe."""
+"""Thin events name an object without its state, so the object is read from Stripe."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -118,7 +118,7 @@ def test_for_a_thin_event_without_an_object_its_snapshot_event_is_read(
     assert waiting(conn) == []
 
 
-def test_without_a_key_a_thin_event_is_parked_until_there_is_one(
+def test_a_thin_event_is_parked_until_an_api_key_is_set(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Waited for")

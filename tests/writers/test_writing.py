@@ -1,4 +1,4 @@
-"""Pages waiting for a connection are written together; a failing page is written alone, and a lost page is skipped."""
+"""Pages that wait for a connection are written in one transaction. If a page can't be written, the others still are."""
 
 import threading
 from typing import Any
@@ -23,7 +23,7 @@ READ_AT = 1_790_000_000
 
 
 class Pass:
-    """Three threads that have each read a page while the only connection is in use."""
+    """A pass with three threads. Each has read a page while the only connection is in use."""
 
     def __init__(self, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, *, mine: int = 3) -> None:
         self._conn = conn

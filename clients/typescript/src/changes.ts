@@ -1,6 +1,6 @@
-/** Calls about changes, signed in the format of Standard Webhooks; verified with Web Crypto. */
+/** Verify requests to CHANGES_URL, which stripe-sync signs as Standard Webhooks, with Web Crypto. */
 
-/** A change of one user; `before` and `after` hold role, membership_status, stripe_product_id, features and tokens. */
+/** A change of one user. `before` and `after` hold role, membership_status, stripe_product_id, features and tokens. */
 export interface Change {
   id: number;
   type: string;
@@ -11,7 +11,7 @@ export interface Change {
   reason: unknown;
 }
 
-/** The call is not signed with the secret, or is too old: answer 400. */
+/** The request is not signed with the secret, or it is too old. Answer it with status 400. */
 export class InvalidSignature extends Error {
   override name = "InvalidSignature";
 }
@@ -19,8 +19,8 @@ export class InvalidSignature extends Error {
 const TOLERANCE_SECONDS = 300;
 
 /**
- * The change in a call to CHANGES_URL. `body` is the raw body; `secret` is CHANGES_SECRET, one secret or several separated
- * by commas. A change may arrive more than once, so remember its id. Rejects with InvalidSignature.
+ * Return the change in a request to CHANGES_URL. `body` is the raw body. `secret` is CHANGES_SECRET: one secret, or several
+ * separated by commas. A change may arrive more than once, so remember its id. Rejects with InvalidSignature.
  */
 export async function verifyChange(
   body: string,
@@ -33,7 +33,7 @@ export async function verifyChange(
   const timestamp = given.get("webhook-timestamp");
   const signatures = given.get("webhook-signature");
   if (id === null || timestamp === null || signatures === null) throw new InvalidSignature("a header is missing");
-  if (!(Math.abs(now / 1000 - Number(timestamp)) <= TOLERANCE_SECONDS)) throw new InvalidSignature("the call is too old");
+  if (!(Math.abs(now / 1000 - Number(timestamp)) <= TOLERANCE_SECONDS)) throw new InvalidSignature("the request is too old");
   const content = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
   for (const each of secret.split(",")) {
     const raw = decode(each.trim().replace(/^whsec_/, ""));
@@ -52,7 +52,7 @@ export async function verifyChange(
   throw new InvalidSignature("no secret matches the signature");
 }
 
-/** The change in an answer or a call. */
+/** Return the change in an answer of the API, or in a request to CHANGES_URL. */
 export function changeOf(content: Content, id: number, userId: string): Change {
   const { type, timestamp, data } = content;
   return { id, type, timestamp, userId, before: data.before, after: data.after, reason: data.reason };

@@ -7,7 +7,7 @@ export interface Options {
   url: string;
   /** API_TOKEN of the daemon. */
   token: string;
-  /** Milliseconds; 10,000 by default. The daemon answers within 2 seconds, or says that the answer is stale. */
+  /** Milliseconds, 10,000 by default. The daemon waits up to 2 seconds for Stripe; after that `stale` is true. */
   timeout?: number;
   /** Another fetch, for tests. */
   fetch?: typeof globalThis.fetch;
@@ -21,19 +21,19 @@ export class StripeSync {
     this.#options = options;
   }
 
-  /** A user's access, which Stripe has confirmed at most `maxAge` seconds ago (60 by default). */
+  /** Return a user's access. If Stripe did not confirm it within the last `maxAge` seconds (60), `stale` is true. */
   async access(userId: string, options: { maxAge?: number } = {}): Promise<Access> {
     const query = options.maxAge === undefined ? "" : `?max_age=${options.maxAge}`;
     return this.#send<Access>("GET", `/v1/users/${encodeURIComponent(userId)}/access${query}`);
   }
 
-  /** Read the user's subscriptions from Stripe now, and the Checkout session; returns the access that follows. */
+  /** Read the user's subscriptions and the Checkout session from Stripe now, and return the resulting access. */
   async sync(userId: string, options: { checkoutSession?: string } = {}): Promise<Access> {
     const body = options.checkoutSession === undefined ? {} : { checkout_session: options.checkoutSession };
     return this.#send<Access>("POST", `/v1/users/${encodeURIComponent(userId)}/sync`, body);
   }
 
-  /** Every change after this id, the oldest first, until there is none left. `pageSize` changes are read at a time. */
+  /** Yield all changes after this id, oldest first. `pageSize` is the number of changes per request. */
   async *changes(options: { after?: number; pageSize?: number } = {}): AsyncGenerator<Change, void, undefined> {
     let { after = 0 } = options;
     for (;;) {

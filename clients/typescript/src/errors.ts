@@ -1,4 +1,4 @@
-/** A request failed. `status` is the HTTP status (0: no answer), `code` is for programs, the message for people. */
+/** A request failed. `status` is the HTTP status, or 0 without an answer. `code` is for programs, the message for people. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -9,7 +9,7 @@ export class ApiError extends Error {
     this.name = "ApiError";
   }
 
-  /** Whether the daemon or its database is unavailable: try again later, or read the tables. */
+  /** Whether the daemon or its database is unavailable. If so, try again later, or read the tables. */
   get isUnavailable(): boolean {
     return this.status === 0 || (this.status >= 502 && this.status <= 504);
   }

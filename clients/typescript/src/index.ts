@@ -1,4 +1,4 @@
-/** A client of stripe-sync: a user's access, features and tokens, and calls about changes of them. */
+/** A client of stripe-sync: read a user's access, features and tokens, and verify the requests that report a change. */
 
 export { StripeSync, type Options } from "./client.js";
 export { ApiError } from "./errors.js";

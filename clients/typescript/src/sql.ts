@@ -7,24 +7,24 @@ export interface Database {
   execute(query: SQL): PromiseLike<unknown>;
 }
 
-/** Spend tokens of a user if there are enough; whether they were spent. `tokens` must be more than 0. */
+/** Spend a user's tokens if there are enough, and return whether they were spent. `tokens` must be more than 0. */
 export async function consumeTokens(db: Database, userId: string, tokens: number): Promise<boolean> {
   return (await answer(db, sql`select consume_tokens(${userId}, ${tokens}) as answer`)) === true;
 }
 
-/** The tokens that a user can spend now. */
+/** Return the tokens that a user can spend now. */
 export async function tokenBalance(db: Database, userId: string): Promise<number> {
   return Number(await answer(db, sql`select token_balance(${userId}) as answer`));
 }
 
-/** Whether a user has a feature. */
+/** Return whether a user has a feature. */
 export async function hasFeature(db: Database, userId: string, feature: string): Promise<boolean> {
   return (await answer(db, sql`select has_feature(${userId}, ${feature}) as answer`)) === true;
 }
 
 async function answer(db: Database, query: SQL): Promise<unknown> {
   const result = await db.execute(query);
-  // Some drivers return the rows, others an object that has them.
+  // Some drivers return the rows. Others return an object that contains the rows.
   const rows = (Array.isArray(result) ? result : (result as { rows: unknown[] }).rows) as { answer: unknown }[];
   return rows[0]?.answer;
 }

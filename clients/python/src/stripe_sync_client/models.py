@@ -223,7 +223,10 @@ class StripePrice(_Dated, Base):
 
 
 class StripeCustomer(_Dated, Base):
-    """The Stripe customer of a user. If the application writes a row, it links the customer, and the row is never changed."""
+    """The Stripe customer of a user. A row that the application writes links the customer to the user.
+
+    The daemon never changes a row. `stripe-sync link` deletes the row if it links the customer to another user.
+    """
 
     __tablename__ = "stripe_customers"
 
@@ -235,7 +238,7 @@ class StripeCustomer(_Dated, Base):
 
 
 class UserSubscription(_Dated, Base):
-    """A subscription of a user, in any status. `status` and `created_at` are Stripe's."""
+    """A subscription of a user, in any status. `status` and `created_at` have Stripe's values."""
 
     __tablename__ = "user_subscriptions"
     __table_args__ = (
