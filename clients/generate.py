@@ -1,8 +1,8 @@
 """Write the generated parts of the clients.
 
-openapi.json is the document of the HTTP API. The SQLAlchemy models are those of `schema/`, in one module without imports of
-ours. The Drizzle tables are those that `stripe-sync db generate --types typescript` writes. After a change of openapi.json,
-`npm run types` in typescript/ writes the types of the npm package.
+openapi.json describes the HTTP API. The SQLAlchemy models are the modules of `schema/` joined into one module, which imports
+nothing of this project. The Drizzle tables are the output of `stripe-sync db generate --types typescript`. After a change of
+openapi.json, run `npm run types` in typescript/ to write the types of the npm package.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Everything that is stored, as SQLAlchemy tables and ORM classes: inbox, mirror and membership.
+"""All that is stored, as SQLAlchemy tables and ORM classes: inbox, mirror and membership.
 
-`schema.tables.metadata` has all tables; a test compares it with a migrated database. This module does not import
-SQLAlchemy, so that processes that need no tables save the memory.
+`schema.tables.metadata` has all tables. A test compares it with a migrated database. This module does not import SQLAlchemy,
+which would cost memory in processes that need no tables.
 """
 
 # In an adopted database, this schema has views with our names for the application's tables. Sessions search it first.

@@ -1,4 +1,4 @@
-"""The metadata that has all tables, and the naming convention of constraints."""
+"""The metadata in which all tables are declared, and the naming convention of constraints."""
 
 from sqlalchemy import MetaData
 

@@ -1,7 +1,7 @@
 """Every Stripe object type and list, read from `catalogue.json`, which `schema.read_sdk` writes.
 
-It is the source of the views (`schema.views`), the registry's regular rows, the lists of backfill and audit, and
-docs/stripe-tables.md.
+The views (`schema.views`), the regular rows of the registry, the lists of backfill and audit, and docs/stripe-tables.md are
+made from this catalogue.
 """
 
 import json
@@ -18,9 +18,9 @@ FILE = Path(__file__).with_name("catalogue.json")
 class StripeType:
     """An object type.
 
-    `url` is the path that retrieves one object, with {id} for the object's id. `fields` has the kind of each documented
-    field. A kind is a column type (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), or `id` for a reference
-    that may be expanded, or `milliseconds` for a time in milliseconds.
+    `url` is the path that retrieves one object, with {id} in place of the object's id. `fields` maps each documented field
+    to its kind: a column type (`text`, `bigint`, `numeric`, `boolean`, `timestamptz`, `jsonb`), `id` for a reference that may
+    be expanded, or `milliseconds` for a time in milliseconds.
     """
 
     name: str
@@ -35,8 +35,9 @@ class StripeType:
 class StripeList:
     """A list: its object types, and whether Stripe can filter it by `created`.
 
-    `parent` names the list of its parents. The parents' ids are part of the path, or the value of the parameter `param`.
-    `read_with` names the list whose objects embed this list's objects, so that this list needs no pass of its own.
+    If the list exists once per parent object, `parent` names the list of those parents. A parent's id is part of the path, or
+    the value of the parameter `param`. `read_with` names the list whose objects embed the objects of this list, so no pass
+    reads this list separately.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The functions and triggers of the database, as SQL templates with the names and types of the application's tables.
 
-FUNCTIONS and TRIGGERS are for a database with our names; `schema.names` fills the templates for an adopted database.
-`migrations` has its own copies, as every revision does. A test compares a migrated database with these.
+FUNCTIONS and TRIGGERS are for a database with our names. `schema.names` fills in the templates for an adopted database.
+`migrations` has separate copies, because a revision never changes. A test compares a migrated database with these.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ end
 $$
 """
 
-# `updated_at` is the time of the last update by any writer. A value that the update sets itself, such as an import, stays.
+# `updated_at` is the time of the last update by any writer. If the update itself sets a value, as an import may, it is kept.
 TOUCH_UPDATED_AT = """
 create or replace function sync.touch_updated_at() returns trigger
 language plpgsql as $$
@@ -33,7 +33,7 @@ end
 $$
 """
 
-# Both functions use the clock, not the transaction's start: a balance may have expired while we waited for its row.
+# READ_BALANCE and SPEND use the clock, not the transaction's start, because a balance may expire while they wait for its row.
 READ_BALANCE = """
 create or replace function {public}.token_balance(user_id {user_type}) returns bigint
 language plpgsql stable as $$
@@ -53,7 +53,7 @@ end
 $$
 """
 
-# This is one UPDATE, which waits for a concurrent grant, sweep or spend of the same row, and then checks the condition again.
+# One UPDATE spends the tokens. It waits for a concurrent change of the same row, and then checks its condition again.
 SPEND = """
 create or replace function {public}.consume_tokens(user_id {user_type}, n bigint) returns boolean
 language plpgsql as $$
@@ -110,9 +110,9 @@ end
 $$
 """
 
-# A change gets its id when its transaction commits, and transactions do this one after another. Ids are therefore in the
-# order in which changes become visible, so a reader that continues after an id misses none. Deferred triggers run last, so
-# no lock is taken after this one.
+# A change gets its id when its transaction commits, and a lock lets only one transaction do this at a time. Ids are therefore
+# in the order in which changes become visible, and a reader that continues after an id misses no change. Deferred triggers run
+# last, so no lock is taken after this one.
 PUBLISH_CHANGE = """
 create or replace function sync.publish_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -130,8 +130,8 @@ end
 $$
 """
 
-# The arguments are names of columns of `users`, which may differ in an adopted database: the key, then the columns that are
-# reported.
+# The trigger's arguments are the names of columns of `users`: the key, then the columns that are reported. The names may
+# differ in an adopted database.
 NOTICE_LOW_TOKENS = """
 create or replace function sync.notice_low_tokens() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -168,9 +168,9 @@ end
 $$
 """
 
-# The daemon stores ids as text. Its statements compare `u.id = sync.user_key(...)`, so the value is cast, and never the
-# application's column. Postgres inlines these functions, and can use the application's indexes. If a text is not a valid
-# id, the result is null, which matches no user.
+# The daemon stores ids as text. Its statements compare `u.id = sync.user_key(...)`, which casts the value instead of the
+# application's column. Postgres inlines these functions, so it can use the application's indexes. For a text that is not a
+# valid id they return null, which matches no user.
 USER_KEY = """
 create or replace function sync.user_key(id text) returns {user_type}
 language sql immutable parallel safe as $$ select {user_key} $$
@@ -224,9 +224,9 @@ ROW_ID = """
 create or replace function {function}(stripe_id text) returns {type}
 language sql {volatility} as $$ select {row_id} $$
 """
-# The columns with Stripe's words, such as statuses. In our tables they are text. If the application's column is an enum, the
-# word is written as the label that equals it, ignoring case: ACTIVE for active. If there is no such label, the table
-# refuses the row, and the row is held back.
+# Columns with values from a list of Stripe's words, such as statuses. In our tables they are text. If the application's column
+# is an enum, the word is written as the enum's label that is equal apart from case: ACTIVE for active. If there is no such
+# label, the table refuses the row, and the row is held back.
 WORDS: dict[tuple[str, str], str] = {
     ("stripe_prices", "type"): "sync.price_type",
     ("stripe_prices", "interval"): "sync.price_interval",
@@ -258,7 +258,7 @@ $$
 """
 USER_DELETED = "create trigger user_deleted after delete on {users} for each row execute function sync.forget_user()"
 
-# The types other than text that `users.id` may have, each with an expression that converts a text, or gives null.
+# The types other than text that `users.id` may have, each with an expression that converts a text to it, or returns null.
 _UUID = "case when $1 ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then $1::uuid end"
 _NUMBER = "case when $1 ~ '^(0|[1-9][0-9]{0,18})$' then case when $1::numeric <= %s then $1::%s end end"
 KEYS: dict[str, str] = {
@@ -272,7 +272,7 @@ KEYS: dict[str, str] = {
 def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
     """The function that returns the id of a row in this table.
 
-    `type_` is the type of the ids, None for text. `names` has the names of the table and of its id and key columns.
+    `type_` is the type of the ids, or None for text. `names` has the names of the table, its id column and its key column.
     """
     function, _ = ROW_IDS[table]
     if type_ is None:
@@ -289,7 +289,7 @@ def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
 def word(table: str, column: str, type_: str | None) -> str:
     """The statement for the function that converts Stripe's word to a value of this column.
 
-    `type_` is the application's enum; None for text.
+    `type_` is the application's enum, or None for text.
     """
     function = WORDS[table, column]
     if type_ is None:
@@ -301,7 +301,7 @@ def word(table: str, column: str, type_: str | None) -> str:
 def made(
     names: Mapping[str, str], row_ids: Mapping[str, str], words: Mapping[str, str], *, forgets: str = ""
 ) -> dict[str, str]:
-    """The functions by name, for these names and types; see `schema.names.Names.functions`."""
+    """Return the functions by name, filled with these names and types (see `schema.names.Names.functions`)."""
     templates = {
         "sync.touch_updated_at": TOUCH_UPDATED_AT,
         "public.token_balance": READ_BALANCE,
@@ -331,7 +331,7 @@ def _read_field(name: str) -> str:
 
 
 def key_of(type_: str | None) -> str:
-    """The expression that converts $1, a text, to a key of this type. `type_` is None for text."""
+    """Return the expression that converts the text $1 to a key of this type. `type_` is None for text."""
     return "$1" if type_ is None else KEYS[type_]
 
 
@@ -363,8 +363,8 @@ FUNCTIONS: dict[str, str] = made(
     {function: word(*column, None) for column, function in WORDS.items()},
 )
 
-# The triggers do not say `update of organization_id`, because a trigger of the application may set the column in a statement
-# that does not mention it.
+# The triggers are not limited to `update of organization_id`, because a trigger of the application may set the column in a
+# statement that does not mention it.
 USERS_TRIGGER_TEMPLATES: dict[str, str] = {
     "organization_joined": (
         "create trigger organization_joined after insert on {users} "

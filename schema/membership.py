@@ -1,7 +1,7 @@
-"""The application's own tables in `public`: ORM classes, with the relationships that its queries use.
+"""The application's tables in `public`, as ORM classes with the relationships that its queries use.
 
 Ids are text with a default, and times are timestamptz. A trigger sets `updated_at` (`sync.touch_updated_at`). The names are
-a contract with the application; the adapters of Auth.js expect them.
+a contract with the application, and the adapters of Auth.js expect them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Dated:
 
 
 class Organization(_Dated, Base):
-    """A group of users; a subscription may entitle all of them."""
+    """A group of users. A subscription may entitle all of them."""
 
     __tablename__ = "organizations"
 
@@ -170,7 +170,7 @@ Index(
 
 
 class StripePrice(_Dated, Base):
-    """A price of a product; `unit_amount` is in the currency's smallest unit."""
+    """A price of a product. `unit_amount` is in the currency's smallest unit."""
 
     __tablename__ = "stripe_prices"
     __table_args__ = (Index(None, "product_id", "active"),)

@@ -1,9 +1,9 @@
-"""The mirror's storage: tables in the schema `mirror`, named like Stripe's lists, as data.
+"""The tables of the mirror, declared as data. They are in the schema `mirror` and named after Stripe's lists.
 
-Each row of `tables` declares only the table's own columns; the key, the raw object and the bookkeeping are the same in all
+Each row of `tables` declares only the table's own columns. The key, the raw object and the bookkeeping are the same in all
 tables. Columns are named after Stripe's fields, with underscores for dots. Amounts are in the currency's smallest unit.
-There are no foreign keys, because Stripe does not promise to send parents first. `worker.mirror.registry` declares which
-field each column is read from, `schema.mirror_tables` makes the tables, and `schema.views` has the views for applications.
+There are no foreign keys, because Stripe may send an object before its parent. `worker.mirror.registry` declares the field
+that each column is read from, `schema.mirror_tables` makes the tables, and `schema.views` has the views for applications.
 This module does not import SQLAlchemy, which would cost a process 20 MB.
 """
 
@@ -22,9 +22,9 @@ AFTER = (
 class MirrorTable:
     """A table.
 
-    `own` has the types of its own columns, by name. The columns BEFORE and AFTER them are common to all tables. `sparse`
-    columns are null in most rows, and their indexes leave nulls out. If `listed`, Stripe's API has a list of the type, which
-    passes compare with the mirror by ranges of `created`.
+    `own` has the types of the table's own columns, by name. All tables have the columns BEFORE and AFTER them. `sparse`
+    columns are null in most rows, and their indexes leave nulls out. If `listed`, Stripe's API has a list of the type, and
+    passes compare ranges of `created` in that list with the mirror.
     """
 
     name: str

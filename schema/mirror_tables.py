@@ -44,7 +44,7 @@ def _table(declared: MirrorTable) -> Table:
             "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
         ),
         Column("synced_at", _TIME, nullable=False, server_default=text("now()")),
-        # The account is included, so that a planner without statistics chooses an index that serves both conditions.
+        # The account is part of the index, so that a planner without statistics chooses an index that serves both conditions.
         *(
             Index(f"ix_{name}_{index[0]}", index[0], "account") if len(index) == 1 else Index(None, *index)
             for index in declared.indexes
@@ -54,7 +54,7 @@ def _table(declared: MirrorTable) -> Table:
             for column in declared.sparse
         ),
         *([Index(f"ix_{name}_created", *by_created)] if declared.listed else []),
-        # The index is on the id. An index on observed_at, which every event changes, would prevent HOT updates.
+        # This index is on the id. An index on observed_at, which every event changes, would prevent HOT updates.
         Index(f"ix_{name}_unsettled", "id", postgresql_where=text("unsettled")),
         schema=mirror.SCHEMA,
     )

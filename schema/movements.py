@@ -1,8 +1,8 @@
 """Revenue: the movements of customers' MRR, stored by customer and day.
 
-A customer's movements depend on all of the customer's subscriptions. The writer of `mirror.subscription_mrr` adds the
-customers to `mirror.movements_due` in the same transaction. A periodic job then recomputes their rows in
-`mirror.customer_movements`. Until then, the views compute these customers themselves, so the views are always current.
+A customer's movements depend on all subscriptions of the customer. The transaction that writes `mirror.subscription_mrr`
+also adds the customers to `mirror.movements_due`. A periodic job then recomputes their rows in `mirror.customer_movements`.
+Until then, the views compute the movements of these customers when they are read, so the views are always current.
 """
 
 # The last day of the views: today, or a later day if a test clock is ahead.

@@ -1,7 +1,7 @@
-"""The application's names for our tables, and our schema with those names.
+"""The application's names for our tables, and our tables with those names.
 
-If `public` has a table under another name, or not at all, the schema `sync_names` has a relation with our name: a view of
-the real table, or an empty table. The daemon's connections search `sync_names` first, so its SQL always uses our names.
+If a table has another name in `public`, the schema `sync_names` has a view of it with our name. If a table is missing in
+`public`, `sync_names` has an empty table. The daemon's connections search `sync_names` first, so its SQL always uses our names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def public_tables() -> dict[str, Table]:
 
 
 class _Called(UserDefinedType[Any]):
-    """A type in the database of any kind, known only by its name."""
+    """A type in the database, of which only the name is known."""
 
     cache_ok = True
 
@@ -64,9 +64,12 @@ class _Called(UserDefinedType[Any]):
 class Names:
     """The names of tables and columns in this database that differ from ours.
 
-        A table of another schema is written with it: `auth.users`. `types` are the types that replace our enums, as SQL
-    spells them. `ids` are the types of the tables' ids that are not text, and `words` the enums of columns for Stripe's
-    words, by table and column (`user_subscriptions.status`). `left_out` are tables that are not created in `public`.
+    The name of a table in another schema includes the schema: `auth.users`.
+
+    - `types`: the types that replace our enums, as SQL spells them
+    - `ids`: the types of the ids that are not text, by table
+    - `words`: the enums of columns for Stripe's words, by table and column (`user_subscriptions.status`)
+    - `left_out`: the tables that are not created in `public`
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -97,14 +100,14 @@ class Names:
         return bool(self.mapped or self.left_out or self.types)
 
     def id_type(self, column: Column[Any]) -> str | None:
-        """The type of one of our columns with ids of users or organizations; None for text, and for other columns."""
+        """Return the type of a column that has ids of users or organizations. None means text, or a column without such ids."""
         for key in column.foreign_keys:
             if key.column.table.name in ("users", "organizations"):
                 return self.ids.get(key.column.table.name)
         return self.ids.get(column.table.name) if column.name == "id" else None
 
     def relation(self, ours: str) -> str:
-        """The quoted schema and name of the table with the rows."""
+        """Return the quoted schema and name of the table that has the rows."""
         if ours in self.left_out:
             return f"{NAMES_SCHEMA}.{quoted(ours)}"
         schema, _, name = self.table(ours).rpartition(".")
@@ -136,9 +139,9 @@ class Names:
         }
 
     def view(self, ours: str, there: Collection[str] | None = None) -> str:
-        """The statement that creates a view with our names for a table with other names.
+        """Return the statement that creates a view with our names for a table with other names.
 
-        If `there` is given, only these columns of the table are included.
+        If `there` is given, the view has only these columns of the table.
         """
         pairs = [(self.column(ours, column.name), column.name) for column in public_tables()[ours].columns]
         columns = ", ".join(
@@ -176,7 +179,7 @@ class Names:
 
     @property
     def user_triggers(self) -> dict[str, str]:
-        """The statements for the triggers of the users' table, except for the trigger that all tables have."""
+        """The statements for the triggers of the users' table, except the trigger that every table has."""
         made = {name: template.format(**self._fields) for name, template in functions.USERS_TRIGGER_TEMPLATES.items()}
         return made | ({"user_deleted": functions.USER_DELETED.format(**self._fields)} if "users" in self.ids else {})
 
@@ -220,7 +223,7 @@ class Names:
         return made
 
     def key(self, table: Table) -> str:
-        """The key of one of our tables in `metadata`, which has the copies."""
+        """Return the key of the copy of this table in `metadata`."""
         if table.schema is not None:
             return f"{table.schema}.{table.name}"
         return f"{NAMES_SCHEMA}.{table.name}" if table.name in self.left_out else self.table(table.name)

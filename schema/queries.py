@@ -1,8 +1,8 @@
-"""Queries for applications. Each sends a fixed number of statements, however many rows it returns.
+"""Queries for applications. Each query sends a fixed number of statements, however many rows it returns.
 
 Like the ORM classes, this module imports only SQLAlchemy. An application can install this package without the daemon's
 dependencies (`pip install --no-deps stripe-sync`, with SQLAlchemy and a driver of its choice), and import `schema.queries`.
-The application provides session, transaction and engine. No function here writes.
+The application provides session, transaction and engine. The functions here only read.
 """
 
 import threading
@@ -44,7 +44,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """An active price. `unit_amount` is in the currency's smallest unit; None if tiers or decimals determine the amount."""
+    """An active price. `unit_amount` is in the currency's smallest unit, or None if tiers or decimals determine the amount."""
 
     id: str
     currency: str | None
@@ -68,19 +68,19 @@ class Product:
 
 
 def user_with_subscriptions(session: Session, user_id: str) -> User | None:
-    """The user, with product, organization and customer; `subscriptions` has only active and trialing ones."""
+    """Return the user, with product, organization and customer. `subscriptions` has only active and trialing subscriptions."""
     return session.scalars(_users().where(User.id == user_id)).one_or_none()
 
 
 def users_with_subscriptions(session: Session, *, limit: int = 50, offset: int = 0) -> Page[User]:
-    """Users, ordered by id, each loaded as by `user_with_subscriptions`."""
+    """Return users ordered by id, each loaded as `user_with_subscriptions` does."""
     return _page(session, _users().order_by(User.id), limit=limit, offset=offset)
 
 
 def active_subscription(session: Session, user_id: str) -> UserSubscription | None:
-    """The user's active or trialing subscription, with product and price; None if there is none.
+    """Return the user's active or trialing subscription, with product and price, or None.
 
-    If there are several, a subscription to the user's product (`users.stripe_product_id`) comes first, then the longest.
+    Of several subscriptions, one to the user's product (`users.stripe_product_id`) is preferred, then the one that ends last.
     """
     query = (
         select(UserSubscription)
@@ -98,7 +98,7 @@ def active_subscription(session: Session, user_id: str) -> UserSubscription | No
 
 
 def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: int = 0) -> Page[Payment]:
-    """The user's payments with their products, newest first."""
+    """Return the user's payments with their products, newest first."""
     query = (
         select(Payment)
         .where(Payment.user_id == user_id)
@@ -111,10 +111,10 @@ def payment_history(session: Session, user_id: str, *, limit: int = 50, offset: 
 def active_products(
     engine: Engine, *, max_age: timedelta = CATALOGUE_MAX_AGE, now: Callable[[], float] = time.monotonic
 ) -> tuple[Product, ...]:
-    """The active products, sorted by name, read at most `max_age` ago.
+    """Return the active products, sorted by name, read at most `max_age` ago.
 
-    They are cached per engine. Any thread may call this function. While one thread reads, other threads wait for its result,
-    which is immutable.
+    The products are cached per engine, and immutable. Any thread may call this function. While one thread reads, other threads
+    wait for its result.
     """
     return _shelf_of(engine).products(engine, max_age, now)
 

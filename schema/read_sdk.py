@@ -1,7 +1,7 @@
 """Write `schema/catalogue.json` from the pinned Stripe SDK: every list, every object type, every documented field.
 
 Run `python -m schema.read_sdk` after an upgrade of the SDK, and review the difference. The SDK's files are parsed, not
-imported. A new type needs a view, or a reason in LEFT_OUT_TYPES; a test fails until it has one.
+imported. A new type needs a view, or a reason in LEFT_OUT_TYPES. A test fails until it has one of them.
 """
 
 import ast
@@ -34,7 +34,7 @@ LINE = 120
 
 
 class Undecided(Exception):
-    """The SDK has a type or a list that has no view, and no reason for being left out."""
+    """The SDK has a type or a list with neither a view nor a reason for being left out."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ def catalogue(root: Path | None = None) -> dict[str, Any]:
 
 
 def _views(types: dict[str, _Type], lists: list[_List]) -> dict[str, str]:
-    """The name of each type's view. A type without a list has a view if events contain its objects with an id."""
+    """Return the name of each type's view. A type without a list has a view if events contain its objects with an id."""
     views: dict[str, str] = {}
     for row in lists:
         for object_ in row.objects:
@@ -239,7 +239,7 @@ class _Reader:
             self.types[known].deletable |= event.endswith(".deleted") and known != "subscription"
 
     def _thin(self) -> Iterator[tuple[str, str]]:
-        """The type of the related object of each event, according to the event's thin form."""
+        """Yield the type of each event with the type of its object, read from the class of the thin event."""
         for file in sorted((self._root / "events").glob("_v1_*.py")):
             for class_ in _classes(self._tree(file)):
                 kinds = [kind for node in class_.body if (kind := _constant(node, "LOOKUP_TYPE"))]
@@ -254,7 +254,7 @@ def _classes(tree: ast.Module) -> list[ast.ClassDef]:
 
 
 def _constant(node: ast.stmt, name: str) -> str | None:
-    """The text that a statement assigns to the variable `name`."""
+    """Return the text that a statement assigns to the variable `name`, or None."""
     if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
         return None
     is_named = isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
@@ -262,7 +262,7 @@ def _constant(node: ast.stmt, name: str) -> str | None:
 
 
 def _named(path: str) -> tuple[str, str | None]:
-    """The names of a list and of its parents' list. The name of `/v1/transfers/{id}/reversals` is transfer_reversals."""
+    """Return the names of a list and of its parents' list. `/v1/transfers/{id}/reversals` is named transfer_reversals."""
     words = path.removeprefix("/v1/").split("/")
     if len(words) > 2 and words[-2].startswith("{"):
         parents = "_".join(words[:-2])
@@ -284,7 +284,7 @@ def _literal(annotation: ast.expr) -> str:
 
 
 def _path(method: ast.FunctionDef) -> str | None:
-    """The path that a method reads or deletes; None if it does neither."""
+    """Return the path that a method reads or deletes, or None."""
     words = [node.value for node in ast.walk(method) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     paths = [word for word in words if word.startswith("/v1/")]
     return paths[0] if paths and {"get", "delete"} & set(words) else None
@@ -296,7 +296,7 @@ def _text(annotation: ast.expr | None) -> str:
 
 
 def _kind(name: str, annotation: ast.expr, doc: str) -> str:
-    """The kind of a field in a view. `id` is a reference, bare or expanded. `jsonb` is any nested value."""
+    """Return the kind of a field in a view. `id` is a reference, expanded or not. `jsonb` is any nested value."""
     given = annotation
     while isinstance(given, ast.Subscript) and _text(given.value) == "Optional":
         given = given.slice
@@ -317,7 +317,7 @@ def _kind(name: str, annotation: ast.expr, doc: str) -> str:
 
 
 def rendered(result: dict[str, Any]) -> str:
-    """The catalogue as JSON text, with short values on one line, so that differences are easy to review."""
+    """Return the catalogue as JSON text, with short values on one line, so that differences are easy to review."""
     return _rendered(result, "") + "\n"
 
 

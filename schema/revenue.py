@@ -13,8 +13,8 @@ from schema.movements import HORIZON
 
 SCHEMA = "analytics"
 
-# The products' amounts after discounts, which are applied one after the other, as Stripe does. A discount has percent_off,
-# or amount_off per billing period, and optionally the only products that it applies to.
+# The products' amounts after discounts, which are applied one after the other, as Stripe does. A discount has percent_off, or
+# amount_off per billing period. If it has `products`, it applies only to them.
 DISCOUNTED = """
 create or replace function sync.discounted_mrr(products text[], amounts numeric[], months numeric, discounts jsonb)
 returns numeric[]
@@ -48,7 +48,7 @@ $$
 """
 
 # The periods between the stored states of a subscription. The subscription ends at `ended`, even if the event came later.
-# The time before the first stored state is estimated: a trial until the trial's end, then the first stored state.
+# The state before the first stored state is estimated: a trial until the end of the trial, then the same as the first state.
 _PERIODS = """
 select o.subscription, o.customer, p.since, p.until, p.status, o.paused, o.currency, o.products, o.amounts, o.months,
     o.discounts, p.estimated
@@ -78,8 +78,8 @@ cross join lateral (
 ) as p
 """
 
-# The discounts of a period's customer. A subscription inherits them while it has none itself, even if its items have some.
-# If the customer no longer shows a discount, it has ended without an event, and counts until it was last seen.
+# The discounts of a period's customer. A subscription inherits them while it has no discount itself, even if its items have
+# some. A discount that the customer no longer shows has ended without an event, and counts until it was last seen.
 _INHERITED = """
     select jsonb_agg(
         jsonb_strip_nulls(
@@ -113,8 +113,8 @@ _INHERITED = """
         and not exists (select from jsonb_array_elements(p.discounts) as o where not o ? 'item')
 """
 
-# Compute `mirror.subscription_mrr` for some subscriptions, given as an array. Active and past due subscriptions count, while
-# payments are collected. A period with discounts is divided at the times at which a discount begins or ends.
+# Compute `mirror.subscription_mrr` for some subscriptions, given as an array. Active and past due subscriptions count while
+# their payments are collected. A period with discounts is divided at the times at which a discount begins or ends.
 COMPUTE_MRR = f"""
 insert into mirror.subscription_mrr (
     subscription, customer, currency, product_id, since, until, status, mrr, estimated, is_partial, waits
@@ -215,8 +215,8 @@ from mirror.subscription_mrr as m
 where m.status in ('active', 'past_due')
 """
 
-# Each day shows the state at its end: a period counts from the day on which it begins until the day before it ends. Rows of
-# zeros are added for every day, so that no day is missing.
+# Each day shows the state at its end: a period counts from the day on which it begins until the day before it ends. A row of
+# zeros is added for every day, so that no day is missing.
 _DAILY = """
 with by_day as (
     select (c.at at time zone 'UTC')::date as day, {keys}, {sums}
@@ -277,7 +277,7 @@ VIEWS: dict[str, str] = {
 
 
 def statements() -> list[str]:
-    """Return the statements that create the views. The schema may also have relations of other tools."""
+    """Return the statements that create the views. Other tools may have tables or views in the same schema."""
     return [
         f"create schema if not exists {SCHEMA}",
         *(f"create view {SCHEMA}.{name} as {query.strip()}" for name, query in VIEWS.items()),

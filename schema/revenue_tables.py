@@ -1,4 +1,4 @@
-"""The tables of revenue, as SQLAlchemy tables. `schema.revenue` and `schema.movements` explain them, and have their SQL."""
+"""The tables for revenue, as SQLAlchemy tables. `schema.revenue` and `schema.movements` explain them and have their SQL."""
 
 from sqlalchemy import (
     ARRAY,

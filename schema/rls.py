@@ -1,8 +1,8 @@
 """Row-level security, as SQL: a signed-in user reads their own rows of `public`, through PostgREST or Supabase.
 
-The user is the claim `sub` of the request's token, as set by PostgREST. Users may only read, because by updating their own
-row they could give themselves tokens. The roles of the daemon and the application see every row, and policies do not apply
-to the owner. The statements can be repeated at any time.
+The user's id is the claim `sub` of the request's token, which PostgREST sets. Users may only read: if they could update their
+own row, they could give themselves tokens. The roles of the daemon and the application see every row, and policies do not
+apply to the owner. The statements can be repeated at any time.
 """
 
 from schema.base import metadata
@@ -16,7 +16,7 @@ OWN_ROWS = {
     "payment_history": "user_id",
 }
 CATALOGUE = ("stripe_products", "stripe_prices")
-# Tables of the sign-in, with tokens of sessions and of other services. They can't be read over HTTP.
+# Tables for signing in. They contain tokens of sessions and of other services, so neither users nor visitors may read them.
 CLOSED = ("accounts", "sessions", "verification_tokens")
 
 # As a subquery, this is evaluated once per statement instead of once per row.
@@ -29,7 +29,7 @@ USER_ID = """(select coalesce(
 def statements(*, worker: str, application: str, reader: str | None, user: str, anonymous: str) -> str:
     """Return the SQL.
 
-    `user` is the role of signed-in users, and `anonymous` of other visitors. Missing roles are created.
+    `user` is the role of signed-in users, and `anonymous` is the role of other visitors. Missing roles are created.
     """
     servants = ", ".join(_quoted(role) for role in (worker, application, reader) if role)
     visitors = f"{_quoted(user)}, {_quoted(anonymous)}"

@@ -26,7 +26,7 @@ def statements(
     settings: Mapping[str, str] | None = None,
     views_schema: str = VIEWS_SCHEMA,
 ) -> str:
-    """The SQL for roles with these names. `settings` are set on the worker's role, because poolers drop session settings."""
+    """Return the SQL for these roles. `settings` are set on the worker's role, because poolers drop session settings."""
     names = [role for role in (owner, worker, application, reader) if role]
     users = ", ".join(_quoted(role) for role in names[1:])
     readers = ", ".join(_quoted(role) for role in names[2:])
@@ -106,7 +106,7 @@ def _doubled(names: str) -> str:
 
 
 def _public_table(table: str, owner: str, worker: str, application: str, reader: str | None) -> str:
-    """Grants on one table of `public`, if it exists. A table that the application's role owns keeps its owner."""
+    """Return the grants on one table of `public`, if it exists. If the application's role owns the table, it stays the owner."""
     own = _quoted(application)
     if table == "users":
         columns = ", ".join(column.name for column in User.__table__.columns if column.name not in DAEMONS_COLUMNS)
@@ -151,7 +151,7 @@ _FUNCTIONS = f"""
 
 
 def _each(query: str, owner: str, users: str | None = None) -> str:
-    """Change the owner of each object of the query, and grant the other roles its use."""
+    """Return the SQL that changes the owner of each object in the query's result, and grants its use to the other roles."""
     grant = _execute(f"grant execute on %s %s to {_doubled(users)}", "ours.kind", "ours.name") if users else "null;"
     return _block(
         f"for ours in{query}",
@@ -164,7 +164,7 @@ def _each(query: str, owner: str, users: str | None = None) -> str:
 
 
 def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
-    """Owners and grants in the schemas that only we use, if they exist, with default privileges for later revisions."""
+    """Return owners and grants in the schemas that only we use, if they exist, and default privileges for later revisions."""
     by = f"alter default privileges for role {_quoted(owner)} in schema"
     return _block(
         f"if to_regnamespace('sync') is null or to_regnamespace('{shown}') is null then",

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-# Parameters that name the parent of a list, with the list of the parents.
+# Parameters that take the parent's id, each with the name of the list of the parents.
 PARENT_PARAMS = {
     "customer": "customers",
     "setup_intent": "setup_intents",
@@ -29,7 +29,7 @@ LISTS: dict[str, dict[str, Any]] = {
     "/v1/treasury/transactions": {"parent": "treasury_financial_accounts", "param": "financial_account"},
     "/v1/financial_connections/transactions": {"parent": "financial_connections_accounts", "param": "account"},
 }
-# Lists that are another list with a filter. They are needed because a balance transaction does not name its payout.
+# Lists that read another list with a filter. This one is needed because a balance transaction does not name its payout.
 FILTERED: dict[str, dict[str, Any]] = {
     "payout_balance_transactions": {
         "path": "/v1/balance_transactions",
@@ -56,19 +56,19 @@ TIME_WORDS = re.compile(r"^(The )?(time|date|timestamp)\b|\bunix\b|\bepoch\b|\bt
 
 LEFT_OUT_LISTS = {
     "/v1/events": "events are the inbox: sync.events",
-    "/v1/apps/secrets": "an app's secrets are no business of a mirror, and each scope is a list of its own",
-    "/v1/billing/meters/{id}/event_summaries": "an aggregate of a customer and a span of time, computed for each request",
-    "/v1/credit_notes/preview/lines": "a preview of what does not exist",
+    "/v1/apps/secrets": "an app's secrets don't belong in a mirror, and each scope has a separate list",
+    "/v1/billing/meters/{id}/event_summaries": "totals of a customer in a span of time, computed for each request",
+    "/v1/credit_notes/preview/lines": "a preview of a credit note that does not exist",
     "/v1/financial_connections/accounts/{account}/owners": "needs the id of one refresh of the owners",
     "/v1/payment_intents/{intent}/amount_details_line_items": "one request for each PaymentIntent; most have none",
-    "/v1/payment_methods": "without a customer it shows some kinds only: read customer by customer",
+    "/v1/payment_methods": "without a customer it shows only some kinds, so it is read customer by customer",
     "/v1/quotes/{quote}/computed_upfront_line_items": "computed from the quote's line items, which are mirrored",
-    "/v1/sources/{source}/source_transactions": "Sources are closed to new accounts: these come by events",
+    "/v1/sources/{source}/source_transactions": "Sources are closed to new accounts, and events report their transactions",
     "/v1/tax/calculations/{calculation}/line_items": "calculations are temporary, and Stripe lists none",
-    "/v1/tax/transactions/{transaction}/line_items": "Stripe lists no tax transactions, so there is no parent to ask with",
-    "/v1/tax_ids": "the account's own; those of customers are read customer by customer",
+    "/v1/tax/transactions/{transaction}/line_items": "Stripe lists no tax transactions, so the parents are not known",
+    "/v1/tax_ids": "the account's own tax ids; the tax ids of customers are read customer by customer",
 }
-_ONE_REQUEST = "made for one request or one page: Stripe neither lists it nor sends events of it"
+_ONE_REQUEST = "made for one request or one page: Stripe does not list it and sends no events about it"
 _AGGREGATE = "an aggregate that Stripe computes for each request"
 LEFT_OUT_TYPES = {
     **dict.fromkeys(
@@ -115,4 +115,4 @@ EVENT_OBJECTS = {
     "source.mandate_notification": "source_mandate_notification",
     "source.transaction.": "source_transaction",
 }
-V2 = "API v2 pages and dates its objects differently and sends no snapshot events; its accounts are in v1 too"
+V2 = "API v2 has other formats of pages and times, and sends no snapshot events; its accounts are in v1 too"

@@ -6,7 +6,7 @@ import enum
 class UserRole(enum.StrEnum):
     """Our roles.
 
-    The daemon sets USER and PREMIUM; people set ADMIN and BANNED. An adopted application may have other roles, which only
+    The daemon sets USER and PREMIUM, and people set ADMIN and BANNED. An adopted application may have other roles, which only
     the application sets, so a user's role may be any text.
     """
 

@@ -1,8 +1,8 @@
-"""The schema `stripe`: a view for each Stripe object type, for the application and for people.
+"""The schema `stripe`, with a view for each Stripe object type. Applications and people read these views.
 
 A view is named after the type's list. It has a typed column for each documented field, then `data` and the bookkeeping.
 Columns of the table are shown unchanged. Other fields are read from `data` when they are selected, so they cost nothing
-when a row is written. The daemon itself reads and writes `mirror.*`. Views run with their owner's rights.
+when a row is written. The daemon itself uses the tables of `mirror`. The views run with their owner's rights.
 """
 
 from collections.abc import Iterator

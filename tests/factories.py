@@ -1,7 +1,7 @@
-"""Stripe's objects and events for tests: real in shape, short, and with a sane value for every field.
+"""Stripe's objects and events for tests. They have Stripe's shape, few fields, and a plausible value for every field.
 
-A test passes only the values that it is about. Objects come in the two shapes that one table must accept: OLD, the last version
-before periods, prices and payments moved, and NEW. Nothing here imports the product.
+A test passes only the values that matter to it. Objects have one of two shapes, which the same table must accept: NEW, or OLD,
+the last API version before periods, prices and payments moved to other fields. This module does not import the product.
 """
 
 import itertools
@@ -30,7 +30,7 @@ def event(
     account: str | None = None,
     livemode: bool = False,
 ) -> Json:
-    """A snapshot event, with an id of its own unless one is given."""
+    """A snapshot event, with a new id unless an id is given."""
     data: Json = {"object": obj}
     if previous is not None:
         data["previous_attributes"] = dict(previous)
@@ -54,7 +54,7 @@ def update(type_: str, before: Json, after: Json, **more: Any) -> Json:
 
 
 def previous_attributes(before: Json, after: Json) -> Json:
-    """The values of `before` that differ in `after`: objects field by field, arrays whole."""
+    """The values of `before` that differ in `after`. Objects are compared field by field, arrays as a whole."""
     changed: Json = {}
     for key in [*after, *(key for key in before if key not in after)]:
         old, new = before.get(key), after.get(key)
@@ -74,7 +74,7 @@ def thin_event(
     related: Mapping[str, Any] | None = None,
     context: str | None = None,
 ) -> Json:
-    """A thin event: it names its object, and does not show it."""
+    """A thin event, which names its object but does not contain it."""
     return {
         "id": id or f"evt_test_{next(_numbers):048d}",
         "object": "v2.core.event",
@@ -88,7 +88,7 @@ def thin_event(
 
 
 def stub(obj: Json) -> Json:
-    """A deleted object, of which only three keys are left."""
+    """A deleted object, with the only three keys that Stripe then sends."""
     return {"id": obj["id"], "object": obj["object"], "deleted": True}
 
 
@@ -97,7 +97,7 @@ def encoded(body: Json) -> bytes:
 
 
 def listing(data: Sequence[Json], *, url: str = "/v1/things", has_more: bool = False) -> Json:
-    """An embedded list; `has_more` means that Stripe has more members than it sent."""
+    """An embedded list. If `has_more`, Stripe has more members than it sent."""
     return {"object": "list", "data": list(data), "has_more": has_more, "url": url}
 
 
@@ -249,7 +249,7 @@ def subscription_item(
     period_end: int = PERIOD_END,
     **more: Any,
 ) -> Json:
-    """An item with its whole price and plan, as Stripe embeds them; only NEW ones have a period."""
+    """An item with its whole price and plan, as Stripe embeds them. Only an item in the shape NEW has a period."""
     made: Json = {
         "id": id,
         "object": "subscription_item",
@@ -282,7 +282,7 @@ def subscription(
     has_more: bool = False,
     **more: Any,
 ) -> Json:
-    """A subscription with one item, unless `items` is given; `has_more` truncates its list of items."""
+    """A subscription with one item, unless `items` is given. `has_more` marks its list of items as truncated."""
     if items is None:
         items = [
             subscription_item(
@@ -417,7 +417,7 @@ def invoice(
     has_more: bool = False,
     **more: Any,
 ) -> Json:
-    """An invoice with one line, unless `lines` is given. NEW ones show `payments` only on request."""
+    """An invoice with one line, unless `lines` is given. In the shape NEW it has `payments` only on request."""
     paid = status == "paid"
     if lines is None:
         lines = [line_item(f"il_{id.removeprefix('in_')}", shape=shape, invoice=id, subscription=subscription or "")]
@@ -509,7 +509,7 @@ def payment_intent(
     invoice: str | None = "in_1",
     **more: Any,
 ) -> Json:
-    """A payment; only OLD ones name their invoice."""
+    """A PaymentIntent. It names its invoice only in the shape OLD."""
     succeeded = status == "succeeded"
     made: Json = {
         "id": id,
@@ -632,7 +632,7 @@ def checkout_session(
     } | more
 
 
-# Other names for `price` and `plan`, for the factories above that have arguments of those names.
+# Some factories have arguments named `price` and `plan`, so they call the factories `price` and `plan` by these names.
 def _price(id_: str, product: str) -> Json:
     return price(id_, product=product)
 

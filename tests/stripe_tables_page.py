@@ -6,21 +6,21 @@ from schema import catalogue, views
 
 PAGE = Path(__file__).parent.parent / "docs" / "stripe-tables.md"
 
-INTRODUCTION = """# Stripe's objects as relations
+INTRODUCTION = """# Stripe's objects as views
 
 For application developers. Every object type that Stripe lists is a view in the schema `stripe` (STRIPE_SCHEMA), named
 after its list's path. This page is generated from `schema/catalogue.json` by `python -m tests.stripe_tables_page`.
 
 - Every documented field of the object is a column: times as `timestamptz`, amounts (in the currency's smallest unit) and
   counts as `bigint`, decimals as `numeric`, references as the id (even if Stripe sent the whole object), and nested
-  values as `jsonb`. A value of an undocumented kind is null, and never an error.
-- `data` is the object as Stripe sent it. `account` is the connected account, empty for your own; a field `account` of the
-  object is the column `account_id`. `deleted` rows stay. `created`, and the columns from `observed_at` on, show how
-  current the row is; `unsettled` rows are being read again.
+  values as `jsonb`. A value of an undocumented kind is shown as null and causes no error.
+- `data` is the object as Stripe sent it. `account` is the connected account, empty for your own. If the object has a field
+  `account`, the view shows it as `account_id`. Rows of deleted objects stay, marked `deleted`. `created`, and the columns
+  from `observed_at` on, show how current the row is. `unsettled` rows will be read from Stripe again.
 - Filters by `id`, `customer`, `created` (with `account`) and the references of types with a table of their own use an index.
-- Objects in a parent's list have a column with the parent's id: `customer` in `active_entitlements`, `credit_note` in
-  `credit_note_lines`, `payout` in `balance_transactions`. If Stripe shows only a part of such a list, the parent is `unsettled`
-  until the whole list has been read.
+- Objects that are read from a parent's list have a column with the parent's id: `customer` in `active_entitlements`,
+  `credit_note` in `credit_note_lines`, `payout` in `balance_transactions`. If Stripe shows only a part of such a list, the
+  parent is `unsettled` until the whole list has been read.
 - Types that are not listed here are kept in `stripe.other_objects`, which has every object without a table of its own.
 
     select column_name, data_type from information_schema.columns where table_schema = 'stripe' and table_name = 'charges';
@@ -38,7 +38,7 @@ def render() -> str:
             paths.setdefault(object_, []).append(f"`{row.path}`")
     lines = [INTRODUCTION, "| view | object | columns | table | read from |", "|---|---|---|---|---|"]
     for type_ in sorted(catalogue.types().values(), key=lambda type_: type_.view):
-        read = ", ".join(paths.get(type_.name, ["events alone"]))
+        read = ", ".join(paths.get(type_.name, ["events only"]))
         table = views.table_of(type_).name
         lines.append(f"| {type_.view} | `{type_.name}` | {len(views.columns(type_))} | mirror.{table} | {read} |")
     lines.append(

@@ -1,4 +1,4 @@
-"""Draw random lives."""
+"""Draw random lives of a user."""
 
 import random
 
@@ -9,7 +9,7 @@ from tests.model.model import Spent
 
 
 def draw(chosen: random.Random) -> Life:
-    """A life of up to 55 days."""
+    """Draw a life of up to 55 days."""
     made = Life(chosen)
     made.day = float(-chosen.choice((54, 40, 20, 8, 2)))
     if chosen.random() < 0.2:
@@ -23,7 +23,7 @@ def draw(chosen: random.Random) -> Life:
 
 
 def _next_day(made: Life, chosen: random.Random) -> float:
-    """The day of the next action: minutes or days later, or minutes after the next period has begun."""
+    """Choose the day of the next action: minutes or days later, or minutes after the next period begins."""
     ends = [item.end for of in made.subscriptions for item in of.items.values() if item.end > made.day]
     if ends and chosen.random() < 0.15:
         return min(ends) + 0.01
@@ -31,7 +31,7 @@ def _next_day(made: Life, chosen: random.Random) -> float:
 
 
 def _act(made: Life, chosen: random.Random) -> None:
-    """Do something at random, if it is possible."""
+    """Choose an action at random, and do it if it is possible."""
     of = chosen.choice(made.subscriptions)
     if of.is_quiet:
         return
@@ -87,7 +87,7 @@ def _act(made: Life, chosen: random.Random) -> None:
 
 
 def events_of(made: Life) -> list[list[Json] | int]:
-    """The events of each phase, or the tokens that are spent between two."""
+    """Return the events of each phase, and between two phases the tokens that are spent there."""
     phases: list[list[Json] | int] = [[life.jenny(), *life.catalogue(*AMOUNTS)]]
     for phase in made.phases:
         for step in phase:

@@ -1,4 +1,4 @@
-"""A user's life at Stripe: the happenings, for the model, and the events that report them, for the product."""
+"""A user's life at Stripe: what happens, for the model, and the events that report it, for the product."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ _ADD_ONS = ("addon_10", "addon_year", "addon_big_year")
 
 
 def days_of(price: str, start: float) -> float:
-    """The length of an interval that begins on that day; a year is the calendar's."""
+    """Return the length in days of an interval that begins on that day. A year is a calendar year."""
     if PRICES[price].days != 365:
         return PRICES[price].days
     begins = datetime.fromtimestamp(at(start), UTC)
@@ -43,7 +43,7 @@ def days_of(price: str, start: float) -> float:
 
 @dataclass(kw_only=True)
 class Item:
-    """An item of a subscription as it is now, with the period that was billed last."""
+    """The present state of a subscription's item, with the period that was billed last."""
 
     price: str
     quantity: int
@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(kw_only=True)
 class Subscription:
-    """A subscription as it is now. `pending` are prorations that the next cycle's invoice carries."""
+    """The present state of a subscription. `pending` are prorations for the invoice of the next cycle."""
 
     id: str
     created: float
@@ -69,7 +69,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happened, and the events that report it. A step that stands alone is a separate phase."""
+    """Something that happened, and the events that report it. A step without events is a separate phase."""
 
     happened: Sequence[Happening]
     events: Sequence[Json]
@@ -93,7 +93,7 @@ class Life:
         return f"{kind}_{self.numbers[kind]:03d}"
 
     def add(self, happened: Sequence[Happening], events: Sequence[Json]) -> None:
-        """Add a step. A spend stands between two phases: all events of earlier steps are delivered before it."""
+        """Add a step. A step that spends tokens separates two phases: all events of earlier steps are delivered before it."""
         if not events:
             self.phases += [[Step(happened, events)], []]
         else:
@@ -102,7 +102,7 @@ class Life:
     # Subscriptions
 
     def show(self, of: Subscription) -> tuple[Changed, Json]:
-        """Return the subscription as it is from today on: for the model, and as an event."""
+        """Return the state of the subscription from today on, for the model and as an event."""
         self.day += 0.001
         items = {id_: (item.price, item.quantity) for id_, item in of.items.items()}
         status = of.status
@@ -127,7 +127,7 @@ class Life:
 
     def pay(self, lines: Sequence[Line], subscription: str | None, *, reason: str, status: str = "paid", bill: str = "",
             made: float | None = None) -> tuple[list[Happening], list[Json], str]:  # fmt: skip
-        """An invoice of these lines; returns what happened, the events, and the invoice's id."""
+        """Create an invoice with these lines, and return what happened, the events, and the invoice's id."""
         self.day += 0.001
         bill = bill or self.number("in")
         amounts = [self.amount(line) for line in lines]
@@ -157,7 +157,7 @@ class Life:
         return -part if line.nature == "credit" else part
 
     def tell(self, line: Line, bill: str, number: int, amount: int) -> Json:
-        """The line as Stripe sends it."""
+        """Return the line as Stripe sends it."""
         id_ = f"il_{bill}_{number:02d}"
         if line.nature == "pack":
             return life.one_time(
@@ -180,7 +180,7 @@ class Life:
         )
 
     def start(self) -> None:
-        """A subscription, with or without an add-on, a trial or a stub."""
+        """Start a subscription, which may have an add-on, a trial or a shortened first period (a stub)."""
         plans = self.chosen.choice(_PLANS)
         price, day = self.chosen.choice(plans), self.day
         quantity = self.chosen.choice((1, 1, 1, 2, 3))
@@ -247,7 +247,7 @@ class Life:
     # Changes in mid-period
 
     def change(self, of: Subscription, id_: str) -> None:
-        """Another price of the same interval, or another quantity; charged at once or with the next cycle."""
+        """Change to another price of the same interval or to another quantity. It is billed at once or with the next cycle."""
         item, day = of.items[id_], self.day
         same = [name for plans in (*_PLANS, ("addon_year", "addon_big_year")) if item.price in plans for name in plans]
         before = self.line("credit", of, id_, day, item.end)
@@ -275,10 +275,10 @@ class Life:
             self.add([changed], [shown])
 
     def has_part_behind(self, of: Subscription) -> bool:
-        """Whether a later part fell due before today.
+        """Whether a later 30-day part of a yearly item fell due before today.
 
-        No paid line shows a change that is not billed yet. If the change becomes known before such a part was granted, nothing
-        shows that the item was still unchanged when the part fell due, so the part is not granted.
+        No paid line shows a change that is not billed yet. If the change arrives before such a part is granted, nothing proves
+        that the item was still unchanged when the part fell due, so the product does not grant the part.
         """
         return any(PRICES[item.price].days == 365 and self.day > item.start + 29.9 for item in of.items.values())
 
@@ -286,7 +286,7 @@ class Life:
         return item.end > self.day + 0.1 and item.quantity > 0
 
     def switch(self, of: Subscription, id_: str) -> None:
-        """Switch to another interval: a new period begins, and its invoice credits the rest of the old one."""
+        """Switch to another interval. A new period begins, and its invoice credits the rest of the old period."""
         item, day = of.items[id_], self.day
         credit = self.line("credit", of, id_, day, item.end)
         others = _PLANS[0] if PRICES[item.price].days != 30 else _PLANS[1]
@@ -297,7 +297,7 @@ class Life:
         self.settle(of, [*pending, *lines], is_at_once=True)
 
     def add_item(self, of: Subscription) -> None:
-        """An add-on from now on, paid at once for a whole period of its own."""
+        """Add an add-on, which is paid at once for a whole period that begins now."""
         name, day = self.chosen.choice(_ADD_ONS), self.day
         id_ = self.number("si")
         of.items[id_] = Item(price=name, quantity=1, created=day, start=day, end=day + days_of(name, day))
@@ -310,7 +310,7 @@ class Life:
         self.settle(of, [credit], is_at_once=True)
 
     def can_be_quiet(self, of: Subscription) -> bool:
-        """Whether no other event shows the subscription before the present."""
+        """Whether no later event of this life shows the subscription, so that a quiet change can be its last one."""
         return not self.has_part_behind(of) and not of.pending and all(item.end > 1 for item in of.items.values())
 
     def change_quietly(self, of: Subscription, id_: str) -> None:
@@ -378,7 +378,7 @@ class Life:
         self.add(paid, events)
 
     def give_back(self) -> None:
-        """Return the money of a bill, or a part: by a refund, a lost dispute or a credit note. Some are reversed later."""
+        """Return all or part of a bill's money, by a refund, a lost dispute or a credit note. Some returns are reversed later."""
         bills = [
             bill for bill, total in self.bills.items() if total > 0 and bill not in {name for name, _ in self.failing}
         ]
@@ -403,6 +403,6 @@ class Life:
             self.add([Undone(day=self.day, id=id_)], [self.failing[-1][1](self.day)])
 
     def spend(self) -> None:
-        """Spend in the present: later parts that are due by now have been given."""
+        """Spend tokens in the present, when all later parts that are due have been granted."""
         self.day += 0.001
         self.add([Spent(day=self.day, amount=self.chosen.choice((50, 300, 700, 1_500)))], [])

@@ -1,7 +1,7 @@
-"""A model of tokens and access: slow, obviously right, and written from the decided rules, without code of the product.
+"""A model of tokens and access. It is slow and obviously right, and follows the documented rules without the product's code.
 
-It applies happenings in the order of their times, in days; the present is just after day 0. Histories are shorter than
-the life of tokens, so no balance expires.
+It applies what happened in the order of time, measured in days. The present is just after day 0. Lives are shorter than the
+lifetime of tokens, so no balance expires.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ TTL = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """`days` is the interval, 0 for a one-time price. `access` is for how many days one purchase gives the role."""
+    """A price. `days` is its interval, 0 for a one-time price. A purchase of it gives access for `access` days."""
 
     product: str
     days: int
@@ -26,7 +26,7 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of a bill, by its real kind: period, stub, trial, charge, credit or pack."""
+    """A line of a bill. `nature` is what it really is: period, stub, trial, charge, credit or pack."""
 
     nature: str
     price: str
@@ -49,7 +49,7 @@ class Paid:
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """From that day on a subscription has these items, with their price and quantity."""
+    """From that day on the subscription has these items: the price and quantity by item."""
 
     day: float
     subscription: str
@@ -69,7 +69,7 @@ class Back:
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """The return of that money was reversed."""
+    """The return of money with this id was reversed."""
 
     day: float
     id: str
@@ -88,7 +88,7 @@ Happening = Paid | Changed | Back | Undone | Spent
 
 @dataclass(kw_only=True)
 class Lot:
-    """Tokens of one grant. `owner` is the item of the allowance, and empty for a pack."""
+    """The tokens of one grant. `owner` is the item whose allowance they are, empty for a pack."""
 
     owner: str
     bill: str
@@ -102,7 +102,7 @@ class Lot:
 
 @dataclass(kw_only=True)
 class Model:
-    """A user. After `play`, the properties show the expected state."""
+    """A user's tokens and access. After `play`, the properties show the expected state."""
 
     prices: Mapping[str, Price]
     is_reset: bool
@@ -119,10 +119,10 @@ class Model:
     purchases: list[tuple[str, str, float]] = field(default_factory=list)
 
     def play(self, happenings: Sequence[Happening]) -> None:
-        """Play these by their days, with the parts that are due by the present in between.
+        """Apply all that happened by day, and grant the parts of yearly items in between when they are due.
 
-        A reversed return of money counts as if it had never happened. A spend happens in the present: after everything that was
-        known by then, including the parts that are due.
+        A reversed return of money counts as if it had never happened. Tokens are spent in the present, after everything that
+        was known then, including the parts that were due.
         """
         known: list[tuple[float, Happening]] = []
         for happened in sorted(happenings, key=lambda happened: happened.day):
@@ -190,7 +190,7 @@ class Model:
 
     @property
     def role(self) -> str:
-        """PREMIUM if an entitled item or purchase gives it."""
+        """PREMIUM if an entitled item or a purchase gives that role."""
         entitled = [
             self.prices[name].premium
             for each in self.subscriptions.values()
@@ -212,7 +212,7 @@ class Model:
         return min(held)[1] if held else "ACTIVE"
 
     def _passes(self) -> list[tuple[str, str, float]]:
-        """The one-time purchases that give access now: not expired, and not fully returned."""
+        """The one-time purchases that give access now. They have not expired, and their money was not fully returned."""
         return [
             (bill, name, day)
             for bill, name, day in self.purchases
@@ -222,7 +222,7 @@ class Model:
     # Payments
 
     def _pay(self, paid: Paid) -> None:
-        """Changes count before the periods of the same bill, charges before credits."""
+        """Apply a paid bill: first the charges for changes, then the credits, then all other lines."""
         self.totals[paid.bill] = paid.total
         rank = {"charge": 0, "credit": 1}
         for number, line in sorted(enumerate(paid.lines), key=lambda pair: (rank.get(pair[1].nature, 2), pair[0])):
@@ -234,7 +234,7 @@ class Model:
             if line.nature == "pack":
                 self._add(paid, line, full, order, owner="")
             elif self.is_reset and line.start < self.begun.get(line.item, line.start):
-                continue  # A newer period of the item has replaced that whole time.
+                continue  # A newer period of the item has replaced the line's whole period.
             elif line.nature in ("period", "stub"):
                 if line.nature == "stub":
                     full = share(full, line.start, line.end, price.days)
@@ -246,7 +246,7 @@ class Model:
                 self._change(paid, line, full, order)
 
     def _change(self, paid: Paid, line: Line, full: int, order: tuple[Any, ...]) -> None:
-        """A change counts by the time left of its interval or, if that is longer than a month, of its 30 days."""
+        """Count a change by the time left in its interval or, if the interval is longer than a month, in its current 30 days."""
         days, end = self.prices[line.price].days, line.end
         if days > LONG:
             joined = round(line.end - days, 6)
@@ -281,9 +281,9 @@ class Model:
             self.lots.append(lot)
 
     def _give_parts(self, *, before: float) -> None:
-        """Every 30 days of what was paid for longer, while the item is there as it was paid for.
+        """Grant a part every 30 days for a line that paid for a longer time, while the item still has its price and quantity.
 
-        The item's newest line that begins before the part pays for the part, however late the line was paid.
+        A part is paid by the item's newest line that begins before the part, however late that line was paid.
         """
         due = [
             (start + PART * number, number, line, paid, start)
@@ -302,14 +302,14 @@ class Model:
             amount = self.prices[line.price].tokens * line.quantity
             self.parts.add((line.item, start, number))
             if not amount:
-                continue  # A part of nothing is not given: it replaces nothing, and no spend comes after it.
+                continue  # A part without tokens is not granted: it replaces no part, and no spending comes after it.
             self.given, self.begun[line.item] = begins + 0.0001, begins
             if self.is_reset:
                 self.lots = [lot for lot in self.lots if lot.owner != line.item]
             self._add(paid, line, amount, (line.end + 1, 1, line.item, number), owner=line.item, day=begins)
 
     def _newest(self, item: str, moment: float) -> Line:
-        """The item's newest line that begins before that moment; a charge comes after the credit beside it."""
+        """Return the item's newest line that begins before that moment. A charge counts as newer than the credit beside it."""
         lines = [
             (line, paid)
             for line, paid in self.bought
@@ -327,7 +327,7 @@ class Model:
         return lot.granted * self._returned(lot.bill) // total if total > 0 else 0
 
     def _take_back(self, bill: str) -> None:
-        """Take a share of each grant of the bill. If part of it was spent, take the difference from the rest of the balance."""
+        """Take a share of each grant of the bill. If tokens of a grant were spent, take what is missing from the other grants."""
         missing: list[tuple[Lot, int]] = []
         for lot in self.lots:
             if lot.bill == bill:
@@ -343,7 +343,7 @@ class Model:
     # Spending
 
     def _draw(self, amount: int, lots: Sequence[Lot]) -> int:
-        """Take up to this many tokens: from allowances before packs, and from the earliest expiry first. Returns how many."""
+        """Take up to this many tokens, and return how many. Allowances come before packs, and an earlier expiry comes first."""
         wanted = amount
         for lot in sorted(lots, key=lambda lot: (not lot.owner, lot.until, lot.order[1:])):
             given = min(lot.left, amount)
@@ -351,14 +351,17 @@ class Model:
         return wanted - amount
 
     def _until(self, line: Line, paid: float, owner: str) -> float:
-        """When tokens lapse: some time after the payment; if the subscription gave service then, not before a day after its
-        period."""
+        """Return the day on which tokens expire: TTL days after the payment. An allowance of a subscription that is not canceled
+        lasts at least until a day after the paid period."""
         held = self.subscriptions.get(line.subscription)
         gives_service = held is not None and held.status != "canceled" and bool(owner)
         return max(paid + TTL, line.end + 1) if gives_service else paid + TTL
 
 
 def share(full: int, start: float, end: float, days: int) -> int:
-    """The tokens for the time from start to end out of so many days, rounded down. Stripe's times are whole seconds."""
+    """Return the share of the tokens for the time from start to end, out of this many days, rounded down to a whole token.
+
+    Stripe's times are whole seconds.
+    """
     length = round(end * 86_400) - round(start * 86_400)
     return full * min(length, days * 86_400) // (days * 86_400)

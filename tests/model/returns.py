@@ -1,4 +1,4 @@
-"""Events that report returned money of a bill, and (with `when`) the reversal of that return."""
+"""Events that report that money of a bill was returned or, if `when` is given, that the return was reversed."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def refund(bill: str, amount: int, id_: str, day: float, when: float | None = No
 
 
 def charge(bill: str, amount: int, id_: str, day: float) -> Json:
-    """An endpoint from 2020 receives no event for the refund: only the charge shows it."""
+    """The event for an endpoint with an API version of 2020. It receives no event about the refund, only the charge with it."""
     made = factories.refund(
         f"re_{id_}", amount=amount, charge=f"ch_{bill}", payment_intent=f"pi_{bill}", created=at(day)
     )

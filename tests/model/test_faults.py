@@ -1,4 +1,4 @@
-"""The comparison with the model finds a fault that is planted in the rules."""
+"""The comparison with the model finds faults that these tests plant in the rules."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ def a_year_without_later_parts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tokens, "due_parts", lambda *_, **__: [])
 
 
-# The first life is known to show the fault, which saves time.
+# Begin with a life that is known to show the fault, which saves time.
 @pytest.mark.parametrize(
     ("plant", "first"),
     [(a_credit_that_gives, 1), (a_refund_that_takes_the_whole_grant, 2), (a_year_without_later_parts, 16)],
@@ -50,4 +50,4 @@ def test_a_planted_fault_is_found(
             held, wanted = live(conn, apply, f"fault {number}", is_reset=True)
             if held != wanted:
                 return
-    pytest.fail(f"{LIVES} lives end as if the rules were right")
+    pytest.fail(f"the fault was not found in {LIVES} lives")

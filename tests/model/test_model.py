@@ -17,14 +17,14 @@ from tests.model.model import Model
 from worker.membership.rules.access import Policy
 
 Apply = Callable[..., None]
-# For more and different lives: TEST_LIVES=3000 TEST_LIVES_SEED=a ./run pytest tests/model (about 0.3 s for each)
+# More and different lives: TEST_LIVES=3000 TEST_LIVES_SEED=a ./run pytest tests/model (about 0.3 s for each life)
 LIVES = int(os.environ.get("TEST_LIVES", "80"))
 SEED = os.environ.get("TEST_LIVES_SEED", "")
 A_TEST = 20
 
 
 def outcome(conn: psycopg.Connection) -> dict[str, Any]:
-    """Return the state of the user, with what is left of the packs and of each item's allowance."""
+    """Return the state of the user, with the tokens left of the packs and of each item's allowance."""
     row = conn.execute("select tokens, role::text, membership_status::text, stripe_product_id from users").fetchone()
     assert row is not None
     lots = conn.execute(
@@ -64,7 +64,7 @@ def deliver(conn: psycopg.Connection, apply: Apply, events: list[Json], policy: 
 
 
 def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Play the life of this seed; return the actual state, and the state that the model expects."""
+    """Play the life of this seed, and return the actual state and the state that the model expects."""
     chosen = random.Random(seed)
     life = drawing.draw(chosen)
     model = Model(prices=lives.PRICES, is_reset=is_reset, now=(time.time() - T0) / DAY)
@@ -79,7 +79,7 @@ def live(conn: psycopg.Connection, apply: Apply, seed: str, *, is_reset: bool) -
     wanted = expected(model)
     held = outcome(conn)
     if sum(held["lots"].values()) != held["tokens"]:
-        # The lots do not contain a spend after the newest row.
+        # The lots in the ledger's newest row do not include tokens spent after that row.
         held["lots"] = wanted["lots"] = None
     return held, wanted
 

@@ -1,1 +1,1 @@
-"""Tests of the stand-in for Stripe itself."""
+"""Tests of the sandbox, the stand-in for Stripe."""

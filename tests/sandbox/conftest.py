@@ -1,4 +1,4 @@
-"""A real sandbox for each test module, and an endpoint that records its deliveries."""
+"""A real sandbox, shared by all tests, and a webhook endpoint that records its deliveries."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ SECRET = "whsec_of_the_tests"
 
 @dataclass
 class Sandbox:
-    """A running sandbox, with its HTTP interface."""
+    """A running sandbox, and ways to send it requests."""
 
     url: str
     process: subprocess.Popen[str]
@@ -65,7 +65,7 @@ class Sandbox:
         return self.control(f"stories/{name}", **params)
 
     def client(self, key: str = "sk_test_sandbox", version: str | None = None) -> stripe.StripeClient:
-        """The real SDK, pointed at the sandbox."""
+        """Return a client of the real SDK that uses the sandbox as Stripe."""
         return stripe.StripeClient(
             key,
             stripe_version=version,
@@ -107,7 +107,7 @@ def running() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(running: Sandbox) -> Sandbox:
-    """The sandbox, empty."""
+    """The shared sandbox, emptied for this test."""
     running.control("reset", seed=0, endpoints=True)
     return running
 
@@ -152,11 +152,11 @@ class Receiver:
     statuses: list[int] = field(default_factory=list)
 
     def next(self) -> Delivery:
-        """The next delivery."""
+        """Wait for the next delivery, and return it."""
         return self.heard.get(timeout=10)
 
     def all(self) -> list[Delivery]:
-        """All deliveries that `next` has not returned yet."""
+        """Return all deliveries so far that no earlier call has returned."""
         taken = []
         with contextlib.suppress(queue.Empty):
             while True:

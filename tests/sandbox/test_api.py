@@ -1,4 +1,4 @@
-"""The API's common parts: keys, errors, limits, and faults on demand."""
+"""Parts of the sandbox's API that all operations share: keys, errors, limits, and staged faults."""
 
 import base64
 import contextlib
@@ -85,7 +85,7 @@ def test_errors_have_stripe_s_wording(
     assert error["message"]
 
 
-def test_a_custom_id_can_be_used_by_one_object_at_a_time(sandbox: Sandbox) -> None:
+def test_a_custom_id_can_be_reused_only_after_its_object_is_deleted(sandbox: Sandbox) -> None:
     assert sandbox.api("POST", "/v1/products", "id=gold&name=Gold")[0] == 200
     assert sandbox.api("POST", "/v1/products", "id=gold&name=Gold")[2]["error"]["code"] == "resource_already_exists"
     assert sandbox.api("DELETE", "/v1/products/gold")[2] == {"id": "gold", "object": "product", "deleted": True}
@@ -104,7 +104,7 @@ def test_a_repeated_post_with_its_idempotency_key_happens_once(sandbox: Sandbox)
     assert [event["request"]["idempotency_key"] for event in events] == ["k1"]
 
 
-def test_metadata_is_merged_and_an_update_reports_what_it_replaced(sandbox: Sandbox) -> None:
+def test_metadata_is_merged_and_the_event_of_an_update_shows_the_replaced_values(sandbox: Sandbox) -> None:
     product = sandbox.api("POST", "/v1/products", "name=P&metadata[a]=1&metadata[b]=2")[2]["id"]
 
     sandbox.api("POST", f"/v1/products/{product}", "metadata[a]=&metadata[b]=3&metadata[c]=4")
@@ -170,7 +170,7 @@ def test_reads_lag_behind_writes_like_a_replica(sandbox: Sandbox) -> None:
     assert [member["id"] for member in sandbox.api("GET", "/v1/products")[2]["data"]] == [product]
 
 
-def test_the_date_can_be_off(sandbox: Sandbox) -> None:
+def test_the_date_header_can_be_skewed(sandbox: Sandbox) -> None:
     sandbox.control("clock", now=1_790_000_000, frozen=True)
     sandbox.control("faults", date_skew_seconds=-4)
 
@@ -179,7 +179,7 @@ def test_the_date_can_be_off(sandbox: Sandbox) -> None:
     assert parsedate_to_datetime(headers["date"]).timestamp() == 1_790_000_000 - 4
 
 
-def test_references_are_expanded_and_lists_included_on_request(sandbox: Sandbox) -> None:
+def test_references_are_expanded_and_lists_are_included_on_request(sandbox: Sandbox) -> None:
     made = sandbox.story("sign_up", user_id="ada")["ids"]
 
     invoice = sandbox.api("GET", f"/v1/invoices/{made['invoice']}?expand[]=payments&expand[]=customer")[2]
@@ -191,7 +191,7 @@ def test_references_are_expanded_and_lists_included_on_request(sandbox: Sandbox)
     assert sandbox.api("GET", "/v1/subscriptions?expand[]=data.colour")[0] == 400
 
 
-def test_state_is_complete_over_several_pages(sandbox: Sandbox) -> None:
+def test_the_control_state_shows_every_object_over_several_pages(sandbox: Sandbox) -> None:
     sandbox.control("populate", products=7)
 
     seen: list[Any] = []
@@ -214,7 +214,7 @@ def test_the_help_names_every_story_and_control(sandbox: Sandbox) -> None:
     assert "POST /_sandbox/clock" in listing["controls"]
 
 
-def test_it_stops_at_once_even_while_a_request_hangs(launch: Callable[..., Sandbox]) -> None:
+def test_the_sandbox_stops_at_once_even_while_a_request_hangs(launch: Callable[..., Sandbox]) -> None:
     mine = launch()
     mine.control("faults", hang=True)
     hanging = HTTPConnection(urlsplit(mine.url).netloc, timeout=5)
@@ -231,6 +231,6 @@ def test_it_stops_at_once_even_while_a_request_hangs(launch: Callable[..., Sandb
         hanging.close()
 
 
-def test_it_listens_on_loopback_only(launch: Callable[..., Sandbox]) -> None:
+def test_the_sandbox_listens_only_on_loopback(launch: Callable[..., Sandbox]) -> None:
     with pytest.raises(RuntimeError, match="did not start: 2"):
         launch("--host", "0.0.0.0")

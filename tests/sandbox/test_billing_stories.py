@@ -1,6 +1,6 @@
-"""Stories about invoices, with numbers computed by hand: Starter 1,000 tokens for 9.00, Pro 5,000 for 29.00.
+"""Stories about invoices, with numbers computed by hand. Starter gives 1,000 tokens for 9.00, and Pro 5,000 for 29.00.
 
-The month that begins at THEN is September 2026: 30 days, so that half of it is 15 days.
+The month that begins at THEN is September 2026. It has 30 days, so half a month is 15 days.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def _september(sandbox: Sandbox) -> None:
 
 
 def later(sandbox: Sandbox, days: int) -> None:
-    """Let days pass since the beginning of September."""
+    """Set the clock to this many days after the beginning of September."""
     sandbox.control("clock", now=THEN + days * DAY, frozen=True)
 
 
@@ -57,7 +57,7 @@ def test_a_switch_to_a_month_starts_a_month_and_credits_the_rest_to_the_balance(
     switched = sandbox.story("switch_interval", user_id="ada", price="starter_monthly")
 
     assert lines(sandbox, switched) == [(-7200, True), (900, False)]
-    # Day 73 is day 13 of the third 30 days: 17 are left of it, and 1,000 x 17 / 30 = 566.7.
+    # Day 73 is day 13 of the third 30-day period. Of that period 17 days are left: 1,000 x 17 / 30 = 566.7.
     assert tokens(switched) == [-566, 1000]
     assert sandbox.api("GET", f"/v1/customers/{switched['ids']['customer']}")[2]["balance"] == -6300
 
@@ -112,21 +112,21 @@ def test_seats_are_prorated_by_time_and_number(sandbox: Sandbox) -> None:
     assert tokens(fewer) == [-2500]
 
 
-def test_a_change_of_a_year_counts_for_the_present_thirty_days(sandbox: Sandbox) -> None:
+def test_a_change_of_a_yearly_plan_counts_for_the_current_thirty_days(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_yearly")
     later(sandbox, 73)
 
     upgraded = sandbox.story("upgrade", user_id="ada", price="pro_yearly")
     added = sandbox.story("addon", user_id="ada", price="extra_yearly")
 
-    # Four fifths of the year are left, and 17 of 30 days of the allowance: 5,000 x 17 / 30 = 2,833.3.
+    # Four fifths of the year are left, and 17 days of the allowance's 30: 5,000 x 17 / 30 = 2,833.3.
     assert lines(sandbox, upgraded) == [(-7200, True), (23200, True)]
     assert tokens(upgraded) == [-566, 2833]
-    # A new item's first allowance is its own: it begins now, and is given whole.
+    # A new item has a separate allowance, which begins now and is granted in full.
     assert (lines(sandbox, added), tokens(added)) == ([(2400, True)], [100])
 
 
-def test_an_addon_begins_with_its_share_and_renews_with_its_plan(sandbox: Sandbox) -> None:
+def test_an_addon_begins_with_a_share_of_its_allowance_and_renews_with_the_plan(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     later(sandbox, 15)
 
@@ -183,7 +183,7 @@ def test_a_trial_with_a_paid_setup_fee_grants_nothing(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("flagged", [True, False])
-def test_a_first_part_of_a_period_grants_its_share(sandbox: Sandbox, flagged: bool) -> None:
+def test_a_shortened_first_period_grants_its_share(sandbox: Sandbox, flagged: bool) -> None:
     begun = sandbox.story("stub", user_id="ada", price="starter_monthly", days=20, flagged=flagged)
     renewed = sandbox.story("renewal", user_id="ada")
 
@@ -233,7 +233,7 @@ def test_a_refund_takes_its_share_of_the_whole_invoice(sandbox: Sandbox) -> None
 
     refunded = sandbox.story("refund", user_id="ada")
 
-    # 2.90 of 29.00 were charged: a tenth of 5,000.
+    # Only 2.90 of the 29.00 were charged, so the refund takes a tenth of the 5,000 tokens.
     assert refunded["expected"]["clawbacks"] == [{"object": refunded["ids"]["refund"], "tokens": 500}]
 
 
@@ -273,7 +273,7 @@ def test_a_refund_of_a_switch_takes_the_new_allowance(sandbox: Sandbox) -> None:
 
     refunded = sandbox.story("refund", user_id="ada")
 
-    # The credit of 500 was for the month, which is over; the year's 1,000 go back with its money.
+    # The credit of 500 was for the month, which is over. The year's 1,000 tokens are taken, because its payment is refunded.
     assert [back["tokens"] for back in refunded["expected"]["clawbacks"]] == [1000]
 
 
@@ -319,17 +319,17 @@ def test_a_one_time_purchase_gives_access(sandbox: Sandbox, by_invoice: bool) ->
     assert refunded["expected"]["role"] == "USER"
 
 
-def test_access_ends_when_all_the_money_went_back_by_any_way(sandbox: Sandbox) -> None:
+def test_access_ends_when_all_the_money_was_returned_in_any_way(sandbox: Sandbox) -> None:
     sandbox.story("lifetime", user_id="ada", by_invoice=True)
     part = sandbox.story("credit_note", user_id="ada", amount=10_000)
     later(sandbox, 1)
     whole = sandbox.story("credit_note", user_id="ada", amount=9_900)
 
-    # 100.00 and 99.00 of the 199.00.
+    # The credit notes return 100.00 and 99.00 of the 199.00.
     assert (part["expected"]["role"], whole["expected"]["role"]) == ("PREMIUM", "USER")
 
 
-def test_a_guest_gets_the_packs_in_the_session_s_metadata(sandbox: Sandbox) -> None:
+def test_a_guest_is_granted_the_packs_in_the_metadata_of_the_session(sandbox: Sandbox) -> None:
     bought = sandbox.story("guest_checkout", user_id="ada", quantity=2)
 
     session = sandbox.api("GET", f"/v1/checkout/sessions/{bought['ids']['checkout_session']}")[2]
@@ -348,7 +348,7 @@ def test_a_purchase_that_costs_nothing_counts(sandbox: Sandbox, by_invoice: bool
     assert tokens(bought) == [500]
 
 
-def test_old_versions_keep_refunds_inside_their_charge(sandbox: Sandbox) -> None:
+def test_old_api_versions_embed_refunds_in_their_charge(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada")
     refunded = sandbox.story("refund", user_id="ada", amount=100)
     event = next(event["id"] for event in refunded["events"] if event["type"] == "charge.refunded")
@@ -362,7 +362,7 @@ def test_old_versions_keep_refunds_inside_their_charge(sandbox: Sandbox) -> None
     assert "refunds" not in shown("2024-06-20")["object"]
 
 
-def test_old_versions_show_other_ids_of_lines(sandbox: Sandbox) -> None:
+def test_old_api_versions_show_other_ids_of_invoice_lines(sandbox: Sandbox) -> None:
     story = sandbox.story("sign_up", user_id="ada")
     id = invoice(sandbox, story)["lines"]["data"][0]["id"]
 
@@ -376,7 +376,7 @@ def test_old_versions_show_other_ids_of_lines(sandbox: Sandbox) -> None:
     assert old["lines"]["data"][0]["id"] == story["ids"]["subscription"]
 
 
-def test_plans_of_2017_carry_no_product(sandbox: Sandbox) -> None:
+def test_plans_in_the_api_of_2017_have_no_product(sandbox: Sandbox) -> None:
     story = sandbox.story("sign_up", user_id="ada")
 
     old = sandbox.api("GET", f"/v1/subscriptions/{story['ids']['subscription']}", Stripe_Version="2017-08-15")[2]

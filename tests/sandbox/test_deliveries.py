@@ -1,4 +1,4 @@
-"""Deliveries are signed like Stripe's, repeated until acknowledged, and in order or not."""
+"""The sandbox signs deliveries as Stripe does, repeats them until they are acknowledged, and can change their order."""
 
 import time
 from collections.abc import Callable

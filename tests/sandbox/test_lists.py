@@ -14,7 +14,7 @@ def ids(answer: tuple[int, dict[str, str], dict[str, list[dict[str, str]]]]) -> 
 
 @pytest.fixture
 def products(sandbox: Sandbox) -> list[str]:
-    """25 products, a second apart, oldest first."""
+    """The ids of 25 products, created a second apart, oldest first."""
     sandbox.control("clock", now=1_790_000_000, frozen=True)
     made = []
     for number in range(25):
@@ -49,7 +49,7 @@ def test_pages_are_stable_while_new_objects_are_created(sandbox: Sandbox, produc
     assert second[2]["has_more"] is False
 
 
-def test_ending_before_pages_towards_the_newest(sandbox: Sandbox, products: list[str]) -> None:
+def test_ending_before_returns_the_page_of_newer_objects(sandbox: Sandbox, products: list[str]) -> None:
     answer = sandbox.api("GET", f"/v1/products?limit=3&ending_before={products[20]}")
 
     assert ids(answer) == [products[23], products[22], products[21]]
@@ -132,7 +132,7 @@ def test_an_object_that_left_the_list_is_not_a_valid_cursor(sandbox: Sandbox, pr
     assert ids(sandbox.api("GET", f"/v1/subscriptions?status=all&starting_after={left}")) == []
 
 
-def test_lists_find_what_belongs_to_an_owner(sandbox: Sandbox) -> None:
+def test_lists_can_be_filtered_by_the_object_that_the_members_belong_to(sandbox: Sandbox) -> None:
     mine = sandbox.story("sign_up", user_id="mine")["ids"]
     sandbox.story("sign_up", user_id="other")
 

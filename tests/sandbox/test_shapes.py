@@ -1,4 +1,4 @@
-"""One object in two API shapes: each field is where its API version has it, according to the SDK's classes."""
+"""One object in two API versions: each field is in the place where that version has it."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ CLASSES: dict[str, Any] = {
 
 @pytest.fixture
 def made(sandbox: Sandbox) -> dict[str, Any]:
-    """One of everything."""
+    """The ids of a story. The sandbox then has at least one object of each type."""
     ids: dict[str, Any] = sandbox.story("zero_invoice", user_id="free")["ids"]
     ids = sandbox.story("sign_up", user_id="ada")["ids"]
     sandbox.story("refund", user_id="ada", amount=100)

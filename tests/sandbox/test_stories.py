@@ -1,4 +1,4 @@
-"""Stories: their objects and events, the result that they report, and their repeatability."""
+"""Stories: the objects and events that they create, and the result that they report. The same seed gives the same story."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def types(story: dict[str, Any]) -> list[str]:
 
 
 def previous(sandbox: Sandbox, story: dict[str, Any], type: str) -> list[Any]:
-    """The previous_attributes of a story's events of a type."""
+    """Return the previous_attributes of the story's events of this type."""
     ids = [event["id"] for event in story["events"] if event["type"] == type]
     return [sandbox.api("GET", f"/v1/events/{id}")[2]["data"]["previous_attributes"] for id in ids]
 
@@ -51,7 +51,7 @@ def test_a_renewal_moves_the_period_and_grants_again(sandbox: Sandbox) -> None:
     assert sandbox.look("clock")["now"] == moved["items"]["data"][0]["current_period_end"] + 3600
 
 
-def test_an_upgrade_bills_the_difference_by_two_prorations(sandbox: Sandbox) -> None:
+def test_an_upgrade_bills_the_difference_as_a_credit_and_a_charge(sandbox: Sandbox) -> None:
     sandbox.control("clock", now=THEN, frozen=True)
     sandbox.story("sign_up", user_id="ada", price="starter_monthly")
     sandbox.control("clock", advance=15 * 24 * 3600)
@@ -76,7 +76,7 @@ def test_a_downgrade_is_credited_to_the_balance(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(("when", "status"), [("now", "canceled"), ("period_end", "canceled"), ("scheduled", "active")])
-def test_a_cancellation(sandbox: Sandbox, when: str, status: str) -> None:
+def test_a_cancellation_takes_effect_now_or_at_the_end_of_the_period(sandbox: Sandbox, when: str, status: str) -> None:
     sandbox.story("sign_up", user_id="ada")
 
     story = sandbox.story("cancel", user_id="ada", when=when)
@@ -86,7 +86,7 @@ def test_a_cancellation(sandbox: Sandbox, when: str, status: str) -> None:
     assert ("customer.subscription.deleted" in types(story)) is (status == "canceled")
 
 
-def test_a_payment_that_fails_and_recovers(sandbox: Sandbox) -> None:
+def test_an_unpaid_invoice_ends_access_until_the_payment_recovers(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada")
 
     late = sandbox.story("past_due", user_id="ada")
@@ -100,14 +100,14 @@ def test_a_payment_that_fails_and_recovers(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(("expires", "status"), [(False, "incomplete"), (True, "incomplete_expired")])
-def test_a_first_payment_that_fails(sandbox: Sandbox, expires: bool, status: str) -> None:
+def test_a_failed_first_payment_gives_no_membership(sandbox: Sandbox, expires: bool, status: str) -> None:
     story = sandbox.story("incomplete", user_id="ada", expires=expires)
 
     assert story["expected"]["subscriptions"] == {story["ids"]["subscription"]: status}
     assert story["expected"]["membership_status"] == "INACTIVE"
 
 
-def test_pauses(sandbox: Sandbox) -> None:
+def test_pausing_and_resuming_a_subscription(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada")
 
     held = sandbox.story("pause", user_id="ada")
@@ -267,7 +267,7 @@ def test_no_object_changes_without_an_event(sandbox: Sandbox) -> None:
             sandbox.story(name, user_id=user_id)
     sandbox.control(
         "clock", now=THEN, frozen=True
-    )  # Go back, because months have passed and events are listed for thirty days.
+    )  # Set the clock back, because months have passed and events are listed for only thirty days.
     events = sandbox.client().v1.events.list({"limit": 100}).auto_paging_iter()
     newest: dict[tuple[str, str], str] = {}
     for event in events:
@@ -279,7 +279,9 @@ def test_no_object_changes_without_an_event(sandbox: Sandbox) -> None:
         for version in ("2024-06-20", "2026-10-28.endive"):
             for current in sandbox.look(f"state?type={kind}&version={version}")["objects"]:
                 latest = newest.get((kind, current["id"]))
-                if latest is None:  # Stripe sends no event for open sessions, their lines and unpaid invoice payments.
+                if (
+                    latest is None
+                ):  # Stripe sends no event about open sessions, their lines and unpaid invoice payments.
                     assert kind in ("checkout.session", "invoice_payment", "line_item", "subscription_item"), kind
                     continue
                 event_shown = sandbox.api("GET", f"/v1/events/{latest}", Stripe_Version=version)[2]["data"]["object"]
@@ -307,7 +309,7 @@ def test_a_team_can_be_moved_to_another_payer(sandbox: Sandbox) -> None:
     assert "members" not in freed
 
 
-def test_the_help_lists_every_story_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_story_on_a_line_with_a_description(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
 

@@ -40,7 +40,7 @@ metadata = MetaData(naming_convention=NAMING_CONVENTION)
 class UserRole(enum.StrEnum):
     """Our roles.
 
-    The daemon sets USER and PREMIUM; people set ADMIN and BANNED. An adopted application may have other roles, which only
+    The daemon sets USER and PREMIUM, and people set ADMIN and BANNED. An adopted application may have other roles, which only
     the application sets, so a user's role may be any text.
     """
 
@@ -81,7 +81,7 @@ class _Dated:
 
 
 class Organization(_Dated, Base):
-    """A group of users; a subscription may entitle all of them."""
+    """A group of users. A subscription may entitle all of them."""
 
     __tablename__ = "organizations"
 
@@ -200,7 +200,7 @@ Index(
 
 
 class StripePrice(_Dated, Base):
-    """A price of a product; `unit_amount` is in the currency's smallest unit."""
+    """A price of a product. `unit_amount` is in the currency's smallest unit."""
 
     __tablename__ = "stripe_prices"
     __table_args__ = (Index(None, "product_id", "active"),)

@@ -18,7 +18,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """The subscription behind a user's product, else the newest that has not ended. `status` is Stripe's."""
+    """The subscription that gives a user's product, or else the newest that has not ended. `status` is Stripe's status."""
 
     id: str
     status: str
@@ -31,7 +31,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """A user's access. `tokens` is 0 if they have expired. `stale`: Stripe did not confirm it within max_age."""
+    """A user's access. `tokens` is 0 after they expire. If `stale`, Stripe did not confirm the access within max_age."""
 
     has_access: bool
     role: str
@@ -51,7 +51,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of one user; `before` and `after` hold role, membership_status, stripe_product_id, features and tokens."""
+    """A change of one user. `before` and `after` hold role, membership_status, stripe_product_id, features and tokens."""
 
     id: int
     type: str
@@ -80,7 +80,7 @@ def access_of(body: Mapping[str, Any]) -> Access:
 
 
 def change_of(body: Mapping[str, Any], *, id: int, user_id: str) -> Change:
-    """Return the change in an answer or a call."""
+    """Return the change in an answer of the API, or in a request to CHANGES_URL."""
     data, at = body["data"], time_of(body["timestamp"])
     assert at is not None
     return Change(
@@ -95,7 +95,7 @@ def change_of(body: Mapping[str, Any], *, id: int, user_id: str) -> Change:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Return a time in ISO 8601."""
+    """Read a time in ISO 8601."""
     return None if text is None else datetime.fromisoformat(text)
 
 
