@@ -33,7 +33,7 @@ customer_links = Table(
     "customer_links",
     metadata,
     Column("stripe_customer_id", Text, primary_key=True),
-    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: seen, not linked yet"),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), comment="null: the customer is not linked yet"),
     Column("source", Text, comment="the rule that linked it"),
     Column("linked_at", DateTime(timezone=True)),
     Column("checked_at", DateTime(timezone=True), nullable=False, server_default=_now),
@@ -48,13 +48,21 @@ token_grants = Table(
     "token_grants",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("source_key", Text, nullable=False, unique=True, comment="what was paid: one source grants once"),
+    Column(
+        "source_key",
+        Text,
+        nullable=False,
+        unique=True,
+        comment="identifies the source of the change, which counts only once",
+    ),
     Column("user_id", Text, nullable=False, comment="no foreign key: the ledger outlives the user"),
     Column("kind", Text, nullable=False),
-    Column("amount", BigInteger, nullable=False, comment="value of the source; may differ from the balance's change"),
+    Column(
+        "amount", BigInteger, nullable=False, comment="tokens of the source; the balance may change by another number"
+    ),
     Column("balance_before", BigInteger, nullable=False),
     Column("balance_after", BigInteger, nullable=False),
-    Column("expires_at", DateTime(timezone=True), comment="when the balance expires, after this change"),
+    Column("expires_at", DateTime(timezone=True), comment="when the balance after this change expires"),
     Column("stripe_product_id", Text),
     Column("stripe_subscription_id", Text),
     Column("stripe_invoice_id", Text),
@@ -65,7 +73,7 @@ token_grants = Table(
         BigInteger,
         nullable=False,
         server_default=text("0"),
-        comment="of the bill that this row takes back for",
+        comment="returned money of the bill for which this row takes tokens back",
     ),
     Column("period_start", DateTime(timezone=True), comment="of the paid line"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
@@ -117,7 +125,7 @@ product_changes = Table(
     Column("horizon", BigInteger, comment="older transactions may have written without seeing the change"),
     Index("ix_product_changes_noted", "noted_at", postgresql_where=text("noted_at is not null")),
     schema=SCHEMA,
-    comment="Products that give something different now, and whose users may wait to be computed.",
+    comment="Products: when their features were last read, and since when their users wait to be computed.",
 )
 
 product_change_users = Table(
@@ -182,7 +190,9 @@ organization_queue = Table(
     metadata,
     Column("organization_id", Text, primary_key=True, comment="no foreign key: Stripe's metadata may name any"),
     Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    Column("place", Text, nullable=False, server_default="", comment="users with ids up to this one are computed"),
+    Column(
+        "place", Text, nullable=False, server_default="", comment="users with ids up to this one are already computed"
+    ),
     schema=SCHEMA,
     comment="Organizations whose users are computed again, because a subscription that names them changed.",
 )
@@ -205,12 +215,12 @@ rechecks = Table(
     Column("noted_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("horizon", BigInteger, comment="older transactions may have written without seeing ours"),
     schema=SCHEMA,
-    comment="Work to repeat because a concurrent transaction was invisible: users and objects that refer to a missing one.",
+    comment="Work to repeat because a concurrent transaction was invisible: users, and objects that refer to a missing object.",
 )
 
 # Reported changes of users.
 
-_SAID = (
+_CHANGE_TYPES = (
     "access.granted", "access.revoked", "features.changed", "subscription.changed", "subscription.renewed",
     "tokens.granted", "tokens.low", "payment.failed",
 )  # fmt: skip
@@ -236,11 +246,11 @@ changes = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="in the order of commits"),
     *_change(),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
-    CheckConstraint(f"type in ({', '.join(map(repr, _SAID))})", name="type_is_known"),
+    CheckConstraint(f"type in ({', '.join(map(repr, _CHANGE_TYPES))})", name="type_is_known"),
     Index(None, "user_id", "id"),
     Index(None, "created_at"),
     schema=SCHEMA,
-    comment="Changes of users, written with the change itself.",
+    comment="Changes of users, each written in the transaction that changed the user.",
 )
 
 change_drafts = Table(
@@ -249,7 +259,7 @@ change_drafts = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     *_change(),
     schema=SCHEMA,
-    comment="Changes of a transaction that has not committed; a trigger moves them to `changes` when it does.",
+    comment="Changes of a transaction that has not committed. A trigger moves them to `changes` at the commit.",
 )
 
 change_deliveries = Table(
@@ -284,7 +294,10 @@ refetch_queue = Table(
     Column("account", Text, primary_key=True, server_default=""),
     Column("path", Text, nullable=False, comment="of the GET request"),
     Column(
-        "event_at", DateTime(timezone=True), nullable=False, comment="of the newest event; a read settles 5 s later"
+        "event_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="time of the newest event; only a read 5 s later settles the object",
     ),
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -292,7 +305,7 @@ refetch_queue = Table(
     Column("error", Text),
     Index(None, "due_at"),
     schema=SCHEMA,
-    comment="Objects to read from Stripe: one row each, however many events left it unsettled.",
+    comment="Objects to read from Stripe: one row per object, however many events left it unsettled.",
 )
 
 drift = Table(
@@ -374,8 +387,14 @@ shards = Table(
     Column("gte", BigInteger, comment="first second of `created`; null: no lower bound"),
     Column("lt", BigInteger, comment="first second after the range; null: no upper bound"),
     Column("place", JSONB, comment="progress of the pass; null: not begun"),
-    Column("tally", JSONB, nullable=False, server_default=text("'{}'"), comment="of the pages, by their reader"),
-    Column("besides", JSONB, nullable=False, server_default=text("'{}'"), comment="of reads beside the pages"),
+    Column(
+        "tally",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="counts of the pages, written by their reader",
+    ),
+    Column("besides", JSONB, nullable=False, server_default=text("'{}'"), comment="counts of reads other than pages"),
     Column("leased_until", DateTime(timezone=True)),
     Column("leased_by", Text),
     Column("failures", Integer, nullable=False, server_default=text("0"), comment="consecutive failures"),

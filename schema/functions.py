@@ -335,10 +335,10 @@ def key_of(type_: str | None) -> str:
     return "$1" if type_ is None else KEYS[type_]
 
 
-TOLD_COLUMNS = ("id", "role", "membership_status", "stripe_product_id", "tokens")
+REPORTED_COLUMNS = ("id", "role", "membership_status", "stripe_product_id", "tokens")
 
 _OURS = {
-    "told_columns": ", ".join(f"'{column}'" for column in TOLD_COLUMNS),
+    "reported_columns": ", ".join(f"'{column}'" for column in REPORTED_COLUMNS),
     "public": "public",
     "users": "public.users",
     "user_features": "public.user_features",
@@ -378,7 +378,7 @@ USERS_TRIGGER_TEMPLATES: dict[str, str] = {
     "tokens_spent": (
         "create trigger tokens_spent after update on {users} "
         "for each row when (new.{tokens} < old.{tokens}) "
-        "execute function sync.notice_low_tokens({told_columns})"
+        "execute function sync.notice_low_tokens({reported_columns})"
     ),
 }
 USERS_TRIGGERS = {name: template.format(**_OURS) for name, template in USERS_TRIGGER_TEMPLATES.items()}

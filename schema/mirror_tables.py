@@ -35,13 +35,22 @@ def _table(declared: MirrorTable) -> Table:
         Column("deleted", Boolean, nullable=False, server_default=text("false")),
         Column("data", JSONB, nullable=False, comment="the object as Stripe sent it"),
         Column("observed_at", _TIME, nullable=False, comment="Stripe's clock; it never decreases"),
-        Column("observed_rank", BigInteger, nullable=False, comment="of observed_in: 0 created, 1 updated, 2 deleted"),
+        Column(
+            "observed_rank",
+            BigInteger,
+            nullable=False,
+            comment="what observed_in reported: 0 created, 1 updated, 2 deleted",
+        ),
         Column("observed_in", Text, nullable=False, comment="the event or read that showed the content"),
         Column("content_hash", Text, nullable=False),
         Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
         Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="raised by every event taken"),
         Column(
-            "unsettled", Boolean, nullable=False, server_default=text("false"), comment="uncertain: to be read again"
+            "unsettled",
+            Boolean,
+            nullable=False,
+            server_default=text("false"),
+            comment="uncertain, and will be read again",
         ),
         Column("synced_at", _TIME, nullable=False, server_default=text("now()")),
         # The account is part of the index, so that a planner without statistics chooses an index that serves both conditions.

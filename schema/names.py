@@ -195,8 +195,8 @@ class Names:
             | features
             | {
                 "user_features": self.relation("user_features"),
-                "told_columns": ", ".join(
-                    f"'{literal(self.column('users', name))}'" for name in functions.TOLD_COLUMNS
+                "reported_columns": ", ".join(
+                    f"'{literal(self.column('users', name))}'" for name in functions.REPORTED_COLUMNS
                 ),
                 "public": NAMES_SCHEMA if "users" in self.left_out else "public",
                 "users": self.relation("users"),

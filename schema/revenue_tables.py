@@ -104,5 +104,5 @@ DUE = Table(
     Column("customer", Text, nullable=False),
     Index("ix_movements_due_customer", "customer"),
     schema="mirror",
-    comment="Customers whose movements are to be computed again; one customer may have several rows.",
+    comment="Customers whose movements must be computed again. A customer may have several rows.",
 )

@@ -27,15 +27,15 @@ def main() -> int:
     asked = parser.parse_args()
     results = {version: _run(version, asked.rest) for version in asked.postgres or installs.VERSIONS}
     sys.stdout.write("\n" + "".join(f"PostgreSQL {version:<4} {result}\n" for version, result in results.items()))
-    not_here = any(result.startswith("not here") for result in results.values())
-    return int("failed" in results.values() or (not_here and bool(asked.postgres)))
+    is_one_missing = any(result.startswith("not available") for result in results.values())
+    return int("failed" in results.values() or (is_one_missing and bool(asked.postgres)))
 
 
 def _run(version: str, arguments: list[str]) -> str:
     try:
         binaries = installs.find(version).binaries
     except installs.ServerError as error:
-        return f"not here: {error}"
+        return f"not available here: {error}"
     version_line = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True)
     sys.stdout.write(f"\n== {version_line.stdout}")
     sys.stdout.flush()

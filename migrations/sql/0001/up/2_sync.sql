@@ -59,7 +59,7 @@ CREATE TABLE sync.change_drafts (
     traceparent TEXT,
     CONSTRAINT pk_change_drafts PRIMARY KEY (id)
 );
-COMMENT ON TABLE sync.change_drafts IS 'Changes of a transaction that has not committed; a trigger moves them to `changes` when it does.';
+COMMENT ON TABLE sync.change_drafts IS 'Changes of a transaction that has not committed. A trigger moves them to `changes` at the commit.';
 COMMENT ON COLUMN sync.change_drafts.user_id IS 'no foreign key: the change outlives the user';
 COMMENT ON COLUMN sync.change_drafts.reason IS 'the name of the rule, as in `why`';
 COMMENT ON COLUMN sync.change_drafts.sources IS 'the Stripe objects behind the change';
@@ -78,7 +78,7 @@ CREATE TABLE sync.changes (
     CONSTRAINT pk_changes PRIMARY KEY (id),
     CONSTRAINT ck_changes_type_is_known CHECK (type in ('access.granted', 'access.revoked', 'features.changed', 'subscription.changed', 'subscription.renewed', 'tokens.granted', 'tokens.low', 'payment.failed'))
 );
-COMMENT ON TABLE sync.changes IS 'Changes of users, written with the change itself.';
+COMMENT ON TABLE sync.changes IS 'Changes of users, each written in the transaction that changed the user.';
 COMMENT ON COLUMN sync.changes.id IS 'in the order of commits';
 COMMENT ON COLUMN sync.changes.user_id IS 'no foreign key: the change outlives the user';
 COMMENT ON COLUMN sync.changes.reason IS 'the name of the rule, as in `why`';
@@ -199,7 +199,7 @@ CREATE TABLE sync.organization_queue (
 );
 COMMENT ON TABLE sync.organization_queue IS 'Organizations whose users are computed again, because a subscription that names them changed.';
 COMMENT ON COLUMN sync.organization_queue.organization_id IS 'no foreign key: Stripe''s metadata may name any';
-COMMENT ON COLUMN sync.organization_queue.place IS 'users with ids up to this one are computed';
+COMMENT ON COLUMN sync.organization_queue.place IS 'users with ids up to this one are already computed';
 
 CREATE TABLE sync.product_change_users (
     user_id TEXT NOT NULL,
@@ -215,7 +215,7 @@ CREATE TABLE sync.product_changes (
     horizon BIGINT,
     CONSTRAINT pk_product_changes PRIMARY KEY (product_id)
 );
-COMMENT ON TABLE sync.product_changes IS 'Products that give something different now, and whose users may wait to be computed.';
+COMMENT ON TABLE sync.product_changes IS 'Products: when their features were last read, and since when their users wait to be computed.';
 COMMENT ON COLUMN sync.product_changes.features_read_at IS 'when a pass last read its features completely; null: never';
 COMMENT ON COLUMN sync.product_changes.noted_at IS 'since when its users wait to be computed; null: no user waits';
 COMMENT ON COLUMN sync.product_changes.horizon IS 'older transactions may have written without seeing the change';
@@ -228,7 +228,7 @@ CREATE TABLE sync.rechecks (
     horizon BIGINT,
     CONSTRAINT pk_rechecks PRIMARY KEY (object, id)
 );
-COMMENT ON TABLE sync.rechecks IS 'Work to repeat because a concurrent transaction was invisible: users and objects that refer to a missing one.';
+COMMENT ON TABLE sync.rechecks IS 'Work to repeat because a concurrent transaction was invisible: users, and objects that refer to a missing object.';
 COMMENT ON COLUMN sync.rechecks.object IS '`user`, or the type of an object that names no customer itself';
 COMMENT ON COLUMN sync.rechecks.horizon IS 'older transactions may have written without seeing ours';
 
@@ -255,9 +255,9 @@ CREATE TABLE sync.refetch_queue (
     error TEXT,
     CONSTRAINT pk_refetch_queue PRIMARY KEY (object, id, account)
 );
-COMMENT ON TABLE sync.refetch_queue IS 'Objects to read from Stripe: one row each, however many events left it unsettled.';
+COMMENT ON TABLE sync.refetch_queue IS 'Objects to read from Stripe: one row per object, however many events left it unsettled.';
 COMMENT ON COLUMN sync.refetch_queue.path IS 'of the GET request';
-COMMENT ON COLUMN sync.refetch_queue.event_at IS 'of the newest event; a read settles 5 s later';
+COMMENT ON COLUMN sync.refetch_queue.event_at IS 'time of the newest event; only a read 5 s later settles the object';
 COMMENT ON COLUMN sync.refetch_queue.missing_at IS 'time of Stripe''s first 404 for it';
 CREATE INDEX ix_refetch_queue_due_at ON sync.refetch_queue (due_at);
 
@@ -303,13 +303,13 @@ CREATE TABLE sync.token_grants (
     CONSTRAINT uq_token_grants_source_key UNIQUE (source_key)
 );
 COMMENT ON TABLE sync.token_grants IS 'The ledger: every change that the daemon made to users.tokens.';
-COMMENT ON COLUMN sync.token_grants.source_key IS 'what was paid: one source grants once';
+COMMENT ON COLUMN sync.token_grants.source_key IS 'identifies the source of the change, which counts only once';
 COMMENT ON COLUMN sync.token_grants.user_id IS 'no foreign key: the ledger outlives the user';
-COMMENT ON COLUMN sync.token_grants.amount IS 'value of the source; may differ from the balance''s change';
-COMMENT ON COLUMN sync.token_grants.expires_at IS 'when the balance expires, after this change';
+COMMENT ON COLUMN sync.token_grants.amount IS 'tokens of the source; the balance may change by another number';
+COMMENT ON COLUMN sync.token_grants.expires_at IS 'when the balance after this change expires';
 COMMENT ON COLUMN sync.token_grants.owner IS 'the allowance: a subscription item, or a subscription and price; empty for packs';
 COMMENT ON COLUMN sync.token_grants.identity IS 'identifies the paid line, even under another id';
-COMMENT ON COLUMN sync.token_grants.money IS 'of the bill that this row takes back for';
+COMMENT ON COLUMN sync.token_grants.money IS 'returned money of the bill for which this row takes tokens back';
 COMMENT ON COLUMN sync.token_grants.period_start IS 'of the paid line';
 COMMENT ON COLUMN sync.token_grants.lots IS 'the parts of the balance after this change, by grant';
 COMMENT ON COLUMN sync.token_grants.history IS 'the recent history of the balance, in the last row of a computation';
@@ -388,8 +388,8 @@ COMMENT ON COLUMN sync.shards.list IS 'the name of one of Stripe''s lists';
 COMMENT ON COLUMN sync.shards.gte IS 'first second of `created`; null: no lower bound';
 COMMENT ON COLUMN sync.shards.lt IS 'first second after the range; null: no upper bound';
 COMMENT ON COLUMN sync.shards.place IS 'progress of the pass; null: not begun';
-COMMENT ON COLUMN sync.shards.tally IS 'of the pages, by their reader';
-COMMENT ON COLUMN sync.shards.besides IS 'of reads beside the pages';
+COMMENT ON COLUMN sync.shards.tally IS 'counts of the pages, written by their reader';
+COMMENT ON COLUMN sync.shards.besides IS 'counts of reads other than pages';
 COMMENT ON COLUMN sync.shards.failures IS 'consecutive failures';
 COMMENT ON COLUMN sync.shards.error IS 'why the list was given up in this run';
 CREATE INDEX ix_shards_run_id ON sync.shards (run_id);
@@ -405,7 +405,7 @@ CREATE TABLE sync.customer_links (
     CONSTRAINT fk_customer_links_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 );
 COMMENT ON TABLE sync.customer_links IS 'The user behind each Stripe customer. A link is never silently changed.';
-COMMENT ON COLUMN sync.customer_links.user_id IS 'null: seen, not linked yet';
+COMMENT ON COLUMN sync.customer_links.user_id IS 'null: the customer is not linked yet';
 COMMENT ON COLUMN sync.customer_links.source IS 'the rule that linked it';
 CREATE INDEX ix_customer_links_unlinked ON sync.customer_links (checked_at) WHERE user_id is null;
 CREATE INDEX ix_customer_links_user_id ON sync.customer_links (user_id);

@@ -71,11 +71,11 @@ COMMENT ON COLUMN mirror.charges.account IS 'connected account; empty for our ow
 COMMENT ON COLUMN mirror.charges.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.charges.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.charges.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.charges.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.charges.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.charges.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.charges.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.charges.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.charges.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.charges.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_charges_created ON mirror.charges (account, created);
 CREATE INDEX ix_charges_customer ON mirror.charges (customer, account);
 CREATE INDEX ix_charges_payment_intent ON mirror.charges (payment_intent, account);
@@ -109,11 +109,11 @@ COMMENT ON COLUMN mirror.checkout_session_line_items.account IS 'connected accou
 COMMENT ON COLUMN mirror.checkout_session_line_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.checkout_session_line_items.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.checkout_session_line_items.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.checkout_session_line_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.checkout_session_line_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.checkout_session_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_session_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.checkout_session_line_items.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.checkout_session_line_items.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.checkout_session_line_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_checkout_session_line_items_checkout_session ON mirror.checkout_session_line_items (checkout_session, account);
 CREATE INDEX ix_checkout_session_line_items_product ON mirror.checkout_session_line_items (product, account);
 CREATE INDEX ix_checkout_session_line_items_unsettled ON mirror.checkout_session_line_items (id) WHERE unsettled;
@@ -154,11 +154,11 @@ COMMENT ON COLUMN mirror.checkout_sessions.account IS 'connected account; empty 
 COMMENT ON COLUMN mirror.checkout_sessions.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.checkout_sessions.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.checkout_sessions.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.checkout_sessions.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.checkout_sessions.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.checkout_sessions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_sessions.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.checkout_sessions.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.checkout_sessions.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.checkout_sessions.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_checkout_sessions_client_reference_id ON mirror.checkout_sessions (client_reference_id) WHERE client_reference_id is not null;
 CREATE INDEX ix_checkout_sessions_created ON mirror.checkout_sessions (account, created);
 CREATE INDEX ix_checkout_sessions_customer ON mirror.checkout_sessions (customer, account);
@@ -195,11 +195,11 @@ COMMENT ON COLUMN mirror.coupons.account IS 'connected account; empty for our ow
 COMMENT ON COLUMN mirror.coupons.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.coupons.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.coupons.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.coupons.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.coupons.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.coupons.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.coupons.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.coupons.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.coupons.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.coupons.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_coupons_created ON mirror.coupons (account, created);
 CREATE INDEX ix_coupons_unsettled ON mirror.coupons (id) WHERE unsettled;
 
@@ -231,11 +231,11 @@ COMMENT ON COLUMN mirror.credit_notes.account IS 'connected account; empty for o
 COMMENT ON COLUMN mirror.credit_notes.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.credit_notes.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.credit_notes.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.credit_notes.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.credit_notes.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.credit_notes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.credit_notes.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.credit_notes.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.credit_notes.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.credit_notes.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_credit_notes_created ON mirror.credit_notes (account, created);
 CREATE INDEX ix_credit_notes_customer ON mirror.credit_notes (customer, account);
 CREATE INDEX ix_credit_notes_invoice ON mirror.credit_notes (invoice, account);
@@ -286,11 +286,11 @@ COMMENT ON COLUMN mirror.customers.account IS 'connected account; empty for our 
 COMMENT ON COLUMN mirror.customers.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.customers.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.customers.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.customers.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.customers.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.customers.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.customers.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.customers.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.customers.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.customers.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_customers_created ON mirror.customers (account, created);
 CREATE INDEX ix_customers_email ON mirror.customers (email, account);
 CREATE INDEX ix_customers_metadata_user_id ON mirror.customers (metadata_user_id, account);
@@ -324,11 +324,11 @@ COMMENT ON COLUMN mirror.disputes.account IS 'connected account; empty for our o
 COMMENT ON COLUMN mirror.disputes.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.disputes.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.disputes.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.disputes.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.disputes.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.disputes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.disputes.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.disputes.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.disputes.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.disputes.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_disputes_charge ON mirror.disputes (charge, account);
 CREATE INDEX ix_disputes_created ON mirror.disputes (account, created);
 CREATE INDEX ix_disputes_payment_intent ON mirror.disputes (payment_intent, account);
@@ -365,11 +365,11 @@ COMMENT ON COLUMN mirror.invoice_line_items.account IS 'connected account; empty
 COMMENT ON COLUMN mirror.invoice_line_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoice_line_items.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.invoice_line_items.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.invoice_line_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoice_line_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoice_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_line_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoice_line_items.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.invoice_line_items.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.invoice_line_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoice_line_items_invoice ON mirror.invoice_line_items (invoice, account);
 CREATE INDEX ix_invoice_line_items_product ON mirror.invoice_line_items (product, account);
 CREATE INDEX ix_invoice_line_items_subscription ON mirror.invoice_line_items (subscription, account);
@@ -404,11 +404,11 @@ COMMENT ON COLUMN mirror.invoice_payments.account IS 'connected account; empty f
 COMMENT ON COLUMN mirror.invoice_payments.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoice_payments.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.invoice_payments.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.invoice_payments.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoice_payments.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoice_payments.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_payments.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoice_payments.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.invoice_payments.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.invoice_payments.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoice_payments_created ON mirror.invoice_payments (account, created);
 CREATE INDEX ix_invoice_payments_invoice ON mirror.invoice_payments (invoice, account);
 CREATE INDEX ix_invoice_payments_payment_payment_intent ON mirror.invoice_payments (payment_payment_intent, account);
@@ -455,11 +455,11 @@ COMMENT ON COLUMN mirror.invoices.account IS 'connected account; empty for our o
 COMMENT ON COLUMN mirror.invoices.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.invoices.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.invoices.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.invoices.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.invoices.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoices.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.invoices.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.invoices.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.invoices.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoices_created ON mirror.invoices (account, created);
 CREATE INDEX ix_invoices_customer ON mirror.invoices (customer, account);
 CREATE INDEX ix_invoices_payment_intent ON mirror.invoices (payment_intent, account);
@@ -469,7 +469,7 @@ CREATE INDEX ix_invoices_unsettled ON mirror.invoices (id) WHERE unsettled;
 CREATE TABLE mirror.movements_due (
     customer TEXT NOT NULL
 );
-COMMENT ON TABLE mirror.movements_due IS 'Customers whose movements are to be computed again; one customer may have several rows.';
+COMMENT ON TABLE mirror.movements_due IS 'Customers whose movements must be computed again. A customer may have several rows.';
 CREATE INDEX ix_movements_due_customer ON mirror.movements_due (customer);
 
 CREATE TABLE mirror.objects (
@@ -495,11 +495,11 @@ COMMENT ON COLUMN mirror.objects.account IS 'connected account; empty for our ow
 COMMENT ON COLUMN mirror.objects.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.objects.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.objects.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.objects.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.objects.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.objects.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.objects.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.objects.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.objects.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.objects.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_objects_created ON mirror.objects (object, account, created);
 CREATE INDEX ix_objects_customer ON mirror.objects (customer) WHERE customer is not null;
 CREATE INDEX ix_objects_parent ON mirror.objects (parent) WHERE parent is not null;
@@ -537,11 +537,11 @@ COMMENT ON COLUMN mirror.payment_intents.account IS 'connected account; empty fo
 COMMENT ON COLUMN mirror.payment_intents.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.payment_intents.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.payment_intents.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.payment_intents.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.payment_intents.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.payment_intents.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_intents.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.payment_intents.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.payment_intents.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.payment_intents.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_payment_intents_created ON mirror.payment_intents (account, created);
 CREATE INDEX ix_payment_intents_customer ON mirror.payment_intents (customer, account);
 CREATE INDEX ix_payment_intents_unsettled ON mirror.payment_intents (id) WHERE unsettled;
@@ -572,11 +572,11 @@ COMMENT ON COLUMN mirror.payment_methods.account IS 'connected account; empty fo
 COMMENT ON COLUMN mirror.payment_methods.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.payment_methods.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.payment_methods.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.payment_methods.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.payment_methods.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.payment_methods.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_methods.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.payment_methods.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.payment_methods.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.payment_methods.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_payment_methods_created ON mirror.payment_methods (account, created);
 CREATE INDEX ix_payment_methods_customer ON mirror.payment_methods (customer, account);
 CREATE INDEX ix_payment_methods_unsettled ON mirror.payment_methods (id) WHERE unsettled;
@@ -608,11 +608,11 @@ COMMENT ON COLUMN mirror.plans.account IS 'connected account; empty for our own'
 COMMENT ON COLUMN mirror.plans.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.plans.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.plans.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.plans.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.plans.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.plans.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.plans.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.plans.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.plans.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.plans.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_plans_created ON mirror.plans (account, created);
 CREATE INDEX ix_plans_unsettled ON mirror.plans (id) WHERE unsettled;
 
@@ -650,11 +650,11 @@ COMMENT ON COLUMN mirror.prices.account IS 'connected account; empty for our own
 COMMENT ON COLUMN mirror.prices.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.prices.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.prices.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.prices.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.prices.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.prices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.prices.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.prices.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.prices.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.prices.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_prices_created ON mirror.prices (account, created);
 CREATE INDEX ix_prices_product ON mirror.prices (product, account);
 CREATE INDEX ix_prices_unsettled ON mirror.prices (id) WHERE unsettled;
@@ -682,11 +682,11 @@ COMMENT ON COLUMN mirror.product_features.account IS 'connected account; empty f
 COMMENT ON COLUMN mirror.product_features.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.product_features.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.product_features.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.product_features.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.product_features.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.product_features.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.product_features.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.product_features.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.product_features.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.product_features.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_product_features_product ON mirror.product_features (product, account);
 CREATE INDEX ix_product_features_unsettled ON mirror.product_features (id) WHERE unsettled;
 
@@ -718,11 +718,11 @@ COMMENT ON COLUMN mirror.products.account IS 'connected account; empty for our o
 COMMENT ON COLUMN mirror.products.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.products.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.products.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.products.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.products.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.products.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.products.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.products.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.products.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.products.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_products_created ON mirror.products (account, created);
 CREATE INDEX ix_products_unsettled ON mirror.products (id) WHERE unsettled;
 
@@ -753,11 +753,11 @@ COMMENT ON COLUMN mirror.refunds.account IS 'connected account; empty for our ow
 COMMENT ON COLUMN mirror.refunds.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.refunds.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.refunds.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.refunds.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.refunds.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.refunds.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.refunds.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.refunds.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.refunds.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.refunds.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_refunds_charge ON mirror.refunds (charge, account);
 CREATE INDEX ix_refunds_created ON mirror.refunds (account, created);
 CREATE INDEX ix_refunds_payment_intent ON mirror.refunds (payment_intent, account);
@@ -825,11 +825,11 @@ COMMENT ON COLUMN mirror.subscription_items.account IS 'connected account; empty
 COMMENT ON COLUMN mirror.subscription_items.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.subscription_items.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.subscription_items.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.subscription_items.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.subscription_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.subscription_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscription_items.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.subscription_items.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.subscription_items.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.subscription_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_subscription_items_price ON mirror.subscription_items (price, account);
 CREATE INDEX ix_subscription_items_product ON mirror.subscription_items (product, account);
 CREATE INDEX ix_subscription_items_subscription ON mirror.subscription_items (subscription, account);
@@ -906,11 +906,11 @@ COMMENT ON COLUMN mirror.subscriptions.account IS 'connected account; empty for 
 COMMENT ON COLUMN mirror.subscriptions.created IS 'Stripe''s clock; null if the object has none';
 COMMENT ON COLUMN mirror.subscriptions.data IS 'the object as Stripe sent it';
 COMMENT ON COLUMN mirror.subscriptions.observed_at IS 'Stripe''s clock; it never decreases';
-COMMENT ON COLUMN mirror.subscriptions.observed_rank IS 'of observed_in: 0 created, 1 updated, 2 deleted';
+COMMENT ON COLUMN mirror.subscriptions.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.subscriptions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscriptions.shape IS 'API major version of the content; empty for a bare deletion';
 COMMENT ON COLUMN mirror.subscriptions.rev IS 'raised by every event taken';
-COMMENT ON COLUMN mirror.subscriptions.unsettled IS 'uncertain: to be read again';
+COMMENT ON COLUMN mirror.subscriptions.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_subscriptions_created ON mirror.subscriptions (account, created);
 CREATE INDEX ix_subscriptions_customer ON mirror.subscriptions (customer, account);
 CREATE INDEX ix_subscriptions_metadata_organization_id ON mirror.subscriptions (metadata_organization_id) WHERE metadata_organization_id is not null;
