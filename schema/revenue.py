@@ -79,7 +79,7 @@ cross join lateral (
 """
 
 # The discounts of a period's customer. A subscription inherits them while it has no discount itself, even if its items have
-# some. A discount that the customer no longer shows has ended without an event, and counts until it was last seen.
+# discounts. A discount that the customer no longer shows has ended without an event, and counts until it was last seen.
 _INHERITED = """
     select jsonb_agg(
         jsonb_strip_nulls(

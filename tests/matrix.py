@@ -20,7 +20,7 @@ FOLDERS = (
 
 
 def main() -> int:
-    """Run the tests for each version; returns 1 if a version failed, or if a requested version is missing."""
+    """Run the tests for each version. Return 1 if a version failed, or if a requested version is missing."""
     parser = argparse.ArgumentParser(prog="./run matrix", description=__doc__)
     parser.add_argument("--postgres", action="append", metavar="VERSION", help="run only this version; may be repeated")
     parser.add_argument("rest", nargs="*", help="for pytest: folders or options, after --")

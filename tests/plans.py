@@ -144,7 +144,7 @@ class Plans:
             self.faults.setdefault(text, f"{fault}\n{text}")
 
     def fault_of(self, conn: psycopg.Connection[Any], statement: str, params: Any = None) -> str | None:
-        """A description of the fault in the statement's plan; None if the plan reads few rows."""
+        """Describe the fault in the statement's plan. Return None if the plan reads few rows."""
         cursor = psycopg.Cursor(conn, row_factory=tuple_row)
         ((plan,),) = cursor.execute("explain (format json) " + statement, params).fetchall()
         return _fault(plan[0]["Plan"])

@@ -19,7 +19,7 @@ from schema.tables import metadata
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "clients/README.md")
-# Zensical reads mkdocs settings, which are YAML; JSON is valid YAML.
+# Zensical reads the settings of mkdocs, which are YAML. JSON is valid YAML.
 SETTINGS = {
     "site_name": "stripe-sync",
     "docs_dir": "pages",
@@ -47,7 +47,7 @@ def build(target: Path) -> None:
         (pages / "docs" / "decisions" / "README.md").write_text(f"# Decisions\n\n{index}\n")
         _write_tables(pages / "tables")
         (root / "mkdocs.yml").write_text(json.dumps(SETTINGS))
-        # On GitHub a link to a folder shows its files; a site needs a page.
+        # On GitHub a link to a folder shows the folder's files. A site needs a page there.
         for page in pages.rglob("*.md"):
             page.write_text(page.read_text().replace("](decisions/)", "](decisions/README.md)"))
         program = shutil.which("zensical", path=str(Path(sys.executable).parent))

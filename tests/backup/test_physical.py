@@ -295,7 +295,7 @@ def test_the_last_minute_is_restored_from_the_dead_server_s_data(
 
 
 def _another(settings: Settings) -> Backup | None:
-    """Take another base backup. Return None within the second of the newest one, because names contain whole seconds."""
+    """Take another base backup. Return None in the same second as the newest backup, because names have whole seconds."""
     newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)

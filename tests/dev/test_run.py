@@ -38,7 +38,7 @@ esac
 
 
 class Project:
-    """A folder with `run` in it, and a Python that records its arguments."""
+    """A project folder with the script `run`, and a fake Python that records its arguments."""
 
     def __init__(self, root: Path) -> None:
         self.path, self.script = root / "a project", root / "script"

@@ -310,7 +310,7 @@ class Life:
         self.settle(of, [credit], is_at_once=True)
 
     def can_be_quiet(self, of: Subscription) -> bool:
-        """Whether no later event of this life shows the subscription, so that a quiet change can be its last one."""
+        """Whether no later event will show the subscription, so that a quiet change can be the last event about it."""
         return not self.has_part_behind(of) and not of.pending and all(item.end > 1 for item in of.items.values())
 
     def change_quietly(self, of: Subscription, id_: str) -> None:

@@ -15,7 +15,7 @@ TTL = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """A price. `days` is its interval, 0 for a one-time price. A purchase of it gives access for `access` days."""
+    """A price. `days` is its interval, 0 for a one-time price. If `access` is set, a purchase gives access for that many days."""
 
     product: str
     days: int

@@ -3,7 +3,7 @@
 Many customers live their lives in the sandbox while deliveries are shuffled, duplicated and lost, workers are killed, the
 broker forgets everything and Postgres goes down. Then every mirrored table is compared with the sandbox.
 
-The daemon was down for two weeks before it starts. Some deliveries of that time are lost, and catch-up must find their
+The daemon starts as if it had been down for two weeks. Some deliveries of that time are lost, and catch-up must find their
 events. All older events are delivered, but late and in any order. The sandbox's clock shows the real time again before the
 daemon starts. Only the list of events is read, so no other list can repair a fault.
 
@@ -441,7 +441,8 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
             row["source_key"]: -row["amount"] for row in mine if row["source_key"] not in granted and row["amount"] < 0
         }
         back = {clawback["object"]: clawback["tokens"] for clawback in expected["clawbacks"]}
-        # A change in the second of its period replaces the allowance, so its credit takes nothing. The balance is right.
+        # A change in the second in which its period begins replaces the allowance, so its credit takes nothing. The
+        # balance is still right.
         wrong_lines = [
             key for key, tokens in owed.items() if off[key] > within[key] and (tokens > 0 or granted.get(key))
         ]

@@ -196,7 +196,7 @@ def start(daemon: Daemon, name: str) -> None:
 
 
 def delete(sandbox: Sandbox, job: Job, id_: str) -> None:
-    """Delete a product with its prices, a customer, or a subscription, which disappears from its list."""
+    """Delete a product with its prices, a customer, or a subscription. The object then disappears from its list."""
     if job.cursor == "products":
         sandbox.tell("stories/delete_product", product=id_)
     else:

@@ -18,7 +18,7 @@ PAGE_SIZE = 100
 
 
 class Client:
-    """A client for threads; close it, or use it in a `with` block. Every method raises ApiError."""
+    """A client for threads. Close it, or use it in a `with` block. Every method may raise ApiError."""
 
     def __init__(
         self,
