@@ -29,7 +29,11 @@ class Leased:
     livemode: bool
     body: str
     age_seconds: float
-    """The time since the event was stored or last replayed, when it was leased."""
+    """The age of the event when it was leased.
+
+    Normally counted from the time it was received. At the first attempt of an event without an earlier error, counted from
+    the time it was due, so the wait before a replay does not count.
+    """
     traceparent: str | None
 
 
@@ -155,7 +159,7 @@ def newest_bursts(
 ) -> list[list[str]]:
     """For each object, the bodies of its newest events, back to the first pause longer than `pause_seconds`.
 
-    Bodies are large, so if there is no such pause among the newest `most` events, the object's list is empty.
+    Bodies are large, so if the burst has `most` events or more, the object's list is empty.
     """
     bursts: list[list[str]] = [[] for _ in objects]
     rows = conn.execute(
@@ -214,7 +218,7 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
 
 
 def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
-    """Replace the bodies of the events. Their errors are cut to the error's kind, because the rest may quote the body."""
+    """Replace the bodies of the events. Only the name of the last error is kept, because its message may quote the old body."""
     conn.execute(
         """
         update sync.events as e
