@@ -31,8 +31,8 @@ class Leased:
     age_seconds: float
     """The age of the event when it was leased.
 
-    Normally counted from the time it was received. At the first attempt of an event without an earlier error, counted from
-    the time it was due, so the wait before a replay does not count.
+    At the first attempt it is counted from the time the event became due: its arrival, or its replay. At later attempts,
+    and if there was an error before, it is counted from the arrival.
     """
     traceparent: str | None
 
