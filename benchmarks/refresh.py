@@ -13,7 +13,7 @@ PRODUCTS = 10_000
 
 
 def measure(stack: Stack, *, count: int = PRODUCTS) -> dict[str, Any]:
-    """Refresh this many products, with a price each, three times."""
+    """Refresh this many products, each with a price, three times."""
     stack.settle()
     return passes.in_a_process(_run, stack.database_url, count)
 
