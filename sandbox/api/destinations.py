@@ -28,7 +28,7 @@ def add_to(routes: Routes, delivery: Delivery) -> None:
 
 
 def _listing(delivery: Delivery) -> Handler:
-    """All destinations, including webhook endpoints under their own ids. The URL is shown on request."""
+    """All destinations. Webhook endpoints are included, with their own ids. The URL is shown only if `include` requests it."""
 
     def listing(call: Call) -> dict[str, Any]:
         params = call.params

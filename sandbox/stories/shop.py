@@ -108,7 +108,7 @@ def made(account: Account, subscription: str) -> dict[str, Any]:
 
 
 def wait_until(account: Account, second: int) -> None:
-    """Advance the clock to a time, unless that is past."""
+    """Advance the clock to a time, unless that time has passed."""
     if account.now < second:
         account.clock.advance(second - account.clock.precise())
 

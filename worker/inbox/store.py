@@ -14,7 +14,7 @@ from worker.stripe_api.envelope import Envelope
 from worker.stripe_api.event import ObjectRef
 
 SUSPICIOUS_ATTEMPTS = 3
-# At most this many events are counted, or searched without an index.
+# At most this many events are counted or searched if no index helps.
 MOST_COUNTED = 100_000
 LONG_AGO = 1
 _NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
@@ -132,7 +132,7 @@ def listening_since(conn: psycopg.Connection) -> int | None:
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are not in the inbox."""
+    """The given ids that are not in the inbox."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         rows = cursor.execute(
             """
