@@ -76,7 +76,7 @@ class PagesOf:
         return Page(msgspec.json.decode(body, type=list[msgspec.Raw]), last < end, self._read_at, encoded=True)
 
     def retrieve(self, path: str) -> Answer:
-        raise AssertionError(f"nothing is missing, so nobody asks for {path}")
+        raise AssertionError(f"no object is missing from the lists, so {path} should not be read")
 
     def _span(self, count: int, asked: Mapping[str, Any]) -> tuple[int, int]:
         lt, gte = asked.get("created[lt]"), asked.get("created[gte]")

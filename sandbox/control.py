@@ -327,7 +327,7 @@ class Control:
         an object of a type for which the sandbox has no rules, and sends the event for it."""
         obj, parent = given.get("object"), given.get("parent")
         if not isinstance(obj, dict):
-            raise invalid("object: is missing", "object")
+            raise invalid("The request has no `object`.", "object")
         event = plain.put(self.account, obj, parent=parent, delete=bool(given.get("delete")))
         return {"object": obj.get("object"), "id": obj.get("id"), "event": event}
 
@@ -350,7 +350,7 @@ def _decoded(body: bytes) -> JSON:
     try:
         given = msgspec.json.decode(body) if body.strip() else {}
     except msgspec.DecodeError as error:
-        raise invalid(f"Controls take JSON: {error}") from error
+        raise invalid(f"The body of a control request must be JSON: {error}") from error
     if not isinstance(given, dict):
-        raise invalid("Controls take a JSON object")
+        raise invalid("The body of a control request must be a JSON object")
     return given

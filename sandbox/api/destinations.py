@@ -52,7 +52,7 @@ def _creating(delivery: Delivery) -> Handler:
         payload = params.choice("event_payload", "snapshot", "thin") or "snapshot"
         version, include = params.text("snapshot_api_version"), params.strings("include")
         if params.required("type") != "webhook_endpoint":
-            raise invalid("This sandbox delivers to webhook endpoints alone", "type")
+            raise invalid("This sandbox delivers only to webhook endpoints", "type")
         if payload == "thin" and version is not None:
             raise invalid("Thin events have no API version", "snapshot_api_version")
         shape_of(version)

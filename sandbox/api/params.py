@@ -27,9 +27,9 @@ def decode_json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body or b"{}")
     except ValueError:
-        raise invalid("The request is no JSON.") from None
+        raise invalid("The request is not JSON.") from None
     if not isinstance(value, dict):
-        raise invalid("The request is no JSON object.")
+        raise invalid("The request is not a JSON object.")
     return {name: _as_form(each) for name, each in value.items()}
 
 

@@ -50,7 +50,7 @@ def delete_customer(account: Account, *, user_id: str | None = None, customer: s
     """A customer is deleted; their subscriptions end at once."""
     if customer is None:
         if user_id is None:
-            raise invalid("Say whose story it is: user_id or customer.", "user_id", "parameter_missing")
+            raise invalid("Name the user or the customer: user_id or customer.", "user_id", "parameter_missing")
         customer = shop.customer_of(account, user_id)
     account.require("customer", customer, param="customer")
     user_id = user_id or shop.user_of(account, customer)

@@ -167,7 +167,7 @@ def _invoice_of(account: Account, user_id: str | None, invoice: str | None) -> R
     if invoice is not None:
         return account.require("invoice", invoice, param="invoice")
     if user_id is None:
-        raise invalid("Say whose story it is: user_id or invoice.", "user_id", "parameter_missing")
+        raise invalid("Name the user or the invoice: user_id or invoice.", "user_id", "parameter_missing")
     paid = [
         record
         for record in expected.invoices_of(account, user_id)
@@ -188,7 +188,7 @@ def _charge_of(account: Account, user_id: str | None, charge: str | None) -> Rec
     if charge is not None:
         return account.require("charge", charge, param="charge")
     if user_id is None:
-        raise invalid("Say whose story it is: user_id or charge.", "user_id", "parameter_missing")
+        raise invalid("Name the user or the charge: user_id or charge.", "user_id", "parameter_missing")
     paid = [
         record
         for customer in expected.customers_of(account, user_id)
@@ -198,7 +198,9 @@ def _charge_of(account: Account, user_id: str | None, charge: str | None) -> Rec
         and not record.get("disputed")
     ]
     if not paid:
-        raise invalid(f"User {user_id} has paid nothing that is left.", "user_id", "resource_missing")
+        raise invalid(
+            f"User {user_id} has no payment that could be refunded or disputed.", "user_id", "resource_missing"
+        )
     return paid[-1]
 
 
