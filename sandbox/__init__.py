@@ -10,7 +10,9 @@ Limits:
 - There are no taxes, usage meters, tiers, test clocks, Search or live mode, and a price has only one currency. Events that
   announce something (`invoice.upcoming`, `trial_will_end`) are not sent.
 - Quotes, schedules, promotion codes, invoice items and other types without rules are only stored as given (`sandbox.plain`).
-- Proration is computed by the second, without pending updates. A draft invoice is finalised at once, not an hour later.
+- Proration is computed by the second, without pending updates.
+- While the clock shows the real time, the draft invoice of a renewal is finalised at once. Otherwise the clock first advances
+  by an hour, which is the time that Stripe takes.
 - Of `/v2`, only core events and event destinations exist.
 - If a request has a parameter that the sandbox does not know, it is refused, even if Stripe has this parameter. So no test
   passes because a parameter was ignored.
