@@ -51,7 +51,7 @@ def main() -> int:
     if sys.platform != "linux":
         sys.stderr.write("bench: needs Linux, because CPU and memory are read from /proc\n")
         return 2
-    # The servers must end with us. (A background job of a shell ignores SIGINT from the start.)
+    # The servers must end with this process. (A shell starts background jobs with SIGINT ignored.)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, _interrupt)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Requests for access that fresh tables answer: GET /v1/users/{id}/access at a steady rate, each for another user."""
+"""Requests for access that are answered from the tables: GET /v1/users/{id}/access at a steady rate, each for another user."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ CONNECTIONS = 4
 
 
 def measure(stack: Stack, *, per_second: int = 200, seconds: int = 20) -> dict[str, Any]:
-    """Send at a steady rate, without waiting for the last answer. The time is measured from when the request was due."""
+    """Send at a steady rate, without waiting for earlier answers. Latency is measured from the time a request was due."""
     _fill(stack)
     stack.settle()
     took: list[list[float]] = [[] for _ in range(CONNECTIONS)]

@@ -29,8 +29,8 @@ PACED_PAGES, PACED_OBJECTS = 400, 10
 
 
 def measure(stack: Stack, *, count: int) -> dict[str, Any]:
-    """This many generated objects into an empty mirror, and again; and a tenth of it over the network, at Stripe's
-    pace."""
+    """Read this many generated objects into an empty mirror, and read them again. Then read a tenth as many from the sandbox,
+    which is as slow as Stripe."""
     stack.settle()
     cpu = Cpu({"postgres": stack.postgres.pid})
     result = passes.in_a_process(_generated, stack.database_url, count)
@@ -43,7 +43,7 @@ def measure(stack: Stack, *, count: int) -> dict[str, Any]:
 
 
 def _populate(count: int) -> dict[str, Any]:
-    # A paid subscription brings an invoice, a payment and a charge.
+    # A paid subscription also creates an invoice, a payment and a charge.
     each = count * 49 // 200
     return {"products": count // 100, "customers": each, "subscriptions": each, "invoices": True, "charges": each}
 
@@ -62,7 +62,8 @@ def _generated(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _over_network(database_url: str, count: int) -> dict[str, Any]:
-    """Within Stripe's limits, then again with nothing to write; then without limits, by many threads and by one."""
+    """Read within Stripe's limits, then again with nothing to write. Then read without limits, with many threads and with
+    one thread."""
     free = {"stripe_rate": 10_000, "stripe_operation_rate": 10_000}
     one = {"threads": 1, "threads_per_list": 1}
     with psycopg.connect(database_url, autocommit=True) as conn:
@@ -75,7 +76,7 @@ def _over_network(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _paced(database_url: str, pages: int) -> dict[str, Any]:
-    """Requests a second that a backfill of six lists sends through the limiter, while every list has pages left."""
+    """The requests per second that a backfill of six lists sends through the limiter, while every list has pages left."""
     loaded = _settings(database_url)
     limiter = RateLimiter(
         shared_client(loaded.redis_url),

@@ -1,4 +1,4 @@
-"""Live events beside everything that reads Stripe: 60,000 subscriptions, answers after 200 ms, all passes and a backfill."""
+"""Live events while all list passes and a backfill run: 60,000 subscriptions, and answers from Stripe after 200 ms."""
 
 import os
 import subprocess
@@ -17,9 +17,9 @@ TYPES = ("customer", "subscription", "invoice")
 
 
 def measure(*, seconds: int) -> list[dict[str, Any]]:
-    """One event each 20 ms for this many seconds, with every answer late, and again with one list that hangs.
+    """Send one event each 20 ms for this many seconds, with slow answers from Stripe, and again while one list hangs.
 
-    The events are updates of objects of the sandbox, so the lists show each of them too.
+    The events are updates of objects of the sandbox, so these objects are in the lists too.
     """
     each = seconds * latency.PER_SECOND // len(TYPES)
     with stripe.running(populate=POPULATE) as address:

@@ -1,4 +1,4 @@
-"""A cheap HTTP client: any number of connections with one request at a time each, on one thread and one epoll."""
+"""An HTTP client that uses little CPU: any number of connections on one thread, each with one request at a time."""
 
 import selectors
 import socket
@@ -53,8 +53,8 @@ class Connection:
 
 
 def send(requests: Iterable[bytes], *, port: int, concurrency: int) -> float:
-    """Send them all; each connection sends its next request as soon as its last was answered. Returns the seconds it
-    took."""
+    """Send all requests. Each connection sends its next request as soon as the last one is answered. Returns the seconds
+    taken."""
     waiting = iter(requests)
     connections = [Connection(port) for _ in range(concurrency)]
     selector = selectors.DefaultSelector()

@@ -1,7 +1,8 @@
 """`./run bench --compare REV`: run another revision and this tree in turn, and print the ratio of each figure.
 
-This tree's benchmarks measure both: they replace the other revision's. A round runs each once, and rounds alternate in
-their order, so that other load on the machine affects both. Each figure's ratio is computed within its round.
+The benchmarks of this tree measure both; in the other revision they replace its own benchmarks. Each round runs each
+revision once, and the order changes from round to round, so that other load on the machine affects both. The ratio of each
+figure is computed within a round.
 """
 
 import json
@@ -24,8 +25,8 @@ Figures = dict[str, float]
 
 
 def measure(revision: str, words: Sequence[str], *, rounds: int) -> dict[str, Any]:
-    """Run the benchmarks with these arguments `rounds` times on each; returns by figure the medians, and the ratio with
-    its spread."""
+    """Run the benchmarks with these arguments `rounds` times on each revision. Returns for each figure the medians, and the
+    ratio with its spread."""
     with tempfile.TemporaryDirectory(prefix="stripe-sync-compare-") as folder:
         other = Path(folder) / "other"
         _lay_out(revision, other)
@@ -59,7 +60,7 @@ def _lay_out(revision: str, folder: Path) -> None:
 
 
 def _run(tree: Path, words: Sequence[str], figures: Path) -> Figures:
-    """One run in that tree: in our environment if it locks the same packages, else in its own."""
+    """Run the benchmarks once in that tree. If it pins the same packages, our environment is used, otherwise its own."""
     same = (tree / LOCK).read_bytes() == (ROOT / LOCK).read_bytes()
     command = [sys.executable, "-m", "benchmarks"] if same else ["./run", "bench"]
     subprocess.run([*command, *words, "--json", figures], cwd=tree, check=True, stdout=subprocess.DEVNULL)
@@ -68,7 +69,7 @@ def _run(tree: Path, words: Sequence[str], figures: Path) -> Figures:
 
 
 def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """Every number of the result, by its path of names."""
+    """Every number in the result. Its key is the path of names that leads to it."""
     if isinstance(value, Mapping):
         names = [name if value[name] is True else f"{name}={value[name]}" for name in _NAMES if value.get(name)]
         for name, member in value.items():

@@ -1,6 +1,6 @@
-"""The console on a large database: the time of each page, and the cost of three open tabs for the daemon and for deliveries.
+"""The console with a large database: the time of each page, and the effect of three open tabs on the daemon and on deliveries.
 
-1,000,000 events and as many subscriptions, 100,000 users, all made by SQL.
+The database has 1,000,000 events, as many subscriptions, and 100,000 users, all made by SQL.
 """
 
 import contextlib
@@ -168,7 +168,7 @@ def _get(connection: http.client.HTTPConnection, path: str, cookie: str) -> None
 
 @contextlib.contextmanager
 def _tabs(port: int, cookie: str) -> Iterator[None]:
-    """Request the parts that refresh themselves like three open tabs, until the end of the block."""
+    """Until the end of the block, request the parts of pages that three open tabs would refresh."""
     over = threading.Event()
     failed: list[BaseException] = []
 

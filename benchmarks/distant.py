@@ -1,4 +1,4 @@
-"""POST to row while Postgres is far away: a proxy between the daemon and Postgres holds back each direction."""
+"""POST to row while Postgres is far away: a proxy between the daemon and Postgres delays both directions."""
 
 import contextlib
 import queue
@@ -21,7 +21,7 @@ WARM_UP_SECONDS = 5
 
 
 def measure() -> list[dict[str, Any]]:
-    """20 events a second, of unlinked customers and of linked users; the daemon's round trip to Postgres is 5 ms."""
+    """Send 20 events a second, first of unlinked customers, then of linked users. A round trip to Postgres takes 5 ms."""
     with stack.running(through=_proxy) as running:
         runs = []
         for linked in (False, True):
@@ -33,7 +33,7 @@ def measure() -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _proxy(url: str) -> Iterator[str]:
-    """The URL of a proxy in a process of its own, before this Postgres."""
+    """The URL of a proxy for this Postgres, which runs in a separate process."""
     parts = urlsplit(url)
     command = [sys.executable, "-m", "benchmarks.distant", str(parts.port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

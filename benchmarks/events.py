@@ -26,8 +26,8 @@ class Delivery:
 
 
 def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
-    """Updates of customers, invoices and subscriptions, a third each, every one of a different object, from number
-    `first` on."""
+    """Updates of customers, invoices and subscriptions, a third each, beginning with number `first`. Each is of a different
+    object."""
     made = []
     for number in range(first, first + count):
         member = number // 3
@@ -47,10 +47,10 @@ def mixed(count: int, *, first: int, linked: bool = False) -> list[Delivery]:
 
 
 def updates(count: int, *, first: int, turns: int = 2) -> list[Delivery]:
-    """Later updates of the objects of `mixed(count // turns, first=first, linked=True)`, all of them in each turn.
+    """Later updates of the objects of `mixed(count // turns, first=first, linked=True)`. Each turn updates all of them.
 
-    Nine of ten change only fields that do not affect users: an address, a payment method, a footer. The tenth changes an
-    e-mail, a cancellation or the time of a payment.
+    Nine of ten updates change only fields that do not affect users: an address, a payment method, a footer. The tenth
+    changes an e-mail, a cancellation or the time of a payment.
     """
     made = []
     for turn in range(1, turns + 1):
@@ -85,7 +85,7 @@ def add_users(conn: psycopg.Connection[Any], count: int, *, first: int) -> None:
 
 
 def small(count: int, *, first: int, among: int) -> Iterator[Delivery]:
-    """Customer updates of half a kilobyte, of `among` customers in turn, each update clearly later than the last."""
+    """Customer updates of half a kilobyte, for `among` customers in turn. Each update is clearly later than the one before."""
     for number in range(first, first + count):
         turn, member = divmod(number, among)
         obj = {
@@ -102,12 +102,12 @@ def small(count: int, *, first: int, among: int) -> Iterator[Delivery]:
 
 
 def around(type_: str, obj: dict[str, Any]) -> Delivery:
-    """One event of an object, its only one of this type."""
+    """An event of an object, which has no other event of this type."""
     return _delivery(f"evt_{type_}_{obj['id']}", type_, obj, {}, created=objects.BORN)
 
 
 def shown(objs: Iterable[dict[str, Any]], *, created: int) -> list[Delivery]:
-    """An update for each of these objects of the sandbox; it shows the object as the object's list does."""
+    """An update for each of these objects of the sandbox. It contains the object as the list shows it."""
     types = {
         "customer": "customer.updated",
         "subscription": "customer.subscription.updated",
@@ -120,7 +120,7 @@ def shown(objs: Iterable[dict[str, Any]], *, created: int) -> list[Delivery]:
 
 
 def requests(sent: Iterable[Delivery], *, port: int) -> Iterator[bytes]:
-    """A POST for each, with keep-alive, signed when it is requested."""
+    """A POST request for each delivery, with keep-alive. It is signed when the iterator reaches it."""
     key = SECRET.encode()
     for delivery in sent:
         second = b"%d" % int(time.time())

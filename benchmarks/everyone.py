@@ -1,8 +1,9 @@
 """Recompute all users, each with a subscription and a paid invoice, which SQL writes directly into the mirror.
 
-All new: nothing is granted yet, so every user, subscription, payment and ledger row is written. Unchanged: the cost of
-a second run. All changed: the products' role has changed; planned, then done. One: a transaction for each user, as for
-an event of one customer.
+- All new: nothing is granted yet, so every user, subscription, payment and ledger row is written.
+- Unchanged: a second run, which writes nothing.
+- All changed: the role of the products has changed. `membership plan` runs, then `membership apply`.
+- One: each user is computed in a separate transaction, as for an event of one customer.
 """
 
 import time
@@ -107,7 +108,7 @@ def measure(stack: Stack, *, count: int = USERS) -> dict[str, Any]:
 
 
 def fill(conn: psycopg.Connection[Any], count: int) -> None:
-    """This many users, each with a customer, a subscription and a payment."""
+    """Insert this many users, each with a customer, a subscription and a payment."""
     with conn.transaction():
         for statement in _ROWS:
             conn.execute(_WITH.format(count=count) + statement)
@@ -116,7 +117,7 @@ def fill(conn: psycopg.Connection[Any], count: int) -> None:
 def _measured(stack: Stack, job: Callable[[str, int], dict[str, Any]], count: int, *, changed: int) -> dict[str, Any]:
     """The job's figures, with the CPU that Postgres spent on it.
 
-    The process's start is included: it costs Postgres nothing.
+    The start of the process is within the measured time, but uses no CPU of Postgres.
     """
     stack.settle()
     cpu = Cpu({"postgres": stack.postgres.pid})
@@ -145,7 +146,7 @@ def _plan(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _ones(database_url: str, count: int) -> dict[str, Any]:
-    """Users one by one, a transaction each, as for an event of one customer."""
+    """Compute users one by one, each in a separate transaction, as for an event of one customer."""
     took: list[float] = []
 
     def work() -> tuple[int, int]:
@@ -179,5 +180,5 @@ def _timed(work: Callable[[], tuple[int, int]]) -> dict[str, Any]:
 
 
 def _connect(database_url: str) -> psycopg.Connection:
-    """Connect as the daemon does, in all settings that matter here."""
+    """Connect with the daemon's settings, as far as they affect this measurement."""
     return psycopg.connect(database_url, autocommit=True, options="-c plan_cache_mode=force_custom_plan")

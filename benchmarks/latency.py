@@ -1,4 +1,4 @@
-"""From the POST to the row: the time until another connection sees the mirrored object."""
+"""The time from the POST until another connection sees the mirrored row."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ def measure(
 ) -> dict[str, Any]:
     """Send events of new objects for this long.
 
-    `linked`: every customer is one of the application's users, who is computed in the transaction that writes the row.
+    With `linked`, every customer is a user of the application, who is computed in the transaction that writes the row.
     """
     count = per_second * seconds
     if linked:
@@ -33,7 +33,7 @@ def measure(
 
 
 def measure_of(stack: Stack, made: list[events.Delivery], *, per_second: int = PER_SECOND) -> dict[str, Any]:
-    """Send at a steady rate, without waiting for the last answer; look for the awaited rows every millisecond."""
+    """Send at a steady rate, without waiting for earlier answers, and look for the awaited rows every millisecond."""
     stack.settle()
     sent: dict[str, float] = {}
     answered: list[float] = []
@@ -94,7 +94,7 @@ def _watch(
     sent: dict[str, float],
     failed: list[BaseException],
 ) -> dict[str, float]:
-    """The time at which each event was first seen in its object's row. Only rows of running events are looked up, by key."""
+    """The time at which each event was first seen in its object's row. Only rows of unfinished events are read, by key."""
     seen: dict[str, float] = {}
     position, awaited = 0, {}
     deadline = time.monotonic() + PATIENCE_SECONDS

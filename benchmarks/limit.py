@@ -1,8 +1,9 @@
-"""The limit: the same rows written by bare SQL on the same server.
+"""The limit: plain SQL writes the same rows as the daemon, on the same server.
 
-Per batch: one insert into the inbox, commit; one upsert per table of the mirror and the events marked done, commit. The
-statements are in this file, so that the limit stays the same when the daemon's statements change. Values are made
-before the clock starts, and sent in the binary format (%b): psycopg escapes arrays of text in Python, at 200 us an event.
+There are two transactions per batch. The first inserts into the inbox. The second has one upsert per table of the mirror,
+and marks the events done. The statements are in this file, so that the limit stays the same when the daemon's statements
+change. Values are made before the clock starts, and sent in the binary format (%b), because psycopg escapes arrays of text
+in Python, which takes 200 us per event.
 """
 
 import threading
@@ -56,7 +57,7 @@ class _Batch:
 
 
 def measure(stack: Stack, *, count: int, first: int) -> dict[str, Any]:
-    """Write `count` events by bare SQL over two connections."""
+    """Write `count` events with plain SQL over two connections."""
     made = events.mixed(count, first=first)
     batches = [_Batch(made[start : start + BATCH]) for start in range(0, count, BATCH)]
     statements = {table: _upsert(table) for table in {name for batch in batches for name in batch.tables}}

@@ -39,7 +39,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> dict[int, int]:
-    """The resident memory of the process and of each descendant, by process id; shared pages count in each."""
+    """The resident memory of the process and of each descendant, by process id. A shared page counts in every process."""
     sizes = {}
     for member in tree(pid):
         try:
@@ -51,7 +51,7 @@ def resident_bytes(pid: int) -> dict[int, int]:
 
 
 def proportional_bytes(pid: int) -> int:
-    """The memory of a process and its descendants; a page that n processes share counts as 1/n for each (PSS)."""
+    """The memory of a process and its descendants. A page that n processes share counts as 1/n for each process (PSS)."""
     sizes = (Path(f"/proc/{member}/smaps_rollup").read_text() for member in tree(pid))
     return sum(1024 * int(text.split("\nPss:")[1].split()[0]) for text in sizes)
 
@@ -64,7 +64,7 @@ class Cpu:
         self._before = self._now()
 
     def spent(self) -> dict[str, float]:
-        """Seconds by name since the beginning, and our own as `client`."""
+        """The CPU seconds of each process since this object was made, and of this process as `client`."""
         return {name: now - self._before[name] for name, now in self._now().items()}
 
     def _now(self) -> dict[str, float]:

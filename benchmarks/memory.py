@@ -1,4 +1,4 @@
-"""The memory of all processes at rest; and a long run of small events, and the memory of web and worker meanwhile."""
+"""The memory of all processes at rest, and of web and worker during a long run of small events."""
 
 import itertools
 import time
@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 
 
 def at_rest() -> dict[str, float]:
-    """MiB of the default processes, with pages that they share counted once, half a minute after some hundred events."""
+    """The memory of the default processes in MiB, half a minute after some hundred events. Shared pages are counted once."""
     with stack.running({"WORKER_CONCURRENCY": "2"}) as running:
         time.sleep(REST_SECONDS)
         processes = {"web": running.web, "worker": running.worker, "beat": running.beat}
@@ -27,7 +27,8 @@ def at_rest() -> dict[str, float]:
 
 
 def measure(running: Stack, *, count: int, minutes: float, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Send `count` small events in ten steps, the inbox empty after each; stops early when `minutes` have passed."""
+    """Send `count` small events in ten steps, and wait after each step until the inbox is empty. Stops early when `minutes`
+    have passed."""
     deadline, step = time.monotonic() + minutes * 60, max(count // STEPS, 1)
     made = events.small(count, first=0, among=CUSTOMERS)
     samples = [_sample(running, sent=0)]

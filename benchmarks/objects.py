@@ -1,6 +1,6 @@
-"""Stripe objects of realistic size in the newest shape, made from a number: the same number gives the same object.
+"""Stripe objects of realistic size in the newest shape. Each is made from a number; the same number gives the same object.
 
-Customer n pays by invoice n for subscription n; if `linked`, its metadata names user n.
+Customer n pays invoice n for subscription n. If `linked`, the metadata of customer n names user n.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ PRODUCTS, PRICES = 50, 100
 
 
 def product(number: int, *, note: str = "") -> Json:
-    """Product `number`; another `note` gives another content."""
+    """Product `number`. A different `note` gives different content."""
     return {
         "id": f"prod_{number:014d}",
         "object": "product",
@@ -349,7 +349,7 @@ def invoice(number: int) -> Json:
 
 
 def _plan(priced: Json) -> Json:
-    """The older view of a price, embedded in an item beside it."""
+    """The older form of a price. Items contain both forms."""
     return {
         "id": priced["id"],
         "object": "plan",

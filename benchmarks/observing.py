@@ -1,8 +1,9 @@
-"""The cost of metrics and traces: three stacks in parallel, with neither, with metrics, and with both; the same events
-in turn.
+"""The cost of metrics and traces. Three stacks run in parallel: with neither, with metrics, and with both. In each round
+each stack gets the same events, one stack after the other.
 
-Only CPU is compared, within a round and with full batches, so that other load on the machine changes little. The cost is
-that of web and worker, where metrics and traces are made: the CPU of Postgres varies with checkpoints and autovacuum.
+Only the CPU of stacks in the same round is compared, and batches are full, so that other load on the machine changes
+little. The cost is the CPU of `web` and `worker`, because only they make metrics and traces. The CPU of Postgres is left
+out, because it varies with checkpoints and autovacuum.
 """
 
 import contextlib
@@ -22,7 +23,8 @@ from benchmarks.stack import API_TOKEN, Stack
 
 ROUNDS, EVENTS, CONCURRENCY = 30, 3_000, 32
 SCRAPE_SECONDS = 15
-# No setting turns metrics off. Python imports a module of this name when it starts, in every process.
+# No setting turns metrics off. This code does: it is written to a file `sitecustomize.py`, which Python imports whenever
+# it starts.
 _WITHOUT_METRICS = """
 from prometheus_client import Counter, Gauge, Histogram
 for kind in (Counter, Gauge, Histogram):
@@ -32,7 +34,7 @@ for kind in (Counter, Gauge, Histogram):
 
 
 def measure() -> dict[str, Any]:
-    """The CPU of an event in microseconds, and what metrics and traces add to it in percent, by the medians of the rounds."""
+    """The CPU per event in microseconds, and the percentage that metrics and traces add to it, as medians of the rounds."""
     with contextlib.ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
@@ -51,7 +53,7 @@ def measure() -> dict[str, Any]:
         whole: dict[str, list[float]] = {name: [] for name in settings}
         for number in range(ROUNDS):
             names = list(running)
-            # Each is the first as often as the others.
+            # Each stack is the first in a third of the rounds.
             for name in names[number % 3 :] + names[: number % 3]:
                 figures = throughput.measure(
                     running[name],
@@ -86,7 +88,7 @@ def _quiet(values: list[float]) -> float:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """The median, and the range that has the true median with a probability of 95 %, by rank."""
+    """The median, and a range that contains the true median with a probability of 95 %, between two of the values."""
     ordered, count = sorted(values), len(values)
     away = math.ceil(0.98 * math.sqrt(count))
     low, high = ordered[max(0, count // 2 - away)], ordered[min(count - 1, (count - 1) // 2 + away)]

@@ -1,7 +1,7 @@
-"""Lists without a network: a source that answers pages as Stripe does, and a separate process that reads them.
+"""Lists without a network: a source that returns pages as Stripe does, and a separate process that reads them.
 
-Pages are made and encoded when they are requested, so no list is held in memory. The time for this is subtracted; the
-rest is the daemon's work: decode, decide, write.
+Each page is made and encoded when it is requested, so no list is held in memory. The time for making pages is subtracted
+from the results. The remaining time is the daemon's work: decode, decide, write.
 """
 
 import itertools
@@ -37,10 +37,11 @@ Make = Callable[[int], dict[str, Any]]
 
 
 class PagesOf:
-    """A source of lists: this many objects for each path, the newest first, all as of `read_at`.
+    """A source of lists. `lists` has the number of objects for each path, and the function that makes object n.
 
-    Object n was created n seconds before `newest`, so a list can be read from a second, to a second and after an id.
-    With a `limiter` each request waits for its turn, and then as long as an answer from Stripe takes.
+    Lists are sorted by `created`, newest first, and show the state at `read_at`. Object n was created n seconds before
+    `newest`, so `created[gte]`, `created[lt]` and `starting_after` work. With a `limiter` each request waits for its turn,
+    and then for as long as a typical answer from Stripe takes.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class PagesOf:
         return Page(msgspec.json.decode(body, type=list[msgspec.Raw]), last < end, self._read_at, encoded=True)
 
     def retrieve(self, path: str) -> Answer:
-        raise AssertionError(f"nothing is missing, so nobody asks for {path}")
+        raise AssertionError(f"no object is missing from the lists, so {path} should not be read")
 
     def _span(self, count: int, asked: Mapping[str, Any]) -> tuple[int, int]:
         lt, gte = asked.get("created[lt]"), asked.get("created[gte]")
@@ -87,7 +88,7 @@ class PagesOf:
 def read_lists(
     conn: psycopg.Connection[Any], source: PagesOf, lists: Iterable[str], options: Options
 ) -> dict[str, Any]:
-    """Read these lists from beginning to end, as a pass does; returns the tally."""
+    """Read these lists from beginning to end, as a list pass does. Returns the counts of what it found."""
     run, _ = shards.begin(conn, f"bench {next(_numbers)}", Tally().as_dict())
     shards.add(conn, run, [(name, None, None) for name in lists])
     finished = passes.carry_out(conn, source, POLICY, run, every_shape(), options, should_continue=lambda: True)
@@ -98,7 +99,7 @@ def read_lists(
 
 
 def timed(work: Callable[[], Any], source: PagesOf, *, objects: int) -> dict[str, Any]:
-    """Do the work; returns objects a second and CPU an object, without the time for making pages."""
+    """Do the work. Returns objects per second and CPU per object, without the time for making pages."""
     wall, cpu, making = time.perf_counter(), time.process_time(), source.making_seconds
     work()
     making = source.making_seconds - making
@@ -118,7 +119,7 @@ def peak_mib() -> float:
 
 
 def in_a_process(job: Callable[[str, int], dict[str, Any]], database_url: str, count: int) -> dict[str, Any]:
-    """The result of `job`, run in a fresh process, like a worker's: with its log lines, which are discarded."""
+    """Run `job` in a fresh process and return its result. The process logs as a worker does; its log lines are discarded."""
     with multiprocessing.get_context("spawn").Pool(1, _as_a_worker, (database_url,)) as pool:
         return pool.apply(job, (database_url, count))
 

@@ -1,7 +1,7 @@
-"""Where an event's time goes: events put straight into the inbox and applied in this process, without web and Celery.
+"""Where an event's time goes. Events are inserted directly into the inbox and applied in this process, without web and Celery.
 
-Each kind is applied twice: as it is, with the server's log of durations, then under cProfile, which slows Python down.
-Round trips are counted in libpq's trace of the connection.
+Events of each kind are applied twice: first normally, while the server logs durations, then under cProfile, which slows
+Python down. Round trips are counted in libpq's trace of the connection.
 """
 
 import cProfile
@@ -36,8 +36,8 @@ _LINE = re.compile(r"LOG:  duration: ([\d.]+) ms  (parse|bind|execute|statement)
 
 
 def measure(count: int = EVENTS) -> dict[str, Any]:
-    """For each kind: CPU of this process and of its backend, statements and functions, in microseconds an event; and
-    the statements and round trips of one event alone."""
+    """For each kind of event: the CPU of this process and of its backend, and the time of statements and functions, in
+    microseconds per event. Also the number of statements and round trips of a single event."""
     count -= count % 6
     with tempfile.TemporaryDirectory(prefix="stripe-sync-profile-") as folder:
         home = Path(folder)
@@ -70,7 +70,7 @@ class _Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """The worker's connection, one that is not measured, and the server's log."""
+    """The worker's connection, a second connection that is not measured, and the server's log."""
 
     conn: psycopg.Connection
     watch: psycopg.Connection[Any]
@@ -92,7 +92,7 @@ class _Bench:
         return time.process_time(), cpu_seconds(self.conn.info.backend_pid)
 
     def statements(self, began: int) -> dict[str, _Statement]:
-        """The statements that were logged since the log had this size."""
+        """The statements logged after the log had the size `began`."""
         logged: dict[str, _Statement] = defaultdict(_Statement)
         for line in self.log.read_bytes()[began:].decode(errors="replace").split("@@"):
             if (match := _LINE.match(line)) is not None:

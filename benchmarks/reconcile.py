@@ -1,4 +1,4 @@
-"""Subscriptions read from Stripe's list: all of them for the first time, then the hourly pass that finds nothing new."""
+"""Read subscriptions from Stripe's list: first into an empty mirror, then an hourly pass that finds nothing new."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -52,5 +52,5 @@ def _hourly(conn: psycopg.Connection[Any], source: passes.PagesOf) -> None:
 
 
 def _subscription(number: int) -> dict[str, Any]:
-    """Its id ends in its position in the list, as `PagesOf` requires."""
+    """A subscription. Its id ends in its position in the list, as `PagesOf` requires."""
     return objects.subscription(FIRST + number) | {"id": f"sub_{number:024d}"}

@@ -13,7 +13,7 @@ PRODUCTS = 10_000
 
 
 def measure(stack: Stack, *, count: int = PRODUCTS) -> dict[str, Any]:
-    """Refresh this many products, with a price each, three times."""
+    """Refresh this many products, each with a price, three times."""
     stack.settle()
     return passes.in_a_process(_run, stack.database_url, count)
 
@@ -22,7 +22,7 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
     result: dict[str, Any] = {"products": count, "prices": count}
     with psycopg.connect(database_url, autocommit=True) as conn:
         at_start = passes.peak_mib()
-        # The daemon skips objects reported a moment before a page, so the passes are an hour apart.
+        # The daemon skips an object if an event changed it shortly before the page, so the passes are an hour apart.
         for hour, (name, note) in enumerate(
             (("all_new", "a"), ("nothing_changed", "a"), ("all_changed", "b")), start=1
         ):

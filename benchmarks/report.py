@@ -1,4 +1,4 @@
-"""The figures as tables for people; the JSON has the same and more."""
+"""Print the figures as tables. The JSON file has these figures and more."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

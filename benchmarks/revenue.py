@@ -1,4 +1,4 @@
-"""The revenue views over the histories of 100,000 subscriptions: three years, a change every few months, a tenth discounted."""
+"""The revenue views for 100,000 subscriptions over three years, with a change every few months. A tenth have a discount."""
 
 import time
 from typing import Any

@@ -1,6 +1,6 @@
-"""Costs beside large tables: the same measurements on nearly empty tables and on 10,000,000 done events and 5,000,000 objects.
+"""Costs with large tables: the same measurements on nearly empty tables, and with 10,000,000 done events and 5,000,000 objects.
 
-The rows are made by SQL. `--events N` fills N events and half as many objects instead.
+SQL makes the rows. With `--events N` there are N events and half as many objects.
 """
 
 import time
@@ -63,7 +63,7 @@ def measure(*, count: int) -> dict[str, Any]:
 
 
 def _fill(conn: psycopg.Connection[Any], events: int) -> None:
-    """This many done events and half as many objects, two thirds of which belong to users, in place of the previous rows."""
+    """Replace all rows by this many done events and half as many objects. Two thirds of the objects belong to users."""
     users = events // 2 // _OF_A_USER // 3 * 2
     for (table,) in conn.execute(_TABLES).fetchall():
         conn.execute(f"truncate {table} cascade")
@@ -93,7 +93,7 @@ def _figures(running: Stack, *, first: int) -> dict[str, float]:
 
 
 def _page(conn: psycopg.Connection[Any], number: int) -> None:
-    """The rows that a page of 100 should show: a span of 100 minutes."""
+    """Select the rows that a page with 100 objects should contain: rows created within 100 minutes."""
     upto = int(time.time()) - number * 86_400
     absences.expected(conn, "subscription", account="", before=int(time.time()), above=upto - 6000, upto=upto)
 

@@ -1,4 +1,4 @@
-"""Bytes on disk of a mirrored object, by column and index: objects of benchmark events, written as events are."""
+"""The bytes on disk of a mirrored object, by column and index. The objects come from benchmark events, applied by the daemon."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from worker.stripe_api.envelope import read_envelope
 
 EVENTS, STORED_AT_ONCE = 60_000, 500
 _TABLES = ("mirror.customers", "mirror.subscriptions", "mirror.subscription_items", "mirror.invoices", "sync.events")
-# `pg_table_size` has the heap and the values that are stored beside it.
+# `pg_table_size` includes large values that are stored outside the heap (TOAST).
 _TABLE = "select count(*), pg_table_size(%(table)s::regclass), pg_total_relation_size(%(table)s::regclass) from {}"
 _COLUMNS = """
     select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum
@@ -25,8 +25,8 @@ _INDEXES = """
 
 
 def measure(running: stack.Stack, *, count: int = EVENTS) -> dict[str, dict[str, Any]]:
-    """By table: rows, bytes a row in all, of its columns (the largest first, with all that make less than 8 bytes as one)
-    and of its indexes."""
+    """For each table: the number of rows, and the bytes per row in total, per column (largest first; columns below 8 bytes
+    are one sum) and per index."""
     settings = Settings(
         database_url=running.database_url, redis_url=running.redis_url, app_env=AppEnv.TEST, stripe_livemode=False
     )

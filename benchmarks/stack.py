@@ -1,4 +1,4 @@
-"""The real processes with separate servers: Postgres, Valkey, web, one worker, beat; all stopped at the end."""
+"""The real processes with their own servers: Postgres, Valkey, web, one worker and beat. All are stopped at the end."""
 
 import contextlib
 import os
@@ -52,7 +52,7 @@ class Stack:
         return psycopg.connect(self.database_url, autocommit=True)
 
     def drained(self, conn: psycopg.Connection[Any], *, seconds: float) -> None:
-        """Wait until nothing is pending; the check is an index scan of pending events."""
+        """Wait until no event is pending. The check reads only the index of pending events."""
         wait_for(
             lambda: conn.execute("select from sync.events where status = 'pending' limit 1").fetchone() is None,
             what="an empty inbox",
@@ -62,7 +62,7 @@ class Stack:
 
     @contextlib.contextmanager
     def worker_stopped(self) -> Iterator[None]:
-        """The worker does nothing in this block, and then finds all events that arrived, so its batches are full."""
+        """Stop the worker during this block. Afterwards it finds all events that arrived meanwhile, so its batches are full."""
         os.killpg(self.worker.pid, signal.SIGSTOP)
         try:
             yield
@@ -83,8 +83,8 @@ def running(
     beat: bool = True,
     through: Callable[[str], contextlib.AbstractContextManager[str]] = contextlib.nullcontext,
 ) -> Iterator[Stack]:
-    """The stack, migrated, with a catalogue and warmed up; with these additional settings. `through` opens what stands
-    between the daemon and Postgres, and gives the daemon's URL."""
+    """The stack with these additional settings, migrated, with a catalogue, and warmed up. `through` starts a proxy between the
+    daemon and Postgres, and gives the URL for the daemon."""
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stripe-sync-bench-")))
         home.chmod(0o711)  # Postgres may run under another account
@@ -146,7 +146,7 @@ def wait_for(is_true: Callable[[], bool], *, what: str, seconds: float, pause: f
 
 
 def _warm_up(stack: Stack) -> None:
-    """A catalogue, so that subscriptions find their prices, and some events of every kind."""
+    """Send a catalogue, so that subscriptions find their prices, and some events of every kind."""
     made = [events.around("product.created", objects.product(number)) for number in range(objects.PRODUCTS)]
     made += [events.around("price.created", objects.price(number)) for number in range(objects.PRICES)]
     made += events.mixed(WARM_UP, first=WARM_UP_FIRST)
@@ -161,7 +161,8 @@ def _warm_up(stack: Stack) -> None:
 
 
 def _environment(*, database_url: str, redis_url: str, port: int) -> dict[str, str]:
-    """The environment of the processes: no key, no address of Stripe, and none of this shell's STRIPE_ settings."""
+    """The environment of the processes, without an API key or an address of Stripe, and without the STRIPE_ settings of this
+    shell."""
     kept = {
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     }

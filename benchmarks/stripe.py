@@ -13,7 +13,7 @@ KEY = "sk_test_sandbox"
 
 @contextlib.contextmanager
 def running(*, populate: dict[str, Any], slow_seconds: float = 0.2, limits: bool = False) -> Iterator[str]:
-    """The address of a sandbox with this many objects. `limits`: it refuses requests as Stripe does in live mode."""
+    """The address of a sandbox with this many objects. With `limits`, it refuses requests as Stripe does in live mode."""
     command = [sys.executable, "-m", "sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -29,14 +29,14 @@ def running(*, populate: dict[str, Any], slow_seconds: float = 0.2, limits: bool
 
 
 def tell(address: str, control: str, body: dict[str, Any]) -> Any:
-    """Send the sandbox a control; returns its answer."""
+    """Send a control request to the sandbox; returns the answer."""
     request = urllib.request.Request(f"{address}/_sandbox/{control}", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)
 
 
 def objects(address: str, type_: str, *, number: int) -> list[dict[str, Any]]:
-    """The first objects of a type, as a list of Stripe's shows them now."""
+    """The first objects of a type, as Stripe's list shows them now."""
     with urllib.request.urlopen(f"{address}/_sandbox/state?type={type_}&limit={number}", timeout=60) as answer:
         shown: list[dict[str, Any]] = json.load(answer)["objects"]
     return shown

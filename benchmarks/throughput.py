@@ -1,5 +1,5 @@
-"""Events as fast as the webhook endpoint accepts them: acknowledged and applied per second, and the CPU of each
-process."""
+"""Send events as fast as the webhook endpoint accepts them. Measures events acknowledged and applied per second, and the CPU of
+each process."""
 
 import contextlib
 import time
@@ -17,8 +17,9 @@ def measure(
 ) -> dict[str, Any]:
     """Send `count` events and wait until the inbox is empty.
 
-    `linked`: every customer is one of the application's users, who gets role and tokens for payments. `full_batches`: the
-    worker begins after the last answer, so that other load on the machine does not change the size of its batches.
+    With `linked`, every customer is a user of the application, who gets a role and tokens for payments. With
+    `full_batches`, the worker begins after the last answer, so that other load on the machine does not change the size of
+    the batches.
     """
     if linked:
         with stack.connect() as conn:

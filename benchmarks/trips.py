@@ -1,4 +1,4 @@
-"""Round trips of a connection, counted in libpq's own trace of it."""
+"""Count the round trips of a connection in libpq's trace."""
 
 import tempfile
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _WAITS = ("Flush", "Sync", "Query")
 
 
 def count(conn: psycopg.Connection, work: Callable[[], object]) -> tuple[int, int]:
-    """The statements that `work` sends, and how often it asks for the answers: each time is a round trip."""
+    """The number of statements that `work` sends, and of round trips, which is how often it waits for answers."""
     with tempfile.NamedTemporaryFile() as file:
         conn.pgconn.trace(file.fileno())
         try:

@@ -48,12 +48,14 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=12111, help="0 takes a free one (default 12111)")
-    parser.add_argument("--webhook-url", help="an endpoint to tell of every event")
-    parser.add_argument("--webhook-secret", default="whsec_sandbox", help="its secret; several with commas")
-    parser.add_argument("--webhook-version", default=CURRENT, help=f"its API version (default {CURRENT})")
-    parser.add_argument("--state", type=Path, help="a file to keep the state in, over restarts")
-    parser.add_argument("--seed", type=int, default=0, help="what ids and chance depend on (default 0)")
+    parser.add_argument("--port", type=int, default=12111, help="the port; 0 means a free port (default 12111)")
+    parser.add_argument("--webhook-url", help="the URL of an endpoint that receives every event")
+    parser.add_argument(
+        "--webhook-secret", default="whsec_sandbox", help="the endpoint's secret, or several separated by commas"
+    )
+    parser.add_argument("--webhook-version", default=CURRENT, help=f"the endpoint's API version (default {CURRENT})")
+    parser.add_argument("--state", type=Path, help="a file that keeps the state when the sandbox restarts")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of ids and random choices (default 0)")
     return parser.parse_args(arguments)
 
 

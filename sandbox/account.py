@@ -20,7 +20,7 @@ class Account:
     def __init__(self, *, seed: int = 0, clock: Clock | None = None, connected_as: str = "") -> None:
         """`connected_as` is the id of a connected account.
 
-        Its objects may have the same ids as objects of another account, but its events may not.
+        Its objects may have the same ids as objects of another account. Its events must have different ids.
         """
         self.connected_as = connected_as
         self.clock = clock or Clock()
@@ -72,7 +72,7 @@ class Account:
         return record
 
     def change(self, kind: str, id: str, **changes: Any) -> int:
-        """Change fields of an object. Returns the number of the version before, from which an update event is made."""
+        """Change fields of an object. Returns the number of the version before, which an update event needs."""
         before = self.store.number
         record = self.get(kind, id)
         record.update(changes)
@@ -84,7 +84,7 @@ class Account:
         self._kept(kind, id, self.store.delete(kind, id, self.now))
 
     def emit(self, type: str, kind: str, id: str, *, since: int | None = None) -> None:
-        """Make an event for an object; `since` is the number of the version before an update."""
+        """Make an event for an object. For an update, `since` is the number of the version before it."""
         event = self._event(type, kind, id, since)
         event.as_stub = self.deletes_show_stubs and type == f"{kind}.deleted"
         self._happened(event)
@@ -117,7 +117,7 @@ class Account:
             yield
 
     def request_id(self) -> str:
-        """An id for a request. It has its own generator, so that requests do not change the ids of later objects."""
+        """An id for a request. Request ids have their own generator, so that requests do not change the ids of later objects."""
         return self._request_ids.plain("req_")
 
     def _event(self, type: str, kind: str, id: str, since: int | None) -> Event:

@@ -48,7 +48,7 @@ class Sandbox:
         self._listen(self.account)
         self._answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._routes = Routes()
-        features.add_to(self._routes)  # before the lists that work alike for every type
+        features.add_to(self._routes)  # must come before the generic lists
         reads.add_to(self._routes)
         selling.add_to(self._routes)
         billing.add_to(self._routes)

@@ -43,7 +43,7 @@ def create_price(
     usage_type: str = "licensed",
     **fields: Any,
 ) -> Record:
-    """Create a price: recurring if an interval is given, and then with a plan of the same id."""
+    """Create a price. With an interval it is recurring, and has a plan with the same id."""
     recurring = None
     if interval is not None:
         recurring = {
@@ -78,7 +78,7 @@ def update_price(account: Account, id: str, **changes: Any) -> None:
 
 
 def delete_price(account: Account, id: str) -> None:
-    """Delete a price, as a side effect of deleting its plan; there is no other way."""
+    """Delete a price. This is possible only by deleting its plan."""
     record = account.get("price", id)
     account.delete("price", id)
     _emit_price(account, "deleted", record)

@@ -33,7 +33,8 @@ def open_session(
     reason: str = "subscription_create",
     **fields: Any,
 ) -> str:
-    """Open a session for a buyer, and return its id. The other arguments are passed to `subscriptions.create`."""
+    """Open a session for a buyer, and return its id. `anchor`, `flagged`, `once` and `reason` are for
+    `subscriptions.create`."""
     total = sum(account.get("price", price)["unit_amount"] * quantity for price, quantity in prices)
     id = account.ids.plain("cs_test_a1", 58)
     record = {
@@ -72,8 +73,8 @@ def complete(
 ) -> None:
     """The buyer pays.
 
-    A customer is created unless the session names one or the buyer is a `guest`. `with_invoice` is the session's
-    `invoice_creation` in payment mode: the payment has an invoice.
+    A customer is created unless the session names a customer or the buyer is a `guest`. With `with_invoice` a payment gets
+    an invoice, like a session with `invoice_creation` in payment mode.
     """
     session = account.get("checkout.session", id)
     if session.get("status", "open") != "open":
@@ -153,7 +154,7 @@ def _pay_as_guest(account: Account, session: Record) -> dict[str, Any]:
 
 
 def _pay_invoice(account: Account, session: Record, customer: str, card: str, coupon: str | None) -> dict[str, Any]:
-    """Pay by an invoice; in payment mode a coupon takes off the whole amount."""
+    """Pay by an invoice. In payment mode a coupon reduces the amount to zero."""
     now = account.now
     id = account.ids.timed("in_", now)
     lines = [

@@ -1,4 +1,4 @@
-"""Connected accounts: the platform's key reads each with the header `Stripe-Account`."""
+"""Connected accounts. A request with the platform's key names one in the header `Stripe-Account`."""
 
 from sandbox.account import Account
 from sandbox.clock import Clock
@@ -13,7 +13,7 @@ class Connected:
         self.accounts: dict[str, Account] = {}
 
     def of(self, id: str, platform: Account) -> Account:
-        """The account of a request. Stripe gives the same answer for an unknown and for a disconnected account."""
+        """The account of a request. As with Stripe, the error is the same for an unknown and for a disconnected account."""
         if id in ("", platform.ids.account()):
             return platform
         if id not in self.accounts:

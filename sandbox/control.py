@@ -1,4 +1,4 @@
-"""The controls under `/_sandbox`, with which a test or a person changes the stand-in's behaviour."""
+"""The controls under `/_sandbox`. With them a test or a person changes the state and the behaviour of the sandbox."""
 
 import copy
 from collections.abc import Awaitable, Callable
@@ -97,9 +97,9 @@ class Control:
         }
 
     async def state(self, given: JSON) -> JSON:
-        """Current objects: ?type=subscription[&limit=1000][&after=ID][&version=2024-06-20]; `deleted` on the first page.
+        """The current objects of a type: ?type=subscription[&limit=1000][&after=ID][&version=2024-06-20].
 
-        Without a type: how many there are of each.
+        The first page also lists deleted objects, as `deleted`. Without `type`: the number of objects of each type.
         """
         name = given.get("type")
         if name is None:
@@ -150,7 +150,8 @@ class Control:
         return {"type": kind, "id": id, "versions": shown}
 
     async def expected(self, given: JSON) -> JSON:
-        """What must be true of a user now: ?user_id=ID; or of an organization's members: ?organization_id=ID."""
+        """The access, tokens and grants that a user should have now: ?user_id=ID. The access that the members of an
+        organization should have now: ?organization_id=ID."""
         if "organization_id" in given:
             return of_members(self.account, given["organization_id"])
         if "user_id" not in given:
@@ -167,8 +168,8 @@ class Control:
         }
 
     async def reset(self, given: JSON) -> JSON:
-        """Forget everything but the endpoints: objects, events, faults, keys, counts, the clock. {"seed": 7} reseeds ids;
-        {"endpoints": true} forgets the endpoints too."""
+        """Remove all objects, events, faults, keys and counts, and reset the clock. Endpoints stay, unless the request has
+        {"endpoints": true}. {"seed": 7} sets the seed of new ids."""
         seed = int(given.get("seed", self.account.ids.seed))
         if self.journal is not None:
             self.journal.clear()
@@ -187,12 +188,13 @@ class Control:
         return {"reset": True, "seed": seed}
 
     async def show_clock(self, given: JSON) -> JSON:
-        """The sandbox's time, and whether its clock is real, offset from the real one, or frozen."""
+        """The sandbox's time, and whether its clock shows the real time, differs from it, or is frozen."""
         clock: Clock = self.account.clock
         return {"now": clock.now(), "mode": clock.mode}
 
     async def set_clock(self, given: JSON) -> JSON:
-        """{"now": UNIX} (the clock runs on from there; with "frozen": true it stands), {"advance": SECONDS}, {"real": true}."""
+        """{"now": UNIX} sets the time; with "frozen": true the clock then stands still. {"advance": SECONDS} moves the time
+        forward. {"real": true} returns to the real time."""
         clock = self.account.clock
         if given.get("real"):
             clock.follow_real_time()
@@ -203,9 +205,10 @@ class Control:
         return await self.show_clock(given)
 
     async def deliveries(self, given: JSON) -> JSON:
-        """Settings (see the answer) and actions: {"flush": true, "shuffle": true} tries everything queued now;
-        {"drain": SECONDS} waits until all is delivered; {"resend": [EVENT, ...]} queues events again;
-        {"deletion_stubs": true} makes deletion events carry the three-field stub; {"discard": true} drops the queue."""
+        """Change settings (the answer lists them) or act. {"flush": true} sends all queued deliveries now, with
+        "shuffle": true in random order. {"drain": SECONDS} waits at most this long until the queue is empty.
+        {"resend": [EVENT, ...]} queues events again. {"deletion_stubs": true}: deletion events contain only `id`, `object`
+        and `deleted`. {"discard": true} empties the queue."""
         actions = ("flush", "shuffle", "drain", "resend", "deletion_stubs", "discard")
         try:
             self.delivery.set({name: value for name, value in given.items() if name not in actions})
@@ -251,9 +254,9 @@ class Control:
         return shown
 
     async def accounts(self, given: JSON) -> JSON:
-        """{"connect": ["acct_1", "acct_2"], "seed": 1} connects accounts. The same requests make objects of equal ids in each.
-        {"deauthorize": "acct_1"} disconnects one, with its event. Requests name an account by the header `Stripe-Account`,
-        other controls by {"account": "acct_1"}."""
+        """{"connect": ["acct_1", "acct_2"], "seed": 1} connects accounts. Accounts connected with the same seed create objects
+        with the same ids from the same requests. {"deauthorize": "acct_1"} disconnects an account, and sends the event for
+        it. API requests name an account in the header `Stripe-Account`, other controls with {"account": "acct_1"}."""
         for id in given.get("connect", ()):
             self.on_account(self.connected.add(str(id), self.account, seed=int(given.get("seed", 1))))
         if "deauthorize" in given:
@@ -276,8 +279,8 @@ class Control:
         return {"accounts": list(self.connected.accounts)}
 
     async def roll_secret(self, given: JSON) -> JSON:
-        """{"id": ENDPOINT} makes a new secret and signs with both, as the dashboard does; {"id", "expire": true} ends the old
-        ones."""
+        """{"id": ENDPOINT} adds a new secret. As with Stripe's dashboard, deliveries are then signed with the old and the new
+        secret. {"id": ENDPOINT, "expire": true} removes the old secrets."""
         if given.get("id") not in self.delivery.endpoints:
             raise missing("webhook_endpoint", str(given.get("id")), param="id", status=400)
         secret = None if given.get("expire") else self.account.ids.plain("whsec_", 32)
@@ -286,8 +289,9 @@ class Control:
 
     async def faults(self, given: JSON) -> JSON:
         """{"operation": "GET /v1/subscriptions", "rate429": 0.2, "reason", "rate500", "slow_seconds", "hang", "requests": N,
-        "seconds": S} adds a fault for operations that begin so; {"clear": true} removes all; {"replica_lag_seconds": 2},
-        {"date_skew_seconds": 4}, {"limits": {"account": 25, "operation": 25} | null}."""
+        "seconds": S} adds a fault for all operations whose name begins with `operation`. {"clear": true} removes all faults
+        and limits. {"replica_lag_seconds": 2}: reads show an older state. {"date_skew_seconds": 4} shifts the Date header.
+        {"limits": {"account": 25, "operation": 25}} sets limits on requests per second; null removes them."""
         conditions = self.conditions
         fault = dict(given)
         if fault.pop("clear", False):
@@ -315,21 +319,21 @@ class Control:
 
     async def populate(self, given: JSON) -> JSON:
         """{"products": 3, "customers": N, "subscriptions": N, "invoices": false, "charges": N, "seed": 0,
-        "user_prefix": "user_"} makes objects without events."""
+        "user_prefix": "user_"} creates objects, without events for them."""
         return populate(self.account, **given)
 
     async def put_object(self, given: JSON) -> JSON:
-        """{"object": {"object": "payout", "id": "po_1", ...}, "parent": "cus_1", "delete": false} makes,
-        changes or deletes an object of a type that the sandbox has no rules of, with its event."""
+        """{"object": {"object": "payout", "id": "po_1", ...}, "parent": "cus_1", "delete": false} creates, changes or deletes
+        an object of a type for which the sandbox has no rules, and sends the event for it."""
         obj, parent = given.get("object"), given.get("parent")
         if not isinstance(obj, dict):
-            raise invalid("object: is missing", "object")
+            raise invalid("The request has no `object`.", "object")
         event = plain.put(self.account, obj, parent=parent, delete=bool(given.get("delete")))
         return {"object": obj.get("object"), "id": obj.get("id"), "event": event}
 
     async def change_keys(self, given: JSON) -> JSON:
-        """{"deny": ["product", "invoice_read"], "key": "rk_test_..."} makes a restricted key that lacks these;
-        {"expire": KEY}; {"restore": KEY}."""
+        """{"deny": ["product", "invoice_read"], "key": "rk_test_..."} makes a restricted key without these permissions.
+        {"expire": KEY} lets a key expire. {"restore": KEY} makes it valid again, with all permissions."""
         if "expire" in given:
             self.keys.expired.add(str(given["expire"]))
             return {"key": given["expire"], "expired": True}
@@ -346,7 +350,7 @@ def _decoded(body: bytes) -> JSON:
     try:
         given = msgspec.json.decode(body) if body.strip() else {}
     except msgspec.DecodeError as error:
-        raise invalid(f"Controls take JSON: {error}") from error
+        raise invalid(f"The body of a control request must be JSON: {error}") from error
     if not isinstance(given, dict):
-        raise invalid("Controls take a JSON object")
+        raise invalid("The body of a control request must be a JSON object")
     return given

@@ -1,4 +1,4 @@
-"""Credit notes: money of a paid invoice, returned by a refund, to the customer's balance, or outside Stripe."""
+"""Credit notes. They return money of a paid invoice: by a refund, to the customer's balance, or outside Stripe."""
 
 from typing import Literal
 

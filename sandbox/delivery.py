@@ -1,4 +1,4 @@
-"""Deliver events to webhook endpoints: signed like Stripe's, retried until they answer 2xx, in order or not."""
+"""Deliver events to webhook endpoints, signed as Stripe signs them. Deliveries are retried until the endpoint answers 2xx."""
 
 import asyncio
 import hmac
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint(msgspec.Struct):
-    """A webhook endpoint: its events, their shape, and whether they carry the object."""
+    """A webhook endpoint, or an event destination. `payload` is `snapshot`, `thin` (without the object) or `both`."""
 
     id: str
     url: str
@@ -47,9 +47,9 @@ class Endpoint(msgspec.Struct):
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True):
-    """The quality of delivery.
+    """The settings of deliveries: delays, duplicates, losses and retries.
 
-    By default each event is delivered once and at once, in the order of creation (except that connections run in parallel).
+    By default each event is delivered once and immediately, in the order of creation, over parallel connections.
     """
 
     paused: bool = False
@@ -141,7 +141,8 @@ class Delivery:
             self.on_endpoint(id, None)
 
     def roll(self, id: str, secret: str | None) -> Endpoint:
-        """Sign with this secret too, as during a roll in the dashboard. Without a secret, sign only with the newest."""
+        """Sign with this secret too, as Stripe does after a roll in the dashboard. If it is None, sign only with the newest
+        secret."""
         endpoint = self.endpoints[id]
         endpoint.secrets = [*endpoint.secrets, secret] if secret is not None else endpoint.secrets[-1:]
         self.add(endpoint)
@@ -158,7 +159,7 @@ class Delivery:
                 self._schedule(_Job(event, account, endpoint, is_thin=True))
 
     async def send(self, body: dict[str, Any]) -> None:
-        """Deliver an event that belongs to no account to the endpoints for connected accounts: once, and at once."""
+        """Deliver an event that belongs to no account to the endpoints for connected accounts, once and immediately."""
         for endpoint in self.endpoints.values():
             if endpoint.connect:
                 await self._post(endpoint, _encode(body))
@@ -189,7 +190,8 @@ class Delivery:
                 continue
 
     async def flush(self, *, shuffle: bool = False) -> None:
-        """Try all queued deliveries now, paused or not, and wait for the answers; failed ones wait for their next time."""
+        """Try all queued deliveries now, even while paused, and wait for the answers. Failed deliveries are retried at their
+        next time."""
         jobs = [job for _, _, job in sorted(self._queue, key=lambda entry: entry[:2])]
         self._queue.clear()
         if shuffle:
@@ -256,7 +258,7 @@ class Delivery:
         self._woken.set()
 
     def _start_due(self) -> float | None:
-        """Start due deliveries up to the limit of concurrency; returns how long to wait for more."""
+        """Start due deliveries, up to the limit of concurrency. Returns how long to wait before starting more."""
         while self._queue and not self.settings.paused and len(self._sending) < self.settings.concurrency:
             wait = self._queue[0][0] - time.monotonic()
             if wait > 0:

@@ -1,4 +1,4 @@
-"""Discounts of a subscription by coupons."""
+"""Discounts of subscriptions, given by coupons."""
 
 from sandbox.account import Account
 from sandbox.errors import invalid

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """A request that ends in an error, in Stripe's words."""
+    """An error as Stripe answers it."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ KEPT_SECONDS = 30 * 24 * 3600
 
 
 class Event(msgspec.Struct, gc=False, omit_defaults=True):
-    """A change of one object. `number` is the version it shows, `since` the one before an update."""
+    """A change of one object. `number` is the version that the event contains. For an update, `since` is the version before."""
 
     id: str
     thin_id: str
@@ -37,7 +37,7 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
 
     @property
     def second(self) -> int:
-        """Its time in snapshot events."""
+        """The time of the event as snapshot events show it, in whole seconds."""
         return int(self.created)
 
 
@@ -125,7 +125,7 @@ def thin(event: Event) -> dict[str, Any]:
 
 
 def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The types of thin events that describe a change in more detail; they have no snapshot."""
+    """The types of thin events that describe this change in more detail. These types have no snapshot events."""
     if type == "customer.subscription.updated" and old["status"] != new["status"] and new["status"] in _NAMED_STATUSES:
         return [f"customer.subscription.{new['status']}"]
     if type in ("product.updated", "price.updated"):
@@ -136,7 +136,7 @@ def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -
 
 
 def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that an update replaced: the changed fields of objects, and whole arrays."""
+    """The old values that an update replaced. Of nested objects only the changed fields, of arrays all members."""
     previous: dict[str, Any] = {}
     for name in (*new, *(name for name in old if name not in new)):
         before, after = old.get(name), new.get(name)

@@ -1,4 +1,4 @@
-"""Faults of the API: limits, errors, slow answers, lagging replicas, a wrong clock."""
+"""Faults that the API can simulate: rate limits, errors, slow answers, lagging replicas, a wrong clock."""
 
 import time
 
@@ -8,7 +8,8 @@ from sandbox.errors import StripeError
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """A fault of the operations whose name begins with `operation`, for some requests or seconds."""
+    """A fault for all operations whose name begins with `operation`. It lasts for `requests` requests or `seconds` seconds,
+    or until it is removed."""
 
     operation: str = ""
     rate429: float = 0.0

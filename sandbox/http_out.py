@@ -10,7 +10,7 @@ _KEPT = 32
 
 
 class Poster:
-    """Posts bodies and returns the status; any failure below HTTP is status 0."""
+    """Posts bodies and returns the status. If the request fails without an answer, the status is 0."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
@@ -39,7 +39,7 @@ class Poster:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         while kept := self._idle.get(place):
-            # The other side may have closed a kept connection meanwhile; then another one is tried.
+            # The other side may have closed a kept connection meanwhile. Then another connection is tried.
             with suppress(OSError, asyncio.IncompleteReadError):
                 return await self._exchange(place, kept.pop(), request)
         context = ssl.create_default_context() if secure else None

@@ -32,10 +32,10 @@ def line(
     means: Meaning = "period",
     share: tuple[int, int] = (1, 1),
 ) -> Record:
-    """Return a line for a price and a period. The amount is the price's unless it is given.
+    """Return a line for a price and a period. Without `amount`, the line has the amount of the price.
 
-    `means` and `share` record why the sandbox bills the line. Expectations use them; the API never shows them. `share` is
-    the part of the price's whole interval, negative for a credit.
+    `means` and `share` record why the sandbox bills the line. `sandbox.stories.expected` uses them; the API never shows
+    them. `share` is the part of the price's interval that is billed, negative for a credit.
     """
     product = account.get("product", price["product"])
     recurring = price["recurring"]
@@ -73,7 +73,7 @@ def draft(
     discounts: Sequence[str] = (),
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Create an invoice with its sums. A subscription's discounts apply in addition to the given discounts."""
+    """Create an invoice and compute its sums. The subscription's discounts apply in addition to the given discounts."""
     payer = account.get("customer", customer)
     lines = [_credited(account, customer, line) for line in lines]
     discounts = [*discounts, *(subscription.get("discounts", []) if subscription is not None else [])]
@@ -117,7 +117,7 @@ def draft(
 
 
 def _credited(account: Account, customer: str, line: Record) -> Record:
-    """Return the line; a credit names the newest line that billed its item."""
+    """Return the line. If it is a credit, it gets a reference to the newest line that billed the same item."""
     if line["_share"][0] >= 0:
         return line
     for invoice in reversed(account.view.owned("invoice", "customer", customer)):
@@ -132,7 +132,7 @@ def _credited(account: Account, customer: str, line: Record) -> Record:
 
 
 def finalize(account: Account, id: str) -> None:
-    """Number an invoice and open it; an amount of zero is paid at once."""
+    """Give an invoice its number and open it. If its amount is zero, it is paid at once."""
     record = account.get("invoice", id)
     account.change("invoice", id, **_finalized(account, record))
     if record["amount_due"] > 0:
@@ -181,7 +181,7 @@ def pay(account: Account, id: str, card: str | None) -> None:
 
 
 def fail(account: Account, id: str, card: str | None, *, next_attempt: int | None) -> None:
-    """The card is declined; the invoice stays open, to be retried at `next_attempt` or never."""
+    """The card is declined. The invoice stays open, and is retried at `next_attempt`, or never if that is None."""
     record = account.get("invoice", id)
     charge = payments.decline(account, record["_payment_intent"], card)
     account.update(

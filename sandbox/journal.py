@@ -1,4 +1,4 @@
-"""Keep the sandbox's state over a restart: one JSON line for each version and event."""
+"""Keep the sandbox's state when it restarts: a file with one JSON line for each version and event."""
 
 from pathlib import Path
 from typing import Any, BinaryIO

@@ -16,10 +16,11 @@ _ANSWERED_TYPES = {"webhook_endpoint"}
 class Kind:
     """One of Stripe's object types, and the filters of its list.
 
-    `owners` and `traits` map a filter's name to the field of the record that it reads. Owners have an index, because
-    few objects share one; traits are compared one by one. A field with a star reads each member of a list. Records of a
-    `plain` kind are the objects themselves, stored as given. `under` are the paths of lists under a parent, whose id the
-    record has as `_parent`. `url` is the path for retrieving an object, and `events` are the types of its events.
+    `owners` and `traits` map the name of a filter to the field that the filter compares. Owners have an index, because
+    few objects have the same owner. Traits have none: each object is compared. A field with a star means each member of a
+    list. Records of a `plain` kind are the objects themselves, stored as given. `under` are the paths of lists under a
+    parent; the record has the parent's id as `_parent`. `url` is the path for retrieving an object, and `events` are the
+    types of its events.
     """
 
     name: str
@@ -121,7 +122,7 @@ _ROWS = (
 
 
 def _plain() -> Iterator[Kind]:
-    """All other types that Stripe lists or sends events of."""
+    """All other types that Stripe lists, or for which it sends events."""
     catalogue = json.loads(CATALOGUE.read_text())
     known = {row.name for row in _ROWS}
     for name, type_ in catalogue["types"].items():

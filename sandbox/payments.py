@@ -56,7 +56,7 @@ def succeed(account: Account, intent: str, card: str | None) -> str:
         status="succeeded",
     )
     account.emit("payment_intent.succeeded", "payment_intent", intent)
-    # The balance transaction follows a moment later, as at Stripe since its asynchronous capture.
+    # The balance transaction follows a moment later, as at Stripe since it captures asynchronously.
     account.update(
         "charge.updated",
         "charge",
@@ -68,7 +68,7 @@ def succeed(account: Account, intent: str, card: str | None) -> str:
 
 
 def decline(account: Account, intent: str, card: str | None) -> str:
-    """The card is declined; the intent waits for another one. Returns the failed charge's id."""
+    """The card is declined, and the intent waits for another card. Returns the failed charge's id."""
     record = account.get("payment_intent", intent)
     charge = _charge(account, record, card)
     charge.update(
@@ -116,7 +116,7 @@ def refund(
     reason: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> str:
-    """Refund the rest of a charge, or a part; returns the refund's id."""
+    """Refund the whole remaining charge, or `amount`; returns the refund's id."""
     paid = account.get("charge", charge)
     refunded = paid.get("amount_refunded", 0)
     amount = paid["amount"] - refunded if amount is None else amount

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 
 def period_end(start: int, interval: str, count: int, *, anchor: int) -> int:
-    """The end of a period that begins at `start`; months keep the anchor's day if they have it."""
+    """The end of a period that begins at `start`. A month ends on the anchor's day, or on its last day if it is shorter."""
     begins = datetime.fromtimestamp(start, UTC)
     if interval in ("day", "week"):
         days = count * (7 if interval == "week" else 1)

@@ -1,4 +1,4 @@
-"""Objects of any type that Stripe lists, stored as given: for types without rules in the sandbox."""
+"""Objects of types for which the sandbox has no rules. They are stored as given."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fill the account with many objects at once, without events, like an account that is older than the daemon."""
+"""Create many objects at once, without events, as in an account that existed before the daemon."""
 
 import random
 from typing import Any
@@ -24,8 +24,8 @@ def populate(
 ) -> dict[str, Any]:
     """Create these numbers of objects, spread over the last year.
 
-    Returns the ids of the products, and the number of objects of each type. Customers get subscriptions in turn. Customer
-    n belongs to the user `user_prefix` + n.
+    Returns the ids of the products, and the number of objects of each type. The subscriptions are given to the customers in
+    turn. Customer n belongs to the user `user_prefix` + n.
     """
     chance = random.Random(seed)
     now = account.now

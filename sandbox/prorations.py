@@ -45,10 +45,10 @@ def stub_line(account: Account, item: Record, *, proration: bool = True) -> Reco
 
 
 def changes(account: Account, old: Sequence[Record], new: Sequence[Record], now: int) -> list[Record]:
-    """Return the lines of a change at `now`: a credit for the rest of each changed item's old state, and a charge for
-    its new one.
+    """Return the lines of a change at `now`. For the rest of the period, each changed item has a credit for its old state and
+    a charge for its new state.
 
-    The first line of a new item is a stub, although Stripe flags it as a proration too.
+    The first line of a new item is a shortened first period (a stub), although Stripe flags it as a proration too.
     """
     lines = []
     before = {item["id"]: item for item in old}
@@ -89,7 +89,7 @@ def _part(
 
 
 def _interval_seconds(price: Record, end: int) -> int:
-    """Return the length of the price's whole interval that ends at `end`."""
+    """Return the length of the price's interval that ends at `end`."""
     recurring = price["recurring"]
     start = period_end(end, recurring["interval"], -recurring["interval_count"], anchor=end)
     return end - start

@@ -14,14 +14,14 @@ from sandbox.kinds import KINDS, Kind
 
 Record = dict[str, Any]
 Key = tuple[int, int, str]
-"""Where an object stands in its list: its second of creation, its number among its kind, its id."""
+"""The position of an object in its list: its second of creation, its number among its kind, its id."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 class Version(msgspec.Struct, frozen=True, gc=False):
-    """An object from version `number` on; without a body the object is deleted. `at` is the sandbox's time."""
+    """One version of an object. If `body` is None, the object is deleted. `at` is the sandbox's time of the change."""
 
     number: int
     at: int
@@ -58,7 +58,7 @@ class Shelf:
         self._count = 0
 
     def owned(self, owner: str, value: Any) -> list[Key]:
-        """The keys of an owner's objects, ordered like the whole list."""
+        """The keys of an owner's objects, in the order of the list."""
         return self._owned.get((owner, value), [])
 
     def history(self, id: str) -> list[Version]:
@@ -154,7 +154,7 @@ class Store:
         return View(self, self.number if number is None else number)
 
     def forget_when(self) -> None:
-        """Give all present versions a time that is earlier than any time passed to `number_before`."""
+        """Make all present versions older than any time that `number_before` may look for."""
         self._marks = [(float("-inf"), self.number)]
 
     def number_before(self, seconds: float) -> int:
@@ -181,7 +181,7 @@ class View:
         return version.record() if version is not None and version.body is not None else None
 
     def get(self, kind: str, id: str) -> Record:
-        """A copy of a record that must exist; for a deleted one, its last version."""
+        """A copy of a record that must exist. If the object is deleted, its last version."""
         entry = self.store.shelves[KINDS[kind].kept_as].entries[id]
         version = next(v for v in reversed(entry.versions) if v.number <= self.number and v.body is not None)
         return version.record()

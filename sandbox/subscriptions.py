@@ -32,8 +32,8 @@ def create(
 ) -> str:
     """Create a subscription with its first invoice, and return its id. It becomes active if the invoice is paid.
 
-    `anchor` is a later billing anchor. With it, the first line bills a part of a period, and `flagged` marks that line as a
-    proration. `once` are one-time prices on the same invoice, and `reason` is the billing reason of the invoice.
+    `anchor` is a later billing anchor. If it is given, the first line bills only a part of a period, and `flagged` marks
+    that line as a proration. `once` are one-time prices on the same invoice, and `reason` is the invoice's billing reason.
     """
     now = account.now
     id = account.ids.timed("sub_", now)
@@ -129,9 +129,9 @@ def change_items(
 ) -> str | None:
     """Replace the items, and bill the difference now (`always_invoice`), later (`create_prorations`) or not (`none`).
 
-    A new interval, the step from a free price to a paid one, and `anchor_now` begin a new period at once; whether Stripe
-    flags the line of that period as a proration is not certain, so `flagged` decides. Returns the id of the invoice, or
-    None if none was made.
+    A new period begins at once with `anchor_now`, with a new interval, or when a free price is replaced by a paid price. It
+    is not certain whether Stripe flags the line of that period as a proration, so `flagged` decides. Returns the id of the
+    invoice, or None if there is no invoice.
     """
     subscription = account.get("subscription", id)
     now = account.now
@@ -194,7 +194,8 @@ def end_trial(account: Account, id: str, payment: Payment = "succeeds", *, reaso
 
 
 def add_once(account: Account, id: str, price: str, quantity: int, *, alone: bool) -> str | None:
-    """Sell something once on a subscription: on its next invoice, or (`alone`) on a separate invoice, whose id is returned."""
+    """Sell something once on a subscription. It is billed on the next invoice. With `alone` it is billed on a separate
+    invoice, whose id is returned."""
     subscription, now = account.get("subscription", id), account.now
     line = _once(account, price, quantity)
     if not alone:
@@ -235,7 +236,7 @@ def ending(account: Account, subscription: Record, at_period_end: bool) -> dict[
 
 
 def new_item(account: Account, subscription: Record, price: str, quantity: int) -> Record:
-    """Return a new item. It has the period of the other items with its interval, or else a first period that begins now."""
+    """Return a new item. If other items have the same interval, it has their period. Otherwise its first period begins now."""
     wanted = _interval(account, {"price": price})
     same = [item for item in subscription["items"] if _interval(account, item) == wanted]
     if not same:
@@ -254,7 +255,7 @@ def new_item(account: Account, subscription: Record, price: str, quantity: int) 
 
 
 def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
-    """Pay an open invoice after all; its subscription recovers if it waited for the payment."""
+    """Pay an open invoice after all. If the subscription waited for the payment, it recovers."""
     record = account.get("invoice", invoice)
     subscription = account.find("subscription", record.get("_subscription"))
     if card is None and subscription is not None:
@@ -268,7 +269,7 @@ def pay_late(account: Account, invoice: str, card: str | None = None) -> None:
 
 
 def pause(account: Account, id: str, *, reason: str = "pause_requested") -> None:
-    """Stop a subscription: no service and no invoices until it is resumed."""
+    """Pause a subscription: it gives no service and makes no invoices until it is resumed."""
     paused = {"subscription": {"type": reason}, "transitioned_at": account.now, "type": "subscription"}
     details = {"paused": paused}
     account.update("customer.subscription.updated", "subscription", id, status="paused", status_details=details)
@@ -299,7 +300,7 @@ def resume(account: Account, id: str) -> None:
 
 
 def period_of(subscription: Record) -> tuple[int, int]:
-    """The current period; if items differ, the one that ends first."""
+    """The current period. If the periods of its items differ, the period that ends first."""
     item = min(subscription["items"], key=lambda member: int(member["current_period_end"]))
     return item["current_period_start"], item["current_period_end"]
 
@@ -331,7 +332,7 @@ def _collect(account: Account, id: str, invoice: str, payment: Payment, *, first
 
 
 def _hold(account: Account, invoice: str, behavior: str) -> None:
-    """How an invoice is treated while collection is paused."""
+    """Treat an invoice as Stripe does while collection is paused."""
     if behavior == "keep_as_draft":
         account.update("invoice.updated", "invoice", invoice, auto_advance=False)
         return

@@ -131,7 +131,7 @@ def mark_uncollectible(call: Call) -> dict[str, Any]:
 
 
 def create_refund(call: Call) -> dict[str, Any]:
-    """Refund a charge, by its id or the payment intent's."""
+    """Refund a charge, named by its own id or by its payment intent."""
     account, params = call.account, call.params
     charge, intent = params.text("charge"), params.text("payment_intent")
     amount = params.integer("amount")
@@ -148,7 +148,7 @@ def create_refund(call: Call) -> dict[str, Any]:
 
 
 def create_session(call: Call) -> dict[str, Any]:
-    """Open a Checkout session; the story `complete_checkout` plays its buyer."""
+    """Open a Checkout session. The story `complete_checkout` pays it."""
     account, params = call.account, call.params
     mode = params.choice("mode", "payment", "subscription")
     prices = [_priced(call, entry) for entry in params.entries("line_items")]

@@ -13,8 +13,8 @@ from sandbox.store import Record, View
 
 @dataclass(slots=True)
 class Call:
-    """An authenticated request within the limits: its account, path and parameters, the answer's shape, and its point
-    in time."""
+    """A request that was authenticated and is within the limits: its account, path and parameters, the shape of the answer,
+    and the time whose state it reads."""
 
     account: Account
     view: View

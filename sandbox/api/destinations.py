@@ -28,7 +28,7 @@ def add_to(routes: Routes, delivery: Delivery) -> None:
 
 
 def _listing(delivery: Delivery) -> Handler:
-    """All destinations, including webhook endpoints under their own ids. The URL is shown on request."""
+    """All destinations. Webhook endpoints are included, with their own ids. The URL is shown only if `include` requests it."""
 
     def listing(call: Call) -> dict[str, Any]:
         params = call.params
@@ -52,7 +52,7 @@ def _creating(delivery: Delivery) -> Handler:
         payload = params.choice("event_payload", "snapshot", "thin") or "snapshot"
         version, include = params.text("snapshot_api_version"), params.strings("include")
         if params.required("type") != "webhook_endpoint":
-            raise invalid("This sandbox delivers to webhook endpoints alone", "type")
+            raise invalid("This sandbox delivers only to webhook endpoints", "type")
         if payload == "thin" and version is not None:
             raise invalid("Thin events have no API version", "snapshot_api_version")
         shape_of(version)

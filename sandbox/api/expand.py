@@ -1,4 +1,4 @@
-"""`expand[]`: ids that become whole objects, and lists that are only shown on request."""
+"""`expand[]`: replace ids by whole objects, and add lists that are shown only on request."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Features, and their attachments to products. As at Stripe, neither makes an event."""
+"""Features, and their attachments to products. As at Stripe, changes of both send no event."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def add_to(routes: Routes) -> None:
 
 
 def create_feature(call: Call) -> JSON:
-    """A new feature; its lookup key is its own."""
+    """A new feature. No other feature may have the same lookup key."""
     name, key = call.params.required("name"), call.params.required("lookup_key")
     metadata = call.params.metadata()
     call.params.refuse_rest()
@@ -32,7 +32,7 @@ def create_feature(call: Call) -> JSON:
 
 
 def list_attached(call: Call) -> JSON:
-    """The features of one product, the newest first."""
+    """The features attached to a product, newest first."""
     cursor = lists.read_cursor(call.params, with_created=False)
     call.params.refuse_rest()
     shown = [_shown(call, each) for each in reversed(_attached(call))]

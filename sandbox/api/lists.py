@@ -66,7 +66,7 @@ def walk(
 def of_kind(
     view: View, kind: Kind, cursor: Cursor, filters: dict[str, Any], hidden: dict[str, tuple[str, ...]]
 ) -> tuple[list[str], bool]:
-    """One page of a list of one kind. A filter's value may be a tuple of alternatives."""
+    """One page of the list of a kind. If the value of a filter is a tuple, an object matches with any of its members."""
     shelf = view.store.shelves[kind.kept_as]
     owners = {name for name, _ in shelf.kind.owners}
     order: Sequence[Key] = shelf.order
@@ -133,7 +133,7 @@ def _finder(shelf: Shelf, kind: Kind, is_listed: Callable[[str], bool]) -> Calla
 def _filter(
     view: View, shelf: Shelf, filters: dict[str, Any], hidden: dict[str, tuple[str, ...]]
 ) -> Callable[[str], bool]:
-    """Whether an object exists and matches, from the stored values of its filters, without reading the object."""
+    """A function that returns whether an object exists and matches. It compares stored values, and does not read the object."""
     places = {name: index for index, (name, _) in enumerate(shelf.kind.filters)}
     wanted = [(places[name], value) for name, value in filters.items()]
     unwanted = [(places[name], values) for name, values in hidden.items()]

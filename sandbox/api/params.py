@@ -1,4 +1,4 @@
-"""Request parameters: form-encoded, nested with brackets, typed when they are read."""
+"""Request parameters. They are form-encoded and nested with brackets, and get their types when they are read."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from sandbox.errors import invalid
 
 
 def decode(text: str) -> dict[str, Any]:
-    """A form (`a[b]=c`, `a[]=x`, `a[0][b]=x`) as nested dicts; an index is a key like any other."""
+    """Decode a form (`a[b]=c`, `a[]=x`, `a[0][b]=x`) to nested dicts. An index is treated as a key."""
     tree: dict[str, Any] = {}
     for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=2000):
         first, _, rest = name.partition("[")
@@ -23,13 +23,13 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def decode_json(body: bytes) -> dict[str, Any]:
-    """A JSON object, the body of API v2, as a form with the same parameters; null becomes an empty value."""
+    """Decode a JSON object, the body of API v2 requests, to the same nested dicts as a form. Null becomes an empty value."""
     try:
         value = json.loads(body or b"{}")
     except ValueError:
-        raise invalid("The request is no JSON.") from None
+        raise invalid("The request is not JSON.") from None
     if not isinstance(value, dict):
-        raise invalid("The request is no JSON object.")
+        raise invalid("The request is not a JSON object.")
     return {name: _as_form(each) for name, each in value.items()}
 
 
@@ -42,7 +42,7 @@ def _as_form(value: Any) -> Any:
 
 
 class Params:
-    """The parameters of a request. Each is taken once, and the rest is refused."""
+    """The parameters of a request. A handler takes those it knows, and the request is refused if others remain."""
 
     def __init__(self, tree: dict[str, Any], prefix: str = "") -> None:
         self._tree = dict(tree)
@@ -97,7 +97,7 @@ class Params:
         return None if value is None else value == "true"
 
     def choice(self, name: str, *allowed: str) -> str | None:
-        """One of some words."""
+        """One of the allowed words."""
         value = self.text(name)
         if value is not None and value not in allowed:
             raise invalid(f"Invalid {self._name(name)}: must be one of {', '.join(allowed)}", self._name(name))

@@ -1,4 +1,4 @@
-"""Operations that read: every kind by id and by list, embedded lists, events, and the account itself."""
+"""Operations that read: objects and lists of every kind, embedded lists, events, and the account itself."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def _payment(call: Call) -> str | None:
 
 
 def list_items(call: Call) -> dict[str, Any]:
-    """The items of one subscription, all of them."""
+    """All items of one subscription, in pages."""
     subscription = call.params.required("subscription")
     cursor = lists.read_cursor(call.params, with_created=False)
     wanted = expand.read(call.params)
@@ -146,7 +146,7 @@ def retrieve_item(call: Call) -> dict[str, Any]:
 
 
 def list_lines(call: Call) -> dict[str, Any]:
-    """The lines of one invoice, all of them."""
+    """All lines of one invoice, in pages."""
     cursor = lists.read_cursor(call.params, with_created=False)
     wanted = expand.read(call.params)
     call.params.refuse_rest()

@@ -1,4 +1,4 @@
-"""The shapes of the API: one record, rendered for the requested version."""
+"""The shapes of the API: render a record as the requested API version shows it."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ _BIG_BREAK = "2025-03-31"
 
 
 class Shape:
-    """The shape of one API version: the newest shape, or the shape of 2024-06-20, perhaps with older traits
-    (`sandbox.shapes.ancient`)."""
+    """The shape of one API version: the newest shape, or the shape of 2024-06-20. Versions before 2022-11-15 have the latter
+    with the older traits of `sandbox.shapes.ancient`."""
 
     def __init__(self, version: str, *, is_legacy: bool) -> None:
         self.version = version
@@ -41,7 +41,7 @@ class Shape:
 
 
 def shape_of(version: str | None) -> Shape:
-    """The shape of a version: the newest one from 2025-03-31 on, before that the shape of 2024-06-20."""
+    """The shape of a version. From 2025-03-31 on it is the newest shape, before that the shape of 2024-06-20."""
     if version is None:
         return Shape(CURRENT, is_legacy=False)
     date = version.partition(".")[0]

@@ -1,8 +1,8 @@
-"""Traits of API versions before 2022-11-15, applied to the shape of 2024-06-20. Endpoints created then still send them.
+"""Apply the traits of API versions before 2022-11-15 to the shape of 2024-06-20. Endpoints created then still use these versions.
 
 Sources: Stripe's API changelog for 2018-02-05 (a plan's product), 2018-10-31 (the reason of a first invoice),
-2019-12-03 (ids of invoice lines) and 2022-11-15 (refunds inside charges). It is not documented when lines stopped to
-carry the subscription's id; 2018-05-21 is our choice.
+2019-12-03 (ids of invoice lines) and 2022-11-15 (refunds inside charges). Stripe does not document in which version the
+`id` of a line stopped being the subscription's id; 2018-05-21 is our choice.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def age(shown: dict[str, Any], version: str, record: Record, view: View) -> dict
 
 
 def age_line(line: dict[str, Any], version: str) -> dict[str, Any]:
-    """Return an invoice line as an older version shows it: `id` is that of its source, and `unique_id` its own."""
+    """Return an invoice line as an older version shows it: `id` is the id of the line's source, and `unique_id` its own id."""
     if version < _LINE_IDS_ARE_UNIQUE:
         line["unique_id"] = line["id"]
         if line["type"] == "subscription":

@@ -1,6 +1,7 @@
-"""The fields that all objects of a kind share, in the newest shape; a record is merged over its blank.
+"""Blanks: for each kind, an object of the newest shape with the values that all objects of the kind share.
 
-Field sets are those of API 2026-10-28.endive. Blanks are shared and never changed.
+An object is its blank with the fields of its record merged over it. The fields are those of API 2026-10-28.endive. Blanks
+are shared and never changed.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Records as API 2026-10-28.endive shows them.
 
-A record has the fields that differ from the blank, with prices, products and discounts by id, and private fields, whose
-names begin with an underscore, that this shape does not show.
+A record has the fields that differ from the blank. It refers to prices, products and discounts by id. Fields whose names
+begin with an underscore are private, and are not shown.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from sandbox.shapes.blanks import BLANKS, LINE, PLAN, SUBSCRIPTION_ITEM
 from sandbox.store import Record, View
 
 EMBEDDED = 10
-"""The number of members that a list inside an object shows. The rest has its own path."""
+"""The number of members that an embedded list shows. The others are read from the path of the list."""
 
 
 def render(kind: str, record: Record, view: View) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def render(kind: str, record: Record, view: View) -> dict[str, Any]:
 
 
 def plan_of(price: Record) -> dict[str, Any]:
-    """The older view of a recurring price; it has the same id."""
+    """The older form of a recurring price, with the same id."""
     recurring = price["recurring"]
     return {
         "id": price["id"],

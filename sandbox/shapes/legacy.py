@@ -1,4 +1,4 @@
-"""Records as API 2024-06-20 shows them: the newest shape, with each field moved back to its old position."""
+"""Records as API 2024-06-20 shows them: the newest shape, with each moved field back in its old place."""
 
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +60,7 @@ _LATER: dict[str, tuple[str, ...]] = {
         "wallet_options",
     ),
 }
-"""The fields that came after 2024-06-20."""
+"""The fields that were added after 2024-06-20."""
 
 _UI_MODES = {"hosted_page": "hosted", "embedded_page": "embedded", "elements": "custom", "form": "form"}
 
@@ -137,7 +137,7 @@ def _finish_subscription(shown: dict[str, Any], record: Record, view: View) -> N
     }
     shown["invoice_settings"] = {"account_tax_ids": None, "issuer": {"type": "self"}}
     shown["trial_settings"] = {"end_behavior": {"missing_payment_method": "create_invoice"}}
-    # If periods differ, the old shape shows the one that ends first.
+    # If the periods of items differ, the old shape shows the period that ends first.
     shown["current_period_end"] = min(item["current_period_end"] for item in items)
     shown["current_period_start"] = min(item["current_period_start"] for item in items)
     alone = shown["items"]["data"][0] if len(items) == 1 else None

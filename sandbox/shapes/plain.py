@@ -9,7 +9,7 @@ SHOWN = 10
 
 
 def render(kind: str, record: Record, view: View) -> dict[str, Any]:
-    """The object as given. A summary of entitlements shows the first of its customer's."""
+    """The object as given. A summary of entitlements embeds the first entitlements of its customer."""
     if kind == SUMMARY:
         active = [
             render(ENTITLEMENT, each, view) for each in reversed(view.owned(ENTITLEMENT, "customer", record["id"]))

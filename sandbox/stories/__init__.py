@@ -1,4 +1,4 @@
-"""Stories: episodes in the lives of customers, with all the objects and events that result.
+"""Stories: what customers do, such as signing up or paying late, with all objects and events that follow.
 
 A story is a function whose keyword arguments are its parameters. `play` calls it by name, with parameters from JSON.
 """

@@ -25,10 +25,10 @@ def switch_interval(
 ) -> dict[str, Any]:
     """A subscription changes to a price of another interval; a new period begins at once.
 
-    Expected: once paid, the whole allowance now, whatever is left of the old one. The credit for the old interval has no
-    further effect. A yearly price then gives its allowance every 30 days; after a change from a year to a month, the parts
-    of the year end. Of Starter after half of a month: -500 and +1,000. From the year, in the middle of its third 30 days:
-    -1,000 x 15 / 30 = -500, and +1,000.
+    Expected: once the invoice is paid, the whole allowance is granted, whatever is left of the old one. The credit for the
+    old interval has no further effect. A yearly price then gives its allowance every 30 days. After a change from a year to
+    a month, the parts of the year end. With Starter, after half of a month: -500 and +1,000. With a yearly Starter, in the
+    middle of its third 30 days: -1,000 x 15 / 30 = -500, and +1,000.
     """
     return upgrade(account, user_id=user_id, subscription=subscription, price=price, payment=payment)
 
@@ -42,10 +42,10 @@ def seats(
     quantity: int = 5,
     proration: str = "always_invoice",
 ) -> dict[str, Any]:
-    """A subscription's first item is bought more or fewer times.
+    """The quantity of a subscription's first item changes.
 
-    Expected of Starter from 1 seat to 5 after half of the period: -1,000 x 1/2 = -500, and 5 x 1,000 x 1/2 = +2,500. Of a
-    year half of the present 30 days counts, and not of the year.
+    Expected with Starter, from 1 seat to 5 after half of the period: -1,000 x 1/2 = -500, and 5 x 1,000 x 1/2 = +2,500. With
+    a yearly price the rest of the current 30 days counts, not the rest of the year.
     """
     record = shop.live_subscription(account, user_id, subscription)
     first, *others = record["items"]
@@ -68,8 +68,8 @@ def addon(
 ) -> dict[str, Any]:
     """A subscription gets one more item, which may replace the item `replaces`.
 
-    Expected of Extra on a monthly plan after half of the period: 100 x 1/2 = 50 once paid, then 100 with each period. The
-    item that is replaced keeps what is left of its tokens, less the credit for its unused time, and its later parts end.
+    Expected with Extra on a monthly plan, after half of the period: 100 x 1/2 = 50 once the invoice is paid, then 100 with
+    each period. The unspent tokens of a replaced item stay, less the credit for its unused time, and its later parts end.
     """
     record = shop.live_subscription(account, user_id, subscription)
     added = subscriptions.new_item(account, record, shop.price_named(account, price)["id"], quantity)
@@ -88,7 +88,7 @@ def drop_addon(
     item: str | None = None,
     proration: str = "always_invoice",
 ) -> dict[str, Any]:
-    """An item leaves a subscription: `item`, or else the newest.
+    """An item is removed from a subscription: `item`, or else the newest item.
 
     Expected: the credit for its unused time counts; a yearly item gives no more parts.
     """
@@ -114,9 +114,9 @@ def trial_end_now(
     payment: subscriptions.Payment = "succeeds",
     reason: str = "subscription_update",
 ) -> dict[str, Any]:
-    """A trial ends early, and the first period is billed; if `payment` fails the invoice stays open.
+    """A trial ends early, and the first period is billed. If `payment` fails, the invoice stays open.
 
-    Expected of Pro: 5,000 once the invoice is paid, and nothing before; the trial's own line gives nothing.
+    Expected with Pro: 5,000 once the invoice is paid, and nothing before. The line of the trial gives nothing.
     """
     record = shop.live_subscription(account, user_id, subscription)
     if record["status"] != "trialing":
@@ -139,9 +139,9 @@ def setup_fee(account: Account, *, user_id: str, price: str = "pro_monthly", day
 def stub(
     account: Account, *, user_id: str, price: str = "starter_monthly", days: int = 20, flagged: bool = True
 ) -> dict[str, Any]:
-    """A subscription begins before its billing anchor; the first line bills the `days` until then.
+    """A subscription begins `days` before its billing anchor, and its first line bills only these days.
 
-    Expected of Starter for 20 days of a month of 31: 1,000 x 20 / 31 = 645, its share by time.
+    Expected with Starter, for 20 days of a month of 31: 1,000 x 20 / 31 = 645, the share by time.
     """
     return sign_up(account, user_id=user_id, price=price, anchor_days=days, flagged=flagged)
 
@@ -164,7 +164,7 @@ def add_pack(
 ) -> dict[str, Any]:
     """A subscriber buys a one-time price: on the subscription's next invoice, or `alone` on an invoice of its own.
 
-    Expected: 500 once the invoice is paid, which no later period replaces.
+    Expected: 500 once the invoice is paid. No later period replaces them.
     """
     record = shop.live_subscription(account, user_id, subscription)
     chosen = shop.price_named(account, price)

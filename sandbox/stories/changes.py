@@ -19,8 +19,8 @@ def pause(
     behavior: str = "void",
     reason: str = "pause_requested",
 ) -> dict[str, Any]:
-    """A subscription pauses: only its `collection` (it stays active; `behavior` as Stripe's), or its `status` (`reason`
-    as in status_details)."""
+    """A subscription pauses. If `how` is `collection`, only its collection pauses with Stripe's `behavior`, and it stays
+    active. If it is `status`, the subscription gets the status `paused`, with this `reason` in its status_details."""
     record = shop.live_subscription(account, user_id, subscription)
     if how not in ("collection", "status"):
         raise invalid("how: collection or status", "how")
@@ -35,7 +35,7 @@ def pause(
 
 @story
 def resume(account: Account, *, user_id: str | None = None, subscription: str | None = None) -> dict[str, Any]:
-    """A paused subscription resumes; one with the status paused begins a new period."""
+    """A paused subscription resumes. If its status was `paused`, a new period begins."""
     record = shop.live_subscription(account, user_id, subscription)
     with account.requested(account.request_id()):
         if record["status"] == "paused":
@@ -50,7 +50,7 @@ def delete_customer(account: Account, *, user_id: str | None = None, customer: s
     """A customer is deleted; their subscriptions end at once."""
     if customer is None:
         if user_id is None:
-            raise invalid("Say whose story it is: user_id or customer.", "user_id", "parameter_missing")
+            raise invalid("Name the user or the customer: user_id or customer.", "user_id", "parameter_missing")
         customer = shop.customer_of(account, user_id)
     account.require("customer", customer, param="customer")
     user_id = user_id or shop.user_of(account, customer)

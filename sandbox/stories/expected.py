@@ -1,8 +1,9 @@
-"""The state that a user must end in, from the account alone and independent of the product under test.
+"""The state that a user should have at the end of a story. It is computed from the sandbox's account only, without code of
+the daemon.
 
-The policy is the product's in its default settings: a subscription gives what its product's metadata promises while it is
-entitled, and each paid line gives its tokens once. The sandbox knows what a line is for, because the code that bills the
-line notes it (`means` and `share` of `sandbox.invoices.line`): nothing here reads an invoice's reason or a flag.
+The rules are the daemon's rules with default settings. While the status of a subscription gives access, the user has what
+the metadata of its product promises. Each paid line gives its tokens once. The code that bills a line records what the line
+is for (`means` and `share` of `sandbox.invoices.line`), so this module need not read an invoice's `billing_reason` or flags.
 """
 
 from typing import Any
@@ -29,7 +30,7 @@ _PAYMENT_FAILURES = ("first_payment_failure", "final_payment_failure")
 
 
 def of_user(account: Account, user_id: str, *, granted_before: set[str] | None = None) -> dict[str, Any]:
-    """Role, status, product and tokens of a user, from what they pay for themselves."""
+    """Role, status, product and tokens of a user, from the user's own purchases."""
     subscriptions = subscriptions_of(account, user_id)
     all_grants = grants(account, user_id)
     access = _access(account, subscriptions, otherwise="ACTIVE")
@@ -48,7 +49,7 @@ def of_user(account: Account, user_id: str, *, granted_before: set[str] | None =
 
 
 def of_members(account: Account, organization_id: str) -> dict[str, Any]:
-    """Role, status and product of an organization's users who pay for nothing themselves, and were members before."""
+    """Role, status and product of an organization's users who have no purchases of their own, and were members before."""
     everything = (account.view.find("subscription", id) for _, _, id in account.store.shelves["subscription"].order)
     subscriptions = [
         record
@@ -98,7 +99,7 @@ def subscriptions_of(account: Account, user_id: str) -> list[Record]:
 
 
 def grants(account: Account, user_id: str) -> dict[str, int]:
-    """Return the tokens granted so far, by source; a change in the middle of a period has its sign."""
+    """Return the tokens granted so far, by source. A credit for a change in the middle of a period is negative."""
     made: dict[str, int] = {}
     for invoice in invoices_of(account, user_id):
         for line in invoice["lines"] if invoice.get("status") == "paid" else ():
@@ -114,7 +115,7 @@ def grants(account: Account, user_id: str) -> dict[str, int]:
 
 
 def worth(account: Account, line: Record) -> int:
-    """Return the tokens of a paid line: none for trials and usage, a part by time for a part of a period."""
+    """Return the tokens of a paid line. Trials and usage give none. A line for a part of a period gives a proportional part."""
     if line["_means"] in ("trial", "usage"):
         return 0
     seconds, of = _part_of_the_allowance(line)
@@ -123,10 +124,10 @@ def worth(account: Account, line: Record) -> int:
 
 
 def _part_of_the_allowance(line: Record) -> tuple[int, int]:
-    """Return the line's share of one allowance as seconds, negative for a credit, and the seconds of the whole.
+    """Return the seconds of an allowance that the line pays for (negative for a credit), and the allowance's length in seconds.
 
-    An interval longer than a month has an allowance each 30 days: a change counts for the rest of the present 30 days, and a
-    first part of a period for 30 days at most.
+    If the interval is longer than a month, there is an allowance for each 30 days. A change in the middle of a period counts
+    for the rest of the current 30 days, and a new period for at most its first 30 days.
     """
     seconds, interval = line["_share"]
     if interval <= _LONGEST_MONTH:
@@ -138,9 +139,10 @@ def _part_of_the_allowance(line: Record) -> tuple[int, int]:
 
 
 def clawbacks(account: Account, user_id: str) -> dict[str, int]:
-    """Return the tokens to be taken back, by the object that takes them.
+    """Return the tokens to be taken back, by the id of the refund, dispute or credit note.
 
-    Each grant of a bill loses the returned share of the bill's whole total, rounded down, but never more than was granted.
+    A bill is an invoice or a Checkout session. If a share of its total was returned, each of its grants loses the same share,
+    rounded down, and never more than was granted.
     """
     made: dict[str, int] = {}
     granted = grants(account, user_id)
@@ -154,7 +156,7 @@ def clawbacks(account: Account, user_id: str) -> dict[str, int]:
 
 
 def _money_back(account: Account, user_id: str) -> dict[str, tuple[int, list[tuple[int, str, int]]]]:
-    """Return by bill its whole total, and the objects that returned money: the time, the id and the amount."""
+    """Return for each bill its total, and the objects that returned money: the time, the id and the amount."""
     back: dict[str, tuple[int, list[tuple[int, str, int]]]] = {}
 
     def add(bill: str, total: int, source: Record) -> None:
@@ -170,14 +172,14 @@ def _money_back(account: Account, user_id: str) -> dict[str, tuple[int, list[tup
                 add(bill, total, dispute)
     for invoice in invoices_of(account, user_id):
         for note in account.view.owned("credit_note", "invoice", invoice["id"]):
-            # The refund of a note counts as a refund.
+            # If the note has refunds, these are counted instead.
             if note.get("status", "issued") == "issued" and not note.get("refunds"):
                 add(f"invoice:{invoice['id']}:", invoice["total"], note)
     return back
 
 
 def _grants_of_a_bill(account: Account, granted: dict[str, int], bill: str) -> list[int]:
-    """Return what is left of each grant of a bill after the credits for the same item that it carries."""
+    """Return the tokens of each grant of a bill, after subtracting the bill's credits for the same subscription item."""
     own = {source: tokens for source, tokens in granted.items() if source.startswith(bill)}
     invoice = account.find("invoice", bill.split(":")[1])
     for line in invoice["lines"] if invoice is not None else ():
@@ -189,7 +191,7 @@ def _grants_of_a_bill(account: Account, granted: dict[str, int], bill: str) -> l
 
 
 def has_bought_access(account: Account, user_id: str) -> bool:
-    """Return whether a one-time purchase gives a role now: it has not expired, and the money was not returned."""
+    """Return whether a one-time purchase gives access now: it has not expired, and its money was not returned in full."""
     bought = [
         (invoice["status_transitions"]["paid_at"], f"invoice:{invoice['id']}:", line["product"])
         for invoice in invoices_of(account, user_id)
@@ -251,7 +253,7 @@ def _charges_of(account: Account, user_id: str) -> list[Record]:
 
 
 def _bill_of(account: Account, charge: Record) -> tuple[str, int]:
-    """Return the prefix of the keys of everything that a charge paid for, and the total of that invoice or session."""
+    """Return the bill that a charge paid, as the prefix of its grants' keys, and the bill's total."""
     if charge["_invoice"] is not None:
         return f"invoice:{charge['_invoice']}:", account.get("invoice", charge["_invoice"])["total"]
     session = account.view.owned("checkout.session", "payment_intent", charge["payment_intent"])[0]

@@ -31,11 +31,11 @@ def sign_up(
 ) -> dict[str, Any]:
     """A user subscribes through Checkout.
 
-    `price` is a price's id or a lookup key (`starter_monthly`, `pro_yearly` ...), `extras` are more of them, one item each,
-    and `once` one-time prices on the first invoice. `link` is what names the user: `metadata` of the customer, the
-    `session` alone, the `subscription` alone, or only the `email`. `organization_id` is written to the subscription's
-    metadata. With `anchor_days` the billing anchor is that many days later, and the first line bills the time until then,
-    `flagged` as a proration or not. `reason` is the billing reason of the first invoice.
+    `price` is a price's id or a lookup key (`starter_monthly`, `pro_yearly` ...). `extras` are prices of further items, and
+    `once` are one-time prices on the first invoice. `link` is where the user is named: in the `metadata` of the customer,
+    only in the `session`, only in the `subscription`, or only by the `email`. `organization_id` is written to the
+    subscription's metadata. With `anchor_days` the billing anchor is that many days later, and the first line bills the time
+    until then; `flagged` marks it as a proration. `reason` is the billing reason of the first invoice.
     """
     chosen = shop.price_named(account, price)
     email = email or f"{user_id}@example.com"
@@ -76,7 +76,7 @@ def renewal(
     subscription: str | None = None,
     payment: subscriptions.Payment = "succeeds",
 ) -> dict[str, Any]:
-    """A subscription's next period begins and is paid, or not (`payment` = fails). The clock advances to the period's end."""
+    """A subscription's next period begins. It is paid, unless `payment` is `fails`. The clock advances to the period's end."""
     record = shop.live_subscription(account, user_id, subscription)
     shop.wait_until(account, subscriptions.period_of(record)[1])
     with account.by_itself():
@@ -100,13 +100,13 @@ def upgrade(
     anchor_now: bool = False,
     flagged: bool = False,
 ) -> dict[str, Any]:
-    """A subscription changes to another price; the difference is billed at once, later (create_prorations) or not (none).
+    """A subscription changes to another price. The difference is billed at once, later (create_prorations) or not (none).
 
-    Expected in default settings: the credit and the charge count by time, each with its sign, once they are paid. From
-    Starter to Pro after half of a month: -1,000 x 1/2 = -500, and 5,000 x 1/2 = +2,500; at once, or with the next month's
-    5,000, which replace what is left; with `none` only the 5,000. Of a year half of the present 30 days counts.
-    With `anchor_now`, a new interval, or from a free price to a paid one, a new period begins at once, whose line is
-    `flagged` as a proration or not: then the new allowance replaces the old one.
+    Expected with default settings: once they are paid, the credit removes and the charge adds a share by time. From
+    Starter to Pro after half of a month: -1,000 x 1/2 = -500, and 5,000 x 1/2 = +2,500, at once or with the next month's
+    5,000, which replace the tokens that are left. With `none` there are only the 5,000. With a yearly price the rest of the
+    current 30 days counts. A new period begins at once with `anchor_now`, with a new interval, or if the old price was free
+    and the new price is not. Its line is marked as a proration if `flagged`, and the new allowance replaces the old one.
     """
     record = shop.live_subscription(account, user_id, subscription)
     chosen = shop.price_named(account, price)

@@ -1,4 +1,4 @@
-"""Stories in which a customer pays for an organization: the subscription's metadata names it."""
+"""Stories in which a customer pays for an organization, which is named in the subscription's metadata."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from sandbox.stories.playing import story
 def team(
     account: Account, *, user_id: str, organization_id: str, price: str = "pro_monthly", quantity: int = 5
 ) -> dict[str, Any]:
-    """A user subscribes for an organization. Their customer identifies them."""
+    """A user subscribes for an organization. The user is named in the customer's metadata."""
     made = membership.sign_up(account, user_id=user_id, price=price, quantity=quantity, organization_id=organization_id)
     return {**made, "organization_id": organization_id}
 

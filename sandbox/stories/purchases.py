@@ -24,7 +24,7 @@ def yearly(account: Account, *, user_id: str, price: str = "pro_yearly") -> dict
 
 @story
 def zero_invoice(account: Account, *, user_id: str, price: str = "pro_monthly", coupon: str = "FREE") -> dict[str, Any]:
-    """A membership that a coupon of 100 % makes free for ever: its invoices are paid, and nothing was charged."""
+    """A membership that a coupon of 100 % makes free forever: its invoices are paid without a charge."""
     _everything_off(account, coupon)
     return {**sign_up(account, user_id=user_id, price=price, coupon=coupon), "coupon": coupon}
 
@@ -37,9 +37,9 @@ def token_pack(account: Account, *, user_id: str, price: str = "token_pack", qua
 
 @story
 def lifetime(account: Account, *, user_id: str, price: str = "lifetime", by_invoice: bool = False) -> dict[str, Any]:
-    """A user buys access once: for ever (`lifetime`) or for 30 days (`month_pass`), with an invoice or without.
+    """A user buys access once: forever (`lifetime`) or for 30 days (`month_pass`), with an invoice or without.
 
-    Expected: no tokens, and the product's role until the time is over or all the money went back, by whatever way.
+    Expected: no tokens, and the product's role until the time has passed or all the money was returned in any way.
     """
     return _buy_once(account, user_id, price, 1, with_invoice=by_invoice)
 
@@ -141,7 +141,7 @@ def several_customers(account: Account, *, user_id: str, count: int = 2) -> dict
 
 @story
 def many_items(account: Account, *, user_id: str, count: int = 12) -> dict[str, Any]:
-    """A subscription with more items than its embedded list shows, and so with as many lines on its invoice."""
+    """A subscription with more items than its embedded list shows. Its invoice has as many lines."""
     if not 1 <= count <= 100:
         raise invalid("count: 1 to 100", "count")
     product = shop.price_named(account, "pro_monthly")["product"]
@@ -168,7 +168,7 @@ def many_items(account: Account, *, user_id: str, count: int = 12) -> dict[str, 
 
 @story
 def many_lines(account: Account, *, user_id: str, count: int = 14) -> dict[str, Any]:
-    """A manual invoice with more lines than its embedded list shows, paid; they are packs, not a membership."""
+    """A paid manual invoice with more lines than its embedded list shows. The lines are packs, and give no membership."""
     price = shop.price_named(account, "token_pack")
     with account.requested(account.request_id()):
         customer = shop.customer_of(account, user_id)

@@ -66,11 +66,11 @@ def live_subscription(account: Account, user_id: str | None, subscription: str |
     if subscription is not None:
         return account.require("subscription", subscription, param="subscription")
     if user_id is None:
-        raise invalid("Say whose story it is: user_id or subscription.", "user_id", "parameter_missing")
+        raise invalid("Name the user or the subscription: user_id or subscription.", "user_id", "parameter_missing")
     for record in reversed(expected.subscriptions_of(account, user_id)):
         if record["status"] not in ("canceled", "incomplete_expired"):
             return record
-    raise invalid(f"User {user_id} has no subscription that goes on.", "user_id", "resource_missing")
+    raise invalid(f"User {user_id} has no subscription that has not ended.", "user_id", "resource_missing")
 
 
 def user_of(account: Account, customer: str) -> str | None:
@@ -108,7 +108,7 @@ def made(account: Account, subscription: str) -> dict[str, Any]:
 
 
 def wait_until(account: Account, second: int) -> None:
-    """Advance the clock to a time, unless that is past."""
+    """Advance the clock to a time, unless that time has passed."""
     if account.now < second:
         account.clock.advance(second - account.clock.precise())
 

@@ -15,7 +15,7 @@ _RETRIES = 3
 
 @story
 def incomplete(account: Account, *, user_id: str, price: str = "pro_monthly", expires: bool = False) -> dict[str, Any]:
-    """A sign-up whose first payment fails; with `expires` it is not paid within 23 hours, and expires."""
+    """A sign-up whose first payment fails. With `expires` it is not paid within 23 hours, so the subscription expires."""
     chosen = shop.price_named(account, price)
     with account.requested(account.request_id()):
         customer = shop.customer_of(account, user_id)
@@ -49,7 +49,10 @@ def past_due(account: Account, *, user_id: str | None = None, subscription: str 
 def unpaid(
     account: Account, *, user_id: str | None = None, subscription: str | None = None, then: str = "unpaid"
 ) -> dict[str, Any]:
-    """All retries fail; `then` the subscription is `unpaid`, `canceled`, or stays `past_due`. The clock advances by weeks."""
+    """All retries fail, and the subscription gets the status `then`: `unpaid`, `canceled` or `past_due`.
+
+    The clock advances by weeks.
+    """
     if then not in ("unpaid", "canceled", "past_due"):
         raise invalid("then: unpaid, canceled or past_due", "then")
     record = shop.live_subscription(account, user_id, subscription)
@@ -86,8 +89,9 @@ def refund(
 ) -> dict[str, Any]:
     """The user's last payment is refunded, completely or by `amount` cents. The subscription continues.
 
-    Expected: it takes back its share of the invoice's whole total: 14.50 of the 29.00 of Pro 5,000 x 1,450 / 2,900 = 2,500.
-    An endpoint of 2020 or older sends only the charge, which holds its refunds: the expectation is the same.
+    Expected: tokens are taken back in proportion to the invoice's total. For 14.50 of the 29.00 of Pro: 5,000 x 1,450 / 2,900
+    = 2,500. An endpoint with an API version of 2020 or older sends only the charge, which contains its refunds. The expected
+    tokens are the same.
     """
     paid = _charge_of(account, user_id, charge)
     with account.requested(account.request_id()):
@@ -136,8 +140,9 @@ def credit_note(
 ) -> dict[str, Any]:
     """A credit note is issued on the user's last paid invoice, for all of it or for `amount` cents.
 
-    Expected: it takes back its share of the invoice's whole total, whatever it credits: the customer's `balance`, by a
-    `refund`, or `out_of_band`. The refund and its note count once. Of 14.50 on Pro's 29.00: 5,000 x 1,450 / 2,900 = 2,500.
+    Expected: tokens are taken back in proportion to the invoice's total, whether the money goes to the customer's `balance`,
+    is returned by a `refund`, or `out_of_band`. A refund and its note count once. For 14.50 of Pro's 29.00:
+    5,000 x 1,450 / 2,900 = 2,500.
     """
     record = _invoice_of(account, user_id, invoice)
     with account.requested(account.request_id()):
@@ -150,7 +155,7 @@ def credit_note(
 
 @story
 def void_credit_note(account: Account, *, credit_note: str) -> dict[str, Any]:
-    """A credit note that moved no money by a refund is voided. Expected: what it took is given back."""
+    """A credit note without a refund is voided. Expected: the tokens that it took are given back."""
     record = account.require("credit_note", credit_note, param="credit_note")
     with account.requested(account.request_id()):
         credit_notes.void(account, credit_note)
@@ -162,7 +167,7 @@ def _invoice_of(account: Account, user_id: str | None, invoice: str | None) -> R
     if invoice is not None:
         return account.require("invoice", invoice, param="invoice")
     if user_id is None:
-        raise invalid("Say whose story it is: user_id or invoice.", "user_id", "parameter_missing")
+        raise invalid("Name the user or the invoice: user_id or invoice.", "user_id", "parameter_missing")
     paid = [
         record
         for record in expected.invoices_of(account, user_id)
@@ -183,7 +188,7 @@ def _charge_of(account: Account, user_id: str | None, charge: str | None) -> Rec
     if charge is not None:
         return account.require("charge", charge, param="charge")
     if user_id is None:
-        raise invalid("Say whose story it is: user_id or charge.", "user_id", "parameter_missing")
+        raise invalid("Name the user or the charge: user_id or charge.", "user_id", "parameter_missing")
     paid = [
         record
         for customer in expected.customers_of(account, user_id)
@@ -193,7 +198,9 @@ def _charge_of(account: Account, user_id: str | None, charge: str | None) -> Rec
         and not record.get("disputed")
     ]
     if not paid:
-        raise invalid(f"User {user_id} has paid nothing that is left.", "user_id", "resource_missing")
+        raise invalid(
+            f"User {user_id} has no payment that could be refunded or disputed.", "user_id", "resource_missing"
+        )
     return paid[-1]
 
 

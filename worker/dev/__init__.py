@@ -1,1 +1,1 @@
-"""Embedded servers for `stripe-sync dev` and the tests. They are not part of the installed package."""
+"""Embedded servers for `stripe-sync dev` and the tests. Their programs come from the wheels of the extra `dev`."""

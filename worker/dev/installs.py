@@ -28,7 +28,7 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """The folder of Postgres programs. `copy_name` is set if they may be copied for an account that can't reach them."""
+    """A folder of Postgres programs. If `copy_name` is set, they may be copied for an account that can't reach the folder."""
 
     binaries: Path
     copy_name: str | None = None

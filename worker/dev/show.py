@@ -1,4 +1,4 @@
-"""The output of `dev` when everything runs: one sign-up through the whole system, the addresses, and example commands."""
+"""The output of `dev` once everything runs: the result of a demo sign-up, the addresses, and example commands."""
 
 import contextlib
 import hashlib
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _sign_in_link() -> str:
-    """The token of a link that signs the developer's browser in."""
+    """The token of a link with which the developer's browser is signed in."""
     from worker.config import settings
     from worker.web.console.session import Sessions
 

@@ -26,7 +26,8 @@ _PROCESSES = ("web", "worker", "beat")
 
 
 class Setup:
-    """The environment of every process, the sandbox's address (None without one), the folder, and the supervisor's lock."""
+    """The environment of the processes, the sandbox's address (None without a sandbox), the folder, and the supervisor's
+    lock."""
 
     def __init__(self, env: dict[str, str], *, sandbox: str | None, home: Path, lock: str) -> None:
         self.env, self.sandbox, self.home, self.lock = env, sandbox, home, lock
@@ -110,7 +111,7 @@ def _sandbox_command(made: Setup, port: int) -> str:
 
 
 def _tethered(made: Setup, command: str) -> str:
-    """The command for a shell, which ends when this process ends, even by kill -9."""
+    """The shell command that runs `command` until this process ends, even by kill -9."""
     return f"exec {shlex.join(tether.command(made.lock))} {command}"
 
 

@@ -20,12 +20,12 @@ def blocks(conn: psycopg.Connection) -> int:
 
 
 def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int) -> tuple[int, str | None]:
-    """Remove up to `limit` events of this range of blocks. Both their arrival and their end must be longer ago than `keep`.
+    """Remove up to `limit` events of this range of blocks that arrived and were done longer ago than `keep`.
 
     Returns how many were removed, and the arrival of the oldest remaining event. Rows locked by another session stay.
     """
     stretch = (f"({block},0)", f"({block + BLOCKS},0)")
-    # A replayed event is kept from its new `done_at` on, so that its result can still be read.
+    # For a replayed event, `keep` counts from its new `done_at`, so that its result can still be read.
     gone = conn.execute(
         """
         with old as materialized (
@@ -51,10 +51,10 @@ def events(conn: psycopg.Connection, *, block: int, keep: timedelta, limit: int)
 
 
 def bookkeeping(conn: psycopg.Connection, *, changes_kept_days: int = 35) -> dict[str, int]:
-    """Remove old bookkeeping: runs with their shards (except each job's newest), drift, heartbeats and changes.
+    """Remove old bookkeeping: runs with their shards (except the newest run of each job), drift, heartbeats and changes.
 
-    Returns the number of removed rows by table. Each statement checks only the BATCH oldest rows (of each job, for runs),
-    so the table's key finds them.
+    Returns the number of removed rows by table. Each statement reads only the BATCH oldest rows, which the table's key
+    finds (for runs, the BATCH oldest of each job).
     """
     removed = {
         "runs": f"""

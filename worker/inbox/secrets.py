@@ -1,7 +1,8 @@
 """The webhook secrets and their accounts, in `sync.webhook_secrets`. Secrets are stored only as fingerprints.
 
-A delivery does not name its platform account; only its signature shows it. So each secret is proven once, by reading an
-event that it signed with our key. Until then the secret's events are held, unless it is the only secret.
+A delivery does not name its platform account; only the signature depends on it. So each secret is proven once: an event
+that was signed with the secret is read from Stripe with our key. Until then the secret's events are held, unless it is the
+only secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ def any_held(conn: psycopg.Connection) -> bool:
 
 
 def newest(conn: psycopg.Connection, secret: str, *, limit: int) -> Sequence[tuple[str, str, float, float]]:
-    """The newest events that this secret signed: id, account, and the seconds since creation and since arrival."""
+    """The newest events signed with this secret: id, account, and the seconds since creation and since arrival."""
     return conn.execute(
         """
         select id, account, extract(epoch from now() - created)::float8, extract(epoch from now() - received_at)::float8

@@ -14,7 +14,7 @@ from worker.stripe_api.envelope import Envelope
 from worker.stripe_api.event import ObjectRef
 
 SUSPICIOUS_ATTEMPTS = 3
-# At most this many events are counted, or searched without an index.
+# At most this many events are counted or searched if no index helps.
 MOST_COUNTED = 100_000
 LONG_AGO = 1
 _NO_VERDICTS: Mapping[str, str | None] = MappingProxyType({})
@@ -29,7 +29,11 @@ class Leased:
     livemode: bool
     body: str
     age_seconds: float
-    """The time since the event was stored or last replayed, when it was leased."""
+    """The age of the event when it was leased.
+
+    At the first attempt it is counted from the time the event became due: its arrival, or its replay. At later attempts,
+    and if there was an error before, it is counted from the arrival.
+    """
     traceparent: str | None
 
 
@@ -128,7 +132,7 @@ def listening_since(conn: psycopg.Connection) -> int | None:
 
 
 def missing(conn: psycopg.Connection, event_ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are not in the inbox."""
+    """The given ids that are not in the inbox."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         rows = cursor.execute(
             """
@@ -155,7 +159,7 @@ def newest_bursts(
 ) -> list[list[str]]:
     """For each object, the bodies of its newest events, back to the first pause longer than `pause_seconds`.
 
-    Bodies are large, so if there is no such pause among the newest `most` events, the object's list is empty.
+    Bodies are large, so if the burst has `most` events or more, the object's list is empty.
     """
     bursts: list[list[str]] = [[] for _ in objects]
     rows = conn.execute(
@@ -214,7 +218,7 @@ def mark_done(conn: psycopg.Connection, outcomes: dict[str, str]) -> None:
 
 
 def replace_bodies(conn: psycopg.Connection, bodies: dict[str, str]) -> None:
-    """Replace the bodies of the events. Their errors are cut to the error's kind, because the rest may quote the body."""
+    """Replace the bodies of the events. Only the name of the last error is kept, because its message may quote the old body."""
     conn.execute(
         """
         update sync.events as e

@@ -1,10 +1,9 @@
 """Find an object's final state from the changes in its events, if their times do not decide.
 
 Each event leads from the state before it (restored by previous_attributes) to the state it contains. A cluster is a
-group of events so close in time that their order is unknown. The events of a cluster are the edges of a path through
-states. The path ends at the only state that is entered once more than it is left, in whatever order the events are
-read. `X.created` enters the first state and leaves none. If an event is missing, the numbers do not match, and nothing
-is decided.
+group of events so close in time that their order is unknown. In whatever order the events of a cluster are read, the
+final state is the one with one more event leading into it than out of it. `X.created` leads into the first state, from
+no other state. If an event is missing, the numbers usually do not match, and nothing is decided.
 """
 
 from collections import Counter, defaultdict
@@ -80,10 +79,11 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
 
 
 def _ends(events: Sequence[Observation]) -> set[str]:
-    """A set of one: the state that is entered once more than it is left. An empty set if the path has a gap.
+    """A set with the final state: the state with one more event leading into it than out of it.
 
-    An event without previous_attributes is a change from an unknown state, or no change. If it contains the final state
-    it is no change, because otherwise that state would be entered twice more than it is left.
+    The set is empty if the events do not form one connected path. An event without previous_attributes is a change from
+    an unknown state, or no change. If the event contains the final state, it is no change. Otherwise two more events
+    would lead into that state than out of it.
     """
     balance: Counter[str] = Counter()
     beside: dict[str, set[str]] = defaultdict(set)

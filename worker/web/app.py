@@ -189,7 +189,7 @@ class _Routes:
         return JSONResponse(await anyio.to_thread.run_sync(self._status))
 
     def _checks(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The checks that must pass for this process to serve, and notes for operators."""
+        """The checks that must pass before this process serves requests, and notes for operators."""
         checks, notes = {"database": "ok", "broker": "ok", "inbox": "ok"}, dict[str, str]()
         try:
             with self.pool.connection() as conn:

@@ -1,6 +1,7 @@
-"""The HTTP server, `python -m worker.web.server`. Its main process imports only the server, and starts the others.
+"""The HTTP server, `python -m worker.web.server`. Its main process imports only the server, and starts the web processes.
 
-The main process lives as long as the server. `exec` frees it of the settings and the command line, which take 20 MB.
+The main process runs as long as the server. `stripe-sync web` starts it with `exec`, so it does not keep the 20 MB that the
+settings and the command line take.
 """
 
 import resource
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # A request is aborted if its headers do not arrive within this time.
 HEADER_MILLISECONDS = 10_000
-# Concurrent connections of one process. Thousands of stalled connections must not keep a signed event out.
+# Concurrent connections of one process. Even thousands of stalled connections must leave room for signed events.
 CONNECTIONS = 16_384
 
 

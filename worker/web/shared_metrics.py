@@ -123,8 +123,8 @@ def _lane_processes(conn: psycopg.Connection, settings: Settings) -> dict[str, f
 def _queue_ages(conn: psycopg.Connection, jobs: Mapping[str, Mapping[str, float]], *, fetch: float) -> dict[str, float]:
     """The age of the oldest due work in each lane, in seconds.
 
-    The lane `events` has events, and users that wait to be computed. The lane `background` has late periodic jobs, and
-    objects to read again.
+    The lane `events` has events, and users that wait to be computed. The lane `background` has periodic jobs that are
+    late, and objects that wait to be read again.
     """
     row = conn.execute(
         """

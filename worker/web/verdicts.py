@@ -26,7 +26,8 @@ class Verdicts:
         self._first = ASSUMED if alone else None
         self.known: dict[str, str | None] = dict.fromkeys(self._bound, self._first)
         if not self._has_key:
-            # Without a key nothing can be read, so the accounts that the secrets are bound to decide. The first is ours.
+            # Without a key no event can be read. Then the accounts to which secrets are bound decide, and the first of
+            # these accounts is ours.
             named = [account for account in self._bound.values() if account]
             for id_, account in self._bound.items():
                 self.known[id_] = FOREIGN if account and account != named[0] else OURS

@@ -25,13 +25,13 @@ from worker.stripe_api.envelope import Envelope, NotAnEvent, read_envelope
 _log = log.get("ingress")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# A body that is too large is read to its end up to this size, and discarded, because a client that is still sending does
-# not read the answer.
+# A body that is too large is still read, up to this size, and discarded. A client reads the answer only after it has sent
+# the whole body.
 MAX_READ_BYTES = 16 * MAX_BODY_BYTES
 TOLERANCE_SECONDS = 300
 BODY_SECONDS = 10
-# The total size of the bodies that a process is reading or has not stored yet. Large bodies may take three quarters of
-# it. The rest is left for Stripe's events, which are small, even if strangers send large bodies.
+# The most bytes in all bodies that a process is reading or has not stored yet. Large bodies may take three quarters of
+# it. The last quarter is for Stripe's events, which are small, even if strangers send large bodies.
 MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024
 LARGE_BYTES = 256 * 1024
 # Stripe gives up after some seconds. The answer must come earlier, even if Postgres is slow.
@@ -48,7 +48,7 @@ Insert = Callable[[Sequence[Envelope]], Awaitable[set[str]]]
 
 
 class Refused(Exception):
-    """A request that is refused, so nothing is stored. `code` is for programs and the metric, `message` for people."""
+    """The request is refused, and nothing is stored. `code` is for programs and the metric, `message` for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code, self.message = status, code, message
@@ -182,7 +182,8 @@ class WebhookEndpoint:
         clock: Callable[[], float],
         is_foreign: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`is_foreign` returns whether the secret with a fingerprint belongs to another account. Its events are refused."""
+        """`is_foreign` takes the fingerprint of a secret, and returns whether the secret belongs to another account. Events
+        signed with such a secret are refused."""
         self._writer, self._secrets, self._clock, self._is_foreign = writer, secrets, clock, is_foreign
         self._budget = Budget()
 
@@ -251,7 +252,7 @@ class WebhookEndpoint:
 
 
 def _parent(scope: Scope) -> str | None:
-    """The traceparent header, if tracing is on and a proxy in front of us sent one; else None."""
+    """The `traceparent` header of the request, which a proxy may have added; None if tracing is off."""
     if not trace.is_on():
         return None
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)

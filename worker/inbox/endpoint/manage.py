@@ -105,8 +105,8 @@ def roll(
 ) -> Step:
     """Take the next step of a roll.
 
-    `secrets` are the secrets of STRIPE_WEBHOOK_SECRET. `signed` returns whether an event was stored that the secret with
-    this fingerprint has signed. `accepts` returns whether the endpoint at a URL knows a secret.
+    `secrets` are the secrets of STRIPE_WEBHOOK_SECRET. `signed` takes a secret's fingerprint, and returns whether an event
+    signed with the secret was stored. `accepts` takes a URL and a secret, and returns whether the endpoint knows the secret.
     """
     mine = _endpoints(stripe, url)
     new = next((each for each in mine if each.metadata.get("replaces")), None)
@@ -140,7 +140,7 @@ def roll(
 
 
 def accepts(url: str, secret: str) -> bool:
-    """Whether every one of several test requests to the endpoint reaches a process that knows the secret.
+    """Whether all of several test requests to the endpoint reach processes that know the secret.
 
     The requests contain no event, so nothing is stored. Raises NotPossible if the URL does not answer like our endpoint.
     """
@@ -184,7 +184,7 @@ def _begin(stripe: Target, old: Endpoint, connect: bool | None) -> Step:
 
 
 def _types_of(new: Endpoint, mine: Sequence[Endpoint]) -> Sequence[str]:
-    """The event types of the new endpoint: all, or for a destination, the types of the destination that it replaces."""
+    """The event types of the new endpoint: all types, or for a destination, the types of the destination it replaces."""
     if not new.is_destination:
         return ALL
     replaced = next((each for each in mine if each.id == new.metadata["replaces"]), None)

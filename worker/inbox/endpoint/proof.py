@@ -1,7 +1,8 @@
-"""Judge whether each webhook secret belongs to our account, by reading an event that it signed with our key.
+"""Judge whether each webhook secret belongs to our account, by reading an event signed with the secret from Stripe.
 
-A delivery from another platform account looks like one from ours. Three facts distinguish them: the account that the
-settings bind the secret to, whether our key can read the event, and the account's token, which is part of its event ids.
+A delivery from another platform account looks like a delivery from ours. Three facts distinguish them: the account to which
+the settings bind the secret, whether our key can read the event, and the account's token, which is part of the ids of its
+events.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from worker.stripe_api.client import Answer, BadKey, InvalidRequest, MissingPerm
 _log = log.get("secrets")
 
 EXAMPLES = 3
-# Stripe does not return events older than this. The replica that answers may not have events younger than the lag.
+# Stripe does not return events older than this. Events younger than the lag may be missing on the replica that answers.
 OLDEST_SECONDS, LAG_SECONDS = 29 * 86_400, 8
 # This part of an event's id is the account's token, which is also the end of the account's id.
 TOKEN = slice(-18, -8)
@@ -55,7 +56,7 @@ def judge_all(conn: psycopg.Connection, stripe: Callable[[], Source]) -> bool:
 
 
 def _judge(conn: psycopg.Connection, stripe: Source, secret: Secret, every: Sequence[Secret]) -> tuple[str, str] | None:
-    """The verdict and its reason; None if it can't be determined yet."""
+    """The verdict and the reason for it; None if the verdict can't be determined yet."""
     ours = _own_account(stripe)
     if secret.account and ours:
         if secret.account == ours:
@@ -96,7 +97,10 @@ def _of_missing(
 
 
 def _has_token(stripe: Source, ours: str, id_: str) -> bool:
-    """Whether the event may be our account's, judging by its id. Also true if our own event ids do not contain the token."""
+    """Whether the event may be from our account, judging by the token in its id.
+
+    True if the id can't decide, for example because the ids of our own events do not contain our token.
+    """
     token = ours[-10:]
     if len(ours) < 16 or len(id_) < 24 or not id_.startswith(("evt_1", "evt_3")) or id_[TOKEN] == token:
         return True

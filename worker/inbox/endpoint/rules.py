@@ -36,18 +36,19 @@ class Endpoint:
 
     @property
     def is_connect(self) -> bool:
-        """Whether it is for events of connected accounts. Of webhook endpoints, only the ones we made show this."""
+        """Whether it receives events of connected accounts. Stripe does not show this for webhook endpoints, so it is known only
+        for endpoints that we created."""
         return "@accounts" in self.events_from or self.metadata.get("stripe_sync") == "connect"
 
     @property
     def is_quiet(self) -> bool:
-        """Whether `endpoint roll` has created it, but has not turned it on yet."""
+        """Whether `endpoint roll` has created this endpoint but not turned it on yet."""
         return self.metadata.get("stripe_sync") == "rolling"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem. `kind` is for programs, `detail` describes the problem, and `fix` says what to do."""
+    """A problem of an endpoint. `kind` is for programs, `detail` describes the problem, and `fix` says what to do."""
 
     kind: str
     endpoint: str
@@ -57,10 +58,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Counts since the last run.
-
-    They count delivered events, events that only catch-up found, deliveries of the other mode, and requests refused for
-    their signature. `failed` has the age in seconds of each event that Stripe could not deliver here.
+    """Counts since the last run: delivered events, events that only catch-up found, deliveries of the other mode (test or
+    live), and requests refused because of their signature. `failed` has the age in seconds of each event that Stripe could
+    not deliver here.
     """
 
     delivered: int = 0
@@ -123,7 +123,7 @@ def problems(
     required: Collection[str],
     flow: Flow,
 ) -> list[Problem]:
-    """All problems. `endpoints` are all endpoints of the account, or None if the key may not read them."""
+    """All current problems. `endpoints` are all endpoints of the account, or None if the key may not read them."""
     wrong: list[Problem] = []
     mine = [] if endpoints is None else ours(endpoints, url)
     live = [each for each in mine if each.enabled and not each.is_quiet]

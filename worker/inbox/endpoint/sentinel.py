@@ -41,7 +41,7 @@ COUNTED = {
 
 
 def tick(conn: psycopg.Connection, stripe: Callable[[], Source], settings: Settings, slot: datetime) -> None:
-    """Check once in this slot of the clock, and record the problems."""
+    """Check the endpoints, unless this was already done for the scheduled time `slot`, and record the problems."""
     with runs.slot(conn, JOB, slot) as run:
         if run is None:
             return

@@ -1,4 +1,4 @@
-"""The console's actions, which are also CLI commands. A person confirms each first, and `sync.audit_log` records it."""
+"""The console's actions. Each does the same as a CLI command, is confirmed by a person, and is recorded in `sync.audit_log`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def audit(conn: psycopg.Connection, *, actor: str, action: str, target: str, det
 
 
 def _chosen(conn: psycopg.Connection, values: Values, ids: Ids) -> list[str]:
-    """The ids of the checked events, or of one group of parked events."""
+    """The ids of the events that the person checked, or of all events in one group of parked events."""
     if values.get("group_type"):
         return read_inbox.parked_with_error(conn, values["group_type"], values.get("group_error", ""))
     if not ids:

@@ -255,7 +255,7 @@ def application() -> Starlette:
 
 
 def sender(app: Celery) -> Callable[..., None]:
-    """A function that sends a task by name. It raises Refused if the broker is away, because a person is waiting."""
+    """A function that sends a task by name. If the broker does not answer, it raises Refused at once: a person is waiting."""
 
     def send(task: str, *arguments: object, queue: str) -> None:
         try:

@@ -137,7 +137,7 @@ def object_(asked: Asked) -> View | None:
 
 
 def object_search(asked: Asked) -> View | None:
-    """The search form, or its result: an event's id leads to the event."""
+    """The search form, or the object with the given id. If it is the id of an event, the event."""
     id_ = asked.query.get("id", "").strip()
     if not id_:
         return View("objects.html", {})
@@ -176,7 +176,7 @@ def revenue(asked: Asked) -> View:
 
 
 def plan(asked: Asked) -> View:
-    """The next users, in the order of ids, that `membership apply` would change.
+    """The next users that `membership apply` would change, in the order of their ids.
 
     The search starts after the user `after`, stops after PLAN_SECONDS, and reports how far it got.
     """

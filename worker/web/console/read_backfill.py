@@ -17,7 +17,7 @@ _ORDER = ("failed", "reading", "done", "not available", "stopped", "waiting")
 def progress(conn: psycopg.Connection) -> Row | None:
     """The progress of the newest backfill; None if there was none.
 
-    Its lists are sorted by state, the failed lists first. Its errors have the names of the lists that failed with them.
+    Its lists are sorted by state, failed lists first. Each error has the names of the lists that failed with it.
     """
     newest = backfill.progress(conn)
     if newest is None:

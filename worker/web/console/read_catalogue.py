@@ -6,7 +6,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
-# Up to this many users are counted. If there are more, the planner's statistics give the numbers for frequent products.
+# Up to this many users are counted. If there are more, the numbers come from the planner's statistics, which have only
+# frequent products.
 COUNTED = 100_000
 
 

@@ -17,7 +17,7 @@ SAMPLED = 2000
 def minutes(conn: psycopg.Connection) -> list[Row]:
     """Events received and applied, and requests to Stripe, per minute of the last 24 hours.
 
-    Each number is the difference from the totals recorded before, so the first recorded minute has none.
+    Each number is the difference between the totals of two minutes, so the first recorded minute has no numbers.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
@@ -59,7 +59,7 @@ def latency(conn: psycopg.Connection) -> Row | None:
 
 
 def workers(conn: psycopg.Connection) -> list[Row]:
-    """Worker processes, the live ones first; `is_alive` tells whether each gave a sign of life lately."""
+    """Worker processes, live processes first. `is_alive` is whether a process has reported lately."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """

@@ -54,7 +54,7 @@ def static(name: str) -> Response | None:
 
 
 def address(name: str) -> str:
-    """The address of such a file: another one after each change, so that no browser shows a page with an old style."""
+    """The address of a file of the console. It changes with the file's content, so that no browser uses an old style."""
     return f"/console/static/{name}?v={hashlib.sha256(_content(name)).hexdigest()[:12]}"
 
 
@@ -64,7 +64,7 @@ def _content(name: str) -> bytes:
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """The distance from now in the largest unit: `5 min ago`, `in 3 d`; empty for None."""
+    """The time between `moment` and now in the largest unit: `5 min ago`, `in 3 d`; empty for None."""
     if moment is None:
         return ""
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()

@@ -19,7 +19,7 @@ SESSION_SECONDS = 12 * 3600
 SENTENCE_SECONDS = 60
 LINK_SECONDS = 600
 LINK_SECONDS_IN_DEVELOPMENT = 24 * 3600
-# After this many failed sign-ins, from one address or from all, within FAILURE_SECONDS, the next attempt must wait.
+# After this many failed sign-ins from one address, or from all addresses, within FAILURE_SECONDS, the next attempt must wait.
 MAX_FAILURES, MAX_FAILURES_OF_ALL, FAILURE_SECONDS = 5, 50, 300
 # OWASP's recommended parameters for scrypt: 32 MiB and about 0.1 s per hash.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 1
