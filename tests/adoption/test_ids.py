@@ -79,6 +79,11 @@ def ask(app: Application, *users: str) -> list[tuple[int, dict[str, Any]]]:
         desk.close()
 
 
+def respelled(user_id: str) -> str:
+    """The same id as another program may write it. The letters of a uuid have no case; those of a text do."""
+    return user_id.upper() if len(user_id) == 36 else user_id
+
+
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
 def test_an_application_keeps_its_ids_when_adopted(
     application: New, sql: str, names: Names, jenny: str, john: str
@@ -88,7 +93,7 @@ def test_an_application_keeps_its_ids_when_adopted(
     row = f"select {names.column('users', 'role')}::text, tokens from {users} where id = '{{}}'"
 
     app.adopt(names)
-    app.apply(*sign_up(user_id=jenny.upper(), email="pays@example.com"))
+    app.apply(*sign_up(user_id=respelled(jenny), email="pays@example.com"))
     app.apply(
         *(
             event("customer.created", customer(f"cus_{n}", user_id=malformed_id, email=None))
@@ -97,10 +102,10 @@ def test_an_application_keeps_its_ids_when_adopted(
         event("customer.subscription.created", subscription("sub_0", customer="cus_0")),
     )
     conn = app.daemon()
-    explained = why(conn, jenny.upper(), Policy())
+    explained = why(conn, respelled(jenny), Policy())
     by_hand.link(conn, "cus_0", john, Policy())
     by_hand.override(conn, john, "PREMIUM", Policy(), until=None, note=None)
-    (shown, answer), (unknown, refusal), *malformed = ask(app, jenny.upper(), jenny[:-1] + "9", *MALFORMED)
+    (shown, answer), (unknown, refusal), *malformed = ask(app, respelled(jenny), jenny[:-1] + "9", *MALFORMED)
 
     assert app.look(names).of(Verdict.MISSING, Verdict.CONFLICT) == []
     assert app.sql(row.format(jenny)) == [("PREMIUM", 1000)]
@@ -128,7 +133,7 @@ def test_ids_of_any_type_end_the_same_with_shuffled_and_repeated_events(
 ) -> None:
     app = application(sql)
     app.adopt(names)
-    events = [*sign_up(user_id=jenny.upper(), email="pays@example.com")] * 2
+    events = [*sign_up(user_id=respelled(jenny), email="pays@example.com")] * 2
     random.Random(jenny).shuffle(events)
 
     for each in events:

@@ -72,12 +72,25 @@ def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
             later["data"]["object"]["note"] = number
         else:
             kept = {name: value for name, value in later["data"]["object"].items() if name in _NAMES_OTHERS}
+            lines = copy.deepcopy(later["data"]["object"].get("lines"))
             (later,), _ = mutations.mutate([later], chosen, chosen.choice((1, 1, 2)))
             later["data"]["object"] |= kept
+            _keep_periods(later["data"]["object"], lines)
         events.append(later)
     if chosen.random() < 0.5:
         chosen.shuffle(events)
+    # The catalogue comes first: a job computes the users of a change of it, and no job runs here.
+    events.sort(key=lambda event: event["data"]["object"]["object"] not in _CATALOGUE)
     return events, policy
+
+
+def _keep_periods(invoice: Json, lines: Any) -> None:
+    """Keep the periods of an invoice's lines: a line bills one period, and Stripe never moves it to another."""
+    kept = {line["id"]: line["period"] for line in (lines or {}).get("data", ()) if "period" in line}
+    shown = invoice.get("lines")
+    for line in shown.get("data") or () if isinstance(shown, dict) else ():
+        if isinstance(line, dict) and isinstance(line.get("id"), str) and line["id"] in kept:
+            line["period"] = kept[line["id"]]
 
 
 def _found(conn: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
