@@ -196,12 +196,12 @@ _DECIDING = f"{_INVOICED} and (r.is_long or not g.has)"
 # The user of a session is the user of its customer. For a guest it is the user that the application named in the
 # session. In a payment link the buyer can set that name, so it does not count.
 _SESSION = """
-    s.id, s.mode, s.status, s.payment_status, s.payment_intent, s.invoice, s.amount_total, s.metadata_product, s.data,
-    s.created, s.observed_at, s.deleted
+    id, mode, status, payment_status, payment_intent, invoice, amount_total, metadata_product, data,
+    created, observed_at, deleted
 """
 _SESSIONS = f"""
-    select l.user_id, {_SESSION}
-    from {theirs("checkout_sessions", "s", _SESSION.replace("s.", ""))}
+    select l.user_id, s.*
+    from {theirs("checkout_sessions", "s", _SESSION)}
     where l.user_id = any(%s)
     union all
     select s.client_reference_id, {_SESSION}
