@@ -10,7 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY worker ./worker
 COPY schema ./schema
 COPY migrations ./migrations
-# The build backend comes from the lock as well: nothing is resolved here.
+# The build backend is pinned by hash too, so pip resolves no versions here.
 COPY requirements-build.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps --requirement requirements-build.txt \
     && pip wheel --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /dist . \

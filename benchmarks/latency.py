@@ -115,6 +115,6 @@ def _watch(
         if failed:
             raise failed[0]
         if time.monotonic() > deadline:
-            raise Stuck(f"{len(awaited)} rows did not come")
+            raise Stuck(f"{len(awaited)} rows did not arrive")
         time.sleep(POLL_SECONDS)
     return seen

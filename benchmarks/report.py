@@ -46,7 +46,7 @@ def say_throughput(runs: Iterable[dict[str, Any]], limit: dict[str, Any] | None)
 
 
 def say_limit(limit: dict[str, Any]) -> None:
-    table = Table("", "events/s", "Postgres", "client", title="The limit: the same rows by bare SQL")
+    table = Table("", "events/s", "Postgres", "client", title="The limit: the same rows by plain SQL")
     table.add_row(
         f"{limit['events']:,} events, batches of {limit['batch']}, {limit['connections']} connections",
         f"{limit['events_per_second']:,.0f}",
@@ -61,7 +61,7 @@ def say_latency(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
         for name, title in (
             ("post_to_answer_ms", "POST to 200"),
-            ("post_to_row_ms", "POST to row, seen from elsewhere"),
+            ("post_to_row_ms", "POST to row, seen by another connection"),
         ):
             shown = title + (", linked users" if run["linked_users"] else "")
             table.add_row(shown, *(f"{run[name][column]:.1f}" for column in ("p50", "p90", "p99", "max")))
@@ -69,7 +69,9 @@ def say_latency(runs: Sequence[dict[str, Any]]) -> None:
 
 
 def say_access(run: dict[str, Any]) -> None:
-    table = Table("", "p50", "p90", "p99", "max", title=f"On access at {run['per_second']}/s, in milliseconds")
+    table = Table(
+        "", "p50", "p90", "p99", "max", title=f"Requests for access at {run['per_second']}/s, in milliseconds"
+    )
     table.add_row(
         f"{run['requests']:,} fresh answers, {run['users']:,} users",
         *(f"{run['answer_ms'][column]:.1f}" for column in ("p50", "p90", "p99", "max")),
@@ -80,7 +82,7 @@ def say_access(run: dict[str, Any]) -> None:
 
 
 def say_passes(name: str, result: dict[str, Any]) -> None:
-    table = Table("", "objects", "objects/s", "CPU us each", title=f"{name.capitalize()}, the network left out")
+    table = Table("", "objects", "objects/s", "CPU us each", title=f"{name.capitalize()}, without the network")
     for title, run in result.items():
         if isinstance(run, dict):
             table.add_row(
@@ -162,7 +164,7 @@ def say_revenue(result: dict[str, Any]) -> None:
         table.add_row(name, f"{seconds:.2f}")
     size = f"{result['bytes'] / 2**20:.0f} MiB"
     table.caption = (
-        f"{result['facts']:,} facts in {size}; computed anew in {result['computed']:.1f} + {result['moved']:.1f} s"
+        f"{result['facts']:,} facts in {size}; recomputed in {result['computed']:.1f} + {result['moved']:.1f} s"
     )
     console.print(_right(table))
 
@@ -203,7 +205,7 @@ def say_scale(run: dict[str, Any]) -> None:
         full = run["full"][name]
         table.add_row(name, f"{empty:.2f}", f"{full:.2f}", f"{full / empty:.2f}")
     console.print(_right(table))
-    sizes = Table("", "rows", "MB", "of it indexes", title="Sizes")
+    sizes = Table("", "rows", "MB", "of that, indexes", title="Sizes")
     for each in run["sizes"]:
         sizes.add_row(
             each["name"], f"{each['rows']:,}", f"{each['bytes'] / 1e6:,.0f}", f"{each['index_bytes'] / 1e6:,.0f}"

@@ -136,7 +136,7 @@ def changes_by_name(type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -
 
 
 def previous_attributes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old values that an update replaced. Of nested objects only the changed fields, of arrays all members."""
+    """The old values that an update replaced. A nested object has only its changed fields, an array has all its members."""
     previous: dict[str, Any] = {}
     for name in (*new, *(name for name in old if name not in new)):
         before, after = old.get(name), new.get(name)

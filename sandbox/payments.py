@@ -56,7 +56,7 @@ def succeed(account: Account, intent: str, card: str | None) -> str:
         status="succeeded",
     )
     account.emit("payment_intent.succeeded", "payment_intent", intent)
-    # The balance transaction follows a moment later, as at Stripe since it captures asynchronously.
+    # The balance transaction follows a moment later, as at Stripe, which captures asynchronously.
     account.update(
         "charge.updated",
         "charge",

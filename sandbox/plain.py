@@ -15,7 +15,7 @@ def put(account: Account, obj: Mapping[str, Any], *, parent: str | None, delete:
     name, id_ = str(obj.get("object")), obj.get("id")
     kind = KINDS.get(name)
     if kind is None or not kind.plain or not isinstance(id_, str):
-        raise invalid("object: is not one of the types that are kept as they are given, with an id", "object")
+        raise invalid("object: needs an id, and a type that the sandbox stores as given", "object")
     before = account.find(name, id_)
     if delete:
         account.delete(name, id_)

@@ -61,11 +61,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("One batch of events", "s", latency("batch_seconds")),
         Panel("Messages in the broker", "short", {"{{queue}}": gauge("queue_length", "queue")}),
         Panel("Wake-ups", "cps", {"{{outcome}}": rate("wake_ups_total", "outcome")}),
-        Panel("Since a periodic job was done", "s", {"{{name}}": gauge("job_age_seconds", "name")}),
+        Panel("Time since each periodic job last succeeded", "s", {"{{name}}": gauge("job_age_seconds", "name")}),
     ),
     "Changes of users": (
         Panel("Changes that wait for the receiver", "short", {"waiting": gauge("changes_pending")}),
-        Panel("Age of the oldest", "s", {"age": gauge("oldest_pending_change_seconds")}),
+        Panel("Age of the oldest waiting change", "s", {"age": gauge("oldest_pending_change_seconds")}),
         Panel("Parked changes", "short", {"parked": gauge("changes_parked")}),
     ),
     "Stripe": (

@@ -15,8 +15,8 @@ after its list's path. This page is generated from `schema/catalogue.json` by `p
   counts as `bigint`, decimals as `numeric`, references as the id (even if Stripe sent the whole object), and nested
   values as `jsonb`. A value of an undocumented kind is shown as null and causes no error.
 - `data` is the object as Stripe sent it. `account` is the connected account, empty for your own. If the object has a field
-  `account`, the view shows it as `account_id`. Rows of deleted objects stay, marked `deleted`. `created`, and the columns
-  from `observed_at` on, show how current the row is. `unsettled` rows will be read from Stripe again.
+  `account`, the view shows it as `account_id`. Rows of deleted objects stay, marked `deleted`. The columns from
+  `observed_at` on show how current the row is. `unsettled` rows will be read from Stripe again.
 - Filters by `id`, `customer`, `created` (with `account`) and the references of types with a table of their own use an index.
 - Objects that are read from a parent's list have a column with the parent's id: `customer` in `active_entitlements`,
   `credit_note` in `credit_note_lines`, `payout` in `balance_transactions`. If Stripe shows only a part of such a list, the
@@ -32,17 +32,18 @@ after its list's path. This page is generated from `schema/catalogue.json` by `p
 def render() -> str:
     """Return the page: every view, and every list or object type that is left out."""
     lists = catalogue.lists()
-    paths: dict[str, list[str]] = {}
+    paths: dict[str, dict[str, None]] = {}
     for row in lists.values():
         for object_ in row.objects:
-            paths.setdefault(object_, []).append(f"`{row.path}`")
+            paths.setdefault(object_, {})[f"`{row.path}`"] = None
     lines = [INTRODUCTION, "| view | object | columns | table | read from |", "|---|---|---|---|---|"]
     for type_ in sorted(catalogue.types().values(), key=lambda type_: type_.view):
-        read = ", ".join(paths.get(type_.name, ["events only"]))
+        read = ", ".join(paths.get(type_.name, ("events only",)))
         table = views.table_of(type_).name
         lines.append(f"| {type_.view} | `{type_.name}` | {len(views.columns(type_))} | mirror.{table} | {read} |")
     lines.append(
-        "\n`quote_line_items` and `payment_link_line_items` are the objects `item` of those parents.\n\n## Left out\n"
+        "\nThe views `quote_line_items` and `payment_link_line_items` show the `item` objects of quotes and of payment links."
+        "\n\n## Left out\n"
     )
     lines += ["| list or object | reason |", "|---|---|"]
     left_out = catalogue.left_out()

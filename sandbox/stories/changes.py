@@ -19,7 +19,7 @@ def pause(
     behavior: str = "void",
     reason: str = "pause_requested",
 ) -> dict[str, Any]:
-    """A subscription pauses. If `how` is `collection`, only its collection pauses with Stripe's `behavior`, and it stays
+    """A subscription pauses. If `how` is `collection`, only its collection pauses, with this `behavior`, and it stays
     active. If it is `status`, the subscription gets the status `paused`, with this `reason` in its status_details."""
     record = shop.live_subscription(account, user_id, subscription)
     if how not in ("collection", "status"):

@@ -70,5 +70,5 @@ def _arguments(name: str, params: dict[str, Any]) -> dict[str, Any]:
             raise invalid(f"Missing required param: {param.name}.", param.name, "parameter_missing")
     unknown = set(params) - set(signature.parameters)
     if unknown:
-        raise invalid(f"{name} knows no {', '.join(sorted(unknown))}; see GET /_sandbox", sorted(unknown)[0])
+        raise invalid(f"{name} has no parameter {', '.join(sorted(unknown))}; see GET /_sandbox", sorted(unknown)[0])
     return arguments

@@ -116,7 +116,7 @@ def export(request: HttpRequest, user: User) -> HttpResponse:
 @require_POST
 @signed_in
 def generate(request: HttpRequest, user: User) -> HttpResponse:
-    """Spend tokens, in the transaction of the work."""
+    """Spend tokens in the transaction of the work, so work that fails is not charged."""
     if not select("select consume_tokens(%s, %s)", user.id, int(request.POST.get("cost", 10))):
         return HttpResponse("not enough tokens", status=402)
     return JsonResponse({"left": select("select token_balance(%s)", user.id)})

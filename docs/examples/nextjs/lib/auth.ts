@@ -27,7 +27,7 @@ const config: AuthConfig = {
 /** Sign-up, sign-in and sign-out, under /api/auth. */
 export const auth = (request: Request): Promise<Response> => Auth(request, config);
 
-/** The row of the user who is signed in, as stripe-sync keeps it; undefined if nobody is. */
+/** Return the row of the signed-in user, or undefined if nobody is signed in. */
 export async function signedIn(headers: Headers): Promise<typeof users.$inferSelect | undefined> {
   const url = new URL("/api/auth/session", process.env.APP_URL);
   const answer = await auth(new Request(url, { headers: { cookie: headers.get("cookie") ?? "" } }));
