@@ -1,8 +1,8 @@
 """The webhook secrets and their accounts, in `sync.webhook_secrets`. Secrets are stored only as fingerprints.
 
-A delivery does not name its platform account; only the signature depends on it. So each secret is proven once: an event
-that was signed with the secret is read from Stripe with our key. Until then the secret's events are held, unless it is the
-only secret.
+A delivery does not name its platform account: the only evidence is the secret that signed it. So each secret is proven
+once: an event that was signed with the secret is read from Stripe with our key. Until then the secret's events are
+held, unless it is the only secret.
 """
 
 from collections.abc import Mapping, Sequence

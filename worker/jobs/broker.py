@@ -1,9 +1,9 @@
 """Kombu's Redis transports, with channels that can acknowledge a message after they have lost their connection.
 
 In kombu 5.7, a channel reads its connection's parameters each time it makes a pool. After the connection was garbage
-collected, the parameters are gone. A late acknowledgement then fails with an AttributeError. Celery does not treat this as
-a connection error, so its consumer ends. A channel that remembers the parameters can acknowledge, or fails like any
-request to an absent broker. See docs/decisions/0017.
+collected, the parameters are gone. A late acknowledgement then fails with an AttributeError. Celery does not treat this
+as a connection error, so its consumer ends. A channel that remembers the parameters can acknowledge the message. If the
+broker is still away, the acknowledgement fails with a connection error. See docs/decisions/0017.
 
 Reconnecting is attempted every second. Kombu's own pauses grow to half a minute, and events would wait that long after the
 broker has returned.

@@ -66,7 +66,7 @@ def forgotten_work(conn: psycopg.Connection, process: Process) -> None:
 
 
 def forgotten_reads(conn: psycopg.Connection, process: Process) -> None:
-    """Start reading queued objects, judging secrets with held events, and an audit that should run without pauses."""
+    """Send the tasks that read queued objects, judge secrets with held events, and continue a hurried audit."""
     if not process.applier.has_key:
         return
     wait = process.settings.wake_interval

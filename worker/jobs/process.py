@@ -97,7 +97,7 @@ class Process:
         self._publish(lambda: publish_drain(self._app, self._queue))
 
     def soon(self, name: str, *, seconds: float, queue: str = periodic.PERIODIC) -> None:
-        """Send the task with this delay, unless this process has sent it within the same delay before.
+        """Send the task with this delay, unless this process has already sent it within that many seconds.
 
         Many events may want the same task, so it is sent only once.
         """

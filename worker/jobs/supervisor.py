@@ -25,7 +25,7 @@ STABLE_SECONDS = 60
 
 @dataclass(slots=True)
 class _Place:
-    """A lane: while it runs, its process; otherwise, the time to start it, on the monotonic clock."""
+    """A lane. While it runs, `pid` is its process. Otherwise `start_at` is when to start it, on the monotonic clock."""
 
     lane: Lane
     pid: int | None = None

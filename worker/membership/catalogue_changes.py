@@ -52,7 +52,8 @@ def compute_waiting(
 
 
 def progress(conn: psycopg.Connection) -> dict[str, Any]:
-    """The products with a change that waits, and the progress of computing their users."""
+    """The products whose change is not applied yet, the number of users computed so far, and the number of all users to
+    compute."""
     place = cursors.read(conn, CURSOR)
     return {
         "products_waiting": [row["product_id"] for row in product_changes.waiting(conn)],

@@ -35,9 +35,9 @@ NOT_COMPUTED_PAUSE = timedelta(hours=1)
 def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Policy) -> list[str]:
     """Compute the users of these customers from the mirror; returns the users whose row changed.
 
-    Runs in the caller's transaction. Another transaction that computes the same user waits for the lock on the user.
-    One that links the same customer waits for the lock on the link. The last transaction sees everything that the
-    others wrote.
+    Runs in the caller's transaction. Another transaction that computes the same user waits for the lock on the user. A
+    transaction that links the same customer waits for the lock on the link. So the last of them sees everything that
+    the others wrote.
     """
     return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
 
@@ -58,15 +58,15 @@ def compute(
 ) -> list[str]:
     """Compute these users; returns the users whose row changed. Runs in the caller's transaction.
 
-    `concerned_only` leaves users unchanged who have neither data from Stripe nor an override. `looked_again` is true
-    for a recheck of users whose facts lacked an object; it requests no further recheck.
+    With `concerned_only`, users with neither data from Stripe nor an override are skipped. `looked_again` is true for a
+    recheck of users whose facts lacked an object. Then no further recheck is requested.
     """
     if policy.off or not ids:
         return []
     with trace.span("users.compute", attributes={"users": len(ids), "user.ids": list(ids)[:MOST_IDS]}):
         restore = plans.keep(conn)
         changed = _compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
-        # Later statements, the marking of events for one, need plans for the present size of their table.
+        # Later statements, such as the one that marks events done, need plans for the present size of their table.
         restore()
         return changed
 
@@ -117,7 +117,8 @@ def compute_each(
     """Compute these users together. If that fails, compute each alone, so that one failure does not affect the others.
 
     A user who fails is computed again in an hour. Use this for work that nothing else retries; events have their own
-    retries. Errors that no user causes are raised: Postgres is unreachable, or has the schema of another release.
+    retries. If Postgres is unreachable or has the schema of another release, the error is raised, because no user
+    causes it.
     """
     try:
         with conn.transaction():

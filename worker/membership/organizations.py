@@ -19,8 +19,9 @@ from worker.observe import log
 
 _log = log.get("organizations")
 
-# How long to wait for a user whom the application has locked. During the wait, events may wait for this job. Less than
-# deadlock_timeout (1 s): if the application locks users in another order, this job fails first and not the application.
+# How long to wait for a user whom the application has locked. Events may wait for this job meanwhile, so it is short.
+# It is less than deadlock_timeout (1 s): if the application locks users in another order, this job fails before
+# Postgres ends the application's transaction.
 LOCK_MILLISECONDS = 500
 
 _organization_of = next(
@@ -42,11 +43,11 @@ def request(
     *,
     fresh_products: Collection[str],
 ) -> None:
-    """Request the users of every organization whose access the written rows may have changed.
+    """Request that users be computed again, for every organization whose access the written rows may have changed.
 
-    `written` are the rows of our own account with new content. An organization may be named by a changed subscription,
-    now or before; by a subscription of a deleted customer; or by a subscription to one of `fresh_products`. Call this
-    before locking users: `compute_waiting` locks in the same order.
+    `written` are the rows of our own account with new content. Such an organization is named by a changed subscription
+    (before or after the change), by a subscription of a customer who was deleted now, or by a subscription to one of
+    `fresh_products`. Call this before locking users, because `compute_waiting` locks in this order too.
     """
     subscriptions = {outcome.key.id for outcome in written if _is_offered(outcome, before)}
     after = organization_queue.offers(conn, subscriptions)

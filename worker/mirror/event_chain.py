@@ -1,9 +1,9 @@
 """Find an object's final state from the changes in its events, if their times do not decide.
 
 Each event leads from the state before it (restored by previous_attributes) to the state it contains. A cluster is a
-group of events so close in time that their order is unknown. In whatever order the events of a cluster are read, the
-final state is the one with one more event leading into it than out of it. `X.created` leads into the first state, from
-no other state. If an event is missing, the numbers usually do not match, and nothing is decided.
+group of events so close in time that their order is unknown. Regardless of their order, the events of a cluster lead
+into its final state once more than out of it. `X.created` leads into the first state, from no other state. If an event
+is missing, the numbers usually do not match, and nothing is decided.
 """
 
 from collections import Counter, defaultdict
@@ -40,8 +40,8 @@ def end(events: Sequence[Observation]) -> Observation | None:
     shown = {event.snapshot.content_hash for event in events}
     ends = shown if len(shown) == 1 else _ends(events)
     last = [event for event in events if ends == {event.snapshot.content_hash}]
-    # Prefer another event to `X.created`, which counts as the oldest at any second. A row with its rank would yield to
-    # any other event.
+    # Prefer another event to `X.created`, which counts as the oldest at any second. A row with the rank of `X.created`
+    # would yield to any other event.
     return max(last, key=lambda event: (event.snapshot.rank != CREATED, *_position(event)), default=None)
 
 
@@ -49,9 +49,10 @@ def settle(outcome: Outcome, events: Iterable[Observation]) -> Outcome | None:
     """Settle an outcome that the version rule left unsettled; returns None if the object's events do not decide.
 
     `events` are all known events of the object. Nothing is decided if the object was read near the cluster or after it,
-    because the read may show a state newer than all events. Nothing is decided if the cluster is too long: a path
-    without one of its changes may look complete and end in another state, and the missing event might arrive so late
-    that it is superseded without a new decision. A deleted object only lives again if there is an `X.created`.
+    because the read may show a state newer than all events. Nothing is decided if the cluster is too long. If an event
+    is missing, the path may look complete but end in another state. In a long cluster, the missing event might then
+    arrive so late that it is superseded, and the error would stay. A deleted object only lives again if there is an
+    `X.created`.
     """
     near, row = cluster(events), outcome.version
     if not near or row is None or _was_read(outcome, near):
@@ -82,8 +83,8 @@ def _ends(events: Sequence[Observation]) -> set[str]:
     """A set with the final state: the state with one more event leading into it than out of it.
 
     The set is empty if the events do not form one connected path. An event without previous_attributes is a change from
-    an unknown state, or no change. If the event contains the final state, it is no change. Otherwise two more events
-    would lead into that state than out of it.
+    an unknown state, or no change at all. It is accepted only if it contains the final state. Then it was no change,
+    because otherwise two more events would lead into that state than out of it.
     """
     balance: Counter[str] = Counter()
     beside: dict[str, set[str]] = defaultdict(set)

@@ -39,9 +39,9 @@ class Key(NamedTuple):
 class Observation:
     """An observed object: the snapshot for the version rule, and the object for the row.
 
-    If `completed` is true, the object contains more than its hash covers, and is written even if the row has the same
-    hash; `shown` is then the object that the hash covers. `previous` is the previous_attributes of an event. If
-    `erased` is true, the owner is erased, and the object is blanked.
+    If `completed` is true, truncated lists were read to their end, so `object` contains more than the hash covers. It
+    is written even if the row has the same hash, and `shown` is the object that the hash covers. `previous` is the
+    previous_attributes of an event. If `erased` is true, the owner is erased, and the object is blanked.
     """
 
     key: Key
@@ -80,7 +80,8 @@ class Outcome:
     def moves_users(self) -> bool:
         """Whether a value that users are computed from has changed.
 
-        If an object has no creation time, its last observation is used in its place, and every event changes that.
+        If an object has no creation time, users are computed from the time of its last observation. Every event changes
+        that time.
         """
         if not self.type.decides_users or self.version is None:
             return False

@@ -1,4 +1,4 @@
-"""Recompute the movements of MRR of customers whose subscriptions have changed."""
+"""Recompute the MRR movements of customers whose subscriptions have changed."""
 
 from collections.abc import Callable
 

@@ -31,8 +31,8 @@ class Children:
     """A list embedded in its parent. Parent and children share one version.
 
     `parent` is the column of the children that holds the parent's id. Stripe embeds the beginning of the list. If
-    `path` is given ({id} is the parent's id), the list may not be embedded at all, and is read from there; `wanted`
-    decides whether to read it for a parent. `id` builds the child's key from the parent and the child.
+    `path` is given, the list may be missing from the parent. It is then read from that path ({id} is the parent's id),
+    if `wanted` returns true for the parent. `id` builds the child's key from the parent and the child.
     """
 
     field: str
@@ -144,8 +144,8 @@ _USER_ID = at("metadata.user_id", "metadata.userId")
 
 
 def _earliest_period(name: str) -> Read:
-    """Since the API version basil, each item has its own period. The smallest is used, as in older versions by
-    Stripe."""
+    """Since the API version basil, each item has its own period. The earliest time is used, as Stripe did in older
+    versions."""
     of_items, of_subscription = first_of_children("items", name, _earliest), at(name)
     return lambda obj: of_items(obj) or of_subscription(obj)
 

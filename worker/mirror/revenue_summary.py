@@ -31,7 +31,8 @@ KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
 class Summary:
     """A stored summary. `at` is when it was made.
 
-    The currencies have the largest first. Each has `days`, `months` and `products`; days are ISO 8601 text.
+    The currency with the most subscriptions comes first. Each has `days`, `months` and `products`; days are ISO 8601
+    text.
     """
 
     at: datetime

@@ -143,8 +143,8 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
 
 
 def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
-    """The objects of our own account whose mirrored hash differs from the given one, with the mirrored object and its
-    second."""
+    """The objects of our own account whose mirrored hash differs from the given one, with the mirrored object and the
+    second of its observation."""
     rows = conn.execute(
         f"""
         select m.id, m.data, extract(epoch from m.observed_at)::bigint

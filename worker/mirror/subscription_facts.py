@@ -27,8 +27,8 @@ _LONGEST_AMOUNT = Decimal(10) ** 18
 class State:
     """The values that revenue is computed from.
 
-    Times are in unix seconds. `amounts` are by product, for a month, in minor units before discounts. An amount is None
-    if the price does not determine it. `discounts` is canonical JSON, or None if there are none.
+    Times are in unix seconds. `amounts` has one amount for each of `products`: for a month, in minor units, before
+    discounts. It is None if the price does not determine it. `discounts` is canonical JSON, or None if there are none.
     """
 
     customer: str | None = None

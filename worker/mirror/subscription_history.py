@@ -71,7 +71,7 @@ _CHANGED = f"""
         limit 1
     )
 """  # noqa: S608
-# Make the movements of the customers who had this MRR, or get it, due to be computed again.
+# Both statements request that movements be computed again, for the customers who had this MRR or now get it.
 _FORGET_MRR = """
     with gone as (delete from mirror.subscription_mrr where subscription = any(%s) returning customer)
     insert into mirror.movements_due (customer) select distinct customer from gone
@@ -142,7 +142,8 @@ def compute_inheriting(conn: psycopg.Connection, customers: Collection[str]) -> 
 
 
 def compute_waiting(conn: psycopg.Connection, *, limit: int = 200) -> int:
-    """Recompute subscriptions that lacked a discount in the last hour, because it may have been written since."""
+    """Recompute the MRR of subscriptions whose discount was missing when they were last computed, within the last hour.
+    It may have been written since."""
     with conn.transaction():
         ids = _locked(
             conn,

@@ -2,8 +2,8 @@
 
 Snapshots have no version number, and the times of events are whole seconds. `decide` is the whole rule, and `take`
 applies its verdict to the row. Both are pure, and every writer uses them. AMBIGUITY_SECONDS is longer than the
-difference between Stripe's clocks plus the duration of a read. If two snapshots are further apart, the later second is
-the newer state. If not, the order is unknown: the better guess is stored, and the row is marked `unsettled`.
+difference between Stripe's clocks plus the duration of a read. If two snapshots are further apart, the one with the
+later second is newer. If not, the order is unknown: the better guess is stored, and the row is marked `unsettled`.
 """
 
 import base64
@@ -84,9 +84,9 @@ class Snapshot:
     """One observation of an object, by an event or a read.
 
     `incomplete` is true if the observation can't settle the object (an embedded list was truncated, or the object is on
-    a test clock). `listed` is true if it comes from a list that is read repeatedly: if it is equal to the row, nothing
-    is written. `before` returns the hash of the state that previous_attributes restores, or None without
-    previous_attributes.
+    a test clock). `listed` is true if the observation comes from a list. Lists are read repeatedly, so nothing is
+    written if the observation equals the row. `before` returns the hash of the state that previous_attributes restores,
+    or None without previous_attributes.
     """
 
     created: int
@@ -160,8 +160,8 @@ def take(row: Version | None, snapshot: Snapshot, verdict: Verdict, traits: Trai
             later = replace(later, unsettled=True)
         outlived = not traits.reborn and row.rank == CREATED != snapshot.rank
         if outlived or _position(snapshot) > _position(row):
-            # A row with the rank of X.created yields to any other event. But this object has returned to its first
-            # content.
+            # A later event has the content of X.created again. The row gets its rank, because with the rank of
+            # X.created it would yield to any other event.
             later = replace(later, rank=snapshot.rank, observed_in=snapshot.source)
         return replace(later, shape=snapshot.shape) if _completes(row, snapshot) else later
     if verdict is Verdict.GUESSED_NEWER:
@@ -189,8 +189,9 @@ def settle(
     """The version of the row after a read that began while the row had the revision `rev` (0: there was no row).
 
     None if an event was applied in the meantime: the answer may be older, and the object must be read again. The read
-    settles the row if all of Stripe's replicas had the newest event by then. That is: the read was made
-    REPLICA_LAG_SECONDS or more after `event_at`, or after the time of the row. Otherwise the row stays unsettled.
+    settles the row if all of Stripe's replicas had the newest event by then. That is the case if the read was made
+    REPLICA_LAG_SECONDS or more after `event_at` (or, without `event_at`, after the row's `observed_at`). Otherwise the
+    row stays unsettled.
     """
     if (row.rev if row else 0) != rev:
         return None
@@ -273,8 +274,8 @@ def _position(of: Version | Snapshot) -> tuple[int, int, str]:
 def _likely_newer(row: Version, snapshot: Snapshot) -> bool:
     """Whether the snapshot is the better guess.
 
-    A final status is never left. Then the second and the rank decide, then whether the snapshot follows the row's state
-    by its previous_attributes, and then the id of the event.
+    A final status decides first, because it is never left. Then the second and the rank decide, then whether
+    previous_attributes lead back to the row's state, and then the id of the event.
     """
     if row.final != snapshot.final:
         return snapshot.final

@@ -39,7 +39,7 @@ class Stored:
         return self.role in (UserRole.PREMIUM, UserRole.ADMIN)
 
     def since(self, max_age: float) -> datetime:
-        """The earliest time of a read of Stripe for an answer of at most this age."""
+        """The earliest time at which Stripe may have been read for an answer of at most this age."""
         return self.now - timedelta(seconds=min(max_age, _LONGEST_SECONDS))
 
     def is_fresh(self, since: datetime) -> bool:

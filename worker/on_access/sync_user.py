@@ -295,7 +295,8 @@ class _Reading:
                 self._retrieve("customer", customer)
             seen = refetch.observation(self._stripe, key, answer)
             with self._connections() as conn, conn.transaction():
-                # If the row has changed in the meantime, an event contained the object or will have it read again.
+                # If the row has changed in the meantime, this answer is discarded. The event that changed the row
+                # contained the object or has queued another read.
                 record_answers(conn, [Answered(seen, rev)], self._policy)
 
 

@@ -138,7 +138,7 @@ class Applier:
     def _note_accounts(self, conn: psycopg.Connection, events: Sequence[Event]) -> None:
         """Record what the events report about connected accounts.
 
-        This runs after the commit, so that batches do not wait for each other's rows of accounts.
+        This runs after the commit, so that batches do not wait for each other's locks on the rows of accounts.
         """
         newest: dict[str, float] = {}
         theirs = [event for event in events if event.account and event.livemode == self.livemode]
@@ -171,7 +171,7 @@ class Applier:
         metrics.EVENTS_PUT_OFF.labels(_PUT_OFF[type(plan)]).inc()
 
     def _apply_thin(self, conn: psycopg.Connection, events: Sequence[Event]) -> dict[str, str]:
-        """Queue a read of the object of each thin event, which does not contain it; returns the outcomes of finished
+        """Thin events do not contain their objects, so queue a read of each object; returns the outcomes of finished
         events.
 
         Without a key, events that need a read are parked.

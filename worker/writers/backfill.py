@@ -29,7 +29,7 @@ from worker.writers.passes.plan import Options, Shape, every_shape
 _log = log.get("backfill")
 
 JOB = "backfill"
-# A step in place of a list: compute the users that wait for their objects.
+# The name of a shard that reads no list. Its steps compute the users that wait for their objects.
 USERS = "users"
 USERS_AT_ONCE = 200
 OPTIONS = Options(threads=32, threads_per_list=16, failures=6, users_later=True)

@@ -1,8 +1,8 @@
 """Record a page of one of Stripe's lists, and find mirrored objects that the page should contain but does not.
 
 A page shows the state at the second of its request. Lists are sorted by `created`, newest first, so consecutive pages
-cover a span of `created` completely. A mirrored row in that span that is not in the list was deleted or has left the
-list.
+cover a span of `created` completely. If a mirrored object of that span is not in the list, it was deleted or has left
+the list.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ from worker.writers.record import Answered, record, record_answers
 
 _log = log.get("list_pass")
 
-# At most this many ids of one second are kept. An import can create more objects in a second. In such a second, absent
-# objects are not searched.
+# At most this many ids of one second are kept. An import can create more objects in a second. In such a second, the
+# pass does not look for absent objects.
 MOST_OF_A_SECOND = 5_000
 
 
@@ -69,8 +69,8 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `after`: the object after which the next page begins. `down_to`: all objects created after this second were seen.
     `of_that_second`: the ids seen so far of the second `down_to`, or None if there are too many to keep. `span`: how
-    many seconds of `created` the last page covered. For a list under parents, all parents up to the id `parent` are
-    done, and the parents in `ahead`; `open` holds the positions in the lists of other parents.
+    many seconds of `created` the last page covered. For a list under parents, the parents up to the id `parent` and the
+    parents in `ahead` are done. `open` holds the positions in lists that are partly read.
     """
 
     after: str | None = None
@@ -237,8 +237,8 @@ def read_absent(stripe: Source, key: Key) -> Answer:
 def record_absent(
     conn: psycopg.Connection, answers: Sequence[tuple[Key, Answer, int]], policy: Policy, tally: Tally
 ) -> None:
-    """Write, in one transaction, Stripe's answers about objects that were absent from a list; each with its row's
-    revision."""
+    """Write Stripe's answers about objects that were absent from a list, in one transaction. Each answer comes with the
+    revision of its row."""
     # The object was absent from a list that was read to its end, and a GET, if the type has one, did not find it. This
     # proves the deletion.
     asked = [Answered(retrieved(key, a.object, read_at=a.read_at, shape=a.shape), rev) for key, a, rev in answers]

@@ -40,9 +40,9 @@ def record(
     """Write the observations as the version rule decides, and compute the affected users.
 
     Runs in the caller's transaction; returns the outcome of each object. Data of erased people is blanked first. If
-    `events_of` is given, the observations are events of this mode, so other events in the inbox may settle what the
-    version rule leaves unsettled. With `users_later`, users are not computed but requested as deferred: a backfill
-    computes each of them once, after all their objects were read.
+    `events_of` is given, the observations are events of this mode (live or test). Then other events in the inbox may
+    settle the objects that the version rule leaves unsettled. With `users_later`, users are not computed now: deferred
+    requests are stored, and a backfill computes each user once, after all objects of the user were read.
     """
     if not observations:
         return []
@@ -186,7 +186,7 @@ def _follow(
     guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
     product_changes.note(conn, changed.known)
     missed = guests | _compute_concerned(conn, written, ours, policy, users_later=users_later)
-    # The catalogue is copied after computing users: a computation locks the user before it inserts placeholders for
+    # The catalogue is copied last, because a computation too locks the user before it inserts placeholders for
     # products.
     for outcome in by_type.get("product", []):
         _warn_of_unclear_metadata(outcome)
@@ -225,7 +225,8 @@ def _request_for_catalogue(
     *,
     users_later: bool,
 ) -> set[ObjectRef]:
-    """Request users who waited for a new product or price, and the users of organizations.
+    """Request that users be computed again: those who waited for a new product or price, and the users of
+    organizations.
 
     Returns the users to recheck: guests, who have no customer.
     """
@@ -250,8 +251,8 @@ def _compute_concerned(
     """Compute the users of these objects; returns the objects that name something not mirrored yet.
 
     An object affects its user if a value that users are computed from has changed, or if its customer is linked now.
-    With `users_later` the users are requested as deferred instead. Guests are always computed at once, because requests
-    name customers.
+    With `users_later`, deferred requests are stored instead. Guests are always computed at once, because requests name
+    customers.
     """
     moved = [outcome for outcome in ours if outcome.moves_users]
     customers = _customers(moved)

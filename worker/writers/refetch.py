@@ -50,8 +50,8 @@ class Source(Protocol):
 class _Read:
     """The result of one queued read: the object to write, or `twin`, the snapshot event of a thin event.
 
-    Both are None if a later event has made the read unnecessary. `is_missing` is true if Stripe does not find the
-    object, for the first time.
+    Both are None if a later event has made the read unnecessary. `is_missing` is true if Stripe did not find the object
+    and no earlier read had reported that.
     """
 
     answered: Answered | None = None

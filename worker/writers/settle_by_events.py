@@ -42,7 +42,8 @@ def settle(conn: psycopg.Connection, outcomes: Sequence[Outcome], *, livemode: b
 
 
 def _observations(bodies: Sequence[str]) -> list[Observation] | None:
-    """The observations of the events; None if an event contains no object and no other event contains it instead."""
+    """The observations of the events; None if an event can't be read, or if neither the event nor its snapshot event
+    contains the object."""
     try:
         events = [read_event(msgspec.json.decode(body)) for body in bodies]
     except (NotAnEvent, msgspec.DecodeError, AttributeError, RecursionError):

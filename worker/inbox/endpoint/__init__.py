@@ -1,1 +1,1 @@
-"""The webhook endpoint at Stripe: find problems, create, change and roll it."""
+"""Our webhook endpoint at Stripe: find its problems, and create, change and roll it."""

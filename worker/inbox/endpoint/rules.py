@@ -92,7 +92,8 @@ def read_endpoint(obj: Mapping[str, Any]) -> Endpoint | None:
 
 
 def ours(endpoints: Iterable[Endpoint], url: str | None) -> list[Endpoint]:
-    """The endpoints that deliver to this URL, oldest first; if `url` is None, all whose URL ends in our path."""
+    """The endpoints that deliver to this URL, oldest first. If `url` is None, the endpoints whose URL ends in our
+    path."""
     return sorted(
         (
             endpoint

@@ -1,8 +1,9 @@
-"""A user's role, membership status and product: a pure function of their subscriptions and their organization's.
+"""Decide a user's role, membership status and product, from the subscriptions of the user and of the user's
+organization, one-time purchases and overrides.
 
-Every status means what Stripe documents (docs.stripe.com/billing/subscriptions/overview): a subscription stays `active`
-until the end of its period if it is set to cancel then; `unpaid` and `paused` give no service; pausing the collection
-of payments changes nothing.
+Statuses have the meaning that Stripe documents (docs.stripe.com/billing/subscriptions/overview). A subscription that is
+set to cancel at the end of its period stays `active` until then. `unpaid` and `paused` give no service. Pausing the
+collection of payments changes nothing.
 """
 
 import enum
@@ -94,7 +95,8 @@ class Rule(enum.StrEnum):
 
 
 class Preference(NamedTuple):
-    """The rank of an entitling item, in the order of preference; the smallest is the best."""
+    """The rank of an item that gives access. The fields are compared in this order, and the smallest rank is the
+    best."""
 
     role: bool
     status: int
@@ -256,7 +258,8 @@ def is_concerned(user: User) -> bool:
 def _best_standing(user: User) -> tuple[MembershipStatus, Subscription | None] | None:
     """The best status and the newest subscription with that status; None if there never was a subscription.
 
-    A membership that has ended counts as CANCELED. The subscription of the organization no longer counts for the user.
+    If the user was a member through an organization and has left it, or it has no subscription any more, that
+    membership counts as CANCELED.
     """
     standings = [(held, each) for each in user.every_subscription if (held := _standing(each)) is not None]
     best = min(standings, key=lambda pair: (_BEST_FIRST.index(pair[0]), -pair[1].created.timestamp()), default=None)

@@ -9,9 +9,9 @@ from worker.membership.rules.facts import Bill, Restored, User
 from worker.membership.rules.history import KEPT, Act, Entry, History, Moment, Newest, State
 from worker.membership.rules.lots import Lot, after_spending, drawn
 
-# A renewal may be paid this long after the period's end.
+# Tokens stay valid this long after the end of their period, because its renewal may be paid late.
 GRACE_OF_A_PERIOD = timedelta(days=1)
-# As the line of a moment it is greater than any allowance.
+# A value of `Moment.line` that sorts after every allowance.
 _AFTER_PARTS = "~"
 
 
@@ -19,8 +19,8 @@ _AFTER_PARTS = "~"
 class Grant:
     """One row of the ledger: the tokens of its source, and the balance before and after it.
 
-    `owner` is the allowance, and `identity` that of the paid line. `money` is the returned part of a bill's money that
-    the row accounts for, in minor units. Only the last row of a computation holds the `history`.
+    `owner` is the key of the allowance (`PaidLine.owner`), and `identity` is `PaidLine.identity`. `money` is the
+    returned money that the row accounts for, in minor units. Only the last row of a computation has a `history`.
     """
 
     source_key: str
@@ -43,8 +43,8 @@ class Grant:
 def expire(user: User, now: datetime) -> Grant | None:
     """The row that ends an expired balance, or None if nothing has expired.
 
-    The application may add tokens to a balance that was already cleared, without changing its expiry. The key of the
-    next row then gets a number.
+    The application may add tokens to an expired balance that was already set to 0, without changing its expiry. The key
+    of the second row then gets a number.
     """
     if user.tokens <= 0 or user.tokens_expires_at is None or now < user.tokens_expires_at:
         return None
@@ -78,7 +78,7 @@ class Book:
         self._base, self._entries = held.base, list(held.entries)
         self._totals = {entry.at.bill: entry.total for entry in held.entries if entry.act is Act.BACK}
         self._totals |= {bill.id: bill.total for bill in user.bills}
-        # The returned money of each bill that the ledger accounted for before the first entry of the list.
+        # For each bill, the returned money that the ledger had accounted for before the first entry of the list.
         self._before = {bill.id: bill.accounted for bill in user.bills}
         for entry in held.entries:
             if entry.act is Act.BACK and entry.at.bill in self._before:
@@ -122,24 +122,23 @@ class Book:
     def begin(self, row: Grant, lot: Lot, at: Moment) -> None:
         """Begin a period with its allowance.
 
-        If balances are reset, the allowance replaces what is left of its owner's earlier periods, and tokens without a
-        grant. If the allowance arrives too late to give anything, it still ends those periods.
+        If balances are reset, the new tokens replace all tokens left from earlier periods of the same allowance, and
+        tokens that no grant gave. If they become known too late to give anything, they still end those periods.
         """
         self._post(row, Entry(act=Act.BEGIN, at=at, seen=self._now, source=row.source_key, lot=lot))
 
     def reduce(self, row: Grant, change: Lot, amount: int, at: Moment) -> None:
-        """Take the tokens of a change, but never more than there are.
+        """Take away the tokens that a change removes, but never more than are left.
 
         The grant of the same bill to the same allowance is reduced first, because the bill charged only the difference.
-        If balances are reset, the rest is taken from what is left of the owner's allowance, else from the whole
-        balance.
+        The rest is taken from the same allowance if balances are reset, otherwise from the whole balance.
         """
         entry = Entry(act=Act.REDUCE, at=at, seen=self._now, source=row.source_key, lot=change, amount=amount)
         self._post(row, entry)
 
     def end(self, row: Grant, change: Lot, at: Moment) -> bool:
-        """Begin a period without tokens. If balances are reset, it ends its owner's earlier periods; returns whether
-        there were any."""
+        """Begin a period without tokens. If balances are reset, it ends the earlier periods of its allowance; returns
+        whether it ended any."""
         lots = (*self._base.lots, *(entry.lot for entry in self._entries if entry.act is not Act.END and entry.lot))
         known = {entry.source for entry in self._entries if entry.act is Act.END}
         if not self._is_reset or row.source_key in known or not any(_is_before(lot, change) for lot in lots):
@@ -199,7 +198,8 @@ class Book:
         self._note(of.source_key, of.kind, self._balance - before, before, of.bill, -of.money)
 
     def extend(self, is_entitled: Callable[[Lot], bool]) -> None:
-        """Extend the tokens of subscriptions that entitle, as if that had been known when the tokens were granted."""
+        """Extend the tokens of subscriptions that give access, as if their access had been known when the tokens were
+        granted."""
 
         def extended(lot: Lot) -> Lot:
             return replace(lot, until=self._lasts(lot)) if is_entitled(lot) else lot
@@ -265,8 +265,8 @@ class Book:
         return State(lots=self._lots, balance=self._balance, expires_at=self._expires_at, newest=dict(self._newest))
 
     def _spend(self, amount: int) -> None:
-        """Record that the application has spent tokens since the newest row (or added some, below 0). The spend is
-        placed after all entries known so far."""
+        """Record that the application has spent this many tokens since the newest row; a negative amount was added. The
+        entry is placed after all entries known so far."""
         if not self._entries:
             self._draw(amount)
             self._base = self._state()
@@ -275,7 +275,7 @@ class Book:
         if last.act is Act.SPEND:
             self._entries[-1] = replace(last, amount=last.amount + amount, seen=self._now)
         else:
-            # Parts of one second stand together, so that a part which becomes known later comes before the spend too.
+            # Parts that begin in the same second come before this spend, even a part that becomes known after it.
             is_part = last.lot is not None and last.lot.is_part
             at = last.at._replace(line=_AFTER_PARTS if is_part else last.at.line, is_spend=True)
             self._entries.append(Entry(act=Act.SPEND, at=at, seen=self._now, source="", amount=amount))
@@ -338,7 +338,7 @@ class Book:
             self._expires_at = max(held.until for held in self._lots if held.left or held is lot)
 
     def _end(self, by: Lot) -> int:
-        """If balances are reset, end the owner's allowances that began earlier; returns how many were ended."""
+        """If balances are reset, end the earlier periods of the same allowance; returns how many grants were ended."""
         ended = [lot for lot in self._lots if self._is_reset and _is_before(lot, by)]
         self._lots = tuple(lot for lot in self._lots if lot not in ended)
         self._balance -= sum(lot.left for lot in ended)
@@ -357,8 +357,8 @@ class Book:
         self._balance -= taken
 
     def _take_back(self, bill: str, money: int) -> None:
-        """Take each lot's share from the lot itself. If it has less, take the rest from other lots, those of its bill
-        first."""
+        """Take each lot's share from the lot itself. If a lot has less, take the rest from other lots, first from lots
+        of the same bill."""
         self._accounted[bill] = self._accounted.get(bill, 0) + money
         before, worth = self._balance, 0
         for lot in self._lots:
@@ -378,7 +378,7 @@ class Book:
         return sum(lot.taken_back for lot in self._lots if lot.bill == bill)
 
     def _give_back(self, bill: str) -> None:
-        """Give back to each grant of the bill the tokens taken from it, except its share of the money that stays
+        """Give back to each grant of the bill the tokens taken from it, except the tokens for money that stays
         returned."""
         for lot in self._lots:
             if lot.bill == bill:
@@ -387,12 +387,13 @@ class Book:
                 self._change(lot, left=back, taken=-back, taken_back=stays - lot.taken_back)
 
     def _returned_share(self, lot: Lot) -> int:
-        """The tokens of a grant that were paid with the returned money."""
+        """The number of tokens of a grant that the returned money had paid for."""
         total = self._totals.get(lot.bill, 0)
         return lot.granted * min(self._accounted.get(lot.bill, 0), total) // total if total > 0 else 0
 
     def _without_returned(self, lot: Lot) -> Lot:
-        """A new grant, less its share of the money returned before the grant. For example, a later part of a year."""
+        """A new grant without its share of the money that was already returned, for example for a later part of a
+        refunded year."""
         share = self._returned_share(lot)
         return replace(lot, left=lot.left - share, taken=share, taken_back=share)
 

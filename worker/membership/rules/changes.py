@@ -1,4 +1,4 @@
-"""The changes of a user that are reported to the application: differences of two states, never Stripe events."""
+"""The changes of a user that are reported to the application. They are differences between two states of the user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -9,7 +9,8 @@ from worker.membership.rules.facts import PaidLine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An event of the inbox. `type`, `created` (by Stripe's clock) and `received_at` are None if it was removed."""
+    """An event of the inbox. `type`, `created` (by Stripe's clock) and `received_at` are None if the inbox no longer
+    has the event."""
 
     id: str
     type: str | None = None
@@ -69,7 +70,8 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The announced changes of a subscription, and its owner. They decide nothing today."""
+    """The owner of a subscription, and the changes that Stripe has announced for it. They do not affect the user's
+    access yet."""
 
     customer: str | None = None
     organization: str | None = None

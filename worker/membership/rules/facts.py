@@ -11,8 +11,8 @@ from schema.states import MembershipStatus, UserRole
 from worker.membership.rules.history import History
 from worker.membership.rules.lots import Lot
 
-# The largest integer that JavaScript represents exactly, because an application may read balances there. Sums are
-# capped at this value.
+# The largest integer that JavaScript represents exactly, because an application in JavaScript may read balances. Sums
+# are capped at this value.
 MOST_TOKENS = 2**53 - 1
 LIFETIME = timedelta(days=36_500)
 # The keys of a product's metadata that membership reads.
@@ -185,8 +185,8 @@ class PaidLine:
 
     @property
     def owner(self) -> str:
-        """The key of the allowance that the line pays for: its subscription item. Old API versions name no item; there
-        it is the subscription and the price."""
+        """The key of the allowance that the line pays for: its subscription item. Old API versions name no item. For
+        them it is the subscription with the price."""
         if self.subscription is None:
             return ""
         return self.item or f"{self.subscription}/{self.price or ''}"
@@ -251,8 +251,8 @@ class Restored:
 class Periods:
     """The known periods of an allowance.
 
-    `first` and `newest` are the starts of the first and the newest period, and `starts` those of all periods. `bill` is
-    the invoice of the newest period.
+    `first` and `newest` are the starts of the first and the newest period, and `starts` are the starts of all periods.
+    `bill` is the invoice of the newest period.
     """
 
     first: datetime
@@ -274,10 +274,10 @@ class User:
     `organization_subscriptions`, which name the user's organization; any customer may pay for these. `member_of` is the
     organization whose subscription last made the user a member. `is_linked` is true if the user has a customer.
 
-    `most_tokens` is the largest balance that the application's column can hold. `tokens_since` is when an application
-    that had counted tokens itself was adopted: it has already granted what was paid before. It is None if the
-    application had counted none. `features` are the stored features, sorted, and `given_features` those given by an
-    operator.
+    `most_tokens` is the largest balance that the application's column can hold. If an adopted application had counted
+    tokens itself, `tokens_since` is the time of its adoption, and the application has granted the tokens for all
+    earlier payments. Otherwise it is None. `features` are the stored features, sorted, and `given_features` are the
+    features given by an operator.
     """
 
     id: str

@@ -33,8 +33,8 @@ class Moment(NamedTuple):
 
     Within a second, invoices without changes come first, then invoices with changes, then returned money (`order`).
     Within an invoice, lines of a lower rank come first. `turn` counts the spends at the same time: an entry that
-    becomes known after a spend of the same second stays after it. A later part only sets `time` and `line` (its
-    allowance). So the part that replaces a wrong one gets the same position.
+    becomes known after a spend of the same second stays after it. For a later 30-day part, only `time` and `line` (its
+    allowance) are set, so that a part that replaces a wrong one gets the same position.
     """
 
     time: datetime
@@ -51,8 +51,8 @@ class Entry:
     """A change of the balance. `at` is its position, `seen` is when it became known.
 
     `lot` is the grant as it was paid; for REDUCE and END it names the allowance to reduce or end. `amount` is the
-    tokens that a credit takes or that the application has spent (below 0 if it added some). For BACK it is the returned
-    money in minor units, and `total` is the total of the bill.
+    number of tokens that a credit takes, or that the application has spent (below 0 if it added some). For BACK it is
+    the returned money in minor units, and `total` is the total of the bill.
     """
 
     act: Act

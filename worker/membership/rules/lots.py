@@ -1,7 +1,8 @@
 """The lots of a balance: each grant is a lot, and spent tokens are subtracted from the lots in a fixed order.
 
 The application sees one number and spends from it. Lots record where the tokens came from. So a renewal replaces only
-the allowance of its own item, packs survive a reset, and a refund takes back only the tokens that were paid with it.
+the allowance of its own item, packs survive a reset, and a refund takes back only the tokens that the refunded money
+had paid for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,8 +16,8 @@ class Lot:
 
     `owner` is their allowance (`PaidLine.owner`), empty for packs, and `subscription` is the subscription of the
     allowance. `bill` is the invoice or Checkout session that paid. `taken_back` is the number of tokens that the money
-    returned so far had paid, and `taken` is how many of these could still be taken. The tokens are for the time from
-    `begins` to `ends`, and expire at `until`.
+    returned so far had paid for. `taken` is the number actually taken, because fewer may have been left. The tokens are
+    for the time from `begins` to `ends`, and expire at `until`.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""The times at which a user must be computed again without an event of Stripe."""
+"""The times at which a user must be computed again without an event from Stripe."""
 
 import enum
 from collections.abc import Mapping

@@ -41,7 +41,7 @@ class Outcome:
 
 
 def compute(user: User, products: Mapping[str, Product], policy: Policy, now: datetime) -> Outcome:
-    """Compute the user's outcome from the facts. After it was written, computing it again changes nothing."""
+    """Compute the user's outcome from the facts. Once the outcome is written, computing it again changes nothing."""
     decided = access.decide(user, products, policy, now)
     held = features.project(user, products, policy, now)
     granted = tuple(tokens.grants(user, products, policy, now))

@@ -1,7 +1,7 @@
 """The later parts of payments for more than a month: the parts that are due, and those given in error.
 
 The paid lines of an item are its history. The newest line that begins before a part decides what the item was then. So
-a part has the same amount if a change becomes known before the part is due or long after.
+the amount of a part does not depend on when a change becomes known: before the part is due, or long after.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from worker.membership.rules.lots import Lot
 # A longer interval is granted in parts: the paid line grants part 0, and another part follows every 30 days.
 TOKEN_PERIOD = timedelta(days=30)
 A_MONTH = timedelta(days=31)
-# The row that ends a part has this prefix before the key of the part.
+# The ledger key of the row that undoes a part: this prefix, then the key of the part.
 UNDONE = "undone:"
 
 Entitled = Mapping[str | None, Subscription]
@@ -25,7 +25,7 @@ Entitled = Mapping[str | None, Subscription]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part that is due, and the line that paid for it. `replaces`: whether a wrong one was given in its place."""
+    """A part that is due, and the line that paid for it. `replaces`: whether it replaces a part given in error."""
 
     key: str
     line: PaidLine
@@ -59,8 +59,8 @@ def due_parts(
 ) -> list[Part]:
     """The parts that are due, oldest first.
 
-    If balances are reset, of those that were missed only the newest of an item, and each that replaces a wrong one: tokens
-    may have been spent from it before the next began.
+    If balances are reset, older missed parts of an item are left out, because the newest would replace them. But a part
+    that replaces one given in error is kept, because tokens may have been spent from it before the next part began.
     """
     due: list[Part] = []
     for lines in _histories(user).values():
@@ -112,10 +112,11 @@ class Review:
 
 
 def review(user: User, products: Mapping[str, Product], now: datetime) -> Review:
-    """Find recent parts whose item had changed or was gone when the part began, as is known by now.
+    """Find recent parts that were given in error: only now is it known that the item had changed or was gone when the
+    part began.
 
-    If the invoice of a change is known, but not the item or a product, its lines wait for the rest. So a wrong part
-    ends at the same moment at which its replacement is granted.
+    If the invoice of a change is known, but the changed item or a product is not, the lines of that invoice wait. So a
+    wrong part is undone at the moment at which its replacement is granted.
     """
     histories = _histories(user)
     wrong: list[str] = []
@@ -145,10 +146,12 @@ def _given(user: User) -> list[Lot]:
 
 
 def _is_known(user: User, products: Mapping[str, Product], own: PaidLine, lines: Sequence[PaidLine]) -> bool:
-    """Whether everything after a line is known: the lines of each invoice, and the item after them.
+    """Whether all changes of the item after the line `own` are known: every line of their invoices, and the changed
+    item.
 
-    A snapshot shows the item after the changes if it differs from what the line paid for, if it is as the last one paid for it,
-    or if the snapshot is newer than their payment: the item may have been changed back without an invoice.
+    The mirrored item counts as changed if it differs from what `own` paid for, or if it equals what the newest line
+    paid for. It also counts if its snapshot is newer than the payment of the changes, because the item may have been
+    changed back without an invoice.
     """
     later = lines[lines.index(own) + 1 :]
     invoices, paid_at = {line.invoice for line in later}, max(line.paid_at for line in later)
@@ -186,8 +189,8 @@ def _is_new(user: User, key: str) -> bool:
 
 
 def _histories(user: User) -> dict[str, list[PaidLine]]:
-    """For each allowance, the lines that begin or change a period, oldest first. A charge follows the credit beside
-    it."""
+    """For each allowance, the lines that begin or change a period, oldest first. The credit of a change comes before
+    its charge."""
     known = {(line.invoice, line.line): line for line in user.every_line if line.subscription is not None}
     histories: dict[str, list[PaidLine]] = defaultdict(list)
     for line in sorted(
@@ -210,12 +213,13 @@ def _is_credit(user: User, line: PaidLine) -> bool:
 
 
 def _parts_begin(user: User, line: PaidLine) -> datetime:
-    """The time from which the parts of a long line are counted: its period, or for a change the interval it changes."""
+    """The time from which the parts of a long line are counted: the start of its period or, for a change, of the
+    interval that it changes."""
     return line.period_start if row_of(line, user).gives is Gives.PERIOD else joined_interval(line)
 
 
 def _is_there(user: User, line: PaidLine, after: PaidLine | None, moment: datetime, entitled: Entitled) -> bool:
-    """Whether at that moment the item was as the line paid for it, and its subscription entitled.
+    """Whether, at that moment, the item was what the line had paid for, and its subscription gave access.
 
     `after` is the next line of the item. If it credits this line, the item was unchanged until then. Without a next
     line, the item must be unchanged now.
@@ -238,7 +242,8 @@ def _has_ended(user: User, subscription: str | None, *, before: datetime) -> boo
 
 
 def _was_gone(user: User, line: PaidLine, moment: datetime) -> bool:
-    """Whether the newest snapshot of the subscription is older than that moment, and its item differs from the line."""
+    """Whether the newest snapshot of the subscription is older than that moment and shows no item that the line had
+    paid for."""
     return any(
         each.id == line.subscription
         and each.observed_at is not None

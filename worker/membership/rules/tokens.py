@@ -127,11 +127,11 @@ def _each(
     periods: Mapping[str, Periods],
     take: Callable[[PaidLine, Row, int | NoGrant, Moment], None],
 ) -> list[tuple[PaidLine, NoGrant, Row]]:
-    """Pass each line that need not wait to `take`, in the order of `_moment`; returns the lines without a grant, with
-    the reason.
+    """Call `take` for each line that need not wait, in the order of `_moment`; returns the lines without a grant, each
+    with the reason.
 
-    A credit waits while a charge of the same invoice waits. A second round takes the changes whose period was paid at
-    the same moment and so came after them.
+    A credit waits while a charge of the same invoice waits. If a change and its period were paid at the same moment,
+    the period comes later in the order, so a second round takes the change.
     """
     ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
@@ -201,7 +201,7 @@ def _moment(line: PaidLine, row: Row) -> Moment:
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
     """Write a later part to the book, unless its time is over.
 
-    One that a newer period has replaced counts all the same: tokens may have been spent from it in between.
+    A part is written even if a newer period has replaced it, because tokens may have been spent from it before that.
     """
     line = part.line
     if _is_granted_already(user, part.begins):
@@ -311,7 +311,8 @@ def _worth(
 
 
 def _has_period(line: PaidLine, held: Periods | None) -> bool:
-    """Whether a period is known to be paid in the interval in which the change begins."""
+    """Whether a paid period is known that covers the beginning of the change: it began in the same billing interval,
+    but not later."""
     first = joined_interval(line) - _TOLERANCE
     return held is not None and any(first <= start <= line.period_start for start in held.starts)
 
@@ -359,8 +360,8 @@ def _is_over(user: User, line: PaidLine, row: Row, policy: Policy, now: datetime
 
 
 def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, now: datetime) -> datetime:
-    """When tokens expire: `token_ttl` after the grant. If the subscription entitles, not before a day after the
-    period's end."""
+    """When tokens expire: `token_ttl` after the grant. If the subscription gives access, they last at least until a day
+    after the end of the period."""
     ends = granted_at + policy.token_ttl
     if not _entitles(user, line.subscription, granted_at, policy, now):
         return ends
@@ -368,8 +369,8 @@ def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, no
 
 
 def _entitles(user: User, subscription: str | None, since: datetime, policy: Policy, now: datetime) -> bool:
-    """Whether the subscription entitles now or did so at that time. The end of a subscription doesn't shorten its
-    tokens."""
+    """Whether the subscription gives access now, or ended only after `since`. So tokens do not expire earlier because
+    their subscription ends."""
     ended = any(
         each.id == subscription and each.ended_at is not None and since < each.ended_at for each in user.subscriptions
     )

@@ -1,7 +1,7 @@
 """The users that membership computes, and a digest of the catalogue that they depend on.
 
-These are the users with a linked customer, the users with a role or feature from an operator, the users of an
-organization that a subscription names, and its former members.
+These are the users with a linked customer, the users with a role or feature from an operator, the users of
+organizations that subscriptions name, and the present and former members of such organizations.
 """
 
 import psycopg

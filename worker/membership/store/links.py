@@ -14,9 +14,10 @@ Row = dict[str, Any]
 
 
 def customers_behind(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
-    """The customers of objects that may not name their customer, and the objects for which none is mirrored yet.
+    """The customers behind these objects, and the objects that can't be looked up yet, because they or their payment
+    are not mirrored.
 
-    The customer of a refund or dispute is the customer of the payment that was refunded or disputed.
+    Refunds and disputes do not name their customer. It is the customer of the payment that was refunded or disputed.
     """
     customers: set[str] = set()
     missed: set[ObjectRef] = set()
@@ -189,9 +190,9 @@ def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
     """Lock the links of these customers until the transaction ends; returns the users of customers that are linked by
     now.
 
-    A new customer gets a row without a user, so that it is checked again later and can be listed. If another
-    transaction links one of these customers at the same time, it either waits for us and then sees our rows, or we have
-    waited for it here and compute its user. Links are locked before users.
+    A new customer gets a row without a user, so that it is checked again later and can be listed. Another transaction
+    may link one of these customers at the same time. Either it waits for us and then sees our rows, or we wait for it
+    here and then compute its user. Links are locked before users.
     """
     wanted = (sorted(customers),)
     conn.execute(

@@ -167,7 +167,7 @@ def load(conn: Connection, users: Mapping[str, User]) -> tuple[dict[str, User], 
 
 
 def _application(conn: Connection) -> tuple[datetime | None, int]:
-    """Since when we count the tokens of an application that had counted them itself, and the largest value of its
+    """The time of adoption if the application had counted tokens itself (else None), and the largest value of its token
     column.
 
     See `worker.adoption.adopt`.

@@ -1,7 +1,7 @@
 """Load the returned money of each bill, as refunds, disputes, credit notes and charges report it, each counted once.
 
-Only settled rows count, because tokens are taken back only if it is certain. An invoice whose lines are still being
-read waits, because its grants are not all known.
+Only settled rows count, because tokens are taken back only if the return of the money is certain. An invoice whose
+lines are still being read waits, because its grants are not all known.
 """
 
 from collections import defaultdict
@@ -54,8 +54,8 @@ def bills(conn: Connection, ids: list[str]) -> dict[str, Bill]:
 
 
 def restored(conn: Connection, users: list[str]) -> dict[str, list[Restored]]:
-    """For each user the rows that took tokens back for money that was not returned after all, unless already
-    restored."""
+    """For each user, the ledger rows that took tokens back for money that was not returned in the end. Rows that were
+    already restored are left out."""
     rows: dict[str, list[Restored]] = defaultdict(list)
     if users:
         with conn.cursor(row_factory=dict_row) as cursor:
@@ -70,8 +70,8 @@ def _money(amount: Decimal | int) -> int:
 
 
 # The payments of a bill are the payments that name it, or (in old API versions) the payment that the invoice names. The
-# refunded amount of a charge may be larger than the sum of its refunds, including failed ones. The difference is then a
-# source too.
+# refunded amount of a charge may be larger than the sum of its mirrored refunds, even with failed refunds included.
+# Then the difference is a source of its own.
 _SOURCES = """
     with bills as (
         select b.id as bill, coalesce(i.total, i.amount_paid) as total, i.payment_intent,

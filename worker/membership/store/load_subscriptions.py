@@ -1,5 +1,5 @@
-"""Load subscriptions with their items from the mirror, by the user of their customer or by the organization they
-name."""
+"""Load subscriptions and their items from the mirror: the subscriptions of users' customers, and subscriptions that
+name organizations."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence

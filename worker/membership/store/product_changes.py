@@ -1,7 +1,7 @@
 """Products whose policy has changed (`sync.product_changes`), and their users, who must be computed again.
 
 The users of a product are looked up after all transactions that were open when the change became visible have ended.
-Such a transaction may have given another user the old policy of the product.
+Until then, such a transaction may still commit another user of the product who was computed with its old policy.
 """
 
 from collections.abc import Collection

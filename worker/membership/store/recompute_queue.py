@@ -1,4 +1,5 @@
-"""Requests to recompute the users of customers (`sync.recompute_queue`), because an object they refer to arrived late.
+"""Requests to recompute the users of customers (`sync.recompute_queue`), because an object that their subscriptions or
+payments refer to arrived late.
 
 Writers and workers lock requests before users.
 """
@@ -14,9 +15,9 @@ Connection = psycopg.Connection
 def request(conn: Connection, customers: Collection[str], *, deferred: bool = False) -> None:
     """Request that the users of these customers be computed again.
 
-    No worker begins before our commit. An existing request is locked, because a worker that has it now would not see
-    our writes. A `deferred` request is only taken at the end of a backfill, unless there is also a request for the
-    customer that is not deferred.
+    Waits for a worker that has taken the same request, because that worker may not have seen our writes. No worker
+    begins before our commit. A `deferred` request is only taken at the end of a backfill, unless there is also a
+    request for the customer that is not deferred.
     """
     if customers:
         conn.execute(

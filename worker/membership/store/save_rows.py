@@ -124,7 +124,7 @@ def _each_place(conn: Connection, products: Collection[str], prices: Mapping[str
 
 
 def _fill_places(conn: Connection, before: Collection[HeldRow], refused: Collection[HeldRow]) -> None:
-    """Fill placeholders that the tables had refused before and accept now from the mirror."""
+    """Copy products and prices from the mirror, if their placeholders were refused before and are accepted now."""
     left = {(row.relation, row.id) for row in refused}
     free = [row for row in before if row.user_id is None and (row.relation, row.id) not in left]
     of_catalogue(

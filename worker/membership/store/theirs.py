@@ -1,13 +1,15 @@
-"""The join of users' links with their customers' objects, which every statement about users begins with."""
+"""The beginning of every statement about users: the join of their links with the objects of their customers."""
 
 from schema import mirror
 
 
 def theirs(table: str, alias: str, columns: str) -> str:
-    """`from` for the links `l`, and as `alias` these columns of the rows of a table of the mirror with their customers.
+    """The content of a `from` clause: the links as `l`, and as `alias` these columns of a mirrored table, for the
+    linked customers.
 
-    `offset 0` and the length keep the planner from reading the table, or its index by account, from the beginning, which
-    it prefers while it has no statistics. Measured: the first 6,000 events of users took 280 us of Postgres each, not 200.
+    Without statistics, the planner would read the whole table, or its whole index by account. `offset 0` and
+    `length(account)` prevent that. Measured: each of the first 6,000 events of users took 200 us of Postgres instead of
+    280.
     """
     assert "customer" in mirror.tables[table].columns
     return f"""

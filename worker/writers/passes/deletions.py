@@ -42,7 +42,8 @@ def guard(
     shapes: Mapping[str, Shape],
     options: Options,
 ) -> None:
-    """Give up each list from which so many mirrored objects are absent that something else must be wrong."""
+    """Give up each list that lacks more mirrored objects than MAX_DELETED_SHARE allows, because then something else
+    must be wrong."""
     for list_, (unasked, gone) in absences.counts(conn, run).items():
         standing, shape = standings.get(list_), shapes.get(list_)
         if standing is None or standing.error is not None or shape is None or shape.listing.object is None:
@@ -78,7 +79,7 @@ def mark(
     *,
     alive: Callable[[], object],
 ) -> None:
-    """Mark the objects of a list that Stripe no longer has as deleted. `alive` is called after each batch."""
+    """Mark as deleted the objects of a list that Stripe no longer has. `alive` is called after each batch."""
     while gone := absences.gone(conn, run, list_, limit=AT_ONCE):
         tally = Tally()
         answers = _answers(conn, shape, gone)

@@ -1,8 +1,8 @@
 """The threads of one process in a pass: each reads one shard, page by page, and writes each page.
 
-Many threads can wait for Stripe at once, so the rate limit of Stripe determines the speed of a pass and not its
-latency. The threads share one or two connections to Postgres. No thread calls Stripe while it holds a connection. If a
-list hangs, it blocks only its own threads.
+Many threads can wait for Stripe at once, so the speed of a pass depends on Stripe's rate limit and not on the latency
+of requests. The threads share one or two connections to Postgres. No thread calls Stripe while it holds a connection.
+If a list hangs, it blocks only its own threads.
 """
 
 import itertools

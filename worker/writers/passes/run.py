@@ -39,7 +39,7 @@ def tick(
     shapes: Mapping[str, Shape] | None = None,
     knows: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Continue the running run of the job, or begin a run for this slot of the clock, with these spans of lists.
+    """Continue the job's unfinished run, or begin a run for this slot of the clock, with these spans of lists.
 
     Returns the result if the run is finished; None if it is not finished or failed, or if another worker has the slot.
     `knows` is stored with the run and becomes part of its result.

@@ -1,7 +1,7 @@
 """The threads of a pass write through one or two shared connections, several pages of a list in one transaction.
 
-A page of 100 objects takes about fifteen statements, which cost as much as its rows. So a thread that gets a connection
-also writes the pages of other threads that wait. If Stripe is slower than Postgres, each page is written alone.
+A page of 100 objects takes about fifteen statements, whose fixed cost is as high as the cost of its rows. So a
+connection writes several waiting pages together. If Stripe is slower than Postgres, each page is written alone.
 """
 
 import queue
@@ -165,7 +165,8 @@ class Writer:
         return read.saved
 
     def _write_pages(self) -> None:
-        """Write waiting pages, those of one list at a time. Each writer thread runs this until the pass is closed."""
+        """Write waiting pages, several pages of one list at a time. Each writer thread runs this until the pass is
+        closed."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self.waiting or self._closed)
