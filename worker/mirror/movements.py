@@ -23,7 +23,8 @@ def compute_due(conn: psycopg.Connection, *, should_continue: Callable[[], bool]
     number = 0
     while should_continue():
         with conn.transaction():
-            # A writer that commits after we took its customer's row has inserted another row.
+            # A writer that commits after we took the row of its customer has inserted a new row, which a later batch
+            # takes.
             customers = _taken(conn)
             subscription_history.compute_inheriting(conn, customers)
             conn.execute("delete from mirror.customer_movements where customer = any(%s)", (customers,))

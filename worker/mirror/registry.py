@@ -51,11 +51,11 @@ class Children:
 class ObjectType:
     """A Stripe object type.
 
-    `deciding` are the top-level fields, of any API version, that users are computed from: their access, tokens and rows
-    (`worker.membership`). Existence, deletion and the unsettled mark also decide. `decides_users` is whether users are
-    computed from objects of the type at all. `url` is the path for reading an object by its id ({id}), or None if there
-    is none. `final` are the statuses that an object never leaves. `reborn` is whether an id can be created again after
-    a deletion. `customer` reads the customer of an object.
+    `deciding` are the top-level fields, of any API version, that users are computed from (their access, tokens and
+    rows, see `worker.membership`). Existence, deletion and the unsettled mark also decide. `decides_users` is whether
+    users are computed from objects of the type at all. `url` is the path for reading an object by its id ({id}), or
+    None if there is none. `final` are the statuses that an object never leaves. `reborn` is whether an id can be
+    created again after a deletion. `customer` reads the customer of an object.
 
     `lacks` is whether the object in an event lacks something that a read would contain. `lists` are embedded lists of
     objects with rows of their own, each with the path ({id}) for reading the whole list. If an object can't be read by

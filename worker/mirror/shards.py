@@ -78,7 +78,7 @@ def under_way(conn: psycopg.Connection, job: str) -> int | None:
 
 
 def is_idle(conn: psycopg.Connection, job: str) -> bool:
-    """Whether the job has an unfinished run on which no worker works."""
+    """Whether the job has an unfinished run of which no worker has a lease."""
     return (
         conn.execute(
             """
@@ -116,7 +116,7 @@ def lists_of(conn: psycopg.Connection, run: int) -> set[str]:
 
 
 def lease(conn: psycopg.Connection, run: int, room: Mapping[str, int], *, owner: str, limit: int) -> list[Shard]:
-    """Lease shards on which no worker works: at most `room` of each list, and `limit` in total."""
+    """Lease shards that no worker has leased: at most `room` of each list, and `limit` in total."""
     with conn.cursor(row_factory=class_row(Shard)) as cursor:
         return cursor.execute(
             """
@@ -292,7 +292,7 @@ def fail(conn: psycopg.Connection, run: int, list_: str, error: str, *, refused:
 
 
 def count(conn: psycopg.Connection, run: int, list_: str, numbers: Mapping[str, int]) -> None:
-    """Add these numbers to the tally of a list, for work apart from its pages.
+    """Add these numbers to the tally of a list, for work other than reading its pages.
 
     The numbers are stored separately, because each reader writes the tally of its own shard.
     """

@@ -1,4 +1,5 @@
-"""The history of subscriptions: the facts about revenue in each snapshot, and the last of several states in one second.
+"""Facts for the history of subscriptions: what each snapshot shows about revenue, and which of several states in one
+second is the last.
 
 A snapshot that loses against the mirrored row still shows the subscription's state at its second, and its
 previous_attributes show the state just before. So every event adds its facts, whatever the version rule decides about
@@ -213,8 +214,8 @@ def _transformed(quantity: int, transform: Any) -> int:
 
 
 def _tiered(tiers: Any, mode: str, quantity: int) -> Decimal | None:
-    """Return the amount for a quantity: by `volume` all in one tier, else graduated. Stripe includes tiers only on
-    request."""
+    """Return the amount for a quantity. With the mode `volume`, one tier has the price of all units; otherwise each
+    tier has the price of its own units. Stripe includes tiers only on request."""
     if not isinstance(tiers, list) or not tiers:
         return None
     total, below = Decimal(0), 0

@@ -85,9 +85,9 @@ def bring_up(
     """Read the user from Stripe, so that the tables contain the state at `since` or later.
 
     Returns None if another worker has done so. If a Checkout session is given, its customer is read and linked first;
-    raises NotTheirs if the session does not belong to the user. With `search`, a user without a customer is searched at
-    Stripe by their verified e-mail. Raises NoSuchUser, Temporary if Stripe did not answer within `seconds`, and the
-    errors of `Stripe` for an unusable key.
+    raises NotTheirs if the session does not belong to the user. With `search`, if the user has no customer, customers
+    with the user's verified e-mail are searched at Stripe. Raises NoSuchUser, Temporary if Stripe did not answer within
+    `seconds`, and the errors of `Stripe` for an unusable key.
     """
     source, ends = stripe(), time.monotonic() + seconds
     named = checkout_session is not None

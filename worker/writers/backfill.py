@@ -75,7 +75,7 @@ def start(
         known = runs.result(conn, run) or {}
         if {name: known.get(name) for name in asked} != asked:
             raise OtherJob(
-                f"a backfill of {known.get('account') or 'your own account'} since {known.get('since') or 'ever'} is "
+                f"a backfill of {known.get('account') or 'your own account'} since {known.get('since') or 'the beginning'} is "
                 "running: wait for it, or end it with `stripe-sync sync stop`"
             )
         had = shards.lists_of(conn, run)

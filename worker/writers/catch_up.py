@@ -125,7 +125,11 @@ def _since(conn: psycopg.Connection, now: int) -> tuple[int, bool]:
         cursors.save(conn, CURSOR, since)
     if since >= now - KEPT_SECONDS:
         return since, False
-    _log.error("events.lost", since=since, fix="Stripe lists 30 days: run `stripe-sync sync all`; it was started")
+    _log.error(
+        "events.lost",
+        since=since,
+        fix="Stripe lists events for 30 days only: the audit reads all lists again, and `stripe-sync sync all` does so at once",
+    )
     return now - KEPT_SECONDS, True
 
 

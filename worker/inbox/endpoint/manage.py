@@ -157,7 +157,7 @@ def accepts(url: str, secret: str) -> bool:
             code = _code(error.read())
         except OSError as error:
             raise NotPossible(
-                f"{url} can't be reached from this machine ({error}): run this on one that can"
+                f"{url} can't be reached from this machine ({error}): run this on a machine that can reach it"
             ) from error
         if code == "bad_signature":
             return False

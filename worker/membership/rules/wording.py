@@ -34,7 +34,7 @@ _KINDS = {
     "trial": "the trial of {subscription}",
     "update": "a change of {subscription} within its period, billed by {invoice}",
     "token_period": "the next 30 days of {subscription}, paid by {invoice}",
-    "undone": "the end of 30 days paid by {invoice}, because an earlier change became known later,",
+    "undone": "a correction of 30 days paid by {invoice}, because a change became known late,",
     "pack": "a pack, paid by {invoice}",
     "refund": "a refund of {invoice}",
     "refund_failed": "a refund of {invoice} that failed",

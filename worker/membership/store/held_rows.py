@@ -1,4 +1,4 @@
-"""Rows that a table of the application refuses by a constraint, and that are retried later.
+"""Rows that a table of the application refuses, for example because of a constraint. They are retried later.
 
 An adopted table may be stricter than ours. A refused row must not prevent writing the user's access or other rows. It
 is recorded in `sync.held_rows` with the error of Postgres, and written as soon as the table accepts it.
@@ -33,7 +33,7 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(HeldRow):
-    """A recorded refusal, and the time since which the row is held back."""
+    """A recorded refusal. The row has been held back since `since`."""
 
     since: datetime
 

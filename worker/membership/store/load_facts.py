@@ -1,4 +1,4 @@
-"""Load the facts that membership is computed from, from the mirror and the ledger, with the users' rows locked."""
+"""Load everything that membership is computed from: facts in the mirror and the ledger, with the users' rows locked."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping

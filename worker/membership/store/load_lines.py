@@ -231,7 +231,8 @@ _SOLD = f"""
 """  # noqa: S608 - our own words
 
 # The same, described by the metadata of the session. If the session is paid late (by bank transfer), neither the
-# session nor its payment contains the time. The time to live then counts from the creation of the session.
+# session nor its payment contains the time of payment. The lifetime of the tokens then counts from the creation of the
+# session.
 _SOLD_BY_METADATA = f"""
     select s.user_id, s.id as invoice, s.metadata_product as product, s.data->'metadata' as metadata,
         coalesce(s.created, s.observed_at) as paid_at

@@ -161,7 +161,7 @@ def put_back(conn: Connection, organization: str) -> None:
 
 
 def keep_lock_waits_short(conn: Connection, *, milliseconds: int) -> None:
-    """Let waiting for a lock fail after this time, until the transaction ends."""
+    """Until the transaction ends, let each wait for a lock fail after this time."""
     conn.execute("select set_config('lock_timeout', %s, true)", (str(milliseconds),))
 
 

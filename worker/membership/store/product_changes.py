@@ -110,7 +110,8 @@ def unread(conn: Connection, products: Collection[str]) -> set[str]:
 
 
 def mark_read(conn: Connection, product: str) -> None:
-    """Record that the product's features were read completely. From now on a difference is a change."""
+    """Record that the product's features were read completely. From now on, a difference in its features counts as a
+    change."""
     conn.execute(
         """
         insert into sync.product_changes as c (product_id, features_read_at) values (%s, now())
