@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import structlog
 from pydantic import SecretStr
 
 import migrations
@@ -58,6 +59,13 @@ def _no_way_out() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", connect)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _no_logging_left() -> Iterator[None]:
+    """Fail a test that configures logging and does not reset it. Loggers used afterwards would keep its level."""
+    yield
+    assert not structlog.get_config()["cache_logger_on_first_use"], "call structlog.reset_defaults()"
 
 
 @pytest.fixture(scope="session")

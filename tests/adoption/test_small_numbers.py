@@ -3,14 +3,12 @@
 import json
 from collections.abc import Callable
 
-import pytest
 import structlog
 
 from tests.adoption.applications import BY_HAND
-from tests.adoption.conftest import Application
+from tests.adoption.conftest import Application, Run
 from tests.adoption.test_adopt import sign_up
 from tests.factories import event, product
-from worker.cli.doctor import checks
 from worker.membership.rules.access import Policy
 from worker.membership.why import why
 
@@ -19,9 +17,7 @@ New = Callable[[str], Application]
 MOST = 2_147_483_647
 
 
-def test_a_balance_is_capped_by_an_int4_column_and_reported(
-    application: New, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_balance_is_capped_by_an_int4_column_and_reported(application: New, run: Run) -> None:
     app = application(BY_HAND.replace("tokens bigint", "tokens integer"))
     app.adopt()
     conn = app.daemon()
@@ -30,8 +26,7 @@ def test_a_balance_is_capped_by_an_int4_column_and_reported(
     with structlog.testing.capture_logs() as logs:
         app.apply(large, *sign_up()[1:])
     explained = why(conn, "jenny", Policy())
-    checks.run(app.settings, as_json=True)
-    findings = [row for row in json.loads(capsys.readouterr().out) if row["what"] == "users.tokens"]
+    findings = [row for row in json.loads(run("doctor", "--json").stdout) if row["what"] == "users.tokens"]
 
     assert app.sql("select pg_typeof(tokens)::text, tokens from users where id = 'jenny'") == [("integer", MOST)]
     assert app.sql("select balance_before, balance_after from sync.token_grants where user_id = 'jenny'") == [(0, MOST)]

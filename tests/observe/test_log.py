@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+import structlog
 
 from worker.config.settings import LogFormat, Settings
 from worker.observe import log
@@ -35,6 +36,7 @@ def test_a_foreign_log_handler_gets_message_error_and_fields(
     finally:
         root.handlers, root.level = before
         logging.captureWarnings(False)
+        structlog.reset_defaults()
 
     (record,) = seen.records
     line = json.loads(capsys.readouterr().err)

@@ -13,10 +13,8 @@ from typing import Any
 
 import pytest
 import redis
-import structlog
 from structlog.testing import capture_logs
 
-from worker.stripe_api import rate_limit
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.rate_limit import RateLimiter
 
@@ -159,9 +157,8 @@ def stripe(make_stripe: Callable[..., Stripe]) -> Stripe:
 
 
 @pytest.fixture
-def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The limiter's log lines, even if other tests configured logging."""
-    monkeypatch.setattr(rate_limit, "_log", structlog.get_logger("rate_limit"))
+def logs() -> Iterator[list[Any]]:
+    """The log lines."""
     with capture_logs() as lines:
         yield lines
 
