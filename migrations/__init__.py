@@ -1,7 +1,7 @@
 """Run the database's revisions. The version table is in `sync`.
 
-A release takes an advisory lock first, so that two at once are harmless. Each revision runs in its own transaction with
-lock and statement time-outs: a revision that does not get its locks soon gives up, and leaves the database unchanged.
+A migration takes an advisory lock first, so two migrations at once are harmless. Each revision runs in its own transaction
+with lock and statement time-outs. If a revision can't get its locks in time, it fails and leaves the database unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-# Any constant. Every change of the schema takes this lock, and a second one finds the work done.
+# Any constant. Every migration takes this lock. One that had to wait for it finds the work done.
 LOCK_KEY = 7_390_412_285
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
 
@@ -50,9 +50,10 @@ def configuration(database_url: str | None = None, *, versions: Path = VERSIONS,
 def migrate(
     database_url: str, revision: str = "head", *, versions: Path = VERSIONS, views_schema: str | None = None
 ) -> None:
-    """Bring the database to the revision; does nothing if it is there. Raises Refused.
+    """Migrate the database to the revision, if it is not there yet. Raises Refused.
 
-    `views_schema` is STRIPE_SCHEMA, the name of the views' schema from now on; None: unchanged, `stripe` at first.
+    `views_schema` is the wanted name of the views' schema (STRIPE_SCHEMA). With None the schema keeps its name; in a new
+    database it is `stripe`.
     """
     from alembic import command
 
@@ -60,7 +61,7 @@ def migrate(
 
 
 def downgrade(database_url: str, revision: str, *, versions: Path = VERSIONS) -> None:
-    """Take the database back to the revision (`base`, `-1`, or an id)."""
+    """Undo revisions until the database is at this one (`base`, `-1`, or an id)."""
     from alembic import command
 
     command.downgrade(configuration(database_url, versions=versions, to_nothing=revision == "base"), revision)
@@ -86,7 +87,7 @@ def revisions(versions: Path = VERSIONS) -> list[Script]:
 
 
 def refuse_prerelease(connection: Connection) -> None:
-    """Raise Refused for a database of the revisions that `0001` replaced before the first release."""
+    """Raise Refused if a version before the first release created the tables."""
     is_old = (
         "select to_regclass('sync.alembic_version') is not null "
         "and obj_description(to_regnamespace('sync'), 'pg_namespace') is distinct from %s"

@@ -1,8 +1,8 @@
 """Run revisions on an adopted database: its tables keep their names, and `sync_names` is updated.
 
-The SQL of a revision uses `@{users}` (migrations/files.py). While revisions run, our names of the application's tables
-are dropped, because a view keeps its columns from being changed; they are created again, with the functions, in the
-same transaction.
+The SQL of a revision uses `@{users}` (migrations/files.py). While revisions run, the views in `sync_names` are dropped,
+because Postgres refuses to change a column that a view uses. The views and the functions are created again in the same
+transaction.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from schema.names import Names, public_tables, quoted
 
 _STAY = (
     "this database was adopted: its tables were there before, so going back to `base` would drop the application's own "
-    "users. To leave, stop the daemon and drop the schemas sync_names, stripe, mirror and sync by hand"
+    "users. To remove stripe-sync, stop the daemon and drop the schemas sync_names, stripe, mirror and sync by hand"
 )
 
 
 def recorded(connection: Connection) -> Names | None:
-    """The names in an adopted database; None if the tables are ours."""
+    """The names in an adopted database; None if the database was not adopted."""
     if connection.execute(text("select to_regclass('sync.adoption') is null")).scalar_one():
         connection.rollback()
         return None
@@ -38,7 +38,7 @@ def recorded(connection: Connection) -> Names | None:
 
 @contextlib.contextmanager
 def away(connection: Connection, names: Names, *, to_nothing: bool) -> Iterator[None]:
-    """Drop our names for the block, and create them for the tables after it; one transaction contains everything."""
+    """Drop the views in `sync_names` during the block, and create them again after it, all in one transaction."""
     if to_nothing:
         raise Refused(_STAY)
     with connection.begin():

@@ -1,7 +1,7 @@
 """Compare CHECK constraints and partial indexes by content, because Alembic compares only their names.
 
-As with functions, the declared one is created on a temporary table and read back, so that Postgres decides whether both
-are equal.
+As with functions, the declared constraint or index is created on a temporary table and read back, so that Postgres decides
+whether it equals the existing one.
 """
 
 from collections.abc import Iterator
@@ -54,14 +54,14 @@ def _statements(connection: Connection, table: Table) -> Iterator[Statement]:
     for check, wanted in _read_back(connection, name, _CHECKS, _checks(checks)).items():
         if check in there and there[check] != wanted:
             drop = f"alter table {name} drop constraint {check};\nalter table {name} add constraint {check}\n    "
-            words = f"the constraint {check} of {name} says {there[check]}, and should say {wanted}"
+            words = f"the constraint {check} of {name} is {there[check]}, and should be {wanted}"
             yield Statement(drop + wanted, drop + there[check], words=words)
     partial = {row[0]: (row[1], row[2]) for row in connection.execute(_INDEXES, {"table": name})}
     for index, wanted in _read_back(connection, name, _INDEXES, _indexes(indexes)).items():
         if index in partial and partial[index][0] != wanted:
             drop = f"drop index {table.schema or 'public'}.{index};\n"
             create = str(CreateIndex(indexes[index]).compile(dialect=_dialect()))
-            words = f"the index {index} of {name} is where {partial[index][0]}, and should be where {wanted}"
+            words = f"the index {index} of {name} has the condition {partial[index][0]}, and should have {wanted}"
             yield Statement(drop + create, drop + partial[index][1], words=words)
 
 
@@ -74,7 +74,10 @@ def _indexes(indexes: dict[str, Index]) -> list[str]:
 
 
 def _read_back(connection: Connection, table: str, query: TextClause, statements: list[str]) -> dict[str, str]:
-    """The statements' result on a copy of the table, as Postgres prints it; empty if the table is missing."""
+    """Run the statements on a temporary copy of the table; returns the definitions as Postgres prints them, by name.
+
+    The result is empty if the table is missing.
+    """
     if connection.execute(text("select to_regclass(:table)"), {"table": table}).scalar_one() is None:
         return {}
     with connection.begin_nested() as nothing_is_kept:
@@ -84,7 +87,7 @@ def _read_back(connection: Connection, table: str, query: TextClause, statements
                 with connection.begin_nested():
                     connection.execute(text(statement))
             except ProgrammingError:
-                # It names a missing column, which is reported as a difference of its own.
+                # The statement names a missing column, which is reported as another difference.
                 continue
         made = {row[0]: row[1] for row in connection.execute(query, {"table": _TWIN})}
         nothing_is_kept.rollback()

@@ -51,16 +51,16 @@ def _words(operation: ops.MigrateOperation) -> Iterator[str]:
             yield f"the index {operation.index_name} of {_table(operation.schema, operation.table_name)} is missing"
         case ops.DropIndexOp():
             table = _table(operation.schema, operation.table_name or "")
-            yield f"the index {operation.index_name} of {table} is not in the metadata, or is another there"
+            yield f"the index {operation.index_name} of {table} is not in the metadata, or differs there"
         case ops.AddConstraintOp():
             constraint = operation.to_constraint()
             table = _table(constraint.table.schema, constraint.table.name)
             yield f"the constraint {constraint.name} of {table} is missing"
         case ops.DropConstraintOp():
             table = _table(operation.schema, operation.table_name)
-            yield f"the constraint {operation.constraint_name} of {table} is missing in the metadata, or differs from it"
+            yield f"the constraint {operation.constraint_name} of {table} is not in the metadata, or differs there"
         case ops.CreateTableCommentOp() | ops.DropTableCommentOp():
-            yield f"the comment of {_table(operation.schema, operation.table_name)} is another"
+            yield f"the comment of {_table(operation.schema, operation.table_name)} differs from the metadata"
         case _:
             yield " ".join(str(part) for part in operation.to_diff_tuple())
 
@@ -69,18 +69,18 @@ def _column(operation: ops.AlterColumnOp) -> Iterator[str]:
     column = f"the column {_table(operation.schema, operation.table_name)}.{operation.column_name}"
     if operation.modify_type is not None:
         is_, should_be = _type(operation.existing_type), _type(operation.modify_type)
-        yield f"{column} is of the type {is_}, and should be {should_be}"
+        yield f"{column} has the type {is_}, and should have {should_be}"
     if operation.modify_nullable is not None:
         is_, should_be = ("not null", "nullable") if operation.modify_nullable else ("nullable", "not null")
         yield f"{column} is {is_}, and should be {should_be}"
     if operation.modify_server_default is not False:
-        yield f"{column} has another default than in the metadata"
+        yield f"{column} has a different default than in the metadata"
     if operation.modify_comment is not False:
-        yield f"{column} has another comment than in the metadata"
+        yield f"{column} has a different comment than in the metadata"
 
 
 def _type(type_: TypeEngine[object] | None) -> str:
-    return "another" if type_ is None else str(type_)
+    return "an unknown type" if type_ is None else str(type_)
 
 
 def _table(schema_: str | None, name: str) -> str:

@@ -15,8 +15,9 @@ from migrations import LOCK_KEY, LOCK_TIMEOUT, STATEMENT_TIMEOUT, conditions, en
 
 VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "mirror"}
-# The settings of every revision. A process that waits for another's migration must not time out.
+# The settings of every revision.
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
+# The settings while this process waits for the migration of another process, which must not time out.
 _PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _LOCK_PAUSE_SECONDS = 0.2
 
@@ -51,7 +52,7 @@ OPTIONS: dict[str, Any] = {
 def connected(database_url: str, settings: Mapping[str, str] = SETTINGS) -> Iterator[Connection]:
     """A connection with the settings for revisions.
 
-    They are set for each transaction, not for the session, because a pooler passes sessions on with all their settings.
+    They are set for each transaction, not for the session, because a pooler may give the session to other clients.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -71,11 +72,11 @@ def connected(database_url: str, settings: Mapping[str, str] = SETTINGS) -> Iter
 
 @contextmanager
 def held(database_url: str) -> Iterator[None]:
-    """Hold the lock against other migrations in the block; waits for a running one.
+    """Hold the lock against other migrations during the block. Waits until a running migration has ended.
 
-    It is a transaction's lock, for the same reason as the settings. It is requested repeatedly instead of waiting in
-    Postgres: CREATE INDEX CONCURRENTLY waits for every open snapshot, and would wait for a waiter that waits for it. A
-    statement with parameters keeps its snapshot while the transaction is open; one without does not.
+    The lock belongs to a transaction, for the same reason as the settings. It is requested repeatedly, because a statement
+    that waits in Postgres holds a snapshot: a running CREATE INDEX CONCURRENTLY would wait for that snapshot, and neither
+    would ever end. The statement has no parameters, because otherwise its snapshot would stay until the transaction ends.
     """
     with connected(database_url, _PATIENCE) as lock:
         while not lock.exec_driver_sql(f"select pg_try_advisory_xact_lock({LOCK_KEY})").scalar_one():

@@ -23,7 +23,7 @@ _FOUND = text(
 
 
 def setup(plugin: Plugin) -> None:
-    # Types are created before the tables that use them, and dropped after them.
+    # Types are created before the tables that use them, and dropped after these tables.
     plugin.add_autogenerate_comparator(_make, "schema", priority=DispatchPriority.FIRST)
 
 
@@ -61,11 +61,11 @@ def _statements(connection: Connection, metadata: MetaData) -> Iterator[Statemen
 def _changed(name: str, columns: list[Column[Any]], there: list[str], wanted: list[str]) -> str:
     """Add new values in place, which blocks no other session.
 
-    Create the type anew if values were removed or reordered.
+    If values were removed or reordered, replace the type instead.
     """
     if [value for value in wanted if value in there] != there:
         return _made_anew(name, columns, wanted)
-    # Each is added before its successor, which must exist; so the last value comes first.
+    # Each value is added before its successor, which must exist by then, so the last value is added first.
     placed, statements = list(there), list[str]()
     for position in reversed(range(len(wanted))):
         value = wanted[position]

@@ -25,7 +25,7 @@ def run_online(database_url: str, *, to_nothing: bool, views_schema: str | None)
 
 
 def run_offline(views_schema: str) -> None:
-    # Another style would write a % twice, as drivers want it and psql does not.
+    # With another style, each % would be doubled, which drivers need and psql does not understand.
     options = OPTIONS | {"placeholders": files.placeholders(views_schema=views_schema)}
     context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True, **options)
     with context.begin_transaction():

@@ -1,8 +1,9 @@
 """The SQL of the revisions.
 
-A revision NNNN is `versions/NNNN_name.py`, which names its predecessor, and `sql/NNNN/`: `up.sql` or the files of `up/`
-in order, and `down.sql`. A name that may differ between databases is a placeholder: `@{stripe}` is the schema of the
-views, and `placeholders` lists the names of the application's tables.
+The revision NNNN has a file `versions/NNNN_name.py`, which names its predecessor, and a folder `sql/NNNN/` with `up.sql` and
+`down.sql`. Instead of `up.sql` it may have a folder `up/`, whose files run in order. A name that may differ between
+databases is a placeholder: `@{stripe}` is the schema of the views, and `placeholders` lists the names of the application's
+tables.
 """
 
 import string
@@ -27,7 +28,8 @@ def placeholders(names: Names | None = None, *, views_schema: str = VIEWS_SCHEMA
     """This database's SQL for each placeholder.
 
     `@{users}` is a table with its schema, `@{users.email}` a column, `@{user_role}` a type. `@{references users}` is
-    the foreign key of a column of `sync` with a user's id: empty if ids are not text, because a trigger replaces it.
+    the foreign key for a column of `sync` with the id of a user. It is empty if the application's ids are not text: a trigger
+    replaces it.
     """
     names = names or Names()
     filled = {"stripe": views_schema}
@@ -58,7 +60,7 @@ def execute(sql: str) -> None:
     if context.as_sql:
         context.impl.static_output(sql.rstrip() + "\n")
     else:
-        # Without parameters Postgres accepts many statements at once, and a % is only a %.
+        # Without parameters, Postgres accepts many statements at once, and a % needs no escape.
         op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
@@ -69,12 +71,12 @@ def folder_of(revision: str | Path) -> Path:
 
 
 def read(revision: str | Path, direction: str) -> str:
-    """The SQL of a revision, `up` or `down`, as written: with placeholders."""
+    """The SQL of a revision in this direction (`up` or `down`), with its placeholders."""
     folder = folder_of(revision)
     parts = sorted((folder / direction).glob("*.sql")) or [folder / f"{direction}.sql"]
     return "\n".join(part.read_text() for part in parts)
 
 
 def steps(revision: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    """The `upgrade` and `downgrade` of a revision that is its SQL."""
+    """The functions `upgrade` and `downgrade` of a revision, which run its SQL."""
     return lambda: execute(read(revision, "up")), lambda: execute(read(revision, "down"))

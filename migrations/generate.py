@@ -1,4 +1,4 @@
-"""Write a new revision, numbered, as SQL: what the metadata has and a database at head lacks."""
+"""Write a new numbered revision as SQL: the changes that make a database at head equal to the metadata."""
 
 import io
 import re
@@ -72,7 +72,7 @@ def _each(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
 def _sql(operations: Iterable[ops.MigrateOperation]) -> str:
     """The statements of the operations, as Alembic's offline mode prints them."""
     output = io.StringIO()
-    # Another style would write a % twice, as drivers want it and psql does not.
+    # With another style, each % would be doubled, which drivers need and psql does not understand.
     context = MigrationContext.configure(
         dialect_name="postgresql",
         dialect_opts={"paramstyle": "named"},

@@ -1,7 +1,7 @@
-"""Keep grants on views that a revision drops and creates again: they are read before, and granted again after each
-revision.
+"""Keep the grants on views that a revision drops and creates again.
 
-An operator may have granted one view, or some of its columns, by hand, which `db roles` does not know.
+The grants are read before each revision, and granted again after it. An operator may have granted rights on one view, or on
+some of its columns, by hand. `db roles` could not restore them.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Grant(NamedTuple):
 
     @property
     def on(self) -> str:
-        """The object in a statement that grants or revokes."""
+        """The privilege and its object, as in GRANT and REVOKE statements."""
         column = f" ({self.column})" if self.column else ""
         return f"{self.privilege}{column} on {self.view}"
 
@@ -55,7 +55,7 @@ class Grant(NamedTuple):
 def keep(connection: Connection, schema: str) -> Callable[..., None]:
     """Return a callback for Alembic, to be called in the transaction of each revision.
 
-    It restores the grants on views that were created again. New views keep what default privileges gave them.
+    It restores the grants on views that were created again. New views keep their default privileges.
     """
     schemas = {"views": schema, "revenue": revenue.SCHEMA}
 

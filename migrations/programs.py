@@ -1,8 +1,7 @@
-"""Compare functions and triggers with schema/functions.py: the declared one is created under a temporary name and read
-back.
+"""Compare functions and triggers with schema/functions.py.
 
-So Postgres itself decides whether two definitions are equal, whatever the spelling. None of it stays, and no table in
-use is locked.
+Each declared function or trigger is created in the temporary schema and read back, so that Postgres decides whether two
+definitions are equal, whatever their spelling. This is rolled back, and locks no table in use.
 """
 
 import re
@@ -65,8 +64,8 @@ class _Function:
 
 
 def setup(plugin: Plugin) -> None:
-    # Functions and triggers that use tables are created after them, and dropped before them; a downgrade runs in
-    # reverse.
+    # Functions and triggers are created after the tables that they use, and dropped before them. A downgrade runs in the
+    # reverse order.
     plugin.add_autogenerate_comparator(_drop, "schema", priority=DispatchPriority.FIRST)
     plugin.add_autogenerate_comparator(_make, "schema", priority=DispatchPriority.LAST)
 
@@ -86,8 +85,8 @@ def _make(context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
 
 
 def _is_adopted(connection: Connection) -> bool:
-    """An adopted database has our functions with its own names, and triggers on its own tables: `db adopt` compares
-    those."""
+    """Whether the database was adopted. Its functions and triggers use the application's names, and `db adopt` compares
+    them."""
     if connection.execute(text("select to_regclass('sync.adoption')")).scalar_one() is None:
         return False
     return connection.execute(text("select 1 from sync.adoption")).first() is not None
@@ -111,7 +110,7 @@ def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> 
     drops, makes, kept = list[Statement](), list[Statement](), set[str]()
     for name, statement in declared.items():
         if name not in there:
-            # With its arguments only if it exists: the name is enough while there is only one function of it.
+            # The drop needs no arguments, because this will be the only function with the name.
             makes.append(Statement(statement, f"drop function {name}", words=f"the function {name} is missing"))
             continue
         wanted = _as_postgres_has_it(connection, name, statement)
@@ -132,7 +131,7 @@ def _compared_functions(connection: Connection, declared: Mapping[str, str]) -> 
 
 
 def _replaced(before: _Function, wanted: _Function, statement: str) -> Statement:
-    words = f"the function {wanted.signature} is not as schema/functions.py declares it"
+    words = f"the function {wanted.signature} differs from its declaration in schema/functions.py"
     drop = "" if before.result == wanted.result else f"drop function {wanted.signature};\n"
     return Statement(drop + statement.strip(), drop + _whole(before), words=words)
 
@@ -169,7 +168,7 @@ def _compared_triggers(
         if before is None:
             makes.append(Statement(statement, drop, words=f"the trigger {name} on {table} is missing"))
         elif _trigger_as_postgres_has_it(connection, table, name, statement) != _without_table(before):
-            words = f"the trigger {name} on {table} is not as schema/functions.py declares it"
+            words = f"the trigger {name} on {table} differs from its declaration in schema/functions.py"
             makes.append(Statement(f"{drop};\n{statement}", f"{drop};\n{before}", words=words))
     for (table, name), definition in present.items():
         if (table, name) not in wanted:
@@ -202,7 +201,7 @@ def _named(statement: str) -> tuple[str, str]:
 
 
 def _once_made() -> Iterator[str]:
-    """The functions that any revision created in `public`: one that is no longer declared is still ours."""
+    """The functions that any revision created in `public`. They are ours even if they are no longer declared."""
     for file in sorted(_SQL.rglob("*.sql")):
         for match in _FUNCTION.finditer(file.read_text()):
             if match[2].startswith("public."):

@@ -1,4 +1,4 @@
-"""The schema of the views: its name in a database, and each view compared with schema/views.py.
+"""Find or rename the schema of the views, and compare each view with schema/views.py.
 
 Revisions call it `@{stripe}` (migrations/files.py), because STRIPE_SCHEMA may give it another name.
 """
@@ -31,7 +31,7 @@ def schema_of(connection: Connection) -> str | None:
 def settle_schema(connection: Connection, wanted: str | None) -> str:
     """Rename the views' schema if STRIPE_SCHEMA has changed; returns its name.
 
-    Raises Refused, with nothing changed, if the name is another tool's.
+    Raises Refused, and changes nothing, if another tool has a schema with this name.
     """
     current = schema_of(connection)
     name = wanted or current or VIEWS_SCHEMA
@@ -68,7 +68,7 @@ def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statem
         if there.get(name) == wanted.get(name, "") and name in there:
             continue
         drop = make = None
-        words = f"the view {schema}.{name} is not as schema/views.py declares it"
+        words = f"the view {schema}.{name} differs from its declaration in schema/views.py"
         if name in VIEWS:
             words = words if name in there else f"the view {schema}.{name} is missing"
             create = f"create view @{{stripe}}.{name} as\n{VIEWS[name]}"
@@ -81,7 +81,7 @@ def _compared(connection: Connection) -> Iterator[tuple[Statement | None, Statem
 
 
 def _as_postgres_has_them(connection: Connection) -> dict[str, str]:
-    """The declared views as Postgres prints them; one that can't be created, because a column is missing, is left out."""
+    """The declared views as Postgres prints them. A view that needs a missing column is left out."""
     with connection.begin_nested() as nothing_is_kept:
         for name, query in VIEWS.items():
             try:

@@ -1,4 +1,4 @@
-"""All that is stored, as SQLAlchemy tables and ORM classes: inbox, mirror and membership.
+"""Everything that is stored, as SQLAlchemy tables and ORM classes: inbox, mirror and membership.
 
 `schema.tables.metadata` has all tables. A test compares it with a migrated database. This module does not import SQLAlchemy,
 which would cost memory in processes that need no tables.

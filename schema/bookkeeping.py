@@ -58,7 +58,10 @@ token_grants = Table(
     Column("user_id", Text, nullable=False, comment="no foreign key: the ledger outlives the user"),
     Column("kind", Text, nullable=False),
     Column(
-        "amount", BigInteger, nullable=False, comment="tokens of the source; the balance may change by another number"
+        "amount",
+        BigInteger,
+        nullable=False,
+        comment="tokens that the source gives or takes; the balance may change by a different number",
     ),
     Column("balance_before", BigInteger, nullable=False),
     Column("balance_after", BigInteger, nullable=False),
@@ -66,16 +69,18 @@ token_grants = Table(
     Column("stripe_product_id", Text),
     Column("stripe_subscription_id", Text),
     Column("stripe_invoice_id", Text),
-    Column("owner", Text, comment="the allowance: a subscription item, or a subscription and price; empty for packs"),
-    Column("identity", Text, comment="identifies the paid line, even under another id"),
+    Column(
+        "owner", Text, comment="key of the allowance: a subscription item, or a subscription and price; empty for packs"
+    ),
+    Column("identity", Text, comment="identifies the paid line, even if Stripe reports it under another id"),
     Column(
         "money",
         BigInteger,
         nullable=False,
         server_default=text("0"),
-        comment="returned money of the bill for which this row takes tokens back",
+        comment="the returned money that this row accounts for; negative if it was not returned after all",
     ),
-    Column("period_start", DateTime(timezone=True), comment="of the paid line"),
+    Column("period_start", DateTime(timezone=True), comment="start of the paid line's period"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("lots", JSONB, comment="the parts of the balance after this change, by grant"),
     Column("history", JSONB, comment="the recent history of the balance, in the last row of a computation"),
@@ -122,7 +127,9 @@ product_changes = Table(
     Column(
         "noted_at", DateTime(timezone=True), comment="since when its users wait to be computed; null: no user waits"
     ),
-    Column("horizon", BigInteger, comment="older transactions may have written without seeing the change"),
+    Column(
+        "horizon", BigInteger, comment="a transaction id: older transactions may have written without seeing the change"
+    ),
     Index("ix_product_changes_noted", "noted_at", postgresql_where=text("noted_at is not null")),
     schema=SCHEMA,
     comment="Products: when their features were last read, and since when their users wait to be computed.",
@@ -178,7 +185,13 @@ recompute_queue = Table(
     metadata,
     Column("stripe_customer_id", Text, primary_key=True),
     Column("requested_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    Column("deferred", Boolean, nullable=False, server_default=text("false"), comment="until the backfill has ended"),
+    Column(
+        "deferred",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="true: it waits until the backfill has ended",
+    ),
     Index("ix_recompute_queue_due", "requested_at", postgresql_where=text("not deferred")),
     Index("ix_recompute_queue_deferred", "stripe_customer_id", postgresql_where=text("deferred")),
     schema=SCHEMA,
@@ -213,7 +226,7 @@ rechecks = Table(
     Column("object", Text, primary_key=True, comment="`user`, or the type of an object that names no customer itself"),
     Column("id", Text, primary_key=True),
     Column("noted_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    Column("horizon", BigInteger, comment="older transactions may have written without seeing ours"),
+    Column("horizon", BigInteger, comment="a transaction id: older transactions may have written without seeing ours"),
     schema=SCHEMA,
     comment="Work to repeat because a concurrent transaction was invisible: users, and objects that refer to a missing object.",
 )
@@ -330,7 +343,11 @@ erased = Table(
     Column("id", Text, primary_key=True),
     Column("object", Text, primary_key=True, comment="Stripe's type, or `user`"),
     Column("account", Text, primary_key=True, server_default=""),
-    Column("user_id", Text, comment="the user whose erasure was requested; null: an object of theirs. No foreign key"),
+    Column(
+        "user_id",
+        Text,
+        comment="the user of a requested erasure, empty if there is none; null: listed because it belongs to one. No foreign key",
+    ),
     Column("erased_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("swept_at", DateTime(timezone=True), comment="when its stored personal data was blanked; null: not yet"),
     Index("ix_erased_unswept", "erased_at", postgresql_where=text("swept_at is null")),
@@ -366,7 +383,13 @@ runs = Table(
     Column("job", Text, nullable=False),
     Column("slot", DateTime(timezone=True), nullable=False, comment="the tick of the clock that this run is for"),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now, comment="the last sign of life"),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=_now,
+        comment="when the run last reported that it is alive",
+    ),
     Column("finished_at", DateTime(timezone=True)),
     Column("outcome", Text),
     Column("result", JSONB),
@@ -486,7 +509,7 @@ adoption = Table(
     Column(
         "tokens_since",
         DateTime(timezone=True),
-        comment="earlier payments grant no tokens: the application counted them",
+        comment="earlier payments grant no tokens, because the application has granted them already",
     ),
     Column("names", JSONB, nullable=False, comment="tables, columns and types that have other names here"),
     CheckConstraint("is_only", name="is_one_row"),

@@ -20,7 +20,7 @@ end
 $$
 """
 
-# `updated_at` is the time of the last update by any writer. If the update itself sets a value, as an import may, it is kept.
+# `updated_at` is the time of the last update by any writer. If the update itself sets it, as an import may, that value stays.
 TOUCH_UPDATED_AT = """
 create or replace function sync.touch_updated_at() returns trigger
 language plpgsql as $$

@@ -205,7 +205,7 @@ tables: dict[str, MirrorTable] = {
             _int("amount_total"), _text("currency"),
             indexes=("checkout_session", "product"), listed=False,
         ),
-        # If an object does not name its parent, `parent` is the id of the object under whose list it was read.
+        # If an object does not name its parent, `parent` is the id of the parent whose list contained the object.
         _table("objects", _text("customer", "parent"), sparse=("customer", "parent")),
     )
 }  # fmt: skip

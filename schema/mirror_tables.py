@@ -44,7 +44,13 @@ def _table(declared: MirrorTable) -> Table:
         Column("observed_in", Text, nullable=False, comment="the event or read that showed the content"),
         Column("content_hash", Text, nullable=False),
         Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
-        Column("rev", BigInteger, nullable=False, server_default=text("1"), comment="raised by every event taken"),
+        Column(
+            "rev",
+            BigInteger,
+            nullable=False,
+            server_default=text("1"),
+            comment="raised by every event or read that is applied",
+        ),
         Column(
             "unsettled",
             Boolean,

@@ -49,7 +49,7 @@ def public_tables() -> dict[str, Table]:
 
 
 class _Called(UserDefinedType[Any]):
-    """A type in the database, of which only the name is known."""
+    """A type in the database that is known only by its name."""
 
     cache_ok = True
 
@@ -68,7 +68,7 @@ class Names:
 
     - `types`: the types that replace our enums, as SQL spells them
     - `ids`: the types of the ids that are not text, by table
-    - `words`: the enums of columns for Stripe's words, by table and column (`user_subscriptions.status`)
+    - `words`: the application's enums for columns with Stripe's words, by table and column (`user_subscriptions.status`)
     - `left_out`: the tables that are not created in `public`
     """
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-# Parameters that take the parent's id, each with the name of the list of the parents.
+# Parameters that take the parent's id, each with the name of the parents' list.
 PARENT_PARAMS = {
     "customer": "customers",
     "setup_intent": "setup_intents",
@@ -11,7 +11,7 @@ PARENT_PARAMS = {
     "financial_account": "treasury_financial_accounts",
     "payment_record": "payment_records",
 }
-# Exceptions from the rules for lists: the name, a necessary parameter, or the list of the parents.
+# Exceptions to the rules for lists: the name, a necessary parameter, or the parents' list.
 LISTS: dict[str, dict[str, Any]] = {
     "/v1/customers/{customer}/payment_methods": {"name": "payment_methods"},
     "/v1/customers/{customer}/tax_ids": {"name": "tax_ids"},

@@ -33,7 +33,7 @@ _EXPRESSIONS = {
 }
 # Line items are one type with several kinds of parents. The ids of quotes and payment links always have Stripe's prefixes.
 _LINE_ITEMS = {"quote_line_items": ("quote", r"qt\_%"), "payment_link_line_items": ("payment_link", r"plink\_%")}
-# Types whose objects do not name their parent, and the view's column for the parent under whose list they were read.
+# Types whose objects do not name their parent, and the view's column for the parent whose list contained them.
 PARENT_COLUMNS = {
     "balance_transaction": "payout",
     "billing.credit_balance_transaction": "customer",

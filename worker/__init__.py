@@ -1,1 +1,1 @@
-"""The daemon. `docs/architecture.md` draws its rooms: inbox, mirror and membership are the three floors."""
+"""The daemon. `docs/architecture.md` describes its three layers of data: inbox, mirror and membership."""

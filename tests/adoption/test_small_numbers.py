@@ -38,4 +38,4 @@ def test_a_balance_is_capped_by_an_int4_column_and_reported(application: New, ru
         "this is the largest possible balance, because the application's column is smaller" in explained.tokens.because
     )
     assert explained.tokens.stored - explained.tokens.spent == MOST
-    assert "1 users have that" in findings[0]["detail"]
+    assert "1 users reached it" in findings[0]["detail"]

@@ -122,7 +122,7 @@ def test_a_column_of_roles_without_admin_is_named(application: New, run: Run, tm
 
     assert adopted.returncode == 0, adopted.stdout
     assert refused.returncode == 1
-    assert "users.role does not take ADMIN: " in refused.stderr
+    assert "users.role does not accept ADMIN: " in refused.stderr
     assert "Traceback" not in refused.stderr
     assert app.sql("select r::text from users") == [("USER",)]
 

@@ -179,7 +179,7 @@ def test_doctor_reports_a_missing_backup(run: Run, conn: psycopg.Connection) -> 
 
     assert missing.returncode == 1
     assert (
-        "none has been made yet: does a worker that serves the queue `backfill` run where BACKUP_DIR is?"
+        "none has been made yet: is a worker for the queue `backfill` running on the machine with BACKUP_DIR?"
         in missing.stdout
     )
     assert made.returncode == 0, made.stdout

@@ -200,7 +200,7 @@ def test_check_shows_the_revision_and_the_differences(run_there: Run, tree: Path
     add_revision(tree, "select 1")
     behind = run_there("check")
 
-    assert (well.returncode, "equals the metadata" in well.stdout) == (0, True)
+    assert (well.returncode, "equals the schema of this release" in well.stdout) == (0, True)
     assert (ill.returncode, "the column public.users.image is missing" in ill.stdout) == (1, True)
     assert "the function public.consume_tokens is missing" in ill.stdout
     assert json.loads(as_json.stdout) == {

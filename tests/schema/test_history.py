@@ -92,30 +92,30 @@ def test_nothing_is_generated_if_metadata_and_database_agree(database: str, vers
 DRIFT = {
     "alter table sync.drift drop column behind": "the column sync.drift.behind is missing",
     "alter table users add column nick text": "the column public.users.nick is not in the metadata",
-    "alter table users alter column name type varchar(9)": "public.users.name is of the type VARCHAR(9)",
+    "alter table users alter column name type varchar(9)": "public.users.name has the type VARCHAR(9)",
     "alter table users alter column tokens drop not null": "public.users.tokens is nullable, and should be not null",
-    "alter table users alter column tokens set default 9": "the column public.users.tokens has another default",
-    "comment on column accounts.expires_at is 'x'": "the column public.accounts.expires_at has another comment",
+    "alter table users alter column tokens set default 9": "the column public.users.tokens has a different default",
+    "comment on column accounts.expires_at is 'x'": "the column public.accounts.expires_at has a different comment",
     "drop table sync.heartbeats": "the table sync.heartbeats is missing",
     "create table sync.stray (id int)": "the table sync.stray is not in the metadata",
     "drop index ix_users_organization_id": "the index ix_users_organization_id of public.users is missing",
     "create index stray on users (name)": "the index stray of public.users is not in the metadata",
     "drop index ix_users_tokens_expiring; create index ix_users_tokens_expiring on users (tokens_expires_at) "
-    "where tokens > 1": "the index ix_users_tokens_expiring of public.users is where (tokens > 1)",
+    "where tokens > 1": "the index ix_users_tokens_expiring of public.users has the condition (tokens > 1)",
     "alter table sync.runs drop constraint ck_runs_outcome_is_known": "the constraint ck_runs_outcome_is_known of sync.runs "
     "is missing",
     "alter table sync.events drop constraint ck_events_status_is_known, "
-    "add constraint ck_events_status_is_known check (status in ('done'))": "ck_events_status_is_known of sync.events says",
+    "add constraint ck_events_status_is_known check (status in ('done'))": "ck_events_status_is_known of sync.events is CHECK",
     "alter table users drop constraint uq_users_email": "the constraint uq_users_email of public.users is missing",
     "alter table sync.next_changes drop constraint fk_next_changes_user_id": "of sync.next_changes is missing",
     "drop function consume_tokens": "the function public.consume_tokens is missing",
     "create or replace function token_balance(user_id text) returns bigint language sql as 'select 1'": "token_balance"
-    "(user_id text) is not as",
+    "(user_id text) differs from its declaration",
     "create function token_balance() returns int language sql as 'select 1'": "token_balance() is not declared",
     "create function sync.stray() returns int language sql as 'select 1'": "sync.stray() is not declared",
     "drop trigger touch_updated_at on users": "the trigger touch_updated_at on public.users is missing",
     "drop trigger touch_updated_at on accounts; create trigger touch_updated_at after update on accounts "
-    "for each row execute function sync.touch_updated_at()": "touch_updated_at on public.accounts is not as",
+    "for each row execute function sync.touch_updated_at()": "touch_updated_at on public.accounts differs from its declaration",
     "create trigger stray before update on sync.counters for each row "
     "execute function sync.touch_updated_at()": "the trigger stray on sync.counters is not declared",
     "alter type user_role add value 'OWNER' before 'ADMIN'": "the values USER, PREMIUM, OWNER, ADMIN, BANNED",

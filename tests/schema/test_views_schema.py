@@ -161,6 +161,6 @@ def test_a_changed_view_is_reported(empty_database: str) -> None:
 
     assert drift.differences(empty_database) == [
         "the view stripe.mine is not in the catalogue",
-        "the view stripe.payouts is not as schema/views.py declares it",
+        "the view stripe.payouts differs from its declaration in schema/views.py",
         "the view stripe.refunds is missing",
     ]

@@ -147,8 +147,8 @@ def adopt(
 def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> list[Settled]:
     """Lift the overrides of an adoption that a subscription makes unnecessary. Returns the result for each override.
 
-    A subscription backs a role if it gives the role now. It also backs the role if it gave it at the adoption and has ended
-    since, because the user should lose the role with the subscription. A person decides on the other overrides. Raises
+    A subscription backs a role if it gives the role now. It also backs the role if it gave the role at the adoption and has
+    ended since, because the user should lose the role with the subscription. A person decides on the other overrides. Raises
     NotAdoptable unless `sync all` has read Stripe completely since the adoption.
     """
     adoption = adoption_store.adopted(conn)
@@ -157,7 +157,7 @@ def settle(conn: psycopg.Connection, policy: Policy, *, batch: int = 200) -> lis
     if not adoption_store.is_read_since(conn, adoption.adopted_at):
         raise NotAdoptable(
             f"Stripe was not read completely since the adoption ({adoption.adopted_at:%Y-%m-%d %H:%M}), so it is unknown who "
-            "pays: run `stripe-sync sync all`, wait for its end, then settle"
+            "pays: run `stripe-sync sync all`, wait until it has ended, then settle"
         )
     settled: list[Settled] = []
     after = ""

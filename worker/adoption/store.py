@@ -103,7 +103,7 @@ _FUNCTIONS = """
     from unnest(%s::text[]) as o (name)
     join pg_proc as p on p.proname = split_part(o.name, '.', 2)
         and p.pronamespace in (to_regnamespace(split_part(o.name, '.', 1)), to_regnamespace('sync_names'))
-    order by p.pronamespace <> to_regnamespace('sync_names')  -- the last one counts: a mirror alone leaves some aside
+    order by p.pronamespace <> to_regnamespace('sync_names')  -- of two rows with the same name, the last is used
 """
 _ASIDE = """
     select relname::text, relkind::text from pg_class
@@ -180,7 +180,7 @@ def add(conn: Connection, findings: Iterable[Finding]) -> None:
 
 
 def keep_roles(conn: Connection, names: Names) -> int:
-    """Give every user who is PREMIUM today an override, until their subscriptions are mirrored. Returns how many."""
+    """Give every user who is PREMIUM today an override that keeps the role. Returns how many."""
     users, id_, role = names.relation("users"), names.column("users", "id"), names.column("users", "role")
     statement = f"""
         insert into sync.overrides (user_id, role, note)

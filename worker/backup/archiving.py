@@ -39,7 +39,7 @@ def archive_command(folder: Path) -> str:
 def restore_command(folder: Path) -> str:
     """The shell command that restores a segment.
 
-    It fails if the segment is missing, which shows recovery that the archive has ended.
+    It fails if the segment is missing. Recovery then knows that the archive has ended.
     """
     return f'd={_quoted(folder)}; [ -f "$d/%f.gz" ] && gzip -dc "$d/%f.gz" > "%p"'
 
@@ -80,8 +80,8 @@ def lacking(conn: psycopg.Connection, folder: Path) -> list[str]:
 def set_up(conn: psycopg.Connection, folder: Path) -> bool:
     """Configure the server to archive its WAL into the folder. Returns whether the server must be restarted.
 
-    Raises BackupError if another archive_command is active, because something relies on it, if the role lacks the right, or
-    if the server can't write to the folder.
+    Raises BackupError if another archive_command is active, if the role lacks the right, or if the server can't write to the
+    folder.
     """
     wanted, command = _wanted(folder), _command(conn)
     if command not in ("", "(disabled)", wanted["archive_command"]):

@@ -80,7 +80,7 @@ def _path_of(entry: dict[str, Any]) -> str:
 def _read_own_wal(settings: Settings, backup: Backup, alive: Callable[[], None]) -> None:
     """Check that the copy contains the WAL that makes it consistent, and that this WAL is readable.
 
-    If pg_waldump is missing, which is part of the server, only the WAL in the archive is checked.
+    pg_waldump is part of the server. If it is not installed here, only the WAL in the archive is checked.
     """
     try:
         program = tools.find(settings, "pg_waldump", at_least=major(backup), exactly=True)

@@ -1,4 +1,4 @@
-"""BACKUP_DIR has one folder per backup, with a manifest of checksums. A folder gets its name when the backup is complete.
+"""BACKUP_DIR has one folder per backup, with a manifest of checksums. A folder gets its final name when the backup is complete.
 
 BACKUP_DIR/production-20261123T030000Z-logical/    manifest.json, database.dump
 BACKUP_DIR/production-20261123T040000Z-physical/   manifest.json, data/ (with PostgreSQL's own backup_manifest)

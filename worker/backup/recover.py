@@ -22,7 +22,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A new data folder, and the command that starts a server on it, which then recovers."""
+    """A new data folder, and the command that starts a server on it. The server recovers when it starts."""
 
     data: Path
     command: str

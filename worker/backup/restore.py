@@ -24,7 +24,8 @@ def choose(settings: Settings, wanted: str | None, kind: Kind) -> Backup:
     name = newest((backup.name for backup in held.values()), environment=settings.app_env, kind=kind)
     if name is None:
         raise BackupError(
-            f"there is no {kind} backup of {settings.app_env} in {root} (APP_ENV, BACKUP_DIR): name one of another environment"
+            f"there is no {kind} backup of {settings.app_env} in {root} (APP_ENV, BACKUP_DIR): name a backup of another "
+            "environment"
         )
     return held[str(name)]
 

@@ -95,7 +95,7 @@ def _major(program: Path) -> int:
     output = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"\(PostgreSQL\D*\) (\d+)", output)
     if match is None:
-        raise ToolMissing(f"{program} does not print its version, but {output.strip()!r}")
+        raise ToolMissing(f"{program} --version prints {output.strip()!r}, which is not a version of PostgreSQL")
     return int(match[1])
 
 

@@ -55,7 +55,7 @@ def read_history(text: str) -> dict[int, int]:
 
 
 def is_ancestor(base: Span, timeline: int, history: Mapping[int, int]) -> bool:
-    """Whether a base backup can be recovered to the timeline. It can't if it ended after its own timeline was left."""
+    """Whether a base backup can be recovered to the timeline. It can't if it ends after the timelines branched."""
     return base.timeline == timeline or base.stop <= history.get(base.timeline, -1)
 
 

@@ -16,7 +16,10 @@ _COLUMNS = ("id", "created_at", "user_id", "type", "reason", "sources")
 
 @app.command()
 def tail(
-    after: Annotated[int | None, typer.Option(min=0, help="Start after this id; by default, with the newest.")] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(min=0, help="Start after the change with this id; by default, with the newest changes."),
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Only changes of the user with this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many stored changes to print first.")] = 20,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for further changes.")] = True,

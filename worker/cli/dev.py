@@ -26,7 +26,7 @@ def dev(
     ),
     port: Annotated[int, typer.Option(help="Port of the web process.")] = 8000,
 ) -> None:
-    """Start everything for development. Servers that the environment does not name are embedded."""
+    """Start everything for development, with embedded servers unless DATABASE_URL and REDIS_URL name others."""
     if find_spec("honcho") is None:
         fail(
             "the servers for development are not installed: pip install 'stripe-sync[dev]', or use ./run dev in a checkout"
@@ -52,7 +52,7 @@ def sandbox_environment(command: str) -> dict[str, str]:
     if not (_ROOT / "sandbox" / "__main__.py").is_file():
         fail(
             f"`stripe-sync {command}` needs the sandbox, which is not part of the installed package: run it in a checkout of "
-            "stripe-sync with its extra installed (pip install -e '.[dev]'), or use ./run dev there"
+            "stripe-sync with the extra `dev` installed (pip install -e '.[dev]'), or use ./run dev there"
         )
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

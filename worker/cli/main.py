@@ -16,7 +16,7 @@ from worker.cli.users import commands as users
 
 app = typer.Typer(
     name="stripe-sync",
-    help="Keep a PostgreSQL database, and the users of an application, equal to a Stripe account.",
+    help="Keep a PostgreSQL database, and the users of an application, in sync with a Stripe account.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,

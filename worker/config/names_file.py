@@ -55,7 +55,7 @@ def names(content: Mapping[str, Any], *, source: str) -> Names:
 
 
 def _mapping(section: Any, known: Collection[str], where: str, faults: list[str]) -> dict[str, str]:
-    """The valid entries of a section: the application's names by our names. Errors are added to `faults`."""
+    """The valid entries of a section, from our name to the application's name. Errors are added to `faults`."""
     if not isinstance(section, dict):
         faults.append(f"{where} is not a table")
         return {}

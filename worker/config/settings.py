@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     # == Worker
 
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
-    """The number of child processes of one `worker` that apply live events. Three more are for other work."""
+    """The number of child processes of one `worker` that apply live events. Three more do other work."""
     event_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     """The most events in one transaction."""
     event_lease: Seconds = 45

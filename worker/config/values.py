@@ -61,8 +61,8 @@ def signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
             length = 0
         if prefix != "whsec" or length < 16:
             raise ValueError(
-                "must be whsec_ and at least 16 bytes in base64 (`openssl rand -base64 32`); several, comma-separated, while "
-                "it is rolled"
+                "must be whsec_ and at least 16 bytes in base64 (`openssl rand -base64 32`); during a rotation, list several, "
+                "comma-separated"
             )
     return secrets
 
@@ -82,7 +82,7 @@ def http_url(url: str) -> str:
 
 
 def keep_days(days: int) -> int:
-    """Days, more than the 30 that Stripe's list of events goes back (docs.stripe.com/api/events)."""
+    """A number of days above 30, because Stripe lists events for 30 days (docs.stripe.com/api/events)."""
     if days < 31:
         raise ValueError(
             "must be at least 31: Stripe lists events for 30 days, and an event removed earlier would be stored and "

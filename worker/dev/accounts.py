@@ -47,7 +47,7 @@ def _copy_postgres(install: Install, place: Path) -> None:
             shutil.copytree(libraries, making / libraries.name, symlinks=True)
         # The package may have been installed with a strict umask.
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(making)], check=True)
-        shutil.rmtree(place, ignore_errors=True)  # an incomplete copy: old temporary files are removed
+        shutil.rmtree(place, ignore_errors=True)  # an old copy, from which the system has removed files
         with contextlib.suppress(OSError):  # another process made the same copy first
             making.rename(place)
     finally:

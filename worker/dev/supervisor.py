@@ -57,7 +57,7 @@ def run(*, home: Path, port: int) -> int:
 
 @contextlib.contextmanager
 def setup(*, home: Path, port: int) -> Iterator[Setup]:
-    """Run the servers that the environment does not name, until the block ends."""
+    """Run an embedded server for each URL that the environment does not set, until the block ends."""
     _refuse_taken(port)
     home.mkdir(parents=True, exist_ok=True)
     env = {
@@ -124,8 +124,8 @@ def _end_with_us(lock: str, pid: int, death: signal.Signals) -> None:
 def preferred_ports(home: Path) -> tuple[int, int, int]:
     """The preferred ports of Postgres, Valkey and the sandbox.
 
-    A folder keeps its ports, so other tools can store them. Each folder has its own ports, so a tool does not reach another
-    folder's database by mistake.
+    A folder always gets the same ports, so other tools can be configured with them. Each folder has its own ports, so a tool
+    does not reach another folder's database by mistake.
     """
     first = 20_000 + zlib.crc32(bytes(home.resolve())) % 4_000 * 3
     return first, first + 1, first + 2

@@ -22,7 +22,7 @@ bind, bound = structlog.contextvars.bind_contextvars, structlog.contextvars.boun
 if TYPE_CHECKING:
     from worker.config.settings import Settings
 
-# All fields are stored in one attribute of the record. As attributes, names such as `name` or `module` are not allowed.
+# All fields are stored in one attribute of the record, because records do not allow extra attributes such as `name`.
 _FIELDS = "fields"
 
 
@@ -39,7 +39,7 @@ def is_json(settings: "Settings") -> bool:
 
 
 def configure_as(*, level: str, as_json: bool) -> None:
-    """Configure logging without the settings, whose modules would be most of a small process."""
+    """Configure logging without the settings, whose modules would take most of a small process's memory."""
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -1,4 +1,4 @@
-"""Read about our tables from the Postgres catalogs: invalid indexes, row counts, and the objects that a reset drops."""
+"""Inspect our objects in a database: invalid indexes, row counts, and the objects that a reset drops."""
 
 from collections.abc import Collection
 

@@ -15,7 +15,7 @@ from worker.observe import log
 
 _log = log.get("runs")
 
-# A run without a sign of life for this long counts as dead. Every job gives a sign of life with each page.
+# A run that has not reported for this long counts as dead. Every job reports with each page.
 LOST_SECONDS = 180
 
 # Every job that has a run, except for the jobs of single accounts (`~`). Each is found by one lookup in the index, whereas
@@ -36,7 +36,7 @@ def claim(conn: psycopg.Connection, job: str, slot: datetime, *, lost_seconds: f
     """Claim the slot. Returns the run's id, or None if the slot is already claimed, or another run of the job is running."""
     conn.execute(
         """
-        update sync.runs set finished_at = now(), outcome = 'lost', error = 'its worker gave no sign of life'
+        update sync.runs set finished_at = now(), outcome = 'lost', error = 'its worker stopped reporting'
         where job = %s and finished_at is null and seen_at < now() - make_interval(secs => %s)
         """,
         (job, lost_seconds),
@@ -56,7 +56,7 @@ class Run:
     result: dict[str, Any] = field(default_factory=dict)
 
     def seen(self, result: dict[str, Any]) -> None:
-        """Give a sign of life, with the result so far."""
+        """Report that the run is alive, with the result so far."""
         self.result = result
         seen(self.conn, self.id, result)
 
@@ -142,7 +142,7 @@ def newest(conn: psycopg.Connection) -> dict[str, dict[str, Any]]:
 
 
 def seen(conn: psycopg.Connection, run: int, result: dict[str, Any]) -> None:
-    """Give a sign of life, with the result so far."""
+    """Report that the run is alive, with the result so far."""
     conn.execute("update sync.runs set seen_at = now(), result = %s where id = %s", (Jsonb(result), run))
 
 

@@ -71,7 +71,10 @@ _USER = at("metadata.user_id", "metadata.userId")
 
 
 def owners(id_: str, obj: Json) -> list[str]:
-    """The ids that show whether the object is a person's: its own id, and its customer's or else its other owners' ids."""
+    """The ids that decide whether the object belongs to a person: its own id and its customer's id.
+
+    Without a customer, its own id and the ids of its other owners.
+    """
     customer = reference(_CUSTOMER(obj))
     ids = [id_, customer] if customer else [id_, *(reference(read(obj)) for read in _OWNERS)]
     return [owner for owner in ids if owner]
@@ -96,7 +99,7 @@ def blank(obj: Json) -> Json:
 
 
 def blanked(seen: Observation) -> Observation:
-    """The observation as if Stripe had shown the blanked object. The hash is adapted too, so that equal objects stay equal."""
+    """The observation, as if Stripe had sent the blanked object. The hash is that of the blanked object too."""
     snapshot, hashed = seen.snapshot, seen.object if seen.shown is None else seen.shown
     previous = seen.previous
     return replace(

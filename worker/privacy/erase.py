@@ -90,7 +90,7 @@ def erase(
         # A writer that had not seen the list may have added objects of this person.
         now = person.objects | _objects(conn, person.user, person.email)
         privacy_store.add(conn, _reach(conn, now))
-        # A live subscription may still create objects. Those that are listed from now on are left to the periodic job.
+        # A live subscription may still create objects. The periodic job sweeps the objects that are listed from now on.
         sweep(conn, should_continue=lambda: True, before=privacy_store.now(conn), done=done, progress=progress)
 
     # After a deadlock with a worker, the sweep is repeated. It skips finished work.
@@ -164,7 +164,7 @@ def _next(conn: psycopg.Connection, objects: Collection[ObjectRef]) -> set[Objec
 
 
 def _blank_mirror(conn: psycopg.Connection, objects: Sequence[ObjectRef], done: Counter[str]) -> None:
-    # Objects are first listed, then locked. Writers use the same order.
+    # Objects are first added to the list of erased objects, then locked. Writers use the same order.
     privacy_store.add(conn, _next(conn, objects))
     keys = sorted({*references.mirrored(conn, objects), *references.children_of(conn, objects)})
     for start in range(0, len(keys), BATCH):
@@ -201,7 +201,7 @@ def _blank_scattered(
     should_continue: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> bool:
-    """Search the tables without an index, one range of blocks at a time.
+    """Read both tables completely, because no index helps, one range of blocks at a time.
 
     If time runs out, the position is saved, and False is returned.
     """

@@ -24,12 +24,12 @@ def honour(conn: psycopg.Connection, observations: Sequence[Observation]) -> lis
 
 
 def concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """The indexes of those objects (id, account, object) that belong to an erased person."""
+    """The indexes of the objects (id, account, object) that belong to an erased person."""
     return _concerned(conn, objects) if objects and privacy_store.hold(conn) else set()
 
 
 def _concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """As `concerned`. An object that refers to a person's object is the person's too, in whatever order they are given."""
+    """Like `concerned`. An object that refers to an object of the person belongs to the person too, in any order."""
     named = [{(id_, account) for id_ in owners(own, obj)} for own, account, obj in objects]
     users = {n: user for n, (_, account, obj) in enumerate(objects) if account == "" and (user := user_named(obj))}
     known, gone = privacy_store.among(conn, set().union(*named), set(users.values()))

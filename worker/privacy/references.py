@@ -21,7 +21,7 @@ _CHILD_TABLES = {kind.type.table.name for type_ in TYPES.values() for kind in ty
 def mirrored(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
     """The mirrored rows of these objects, and the rows that belong to them.
 
-    If a row names its customer, only the customer decides whom the row belongs to.
+    A row that names a customer belongs only to that customer.
     """
     known = {(id_, account) for _, id_, account in objects}
     ids = sorted({id_ for id_, _ in known})
@@ -67,7 +67,7 @@ def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
 
 
 def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
-    """The payments, charges and cards of these objects, if they name no customer."""
+    """The payments, charges and cards that these objects name, for those of the objects that name no customer."""
     more: set[ObjectRef] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),

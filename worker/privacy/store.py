@@ -38,7 +38,7 @@ def barrier(conn: Connection) -> None:
 def among(
     conn: Connection, objects: Collection[tuple[str, str]], users: Collection[str]
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """Those of the objects (id, account) and of the users that are erased."""
+    """The objects (id, account) and the users that are erased, among these."""
     ids = sorted({id_ for id_, _ in objects} | set(users))
     rows = conn.execute("select object = 'user', id, account from sync.erased where id = any(%b::text[])", (ids,))
     objects_erased, users_erased = set(), set()
@@ -83,9 +83,9 @@ def add(conn: Connection, objects: Iterable[ObjectRef]) -> None:
 
 
 def add_person(conn: Connection, user: str, objects: Collection[ObjectRef]) -> None:
-    """Add the user, if not empty, and these objects of our own account to the list, as a person requested.
+    """Add the user (unless empty) and these objects of our own account to the list, marked as requested by a person.
 
-    All of them must be swept, even if they were swept before.
+    All of them will be swept, even if they were swept before.
     """
     rows = sorted({*objects, ObjectRef(USER, user)} - {ObjectRef(USER, "")})
     conn.execute(
@@ -212,8 +212,8 @@ _OF_USER = {
     "sessions": "user_id = %(user)s",
     "verification_tokens": "lower(identifier) = lower(%(email)s)",
 }
-# By table: the column with the user's id, and each blanked column with its value. A column of the application's that
-# refuses null gets the second one.
+# By table: the column with the user's id, and each blanked column with two values. If the application's table refuses the
+# first value, the column gets the second.
 _BLANKED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "users": (
         "id",

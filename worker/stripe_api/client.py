@@ -1,13 +1,14 @@
-"""The client for Stripe's API, the only module that calls Stripe. It returns plain dicts and the second of their state.
+"""The client for Stripe's API, the only module that calls Stripe. It returns plain dicts and their time.
 
 The daemon only reads. `write` is for `stripe-sync endpoint`, which an operator runs. The client uses urllib3 directly
-and not the SDK: the SDK's objects need 16 times the CPU of a plain decode, and its retries leave out 429. It does not
+and not the SDK: the SDK's objects need 16 times the CPU of a plain decode, and it does not retry after 429. It does not
 use `requests`, because a netrc file could replace the key there. Create a Stripe after a fork, because connections
 can't be shared between processes.
 
-Many threads may read through one Stripe at once. Threads were chosen after a measurement: 600 pages of 77 KB after 200
-ms, 32 at a time, need 0.7 to 0.8 ms of CPU per page with urllib3, 0.6 to 0.7 with aiohttp and 2.8 to 4.2 with httpx. An
-event loop would save a tenth of a millisecond for each page of 100 objects, and all callers would have to be async.
+Many threads may read through one Stripe at once. Threads were chosen after a measurement. To read 600 pages of 77 KB, 32
+at a time, each after a latency of 200 ms, takes 0.7 to 0.8 ms of CPU per page with urllib3, 0.6 to 0.7 with aiohttp and
+2.8 to 4.2 with httpx. An event loop would save a tenth of a millisecond for each page of 100 objects, but all callers
+would have to be async.
 """
 
 import hashlib
@@ -531,8 +532,8 @@ def _is_object(body: bytes) -> bool:
 
 
 def _is_page(body: bytes) -> bool:
-    """Whether the body is a well-formed page. An object absent from a list may be marked deleted, so other bodies are
-    refused."""
+    """Whether the body is a well-formed page. If a malformed page were accepted, the objects it lacks could be marked
+    deleted."""
     try:
         body.decode()  # objects are decoded later, so the text is checked here
         page = _decode_list(body)
@@ -548,7 +549,7 @@ def _error_in(body: bytes) -> dict[str, Any]:
 
 
 def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
-    """The second, by Stripe's clock, before which the request was not sent: the Date of the answer minus the
+    """The earliest second, by Stripe's clock, at which the request can have been sent: the answer's Date minus the
     duration."""
     try:
         return math.floor(parsedate_to_datetime(headers["Date"]).timestamp() - elapsed)
@@ -587,7 +588,7 @@ def _connections(base: str, number: int) -> urllib3.PoolManager:
         raise ConfigError(
             "settings are missing or wrong:\n  STRIPE_API_BASE: is not an https:// address (http:// only to loopback)"
         )
-    # The certificates of the system (SSL_CERT_FILE applies), and those of certifi for containers without certificates.
+    # Trust the system's certificates (SSL_CERT_FILE applies), and certifi's too, because some containers have none.
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     proxy = getproxies_environment().get("https")

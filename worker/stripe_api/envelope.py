@@ -73,10 +73,10 @@ def read_envelope(text: str, *, signed_by: str = "") -> Envelope:
     try:
         body = _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise NotAnEvent(f"The body is not an event of Stripe's: {error}.") from error
+        raise NotAnEvent(f"The body is not a Stripe event: {error}.") from error
     thin = body.object == "v2.core.event"
     if not 0 < len(body.id) <= MAX_ID_CHARACTERS or not body.type or not (thin or body.object == "event"):
-        raise NotAnEvent("The body is JSON, but not an event of Stripe's.")
+        raise NotAnEvent("The body is JSON, but not a Stripe event.")
     if "\\u0000" in text:
         text = _NUL.sub(r"\1", text)
     named = body.related_object if thin else body.data.object if body.data is not UNSET else None

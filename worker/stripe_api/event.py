@@ -13,8 +13,8 @@ CREATED, UPDATED, DELETED = 0, 1, 2
 
 # The name of this event contains `deleted`, but the object stays, with the status `canceled`.
 _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
-# Objects without an id of their own. Of the first group there is one for each customer, of the second one for each
-# account.
+# Objects without an id of their own: each customer has one object of each of the first types, and each account has one
+# object of each of the others.
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]

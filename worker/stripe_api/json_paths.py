@@ -21,8 +21,8 @@ def canonical(value: Any) -> str:
 
 
 def at(*paths: str) -> Read:
-    """A reader of the first of these paths with a value that is not null. Some fields have moved between API
-    versions."""
+    """A function that tries these paths in order, and returns the first value that is not null. Some fields have moved
+    between API versions."""
     split = [path.split(".") for path in paths]
     if len(split) == 1 and len(split[0]) == 1:
         only = split[0][0]

@@ -1,7 +1,7 @@
 """Stripe's lists in the order in which a backfill reads them, for the pinned API version.
 
 `schema.catalogue` has all lists that Stripe offers. This module adds the order, and the parents whose lists are worth
-reading. Lists whose objects other lists contain completely (`read_with` in the catalogue) are left out.
+reading. A list is left out if another list embeds all its objects (`read_with` in the catalogue).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _FIRST = (
     "products", "prices", "plans", "coupons", "customers", "subscriptions", "invoices", "payment_intents", "charges",
     "checkout_sessions", "invoice_payments", "refunds", "disputes", "credit_notes", "payment_methods", "product_features",
 )  # fmt: skip
-# The objects of these lists refer to objects of other lists, which should be read before.
+# The objects of these lists refer to objects of other lists, so the other lists should be read first.
 _AFTER = {
     "invoice_payments": ("invoices",),
     "refunds": ("invoices", "charges", "payment_intents"),
@@ -31,7 +31,7 @@ _PARENT_FIELDS = {
     "product_features": "product",
     "entitlements_active_entitlements": None,
 }
-# A field that a parent only has if it has such children.
+# A field of the parent. If it is null, the parent has no such children, and its list is not read.
 _HAVING = {"customer_sources": "default_source", "customer_cash_balance_transactions": "cash_balance"}
 
 
@@ -41,9 +41,9 @@ class StripeList:
 
     `object`: the type of the listed objects, or None if there are several. `by_created`: whether Stripe filters the
     list by `created`, so that ranges can be read in parallel. `parent_param`: the parameter for the parent's id, or
-    None if the path contains `{parent}`. `parent_field`: the column with the parent's id. `parent_having`: a field that
-    a parent only has if it has such children. `after`: lists that should be read before, because the objects of this
-    list refer to theirs.
+    None if the path contains `{parent}`. `parent_field`: the column with the parent's id. `parent_having`: a field of
+    the parent; if it is null, the parent has no such children. `after`: lists that should be read first, because the
+    objects of this list refer to their objects.
     """
 
     name: str

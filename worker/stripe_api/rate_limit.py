@@ -32,15 +32,15 @@ _log = log.get("rate_limit")
 
 ACCOUNT = "account"
 OPERATION_PER_SECOND = 25.0
-# The share of each rate for background work while there is on-access work, and after some seconds without on-access
-# work.
+# The share of each rate that background work may use: while there is on-access work (reads that a request waits for), and
+# after some seconds without it.
 BACKGROUND_SHARE, UNDISTURBED_SHARE, ON_ACCESS_SECONDS = 0.8, 0.96, 10.0
 LOCAL_SHARE = 0.1
 
 # A place is at most this far ahead. If the next place is later, the caller tries again, so that no queue forms before
 # an on-access read.
 HORIZON_SECONDS = 0.1
-# While Redis is away, it is tried again after this pause. Each attempt may take as long as its timeout.
+# If Redis can't be reached, it is tried again after this pause, because each attempt may take as long as its timeout.
 REDIS_PAUSE_SECONDS = 5.0
 
 # A refusal by Stripe halves the rate, at most once per second. The rate stays halved for a while, and is back to its
@@ -109,7 +109,7 @@ class RateLimiter:
         self._reserve_script: Any = client and client.register_script(_COMMON + _RESERVE)
         self._slow_script: Any = client and client.register_script(_COMMON + _SLOW)
         self._alone = _Alone(clock)
-        # Only one of the threads that wait for an operation polls Redis. Thirty that poll would cost more than their
+        # Of the threads that wait for an operation, only one polls Redis. If thirty polled, that would cost more than their
         # requests to Stripe.
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._ask_redis_from = float("-inf")

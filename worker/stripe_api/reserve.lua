@@ -1,8 +1,8 @@
 -- Takes a place in all lanes at once, or in none.
 -- KEYS: the lowered rates of two scopes (account, operation), the mark of recent on-access work, then the lanes.
--- ARGV 1 to 3 are those of share.lua. Then: how long the caller can wait; how long the mark lasts (0 for background
--- work); the share of background work without and with the mark; and for each lane its spacing, its scope, and whether
--- it is a background lane.
+-- ARGV 1 to 3: see share.lua. 4: how long the caller can wait. 5: how long the mark lasts (0 for background work).
+-- 6 and 7: the share of background work without and with the mark. Then three arguments for each lane: its spacing, the
+-- number of its scope, and whether it is a background lane.
 -- Times are in microseconds, formatted as integers, because Lua would write 1.7e+15.
 local shares, restored = {}, {0, 0}
 for scope = 1, 2 do

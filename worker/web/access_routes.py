@@ -23,7 +23,7 @@ from worker.on_access.freshness import Answer, Stored
 from worker.on_access.sync_user import NoSuchUser, NotTheirs
 
 MOST_BODY_BYTES = 10_000
-# Concurrent reads of the tables. They are short; further requests wait without a thread.
+# The most requests that read the tables at once. Reads are short. Other requests wait for a turn, without a thread.
 READERS = 4
 
 

@@ -217,7 +217,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "stripe-sync",
             "version": _version(),
-            "description": "A SaaS application's users, kept equal to what they have paid for at Stripe.",
+            "description": "The access of an application's users, computed from their subscriptions and payments at Stripe.",
         },
         "security": [{"token": []}],
         "paths": {

@@ -26,8 +26,8 @@ class Verdicts:
         self._first = ASSUMED if alone else None
         self.known: dict[str, str | None] = dict.fromkeys(self._bound, self._first)
         if not self._has_key:
-            # Without a key no event can be read. Then the accounts to which secrets are bound decide, and the first of
-            # these accounts is ours.
+            # Without a key, no event can be read from Stripe to judge a secret. The account to which a secret is bound
+            # decides instead, and the first of these accounts is ours.
             named = [account for account in self._bound.values() if account]
             for id_, account in self._bound.items():
                 self.known[id_] = FOREIGN if account and account != named[0] else OURS
@@ -40,7 +40,7 @@ class Verdicts:
     def refresh(self, conn: psycopg.Connection) -> None:
         """Report this process's secrets to the database, and read the verdicts on them.
 
-        While the database is away, nothing changes.
+        If the database can't be reached, nothing changes.
         """
         if time.monotonic() < self._due:
             return
@@ -51,6 +51,6 @@ class Verdicts:
                 others = {id_: self._bound[id_] for id_ in self._bound if self.is_foreign(id_)}
                 secrets.keep(conn, others, first_verdict=FOREIGN)
                 for id_ in others:
-                    secrets.judge(conn, id_, FOREIGN, "it is bound to another account than the first secret")
+                    secrets.judge(conn, id_, FOREIGN, "it is bound to a different account than the first secret")
             if all(verdict in (OURS, FOREIGN) for verdict in self.known.values()):
                 self._due = time.monotonic() + SETTLED_SECONDS

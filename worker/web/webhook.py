@@ -59,7 +59,7 @@ def check_signature(signature: str, *, now: float) -> None:
     """Raise Refused unless the Stripe-Signature header has exactly one timestamp, and it is recent.
 
     Stripe's library accepts any timestamp in the future. If a header has several timestamps, the library may check
-    another one than this function does, so only one is allowed.
+    a different timestamp than this function does, so only one is allowed.
     """
     timestamps = re.findall(r"(?:^|,)\s*t\s*=([^,]*)", signature)
     if len(timestamps) != 1 or not re.fullmatch(r"[0-9]{1,12}", timestamps[0]) or not signature.isascii():

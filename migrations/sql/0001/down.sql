@@ -1,4 +1,4 @@
--- Everything goes. The schema sync stays, with the table of revisions; so does analytics, where the application uses it too.
+-- Drop everything. The schema sync stays, because it has the table of revisions. The schema analytics stays if others use it.
 
 drop view
     analytics.churn_monthly, analytics.mrr_movements, analytics.customer_movements, analytics.customer_changes,

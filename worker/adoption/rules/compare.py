@@ -172,7 +172,7 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
 
 
 def _holds_ids(ours: Any) -> bool:
-    """Whether the column has ids that the application assigns, which may have another type than text.
+    """Whether the column has ids that the application assigns. Their type may differ from text.
 
     Stripe's ids are always text.
     """
@@ -229,7 +229,7 @@ def _is_stricter(ours: Any, column: Column) -> bool:
 
 
 def _holds_back(finding: Finding, names: Names, column: Column, reason: str) -> Finding:
-    """A finding on NOT NULL. It is no conflict: refused rows wait until they have a value, or NOT NULL is dropped."""
+    """A finding on NOT NULL, which is not a conflict: refused rows wait for a value, or until NOT NULL is dropped."""
     name = quoted(column.name)
     return replace(
         finding,
@@ -390,7 +390,7 @@ def _user_triggers(names: Names, relation: Relation) -> Finding:
 
 
 def _look_alikes(name: str, others: Iterable[str]) -> list[str]:
-    """Those of the other names that differ from ours only in case, underscores or a plural."""
+    """The names in `others` that differ from our name only in case, underscores or a plural."""
     return sorted(other for other in others if other != name and _folded(other) == _folded(name))
 
 

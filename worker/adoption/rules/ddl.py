@@ -52,7 +52,7 @@ def create_enum(name: str, labels: tuple[str, ...], *, schema: str) -> str:
 
 
 def add_labels(ours: Any, column: Column, enums: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """The statements that add the labels that the column's enum lacks. `ours` is our column."""
+    """The statements that add missing labels to the enum of the application's column. `ours` is our column."""
     labels = enums[column.type]
     if (ours.table.name, ours.name) in WORDS:
         lacking = lacking_words(ours.table.name, ours.name, labels)

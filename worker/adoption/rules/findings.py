@@ -42,7 +42,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table, or another relation with its name.
+    """A table, or another kind of relation.
 
     `kind` is the letter in pg_class: r table, p partitioned, v view, f foreign.
     """
@@ -76,9 +76,9 @@ class Function:
 class Found:
     """The content of a database.
 
-    `relations` are the relations of `public`, and of other requested schemas, whose relations are named with the schema.
-    `enums` are the enum types by SQL name, with their labels. `functions` are those of our functions that exist, by our
-    names. `foreign_schemas` have the name of one of our schemas, but belong to another tool. `names` is the record of an
+    `relations` are the relations of `public` and of other requested schemas; outside `public`, a name includes the schema.
+    `enums` are the enum types by SQL name, with their labels. `functions` are our functions that exist, by our names.
+    `foreign_schemas` have the name of one of our schemas, but belong to another tool. `names` is the record of an
     earlier adoption. `aside` is the content of `sync_names`: the kind of each relation, and "type" for types.
     """
 
@@ -115,8 +115,8 @@ class Finding:
     """One finding.
 
     `statements` add what is missing. If `early`, they must be committed before the others, because a new enum label can't be
-    used in the transaction that adds it. `relaxes` is a statement that drops a constraint that would refuse our rows. It runs
-    only with --relax.
+    used in the transaction that adds it. `relaxes` is a statement for --relax: it drops a constraint that may refuse our
+    rows.
     """
 
     table: str

@@ -57,7 +57,7 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
 
 
 def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:
-    """Judge a column with ids of users, of organizations or of the table's own rows. None if `judge` decides, as for text.
+    """Judge a column with ids of users, organizations or the table's own rows. None for text ids: `judge` decides.
 
     `wanted` is the type of these ids in this database; None for text.
     """

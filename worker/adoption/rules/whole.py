@@ -59,14 +59,14 @@ def _schemas(actual: Found, names: Names, head: str, views_schema: str) -> Itera
 
 
 def _types(actual: Found, names: Names) -> Iterator[Finding]:
-    """Findings on our enums, or on the domains with our names that stand for the application's types."""
+    """Findings on our enums, or on the domains in `sync_names` that give the application's types our names."""
     if names.needs_schema:
         if NAMES_SCHEMA in actual.aside:
             yield Finding(table="", what=f"schema {NAMES_SCHEMA}", verdict=Verdict.FITS, reason="")
         else:
             yield _missing(
                 f"schema {NAMES_SCHEMA}",
-                "is created, for our names of tables and types that have other names",
+                "is created: it maps our names to the tables and types with other names",
                 f"create schema {NAMES_SCHEMA}",
             )
     for name, labels in ENUMS.items():
@@ -93,7 +93,7 @@ def _types(actual: Found, names: Names) -> Iterator[Finding]:
 
 
 def _apart(actual: Found, names: Names) -> Iterator[Finding]:
-    """Drop objects that `sync_names` no longer needs, none of which has rows. Types are only renamed, and dropped later."""
+    """Drop the objects in `sync_names` that are no longer needed. None has rows. Types are renamed here and dropped later."""
     before = actual.names or Names()
     if actual.revision is None or before == names:
         return
@@ -128,7 +128,7 @@ def _tables(actual: Found, names: Names) -> Iterator[Finding]:
 
 
 def _own_tables(actual: Found, names: Names, views_schema: str) -> Iterator[Finding]:
-    """Findings on the tables and views of inbox and mirror; if they exist, on their references to the users' tables."""
+    """Findings on our own tables and views. If they exist, only their references to the users' tables are compared."""
     if actual.revision is None:
         for schema in ("sync", "mirror"):
             tables = [table for table in metadata.sorted_tables if table.schema == schema]

@@ -101,16 +101,20 @@ def _apply(
         say(f"Rows without a value from Stripe in these columns are held back (NOT NULL; --relax drops it): {listed}.")
     if done.overrides:
         say(
-            f"{done.overrides} users are PREMIUM today, and an override (note: {adoption_store.ADOPTED}) keeps them so. Run "
-            "`stripe-sync sync all`, then `stripe-sync db adopt --settle`, which lifts the overrides that a subscription backs."
+            f"{done.overrides} users are PREMIUM today. Each now has an override (note: {adoption_store.ADOPTED}), which keeps "
+            "the role. Run `stripe-sync sync all`, then `stripe-sync db adopt --settle`, which lifts the overrides that a "
+            "subscription makes unnecessary."
         )
 
     if done.token_holders:
-        say(f"{done.token_holders} users hold tokens that the application gave them: earlier payments grant no tokens.")
+        say(
+            f"{done.token_holders} users hold tokens that the application gave them, so payments from before the adoption "
+            "grant no tokens."
+        )
 
 
 def _settle(conn: psycopg.Connection, settings: Settings, *, as_json: bool, yes: bool) -> None:
-    _ask(settings, "Lift the overrides of the adoption that a subscription backs?", yes=yes)
+    _ask(settings, "Lift the overrides that a subscription makes unnecessary?", yes=yes)
     settled = job.settle(conn, policy_of(settings))
     rows = [
         {"user": one.user, "email": one.email, "override": "lifted" if one.lifted else "kept", "why": one.why}

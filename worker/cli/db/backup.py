@@ -23,7 +23,7 @@ from worker.observe import log
 
 
 def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: bool) -> None:
-    """Take a backup of the database, named by environment and time, and remove the backups that BACKUP_KEEP_* drops."""
+    """Back up the database into a folder named by environment and time, and remove backups that are no longer kept."""
     settings = _settings()
     if setup_archiving:
         _set_up_archiving(settings)
@@ -39,7 +39,7 @@ def take_one(*, physical: bool, setup_archiving: bool, thin_out: bool, as_json: 
     for name in removed.backups:
         say(f"Removed {name} (BACKUP_KEEP_DAILY, _WEEKLY, _MONTHLY).")
     if removed.wal:
-        say(f"Removed {removed.wal} files of WAL that no base needs.")
+        say(f"Removed {removed.wal} WAL files that no base backup needs.")
 
 
 def list_all(*, verify: bool, as_json: bool) -> None:
@@ -129,7 +129,9 @@ def _set_up_archiving(settings: Settings) -> None:
         f"{_target(settings)} archives its WAL to {folder}, at least every {archiving.ARCHIVE_SECONDS} s (alter system)."
     )
     if restart:
-        say("Restart PostgreSQL once now (archive_mode), then take the first base: `stripe-sync db backup --physical`.")
+        say(
+            "Restart PostgreSQL once now (archive_mode), then take the first base backup: `stripe-sync db backup --physical`."
+        )
         raise typer.Exit(0)
 
 

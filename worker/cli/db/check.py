@@ -15,7 +15,7 @@ from worker.postgres.pool import owner_conninfo
 
 
 def check(*, as_json: bool) -> None:
-    """Check that the database is at head and equals the metadata.
+    """Check that the database is at head and has the schema that schema/ declares.
 
     Prints each difference; exit code 1 if there is one.
     """
@@ -38,7 +38,10 @@ def check(*, as_json: bool) -> None:
     elif at != head:
         say(f"It is at {at or 'nothing'}, not at {head}: run `stripe-sync db migrate`, then check again.")
     else:
-        say(f"It is at {at}, the newest revision" + (", and equals the metadata." if well else ". It differs:"))
+        say(
+            f"It is at {at}, the newest revision"
+            + (", and equals the schema of this release." if well else ". It differs:")
+        )
     if not as_json:
         for difference in problems:
             say(f"  {difference}")

@@ -74,7 +74,7 @@ def generate(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File for the definitions; printed by default.")] = None,
 ) -> None:
-    """Write a revision with the changes in schema/ that a database at head lacks; or print table definitions."""
+    """Write a revision for the changes in schema/ since the newest revision, or print table definitions."""
     from worker.cli.db import generate
 
     generate.run(message=message, types=types, output=output)

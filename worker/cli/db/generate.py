@@ -1,4 +1,4 @@
-"""`stripe-sync db generate`: write a revision with what the database lacks, or the application's types."""
+"""`stripe-sync db generate`: write a revision for the changes in schema/, or the application's tables in TypeScript."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from worker.postgres.pool import owner_conninfo
 
 
 def run(*, message: str | None, types: str | None, output: Path | None) -> None:
-    """Write a revision, with its SQL, that changes a database at head to what schema/ declares; or table definitions."""
+    """Write a revision that makes a database at head equal to schema/; or write table definitions."""
     if (message is None) == (types is None):
         fail('use -m "the purpose of the revision", or --types typescript')
     if types is not None:
@@ -42,7 +42,7 @@ def _revision(message: str) -> None:
     if at != migrations.head():
         fail(
             f"the database is at {at or 'nothing'}, not at {migrations.head()}: run `stripe-sync db migrate` first, because "
-            "the revision is the difference between the database and the metadata"
+            "the revision is the difference between the database and schema/"
         )
     try:
         made = generate_revision(owner_conninfo(settings), message)

@@ -102,7 +102,7 @@ def _above(before: str | None, to: str) -> list[Script]:
 
 
 def _undone(before: str | None, to: str | None, steps: int) -> list[Script]:
-    """The revisions to undo: from the database's revision down to, but without, the target. In the order they are undone."""
+    """The revisions to undo, newest first: all revisions of the database after the target."""
     line = migrations.revisions()
     ids = [one.revision for one in line]
     there = 0 if before is None else ids.index(before) + 1

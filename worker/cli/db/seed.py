@@ -1,6 +1,7 @@
-"""`stripe-sync db seed`: create realistic data for development. The sandbox plays stories, and their events are applied.
+"""`stripe-sync db seed`: create realistic data for development.
 
-Mirror, ledger and users therefore agree, and computing users again changes nothing. If STRIPE_API_BASE is a running
+The sandbox plays stories, such as a sign-up or a renewal, and the events of the stories are applied. Mirror, ledger and
+users therefore agree, and computing users again changes nothing. If STRIPE_API_BASE is a running
 sandbox (`./run dev`), the stories are played there, so that the daemon can read the same objects. Otherwise a temporary
 sandbox is started.
 """
@@ -102,7 +103,7 @@ def run() -> None:
     """Fill a development database: organizations, users in every state, products, prices, subscriptions, payments."""
     settings = database.load_with_membership()
     target.refuse_production(settings, "seed")
-    # The users are the application's, because no worker creates users.
+    # Connect as the owner, because the seed creates users in place of the application.
     with connect_as_owner(settings, application="seed") as conn:
         target.announce(settings, conn)
         if target.known_revision(conn) != migrations.head():
@@ -180,7 +181,7 @@ def _take_back(conn: psycopg.Connection) -> None:
 
 
 def _played(base: str) -> list[str]:
-    """The events of all stories, as Stripe keeps them. The sandbox's clock is real again afterwards."""
+    """The JSON of the events of all stories. Afterwards the sandbox's clock shows the real time again."""
     opened = int((datetime.now(UTC) - _OPENED).timestamp())
     named = {one.id: {"email": f"{one.id}@example.com", "name": one.name} for one in _PEOPLE}
     bodies: list[str] = []
@@ -201,9 +202,9 @@ def _played(base: str) -> list[str]:
 
 
 def _apply(conn: psycopg.Connection, settings: Settings, bodies: list[str]) -> None:
-    """Store and apply the events as `web` and `worker` do, and read uncertain objects.
+    """Store and apply the events as `web` and `worker` do, and re-read uncertain objects.
 
-    If workers are running, they may apply some of them.
+    If workers are running, they may apply some of the events.
     """
     envelopes = {envelope.id: envelope for envelope in map(read_envelope, bodies)}
     inbox.store(conn, list(envelopes.values()))

@@ -27,7 +27,7 @@ def announce(settings: Settings, conn: psycopg.Connection) -> None:
 
 
 def confirm(settings: Settings, question: str, *, yes: bool, always: bool = False) -> None:
-    """End the command unless a person confirms: in production, and everywhere with `always`."""
+    """In production, or everywhere with `always`: end the command unless a person confirms."""
     if yes or not (always or settings.app_env is AppEnv.PRODUCTION):
         return
     if not sys.stdin.isatty():

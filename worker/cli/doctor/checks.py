@@ -110,7 +110,7 @@ def _membership(conn: psycopg.Connection, settings: Settings) -> Iterator[Findin
             yield Finding(
                 "users.tokens",
                 ok=not users,
-                detail=f"the application's column holds at most {most:,}, and {users:,} users have that: larger balances are "
+                detail=f"the application's column holds at most {most:,}, and {users:,} users reached it: larger balances are "
                 "cut off. The ledger has the full balance. Change the column to bigint to store all of it",
             )
         for row in held_rows.reasons(conn):
@@ -141,7 +141,7 @@ def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]
     yield Finding("connected accounts", ok=not late, detail=detail)
     for row in accounts.rows(conn):
         if row["status"] == "connected" and row["error"]:
-            yield Finding(f"account {row['id']}", ok=False, detail=f"the last turn failed: {row['error']}")
+            yield Finding(f"account {row['id']}", ok=False, detail=f"the last read failed: {row['error']}")
 
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
@@ -175,7 +175,7 @@ def _backups(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
     detail = f"the last one was made at {last:%Y-%m-%d %H:%M} UTC" if last else "none has been made yet"
     missed = scheduled.missed(conn, settings, datetime.now(UTC))
     if missed is not None:
-        reason = error or "does a worker that serves the queue `backfill` run where BACKUP_DIR is?"
+        reason = error or "is a worker for the queue `backfill` running on the machine with BACKUP_DIR?"
         detail = f"the backup of {missed:%Y-%m-%d %H:%M} UTC is missing, and {detail}: {reason}"
     yield Finding("backups", ok=missed is None, detail=detail)
 

@@ -96,7 +96,7 @@ def _encryption(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str
 
 
 def _timeouts(conn: psycopg.Connection, settings: Settings) -> tuple[bool, str]:
-    """Check the time-outs. A pooler drops the ones we send, so the role must have its own, of any length."""
+    """Check the time-outs. A pooler drops the time-outs we send, so the role itself must have them, with any value."""
     wanted, actual = session_settings(settings), server.session(conn, TIMEOUTS)
     if settings.database_pooler is Pooler.TRANSACTION:
         lacking = [name for name in TIMEOUTS if actual[name] == "0"]
@@ -115,7 +115,8 @@ def _room(room: server.Room, budget: Budget) -> tuple[bool, str]:
     if budget.settings.database_pooler is Pooler.TRANSACTION:
         return (
             True,
-            f"{budget}; set the pooler's max_client_conn higher than that. Its pools share the server's {room.free}",
+            f"{budget}; set the pooler's max_client_conn higher than that. The pooler's own pools may hold {room.free} "
+            "connections to the server together",
         )
     has = (
         f"the server has room for {room.free} ({room.allowed} allowed, {room.reserved} reserved, "

@@ -99,9 +99,7 @@ def apply(users: list[str] | None, *, restart: bool, batch: int | None, as_json:
     else:
         say(f"Users computed: {done.users:,}, changed: {done.changed:,}.")
         if done.outdated:
-            say(
-                "Products changed meanwhile. Run it again, to recompute the users that were computed before the change."
-            )
+            say("Products changed meanwhile. Run it again to recompute the users that were computed before the change.")
 
 
 def _apply_to(settings: Settings, users: Collection[str], *, as_json: bool) -> None:
@@ -132,7 +130,7 @@ def _chosen(conn: psycopg.Connection, users: Collection[str] | None) -> list[str
 def _planned(
     conn: psycopg.Connection, settings: Settings, only: Collection[str] | None, tally: _Tally
 ) -> Iterator[tuple[str, Outcome]]:
-    """The users that would change, in the order of their ids. Each is added to `tally`."""
+    """The users that would change, in the order of their ids. All users looked at are counted in `tally`."""
     for piece in recompute_all.plan(conn, policy_of(settings), only=only):
         tally.users += piece.users
         for user, outcome in piece.changing.items():

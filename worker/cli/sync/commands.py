@@ -20,7 +20,7 @@ _Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress
 
 
 class _Lists(TyperGroup):
-    """A group in which a word that is not a command begins the names of lists."""
+    """A command group. If the first word is not a command, all words are names of lists."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer does not export the types of its click
         if args and not args[0].startswith("-") and args[0] not in self.commands:

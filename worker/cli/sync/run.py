@@ -211,7 +211,7 @@ def _say_end(progress: dict[str, Any]) -> None:
 
 
 def _wake_a_worker(settings: Settings) -> None:
-    """Send the task. If the broker is away, the job `wake` sends it later, or this command does the work."""
+    """Send the task. If the broker can't be reached, the job `wake` sends it later, or this command does the work."""
     from kombu.exceptions import OperationalError
 
     app = celery_app.make(settings.redis_url)

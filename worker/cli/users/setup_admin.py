@@ -10,7 +10,7 @@ from worker.membership.store import save
 
 
 def run(email: str | None) -> None:
-    """Make the user with this e-mail, or ADMIN_EMAIL, an ADMIN."""
+    """Give the role ADMIN to the user with this e-mail; without one, to the user with ADMIN_EMAIL."""
     settings = database.load_with_membership()
     wanted = email or settings.admin_email
     if not wanted:
@@ -26,6 +26,6 @@ def run(email: str | None) -> None:
             save.make_admin(conn, user["id"])
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             fail(
-                f"users.role does not take ADMIN: {error.diag.message_primary}. Add it to the application's roles first"
+                f"users.role does not accept ADMIN: {error.diag.message_primary}. Add it to the application's roles first"
             )
     say(f"{wanted} is now ADMIN, and was {user['role']}.")

@@ -155,7 +155,7 @@ def _sentence_of_backfill(values: Values, _: Ids, __: Values) -> str:
         f"Read {'every list that Stripe has' if names == 'all' else f'these lists of Stripe: {names}'}"
         + (f", of the account {values['account'].strip()}" if values.get("account", "").strip() else "")
         + (f", objects created since {values['since']}" if values.get("since") else "")
-        + ". The workers do this besides applying live events, within the background share of the rate limit."
+        + ". The workers do this while they apply live events, within the background share of the rate limit."
     )
 
 

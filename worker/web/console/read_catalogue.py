@@ -6,8 +6,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
-# Up to this many users are counted. If there are more, the numbers come from the planner's statistics, which have only
-# frequent products.
+# Up to this many users are counted. If there are more, the users of common products are estimated from the planner's
+# statistics. Products that the statistics do not have are rare, so their users are counted.
 COUNTED = 100_000
 
 

@@ -37,7 +37,7 @@ def minutes(conn: psycopg.Connection) -> list[Row]:
 
 
 def latency(conn: psycopg.Connection) -> Row | None:
-    """Seconds from the delivery of an event to its committed rows: p50, p90 and p99 of the newest. None without events."""
+    """Seconds from an event's delivery to the commit of its rows: p50, p90 and p99 of the newest events. None without events."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """

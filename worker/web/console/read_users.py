@@ -12,7 +12,8 @@ PAGE = 50
 def search(conn: psycopg.Connection, text: str, *, after: str = "") -> list[Row]:
     """The users with this id, e-mail or Stripe customer, in the order of ids.
 
-    If the text is empty, all users after the user `after`. At most one user more than a page shows is returned.
+    If the text is empty: all users after the user `after`. At most PAGE + 1 users are returned, so that the caller sees
+    whether there is a next page.
     """
     behind = "where id > sync.user_key(%(after)s)" if after else ""
     which = _MATCHING if text else f"select id from users {behind} order by id limit %(limit)s"  # noqa: S608

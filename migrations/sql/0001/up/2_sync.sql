@@ -34,7 +34,7 @@ CREATE TABLE sync.adoption (
 );
 COMMENT ON TABLE sync.adoption IS 'How an application''s existing tables were adopted; empty if the daemon created them.';
 COMMENT ON COLUMN sync.adoption.is_only IS 'the table has one row at most';
-COMMENT ON COLUMN sync.adoption.tokens_since IS 'earlier payments grant no tokens: the application counted them';
+COMMENT ON COLUMN sync.adoption.tokens_since IS 'earlier payments grant no tokens, because the application has granted them already';
 COMMENT ON COLUMN sync.adoption.names IS 'tables, columns and types that have other names here';
 
 CREATE TABLE sync.audit_log (
@@ -129,7 +129,7 @@ CREATE TABLE sync.erased (
 );
 COMMENT ON TABLE sync.erased IS 'Erased users and objects (privacy): every writer blanks these, and all that belongs to them.';
 COMMENT ON COLUMN sync.erased.object IS 'Stripe''s type, or `user`';
-COMMENT ON COLUMN sync.erased.user_id IS 'the user whose erasure was requested; null: an object of theirs. No foreign key';
+COMMENT ON COLUMN sync.erased.user_id IS 'the user of a requested erasure, empty if there is none; null: listed because it belongs to one. No foreign key';
 COMMENT ON COLUMN sync.erased.swept_at IS 'when its stored personal data was blanked; null: not yet';
 CREATE INDEX ix_erased_unswept ON sync.erased (erased_at) WHERE swept_at is null;
 
@@ -218,7 +218,7 @@ CREATE TABLE sync.product_changes (
 COMMENT ON TABLE sync.product_changes IS 'Products: when their features were last read, and since when their users wait to be computed.';
 COMMENT ON COLUMN sync.product_changes.features_read_at IS 'when a pass last read its features completely; null: never';
 COMMENT ON COLUMN sync.product_changes.noted_at IS 'since when its users wait to be computed; null: no user waits';
-COMMENT ON COLUMN sync.product_changes.horizon IS 'older transactions may have written without seeing the change';
+COMMENT ON COLUMN sync.product_changes.horizon IS 'a transaction id: older transactions may have written without seeing the change';
 CREATE INDEX ix_product_changes_noted ON sync.product_changes (noted_at) WHERE noted_at is not null;
 
 CREATE TABLE sync.rechecks (
@@ -230,7 +230,7 @@ CREATE TABLE sync.rechecks (
 );
 COMMENT ON TABLE sync.rechecks IS 'Work to repeat because a concurrent transaction was invisible: users, and objects that refer to a missing object.';
 COMMENT ON COLUMN sync.rechecks.object IS '`user`, or the type of an object that names no customer itself';
-COMMENT ON COLUMN sync.rechecks.horizon IS 'older transactions may have written without seeing ours';
+COMMENT ON COLUMN sync.rechecks.horizon IS 'a transaction id: older transactions may have written without seeing ours';
 
 CREATE TABLE sync.recompute_queue (
     stripe_customer_id TEXT NOT NULL,
@@ -239,7 +239,7 @@ CREATE TABLE sync.recompute_queue (
     CONSTRAINT pk_recompute_queue PRIMARY KEY (stripe_customer_id)
 );
 COMMENT ON TABLE sync.recompute_queue IS 'Customers whose users are computed again, because an object they refer to arrived late.';
-COMMENT ON COLUMN sync.recompute_queue.deferred IS 'until the backfill has ended';
+COMMENT ON COLUMN sync.recompute_queue.deferred IS 'true: it waits until the backfill has ended';
 CREATE INDEX ix_recompute_queue_deferred ON sync.recompute_queue (stripe_customer_id) WHERE deferred;
 CREATE INDEX ix_recompute_queue_due ON sync.recompute_queue (requested_at) WHERE not deferred;
 
@@ -276,7 +276,7 @@ CREATE TABLE sync.runs (
 );
 COMMENT ON TABLE sync.runs IS 'Runs of periodic jobs: start, duration and result. A worker claims a slot by inserting it.';
 COMMENT ON COLUMN sync.runs.slot IS 'the tick of the clock that this run is for';
-COMMENT ON COLUMN sync.runs.seen_at IS 'the last sign of life';
+COMMENT ON COLUMN sync.runs.seen_at IS 'when the run last reported that it is alive';
 CREATE UNIQUE INDEX uq_runs_job_running ON sync.runs (job) WHERE finished_at is null;
 CREATE UNIQUE INDEX uq_runs_job_slot ON sync.runs (job, slot);
 
@@ -305,12 +305,12 @@ CREATE TABLE sync.token_grants (
 COMMENT ON TABLE sync.token_grants IS 'The ledger: every change that the daemon made to users.tokens.';
 COMMENT ON COLUMN sync.token_grants.source_key IS 'identifies the source of the change, which counts only once';
 COMMENT ON COLUMN sync.token_grants.user_id IS 'no foreign key: the ledger outlives the user';
-COMMENT ON COLUMN sync.token_grants.amount IS 'tokens of the source; the balance may change by another number';
+COMMENT ON COLUMN sync.token_grants.amount IS 'tokens that the source gives or takes; the balance may change by a different number';
 COMMENT ON COLUMN sync.token_grants.expires_at IS 'when the balance after this change expires';
-COMMENT ON COLUMN sync.token_grants.owner IS 'the allowance: a subscription item, or a subscription and price; empty for packs';
-COMMENT ON COLUMN sync.token_grants.identity IS 'identifies the paid line, even under another id';
-COMMENT ON COLUMN sync.token_grants.money IS 'returned money of the bill for which this row takes tokens back';
-COMMENT ON COLUMN sync.token_grants.period_start IS 'of the paid line';
+COMMENT ON COLUMN sync.token_grants.owner IS 'key of the allowance: a subscription item, or a subscription and price; empty for packs';
+COMMENT ON COLUMN sync.token_grants.identity IS 'identifies the paid line, even if Stripe reports it under another id';
+COMMENT ON COLUMN sync.token_grants.money IS 'the returned money that this row accounts for; negative if it was not returned after all';
+COMMENT ON COLUMN sync.token_grants.period_start IS 'start of the paid line''s period';
 COMMENT ON COLUMN sync.token_grants.lots IS 'the parts of the balance after this change, by grant';
 COMMENT ON COLUMN sync.token_grants.history IS 'the recent history of the balance, in the last row of a computation';
 CREATE INDEX ix_token_grants_stripe_invoice_id ON sync.token_grants (stripe_invoice_id);

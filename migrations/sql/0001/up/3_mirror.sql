@@ -74,7 +74,7 @@ COMMENT ON COLUMN mirror.charges.observed_at IS 'Stripe''s clock; it never decre
 COMMENT ON COLUMN mirror.charges.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.charges.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.charges.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.charges.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.charges.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.charges.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_charges_created ON mirror.charges (account, created);
 CREATE INDEX ix_charges_customer ON mirror.charges (customer, account);
@@ -112,7 +112,7 @@ COMMENT ON COLUMN mirror.checkout_session_line_items.observed_at IS 'Stripe''s c
 COMMENT ON COLUMN mirror.checkout_session_line_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.checkout_session_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_session_line_items.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.checkout_session_line_items.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.checkout_session_line_items.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.checkout_session_line_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_checkout_session_line_items_checkout_session ON mirror.checkout_session_line_items (checkout_session, account);
 CREATE INDEX ix_checkout_session_line_items_product ON mirror.checkout_session_line_items (product, account);
@@ -157,7 +157,7 @@ COMMENT ON COLUMN mirror.checkout_sessions.observed_at IS 'Stripe''s clock; it n
 COMMENT ON COLUMN mirror.checkout_sessions.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.checkout_sessions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.checkout_sessions.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.checkout_sessions.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.checkout_sessions.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.checkout_sessions.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_checkout_sessions_client_reference_id ON mirror.checkout_sessions (client_reference_id) WHERE client_reference_id is not null;
 CREATE INDEX ix_checkout_sessions_created ON mirror.checkout_sessions (account, created);
@@ -198,7 +198,7 @@ COMMENT ON COLUMN mirror.coupons.observed_at IS 'Stripe''s clock; it never decre
 COMMENT ON COLUMN mirror.coupons.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.coupons.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.coupons.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.coupons.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.coupons.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.coupons.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_coupons_created ON mirror.coupons (account, created);
 CREATE INDEX ix_coupons_unsettled ON mirror.coupons (id) WHERE unsettled;
@@ -234,7 +234,7 @@ COMMENT ON COLUMN mirror.credit_notes.observed_at IS 'Stripe''s clock; it never 
 COMMENT ON COLUMN mirror.credit_notes.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.credit_notes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.credit_notes.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.credit_notes.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.credit_notes.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.credit_notes.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_credit_notes_created ON mirror.credit_notes (account, created);
 CREATE INDEX ix_credit_notes_customer ON mirror.credit_notes (customer, account);
@@ -289,7 +289,7 @@ COMMENT ON COLUMN mirror.customers.observed_at IS 'Stripe''s clock; it never dec
 COMMENT ON COLUMN mirror.customers.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.customers.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.customers.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.customers.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.customers.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.customers.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_customers_created ON mirror.customers (account, created);
 CREATE INDEX ix_customers_email ON mirror.customers (email, account);
@@ -327,7 +327,7 @@ COMMENT ON COLUMN mirror.disputes.observed_at IS 'Stripe''s clock; it never decr
 COMMENT ON COLUMN mirror.disputes.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.disputes.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.disputes.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.disputes.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.disputes.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.disputes.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_disputes_charge ON mirror.disputes (charge, account);
 CREATE INDEX ix_disputes_created ON mirror.disputes (account, created);
@@ -368,7 +368,7 @@ COMMENT ON COLUMN mirror.invoice_line_items.observed_at IS 'Stripe''s clock; it 
 COMMENT ON COLUMN mirror.invoice_line_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoice_line_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_line_items.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.invoice_line_items.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.invoice_line_items.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.invoice_line_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoice_line_items_invoice ON mirror.invoice_line_items (invoice, account);
 CREATE INDEX ix_invoice_line_items_product ON mirror.invoice_line_items (product, account);
@@ -407,7 +407,7 @@ COMMENT ON COLUMN mirror.invoice_payments.observed_at IS 'Stripe''s clock; it ne
 COMMENT ON COLUMN mirror.invoice_payments.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoice_payments.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoice_payments.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.invoice_payments.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.invoice_payments.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.invoice_payments.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoice_payments_created ON mirror.invoice_payments (account, created);
 CREATE INDEX ix_invoice_payments_invoice ON mirror.invoice_payments (invoice, account);
@@ -458,7 +458,7 @@ COMMENT ON COLUMN mirror.invoices.observed_at IS 'Stripe''s clock; it never decr
 COMMENT ON COLUMN mirror.invoices.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.invoices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.invoices.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.invoices.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.invoices.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.invoices.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_invoices_created ON mirror.invoices (account, created);
 CREATE INDEX ix_invoices_customer ON mirror.invoices (customer, account);
@@ -498,7 +498,7 @@ COMMENT ON COLUMN mirror.objects.observed_at IS 'Stripe''s clock; it never decre
 COMMENT ON COLUMN mirror.objects.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.objects.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.objects.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.objects.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.objects.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.objects.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_objects_created ON mirror.objects (object, account, created);
 CREATE INDEX ix_objects_customer ON mirror.objects (customer) WHERE customer is not null;
@@ -540,7 +540,7 @@ COMMENT ON COLUMN mirror.payment_intents.observed_at IS 'Stripe''s clock; it nev
 COMMENT ON COLUMN mirror.payment_intents.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.payment_intents.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_intents.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.payment_intents.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.payment_intents.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.payment_intents.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_payment_intents_created ON mirror.payment_intents (account, created);
 CREATE INDEX ix_payment_intents_customer ON mirror.payment_intents (customer, account);
@@ -575,7 +575,7 @@ COMMENT ON COLUMN mirror.payment_methods.observed_at IS 'Stripe''s clock; it nev
 COMMENT ON COLUMN mirror.payment_methods.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.payment_methods.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.payment_methods.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.payment_methods.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.payment_methods.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.payment_methods.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_payment_methods_created ON mirror.payment_methods (account, created);
 CREATE INDEX ix_payment_methods_customer ON mirror.payment_methods (customer, account);
@@ -611,7 +611,7 @@ COMMENT ON COLUMN mirror.plans.observed_at IS 'Stripe''s clock; it never decreas
 COMMENT ON COLUMN mirror.plans.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.plans.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.plans.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.plans.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.plans.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.plans.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_plans_created ON mirror.plans (account, created);
 CREATE INDEX ix_plans_unsettled ON mirror.plans (id) WHERE unsettled;
@@ -653,7 +653,7 @@ COMMENT ON COLUMN mirror.prices.observed_at IS 'Stripe''s clock; it never decrea
 COMMENT ON COLUMN mirror.prices.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.prices.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.prices.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.prices.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.prices.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.prices.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_prices_created ON mirror.prices (account, created);
 CREATE INDEX ix_prices_product ON mirror.prices (product, account);
@@ -685,7 +685,7 @@ COMMENT ON COLUMN mirror.product_features.observed_at IS 'Stripe''s clock; it ne
 COMMENT ON COLUMN mirror.product_features.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.product_features.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.product_features.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.product_features.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.product_features.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.product_features.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_product_features_product ON mirror.product_features (product, account);
 CREATE INDEX ix_product_features_unsettled ON mirror.product_features (id) WHERE unsettled;
@@ -721,7 +721,7 @@ COMMENT ON COLUMN mirror.products.observed_at IS 'Stripe''s clock; it never decr
 COMMENT ON COLUMN mirror.products.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.products.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.products.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.products.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.products.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.products.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_products_created ON mirror.products (account, created);
 CREATE INDEX ix_products_unsettled ON mirror.products (id) WHERE unsettled;
@@ -756,7 +756,7 @@ COMMENT ON COLUMN mirror.refunds.observed_at IS 'Stripe''s clock; it never decre
 COMMENT ON COLUMN mirror.refunds.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.refunds.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.refunds.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.refunds.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.refunds.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.refunds.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_refunds_charge ON mirror.refunds (charge, account);
 CREATE INDEX ix_refunds_created ON mirror.refunds (account, created);
@@ -828,7 +828,7 @@ COMMENT ON COLUMN mirror.subscription_items.observed_at IS 'Stripe''s clock; it 
 COMMENT ON COLUMN mirror.subscription_items.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.subscription_items.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscription_items.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.subscription_items.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.subscription_items.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.subscription_items.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_subscription_items_price ON mirror.subscription_items (price, account);
 CREATE INDEX ix_subscription_items_product ON mirror.subscription_items (product, account);
@@ -909,7 +909,7 @@ COMMENT ON COLUMN mirror.subscriptions.observed_at IS 'Stripe''s clock; it never
 COMMENT ON COLUMN mirror.subscriptions.observed_rank IS 'what observed_in reported: 0 created, 1 updated, 2 deleted';
 COMMENT ON COLUMN mirror.subscriptions.observed_in IS 'the event or read that showed the content';
 COMMENT ON COLUMN mirror.subscriptions.shape IS 'API major version of the content; empty for a bare deletion';
-COMMENT ON COLUMN mirror.subscriptions.rev IS 'raised by every event taken';
+COMMENT ON COLUMN mirror.subscriptions.rev IS 'raised by every event or read that is applied';
 COMMENT ON COLUMN mirror.subscriptions.unsettled IS 'uncertain, and will be read again';
 CREATE INDEX ix_subscriptions_created ON mirror.subscriptions (account, created);
 CREATE INDEX ix_subscriptions_customer ON mirror.subscriptions (customer, account);
