@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-# Any constant. Every migration takes this lock. One that had to wait for it finds the work done.
+# Any constant. Every migration takes this lock. A migration that had to wait finds the work done.
 LOCK_KEY = 7_390_412_285
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "15min"
 

@@ -23,7 +23,7 @@ def differences(database_url: str, metadata: MetaData = schema.tables.metadata) 
 
 
 def words(operations: Iterable[ops.MigrateOperation]) -> Iterator[str]:
-    """The difference that each operation would remove."""
+    """Describe the difference that each operation would remove."""
     for operation in operations:
         if isinstance(operation, ops.OpContainer):
             yield from words(operation.ops)

@@ -17,7 +17,7 @@ VERSION_SCHEMA = "sync"
 SCHEMAS = {None, "public", "sync", "mirror"}
 # The settings of every revision.
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
-# The settings while this process waits for the migration of another process, which must not time out.
+# No time-outs apply while this process waits for another process's migration.
 _PATIENCE = {"lock_timeout": "0", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _LOCK_PAUSE_SECONDS = 0.2
 

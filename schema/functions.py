@@ -270,7 +270,7 @@ KEYS: dict[str, str] = {
 
 
 def row_id(table: str, type_: str | None, names: Mapping[str, str]) -> str:
-    """The function that returns the id of a row in this table.
+    """The statement for the function that returns the id of a row in this table.
 
     `type_` is the type of the ids, or None for text. `names` has the names of the table, its id column and its key column.
     """

@@ -164,7 +164,7 @@ def _each(query: str, owner: str, users: str | None = None) -> str:
 
 
 def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
-    """Return owners and grants in the schemas that only we use, if they exist, and default privileges for later revisions."""
+    """Return the SQL for owners, grants and default privileges in the schemas that only we use, if they exist."""
     by = f"alter default privileges for role {_quoted(owner)} in schema"
     return _block(
         f"if to_regnamespace('sync') is null or to_regnamespace('{shown}') is null then",
@@ -191,7 +191,7 @@ def _ours(owner: str, worker: str, users: str, readers: str, shown: str) -> str:
 
 
 def _revenue(owner: str, users: str) -> str:
-    """Owners and grants of our views in `analytics`, a schema that other tools may use too."""
+    """Return the SQL for owners and grants of our views in `analytics`, a schema that other tools may use too."""
     return _block(
         f"if to_regnamespace('{revenue.SCHEMA}') is null then",
         "    return;",
@@ -209,7 +209,7 @@ def _revenue(owner: str, users: str) -> str:
 
 
 def _adopted_names(worker: str) -> str:
-    """Grants on the views with our names for an adopted application's tables, if there are any."""
+    """Return the SQL for grants on the views in `sync_names`, if the database was adopted."""
     return _block(
         f"if to_regnamespace('{NAMES_SCHEMA}') is not null then",
         f"    grant usage on schema {NAMES_SCHEMA} to {worker};",

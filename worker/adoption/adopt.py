@@ -71,7 +71,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The result for one override of an adoption: lifted if a subscription backs the role, else kept."""
+    """The result for one override of an adoption: lifted if a subscription backs the role (see `settle`), else kept."""
 
     user: str
     email: str | None

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _sign_in_link() -> str:
-    """The token of a link with which the developer's browser is signed in."""
+    """The token of a link that signs the developer's browser in."""
     from worker.config import settings
     from worker.web.console.session import Sessions
 
@@ -107,7 +107,7 @@ def _play_once(sandbox: str, database_url: str) -> None:
 
 
 def _deliver_once(url: str, secret: str, database_url: str) -> None:
-    """Deliver one event, signed as Stripe signs events, and print the row that it becomes."""
+    """Deliver one event, signed as Stripe signs events, and print the resulting row."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         conn.execute(
             "insert into users (id, email, name) values (%s, %s, %s) on conflict do nothing", (USER, EMAIL, NAME)

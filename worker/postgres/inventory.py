@@ -28,7 +28,7 @@ def invalid_indexes(conn: psycopg.Connection) -> list[str]:
 
 
 def tables_in(conn: psycopg.Connection, schema: str, kind: str = "r") -> list[str]:
-    """The names of a schema's tables, or of its views with the kind `v`, in order."""
+    """The names of a schema's tables, in order. With the kind `v`, the names of its views."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
             "select relname::text from pg_class where relnamespace = to_regnamespace(%s) and relkind = any(%s) order by 1",

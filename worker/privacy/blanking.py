@@ -99,7 +99,7 @@ def blank(obj: Json) -> Json:
 
 
 def blanked(seen: Observation) -> Observation:
-    """The observation, as if Stripe had sent the blanked object. The hash is that of the blanked object too."""
+    """The observation as if Stripe had sent the blanked object, including its hash."""
     snapshot, hashed = seen.snapshot, seen.object if seen.shown is None else seen.shown
     previous = seen.previous
     return replace(

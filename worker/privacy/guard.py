@@ -29,7 +29,7 @@ def concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]
 
 
 def _concerned(conn: psycopg.Connection, objects: Sequence[tuple[str, str, Json]]) -> set[int]:
-    """Like `concerned`. An object that refers to an object of the person belongs to the person too, in any order."""
+    """Like `concerned`. An object that refers to one of the person's objects is the person's too, whatever their order."""
     named = [{(id_, account) for id_ in owners(own, obj)} for own, account, obj in objects]
     users = {n: user for n, (_, account, obj) in enumerate(objects) if account == "" and (user := user_named(obj))}
     known, gone = privacy_store.among(conn, set().union(*named), set(users.values()))

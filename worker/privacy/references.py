@@ -67,7 +67,7 @@ def children_of(conn: Connection, objects: Collection[ObjectRef]) -> list[Key]:
 
 
 def paid_by_guests(conn: Connection, objects: Collection[ObjectRef]) -> set[ObjectRef]:
-    """The payments, charges and cards that these objects name, for those of the objects that name no customer."""
+    """The payments, charges and cards that these objects refer to. Objects with a customer are skipped."""
     more: set[ObjectRef] = set()
     for of, column, kind in (
         ("checkout.session", "payment_intent", "payment_intent"),

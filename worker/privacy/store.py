@@ -38,7 +38,7 @@ def barrier(conn: Connection) -> None:
 def among(
     conn: Connection, objects: Collection[tuple[str, str]], users: Collection[str]
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """The objects (id, account) and the users that are erased, among these."""
+    """Filter these objects (id, account) and users; returns the erased ones."""
     ids = sorted({id_ for id_, _ in objects} | set(users))
     rows = conn.execute("select object = 'user', id, account from sync.erased where id = any(%b::text[])", (ids,))
     objects_erased, users_erased = set(), set()

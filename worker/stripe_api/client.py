@@ -1,9 +1,9 @@
-"""The client for Stripe's API, the only module that calls Stripe. It returns plain dicts and their time.
+"""The client for Stripe's API, the only module that calls Stripe.
 
-The daemon only reads. `write` is for `stripe-sync endpoint`, which an operator runs. The client uses urllib3 directly
-and not the SDK: the SDK's objects need 16 times the CPU of a plain decode, and it does not retry after 429. It does not
-use `requests`, because a netrc file could replace the key there. Create a Stripe after a fork, because connections
-can't be shared between processes.
+It returns plain dicts, and the time as of which they are valid. The daemon only reads. `write` is for `stripe-sync
+endpoint`, which an operator runs. The client uses urllib3 directly and not the SDK: the SDK's objects need 16 times the CPU
+of a plain decode, and the SDK does not retry after 429. The client does not use `requests`, because a netrc file could
+replace the key there. Create a Stripe after a fork, because connections can't be shared between processes.
 
 Many threads may read through one Stripe at once. Threads were chosen after a measurement. To read 600 pages of 77 KB, 32
 at a time, each after a latency of 200 ms, takes 0.7 to 0.8 ms of CPU per page with urllib3, 0.6 to 0.7 with aiohttp and

@@ -13,8 +13,8 @@ CREATED, UPDATED, DELETED = 0, 1, 2
 
 # The name of this event contains `deleted`, but the object stays, with the status `canceled`.
 _NOT_A_DELETION = frozenset({"customer.subscription.deleted"})
-# Objects without an id of their own: each customer has one object of each of the first types, and each account has one
-# object of each of the others.
+# Types whose objects have no id. A customer has one object of each type in the first set, and an account has one object of
+# each type in the second.
 _KEYED_BY_CUSTOMER = frozenset({"cash_balance", "entitlements.active_entitlement_summary"})
 _SINGLETONS = frozenset({"balance", "balance_settings", "tax.settings"})
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -162,7 +162,7 @@ def _jobs(conn: psycopg.Connection, settings: Settings) -> dict[str, dict[str, f
 def _queues(queue: redis.Redis) -> tuple[dict[str, float], float]:
     """The number of messages in each queue, and how long the oldest access request has waited, in seconds.
 
-    While the broker does not answer, the numbers are empty and the wait is 0.
+    If the broker does not answer, the numbers are empty and the wait is 0.
     """
     try:
         with queue.pipeline(transaction=False) as pipeline:

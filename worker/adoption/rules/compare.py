@@ -172,9 +172,9 @@ def _column(ours: Any, names: Names, actual: Found, relation: Relation) -> Itera
 
 
 def _holds_ids(ours: Any) -> bool:
-    """Whether the column has ids that the application assigns. Their type may differ from text.
+    """Whether the column has ids that the application assigns.
 
-    Stripe's ids are always text.
+    Such ids need not be text. Stripe's ids are always text.
     """
     targets = {key.column.table.name for key in ours.foreign_keys} or (
         {ours.table.name} if ours.name == "id" else set()

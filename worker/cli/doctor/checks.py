@@ -146,7 +146,7 @@ def _accounts(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]
 
 def _refused_reads(conn: psycopg.Connection) -> Iterator[Finding]:
     for object_, error, number in refetch_queue.refused(conn):
-        yield Finding(f"reading {object_}", ok=False, detail=f"{number} wait: {error}")
+        yield Finding(f"reading {object_}", ok=False, detail=f"{number} wait to be read: {error}")
 
 
 def _changes(conn: psycopg.Connection, settings: Settings) -> Iterator[Finding]:
@@ -235,7 +235,7 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
         return
     for problem in problems:
         detail = f"{problem.endpoint} {problem.detail}: {problem.fix}".strip()
-        # A missing endpoint is no fault: catch-up finds the events, and developers forward deliveries with Stripe's CLI.
+        # A missing endpoint is not a failure: catch-up finds the events, and developers forward deliveries with Stripe's CLI.
         yield Finding(f"endpoint {problem.kind}", ok=problem.kind == "missing", detail=detail)
 
 

@@ -54,7 +54,7 @@ def backfill(names: Sequence[str], *, since: datetime | None, account: str, wait
 
 
 def _has_failed(progress: dict[str, Any], names: Sequence[str]) -> bool:
-    """Whether a requested list was not read. With `all`, lists that this account does not have are no failure."""
+    """Whether a requested list was not read. With `all`, lists that this account does not have are not failures."""
     named = set(() if "all" in names else job.lists_named(names))
     states = {each["list"]: each["state"] for each in progress["lists"]}
     return bool(progress["error"]) or any(
