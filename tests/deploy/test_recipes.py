@@ -1,5 +1,6 @@
 """The recipes in deploy/, the Dockerfile and compose.yaml pass their linters, if installed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,18 @@ def test_the_dockerfile_has_no_lint() -> None:
 
 def test_compose_follows_its_specification() -> None:
     _run(_program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_compose_publishes_the_webhook_endpoint_and_the_console_on_loopback_only() -> None:
+    services = dict(re.findall(r"^  (\w+):\n((?: {4}.*\n)+)", (ROOT / "compose.yaml").read_text(), re.MULTILINE))
+
+    ports = {name: re.findall(r"ports: (.*)", text) for name, text in services.items() if "ports:" in text}
+    assert ports == {
+        "web": ['["127.0.0.1:${PORT:-8000}:8000"]'],
+        "console": ['["127.0.0.1:${CONSOLE_PORT:-8001}:8000"]'],
+    }
+    assert "command: [console, serve]" in services["console"]
+    assert [name for name, text in services.items() if "CONSOLE_PASSWORD" in text] == ["console"]
 
 
 def test_the_kubernetes_base_builds_and_is_valid(tmp_path: Path) -> None:
