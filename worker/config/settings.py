@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     event_max_attempts: Annotated[int, Field(ge=1)] = 8
     """How many times an event may fail before it is parked."""
     wake_interval: Seconds = 15
-    """How often to look for forgotten work."""
+    """How often to look for due work whose wake-up message was lost."""
     product_refresh_interval: Seconds = 300
     """How often to read all products and prices."""
     reconcile_interval: Seconds = 3600
