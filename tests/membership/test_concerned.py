@@ -290,6 +290,6 @@ def test_users_are_computed_from_deciding_fields_only(narrow: psycopg.Connection
 
     compute.compute(narrow, ["jenny"], Policy())
     refs = [ObjectRef(type_, f"x_{type_}") for type_ in ("invoice", *links.TELLS_OF_MONEY_BACK)]
-    behind = links.customers_behind(narrow, refs), links.guests(narrow, ["cs_1"], refs)
+    behind = links.customers_behind(narrow, refs), links.guests(narrow, ["x_session"], refs)
 
     assert behind == ((set(), set(refs)), set())

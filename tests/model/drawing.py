@@ -27,7 +27,7 @@ def _next_day(made: Life, chosen: random.Random) -> float:
     ends = [item.end for of in made.subscriptions for item in of.items.values() if item.end > made.day]
     if ends and chosen.random() < 0.15:
         return min(ends) + 0.01
-    return made.day + chosen.choice((0.01, 0.5, 1, 2, 5, 9))
+    return made.day + chosen.choice((0.001, 0.01, 0.5, 1, 2, 5, 9))
 
 
 def _act(made: Life, chosen: random.Random) -> None:

@@ -264,11 +264,12 @@ class Life:
         self.settle(of, lines)
 
     def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
-        """Bill prorations at once, or leave them for the invoice of the next cycle."""
+        """Bill prorations at once, with those that are waiting, or leave them for the invoice of the next cycle."""
         changed, shown = self.show(of)
         ends = min((item.end for item in of.items.values()), default=1)
         if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.has_part_behind(of):
-            paid, events, _ = self.pay(lines, of.id, reason="subscription_update")
+            of.pending, pending = [], of.pending
+            paid, events, _ = self.pay([*pending, *lines], of.id, reason="subscription_update")
             self.add([changed, *paid], [shown, *events])
         else:
             of.pending += lines
@@ -293,8 +294,7 @@ class Life:
         item.price = self.chosen.choice(others)
         item.start, item.end = day, day + days_of(item.price, day)
         lines = [credit, self.line("period", of, id_, item.start, item.end)]
-        of.pending, pending = [], of.pending
-        self.settle(of, [*pending, *lines], is_at_once=True)
+        self.settle(of, lines, is_at_once=True)
 
     def add_item(self, of: Subscription) -> None:
         """Add an add-on, which is paid at once for a whole period that begins now."""

@@ -116,6 +116,26 @@ def upgrade_charged_at_once(policy: str) -> Situation:
     )
 
 
+def upgrade_in_the_first_minute(policy: str) -> Situation:
+    """A minute of the month is over. 200 are left of 1,000; 4,999 more and 999 less."""
+    since, end = -15 + 1 / 1440, 15
+    credit = line("basic", (since, end), id="il_2", amount=-1999, proration=True)
+    charge = line("pro", (since, end), id="il_3", amount=9999, proration=True)
+    return Situation(
+        name=f"4 an upgrade within the first minute of the item is a change, {policy}",
+        phases=[
+            basic(),
+            800,
+            [
+                subscribed(item("pro", created=-15), when=since, begun=-15, period=(-15, 15)),
+                invoiced("in_2", credit, charge, when=since, reason="subscription_update"),
+            ],
+        ],
+        expected={"tokens": 200 + 4999 - 999},
+        policy=BOTH[policy],
+    )
+
+
 def downgrade_in_the_first_hour(policy: str) -> Situation:
     """Half an hour of the month is over. 500 are left of 5,000; 999 more and 4,996 less leave nothing."""
     since, end = -15 + 1 / 48, 15
@@ -395,7 +415,16 @@ SITUATIONS = [
     switch_to_year(),
     *(free_to_paid(is_flagged=is_flagged) for is_flagged in (False, True)),
     *(year_to_month(is_paid=is_paid) for is_paid in (False, True)),
-    *(make(policy) for make in (upgrade_charged_at_once, downgrade_in_the_first_hour, more_seats) for policy in BOTH),
+    *(
+        make(policy)
+        for make in (
+            upgrade_charged_at_once,
+            upgrade_in_the_first_minute,
+            downgrade_in_the_first_hour,
+            more_seats,
+        )
+        for policy in BOTH
+    ),
     *(upgrade_charged_with_the_next_cycle(policy) for policy in BOTH),
     *(yearly_add_on_removed(is_swapped=is_swapped) for is_swapped in (False, True)),
     *(yearly_plan_with_a_renewed_add_on(spent) for spent in (0, 50)),

@@ -157,8 +157,8 @@ class PaidLine:
     metadata of the session names what was sold. `price_type` is None while the `price` is unknown. `amount` is before
     discounts, in minor units. `is_credit` is whether the line gives money back, or None if the invoice does not show
     it. `full_period` is the length of the price's billing interval that ends with the line, and `is_whole` is whether
-    the line covers all of it. `has_changes` is whether its invoice has a proration. `identity` stays the same if Stripe
-    reports the line under another id.
+    the line covers all of it. `has_changes` is whether its invoice has a proration. `has_credit` is whether its invoice
+    credits the same item from the same moment. `identity` stays the same if Stripe reports the line under another id.
     """
 
     invoice: str
@@ -180,6 +180,7 @@ class PaidLine:
     full_period: timedelta | None = None
     is_whole: bool = True
     has_changes: bool = False
+    has_credit: bool = False
     tokens: int | None = None
     identity: str | None = None
 

@@ -238,7 +238,8 @@ def _is_credit(line: PaidLine, item: Item | None) -> bool:
 
 
 def _first(line: PaidLine, subscription: Subscription | None, item: Item | None) -> Answer:
-    if line.subscription is None:
+    # A line beside a credit replaces what the credit gives back, even if the item is only seconds old.
+    if line.subscription is None or line.has_credit:
         return Answer.NO
     if subscription is None:
         return Answer.UNKNOWN

@@ -90,7 +90,7 @@ _INVOICED = f"""
         n.amount, n.is_credit, n.price, q.type as price_type, q.usage_type, n.identity, w.full_period,
         coalesce(n.period_end >= n.period_start + w.every - tolerance.of, true)
             or coalesce(n.period_start <= n.period_end - w.every + tolerance.of, true) as is_whole,
-        n.has_changes, not g.has as is_fresh, r.is_long
+        n.has_changes, n.has_credit, not g.has as is_fresh, r.is_long
     from {theirs("invoices", "i", "id, status_transitions_paid_at, created, observed_at, subscription, status, deleted")}
     join lateral (
         select m.*, row_number() over (partition by m.identity, m.has_new_id, m.is_granted order by m.line) as number
@@ -101,6 +101,8 @@ _INVOICED = f"""
                 coalesce(x.subscription, case when x.subscription_item is not null then i.subscription end) as subscription,
                 coalesce(x.proration, false) as proration,
                 bool_or(coalesce(x.proration, false)) over () as has_changes,
+                bool_or(a.sign < 0 and coalesce(x.proration, false))
+                    over (partition by coalesce(x.subscription_item, x.subscription), x.period_start) as has_credit,
                 -- A change has two lines, a charge and a credit. A line that costs nothing is the opposite of the other line.
                 -- Without another line it is a charge if it states that it credits nothing.
                 case
