@@ -1,6 +1,7 @@
 """The wheel: its content, and that it works outside of the repository."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -89,3 +90,36 @@ def test_another_distribution_with_our_names_is_refused(installed: Path, tmp_pat
 
     assert done.returncode == 1
     assert "the package `schema` is found in" in done.stderr
+
+
+def test_another_distribution_installed_over_ours_is_refused(installed: Path, tmp_path: Path) -> None:
+    place = tmp_path / "installed"
+    shutil.copytree(installed, place)
+    (place / "schema" / "__init__.py").write_text('"""A library that validates data."""\n')
+
+    done = run(place, tmp_path, "--version")
+
+    assert done.returncode == 1
+    assert f"the package `schema` in {place} is no longer the one that was installed with stripe-sync" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("stripe-sync sta", "status"), ("stripe-sync db restore --wal", "--wal-from"), ("stripe-sync sync o", "object")],
+)
+def test_bash_completes_commands_and_options(installed: Path, tmp_path: Path, typed: str, completed: str) -> None:
+    # Bash calls the function in this way when someone types a word and then the tab key.
+    script = f"""
+        eval "$(stripe-sync --show-completion)"
+        COMP_WORDS=({typed}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _stripe_sync_completion stripe-sync
+        echo "${{COMPREPLY[*]}}"
+    """
+    path = f"{installed / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    env = {"PATH": path, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stdout.split() == [completed], done.stderr

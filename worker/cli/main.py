@@ -1,5 +1,6 @@
 """The entry point of `stripe-sync`, and the list of its command groups."""
 
+import re
 import sys
 from importlib import metadata, util
 from pathlib import Path
@@ -74,14 +75,23 @@ def main() -> None:
 
 
 def _refuse_other_packages() -> None:
-    """Exit if Python finds another distribution's `schema` or `migrations` package first: ours have common names."""
+    """Exit if one of our packages is another distribution's, found first or installed over ours: the names are common."""
     home = Path(__file__).parents[2]
-    for name in ("schema", "migrations"):
+    ours = metadata.distribution("stripe-sync")
+    # An editable install records no sizes. Its record is in another folder than the packages.
+    record = (ours.read_text("RECORD") or "") if Path(str(ours.locate_file(""))) == home else ""
+    sizes = dict(re.findall(r"^(\w+)/__init__\.py,.*,(\d+)$", record, re.MULTILINE))
+    for name in ("worker", "schema", "migrations"):
         spec = util.find_spec(name)
-        place = Path(spec.origin).parents[1] if spec is not None and spec.origin else None
-        if place != home:
-            sys.stderr.write(
-                f"stripe-sync: the package `{name}` is found in {place}, not in {home}: another distribution, or a folder "
-                "on the Python path, has the same name. Install stripe-sync in an environment of its own\n"
-            )
-            sys.exit(1)
+        origin = Path(spec.origin) if spec is not None and spec.origin else None
+        if origin is None or origin.parents[1] != home:
+            problem = f"is found in {origin and origin.parents[1]}, not in {home}"
+        elif sizes.get(name, size := str(origin.stat().st_size)) != size:
+            problem = f"in {home} is no longer the one that was installed with stripe-sync"
+        else:
+            continue
+        sys.stderr.write(
+            f"stripe-sync: the package `{name}` {problem}: another distribution, or a folder on the Python path, has the "
+            "same name. Install stripe-sync in an environment of its own\n"
+        )
+        sys.exit(1)
