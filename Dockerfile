@@ -3,9 +3,10 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/stripe-sync
-COPY requirements.txt ./
+# requirements-otel.txt holds the extra `otel`: traces are off until OTEL_EXPORTER_OTLP_ENDPOINT is set.
+COPY requirements.txt requirements-otel.txt ./
 RUN /opt/stripe-sync/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --require-hashes --no-deps --only-binary :all: --requirement requirements.txt
+    --require-hashes --no-deps --only-binary :all: --requirement requirements.txt --requirement requirements-otel.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker ./worker
 COPY schema ./schema

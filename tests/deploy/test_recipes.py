@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.release.conftest import blocks_of_the_extra
+
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
 
@@ -28,6 +30,11 @@ def _run(*words: str, cwd: Path = ROOT) -> str:
 
 def test_the_dockerfile_has_no_lint() -> None:
     assert _run(_program("hadolint"), "Dockerfile") == ""
+
+
+def test_the_image_has_the_locked_packages_of_the_extra_otel() -> None:
+    assert (ROOT / "requirements-otel.txt").read_text() == "".join(sorted(blocks_of_the_extra("otel")))
+    assert "--requirement requirements-otel.txt" in (ROOT / "Dockerfile").read_text()
 
 
 def test_compose_follows_its_specification() -> None:

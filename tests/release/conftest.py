@@ -1,10 +1,14 @@
 """The wheel shared by the release tests."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +29,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, str(sdist)], check=True, timeout=120)
     (built,) = target.glob("*.whl")
     return built
+
+
+def blocks_of_the_extra(extra: str) -> Iterator[str]:
+    """The parts of requirements-dev.txt that this extra needs and requirements.txt lacks."""
+    known = {
+        name: block
+        for block in re.split(r"^(?=\w)", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
+        for name in re.findall(r"^[\w.-]+(?===)", block)
+    }
+    seen = set(re.findall(r"^[\w.-]+(?===)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    waiting = [("stripe-sync", extra)]
+    for distribution, wanted in waiting:
+        for text in requires(distribution) or ():
+            needed = Requirement(text)
+            name = re.sub(r"[-_.]+", "-", needed.name).lower()
+            if (needed.marker is None or needed.marker.evaluate({"extra": wanted})) and name not in seen:
+                seen.add(name)
+                waiting.append((name, ""))
+                yield known[name]

@@ -7,16 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from importlib.metadata import requires
 from pathlib import Path
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
-from packaging.requirements import Requirement
 
 from tests.dev.test_supervisor import descendants
-from tests.release.conftest import ROOT
+from tests.release.conftest import ROOT, blocks_of_the_extra
 from worker.dev.servers import free_port
 
 pytestmark = pytest.mark.system
@@ -56,32 +53,13 @@ def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the locked distributions of the daemon and the extra `dev`, checked by hash, and their list."""
     folder = tmp_path_factory.mktemp("locked")
     lock = folder / "lock.txt"
-    lock.write_text((ROOT / "requirements.txt").read_text() + "".join(_blocks_of_the_extra()))
+    lock.write_text((ROOT / "requirements.txt").read_text() + "".join(blocks_of_the_extra("dev")))
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "-q", "--require-hashes", "--no-deps", "-r", lock, "-d", folder],
         check=True,
         timeout=300,
     )
     return folder
-
-
-def _blocks_of_the_extra() -> Iterator[str]:
-    """The parts of requirements-dev.txt that the extra `dev` needs and requirements.txt lacks."""
-    known = {
-        name: block
-        for block in re.split(r"^(?=\w)", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
-        for name in re.findall(r"^[\w.-]+(?===)", block)
-    }
-    seen = set(re.findall(r"^[\w.-]+(?===)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-    waiting = [("stripe-sync", "dev")]
-    for distribution, extra in waiting:
-        for text in requires(distribution) or ():
-            needed = Requirement(text)
-            name = re.sub(r"[-_.]+", "-", needed.name).lower()
-            if (needed.marker is None or needed.marker.evaluate({"extra": extra})) and name not in seen:
-                seen.add(name)
-                waiting.append((name, ""))
-                yield known[name]
 
 
 def test_a_clean_machine_gets_its_first_row_and_keeps_no_files(wheel: Path, downloaded: Path, tmp_path: Path) -> None:
