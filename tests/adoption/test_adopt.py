@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schema.names import Names
-from tests.adoption.applications import BY_HAND, DRIZZLE, DRIZZLE_NAMES, PRISMA, PRISMA_NAMES
+from tests.adoption.applications import BY_HAND, DRIZZLE, DRIZZLE_NAMES, DRIZZLE_SERIAL, PRISMA, PRISMA_NAMES
 from tests.adoption.catalogue import everything
 from tests.adoption.conftest import Application
 from tests.adoption.names import EVERYTHING_ELSE
@@ -69,6 +69,36 @@ def test_an_adopted_drizzle_application_gets_stripe_s_data(application: New) -> 
     assert app.sql("select consume_tokens('jenny', 400)") == [(True,)]
     assert app.sql("select token_balance('jenny')") == [(600,)]
     assert app.sql("select count(*) from session") == [(1,)]
+
+
+def test_metadata_is_written_to_json_columns_only_when_it_changes(application: New) -> None:
+    app = application(DRIZZLE_SERIAL)
+    app.adopt()
+    tables = ("stripe_products", "stripe_prices", "user_subscriptions", "payment_history")
+    app.sql(";".join(f"alter table {table} alter metadata type json" for table in tables))
+    rows = " union all ".join(f"select '{table}', metadata->>'is', xmin::text from {table}" for table in tables)
+
+    def tell(is_: str, created: int) -> None:
+        metadata = {"is": is_}
+        app.apply(
+            event("product.updated", product(metadata=metadata, unit_label=str(created)), created=created),
+            event("price.updated", price(metadata=metadata, nickname=str(created)), created=created),
+            event("customer.subscription.updated", subscription(metadata=metadata), created=created),
+            event("payment_intent.succeeded", payment_intent(metadata=metadata), created=created),
+            event("customer.updated", customer(email=f"{created}@example.com"), created=created),
+        )
+
+    app.adopt()
+    app.apply(*sign_up())
+    tell("new", NOW + 60)
+    first = app.sql(rows)
+    tell("new", NOW + 120)
+    second = app.sql(rows)
+    tell("newer", NOW + 180)
+
+    assert [(table, is_) for table, is_, _ in first] == [(table, "new") for table in tables]
+    assert second == first
+    assert [is_ for _, is_, _ in app.sql(rows)] == ["newer"] * 4
 
 
 def test_an_adopted_prisma_application_gets_stripe_s_data(application: New) -> None:

@@ -119,7 +119,7 @@ def test_a_hand_written_application_can_be_adopted(application: New) -> None:
             "1 users have a status that is none of",
         ),
         (
-            "create table stripe_products (id text primary key, name text, metadata json)",
+            "create table stripe_products (id text primary key, name text, metadata text)",
             "stripe_products column metadata",
             "must be jsonb",
         ),

@@ -53,7 +53,7 @@ def judge(table: str, name: str, wanted: Any, actual: Column, enums: Mapping[str
     if isinstance(wanted, Boolean):
         return _exactly("boolean", actual)
     assert isinstance(wanted, JSONB)
-    return _exactly("jsonb", actual)
+    return (Verdict.FITS, "json is compared as jsonb") if actual.type == "json" else _exactly("jsonb", actual)
 
 
 def judge_id(ours: Any, actual: Column, wanted: str | None) -> Judged | None:

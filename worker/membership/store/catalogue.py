@@ -25,9 +25,9 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
             on conflict (id) do update
             set name = excluded.name, description = excluded.description, active = excluded.active,
                 metadata = excluded.metadata, created_at = excluded.created_at
-            where (p.name, p.description, p.active, p.metadata, p.created_at)
+            where (p.name, p.description, p.active, p.metadata::jsonb, p.created_at)
                 is distinct from
-                (excluded.name, excluded.description, excluded.active, excluded.metadata, excluded.created_at)
+                (excluded.name, excluded.description, excluded.active, excluded.metadata::jsonb, excluded.created_at)
             """,
             {"ids": sorted(products)},
         )
@@ -65,10 +65,10 @@ def project(conn: psycopg.Connection, *, products: Collection[str], prices: Coll
                 interval_count = excluded.interval_count, trial_period_days = excluded.trial_period_days,
                 metadata = excluded.metadata, created_at = excluded.created_at
             where (p.product_id, p.active, p.currency, p.type, p.unit_amount, p.interval, p.interval_count,
-                    p.trial_period_days, p.metadata, p.created_at)
+                    p.trial_period_days, p.metadata::jsonb, p.created_at)
                 is distinct from
                 (excluded.product_id, excluded.active, excluded.currency, excluded.type, excluded.unit_amount,
-                    excluded.interval, excluded.interval_count, excluded.trial_period_days, excluded.metadata,
+                    excluded.interval, excluded.interval_count, excluded.trial_period_days, excluded.metadata::jsonb,
                     excluded.created_at)
             """,
             {"ids": sorted(prices)},

@@ -272,12 +272,12 @@ def save_subscriptions(conn: Connection, users: Collection[str], *, only: str | 
             metadata = excluded.metadata, created_at = excluded.created_at
         where (o.user_id, o.stripe_customer_id, o.stripe_price_id, o.stripe_product_id, o.status,
                 o.current_period_start, o.current_period_end, o.cancel_at_period_end, o.canceled_at, o.trial_start,
-                o.trial_end, o.metadata, o.created_at)
+                o.trial_end, o.metadata::jsonb, o.created_at)
             is distinct from
             (excluded.user_id, excluded.stripe_customer_id, excluded.stripe_price_id, excluded.stripe_product_id,
                 excluded.status, excluded.current_period_start, excluded.current_period_end,
                 excluded.cancel_at_period_end, excluded.canceled_at, excluded.trial_start, excluded.trial_end,
-                excluded.metadata, excluded.created_at)
+                excluded.metadata::jsonb, excluded.created_at)
         returning user_id::text, stripe_subscription_id, lower(status::text) as status, current_period_start
         )
         select w.user_id, w.stripe_subscription_id,
@@ -344,10 +344,11 @@ def save_payments(conn: Connection, users: Collection[str], *, only: str | None 
         set user_id = excluded.user_id, amount = excluded.amount, currency = excluded.currency,
             status = excluded.status, stripe_product_id = excluded.stripe_product_id,
             description = excluded.description, metadata = excluded.metadata, created_at = excluded.created_at
-        where (o.user_id, o.amount, o.currency, o.status, o.stripe_product_id, o.description, o.metadata, o.created_at)
+        where (o.user_id, o.amount, o.currency, o.status, o.stripe_product_id, o.description, o.metadata::jsonb,
+                o.created_at)
             is distinct from
             (excluded.user_id, excluded.amount, excluded.currency, excluded.status, excluded.stripe_product_id,
-                excluded.description, excluded.metadata, excluded.created_at)
+                excluded.description, excluded.metadata::jsonb, excluded.created_at)
         """,  # noqa: S608 - our own words
         {"users": sorted(users), "only": only},
     )

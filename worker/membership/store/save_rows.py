@@ -1,6 +1,7 @@
 """Write the application's other tables (not `users`): catalogue, subscriptions, payments and links.
 
 A batch is written at once. If a table refuses a row, the rows are written one by one, so that the others succeed.
+The application's column `metadata` may be json, whose values can't be compared, so statements compare it as jsonb.
 """
 
 from collections.abc import Collection, Mapping, Sequence
