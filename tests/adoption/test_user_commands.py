@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from schema.names import Names
 from tests.adoption.applications import (
@@ -17,9 +18,12 @@ from tests.adoption.applications import (
 )
 from tests.adoption.conftest import Application, Run
 from tests.adoption.test_adopt import sign_up
-from tests.adoption.test_ids import APPLICATIONS, JENNY, JOHN
+from tests.adoption.test_ids import APPLICATIONS, JENNY, JOHN, MALFORMED, respelled
 from tests.factories import customer, event, subscription
+from tests.sandboxes import KEY, Sandbox
 from worker.membership.rules.access import Policy
+from worker.on_access.answer import Desk
+from worker.on_access.sync_user import NoSuchUser
 from worker.privacy import erase
 from worker.privacy.store import NotBlanked
 from worker.writers import dry_run
@@ -86,6 +90,41 @@ def test_every_command_about_a_user_takes_the_applications_id(
     assert "STRIPE_SECRET_KEY is not set" in synced.stderr
     for done in malformed:
         assert (done.returncode, done.stderr) == (1, "stripe-sync: there is no user usr_1\n")
+
+
+@pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
+def test_a_user_is_read_from_stripe_by_the_applications_id(
+    application: New, run: Run, tmp_path: Path, sandbox: Sandbox, sql: str, names: Names, jenny: str, john: str
+) -> None:
+    app = application(sql)
+    app.adopt(names)
+    (tmp_path / "stripe-sync.toml").write_text(written(names))
+    key = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": sandbox.address}
+    given = {**key, "STRIPE_SYNC_CONFIG": str(tmp_path / "stripe-sync.toml")}
+    settings = app.settings.model_copy(update={"stripe_secret_key": SecretStr(KEY), "stripe_api_base": sandbox.address})
+    # Stripe knows the users' ids. None of the events is delivered.
+    sessions = [sandbox.tell("stories/sign_up", user_id=user)["ids"]["checkout_session"] for user in (jenny, john)]
+
+    synced = run("sync", "user", respelled(jenny), "--checkout-session", sessions[0], "--json", **given)
+    malformed = [run("sync", "user", "--", user, **given) for user in MALFORMED[:2]]
+    desk = Desk(settings)
+    desk.open()
+    asked = desk.sync(respelled(john), checkout_session=sessions[1])
+    again = desk.access(respelled(john), max_age=0)
+    for user in MALFORMED:
+        with pytest.raises(NoSuchUser):
+            desk.sync(user)
+    desk.close()
+
+    assert synced.returncode == 0, synced.stderr
+    answer = json.loads(synced.stdout)
+    assert (answer["user"], answer["tokens"], answer["stale"]) == (jenny, 5000, False)
+    assert (asked.stored.id, asked.stored.tokens, asked.stale) == (john, 5000, False)
+    assert (again.stored.tokens, again.stale) == (5000, False)
+    assert [(done.returncode, done.stderr) for done in malformed] == [
+        (1, f"stripe-sync: there is no user {user}\n") for user in MALFORMED[:2]
+    ]
+    assert app.sql("select user_id from sync.user_syncs where leased_until is null order by 1") == [(jenny,), (john,)]
 
 
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)

@@ -73,8 +73,10 @@ def test_a_user_who_cannot_be_read_is_reported_in_one_line(run: Run, conn: psyco
 
     for words, changes, says in (
         (["who"], {}, "no user who"),
+        (["\udcff"], {}, "the argument '\\udcff' is not valid UTF-8"),
         (["john"], {"STRIPE_SECRET_KEY": ""}, "STRIPE_SECRET_KEY is not set"),
         (["john", "--checkout-session", "cs_test_nothing"], {}, "no Checkout session cs_test_nothing"),
+        (["john", "--checkout-session", "../../customers/cus_1"], {}, "is not the id of a Checkout session, cs_..."),
     ):
         done = run(*words, **changes)
 

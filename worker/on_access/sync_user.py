@@ -5,6 +5,7 @@ wait for the result. Reads use the reserved part of the rate limit, so that a ba
 to Postgres is held during a read.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -46,12 +47,20 @@ Connections = Callable[[], AbstractContextManager[psycopg.Connection]]
 """A function that lends a connection in autocommit mode for a `with` block."""
 
 
+_SESSION_ID = re.compile(r"cs_\w{1,250}", re.ASCII)
+
+
 class NoSuchUser(Permanent):
     """There is no such user."""
 
 
 class NotTheirs(Permanent):
     """The Checkout session does not belong to this user."""
+
+
+def is_session_id(text: str) -> bool:
+    """Whether the text has the form of a Checkout session's id."""
+    return _SESSION_ID.fullmatch(text) is not None
 
 
 def stored(connections: Connections, user: str, policy: Policy, *, lookups: Connections | None = None) -> Stored:

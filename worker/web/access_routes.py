@@ -5,7 +5,6 @@
 
 import asyncio
 import math
-import re
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from starlette.routing import Route
 from worker.config.errors import Permanent
 from worker.on_access.answer import DEADLINE_SECONDS, MAX_AGE_SECONDS, Desk, Question
 from worker.on_access.freshness import Answer, Stored
-from worker.on_access.sync_user import NoSuchUser, NotTheirs
+from worker.on_access.sync_user import NoSuchUser, NotTheirs, is_session_id
 
 MOST_BODY_BYTES = 10_000
 # The most requests that read the tables at once. Reads are short. Other requests wait for a turn, without a thread.
@@ -122,6 +121,6 @@ def _checkout_session(body: bytes) -> str | None:
     session = content.get("checkout_session")
     if session is None:
         return None
-    if not isinstance(session, str) or not re.fullmatch(r"cs_\w{1,250}", session, re.ASCII):
+    if not isinstance(session, str) or not is_session_id(session):
         raise HTTPException(400, "checkout_session: is not the id of a Checkout session, cs_...")
     return session

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import psycopg
 
 from worker.cli import database
-from worker.cli.output import say, say_json
+from worker.cli.output import fail, say, say_json
 from worker.cli.users.find import find
 from worker.membership.compute import policy_of
 from worker.on_access import store as access_store
@@ -21,6 +21,8 @@ USER_SECONDS = 30.0
 
 def run(user: str, *, checkout_session: str | None, as_json: bool) -> None:
     """Read the subscriptions of all of the user's customers, and print the resulting access."""
+    if checkout_session is not None and not sync_user.is_session_id(checkout_session):
+        fail(f"--checkout-session: {checkout_session} is not the id of a Checkout session, cs_...")
     settings = database.load_with_membership()
     policy = policy_of(settings)
     with database.connect(settings, application="sync") as conn:
