@@ -1,4 +1,4 @@
-"""Help answers quickly: no command imports its work, or a library for it, before it runs."""
+"""Help is fast: a command imports its own modules and libraries only when it runs."""
 
 import subprocess
 import sys

@@ -84,7 +84,7 @@ def _people(conn: psycopg.Connection) -> None:
 
 
 def change_the_product(conn: psycopg.Connection, **metadata: str) -> None:
-    """Change the product's metadata, which alone recomputes no user."""
+    """Change the product's metadata. This event alone recomputes no user."""
     created = factories.NOW + 3600
     apply_events(conn, factories.event("product.updated", factories.product(metadata=metadata), created=created))
 
@@ -298,7 +298,9 @@ def test_an_apply_sees_the_rows_of_the_worker_it_waited_for(database: str, conn:
     assert rows(conn)["user_1"][:2] == ("PREMIUM", "PAST_DUE")
 
 
-def test_applies_beside_workers_end_in_the_state_of_the_events(database: str, conn: psycopg.Connection) -> None:
+def test_users_end_in_the_state_of_the_events_if_apply_runs_beside_workers(
+    database: str, conn: psycopg.Connection
+) -> None:
     """Two workers apply events of all users repeatedly, while `apply` runs without a pause."""
     failed: list[BaseException] = []
     over = threading.Event()
@@ -336,7 +338,7 @@ def test_applies_beside_workers_end_in_the_state_of_the_events(database: str, co
 
 
 def changed_event(number: int, *, version: int) -> factories.Json:
-    """An update to active and to past_due in turns."""
+    """An update of the status: to active in even versions, to past_due in odd ones."""
     return _updated(number, "active" if version % 2 == 0 else "past_due", version)
 
 

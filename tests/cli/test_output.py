@@ -35,7 +35,7 @@ def test_characters_that_a_terminal_acts_upon_are_shown_as_escapes(text: str, sh
 
 @pytest.fixture
 def jenny(conn: psycopg.Connection) -> str:
-    """A hostile e-mail, of a user with a hostile note on an override and of a customer without a user."""
+    """Store control characters in a user's e-mail, in an override's note and in an event's error. Return the e-mail."""
     email = f"[/b]{ESCAPE}{RIGHT_TO_LEFT}{ISOLATE}@example.com"
     conn.execute("insert into users (id, email) values ('jenny', %s)", (email,))
     conn.execute(
@@ -55,7 +55,7 @@ def jenny(conn: psycopg.Connection) -> str:
 @pytest.mark.parametrize(
     "words", [("why", "jenny"), ("events", "list"), ("override", "jenny", "--lift"), ("link", "--list")], ids=" ".join
 )
-def test_no_command_prints_foreign_control_characters(run: Run, jenny: str, words: tuple[str, ...]) -> None:
+def test_no_command_prints_control_characters_from_the_database(run: Run, jenny: str, words: tuple[str, ...]) -> None:
     done = run(*words)
 
     assert done.returncode == 0, done.stderr

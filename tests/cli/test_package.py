@@ -1,4 +1,4 @@
-"""The installed package has everything for production, and development commands say where to run them."""
+"""The installed package has everything for production. A command that needs a checkout reports this."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The imports of the long-running processes, which use most of their memory when idle."""
+"""The imports of the long-running processes. An idle process needs most of its memory for its imports."""
 
 import subprocess
 import sys

@@ -31,7 +31,7 @@ def of_list(name: str, **changes: Any) -> dict[str, Any]:
     return {"list": name, "state": "done", "parents": None, "error": None, **dict.fromkeys(numbers, 0), **changes}
 
 
-def test_empty_and_waiting_lists_are_counted_and_a_list_under_parents_counts_parents() -> None:
+def test_the_table_counts_empty_and_waiting_lists_and_shows_the_parents_of_a_nested_list() -> None:
     progress = {
         "listed": 320,
         "seconds": 10.0,

@@ -106,7 +106,9 @@ def test_an_event_removed_from_the_inbox_is_still_named(run: Run, conn: psycopg.
     assert "from evt_sub_2, which the inbox no longer holds" in output
 
 
-def test_an_object_read_from_stripe_names_the_read_and_its_newest_event(run: Run, conn: psycopg.Connection) -> None:
+def test_an_object_read_from_stripe_is_shown_with_the_read_and_the_object_s_newest_event(
+    run: Run, conn: psycopg.Connection
+) -> None:
     conn.execute("update mirror.subscriptions set observed_in = 'get:1782864100' where id = 'sub_2'")
 
     assert "read from Stripe at" in run("why", "jenny").stdout

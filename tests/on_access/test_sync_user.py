@@ -1,4 +1,4 @@
-"""Reading a user from Stripe repairs lost deliveries and makes the stored answer fresh. Only one process reads at a time."""
+"""Reading a user from Stripe repairs lost deliveries and makes the stored answer fresh. One process at a time reads a user."""
 
 import contextlib
 import threading
@@ -250,7 +250,7 @@ def test_a_checkout_session_links_a_new_customer_and_grants_what_was_paid_for(
     current = stored(conn)
     assert current.has_access
     assert current.tokens == 5000
-    # The subscription was read before its invoice, so its tokens expire a day after the period.
+    # The subscription was read before its invoice, so the tokens expire a day after the subscription's period.
     assert current.subscription is not None
     assert current.tokens_expires_at == current.subscription["current_period_end"] + timedelta(days=1)
     assert conn.execute("select stripe_customer_id, user_id, source from sync.customer_links").fetchall() == [

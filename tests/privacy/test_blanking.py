@@ -114,11 +114,11 @@ def test_a_blanked_deletion_stays_a_deletion() -> None:
         (factories.customer(), ["cus_jenny"]),
     ],
 )
-def test_a_named_customer_alone_decides_the_owner(obj: Json, expected: list[str]) -> None:
+def test_other_objects_count_as_owners_only_if_no_customer_is_named(obj: Json, expected: list[str]) -> None:
     assert owners(obj["id"], obj) == expected
 
 
-def test_the_buyer_of_a_payment_link_names_no_user() -> None:
+def test_the_client_reference_id_of_a_payment_link_names_no_user() -> None:
     guest = factories.checkout_session(customer=None, client_reference_id="user_42")
 
     assert user_named(guest) == "user_42"

@@ -159,7 +159,7 @@ def events(of: dict[str, Json]) -> list[Json]:
 
 
 def upcoming() -> Json:
-    """A preview, to which no row of the mirror refers."""
+    """The event of an invoice preview. No row of the mirror refers to it."""
     return event("invoice.upcoming", factories.invoice("upcoming_in_1", customer_name=MARK))
 
 
@@ -275,7 +275,7 @@ def test_other_people_keep_their_data(conn: psycopg.Connection, apply: Apply) ->
     )
 
     erase(conn)
-    # A customer that names the erased user but is linked to another belongs to the other.
+    # A customer belongs to the user it is linked to, even if its metadata names the erased user.
     apply(event("customer.updated", factories.customer("cus_john", user_id="jenny", name="John Doe"), created=NOW + 60))
 
     assert marked_rows(conn, "John Doe") == {"users": 1, "mirror.customers": 1, "mirror.charges": 1, "sync.events": 3}
@@ -298,7 +298,7 @@ def test_erasing_waits_for_earlier_writers_and_blanks_their_rows(
 ) -> None:
     person(conn)
     apply(*events(objects()))
-    # A guest's session names no customer, and the writer that records it computes its user.
+    # A guest's session names no customer. The writer that records the session also computes the session's user.
     late = objects()["checkout.session"] | {"id": "cs_late", "customer": None}
     seen = observe(read_event(event("checkout.session.completed", late)))
     assert seen is not None
@@ -391,7 +391,7 @@ def subscribed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> St
     person(conn)
     now = int(time.time())
     cursors.save(conn, catch_up.CURSOR, now - 1800)
-    # Long enough ago that a read now is certainly newer than each of its events.
+    # The sign-up happened long enough ago that a read is certainly newer than all of its events.
     sandbox.tell("clock", now=now - 1200)
     sandbox.tell("stories/sign_up", user_id="jenny", email=EMAIL, name=f"{MARK} Rosen")
     sandbox.tell("clock", real=True)

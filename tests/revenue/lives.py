@@ -29,7 +29,7 @@ def on(day: int) -> date:
 
 @dataclass
 class Subscribed:
-    """A subscription whose life is being written."""
+    """The present state of a subscription, with the list that each change adds an event to."""
 
     now: Json
     events: list[Json]
@@ -38,7 +38,7 @@ class Subscribed:
         """Change the subscription, with the event that Stripe would send."""
         before, self.now = self.now, {**self.now, **changes}
         made = update if type_.endswith("updated") else lambda kind, _, after, **more: event(kind, after, **more)
-        # Ids are in reverse order of time, so only previous_attributes show which event of a second is the last.
+        # Later events get smaller ids, so only previous_attributes show which event of the same second is the last.
         self.events.append(
             made(type_, before, self.now, created=at, id=f"evt_{self.now['id']}_{999 - len(self.events)}")
         )
@@ -50,7 +50,10 @@ class Subscribed:
 
 @dataclass
 class Life:
-    """Events with their result: the MRR of each product from given days on, and the movements of the sum."""
+    """The events of a life, with the expected MRR and movements.
+
+    `mrr` has a pair for each change of a product's MRR: the day and the new amount. `movements` are of all products together.
+    """
 
     name: str
     events: list[Json] = field(default_factory=list)
@@ -79,7 +82,7 @@ class Life:
         return {**subscription_item(f"si_{self.name}{kind}", quantity=quantity, **more), "price": made, "plan": None}
 
     def subscribe(self, at: int, *items: Json, number: int = 1, **more: Any) -> Subscribed:
-        """Begin a subscription, created and active within a second as in a sign-up."""
+        """Begin a subscription. Unless another status is given, it is active in the same second, as in a sign-up."""
         id_ = f"sub_{self.name}{number}"
         given: Json = {
             "customer": f"cus_{self.name}",
@@ -98,7 +101,7 @@ class Life:
     def redeem(
         self, id_: str, at: int, *, end: int | None = None, subscription: str | None = "1", **terms: Any
     ) -> Json:
-        """Add a coupon and its discount `id_` on the subscription, or on the customer if None."""
+        """Add a coupon and its discount `id_`: on the subscription of this number, or on the customer if it is None."""
         known = coupon(f"co_{id_}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
         given = discount(id_, customer=f"cus_{self.name}", start=at, end=end)
         given["subscription"] = subscription and f"sub_{self.name}{subscription}"
@@ -316,7 +319,7 @@ def _customer_s_discount() -> Life:
     it.change(noon(20), discounts=["di_loyal_own"])
     it.change(noon(30), discounts=[])
     life.events.append(event("customer.discount.deleted", given, created=noon(40)))
-    # Another discount that only the customer shows.
+    # Another discount, which is shown by the customer but has no event of its own.
     again = {**given, "id": "di_loyal_again", "start": noon(50), "end": noon(60)}
     life.events.append(event("customer.updated", customer("cus_loyal", discount=again), created=noon(50)))
     life.mrr = {

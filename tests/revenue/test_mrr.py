@@ -107,7 +107,7 @@ def test_movements_add_up_to_the_difference_of_every_day(conn: psycopg.Connectio
     assert [row for row in wrong if row[3] != (row[4] or 0)] == []
 
 
-def test_movements_are_current_whatever_commits_while_they_are_computed(
+def test_movements_are_current_despite_commits_during_their_computation(
     conn: psycopg.Connection, database: str, apply: Apply
 ) -> None:
     life = Life("current")
@@ -128,7 +128,7 @@ def test_movements_are_current_whatever_commits_while_they_are_computed(
     assert movements.compute_due(conn) == 0
 
 
-def test_removing_old_repetitions_changes_no_day(conn: psycopg.Connection, apply: Apply) -> None:
+def test_removing_repeated_facts_changes_the_mrr_of_no_day(conn: psycopg.Connection, apply: Apply) -> None:
     played = lives()
     apply(*(each for life in played for each in life.events))
     before = len(rows(conn, HISTORY))
@@ -176,7 +176,9 @@ def test_a_backfill_estimates_the_past_from_the_objects_it_reads(
     }
 
 
-def test_a_first_event_gives_the_state_before_it_by_previous_attributes(conn: psycopg.Connection, apply: Apply) -> None:
+def test_previous_attributes_of_the_first_event_give_the_state_before_it(
+    conn: psycopg.Connection, apply: Apply
+) -> None:
     life = Life("late")
     before = subscription("sub_late", items=[life.item(1000)], created=noon(0))
     after = {**before, "items": {**before["items"], "data": [life.item(3000)]}}
@@ -214,7 +216,7 @@ def test_a_subscription_without_a_customer_counts(conn: psycopg.Connection, appl
     assert rows(conn, "select count(*) from sync.events where status <> 'done'") == [(0,)]
 
 
-def test_subscriptions_from_before_the_history_get_their_first_fact(
+def test_subscriptions_older_than_the_history_table_get_their_first_fact(
     conn: psycopg.Connection, read: Callable[..., None]
 ) -> None:
     read(subscription("sub_1", items=[Life("seed").item(2000)], created=noon(0)), 10)

@@ -14,7 +14,7 @@ from worker.mirror.registry import TYPES
 from worker.stripe_api.lists import LISTS
 
 MOMENT = 1_767_225_600
-# Each kind as the view's type, as Stripe sends it, and as the view shows it.
+# For each kind: the type of the view's column, a value from Stripe, and the same value as the view shows it.
 KINDS: dict[str, tuple[str, Any, Any]] = {
     "text": ("text", "said", "said"),
     "id": ("text", {"id": "x_2", "object": "other"}, "x_2"),
@@ -93,7 +93,7 @@ def test_a_type_with_a_table_has_all_of_its_columns_in_its_view() -> None:
 
 
 def put(conn: psycopg.Connection, type_: catalogue.StripeType, obj: dict[str, Any], id_: str) -> None:
-    """Insert a row. The table's own columns stay empty, because the registry fills them."""
+    """Insert a row. The table's own columns stay empty, because only the registry would fill them."""
     table = views.table_of(type_).name
     extra = {"object": type_.name, "customer": "cus_1", "parent": "x_9"} if table == "objects" else {}
     conn.execute(

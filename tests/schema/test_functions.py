@@ -1,4 +1,4 @@
-"""The function with which the application spends tokens is exact to the token, even with concurrent writers."""
+"""The function that spends tokens for the application is exact, even with concurrent writers."""
 
 import random
 import threading

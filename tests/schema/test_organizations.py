@@ -1,4 +1,4 @@
-"""A user whose organization changes becomes due to be computed, by any writer and in any way."""
+"""Every change of a user's organization makes the user due to be computed, whichever role or statement makes the change."""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def due(conn: psycopg.Connection) -> list[str]:
 
 
 @pytest.mark.usefixtures("organizations")
-def test_users_moved_by_a_role_without_rights_in_sync_become_due(
+def test_users_moved_by_a_database_role_without_rights_in_sync_become_due(
     conn: psycopg.Connection, application: psycopg.Connection
 ) -> None:
     application.execute("insert into users (id, organization_id) values ('in', 'a'), ('out', null)")
@@ -61,7 +61,7 @@ def test_users_moved_by_a_role_without_rights_in_sync_become_due(
 
 
 @pytest.mark.usefixtures("organizations")
-def test_an_update_that_moves_no_user_makes_none_due(conn: psycopg.Connection) -> None:
+def test_an_update_that_keeps_the_organization_makes_no_user_due(conn: psycopg.Connection) -> None:
     conn.execute("insert into users (id, organization_id) values ('u', 'a'), ('v', null)")
     due(conn)
 

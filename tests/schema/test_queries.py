@@ -1,4 +1,4 @@
-"""The application's queries. Their number of statements is the same for fifty users as for one."""
+"""The application's queries. For fifty users they need no more statements than for one."""
 
 import gc
 import subprocess
@@ -97,7 +97,7 @@ def walked(user: User) -> list[object]:
 
 
 @pytest.mark.parametrize("users", [1, 50])
-def test_users_and_their_rows_are_read_in_the_same_number_of_statements_however_many_users(
+def test_the_number_of_statements_does_not_grow_with_the_number_of_users(
     engine: Engine, session: Session, users: int
 ) -> None:
     fill(session, users)
@@ -127,7 +127,9 @@ def test_a_user_is_read_with_current_subscriptions_only(engine: Engine, session:
     assert queries.user_with_subscriptions(session, "nobody") is None
 
 
-def test_the_active_subscription_is_of_the_user_s_product_and_ends_last(engine: Engine, session: Session) -> None:
+def test_the_active_subscription_is_that_of_the_user_s_product_or_else_the_last_to_end(
+    engine: Engine, session: Session
+) -> None:
     small, big = (
         StripeProduct(id=id_, name=id_, prices=[StripePrice(id=f"price_{id_}", currency="eur")])
         for id_ in ("small", "big")
@@ -175,7 +177,7 @@ def test_the_active_subscription_is_of_the_user_s_product_and_ends_last(engine: 
 
 def test_payments_are_read_in_pages_newest_first(engine: Engine, session: Session) -> None:
     fill(session, 1)
-    # All have the same time, and the order must still be the same on each page.
+    # These payments have the same time. Their order must still be the same on each page.
     for number in range(21):
         session.add(
             Payment(

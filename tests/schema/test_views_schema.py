@@ -62,7 +62,7 @@ def test_an_adopted_database_has_its_views_in_the_configured_schema(empty_databa
         assert inventory.views_schema(conn) == "billing"
 
 
-def test_a_migrated_database_keeps_its_name_until_the_setting_names_another(empty_database: str) -> None:
+def test_a_migrated_database_keeps_the_name_of_the_views_schema_until_the_setting_changes(empty_database: str) -> None:
     migrations.migrate(empty_database, views_schema="billing")
     migrations.migrate(empty_database)
 

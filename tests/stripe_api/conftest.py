@@ -76,7 +76,8 @@ class ScriptedStripe:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16  # send an answer in one piece, or its second half waits until the first is acknowledged
+            # Send an answer in one piece. Otherwise its second half waits until the first half is acknowledged.
+            wbufsize = 1 << 16
 
             def do_GET(self) -> None:
                 outer.requests.append(Request(self.path, dict(self.headers.items()), self.client_address[1]))

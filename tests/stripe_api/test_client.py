@@ -85,7 +85,7 @@ def test_an_id_is_quoted(stripe: Stripe, server: ScriptedStripe) -> None:
 
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
-def test_an_answer_s_time_is_its_date_header_less_the_request_s_duration(
+def test_an_answer_s_time_is_its_date_header_minus_the_duration_of_the_request(
     stripe: Stripe, server: ScriptedStripe, skew: int
 ) -> None:
     server.answers(Reply({"id": "sub_1", "status": "active"}, date=NOW + skew, takes=2.5))
@@ -216,7 +216,7 @@ def test_no_attempt_begins_after_the_deadline(stripe: Stripe, server: ScriptedSt
     with pytest.raises(StripeFailed):
         stripe.retrieve(PATH, deadline=1.2)
 
-    # The second pause, of one second, would end at 1.5.
+    # The second pause lasts one second, so it would end after 1.5 seconds.
     assert len(server.requests) == 2
     assert clock.now <= 1000 + 1.2
 
@@ -308,7 +308,7 @@ def test_a_request_that_cannot_succeed_names_its_fix_and_is_not_repeated(
     assert len(server.requests) == 1
 
 
-def test_a_missing_permission_is_an_attribute(stripe: Stripe, server: ScriptedStripe) -> None:
+def test_a_missing_permission_is_an_attribute_of_the_error(stripe: Stripe, server: ScriptedStripe) -> None:
     server.answers(failure(403, PERMISSION))
 
     with pytest.raises(MissingPermission) as error:

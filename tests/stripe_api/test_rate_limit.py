@@ -32,7 +32,7 @@ def _raise_slept(seconds: float) -> None:
 
 
 def _impatient(client: redis.Redis | None, **changes: Any) -> RateLimiter:
-    """A limiter with one place in ten seconds, which raises instead of sleeping."""
+    """A limiter that gives one place every ten seconds, and raises Slept instead of sleeping."""
     given: dict[str, Any] = {"key": "sk_test_a", "account_per_second": 0.1, "sleep": _raise_slept}
     return RateLimiter(client, **{**given, **changes})
 
@@ -44,7 +44,7 @@ def _wait_of_next(limiter: RateLimiter, operation: str = GET_ONE) -> float:
 
 
 def _take_many(socket: str, reserved: bool, count: int) -> list[tuple[str, float]]:
-    """The places that a process with two threads gets as fast as it can."""
+    """Acquire places without a pause, in two threads of this process. Return each operation with the time of its place."""
     with redis.Redis(unix_socket_path=socket) as client, ThreadPoolExecutor(2) as threads:
         limiter = RateLimiter(
             client, key="sk_test_a", account_per_second=ACCOUNT_RATE, operation_per_second=OPERATION_RATE
@@ -93,7 +93,7 @@ def test_background_work_leaves_a_fifth_of_the_budget_only_while_on_access_work_
     on_access = _spacing(limiter, GET_LIST, reserved=True)
     background = _spacing(limiter, GET_ONE)
 
-    # 50 per second: background work may use 48 of them, or 40 beside on-access work.
+    # Of 50 requests per second, background work may use 48, or 40 while on-access work runs.
     assert (undisturbed, on_access, background) == pytest.approx((1 / 48, 1 / 50, 1 / 40), rel=0.1)
 
 
@@ -196,7 +196,7 @@ def test_without_redis_a_process_keeps_to_a_safe_share_and_logs_it_once(
 
     places = [limiter.acquire(GET_ONE, within=60, reserved=True) for _ in range(26)]
 
-    assert places[-1] - places[0] == pytest.approx(10)  # a tenth of 25 a second
+    assert places[-1] - places[0] == pytest.approx(10)  # a tenth of the 25 requests per second of an operation
     assert [line["event"] for line in logs] == ["limiter.isolated"]
 
 
@@ -241,7 +241,9 @@ def test_a_process_without_redis_slows_down_and_recovers_too(clock: Clock, logs:
 
 
 @pytest.mark.parametrize("make", [lambda client: _impatient(client), lambda _: _impatient(None)])
-def test_a_caller_without_time_takes_no_place(make: Callable[[redis.Redis], RateLimiter], valkey: redis.Redis) -> None:
+def test_a_caller_whose_deadline_has_passed_takes_no_place(
+    make: Callable[[redis.Redis], RateLimiter], valkey: redis.Redis
+) -> None:
     limiter = make(valkey)
 
     with pytest.raises(RateLimited):
@@ -250,5 +252,5 @@ def test_a_caller_without_time_takes_no_place(make: Callable[[redis.Redis], Rate
     limiter.acquire(GET_ONE, within=0)
 
 
-def test_a_sentinel_url_gives_no_shared_budget() -> None:
+def test_a_url_of_redis_sentinel_gives_no_shared_budget() -> None:
     assert shared_client("sentinel://127.0.0.1:26379/0") is None

@@ -147,7 +147,7 @@ def test_the_cookie_is_secure_outside_development(settings: Settings) -> None:
     assert [Sessions(each).is_cookie_secure for each in (settings, production)] == [False, True]
 
 
-def test_a_session_ends_with_its_time_and_with_a_new_password(
+def test_a_session_ends_when_it_expires_or_the_password_changes(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions, others = (
@@ -340,7 +340,7 @@ def answers(daemon: Daemon) -> bool:
         return False
 
 
-def test_frequent_products_of_many_users_are_estimated(conn: psycopg.Connection) -> None:
+def test_the_users_of_a_frequent_product_are_estimated_if_there_are_many_users(conn: psycopg.Connection) -> None:
     conn.execute(
         "insert into stripe_products (id, name, active) values ('prod_often', 'A', true), ('prod_never', 'B', true)"
     )

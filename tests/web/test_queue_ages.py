@@ -19,7 +19,7 @@ def ages(conn: psycopg.Connection, backend: Backend, settings: Settings) -> Mapp
         return shared_metrics.read(conn, queue, settings).gauges["queue_age_seconds"]
 
 
-def test_the_age_of_a_lane_is_that_of_its_longest_due_work(
+def test_the_age_of_a_lane_is_the_age_of_its_oldest_due_work(
     conn: psycopg.Connection, backend: Backend, settings: Settings
 ) -> None:
     assert ages(conn, backend, settings) == {"events": 0.0, "background": 0.0, "access": 0.0}
@@ -37,7 +37,7 @@ def test_the_age_of_a_lane_is_that_of_its_longest_due_work(
     assert 70 <= late["background"] < 90
 
 
-def test_the_age_of_the_access_lane_is_that_of_its_oldest_message(
+def test_the_age_of_the_access_lane_is_the_age_of_its_oldest_message(
     conn: psycopg.Connection, backend: Backend, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, now = celery_app.make(settings.redis_url), time.time()

@@ -50,7 +50,7 @@ def headers(*, length: int, signature: str | None) -> bytes:
 
 
 def fresh() -> str:
-    """A false signature with the present time, the best that a stranger can make."""
+    """A forged signature with the current time. A stranger can make no better one."""
     return f"t={int(time.time())},v1={'0' * 64}"
 
 

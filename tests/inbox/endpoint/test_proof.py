@@ -1,4 +1,4 @@
-"""With another platform account's webhook secret beside ours, our data does not change and the secret is named."""
+"""A webhook secret of another Stripe account, configured beside ours, changes none of our data and is reported."""
 
 import json
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ class Door:
         self.verdicts.refresh(conn)
 
     def deliver(self, event: Any, secret: str) -> bool:
-        """Store an event as delivered some time ago. Return False if it is refused."""
+        """Store an event as if it was delivered a minute ago. Return False if the event is refused."""
         body = json.dumps(event).encode()
         secrets = list(self.settings.webhook_secrets)
         envelope = read(body, sign(body, secret=secret, timestamp=1000), secrets, now=1000)
@@ -145,7 +145,7 @@ def test_our_own_new_secret_is_proven_by_its_first_event(door: Door, sandbox: Sa
     assert set(door.verdicts.known.values()) == {"ours"}
 
 
-def test_events_held_after_the_verdict_are_released(
+def test_events_held_after_their_secret_was_judged_are_released(
     conn: psycopg.Connection, door: Door, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     first, second = (sandbox.post("/v1/customers", name=name)["id"] for name in ("First", "Second"))
@@ -189,7 +189,7 @@ def test_events_of_a_single_secret_are_not_held(conn: psycopg.Connection, settin
     assert door.outcomes() == ["pending"]
 
 
-def test_without_a_key_the_configured_accounts_of_the_secrets_decide(
+def test_without_a_key_the_accounts_configured_with_the_secrets_decide_which_events_are_accepted(
     conn: psycopg.Connection, settings: Settings
 ) -> None:
     door = Door(conn, settings, f"{OURS}@acct_ours", f"{THEIRS}@acct_another", key=None)

@@ -72,7 +72,7 @@ def test_event_types_that_are_not_selected_are_named(sandbox: Sandbox, endpoint:
     assert look() == ["types"]
 
 
-def test_another_version_is_named(sandbox: Sandbox, look: Look) -> None:
+def test_an_endpoint_with_another_api_version_is_named(sandbox: Sandbox, look: Look) -> None:
     old = sandbox.tell("endpoints", url=URL, api_version="2024-06-20")
 
     kinds = look()
@@ -163,7 +163,7 @@ def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
     assert look() == ["failing"]
 
     for event in sandbox.get("/v1/events?delivery_success=false")["data"]:
-        # Another endpoint may fail, but ours received the event in time.
+        # The failed delivery was to another endpoint: this event arrived here in time.
         conn.execute(
             "insert into sync.events (id, type, livemode, created, received_at, body) "
             "values (%s, 'customer.created', false, to_timestamp(%s), to_timestamp(%s), '{}')",
@@ -172,7 +172,7 @@ def test_events_that_stripe_can_not_deliver_are_named_unless_they_arrived_here(
     assert look() == []
 
 
-def test_all_events_means_every_type_except_the_one_that_answers_authorizations() -> None:
+def test_selecting_all_events_includes_every_type_except_issuing_authorization_request() -> None:
     selected = Endpoint(id="we_1", url=URL, enabled=True, types=frozenset(), version=None, livemode=False, metadata={})
     assert "issuing_authorization.request" not in lacking([selected], sentinel.required_types())
     assert len(lacking([selected], sentinel.required_types())) > 200
