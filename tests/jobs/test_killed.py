@@ -72,7 +72,7 @@ def test_a_job_killed_at_every_position_it_saves_still_does_all_its_work(
                 done = True
             except Killed:
                 kills += 1
-        # A really killed process can't record that its run failed, so take that record back.
+        # A process that is really killed can't record that its run failed, so undo that record.
         conn.execute(
             """
             update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'

@@ -13,7 +13,7 @@ from tests.membership.teams import BOSS, Apply, settle, team
 
 @pytest.fixture
 def people(conn: psycopg.Connection) -> None:
-    """Create two users of the organization, one of another, one of none, and the boss, who pays and is in none."""
+    """Create two users of the organization, a user of another one, and two without: `sue`, and the boss, who pays."""
     conn.execute("insert into organizations (id, name) values ('org', 'Org'), ('other', 'Other')")
     conn.execute(
         """

@@ -56,9 +56,9 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 
 def mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[list[Json], list[str]]:
-    """Return the events with this many of their places mutated, and the changes.
+    """Return the events with `count` values replaced at random, and a description of each replacement.
 
-    In one of four cases every field of the same name gets the value, so that sums exceed the limit.
+    In one of four cases every field of that name in all events gets the new value, so that sums exceed the limit.
     """
     mutated, changes = copy.deepcopy(list(events)), []
     for _ in range(count):

@@ -201,7 +201,7 @@ def test_the_stored_answer_is_returned_if_stripe_hangs(
     paid = ask(daemon, ids["user_id"])[1]
     sandbox.tell("faults", operation=LIST, hang=True)
 
-    # Stripe still hangs and the reads continue, but no answer waits for them.
+    # Stripe still hangs. The reads continue, but the answers are returned without waiting for them.
     old = ask(daemon, ids["user_id"], "?max_age=0")
     still_asking = questions(daemon)
     forced = force(daemon, ids["user_id"])

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "alerts.yaml"
-# Each scrape is used as the metrics of this many minutes.
+# A scrape is repeated as one sample a minute for this many minutes.
 MINUTES = 20
 # The backups of today and yesterday.
 BACKUPS_MADE = """
@@ -257,7 +257,7 @@ def series(name: str, quiet: Scrape, loud: Scrape) -> dict[str, str]:
 
 
 def case(alert: str, quiet: Scrape, loud: Scrape, expressions: str) -> dict[str, Any]:
-    """One promtool test: nothing fires while it is quiet, and afterwards only this alert fires."""
+    """One promtool test: no alert fires during the quiet values, and only this alert during the loud ones."""
     used = set(re.findall(r"\b(?:stripe_sync_\w+|up)\b", expressions))
     concerned = [name for name in sorted(quiet.keys() | loud.keys()) if name.partition("{")[0] in used]
     return {

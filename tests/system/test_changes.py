@@ -30,7 +30,8 @@ pytestmark = pytest.mark.system
 
 CHANGES = int(os.environ.get("TEST_CHANGES", "600"))
 ROUNDS, AWAY_SECONDS = (10, 60) if CHANGES >= 10_000 else (3, 0)
-# In each round every user's subscription begins, pauses or resumes. The user's access and subscription change: two changes.
+# In each round every user's subscription begins, pauses or resumes. That records two changes for each user: one of the
+# access, and one of the subscription.
 USERS = CHANGES // (2 * ROUNDS)
 QUIET = USERS // 10
 
@@ -139,7 +140,10 @@ def kill_in_mid_batch(daemon: Daemon, doomed: "subprocess.Popen[bytes]", number:
 
 
 def go_away(taken: Receiver, between: Callable[[], None]) -> None:
-    """Answer 500, then hang, each for at least AWAY_SECONDS and until the senders have met it. Call `between` during each."""
+    """Let the receiver answer 500, and then hang. Call `between` during each of these two phases.
+
+    A phase lasts at least AWAY_SECONDS, and until enough calls have failed.
+    """
     ends = time.monotonic() + AWAY_SECONDS
     taken.status = 500
     eventually(lambda: taken.refused > THREADS)

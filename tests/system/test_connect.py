@@ -1,7 +1,8 @@
 """Stripe Connect in real processes: three accounts with equal object ids lose a tenth of their deliveries. The rows of each
 account still equal its objects.
 
-While the events are created, Stripe's clock is four minutes behind. Catch-up skips the newest events, but reads these at once.
+The sandbox's clock is four minutes behind while the events are created. Catch-up skips the newest events, so it would
+otherwise have to wait before it reads these.
 """
 
 import time
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.system
 
 CONNECTED = ("acct_a", "acct_b")
 SEED = 3
-# Types without their own table that the sandbox stores as given, some with events and some without.
+# Types without a table of their own. The sandbox stores these objects as given, and reports only some types by events.
 OTHERS = ("payout", "topup", "promotion_code", "tax_rate", "issuing.card", "billing.meter")
 
 
@@ -91,7 +92,7 @@ def test_the_rows_of_each_account_equal_stripe_despite_lost_deliveries(daemon: D
 
 
 def live(sandbox: Sandbox) -> None:
-    """Play the same stories in each account, but with different ends, so that equal ids name different objects."""
+    """Play the stories that every account has, so that the ids are equal. Names and later changes differ by account."""
     name = sandbox.account or "platform"
     user = "user_2" if sandbox.account else "user_1"
     ids = sandbox.tell("stories/sign_up", user_id=user, email=f"{user}@example.com", name=name)["ids"]
@@ -116,7 +117,7 @@ def events(sandbox: Sandbox, query: str = "") -> list[str]:
 
 
 def undelivered(sandbox: Sandbox) -> list[str]:
-    """Wait until all other events have arrived, and return the lost ones."""
+    """Wait until every delivery that is not lost has arrived. Return the ids of the events whose delivery was lost."""
     sandbox.tell("deliveries", drain=20)
     return events(sandbox, "&delivery_success=false")
 

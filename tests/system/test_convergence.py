@@ -4,8 +4,9 @@ Many customers live their lives in the sandbox while deliveries are shuffled, du
 broker forgets everything and Postgres goes down. Then every mirrored table is compared with the sandbox.
 
 The daemon starts as if it had been down for two weeks. Some deliveries of that time are lost, and catch-up must find their
-events. All older events are delivered, but late and in any order. The sandbox's clock shows the real time again before the
-daemon starts. Only the list of events is read, so no other list can repair a fault.
+events. All older events are delivered, but late and in any order. The sandbox's clock is set back while that time is
+played, and shows the real time before the daemon starts. Only the list of events is read, so no other list can repair
+a fault.
 
 CONVERGENCE_CUSTOMERS sets the number of customers, and CONVERGENCE_SEED the seed of all random choices.
 """
@@ -249,7 +250,7 @@ def prepare(daemon: Daemon, users: dict[str, Life]) -> None:
 
 
 def live_in_the_past(player: Player, users: dict[str, Life]) -> None:
-    """Play the past. Deliveries wait, and a tenth of the deliveries of the last two weeks are lost for catch-up to repair."""
+    """Play the past while deliveries are paused. A tenth of the deliveries of the last two weeks are lost."""
     now, sandbox = int(time.time()), player.sandbox
     sandbox.tell("deliveries", paused=True, duplicate=0.2)
     for user, life in users.items():
@@ -413,7 +414,7 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         ).fetchall()
     for user, life in users.items():
         expected = sandbox.ask(f"expected?user_id={user}")
-        # With several products the daemon chooses the larger one, and the sandbox the newest.
+        # Of several products the daemon chooses the one with the larger allowance, and the sandbox the newest. Both are right.
         products = expected["entitled_products"] or [None]
         for name, right in (
             ("role", [expected["role"]]),
@@ -427,7 +428,7 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
         owed = {grant["source_key"]: grant["tokens"] for grant in expected["grants"]}
         off = {key: abs(granted.get(key, 0) - tokens) for key, tokens in owed.items()}
         within = {key: an_hour_of(tokens) if min(owed.values()) < 0 else 0 for key, tokens in owed.items()}
-        # A payment of 41 days ago has expired, so its row in the ledger says 0.
+        # The tokens of a payment 41 days ago expired before the daemon knew of it, so the row in the ledger says 0.
         if granted.keys() != owed.keys() or any(granted[key] and off[key] > within[key] for key in owed):
             wrong.append(f"{user}: granted {granted}, owed {owed}")
         # No tokens are spent here, so the balance equals the last row of the ledger.
@@ -441,8 +442,8 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
             row["source_key"]: -row["amount"] for row in mine if row["source_key"] not in granted and row["amount"] < 0
         }
         back = {clawback["object"]: clawback["tokens"] for clawback in expected["clawbacks"]}
-        # A change in the second in which its period begins replaces the allowance, so its credit takes nothing. The
-        # balance is still right.
+        # If an item changes in the second in which its period begins, the new allowance replaces the old one, and the
+        # credit for the old one takes nothing. The balance is still right.
         wrong_lines = [
             key for key, tokens in owed.items() if off[key] > within[key] and (tokens > 0 or granted.get(key))
         ]

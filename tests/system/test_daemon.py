@@ -56,7 +56,7 @@ def post_all(daemon: Daemon, bodies: list[bytes], *, clients: int = 8) -> list[i
 
 
 def history(customers: int) -> list[bytes]:
-    """Several versions of each customer, far enough apart that the last one is certain."""
+    """Four versions of each customer, a minute apart, so there is no doubt which version is the newest."""
     return [
         json.dumps(
             factories.event(

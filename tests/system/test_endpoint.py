@@ -1,4 +1,4 @@
-"""The sentinel in real processes: its next check reports any change of our webhook endpoint at Stripe."""
+"""The periodic check of our webhook endpoint, in real processes: the next check reports any change of it at Stripe."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,5 @@
 """Postgres, the broker and Stripe are unreachable when the processes start, and again later. No process ends, and all
-processes work again within seconds of the return.
+processes work again within seconds after the three return.
 """
 
 import contextlib

@@ -219,7 +219,7 @@ def kill(daemon: Daemon, conn: psycopg.Connection, job: Job, *, is_done: bool = 
     conn.execute("update sync.shards set leased_until = now() - interval '1 second' where not done")
     conn.execute("update sync.absences set leased_until = now() - interval '1 second'")
     conn.execute("update sync.runs set seen_at = now() - interval '1 hour' where finished_at is null")
-    # In a list under parents, all threads of a process share one shard.
+    # In a list that is read for one parent after another, all threads share one shard, and each may be reading a page.
     return sum(THREADS if list_ in LISTS and LISTS[list_].parent else 1 for (list_,) in leased)
 
 

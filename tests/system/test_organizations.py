@@ -54,7 +54,7 @@ def test_users_of_an_organization_follow_its_subscription(daemon: Daemon, sandbo
         nobody = {"role": "USER", "membership_status": "ACTIVE", "stripe_product_id": None}
 
         team = sandbox.tell("stories/team", user_id="boss", organization_id="org")
-        are("u%", team["members"])  # right after the drain, before any tick
+        are("u%", team["members"])  # the scheduler is not running yet
         are("boss", team["expected"])
         daemon.start("beat")
 

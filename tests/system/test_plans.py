@@ -34,8 +34,8 @@ from worker.writers.apply import Applier, compute_waiting
 # Objects that exist only in the mirror were created between these times.
 OLDEST, NEWEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2013, 2024))
 
-# `backup` runs pg_dump. `membership_apply` computes every user, for an operator. `revenue` sums up all users, in at most a
-# hundredth of the time. One batch of each of these two is run below.
+# These tasks read whole tables on purpose. `backup` runs pg_dump. `membership_apply` computes every user when an operator
+# requests it. `revenue` reads all subscriptions, and is busy for at most 1 % of the time.
 NOT_RUN = {"stripe_sync.backup", "stripe_sync.membership_apply", "stripe_sync.revenue"}
 ARGUMENTS = {"stripe_sync.sync_user": ("ada",), "stripe_sync.sync_object": ("prod_none",)}
 PLANTED = {

@@ -1,8 +1,8 @@
 """Every balance is exact to the token, despite concurrent spending, grants and expiries, and killed workers.
 
 Fifty threads spend through `consume_tokens` while invoices are delivered five times, renewals become due, balances
-expire and workers are killed. Then the ledger of every user has each owed grant once, and the tokens that left
-the balance between two rows of the ledger add up to the tokens spent.
+expire and workers are killed. Afterwards the ledger of every user holds each owed grant exactly once. If a balance
+fell between two rows of the ledger, these tokens were spent, and they add up to the tokens that the threads spent.
 """
 
 import random
@@ -31,7 +31,7 @@ MONTHLY = [f"monthly_{number}" for number in range(6)]
 YEARLY = [f"yearly_{number}" for number in range(4)]
 PACKS = [f"packs_{number}" for number in range(3)]
 USERS = [*MONTHLY, *YEARLY, *PACKS]
-# Seconds after the daemon's start. A year's second part becomes due while all threads spend.
+# The second part of each yearly allowance falls due this many seconds after the test's start, while all threads spend.
 RENEWED_AFTER_SECONDS = 15
 
 

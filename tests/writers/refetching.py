@@ -80,7 +80,7 @@ class Canned:
 
 @dataclass
 class Meanwhile:
-    """A Stripe client that calls `happens` after Stripe has sent the first answer and before it returns that answer."""
+    """A Stripe client that calls `happens` after Stripe has sent the first answer, and then returns that answer."""
 
     stripe: Stripe
     happens: Callable[[], None]

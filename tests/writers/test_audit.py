@@ -127,7 +127,9 @@ def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
     assert conn.execute("select count(*) from stripe.subscriptions").fetchone() == (30,)
 
 
-def test_a_stopped_hurried_round_continues_hurried(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> None:
+def test_a_hurried_round_is_still_hurried_after_a_stop(
+    conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
+) -> None:
     sandbox.tell("populate", customers=300)
     audit.begin_anew(conn)
 
@@ -240,7 +242,7 @@ def test_one_round_repairs_the_loss_of_a_tenth_of_all_events(
     assert not audit.is_hurried(conn)
     assert len(events) > 150
     assert before != []
-    # Stripe lists no payment methods of a customer who is deleted.
+    # Stripe lists no payment methods of a deleted customer.
     cards, deleted = held_by(sandbox, "payment_method")[0], held_by(sandbox, "customer")[1]
     unlisted = {f"payment_method {id_} is not mirrored" for id_, card in cards.items() if card["customer"] in deleted}
     assert set(differences(conn, sandbox)) <= unlisted
@@ -261,7 +263,10 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
 
 
 def live_a_year(conn: psycopg.Connection, sandbox: Sandbox) -> list[Json]:
-    """Play every story of the sandbox, and return all events. They are read at once, as Stripe lists events for only 30 days."""
+    """Play every story of the sandbox, and return all events.
+
+    The events are read after each story, because Stripe lists an event for only 30 days.
+    """
     events: dict[str, Json] = {}
     names = [story["story"] for story in sandbox.ask("")["stories"]]
     turns = [(name, name) for name in names] + [("ada", name) for name in LIFE]

@@ -51,7 +51,7 @@ def turn(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> Callable
 
 
 def live(sandbox: Sandbox, name: str) -> None:
-    """Create objects of many types, with other states than in every other account."""
+    """Create objects of many types, in states that differ from those in the other accounts."""
     ids = sandbox.tell("stories/sign_up", user_id="user_1", email="jenny@example.com", name=name)["ids"]
     sandbox.post(f"/v1/customers/{ids['customer']}", name=name)
     for number in range(5):
@@ -95,7 +95,7 @@ def differences(conn: psycopg.Connection, sandbox: Sandbox) -> list[str]:
     return wrong
 
 
-def test_accounts_with_equal_object_ids_equal_their_sources_despite_lost_deliveries(
+def test_accounts_with_equal_object_ids_equal_stripe_despite_lost_deliveries(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, apply: Callable[..., None], turn: Callable[..., Any]
 ) -> None:
     sandbox.tell("clock", now=time.time(), frozen=True)

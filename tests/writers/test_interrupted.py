@@ -176,7 +176,7 @@ def test_the_next_tick_repeats_an_endpoint_check_that_died_at_any_request(
             sentinel.tick(conn, lambda: dying, settings, next(slots))  # noqa: B023
         except Killed:
             kills += 1
-            # A really killed process can't record that its run failed, so take that record back.
+            # A process that is really killed can't record that its run failed, so undo that record.
             conn.execute(
                 """
                 update sync.runs set outcome = null, finished_at = null, seen_at = now() - interval '1 hour'

@@ -230,7 +230,7 @@ def test_a_customer_s_lists_of_several_pages_are_complete_after_a_pass(
 
 
 def test_max_deleted_share_counts_the_rows_of_one_list_and_account(conn: psycopg.Connection) -> None:
-    """The thousands of rows of the platform account do not allow that most rows of a small connected account are deleted."""
+    """Most rows of a small connected account must not be deleted just because the platform account has thousands of rows."""
     insert = """
         insert into mirror.coupons (id, account, created, data, observed_at, observed_rank, observed_in, content_hash, shape)
         select 'c_' || n, %s, to_timestamp(%s), '{"object": "coupon"}', to_timestamp(%s), 0, 'evt', '', ''

@@ -188,13 +188,13 @@ def test_one_event_and_the_concurrent_rest_do_not_miss_each_other(
 
         side_by_side(*((alone, rest) if is_first else (rest, alone)), policy=POLICY)
 
-        assert state(conn) == expected, f"{alone[0]['type']} alone, and first: {is_first}"
+        assert state(conn) == expected, f"{alone[0]['type']} alone in the {'first' if is_first else 'second'} batch"
 
 
 def test_a_payment_counts_while_its_product_is_being_written(
     conn: psycopg.Connection, side_by_side: SideBySide
 ) -> None:
-    """One batch has the catalogue, and the other all events of a customer, as after the first start."""
+    """One batch has the catalogue, and the other all events of a customer, as can happen after the daemon's first start."""
     sold, _, buyer, subscribed, paid, *_ = bought()
 
     side_by_side([sold], [buyer, subscribed, paid], policy=POLICY)

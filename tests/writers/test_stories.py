@@ -23,15 +23,16 @@ Scene = tuple[float, str, dict[str, Any]]
 SIGN_UP: Scene = (0, "sign_up", {"price": "starter_monthly"})
 PRO: Scene = (0, "sign_up", {"price": "pro_monthly"})
 YEAR: Scene = (0, "sign_up", {"price": "starter_yearly"})
-# The next month is billed; the clock moves to its beginning.
+# Bill the next month. The story moves the sandbox's clock to the beginning of that month.
 RENEWAL: Scene = (20, "renewal", {})
 
 
 class Left(NamedTuple):
     """The tokens at the end of a story with TOKEN_POLICY=reset, computed by hand.
 
-    `whole` are whole tokens. Of each allowance in `rest` counts the share for the rest of the first month from day 10 on,
-    of `stub` the share of 20 days of the month that ends on day 20.
+    Their number is the sum of three parts. `whole` counts in full. Of each monthly allowance in `rest` only the share from
+    day 10 to the end of the first month counts. Of the monthly allowance `stub` only 20 days count, out of the month that
+    ends on day 20.
     """
 
     whole: int = 0
@@ -46,7 +47,7 @@ class Left(NamedTuple):
         return self.whole + sum(rest) + self.stub * 20 * DAY // until
 
 
-# The scenes, and the tokens with TOKEN_POLICY=reset. With `add` balances add up: the sum of the sandbox's expectations.
+# Each story's scenes, and the tokens that are left with TOKEN_POLICY=reset. With `add`, the sandbox says what is left.
 STORIES: dict[str, tuple[list[Scene], Left]] = {
     "switch to a year": ([SIGN_UP, (10, "switch_interval", {})], Left(1000)),
     "switch to a month": ([YEAR, (10, "switch_interval", {"price": "starter_monthly"})], Left(1000)),
@@ -126,7 +127,7 @@ def test_a_story_ends_as_expected(
 ) -> None:
     conn.execute("insert into users (id) values ('ada')")
     scenes, left = STORIES[name]
-    # At midnight UTC, so that the present is within the first month, or a few days after it.
+    # The story begins at midnight UTC. The present is within its first month or, after a renewal, within the second one.
     begin = int(time.time()) // DAY * DAY - (38 if name.startswith("renewal") else 24) * DAY
     policy = Policy(token_ttl=timedelta(days=60), tokens_reset=is_reset)
     events, expected = play(sandbox, scenes, begin)

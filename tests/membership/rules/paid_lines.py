@@ -43,7 +43,7 @@ def a_year(age: int, *, status: str = "active", **more: Any) -> User:
 
 
 def change(id: str, product: str, amount: int, *, days: int = 15, **more: Any) -> PaidLine:
-    """A proration of the last `days` of the 30 days that end on day 20."""
+    """A proration for the last `days` days of a 30-day period that ends on day 20."""
     return line(
         id, invoice="in_u", product=product, proration=True, amount=amount, is_credit=amount < 0 or None,
         period_start=day(20 - days), period_end=day(20), paid_at=NOW, **more,
@@ -54,7 +54,7 @@ UPGRADE = [change("il_1", "prod_pro", -1000), change("il_2", "prod_max", 5000)]
 
 
 def monthly(spent: int = 0, policy: Policy = RESET) -> User:
-    """A user in the middle of a month of 1,000 tokens, paid on the first day."""
+    """A user in the middle of a month that gave 1,000 tokens and was paid on its first day."""
     held = user(subscribed(), lines=[line("il_0", invoice="in_0")])
     held = holding(held, granted(held, policy))
     return replace(held, tokens=held.tokens - spent)

@@ -165,7 +165,7 @@ def holding(of: User, granted: Sequence[Grant]) -> User:
     )
 
 
-# Anybody
+# Random users
 
 _subscriptions = st.builds(
     subscribed,

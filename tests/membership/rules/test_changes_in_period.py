@@ -49,7 +49,7 @@ def test_a_change_waits_for_the_period_that_contains_its_dates(policy: Policy) -
 
     assert granted(early, policy) == []
 
-    # 1,000 or twice 1,000, with 15 of 30 days at 5,000 instead of 1,000.
+    # One allowance of 1,000 or, under add, two. For 15 of 30 days one of them is 5,000, which adds 2,000.
     after = holding_lines(early, line("il_0", invoice="in_0"), *UPGRADE)
     assert balance(after, policy)[0] == (3000 if policy is RESET else 4000)
 

@@ -42,7 +42,7 @@ def settled(of: User, policy: Policy | None = None) -> User:
 
 
 def member(*shared: Subscription, own: tuple[Subscription, ...] = (), of: str = "org_1") -> User:
-    """A user of org_1 with its shared subscriptions, whom organization `of` made a member before."""
+    """A user of org_1, which has the shared subscriptions. An earlier computation made the user a member of organization `of`."""
     return replace(user(*own), organization_id="org_1", organization_subscriptions=shared, member_of=of)
 
 

@@ -40,12 +40,12 @@ def test_a_credit_does_not_take_tokens_that_were_paid_for_later(order: tuple[int
 
     held = then(monthly(900, ADD), *(later[n] for n in order), policy=ADD)
 
-    # Of the period 100 are left, and the credit of 4,000 takes no more than these. Both packs stay.
+    # 100 tokens of the period are left. The credit of 4,000 takes only these, and both packs stay.
     assert held.tokens == 2000
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_credit_comes_before_the_period_of_its_invoice_also_if_its_price_becomes_known_later(is_late: bool) -> None:
+def test_a_credit_counts_before_the_period_on_its_invoice_even_if_its_price_becomes_known_later(is_late: bool) -> None:
     credit = replace(change("il_1", "prod_pro", -1000, days=21), invoice="in_s", paid_at=day(-1))
     period = line("il_9", invoice="in_s", period_start=day(-1), period_end=day(29), paid_at=day(-1), has_changes=True)
     held = monthly(1000, ADD)
@@ -54,7 +54,7 @@ def test_a_credit_comes_before_the_period_of_its_invoice_also_if_its_price_becom
         held = holding_lines(held, *known)
         held = holding(held, granted(held, ADD))
 
-    # Nothing was left of the old period, so the credit finds nothing; the new period is whole.
+    # Nothing of the old period was left, so the credit takes nothing. The new period keeps its whole allowance.
     assert held.tokens == 1000
 
 
@@ -65,7 +65,7 @@ def test_a_late_credit_takes_from_the_balance_at_its_own_time(is_late: bool) -> 
 
     held = then(monthly(900), *([charge, credit] if is_late else [credit, charge]))
 
-    # 100 are left, and the credit of 800 takes all of them. Then come 12 of 30 days of 5,000.
+    # 100 tokens are left, and the credit of 800 takes all of them. Then the charge adds 12/30 of 5,000.
     assert held.tokens == 2000
 
 
@@ -74,7 +74,7 @@ def test_spending_counts_after_everything_known_when_it_was_observed() -> None:
 
     renewed = then(held, line("il_9", invoice="in_9", period_start=day(-3), period_end=day(27), paid_at=day(-3)))
 
-    # The renewal three days ago came before 1,200 were spent: 1,000 from the new period, and 200 from the pack.
+    # The 1,200 tokens were spent after the renewal of three days ago: 1,000 of the new period, and 200 of the pack.
     assert renewed.tokens == 800
     assert {lot.bill: lot.left for lot in renewed.lots} == {"in_9": 0, "in_p": 800}
 
@@ -99,14 +99,15 @@ def test_a_part_is_undone_if_its_item_was_gone_before_the_part_began(policy: Pol
 
     (row,) = granted(replace(held, subscriptions=(before,)), policy)
 
-    # The part began ten days ago. Under reset the first part is restored. A snapshot from after its start proves nothing.
+    # The part began ten days ago. Only a snapshot from before that proves that the item was gone. Then the part is undone,
+    # and under reset the first part is restored.
     assert (row.kind, row.balance_after) == ("undone", 1000)
     assert granted(replace(held, subscriptions=(after,)), policy) == []
 
 
 @BOTH
 @pytest.mark.parametrize(("seen", "tokens"), [(-21, {RESET: 1000, ADD: 2000}), (-5, {RESET: 667, ADD: 667})], ids=str)
-def test_a_change_waits_for_no_snapshot_after_one_that_is_newer(
+def test_a_change_waits_until_a_snapshot_is_newer_than_the_change(
     seen: int, tokens: dict[Policy, int], policy: Policy
 ) -> None:
     held = a_year(40)
@@ -116,7 +117,8 @@ def test_a_change_waits_for_no_snapshot_after_one_that_is_newer(
 
     known = holding(known, granted(known, policy))
 
-    # The item left 20 days ago, with 10 of its 30 days left. A newer snapshot shows that it came back without an invoice.
+    # The credit says that the item left 20 days ago, with 10 of its 30 days left. The snapshot of five days ago shows that
+    # the item came back without an invoice.
     assert known.tokens == tokens[policy]
 
 
@@ -159,7 +161,7 @@ def test_a_change_paid_in_the_same_second_as_its_period_counts_after_it(invoice:
         assert held.tokens == 5000
 
 
-def test_a_part_in_place_of_a_wrong_one_counts_although_a_newer_period_has_begun() -> None:
+def test_a_part_that_replaces_a_wrong_one_counts_although_a_newer_period_has_begun() -> None:
     month, seats = Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=1), replace(yearly(40), quantity=5)
     held = user(subscribed(items=[replace(month, quantity=5)]), lines=[seats], running=[seats])
     held = holding(held, granted(held))
@@ -175,12 +177,13 @@ def test_a_part_in_place_of_a_wrong_one_counts_although_a_newer_period_has_begun
         spent = replace(holding_lines(spent, *lines), running=(seats, *known))
         spent = holding(spent, granted(spent))
 
-    # Ten days ago the part of 1,000 began, and not one of 5,000. It and 500 of the pack were spent before the month began.
+    # The part that began ten days ago gave 1,000 tokens, and not 5,000. These and 500 of the pack were spent before the
+    # month began.
     assert held.tokens == 6000
     assert {lot.bill: lot.left for lot in spent.lots if lot.left} == {"in_p": 500, "in_s": 1000}
 
 
-def test_each_wrong_part_is_replaced_also_by_one_that_is_over() -> None:
+def test_every_wrong_part_is_replaced_even_if_it_is_over() -> None:
     seat = Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=1)
     seats, lasting = replace(yearly(45), quantity=5), Policy(token_ttl=timedelta(days=60))
     held = user(subscribed(items=[replace(seat, quantity=5)]), lines=[seats], running=[seats])
@@ -194,7 +197,7 @@ def test_each_wrong_part_is_replaced_also_by_one_that_is_over() -> None:
     known = replace(holding_lines(held, *fewer), running=(seats, *fewer), subscriptions=(subscribed(items=[seat]),))
     known = holding(known, granted(known, lasting, day(16)))
 
-    # The parts of day -15 and day 15 are of 1,000 each. The first one and 500 of the pack were spent.
+    # The parts that began on day -15 and day 15 give 1,000 tokens each. The first part and 500 of the pack were spent.
     assert {lot.bill: lot.left for lot in held.lots if lot.left} == {"in_p": 1000, "in_y": 5000}
     assert {lot.bill: lot.left for lot in known.lots if lot.left} == {"in_p": 500, "in_u": 1000}
 
