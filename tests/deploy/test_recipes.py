@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_the_kubernetes_base_builds_and_is_valid(tmp_path: Path) -> None:
     built.write_text(_run(kubectl, "kustomize", "deploy/kubernetes"))
 
     _run(validate, "--strict", str(built))
+
+
+def test_kubernetes_runs_this_release() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert f"newTag: {version}}}" in (ROOT / "deploy" / "kubernetes" / "kustomization.yaml").read_text()
 
 
 def test_the_autoscaler_is_valid() -> None:

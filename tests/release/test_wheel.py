@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ import psycopg
 import pytest
 
 from tests.backends import Backend
+from tests.release.conftest import ROOT
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_the_wheel_holds_the_program_without_development_files(wheel: Path) -> N
 def test_the_command_prints_its_version(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "--version")
 
-    assert done.stdout == "stripe-sync 0.1.0\n", done.stderr
+    assert done.stdout == f"stripe-sync {VERSION}\n", done.stderr
 
 
 def test_a_database_is_migrated_from_the_wheel(
