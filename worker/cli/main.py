@@ -77,9 +77,9 @@ def main() -> None:
 def _refuse_other_packages() -> None:
     """Exit if one of our packages is another distribution's, found first or installed over ours: the names are common."""
     home = Path(__file__).parents[2]
-    ours = metadata.distribution("stripe-sync")
-    # An editable install records no sizes. Its record is in another folder than the packages.
-    record = (ours.read_text("RECORD") or "") if Path(str(ours.locate_file(""))) == home else ""
+    # pip's record is beside the packages, except for an editable install.
+    beside = [ours for ours in metadata.distributions(name="stripe-sync") if Path(str(ours.locate_file(""))) == home]
+    record = "".join(ours.read_text("RECORD") or "" for ours in beside)
     sizes = dict(re.findall(r"^(\w+)/__init__\.py,.*,(\d+)$", record, re.MULTILINE))
     for name in ("worker", "schema", "migrations"):
         spec = util.find_spec(name)
