@@ -63,7 +63,7 @@ def _no_way_out() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_logging_left() -> Iterator[None]:
-    """Fail a test that configures logging and does not reset it. Loggers used afterwards would keep its level."""
+    """Fail a test that configures logging and does not reset it. Loggers used afterwards would keep the test's log level."""
     yield
     assert not structlog.get_config()["cache_logger_on_first_use"], "call structlog.reset_defaults()"
 

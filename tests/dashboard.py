@@ -32,7 +32,7 @@ def latency(name: str) -> dict[str, str]:
 
 
 def gauge(name: str, by: str = "") -> str:
-    # Every web process shows the same values.
+    # Every web process shows the same values, so their sum would be too high.
     return f"max{f' by ({by})' if by else ''} (stripe_sync_{name})"
 
 

@@ -73,8 +73,11 @@ def apply(conn: psycopg.Connection) -> Callable[..., None]:
 
 @pytest.fixture
 def side_by_side(conn: psycopg.Connection, database: str, apply: Callable[..., None]) -> Callable[..., None]:
-    """Let two workers run at once. One records the first events, and commits after the other has applied the second events,
-    or while the other waits for it. Then the remaining users are computed."""
+    """Run two workers at once, and compute the remaining users after them.
+
+    The first worker records the first events in an open transaction. It commits when the second worker has applied the second
+    events, or as soon as the second worker waits for the first.
+    """
 
     def run(first: list[Json], second: list[Json], *, policy: Policy | None = None) -> None:
         seen = [observe(read_event(one)) for one in first]

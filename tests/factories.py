@@ -88,7 +88,7 @@ def thin_event(
 
 
 def stub(obj: Json) -> Json:
-    """A deleted object, with the only three keys that Stripe then sends."""
+    """A deleted object as Stripe sends it, with only three keys."""
     return {"id": obj["id"], "object": obj["object"], "deleted": True}
 
 
@@ -632,7 +632,7 @@ def checkout_session(
     } | more
 
 
-# Some factories have arguments named `price` and `plan`, so they call the factories `price` and `plan` by these names.
+# The same factories under other names, for factories whose arguments `price` and `plan` hide them.
 def _price(id_: str, product: str) -> Json:
     return price(id_, product=product)
 

@@ -20,7 +20,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 @contextlib.contextmanager
 def pgbouncer(database: str, *, users: Sequence[str], size: int = 3) -> Iterator[str]:
-    """Run pgbouncer, and yield the database's DSN through it, for the first of these users. Users need no password there."""
+    """Run pgbouncer, and yield a DSN for the database through it. The DSN is for the first of these users, and needs no password."""
     assert PROGRAM is not None
     server, port = conninfo_to_dict(database), free_port()
     way = " ".join(f"{name}='{server[name]}'" for name in ("host", "port", "password") if name in server)
@@ -54,5 +54,5 @@ def _answers(dsn: str) -> bool:
 
 
 def _somebody() -> int | None:
-    """The account that runs pgbouncer if the tests run as root, because pgbouncer refuses to."""
+    """The account that runs pgbouncer if the tests run as root, because pgbouncer refuses to run as root."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None

@@ -1,4 +1,4 @@
-"""A lint for plain English: phrases and names in earlier versions of this project that readers stumbled over.
+"""A lint for plain English. It rejects phrases and names that readers of earlier versions stumbled over.
 
 It reads docstrings, comments, messages, names and documents. It can't recognise good prose, but it keeps the worst habits
 from coming back.
@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("benchmarks", "clients", "deploy", "docs", "migrations", "sandbox", "schema", "tests", "worker")
 
-# A sentence that begins with a noun clause makes its reader wait for the subject. A question may.
+# A sentence that begins with a noun clause makes its reader wait for the verb. Only a question may begin like this.
 NOUN_CLAUSE = re.compile(
     r"(?:^|(?<=[.!?:] ))(?:Who|Whom|Whose|Whoever|Whomever|What|Whatever)\b[^.?!]*(?:[.!?]|$)", re.M
 )
@@ -77,7 +77,7 @@ def in_python(file: str, source: str) -> Iterator[Finding]:
 
 
 def named_by(node: ast.AST) -> Iterator[str]:
-    """The names that this node gives to something."""
+    """The names that this node defines."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
     elif isinstance(node, ast.arg):

@@ -111,7 +111,7 @@ DRIZZLE_SERIAL = """
     insert into users (id, email, email_verified) values (41, 'jenny@example.com', now()), (42, 'john@example.com', null);
 """
 
-# drizzle-kit with uuid ids, organizations included.
+# drizzle-kit with uuid ids and a table of organizations.
 DRIZZLE_UUID = """
     create table organizations (id uuid primary key default gen_random_uuid() not null, name text not null);
     create table users (
@@ -190,7 +190,7 @@ SUPABASE_NAMES = Names(
     columns={"users": {"role": "membership_role", "email_verified": "email_confirmed_at"}},
 )
 
-# Prisma with enums of its own for roles and states, one in capitals; every column is required, as Prisma's default is.
+# Prisma with the application's own enums, most with labels in capitals. Prisma's columns are required by default.
 PRISMA_ENUMS = """
     create type "Role" as enum ('USER', 'ADMIN');
     create type "MembershipStatus" as enum ('ACTIVE', 'INACTIVE', 'CANCELED');

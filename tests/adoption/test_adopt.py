@@ -46,7 +46,7 @@ def test_adoption_keeps_existing_objects_and_a_second_one_changes_nothing(
     once, record = everything(app.database), app.sql("select value from sync.cursors where name = 'adopted'")
     again = app.adopt(names)
 
-    # Only the line of an enum with a new label may differ.
+    # Only the lines of enums with a new label may differ.
     assert {line for line in before - set(once) if not line.startswith("type ")} == set()
     assert (again.added, again.overrides) == (0, 0)
     assert everything(app.database) == once
@@ -119,7 +119,7 @@ def test_an_adopted_prisma_application_gets_stripe_s_data(application: New) -> N
     assert app.sql("select user_id, amount from payment_history")
 
 
-def test_roles_of_the_application_s_own_are_never_changed(application: New) -> None:
+def test_the_application_s_own_roles_are_never_changed(application: New) -> None:
     app = application(DRIZZLE)
     app.adopt(DRIZZLE_NAMES)
 

@@ -1,4 +1,4 @@
-"""Columns of Stripe's words that are enums of the application's: its labels are written, and missing ones are added."""
+"""Stripe's values in enum columns of the application. The enum's labels are written, and missing ones are added."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def labels(app: Application, name: str) -> list[object]:
     return [label for (label,) in app.sql(f"select unnest(enum_range(null::{name}))::text")]
 
 
-def test_an_enum_gets_the_words_it_lacks_in_its_own_case(application: New) -> None:
+def test_missing_labels_are_added_to_an_enum_in_its_own_letter_case(application: New) -> None:
     app = application(PRISMA_ENUMS)
 
     app.adopt(PRISMA_ENUMS_NAMES)
@@ -32,7 +32,7 @@ def test_an_enum_gets_the_words_it_lacks_in_its_own_case(application: New) -> No
     assert app.look(PRISMA_ENUMS_NAMES).of(Verdict.MISSING, Verdict.CONFLICT) == []
 
 
-def test_stripes_words_become_the_applications_labels_and_are_read_back(application: New) -> None:
+def test_stripes_values_are_written_as_the_applications_labels_and_read_back(application: New) -> None:
     app = application(PRISMA_ENUMS)
     app.adopt(PRISMA_ENUMS_NAMES)
     rows = 'select status::text from "Subscription"'
@@ -55,7 +55,7 @@ def test_stripes_words_become_the_applications_labels_and_are_read_back(applicat
     assert [price["interval"] for row in read_catalogue.products(conn) for price in row["prices"]] == ["month"]
 
 
-def test_a_word_without_a_label_holds_its_row_back(application: New) -> None:
+def test_a_row_with_a_value_without_a_label_is_held_back(application: New) -> None:
     app = application(PRISMA_ENUMS)
     app.adopt(PRISMA_ENUMS_NAMES)
 

@@ -1,4 +1,4 @@
-"""Overrides made by an adoption keep every role until Stripe has been read. Then subscriptions replace some of them."""
+"""Overrides made by an adoption keep every role until Stripe has been read. Then subscriptions replace some overrides."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tables stricter than ours are adopted, and the rows that they refuse wait until they can be written."""
+"""Tables stricter than ours are adopted. A row that such a table refuses waits until it can be written."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

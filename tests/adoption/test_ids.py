@@ -1,4 +1,4 @@
-"""Applications with other types of user ids are adopted unchanged, updated by events, and addressed by their ids."""
+"""Applications with other types of user ids. Adoption keeps the ids, and events, commands and the API use them."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def ask(app: Application, *users: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def respelled(user_id: str) -> str:
-    """The same id as another program may write it. The letters of a uuid have no case; those of a text do."""
+    """The same id as another program may write it: a uuid in capitals, other ids unchanged."""
     return user_id.upper() if len(user_id) == 36 else user_id
 
 
@@ -128,7 +128,7 @@ def test_an_application_keeps_its_ids_when_adopted(
 
 
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
-def test_ids_of_any_type_end_the_same_with_shuffled_and_repeated_events(
+def test_shuffled_and_repeated_events_give_the_same_result_for_any_type_of_id(
     application: New, sql: str, names: Names, jenny: str, john: str
 ) -> None:
     app = application(sql)

@@ -1,4 +1,4 @@
-"""Revisions after an adoption find the tables they know, and do not change the application's names."""
+"""Later revisions change an adopted table under the application's name for it, and leave other tables unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.adoption.conftest import Application
 
 New = Callable[[str], Application]
 
-# It changes tables and columns with other names, a table that is left out, and a type.
+# This revision uses tables and columns with other names, a table that the application may lack, and a type.
 REVISION = '''
 from migrations.files import execute
 revision, down_revision, branch_labels, depends_on = "9999", "HEAD", None, None

@@ -1,4 +1,4 @@
-"""Statements about one user find the application's rows by its own indexes, whatever type its ids have."""
+"""Statements about one user use the indexes of the application's tables, whatever type the ids have."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ TABLES = ("users", "stripe_customers", "user_subscriptions", "payment_history")
         pytest.param(BIGINT, "41", "100 + n", id="bigint"),
     ],
 )
-def test_statements_about_a_user_read_no_table_of_the_application_whole(
+def test_statements_about_a_user_scan_no_table_of_the_application(
     application: New, sql: str, jenny: str, other: str
 ) -> None:
     app = application(sql)

@@ -1,4 +1,4 @@
-"""An application's int4 column of tokens is respected, and a balance that does not fit is reported."""
+"""If an application's token column is an int4, a balance that does not fit is capped and reported."""
 
 import json
 from collections.abc import Callable

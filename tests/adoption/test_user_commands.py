@@ -147,7 +147,9 @@ def test_a_user_whose_columns_refuse_null_is_erased(
 
 
 @pytest.mark.parametrize("role", ["role", "varchar(20) check (r in ('USER', 'PREMIUM'))"])
-def test_a_column_of_roles_without_admin_is_named(application: New, run: Run, tmp_path: Path, role: str) -> None:
+def test_a_role_column_that_does_not_accept_admin_is_named(
+    application: New, run: Run, tmp_path: Path, role: str
+) -> None:
     app = application(
         "create type role as enum ('USER', 'PREMIUM');"
         f"create table users (id serial primary key, email text unique, r {role} not null default 'USER');"
@@ -166,7 +168,7 @@ def test_a_column_of_roles_without_admin_is_named(application: New, run: Run, tm
     assert app.sql("select r::text from users") == [("USER",)]
 
 
-def test_a_table_that_refuses_every_value_is_named_and_nothing_is_erased(application: New, run: Run) -> None:
+def test_a_table_that_refuses_blanked_values_is_named_and_nothing_is_erased(application: New, run: Run) -> None:
     app = application("create table users (id bigint primary key, email text not null check (email not like 'erased%'));"
                       "insert into users values (1, 'jenny@example.com')")  # fmt: skip
     app.adopt()

@@ -1,4 +1,4 @@
-"""A real Auth.js application on the migrated tables: its adapter, Drizzle, and our generated definitions for it.
+"""A real Auth.js application on the migrated tables. It uses the Drizzle adapter and our generated definitions.
 
 This test downloads locked packages through npm. It is skipped only without node or npm, or if the registry cannot be
 reached. Any other problem is a failure.
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-# Every supported Node from this version on understands the syntax of the compiled program and its packages.
+# The oldest Node that understands the syntax of the compiled program and of its packages.
 OLDEST_NODE = 20
 # npm's error codes for a registry that does not answer, as opposed to a refusal.
 UNREACHABLE = re.compile(

@@ -245,7 +245,7 @@ def test_after_a_recovery_only_base_backups_that_lead_to_the_new_timeline_are_us
     made = recover.prepare(settings, recover.choose(settings, moment), moment, home / "second" / "data", owner=owner())
     second = start_postgres(made.data.parent)
     try:
-        # A rehearsal ends here, and has written nothing to the real server's archive.
+        # A rehearsal would end here. The recovered server has written nothing to the real server's archive.
         eventually(lambda: takes_writes(second))
         with psycopg.connect(second.dsn) as conn:
             assert conn.execute("show archive_mode").fetchone() == ("on",)
@@ -256,7 +256,7 @@ def test_after_a_recovery_only_base_backups_that_lead_to_the_new_timeline_are_us
             assert not archiving.set_up(conn, place.wal_folder(real))
         eventually(lambda: "00000002.history.gz" in archived(settings))
 
-        # The newest backup belongs to the abandoned timeline, and does not lead to the present.
+        # The newest backup belongs to the abandoned timeline, so the present state cannot be recovered from it.
         assert abandoned.name > base.name
         assert recover.choose(settings, None).name == base.name
     finally:
@@ -295,7 +295,7 @@ def test_the_last_minute_is_restored_from_the_dead_server_s_data(
 
 
 def _another(settings: Settings) -> Backup | None:
-    """Take another base backup. Return None in the same second as the newest backup, because names have whole seconds."""
+    """Take another base backup, or return None in the second of the newest one. Both would have the same name."""
     newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)

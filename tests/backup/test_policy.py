@@ -47,7 +47,7 @@ def test_a_year_of_days_leaves_seven_days_four_weeks_and_six_months() -> None:
 
     assert [str(one)[11:19] for one in sorted(stay, reverse=True)] == [
         "20261123", "20261122", "20261121", "20261120", "20261119", "20261118", "20261117",  # days
-        "20261115", "20261108",  # weeks: the two newest weeks end within the seven days
+        "20261115", "20261108",  # the ends of two weeks; those of the two newer weeks are above
         "20261031", "20260930", "20260831", "20260731", "20260630",  # the ends of five months; November's is above
     ]  # fmt: skip
 

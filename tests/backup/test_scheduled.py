@@ -44,7 +44,7 @@ def dying(settings: Settings, **_: Any) -> Backup:
             "30 1 * * 0",
             "2026-11-23T12:00:00",
             "2026-11-22T01:30:00",
-        ),  # now is a Monday, and the Sunday before was the last due day
+        ),  # now is a Monday, and backups are due on Sundays
         ("30 1 * * 0", "2026-11-22T01:00:00", "2026-11-15T01:30:00"),
         ("0 0 1 * *", "2026-11-23T12:00:00", "2026-11-01T00:00:00"),
         ("5 0 1 1 *", "2026-01-01T00:04:00", "2025-01-01T00:05:00"),

@@ -1,4 +1,4 @@
-"""File names of the write-ahead log: the segments that a base backup needs, and the segments that none needs."""
+"""File names of the write-ahead log: the segments that base backups need, and those that none of them needs."""
 
 import pytest
 

@@ -62,7 +62,7 @@ def page(chromium: Any, console: Daemon, request: pytest.FixtureRequest) -> Iter
     opened.faults = faults
     yield opened
     context.close()
-    # A browser logs a line for each error response. A test that expects one names it.
+    # A browser also logs a line for each response with an error status. Some tests expect a status of 4xx.
     assert [fault for fault in faults if "status of 4" not in fault] == []
 
 

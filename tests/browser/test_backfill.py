@@ -1,4 +1,4 @@
-"""An operator reads the sandbox from the browser: a backfill whose progress is watched, and one object."""
+"""In the browser, an operator starts a backfill, watches its progress, and reads one object from Stripe again."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-// An application of the npm package: it asks, syncs and verifies, and prints what it got.
+// An application that uses the npm package. It syncs a user, reads, spends and verifies, and prints the results.
 import { createHmac } from "node:crypto";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
@@ -27,7 +27,7 @@ const spent = [await consumeTokens(db, user, 10), await consumeTokens(db, user, 
 await db.transaction(async (tx) => spent.push(await consumeTokens(tx, user, 5)) && tx.rollback()).catch(() => {});
 const balance = await tokenBalance(db, user);
 const features = [await hasFeature(db, user, "export"), await hasFeature(db, user, "teleport")];
-// Other drivers of Drizzle's return the rows themselves.
+// With other drivers, Drizzle returns an array of rows. Imitate such a driver.
 const rows = { execute: async (query) => (await db.execute(query)).rows };
 features.push(await hasFeature(rows, user, "export"));
 await pool.end();

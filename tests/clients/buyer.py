@@ -1,4 +1,4 @@
-"""A buyer who uses an example: python buyer.py fastapi|django. Prints the answers of the example as JSON."""
+"""A buyer who uses an example: python buyer.py fastapi|django. It prints the answers of the example as JSON."""
 
 import importlib
 import json
@@ -31,13 +31,13 @@ def client(name: str) -> Any:
 
 
 def pay(session: str) -> None:
-    """Pay in the sandbox, as the buyer on Stripe's page."""
+    """Pay in the sandbox, as a buyer does on Stripe's page."""
     body = json.dumps({"session": session}).encode()
     urllib.request.urlopen(f"{os.environ['STRIPE_API_BASE']}/_sandbox/stories/complete_checkout", body).close()
 
 
 def tell(browser: Any, name: str, *, forged: bool = False) -> int:
-    """Call the example about a change, as the daemon does, and return the status of the answer."""
+    """Send the example a webhook call about a change, as the daemon does, and return the status of the answer."""
     data = {"user_id": "u", "before": {}, "after": {}, "reason": "entitled"}
     now = datetime.now(UTC)
     sent = json.dumps({"type": "access.granted", "timestamp": "2026-01-01T00:00:00Z", "data": data})

@@ -1,4 +1,4 @@
-"""A web process and a sandbox for the clients, and packages from a registry that may be unreachable."""
+"""Fixtures for tests of the clients: a web process, a sandbox, and packages from registries that may be unreachable."""
 
 import re
 import shutil

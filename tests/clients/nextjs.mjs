@@ -1,4 +1,4 @@
-// The Next.js example's route handlers and page, called as Next.js calls them: what a user does, from signing up to spending.
+// Call the Next.js example's route handlers and page as Next.js does, for a user who signs up, buys and spends.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import pg from "pg";

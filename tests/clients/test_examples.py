@@ -1,4 +1,4 @@
-"""The examples of docs/examples, used as a visitor who signs up, buys, and uses what was bought."""
+"""The examples in docs/examples, used by a visitor who signs up, buys, and then uses the purchase."""
 
 import json
 import os

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "clients" / "typescript"
-# Next.js is large: the page needs two functions of it, which are written here.
+# Next.js is large, and the page needs only two of its functions. These replacements are used instead.
 ABSENT = ("next", "stripe-sync-client")
 NEXT = {
     "package.json": '{"type": "module", "exports": {"./headers": "./headers.js", "./navigation": "./navigation.js"}}',

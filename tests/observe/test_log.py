@@ -1,4 +1,4 @@
-"""Log lines as records of the standard library, for foreign handlers."""
+"""Log lines as records of the standard library, for other libraries' handlers."""
 
 import json
 import logging

@@ -21,7 +21,7 @@ def shown(counts: dict[str, int]) -> str:
     return generate_latest(registry).decode()
 
 
-def test_counts_of_two_processes_add_up_to_one_counter() -> None:
+def test_saved_counts_are_the_series_of_one_counter() -> None:
     text = shown({'events_applied {"outcome": "written"}': 7, 'events_applied {"outcome": "same"}': 2})
 
     assert 'stripe_sync_events_applied_total{outcome="written"} 7.0' in text

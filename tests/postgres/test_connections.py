@@ -1,4 +1,4 @@
-"""Connections to Postgres: the refusal of unencrypted ones, and their session settings, roles and number."""
+"""Connections to Postgres: their encryption, session settings, roles and number."""
 
 import os
 import shutil

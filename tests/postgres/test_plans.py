@@ -52,7 +52,7 @@ def test_the_webhook_endpoint_s_connections_survive_a_migration(settings: Settin
     assert asyncio.run(use()) == []
 
 
-def test_settings_of_kept_plans_end_with_the_function_that_keep_returns(settings: Settings) -> None:
+def test_keep_changes_settings_until_the_function_that_it_returns_restores_them(settings: Settings) -> None:
     names = sorted(KEPT)
 
     def present(used: psycopg.Connection) -> dict[str, object]:

@@ -237,7 +237,7 @@ def test_a_refund_takes_its_share_of_the_whole_invoice(sandbox: Sandbox) -> None
     assert refunded["expected"]["clawbacks"] == [{"object": refunded["ids"]["refund"], "tokens": 500}]
 
 
-def test_partial_refunds_take_together_what_one_refund_takes(sandbox: Sandbox) -> None:
+def test_partial_refunds_together_take_as_many_tokens_as_one_full_refund(sandbox: Sandbox) -> None:
     sandbox.story("sign_up", user_id="ada", price="pro_monthly")
 
     refunds = [sandbox.story("refund", user_id="ada", amount=amount) for amount in (967, 967, 966)]

@@ -1,4 +1,4 @@
-"""An application beside stripe-sync with its own modules `schema` and `worker`, which prints its results."""
+"""An application that uses the Python client beside its own modules `schema` and `worker`, and prints the results."""
 
 import asyncio
 import importlib
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def over_http() -> dict[str, object]:
-    """Ask for access before and after a sync."""
+    """Read the access of a user before and after a sync, and cause each error."""
     with Client(URL, token=TOKEN) as client:
         before = client.access(USER)
         after = client.sync(USER)
@@ -67,7 +67,7 @@ def over_http() -> dict[str, object]:
 
 
 async def over_asyncio() -> dict[str, object]:
-    """Ask again with asyncio."""
+    """Read access and changes with asyncio."""
     async with AsyncClient(URL, token=TOKEN) as client:
         access = await client.access(USER, max_age=3600)
         changes = [change async for change in client.changes(page_size=1)]
@@ -108,7 +108,7 @@ async def in_asyncio() -> dict[str, object]:
 
 
 def in_a_call() -> dict[str, object]:
-    """Verify a call about a change, signed with the older of two secrets, and a forged one."""
+    """Verify two webhook calls about a change: one signed with the older of two secrets, and a forged one."""
     data = {"user_id": USER, "before": {"tokens": 0}, "after": {"tokens": 10}, "reason": "invoice_paid"}
     now = datetime.now(UTC)
     body = json.dumps({"type": "tokens.granted", "timestamp": now.isoformat(), "data": data})

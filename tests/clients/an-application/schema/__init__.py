@@ -1,3 +1,3 @@
-"""A module of the application, which has the name of one of the daemon's."""
+"""A module of the application. One of the daemon's packages has the same name."""
 
 NAME = "the application's schema"
