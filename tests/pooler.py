@@ -20,7 +20,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 @contextlib.contextmanager
 def pgbouncer(database: str, *, users: Sequence[str], size: int = 3) -> Iterator[str]:
-    """Run pgbouncer, and yield a DSN for the database through it. The DSN is for the first of these users, and needs no password."""
+    """Run pgbouncer, and yield a DSN that reaches the database through it. It is for the first user, and needs no password."""
     assert PROGRAM is not None
     server, port = conninfo_to_dict(database), free_port()
     way = " ".join(f"{name}='{server[name]}'" for name in ("host", "port", "password") if name in server)

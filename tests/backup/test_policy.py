@@ -42,7 +42,7 @@ def test_text_that_is_not_a_backup_name_is_rejected(text: str) -> None:
     assert Name.read(text) is None
 
 
-def test_a_year_of_days_leaves_seven_days_four_weeks_and_six_months() -> None:
+def test_of_a_year_of_daily_backups_seven_days_four_weeks_and_six_months_are_kept() -> None:
     stay = kept(daily(365), KEEP, now=NOW)
 
     assert [str(one)[11:19] for one in sorted(stay, reverse=True)] == [

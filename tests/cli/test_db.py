@@ -134,7 +134,7 @@ def test_a_terminal_user_is_asked_for_confirmation(env: dict[str, str], database
     assert (revision_of(database) == migrations.head()) is (answer == "n")
 
 
-def test_to_and_steps_choose_a_revision_and_an_unknown_one_lists_the_known_ones(
+def test_the_options_to_and_steps_choose_a_revision_and_a_wrong_choice_is_explained(
     run_there: Run, tree: Path, database: str
 ) -> None:
     add_revision(tree, "select 1")

@@ -18,7 +18,7 @@ from worker.dev.servers import free_port
 
 pytestmark = pytest.mark.system
 
-# Keep only pip's configuration of this machine's environment.
+# Of this machine's environment variables, keep only those that configure pip.
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
 
@@ -50,7 +50,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the locked distributions of the daemon and the extra `dev`, checked by hash, and their list."""
+    """Download the locked distributions of the daemon and its extra `dev`. Return the folder, which has their list too."""
     folder = tmp_path_factory.mktemp("locked")
     lock = folder / "lock.txt"
     lock.write_text((ROOT / "requirements.txt").read_text() + "".join(blocks_of_the_extra("dev")))

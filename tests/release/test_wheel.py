@@ -1,4 +1,4 @@
-"""The wheel: its content, and that it works outside of the repository."""
+"""The wheel has the right content, and works outside of the repository."""
 
 import os
 import shutil

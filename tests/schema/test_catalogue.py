@@ -107,7 +107,7 @@ def put(conn: psycopg.Connection, type_: catalogue.StripeType, obj: dict[str, An
 
 
 def shown(conn: psycopg.Connection, view: str, id_: str) -> dict[str, Any]:
-    """A row of a view, with each column as Postgres's text and times in seconds."""
+    """A row of a view as JSON, with times as text."""
     row = conn.execute(
         f"""
         select to_jsonb(v) from stripe.{view} as v where id = %s
