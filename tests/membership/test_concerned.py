@@ -1,4 +1,4 @@
-"""Users are computed only if a field they depend on changed, and end as if they were always computed."""
+"""A user is computed only if a field that the user depends on changed. The result is as if every event caused a computation."""
 
 import copy
 import os
@@ -47,7 +47,7 @@ LIVES = int(os.environ.get("TEST_LIVES", "200"))
 A_TEST = 25
 SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
 NOW = 1_790_000_000
-# These fields stay: Stripe never moves an object to another user, and the previous user would not be computed.
+# Mutations keep these fields. Stripe never moves an object to another user, and the previous user would not be computed.
 _NAMES_OTHERS = ("customer", "client_reference_id", "payment_intent", "charge", "invoice", "payment", "payment_link")
 # These objects affect users through a queue that a job processes.
 _CATALOGUE = ("product", "price", "plan", "product_feature")
@@ -79,7 +79,7 @@ def _life(chosen: random.Random) -> tuple[list[Json], Policy]:
         events.append(later)
     if chosen.random() < 0.5:
         chosen.shuffle(events)
-    # The catalogue comes first: a job computes the users of a change of it, and no job runs here.
+    # The catalogue comes first. A job computes the users after a later change of the catalogue, and no job runs here.
     events.sort(key=lambda event: event["data"]["object"]["object"] not in _CATALOGUE)
     return events, policy
 
@@ -148,7 +148,7 @@ def _count(outcome: str) -> float:
 
 @pytest.fixture
 def jenny(conn: psycopg.Connection, apply: Apply) -> None:
-    """A paying user whose role was changed by hand afterwards, so that computing her is visible."""
+    """A paying user whose role was then changed by hand. A computation would restore the role, and so become visible."""
     conn.execute("insert into users (id) values ('jenny')")
     shown = (product(), customer(user_id="jenny"), *_OBJECTS.values())
     apply(*(event(f"{each['object']}.created", each, created=NOW) for each in shown))
@@ -198,7 +198,7 @@ def test_changes_of_other_fields_compute_no_user(
 
 
 def _after(shown: Json, **changed: Any) -> Outcome:
-    """The outcome of a first event, then a later one with these fields changed."""
+    """The outcome of folding a later event in which these fields changed, after a first event."""
     first, later = (
         observe(read_event(event(f"{shown['object']}.updated", obj, created=created)))
         for obj, created in ((shown, NOW), (shown | changed, NOW + DAY))
@@ -212,12 +212,12 @@ def _after(shown: Json, **changed: Any) -> Outcome:
 
 @pytest.mark.parametrize("shown", _OBJECTS.values(), ids=_OBJECTS)
 def test_only_the_deciding_fields_of_an_object_cause_a_computation(shown: Json) -> None:
-    # An object on a test clock is unsettled.
+    # `test_clock` is left out, because it makes an object unsettled.
     fields = {*shown, *TYPES[shown["object"]].deciding} - {"id", "object", "test_clock"}
 
     moving = {field for field in fields if _after(shown, **{field: {"another": "value"}}).moves_users}
 
-    # A charge's refunds are mirrored separately. A changed `created` is not a time, so the object has no date.
+    # The changed `created` is not a time, so the object has no date.
     assert moving == TYPES[shown["object"]].deciding | ({"created"} if TYPES[shown["object"]].decides_users else set())
 
 
@@ -233,7 +233,7 @@ def test_deleting_settling_or_completing_an_object_causes_a_computation() -> Non
     assert replace(same, before=None).moves_users
 
 
-# Besides deciding fields: columns for existence, deletion and unsettled rows.
+# Columns that may be read although no `deciding` field fills them: key, times, and whether a row is deleted or unsettled.
 _ALWAYS = {"id", "account", "deleted", "unsettled", "created", "observed_at"}
 
 
@@ -249,7 +249,7 @@ class _Recorder(dict[str, Any]):
 
 
 def _readable(table: str) -> set[str]:
-    """The columns of a table that are read from `deciding` fields only."""
+    """The columns of a table that computing a user may read: those of _ALWAYS, and those that `deciding` fields fill."""
     types = [type_ for type_ in TYPES.values() if type_.table.name == table]
     if not types or types[0].name in _CATALOGUE:
         return set(mirror.tables[table].columns)
@@ -265,7 +265,7 @@ def _readable(table: str) -> set[str]:
 
 @pytest.fixture
 def narrow(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection that can switch to a role which may read only columns of `deciding` fields."""
+    """A connection that can switch to a role. Of the mirror's columns this role may select only those of `_readable`."""
     role = sql.Identifier(f"narrow_{os.getpid()}")
     with conn.transaction(force_rollback=True):
         conn.execute(sql.SQL("create role {}").format(role))

@@ -1,4 +1,4 @@
-"""Features of users, from features attached to products, however the mirror learns of them."""
+"""Users get the features that are attached to their products, however the mirror learns of a feature."""
 
 import os
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def apply_changes(conn: psycopg.Connection) -> bool:
 
 
 def told_after(conn: psycopg.Connection, seen: Any) -> list[Any]:
-    """The numbers of changes and users after an id, by type and new features."""
+    """Count the changes after this id, and their users, by the type and the added features."""
     return conn.execute(
         """
         select type, added, count(*), count(distinct user_id)
@@ -124,7 +124,7 @@ def test_a_feature_attached_without_an_event_is_planned_and_given_to_every_subsc
     attach(sandbox, "prod_basic", *(f"f{n:02}" for n in range(25)))
     apply(*catalogue("basic"), *subscribers(SUBSCRIBERS))
     read_lists(conn, stripe, ["product_features"])
-    # The users were computed before any feature was known, so the first read gives them at once.
+    # The users were computed before any feature of the product was known, so the first read gives them its features at once.
     compute_waiting(conn, Policy())
     assert by_features(conn) == {25: SUBSCRIBERS, 0: 1}
 

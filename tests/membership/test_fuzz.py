@@ -51,7 +51,7 @@ def _live(
     """Play the life with mutations, in random order and batches, and return the mutations."""
     events = [event for phase in situation.phases if not isinstance(phase, int) for event in phase]
     mutated, changes = mutations.mutate(events, chosen, chosen.choice((1, 1, 2, 5, 20)))
-    # Half of the lives also see the true objects, before or after.
+    # In some lives the unmutated events are applied too.
     everything = [*mutated, *(events if chosen.random() < 0.3 else [])]
     if chosen.random() < 0.5:
         chosen.shuffle(everything)

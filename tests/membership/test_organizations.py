@@ -243,7 +243,7 @@ def test_the_end_of_a_grace_changes_all_members(conn: psycopg.Connection, apply:
     settle(conn, policy)
     within = access(conn)["ann"]
 
-    # Four days pass, so everything that Stripe reported is four days older.
+    # Simulate that four days pass: make everything that Stripe reported four days older.
     conn.execute("update mirror.subscriptions set current_period_start = current_period_start - interval '4 days'")
     conn.execute("update sync.next_changes set due_at = due_at - interval '4 days'")
     compute_due(conn, policy, should_continue=lambda: True)

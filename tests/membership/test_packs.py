@@ -208,7 +208,7 @@ def test_a_sale_waits_for_its_product(conn: psycopg.Connection, sandbox: Sandbox
     assert [(kind, amount) for _, kind, amount, _ in ledger(conn)] == [("pack", 500)]
 
 
-def test_only_sessions_that_nothing_else_explains_are_read(conn: psycopg.Connection) -> None:
+def test_only_a_paid_session_in_payment_mode_without_an_invoice_is_read(conn: psycopg.Connection) -> None:
     deliver(
         conn,
         [

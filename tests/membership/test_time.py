@@ -111,7 +111,7 @@ def test_a_year_is_renewed_once_by_the_scheduler(conn: psycopg.Connection, apply
     ahead = rows(conn, f"select due_at = to_timestamp({start + 30 * DAY}) from sync.next_changes")
     idle = compute_due(conn, Policy(), should_continue=lambda: True)
 
-    # Two days pass, so everything that Stripe reported is two days older.
+    # Simulate that two days pass: make everything that Stripe reported two days older.
     conn.execute("update users set tokens = 1")
     for table, column in (
         ("stripe.invoice_line_items", "period_start"),

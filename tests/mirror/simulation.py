@@ -62,7 +62,7 @@ WEATHERS = {
 
 @dataclass(frozen=True)
 class Story:
-    """The states of one object, each as the time at which it began and its event."""
+    """The states of one object: `made` holds each state's start time and the event that reports it."""
 
     key: Key
     made: tuple[tuple[float, Observation], ...]

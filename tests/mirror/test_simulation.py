@@ -42,7 +42,7 @@ from worker.mirror.fold import Observation, observe
 from worker.stripe_api.event import CREATED, read_event
 
 LIVES = int(os.environ.get("SIMULATED_OBJECTS", "600"))
-# The least share of right ends where not all can be right: without a key, or before lost events are found.
+# The least share of objects that end right, if not all of them can: without a key, or before lost events are found.
 LEAST_RIGHT = {
     "10 % lost, before catch-up": 0.88,
     "without a key": 0.96,
@@ -143,7 +143,7 @@ def deliver(mirror: Mirror, *batches: list[Observation]) -> None:
 
 
 def made(states: str, *moments: int) -> list[Observation]:
-    """Events of an object created in the first state and changed at each moment; ids are in reverse order."""
+    """Events of an object that is created in the first state and changed at each later moment. Later events have smaller ids."""
     steps = [shown(states[0], moments[0], rank=CREATED, source="evt_9")]
     for number, at in enumerate(moments[1:], start=1):
         steps.append(shown(states[number], at, source=f"evt_{9 - number}", before=states[number - 1]))
@@ -176,7 +176,7 @@ def test_a_b_c_a_never_ends_settled_at_another_state(order: tuple[int, ...], mom
 
 
 def test_a_chain_with_a_late_event_does_not_end_settled_at_a_wrong_state() -> None:
-    """Without c -> a of 1047 the chain looks complete and ends at c. That event arrives too late to unsettle the row."""
+    """The change from c to a at 1047 is delivered last. Without it the chain looks complete and ends at c."""
     late = shown("a", 1047, source="evt_2", before="c")
     others = [
         shown("c", 1047, rank=CREATED, source="evt_1"),
@@ -205,7 +205,7 @@ def test_an_ambiguous_pair_in_one_batch_is_unsettled_and_queued_for_a_read() -> 
 
 
 def test_an_answer_in_flight_is_discarded_after_an_event_that_changed_no_content() -> None:
-    """a, b, a: the answer saw b. The event that restores a finds a in the row, and changes only rev."""
+    """The object goes from a to b and back to a. The answer shows b. The event of the last change finds a in the row already."""
     mirror = Mirror(MADE_ONCE, uses_chain=False)
     deliver(mirror, [shown("x", 98, source="evt_0"), shown("a", 99, source="evt_1")])
     rev = mirror.rev
@@ -239,7 +239,7 @@ def test_a_deletion_with_the_whole_object_is_recognized_in_any_order(order: tupl
 
 
 def test_an_object_back_in_its_first_state_does_not_count_as_just_created() -> None:
-    """The time of X.created is too late. b is older than the second a, and must not count as certainly newer."""
+    """X.created is dated after the changes. b is older than the second a, and must not count as certainly newer than it."""
     mirror = Mirror(MADE_ONCE, uses_chain=False)
 
     deliver(

@@ -264,7 +264,7 @@ class Life:
         self.settle(of, lines)
 
     def settle(self, of: Subscription, lines: list[Line], *, is_at_once: bool | None = None) -> None:
-        """Bill prorations at once, with those that are waiting, or leave them for the invoice of the next cycle."""
+        """Bill these prorations at once, together with the waiting ones, or leave them for the invoice of the next cycle."""
         changed, shown = self.show(of)
         ends = min((item.end for item in of.items.values()), default=1)
         if is_at_once or self.chosen.random() < 0.6 or ends > 0 or self.has_part_behind(of):
@@ -278,8 +278,8 @@ class Life:
     def has_part_behind(self, of: Subscription) -> bool:
         """Whether a later 30-day part of a yearly item fell due before today.
 
-        No paid line shows a change that is not billed yet. If the change arrives before such a part is granted, nothing proves
-        that the item was still unchanged when the part fell due, so the product does not grant the part.
+        If so, every change is billed at once. Otherwise no paid line would show a change that arrives before such a part is
+        granted. Nothing would prove that the item was unchanged when the part fell due, and the product would not grant it.
         """
         return any(PRICES[item.price].days == 365 and self.day > item.start + 29.9 for item in of.items.values())
 
@@ -310,7 +310,7 @@ class Life:
         self.settle(of, [credit], is_at_once=True)
 
     def can_be_quiet(self, of: Subscription) -> bool:
-        """Whether no later event will show the subscription, so that a quiet change can be the last event about it."""
+        """Whether a quiet change can be the last event about the subscription: nothing is left to bill."""
         return not self.has_part_behind(of) and not of.pending and all(item.end > 1 for item in of.items.values())
 
     def change_quietly(self, of: Subscription, id_: str) -> None:
@@ -403,6 +403,6 @@ class Life:
             self.add([Undone(day=self.day, id=id_)], [self.failing[-1][1](self.day)])
 
     def spend(self) -> None:
-        """Spend tokens in the present, when all later parts that are due have been granted."""
+        """Spend tokens now, after every part that is due was granted."""
         self.day += 0.001
         self.add([Spent(day=self.day, amount=self.chosen.choice((50, 300, 700, 1_500)))], [])

@@ -119,7 +119,7 @@ class Model:
     purchases: list[tuple[str, str, float]] = field(default_factory=list)
 
     def play(self, happenings: Sequence[Happening]) -> None:
-        """Apply all that happened by day, and grant the parts of yearly items in between when they are due.
+        """Apply everything that happened in the order of days, and grant each part of a yearly item when it is due.
 
         A reversed return of money counts as if it had never happened. Tokens are spent in the present, after everything that
         was known then, including the parts that were due.
@@ -281,7 +281,7 @@ class Model:
             self.lots.append(lot)
 
     def _give_parts(self, *, before: float) -> None:
-        """Grant a part every 30 days for a line that paid for a longer time, while the item still has its price and quantity.
+        """Grant a part every 30 days for a line that paid for a longer time, while the item has the line's price and quantity.
 
         A part is paid by the item's newest line that begins before the part, however late that line was paid.
         """
@@ -302,7 +302,7 @@ class Model:
             amount = self.prices[line.price].tokens * line.quantity
             self.parts.add((line.item, start, number))
             if not amount:
-                continue  # A part without tokens is not granted: it replaces no part, and no spending comes after it.
+                continue  # A part without tokens is not granted, so it replaces no part.
             self.given, self.begun[line.item] = begins + 0.0001, begins
             if self.is_reset:
                 self.lots = [lot for lot in self.lots if lot.owner != line.item]

@@ -117,7 +117,7 @@ def upgrade_charged_at_once(policy: str) -> Situation:
 
 
 def upgrade_in_the_first_minute(policy: str) -> Situation:
-    """A minute of the month is over. 200 are left of 1,000; 4,999 more and 999 less."""
+    """A minute of the month is over, and 200 of its 1,000 tokens are left. The charge adds 4,999, and the credit takes 999."""
     since, end = -15 + 1 / 1440, 15
     credit = line("basic", (since, end), id="il_2", amount=-1999, proration=True)
     charge = line("pro", (since, end), id="il_3", amount=9999, proration=True)
@@ -137,7 +137,7 @@ def upgrade_in_the_first_minute(policy: str) -> Situation:
 
 
 def downgrade_in_the_first_hour(policy: str) -> Situation:
-    """Half an hour of the month is over. 500 are left of 5,000; 999 more and 4,996 less leave nothing."""
+    """Half an hour of the month is over, and 500 of its 5,000 tokens are left. The charge adds 999, and the credit takes all."""
     since, end = -15 + 1 / 48, 15
     credit = line("pro", (since, end), id="il_2", amount=-9993, proration=True)
     charge = line("basic", (since, end), id="il_3", amount=1999, proration=True)
@@ -259,7 +259,7 @@ def yearly_plan_with_a_renewed_add_on(spent: int) -> Situation:
 
 
 def upgrade_reversed(policy: str) -> Situation:
-    """Up at day -10 for 20 of 30 days, and down again at day 0 for 10 of 30: 1000 + 2666 - 1333 = 2333, less roundings."""
+    """The upgrade adds 4,000 for 20 of 30 days, and its reversal takes 4,000 for 10 of 30 days. Each line is rounded down."""
     up = [
         line("basic", (-10, 10), id="il_2", amount=-1333, proration=True),
         line("pro", (-10, 10), id="il_3", amount=6667, proration=True),
@@ -302,7 +302,7 @@ def _years(*prices: str) -> list[Json]:
 def year_upgraded(policy: str, *, is_late: bool) -> Situation:
     """The upgrade was 20 days after the start: a third of the first part is left. The second part is the new plan's.
 
-    Reset: the second part of 5,000, less the 400 that were spent of it. Add: 1,000 - 333 + 1,666 + 5,000 - 400.
+    Reset: the second part of 5,000, less the 400 spent. Add: 1,000 - 333 + 1,666 + 5,000 - 400.
     """
     up = [
         *catalogue("pro_year"),
@@ -316,7 +316,7 @@ def year_upgraded(policy: str, *, is_late: bool) -> Situation:
         ),
     ]
     return Situation(
-        name=f"a yearly plan's upgrade before its second part counts alike, known after that part: {is_late}, {policy}",
+        name=f"a yearly plan's upgrade before its second part counts the same, known only after it: {is_late}, {policy}",
         phases=[_years("basic_year"), 400, up] if is_late else [[*_years("basic_year"), *up], 400],
         expected={"tokens": 4600 if policy == "reset" else 6933, "next_change": 15},
         policy=BOTH[policy],
@@ -339,7 +339,7 @@ def yearly_add_on_removed_before_its_second_part(policy: str, *, is_late: bool) 
     ]
     years = _years("basic_year", "addon_year")
     return Situation(
-        name=f"a yearly add-on's removal before its second part counts alike, known after that part: {is_late}, {policy}",
+        name=f"a yearly add-on's removal before its second part counts the same, known only after it: {is_late}, {policy}",
         phases=[years, 50, removed] if is_late else [[*years, *removed], 50],
         expected={"tokens": (1067 if policy == "reset" else 2067) - 50},
         policy=BOTH[policy],
@@ -363,7 +363,7 @@ def year_switched_to_month(policy: str, *, is_late: bool) -> Situation:
         ),
     ]
     return Situation(
-        name=f"a year switched to a month before its second part counts alike, known after that part: {is_late}, {policy}",
+        name=f"a year switched to a month before its second part counts the same, known only after it: {is_late}, {policy}",
         phases=[_years("basic_year"), 400, month] if is_late else [[*_years("basic_year"), *month], 400],
         expected={"tokens": 600 if policy == "reset" else 1267},
         policy=BOTH[policy],
@@ -378,7 +378,7 @@ def year_canceled(policy: str, *, is_late: bool) -> Situation:
     )  # fmt: skip
     ended = [shown | {"type": "customer.subscription.deleted"}]
     return Situation(
-        name=f"a year canceled before its second part gives no second part, known after that part: {is_late}, {policy}",
+        name=f"a year canceled before its second part gives no second part, known only after it: {is_late}, {policy}",
         phases=[_years("basic_year"), 400, ended] if is_late else [[*_years("basic_year"), *ended], 400],
         expected={"tokens": 600},
         policy=BOTH[policy],
@@ -386,9 +386,9 @@ def year_canceled(policy: str, *, is_late: bool) -> Situation:
 
 
 def year_upgraded_after_a_missed_part(policy: str) -> Situation:
-    """Nothing was computed when the second part became due. The upgrade came later, with two thirds of it left.
+    """Nothing was computed when the second part became due. At the upgrade two thirds of that part were left.
 
-    Reset: 1,000 - 666 + 3,333. Add: the first part's 1,000 more.
+    Reset: 1,000 - 666 + 3,333. Add: 1,000 more, from the first part.
     """
     return Situation(
         name=f"a part missed before an upgrade is granted for the old item, {policy}",

@@ -1,7 +1,7 @@
 """Build the events of one user's life at Stripe, from hand-written days and amounts.
 
-Times are in days from T0, which is an hour ago, so everything has happened already. Prices are per 10, 20 or 30 days,
-so that prorations can be computed by hand. Only yearly prices are as at Stripe.
+Times are in days from T0, which is an hour ago, so everything has happened already. Prices are per 10 or 30 days, so that
+prorations can be computed by hand. Only a yearly price follows the calendar.
 """
 
 import time
@@ -80,7 +80,7 @@ def catalogue(*prices: str) -> list[Json]:
 
 
 def product(name: str, **metadata: str) -> Json:
-    """Return the event that creates the product, with its metadata or with this."""
+    """Return the event that creates the product. If no metadata is given, it has the metadata in _PRODUCTS."""
     tokens, own = _PRODUCTS[name]
     made = factories.product(f"prod_{name}", created=at(-400))
     return event("product.created", made | {"metadata": metadata or {"tokens": str(tokens), **own}}, created=at(-400))
@@ -192,7 +192,7 @@ def invoiced(
 
 
 def payment_of(invoice: str, *, when: float, amount: int) -> list[Json]:
-    """Return the events that show which payment has paid the invoice, and its charge."""
+    """Return the events of the payment that paid the invoice, and of that payment's charge."""
     intent, charge = f"pi_{invoice}", f"ch_{invoice}"
     return [
         event(

@@ -163,7 +163,7 @@ def lifetime_beside_an_ended_subscription() -> Situation:
 
 
 def refund_inside_a_charge(*amounts: int) -> Situation:
-    """An endpoint of 2020 sends no `refund.*` events: the charge shows its refunds, more with each."""
+    """An endpoint with an API version of 2020 gets no `refund.*` events. Each event of the charge shows all refunds so far."""
     shown = [
         factories.refund(f"re_{n}", amount=amount, charge="ch_in_1", payment_intent="pi_in_1", created=at(-5 + n))
         for n, amount in enumerate(amounts)
@@ -190,7 +190,7 @@ def refund_inside_a_charge(*amounts: int) -> Situation:
     )
 
 
-def refund_told_twice() -> Situation:
+def refund_reported_twice() -> Situation:
     """Both the charge and the refund itself report the same 10.00."""
     (charge,) = refund_inside_a_charge(1000).phases[0][-1:]  # type: ignore[index]
     same = factories.refund("re_0", amount=1000, charge="ch_in_1", payment_intent="pi_in_1", created=at(-5))
@@ -271,7 +271,7 @@ def credit_note_before_payment() -> Situation:
 
 
 def everything_goes_back_twice() -> Situation:
-    """A refund of 15.00 and a credit note of 10.00 on an invoice of 20.00: no more than all of it."""
+    """A refund of 15.00 and a credit note of 10.00 on an invoice of 20.00 together take all of its tokens, and no more."""
     return Situation(
         name="money back from several objects takes no more than was granted",
         phases=[[*basic(), refunded("in_1", 1500, when=-3), _note(1000)]],
@@ -340,7 +340,7 @@ SITUATIONS = [
     *(access_for_a_month(bought) for bought in (-20, -40)),
     lifetime_beside_an_ended_subscription(),
     *(refund_inside_a_charge(*amounts) for amounts in ((1000,), (500, 1000), (2000,))),
-    refund_told_twice(),
+    refund_reported_twice(),
     refund_of_an_invoice_paid_by_credit(),
     *(credit_note(is_voided=is_voided) for is_voided in (False, True)),
     credit_note_with_a_refund(),

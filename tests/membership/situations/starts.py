@@ -170,9 +170,9 @@ def a_plan_without_a_product() -> Situation:
 
 
 def unpaid_for_two_cycles(first: str) -> Situation:
-    """The first cycle's invoice is of day -10, the second's of day -3. The grace is 7 days.
+    """The first cycle's invoice is from day -10, the second one's from day -3. The grace is 7 days.
 
-    Stripe marked the first uncollectible, the merchant voided it so that it is no longer owed, or it was paid late.
+    `first` is the last status of the first cycle's invoice. A void invoice is no longer owed, an uncollectible one still is.
     """
     is_unpaid = first in ("open", "uncollectible")
     cycles = [
