@@ -74,7 +74,7 @@ def postgres_version() -> str:
 
 @contextlib.contextmanager
 def start(kind: str, home: Path) -> Iterator[Backend]:
-    """Start servers of that kind, or use the given ones. Stop at the end what was started."""
+    """Start servers of that kind, or use the given ones. At the end, stop the servers that were started."""
     with contextlib.ExitStack() as stack:
         if kind == "given":
             yield Backend(kind, os.environ["TEST_DATABASE_URL"], os.environ["TEST_REDIS_URL"])

@@ -172,7 +172,7 @@ DJANGO = """
 """
 DJANGO_NAMES = Names(tables={"users": "accounts_user"}, columns={"users": {"created_at": "date_joined"}})
 
-# Supabase: users in a separate schema, whose column `role` names a database role.
+# Supabase: users are in a separate schema. Their column `role` names a database role, not a role of the membership.
 SUPABASE = """
     create schema auth;
     create table auth.users (

@@ -1,4 +1,4 @@
-"""A database's catalogue as lines of text, which are the same for equal databases."""
+"""Write a database's catalogue as lines of text. Equal databases give equal lines."""
 
 import psycopg
 

@@ -36,7 +36,7 @@ def sign_up(**more: str) -> list[dict[str, object]]:
     ("sql", "names"),
     [(DRIZZLE, DRIZZLE_NAMES), (PRISMA, PRISMA_NAMES), (BY_HAND, Names()), ("", Names()), ("", EVERYTHING_ELSE)],
 )
-def test_adoption_keeps_existing_objects_and_a_second_one_changes_nothing(
+def test_adoption_keeps_existing_objects_and_a_second_adoption_changes_nothing(
     application: New, sql: str, names: Names
 ) -> None:
     app = application(sql)

@@ -15,7 +15,7 @@ const adapter = DrizzleAdapter(db, authTables);
 const soon = new Date("2099-01-01T12:30:00.000Z");
 const later = new Date("2099-02-03T04:05:06.000Z");
 
-// Every method is optional in Auth.js' type. An application calls the existing ones.
+// Auth.js declares every method as optional. The application may only call a method that this adapter has.
 function method<Name extends keyof typeof adapter>(name: Name): NonNullable<(typeof adapter)[Name]> {
   const found = adapter[name];
   assert(found, `the adapter has no ${name}`);

@@ -71,7 +71,7 @@ def test_a_failed_dump_leaves_nothing_and_reports_the_cause(kept_in: Settings, t
     assert list(place.folder(kept_in).iterdir()) == []
 
 
-def test_an_incomplete_backup_is_not_listed_and_is_removed_by_the_next_one(kept_in: Settings) -> None:
+def test_an_incomplete_backup_is_not_listed_and_is_removed_by_the_next_backup(kept_in: Settings) -> None:
     root = place.folder(kept_in)
     name = Name(place.now().replace(year=2020), "test", Kind.LOGICAL)
     (root / f".making-{name}").mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_missing_roles_are_named_before_anything_is_restored(
         assert look.execute("select count(*) from theirs").fetchone() == (0,)
 
 
-def test_the_newest_backup_of_the_environment_or_one_by_name_is_chosen(kept_in: Settings) -> None:
+def test_the_newest_backup_of_the_environment_or_the_named_one_is_chosen(kept_in: Settings) -> None:
     with pytest.raises(BackupError, match="no logical backup of test"):
         restore.choose(kept_in, None, Kind.LOGICAL)
     made = take.logical(kept_in)

@@ -295,7 +295,7 @@ def test_the_last_minute_is_restored_from_the_dead_server_s_data(
 
 
 def _another(settings: Settings) -> Backup | None:
-    """Take another base backup, or return None in the second of the newest one. Both would have the same name."""
+    """Take another base backup. Return None if the newest backup is of the same second, because its name would be the same."""
     newest = place.list_backups(place.folder(settings))[0]
     if place.now() == newest.name.taken_at:
         time.sleep(0.1)

@@ -19,7 +19,7 @@ os.environ |= {
 
 
 def client(name: str) -> Any:
-    """Return the framework's own test client. Both have `get` and `post`."""
+    """Return the framework's own test client, which has `get` and `post`."""
     module = importlib.import_module("app")
     if name == "fastapi":
         from fastapi.testclient import TestClient

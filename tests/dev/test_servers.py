@@ -1,4 +1,4 @@
-"""The embedded servers: one per folder. They can be restarted however they ended, and they end with their supervisor."""
+"""The embedded servers: one per folder. A server can be restarted even after a crash, and it ends with its supervisor."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""One object in two API versions: each field is in the place where that version has it."""
+"""The same object in two API versions: each version has the fields in its own places."""
 
 from typing import Any
 

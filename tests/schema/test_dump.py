@@ -9,7 +9,7 @@ from worker.adoption import adopt
 from worker.backup import tools
 from worker.config.settings import Settings
 
-# Postgres keeps columns in the order in which they were added, so the lines of a table are compared without their order.
+# Postgres keeps columns in the order in which they were added, so the lines of a table are compared in any order.
 _NOISE = re.compile(r"^(--.*|\\(un)?restrict .*|SET .*|SELECT pg_catalog\.set_config.*|\s*)$")
 
 

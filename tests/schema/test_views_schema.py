@@ -1,4 +1,4 @@
-"""The schema of the views under another name, and beside another tool's schema."""
+"""The schema of the views can have another name. Another tool's schema with the same name is never changed."""
 
 import io
 from pathlib import Path

@@ -144,7 +144,7 @@ def signature_of(refused: str) -> str:
         ("bad_signature", "not ASCII"),
     ],
 )
-def test_a_body_without_a_recent_signature_by_one_of_the_secrets_is_answered_400(
+def test_a_body_without_a_recent_signature_by_a_configured_secret_is_answered_400(
     web: Daemon, code: str, refused: str
 ) -> None:
     with web.connection() as connection:

@@ -188,7 +188,7 @@ def test_a_roll_under_load_loses_no_event_and_refuses_none(
 
 
 def _make_customers(sandbox: Sandbox, stopping: threading.Event) -> None:
-    """Create 50 customers per second on average, each of which makes an event."""
+    """Create 50 customers per second on average. Each customer makes an event."""
     due = time.monotonic()
     while not stopping.is_set():
         sandbox.post("/v1/customers", name="Jenny")
