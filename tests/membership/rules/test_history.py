@@ -22,7 +22,7 @@ from tests.membership.rules.paid_lines import (
 )
 from tests.membership.rules.people import day, holding, line, subscribed, user
 from worker.membership.rules.access import Policy
-from worker.membership.rules.facts import Item, PaidLine, User
+from worker.membership.rules.facts import Item, PaidLine, Subscription, User
 
 
 def then(of: User, *lines: PaidLine, policy: Policy = RESET) -> User:
@@ -105,21 +105,58 @@ def test_a_part_is_undone_if_its_item_was_gone_before_the_part_began(policy: Pol
     assert granted(replace(held, subscriptions=(after,)), policy) == []
 
 
+def _known(of: User, policy: Policy, snapshot: Subscription, *changes: PaidLine) -> int:
+    """The tokens after these changes of the year and this snapshot become known, beside a newer one of another subscription."""
+    shown = (snapshot, replace(subscribed("sub_2"), observed_at=day(-1)))
+    of = replace(holding_lines(of, *changes), running=(*of.running, *changes), subscriptions=shown)
+    return holding(of, granted(of, policy)).tokens
+
+
 @BOTH
-@pytest.mark.parametrize(("seen", "tokens"), [(-21, {RESET: 1000, ADD: 2000}), (-5, {RESET: 667, ADD: 667})], ids=str)
-def test_a_change_waits_until_a_snapshot_is_newer_than_the_change(
-    seen: int, tokens: dict[Policy, int], policy: Policy
-) -> None:
+@pytest.mark.parametrize("seen", [-21, -18, -5])
+def test_changes_wait_until_a_snapshot_is_newer_than_all_of_them(seen: int, policy: Policy) -> None:
     held = a_year(40)
     held = holding(held, granted(held, policy))
-    credit, snapshot = _of_the_year("in_u", -20, amount=-1, quantity=1), replace(subscribed(), observed_at=day(seen))
-    known = replace(holding_lines(held, credit), running=(*held.running, credit), subscriptions=(snapshot,))
+    gone, gone_again = (_of_the_year(bill, at, amount=-1, quantity=1) for bill, at in (("in_u", -20), ("in_v", -15)))
 
-    known = holding(known, granted(known, policy))
+    tokens = _known(held, policy, replace(subscribed(), observed_at=day(seen)), gone, gone_again)
 
-    # The credit says that the item left 20 days ago, with 10 of its 30 days left. The snapshot of five days ago shows that
-    # the item came back without an invoice.
-    assert known.tokens == tokens[policy]
+    # The item left 20 and 15 days ago, with 10 and 5 of its 30 days left: 1,000 - 333 - 166. A snapshot that is newer than
+    # both shows that it came back without an invoice. Until then the part of ten days ago stays.
+    assert tokens == (501 if seen == -5 else held.tokens)
+
+
+@BOTH
+def test_a_change_paid_late_counts_if_the_snapshot_shows_a_changed_item(policy: Policy) -> None:
+    held = a_year(40)
+    held = holding(held, granted(held, policy))
+    credit = replace(_of_the_year("in_u", -20, amount=-1, quantity=1), paid_at=day(-7))
+
+    # The snapshot is newer than the part of ten days ago, and older than the payment.
+    assert _known(held, policy, replace(subscribed(items=[]), observed_at=day(-9)), credit) == 667
+
+
+def test_changes_count_if_the_last_one_paid_for_the_item_as_it_is() -> None:
+    held = a_year(40)
+    held = holding(held, granted(held, ADD))
+    more = [_of_the_year("in_u", -20, amount=n, quantity=abs(n)) for n in (-1, 2)]
+    fewer = [_of_the_year("in_v", -15, amount=n, quantity=abs(n)) for n in (-2, 1)]
+
+    # 10 days with one more, of which 5 with one fewer, and the part of ten days ago: 1,000 + 666 - 333 + 166 - 333 + 1,000.
+    assert _known(held, ADD, replace(subscribed(), observed_at=day(-21)), *more, *fewer) == 2166
+
+
+@BOTH
+def test_a_change_waits_for_the_product_of_its_other_line(policy: Policy) -> None:
+    held = a_year(40)
+    held = holding(held, granted(held, policy))
+    credit, charge = (_of_the_year("in_u", -20, amount=n, quantity=1) for n in (-1, 1))
+    other = replace(charge, product="prod_new", price="price_2")
+    item = Item(id="si_sub_1", price="price_2", product="prod_new")
+
+    tokens = _known(held, policy, replace(subscribed(items=[item]), observed_at=day(-5)), credit, other)
+
+    assert tokens == held.tokens
 
 
 def test_the_history_holds_the_entries_of_the_last_month() -> None:
