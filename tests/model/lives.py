@@ -221,13 +221,13 @@ class Life:
 
     def renew(self, of: Subscription, day: float) -> None:
         lines = list(of.pending)
-        of.pending = []
         for id_, item in of.items.items():
             if item.end == day:
                 item.start, item.end, item.is_stub = day, day + days_of(item.price, day), False
                 lines.append(self.line("period", of, id_, item.start, item.end))
         is_failed = (of.trial is not None and self.chosen.random() < 0.3) or self.chosen.random() < 0.1
-        of.status = "past_due" if is_failed else "active"
+        is_failed = is_failed and not self.is_year_changed(of)
+        of.status, of.pending = "past_due" if is_failed else "active", []
         changed, shown = self.show(of)
         paid, events, bill = self.pay(lines, of.id, reason="subscription_cycle", status="open" if is_failed else "paid")
         if is_failed:
@@ -282,6 +282,14 @@ class Life:
         granted. Nothing would prove that the item was unchanged when the part fell due, and the product would not grant it.
         """
         return any(PRICES[item.price].days == 365 and self.day > item.start + 29.9 for item in of.items.values())
+
+    def is_year_changed(self, of: Subscription) -> bool:
+        """Whether a change of a yearly item is not billed yet.
+
+        It must be paid in the end. Otherwise only the snapshot of the change shows that the item changed before a later
+        part, and the product does not see that snapshot if a newer one arrives with it or before it.
+        """
+        return any(PRICES[line.price].days == 365 for line in of.pending)
 
     def can_switch(self, item: Item) -> bool:
         return item.end > self.day + 0.1 and item.quantity > 0
@@ -342,6 +350,8 @@ class Life:
         self.add([changed, *paid], [shown, *events])
 
     def cancel(self, of: Subscription) -> None:
+        if self.is_year_changed(of):
+            return
         of.status = "canceled"
         changed, shown = self.show(of)
         shown["type"] = "customer.subscription.deleted"
