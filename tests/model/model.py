@@ -233,7 +233,7 @@ class Model:
                 self.purchases.append((paid.bill, line.price, paid.day))
             if line.nature == "pack":
                 self._add(paid, line, full, order, owner="")
-            elif self.is_reset and line.start < self.begun.get(line.item, line.start):
+            elif self.is_reset and round(line.start, 6) < round(self.begun.get(line.item, line.start), 6):
                 continue  # A newer period of the item has replaced the line's whole period.
             elif line.nature in ("period", "stub"):
                 if line.nature == "stub":
@@ -250,7 +250,7 @@ class Model:
         days, end = self.prices[line.price].days, line.end
         if days > LONG:
             joined = round(line.end - days, 6)
-            end, days = min(end, joined + PART * ((line.start - joined) // PART + 1)), PART
+            end, days = min(end, joined + PART * (round(line.start - joined, 6) // PART + 1)), PART
         amount = share(full, line.start, end, days)
         if line.nature == "charge":
             self._add(paid, line, amount, order, owner=line.item)
@@ -286,13 +286,13 @@ class Model:
         A part is paid by the item's newest line that begins before the part, however late that line was paid.
         """
         due = [
-            (start + PART * number, number, line, paid, start)
+            (begins, number, line, paid, start)
             for line, paid in self.bought
             if self.prices[line.price].days > LONG and line.nature in ("period", "stub", "charge")
             for start in [round(line.end - self.prices[line.price].days, 6)]
             for number in range(1, 14)
-            if line.start < start + PART * number < min(before, line.end)
-            and self._newest(line.item, start + PART * number) is line
+            for begins in [round(start + PART * number, 6)]
+            if round(line.start, 6) < begins < min(before, line.end) and self._newest(line.item, begins) is line
         ]
         for begins, number, line, paid, start in sorted(due, key=lambda part: part[0]):
             held = self.subscriptions.get(line.subscription)
@@ -313,7 +313,7 @@ class Model:
         lines = [
             (line, paid)
             for line, paid in self.bought
-            if line.item == item and line.start < moment and line.nature != "trial"
+            if line.item == item and round(line.start, 6) < moment and line.nature != "trial"
         ]
         return max(lines, key=lambda each: (each[0].start, each[1].day, each[0].nature != "credit"))[0]
 

@@ -159,6 +159,19 @@ def test_a_change_waits_for_the_product_of_its_other_line(policy: Policy) -> Non
     assert tokens == held.tokens
 
 
+def test_a_change_in_the_second_of_a_part_comes_after_the_part() -> None:
+    held = a_year(40)
+    held = holding(held, granted(held))
+    more = [_of_the_year("in_u", -10, amount=n, quantity=abs(n)) for n in (-1, 5)]
+    items = [Item(id="si_sub_1", price="price_1", product="prod_pro", quantity=5)]
+
+    held = replace(holding_lines(held, *more), running=(*held.running, *more), subscriptions=(subscribed(items=items),))
+    held = holding(held, granted(held))
+
+    # The year pays for the part of 1,000. The change adds 5,000 and takes 1,000 of its own, for all of the 30 days.
+    assert {lot.bill: lot.left for lot in held.lots if lot.left} == {"in_y": 1000, "in_u": 4000}
+
+
 def test_the_history_holds_the_entries_of_the_last_month() -> None:
     held = then(monthly(400), pack(at=-2))
     held = holding_lines(held, line("il_9", invoice="in_9", period_start=day(20), period_end=day(50)))
