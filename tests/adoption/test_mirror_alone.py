@@ -53,7 +53,7 @@ def test_users_added_later_get_their_data_from_the_mirror(application: New) -> N
     assert app.adopt(PRISMA_NAMES).added == 0
 
 
-def test_turning_membership_on_later_equals_a_migrated_database(application: New, database: str) -> None:
+def test_turning_membership_on_later_gives_the_schema_of_a_migrated_database(application: New, database: str) -> None:
     app = application("")
     app.adopt(is_membership=False)
 

@@ -137,7 +137,7 @@ def test_a_hand_written_application_can_be_adopted(application: New) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_conflict_blocks_and_names_its_fix(application: New, sql: str, where: str, says: str) -> None:
+def test_a_conflict_blocks_the_adoption_and_names_its_fix(application: New, sql: str, where: str, says: str) -> None:
     app = application(sql)
     before = everything(app.database)
 

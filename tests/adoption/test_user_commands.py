@@ -185,7 +185,7 @@ def test_a_table_that_refuses_blanked_values_is_named_and_nothing_is_erased(appl
 
 
 @pytest.mark.parametrize(("sql", "names", "jenny", "john"), APPLICATIONS)
-def test_a_replay_is_tried_on_users_with_any_ids(
+def test_the_dry_run_of_a_replay_works_with_user_ids_of_any_type(
     application: New, sql: str, names: Names, jenny: str, john: str
 ) -> None:
     app = application(sql)

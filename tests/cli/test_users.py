@@ -73,7 +73,9 @@ def test_a_contradictory_override_is_refused(
     assert roles(conn) == {"jenny": "USER", "john": "USER"}
 
 
-def test_linking_lists_links_and_moves_a_customer_only_with_force(run: Run, conn: psycopg.Connection) -> None:
+def test_link_lists_customers_without_a_user_and_moves_a_customer_only_with_force(
+    run: Run, conn: psycopg.Connection
+) -> None:
     listed = json.loads(run("link", "--list", "--json").stdout)
     linked = run("link", "cus_1", "jenny")
     first = roles(conn)

@@ -157,7 +157,7 @@ def test_a_member_of_an_organization_is_explained_by_its_subscription(run: Run, 
     assert subscription["source"]["event"]["id"] == "evt_team"
 
 
-def test_an_override_is_explained_by_its_note_and_end(run: Run) -> None:
+def test_an_override_is_explained_with_its_note_and_end(run: Run) -> None:
     run("override", "john", "--role", "PREMIUM", "--until", "2099-01-31", "--note", "a friend")
 
     explanation = why(run, "john")
@@ -169,7 +169,9 @@ def test_an_override_is_explained_by_its_note_and_end(run: Run) -> None:
     ]
 
 
-def test_a_banned_user_is_explained_by_payments_too(run: Run, conn: psycopg.Connection) -> None:
+def test_the_explanation_of_a_banned_user_includes_the_role_that_payments_give(
+    run: Run, conn: psycopg.Connection
+) -> None:
     conn.execute("update users set role = 'BANNED' where id = 'jenny'")
 
     explanation = why(run, "jenny")
