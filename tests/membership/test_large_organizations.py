@@ -200,7 +200,7 @@ def ending(database: str, paying: None) -> Iterator[psycopg.Connection]:
 GONE = {"ann": LEFT, "bob": LEFT, "boss": LEFT, "eve": NOBODY, "sue": LEFT}
 
 
-def test_an_end_that_commits_after_a_move_ends_the_moved_user_s_access(
+def test_a_subscription_end_committed_after_a_move_ends_the_moved_user_s_access(
     conn: psycopg.Connection, moving: psycopg.Connection, ending: psycopg.Connection
 ) -> None:
     moving.commit()

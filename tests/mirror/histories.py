@@ -54,7 +54,7 @@ def seen(
     incomplete: bool = False,
     before: str | None = None,
 ) -> Snapshot:
-    """The snapshot of an event; `before` is the content that its previous_attributes restore."""
+    """The snapshot of an event. `before` is the content that its previous_attributes restore."""
     return Snapshot(
         created=at,
         rank=rank,
@@ -77,7 +77,7 @@ def after(held: Version | None, snapshots: Iterable[Snapshot], traits: Traits = 
 
 @dataclass(frozen=True)
 class History:
-    """The versions of one object in the order in which they were made, and in an order of delivery."""
+    """The versions of one object: `made` in the order of the changes, `delivered` in an order of delivery."""
 
     made: tuple[Snapshot, ...]
     delivered: tuple[Snapshot, ...]

@@ -105,7 +105,7 @@ def shown(
     before: str | None = None,
     final: bool = False,
 ) -> Observation:
-    """An event; `before` is the state that its previous_attributes restore."""
+    """An event. `before` is the state that its previous_attributes restore."""
     snapshot = Snapshot(
         created=at,
         rank=rank,

@@ -205,7 +205,7 @@ def unreachable(scene: Scene) -> Iterator[None]:
     yield
 
 
-# The last fault kills the web process, which the others need.
+# The last fault kills the web process, which the other faults need.
 STAGES: dict[str, Stage] = {
     "StripeSyncWorkerDead": worker_dead,
     "StripeSyncBrokerAway": broker_away,

@@ -25,7 +25,7 @@ def daemon(backend: Backend, database: str, tmp_path: Path) -> Iterator[Daemon]:
 
 
 def scrape(daemon: Daemon) -> Counter[str]:
-    """The sums of the counters by name, over all labels. A histogram counts its observations."""
+    """Each counter's value, summed over all labels, by name. For a histogram it is the number of its observations."""
     status, text = daemon.get("/metrics", authorization="Bearer token")
     assert status == 200
     sums: Counter[str] = Counter()

@@ -330,7 +330,7 @@ def test_a_credit_that_waits_for_its_charge_is_explained() -> None:
     }
 
 
-def test_a_change_that_waits_for_the_rest_of_its_change_is_explained() -> None:
+def test_lines_that_wait_for_the_rest_of_their_change_are_explained() -> None:
     held = settled(a_year(40))
     facts: dict[str, Any] = {
         "period_start": day(-20),
@@ -387,7 +387,7 @@ def test_a_subscription_set_to_end_removes_access_at_the_end_of_its_period() -> 
     assert next_of(user(subscribed()), cancel_at_period_end=True) == [("ends", 20, GONE)]
 
 
-def test_a_subscription_set_to_end_later_may_renew_before() -> None:
+def test_a_subscription_set_to_end_in_a_later_period_renews_first() -> None:
     assert next_of(user(subscribed()), cancel_at=day(50)) == [("renews", 20, {}), ("ends", 50, GONE)]
 
 

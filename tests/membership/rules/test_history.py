@@ -253,7 +253,7 @@ def test_every_wrong_part_is_replaced_even_if_it_is_over() -> None:
 
 
 @pytest.mark.parametrize("other", ["si_0", "si_z"])
-def test_a_spend_comes_after_a_part_of_the_same_second_that_becomes_known_later(other: str) -> None:
+def test_spending_counts_after_a_part_of_the_same_second_even_if_the_part_becomes_known_later(other: str) -> None:
     plan, more = yearly(40), replace(yearly(40), line="il_2", item=other, price="price_2")
     items = [
         Item(id=id_, price=price, product="prod_pro") for id_, price in (("si_sub_1", "price_1"), (other, "price_2"))

@@ -24,10 +24,10 @@ from worker.membership.rules.access import Policy
 
 
 def stub(policy: str, *, is_flagged: bool) -> Situation:
-    """20 of 30 days: two thirds of 1,000, rounded down."""
+    """The first period has 20 of 30 days, so it gives two thirds of 1,000 tokens, rounded down."""
     first = line("basic", (-1, 19), id="il_1", amount=1333, proration=is_flagged)
     return Situation(
-        name=f"6 a first line before a later anchor gives its share, flagged {is_flagged}, {policy}",
+        name=f"6 a first period that a later billing anchor shortens gives its share, flagged {is_flagged}, {policy}",
         phases=[
             [
                 jenny(),
@@ -111,7 +111,7 @@ def the_same_line_under_another_id(*, has_unique_id: bool) -> Situation:
     old = line("basic", (-15, 15), id="sli_1" if has_unique_id else "sub_1", shape=OLD)
     old |= {"unique_id": "il_1"} if has_unique_id else {}
     return Situation(
-        name=f"16 the same line under an old and a new id gives once, unique_id: {has_unique_id}",
+        name=f"16 the same line under an old and a new id gives tokens once, unique_id: {has_unique_id}",
         phases=[
             [
                 *basic(),
@@ -128,7 +128,7 @@ def the_same_line_under_another_id(*, has_unique_id: bool) -> Situation:
 def line_ids_that_repeat() -> Situation:
     first, second = (line("basic", period, id="sub_1", shape=OLD) for period in ((-30, 0), (0, 30)))
     return Situation(
-        name="17 lines of two invoices with the same id give once for each invoice",
+        name="17 lines with the same id on two invoices give tokens once for each invoice",
         phases=[
             [
                 jenny(),
