@@ -16,6 +16,7 @@ FOLDERS = (
     "tests/privacy",
     "tests/writers",
     "tests/web",
+    "tests/system/test_plans.py",
 )
 
 

@@ -1,7 +1,7 @@
 """The storage of the mirror: lock rows and write outcomes. Only this module writes the tables behind `stripe.*`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,19 +142,25 @@ def doubt(conn: Connection, named: Sequence[tuple[Key, int]]) -> None:
         conn.execute(statements.doubt(table), _columns(rows))
 
 
-def differing(conn: Connection, table: str, hashes: dict[str, str]) -> dict[str, tuple[Json, int]]:
-    """The objects of our own account whose mirrored hash differs from the given one, with the mirrored object and the
-    second of its observation."""
-    rows = conn.execute(
-        f"""
-        select m.id, m.data, extract(epoch from m.observed_at)::bigint
-        from unnest(%b::text[], %b::text[], %b::text[]) as seen (id, account, content_hash)
-        join mirror.{table} as m
-            on m.id = seen.id and m.account = seen.account and m.content_hash <> seen.content_hash
-        """,  # noqa: S608 - a name from the schema
-        (list(hashes), [""] * len(hashes), list(hashes.values())),
-    )
-    return {id_: (data, observed_at) for id_, data, observed_at in rows}
+def differing(conn: Connection, hashes: Mapping[Key, str]) -> dict[Key, tuple[Json, int]]:
+    """The rows whose hash differs from the given one, with the mirrored object and the second of its observation."""
+    by_table: dict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
+    for key, hash_ in hashes.items():
+        by_table[key.table].append((key.object, key.id, key.account, hash_))
+    held: dict[Key, tuple[Json, int]] = {}
+    for table, seen in by_table.items():
+        # Before PostgreSQL 18, a join without the first column of the key reads the whole index.
+        joined = " and ".join(f"m.{column} = seen.{column}" for column in mirror.tables[table].key)
+        rows = conn.execute(
+            f"""
+            select seen.object, m.id, m.account, m.data, extract(epoch from m.observed_at)::bigint
+            from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as seen (object, id, account, content_hash)
+            join mirror.{table} as m on {joined} and m.content_hash <> seen.content_hash
+            """,  # noqa: S608 - names from the schema
+            _columns(seen),
+        )
+        held |= {Key(table, object_, id_, account): (data, second) for object_, id_, account, data, second in rows}
+    return held
 
 
 def analyze(conn: Connection) -> None:

@@ -264,8 +264,10 @@ class _Reading:
             listed += [subscription["id"] for subscription in page.data]
             with self._connections() as conn:
                 record_page(conn, wanted, page, self._policy, self._tally)
-                hashes = {known["id"]: content_hash(known) for known in page.data}
-                equal = not mirror.differing(conn, "subscriptions", hashes) and equal
+                hashes = {
+                    Key("subscriptions", "subscription", known["id"], ""): content_hash(known) for known in page.data
+                }
+                equal = not mirror.differing(conn, hashes) and equal
             for subscription in page.data:
                 if any(children.is_cut(subscription) for children in object_type("subscription").children):
                     self._retrieve("subscription", subscription["id"])

@@ -5,7 +5,7 @@ cover a span of `created` completely. If a mirrored object of that span is not i
 the list.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -164,7 +164,8 @@ def record_pages(
                 page_of[one.key] = number
     repaired: list[Drift] = []
     with conn.transaction():
-        held = _differing(conn, seen)
+        own = {each.key: each.snapshot.content_hash for each in seen if each.key.account == ""}
+        held = mirror.differing(conn, own)
         for outcome in record(conn, seen, policy, users_later=users_later):
             number = page_of.get(outcome.key, 0)
             tally, read_at = tallies[number], pages[number][1].read_at
@@ -179,21 +180,6 @@ def record_pages(
     for each in repaired:
         _log.info("object.corrected", object_id=each.object_id, object_type=each.object, fields=each.fields)
     return tallies
-
-
-def _differing(conn: psycopg.Connection, seen: Iterable[Observation]) -> dict[Key, tuple[Json, int]]:
-    """The mirrored rows whose content differs from these observations."""
-    by_table: dict[str, dict[str, Observation]] = {}
-    for each in seen:
-        if each.key.account == "":
-            by_table.setdefault(each.key.table, {})[each.key.id] = each
-    return {
-        by_id[id_].key: held
-        for table, by_id in by_table.items()
-        for id_, held in mirror.differing(
-            conn, table, {id_: each.snapshot.content_hash for id_, each in by_id.items()}
-        ).items()
-    }
 
 
 def _drift(key: Key, held: Json, observed_at: int, now: Json, read_at: int) -> Drift:
