@@ -27,7 +27,7 @@ pytestmark = pytest.mark.system
 
 CONNECTED = ("acct_a", "acct_b")
 SEED = 3
-# Types without a table of their own. The sandbox stores these objects as given, and reports only some types by events.
+# Types without a table of their own. The sandbox stores these objects as given. Stripe has events for only some of them.
 OTHERS = ("payout", "topup", "promotion_code", "tax_rate", "issuing.card", "billing.meter")
 
 

@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 
 class Through:
-    """A client of the sandbox that records its requests. It calls `before` ahead of each request, which may fail or hang."""
+    """A client of the sandbox that records its requests. Before each request it calls `before`, which may raise or hang."""
 
     def __init__(self, stripe: Stripe, *, before: Callable[[str, Mapping[str, Any]], None] | None = None) -> None:
         self._stripe, self._before = stripe, before
