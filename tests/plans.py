@@ -31,7 +31,7 @@ GROWING = (
         f"sync.{name}"
         for name in (
             "events", "customer_links", "token_grants", "next_changes", "user_syncs", "organization_members", "overrides",
-            "refetch_queue", "recompute_queue", "drift", "erased",
+            "refetch_queue", "recompute_queue", "drift", "erased", "changes", "change_deliveries",
         )
     ),
 )  # fmt: skip
@@ -84,6 +84,8 @@ def _value(table: str, name: str, type_: str) -> str:
     singular = table.partition(".")[2].removesuffix("s")
     if name in _SHARED:
         return _SHARED[name]
+    if (table, name) == ("sync.changes", "type"):
+        return "'tokens.low'"
     if name == "status":
         return _STATUS.get(table.partition(".")[2], "'succeeded'")
     match type_:

@@ -5,7 +5,7 @@ import time
 import urllib.error
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import psycopg
@@ -17,16 +17,22 @@ from tests import plans, sandboxes
 from tests.plans import Plans
 from tests.sandboxes import Sandbox
 from worker.config.settings import Settings
+from worker.inbox import secrets as inbox_secrets
 from worker.inbox import store as inbox
 from worker.jobs import chores, process, tasks
 from worker.membership import compute, organizations, recompute_all
+from worker.membership.delivery import store as changes
 from worker.membership.rules.access import Policy
-from worker.membership.store import computed_users
-from worker.mirror import absences, movements, shards
+from worker.membership.store import computed_users, organization_queue, product_changes
+from worker.mirror import absences, movements, refetch_queue, shards
 from worker.mirror import store as mirror
+from worker.mirror.absences import Absence
+from worker.mirror.refetch_queue import Ask
 from worker.postgres import cursors
+from worker.privacy import store as privacy
 from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import read_envelope
+from worker.stripe_api.event import ObjectRef
 from worker.stripe_api.lists import LISTS
 from worker.writers import backfill, catch_up, refetch
 from worker.writers.apply import Applier, compute_waiting
@@ -66,6 +72,7 @@ def test_no_statement_scans_a_whole_growing_table(
     with seen.connect() as conn:
         monkeypatch.setattr(process, "connect", lambda settings, application: conn)
         do_everything(conn, settings, stripe)
+        do_what_no_story_causes(conn)
         run_every_task(conn, settings, sandbox)
         missed = [what for what, statement in PLANTED.items() if not seen.fault_of(conn, statement)]
 
@@ -143,6 +150,59 @@ def run_every_task(conn: psycopg.Connection, settings: Settings, sandbox: Sandbo
     # `wake` runs the chores too, but does not report which of them failed.
     for chore in chores.CHORES:
         chore(conn, worker)
+
+
+def do_what_no_story_causes(conn: psycopg.Connection) -> None:
+    """Send the statements of workers and of the sender that failures and rare events cause."""
+    second, pause = int(time.time()), timedelta(minutes=1)
+    inbox.retry(conn, "event_1", error="x", pause=pause)
+    inbox.release(conn, "event_2", error="x", pause=pause)
+    inbox.park(conn, "event_3", error="x")
+    inbox.replace_bodies(conn, {"event_4": "{}"})
+    inbox.newest_bursts(conn, [ObjectRef("customer", "object_5")], livemode=False, pause_seconds=60, most=10)
+    for verdict in (inbox_secrets.OURS, inbox_secrets.FOREIGN):
+        inbox_secrets.judge(conn, "secret_1", verdict, "x")
+
+    asked = Ask("customer", "refetch_queue_1", "", "/v1/customers/x", datetime.now(UTC), 1, None)
+    for ask in (asked, replace(asked, object="tax_id")):
+        assert not refetch_queue.is_answered(conn, ask)
+    refetch_queue.put_off(conn, asked, seconds=60)
+    refetch_queue.remember(conn, asked, missing_again_after=60)
+    refetch_queue.done(conn, asked)
+    mirror.doubt(conn, [(asked.key, second), (replace(asked, object="tax_id").key, second)])
+
+    run, _ = shards.begin(conn, "a job", {})
+    shards.add(conn, run, [("customers", None, None)])
+    (shard,) = shards.lease(conn, run, {"customers": 1}, owner="us", limit=1)
+    shards.save(conn, shard.id, {"down_to": second, "span": 1}, {}, owner="us")
+    assert shards.split(conn, run, {"customers": 1}, limit=1) == 1
+    shards.count(conn, run, "customers", {"found": 1})
+    shards.fail(conn, run, "customers", "x")
+    absent = [Absence("payment_methods", "payment_method", "payment_method_1", "", 1, None)]
+    absences.add(conn, run, "payment_methods", "payment_method", "", [("payment_method_1", 1)])
+    absences.parents_of(conn, "payment_method", "customer", absent)
+    absences.drop(conn, run, absent)
+    absences.drop_list(conn, run, "payment_methods")
+
+    # `receiver_is_back` is not here: it makes all changes due that wait after a failure, once for each end of an outage.
+    conn.execute("update sync.change_deliveries set due_at = now() where change_id = 1")
+    changes.enqueue(conn)
+    leased = changes.lease(conn, users=1, each=1, seconds=60)
+    (change,) = next(iter(leased.values()))
+    changes.attempts(conn, change.id)
+    changes.fail(conn, change, "x", pause=pause)
+    changes.acknowledge(conn, [change.id])
+
+    organization_queue.request(conn, ["organization_id_1"])
+    organization_queue.put_back(conn, "organization_id_1")
+    organization_queue.offered_to(conn, ["customer_1"])
+    organization_queue.remember_members(conn, {"user_1": "organization_id_1"})
+    product_changes.differing(conn, ["product_1"])
+    product_changes.note(conn, ["product_1"])
+    product_changes.unread(conn, ["product_1"])
+    privacy.customers_of(conn, "user_1", "user_1@example.com")
+    privacy.guest_sessions(conn, "user_1", "user_1@example.com")
+    privacy.linked_otherwise(conn, [("customer_1", "user_1")])
 
 
 def begin_with_two_spans(monkeypatch: pytest.MonkeyPatch) -> None:
