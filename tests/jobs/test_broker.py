@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 from kombu.connection import Connection
 from kombu.message import Message
 
 from worker.config.settings import Settings
 from worker.dev.servers import Valkey, start_valkey
 from worker.jobs import broker, celery_app
+from worker.jobs.beat import OutageScheduler
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,21 @@ def test_a_lost_connection_is_retried_every_second_and_logged_once(
 
     assert len(tried) >= 20
     assert reported == [0.01]
+
+
+def test_the_beat_logs_each_outage_once_and_sends_afterwards(valkey: Valkey) -> None:
+    tick = celery_app.Tick("a tick", "stripe_sync.wake", "ticks", seconds=60)
+    scheduler = OutageScheduler(celery_app.make(valkey.url, [tick]))
+    entry, producer = scheduler.schedule["a tick"], scheduler.producer
+
+    with structlog.testing.capture_logs() as logs:
+        for outage in (1, 2):
+            valkey.stop()
+            for _ in range(3):
+                scheduler.apply_entry(entry, producer=producer)
+            assert [line["event"] for line in logs] == ["broker.unreachable"] * outage
+            valkey.start()
+            scheduler.apply_entry(entry, producer=producer)
+
+    with redis.Redis.from_url(valkey.url) as client:
+        assert client.llen("ticks") == 2

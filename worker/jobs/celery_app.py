@@ -86,7 +86,6 @@ def make(redis_url: str, ticks: Iterable[Tick] = ()) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         enable_utc=True,
-        beat_scheduler="celery.beat:Scheduler",
         beat_max_loop_interval=1,
         beat_schedule={tick.name: _entry(tick) for tick in ticks},
     )
