@@ -183,6 +183,9 @@ def do_what_no_story_causes(conn: psycopg.Connection) -> None:
     absences.parents_of(conn, "payment_method", "customer", absent)
     absences.drop(conn, run, absent)
     absences.drop_list(conn, run, "payment_methods")
+    absences.count(conn, "subscription", account="", final=("canceled",), most=10_000)
+    for object_, parent in (("customer", None), ("payment_method", "customer"), ("tax_id", "parent")):
+        absences.count(conn, object_, account="", parent=parent, most=10_000)
 
     # `receiver_is_back` is not here: it makes all changes due that wait after a failure, once for each end of an outage.
     conn.execute("update sync.change_deliveries set due_at = now() where change_id = 1")

@@ -210,10 +210,11 @@ def count(
     status = "status" if "status" in table.columns else "data ->> 'status'"
     bounds += [f"coalesce({status} <> all (%(final)s::text[]), true)"] if final else []
     bounds += [f'"{parent}" is not null'] if parent is not None else []
+    # The oldest blocks may have only deleted rows. In the order of ids they are mixed, so the limit is reached early.
     row = conn.execute(
         f"""
         select count(*) from (
-            select from mirror.{table.name} where {" and ".join(bounds)} limit %(most)s
+            select from mirror.{table.name} where {" and ".join(bounds)} order by id limit %(most)s
         ) as counted
         """,  # noqa: S608 - names from the schema
         {"object": object_, "account": account, "final": list(final), "most": most},
