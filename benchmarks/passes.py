@@ -22,7 +22,7 @@ from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.observe import log
 from worker.postgres import runs
-from worker.stripe_api.client import Answer, Page
+from worker.stripe_api.answers import Answer, Page
 from worker.stripe_api.rate_limit import RateLimiter
 from worker.writers.list_pass import Tally
 from worker.writers.passes import run as passes

@@ -90,7 +90,7 @@ class Sandbox:
             route, ids = self._routes.find(method, scope["path"])
             self.stats.requested(route.operation)
             self.keys.authorize(key, route.resource, method)
-            await self._troubled(route.operation)
+            await self._apply_faults(route.operation)
             self.conditions.limit(route.operation)
             status, answer = 200, self._carried_out(route, ids, scope, given, body, headers)
         except StripeError as error:
@@ -147,7 +147,7 @@ class Sandbox:
             self._answers[remembered] = (body, answer)
         return answer
 
-    async def _troubled(self, operation: str) -> None:
+    async def _apply_faults(self, operation: str) -> None:
         """Apply the active faults to a request."""
         for fault in self.conditions.faults_of(operation):
             if fault.hang:

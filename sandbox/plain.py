@@ -19,27 +19,27 @@ def put(account: Account, obj: Mapping[str, Any], *, parent: str | None, delete:
     before = account.find(name, id_)
     if delete:
         account.delete(name, id_)
-        return _tell(account, name, id_, "deleted", None)
+        return _emit(account, name, id_, "deleted", None)
     record: Record = {**obj, "_parent": parent if parent is not None else (before or {}).get("_parent")}
     number = account.store.number
     if before is None:
         account.create(name, record)
-        return _tell(account, name, id_, "created", None)
+        return _emit(account, name, id_, "created", None)
     account.change(name, id_, **{field: value for field, value in record.items() if field != "id"})
-    return _tell(account, name, id_, "updated", number)
+    return _emit(account, name, id_, "updated", number)
 
 
-def _tell(account: Account, name: str, id_: str, what: str, since: int | None) -> str | None:
+def _emit(account: Account, name: str, id_: str, what: str, since: int | None) -> str | None:
     """Emit the event of this change, if Stripe has one."""
     if name == ENTITLEMENT:
-        return _tell_summary(account, str(account.get(name, id_)["_parent"]))
+        return _emit_summary(account, str(account.get(name, id_)["_parent"]))
     type_ = next((event for event in KINDS[name].events if event.endswith(f".{what}")), None)
     if type_ is not None:
         account.emit(type_, name, id_, since=since)
     return type_
 
 
-def _tell_summary(account: Account, customer: str) -> str:
+def _emit_summary(account: Account, customer: str) -> str:
     if account.find(SUMMARY, customer) is None:
         account.create(SUMMARY, {"id": customer, "object": SUMMARY})
     (type_,) = KINDS[SUMMARY].events

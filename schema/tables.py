@@ -1,6 +1,7 @@
 """All tables. Importing this module declares every table in `metadata`."""
 
 from schema import bookkeeping as bookkeeping
+from schema import computing as computing
 from schema import inbox as inbox
 from schema import membership as membership
 from schema import mirror_tables as mirror_tables

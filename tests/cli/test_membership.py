@@ -262,7 +262,7 @@ def test_a_second_apply_takes_over_from_the_first(database: str, conn: psycopg.C
     later = recompute_all.apply(connect, Policy(), batch=2)
     begun = next(later)
 
-    with pytest.raises(recompute_all.SomebodyElse):
+    with pytest.raises(recompute_all.StartedElsewhere):
         next(earlier)
     rest = [each.users for each in later]
 

@@ -289,7 +289,7 @@ def test_users_are_computed_from_deciding_fields_only(narrow: psycopg.Connection
     narrow.execute(sql.SQL("set local role {}").format(sql.Identifier(f"narrow_{os.getpid()}")))
 
     compute.compute(narrow, ["jenny"], Policy())
-    refs = [ObjectRef(type_, f"x_{type_}") for type_ in ("invoice", *links.TELLS_OF_MONEY_BACK)]
-    behind = links.customers_behind(narrow, refs), links.guests(narrow, ["x_session"], refs)
+    refs = [ObjectRef(type_, f"x_{type_}") for type_ in ("invoice", *links.SHOW_MONEY_BACK)]
+    behind = links.customers_of(narrow, refs), links.guests(narrow, ["x_session"], refs)
 
     assert behind == ((set(), set(refs)), set())

@@ -401,7 +401,7 @@ def subscribed(conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe) -> St
 def read_all(conn: psycopg.Connection, stripe: Stripe, *, hour: int) -> dict[str, int]:
     slot = datetime(2026, 11, 22, 12, tzinfo=UTC) + timedelta(hours=hour)
     conn.execute("delete from sync.runs")
-    audit.begin_anew(conn)
+    audit.restart(conn)
     tally = audit.tick(conn, lambda: stripe, Policy(), slot, should_continue=lambda: True)
     assert tally is not None
     return tally

@@ -287,7 +287,7 @@ def test_the_views_equal_the_schema_s_definitions(conn: psycopg.Connection) -> N
 
 def test_the_console_shows_revenue_of_each_currency(conn: psycopg.Connection, apply: Apply, settings: Settings) -> None:
     def page(**query: str) -> str:
-        view = pages.revenue(pages.Asked(conn, settings, query, {}))
+        view = pages.revenue(pages.PageRequest(conn, settings, query, {}))
         assert view is not None
         shared = {"path": "", "csrf": "", "can_write": False, "environment": "", "done": None, "is_fragment": False}
         return bytes(render.page(view.template, shared | dict(view.values)).body).decode()

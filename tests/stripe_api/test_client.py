@@ -16,22 +16,19 @@ from schema import catalogue
 from tests.stripe_api.conftest import KEY, NOW, Clock, Reply, Request, ScriptedStripe, failure
 from worker.config.errors import Permanent, SyncError, Temporary
 from worker.config.settings import ConfigError, Settings
-from worker.stripe_api.client import (
-    API_VERSION,
-    ATTEMPTS,
-    Answer,
+from worker.stripe_api.answers import API_VERSION, Answer
+from worker.stripe_api.client import ATTEMPTS, Stripe, operation_of
+from worker.stripe_api.errors import (
     BadKey,
     CursorGone,
     InvalidRequest,
     Locked,
     MissingPermission,
     NotFound,
-    Stripe,
     StripeFailed,
     TimedOut,
     Unreachable,
     WrongMode,
-    operation_of,
 )
 from worker.stripe_api.rate_limit import RateLimited
 

@@ -20,7 +20,7 @@ from tests.backends import Backend
 from tests.factories import Json
 from tests.processes import Daemon, eventually
 from tests.sandboxes import Sandbox
-from worker.on_access.answer import MOST_IN_VAIN, MOST_QUESTIONS
+from worker.on_access.answer import MOST_QUESTIONS, MOST_SLOW_READS
 
 pytestmark = pytest.mark.system
 
@@ -240,14 +240,14 @@ def test_requests_waiting_for_a_hanging_stripe_do_not_block_others(
 def test_reads_that_time_out_do_not_make_others_wait(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
-    users = [sign_up()["user_id"] for _ in range(MOST_IN_VAIN + 1)]
+    users = [sign_up()["user_id"] for _ in range(MOST_SLOW_READS + 1)]
     sandbox.tell("faults", operation=LIST, hang=True)
-    with ThreadPoolExecutor(MOST_IN_VAIN) as threads:
+    with ThreadPoolExecutor(MOST_SLOW_READS) as threads:
         waited = list(threads.map(lambda user: ask(daemon, user), users[1:]))
 
     answers = [ask(daemon, users[0]), force(daemon, users[0])]
 
-    assert questions(daemon) == MOST_IN_VAIN
+    assert questions(daemon) == MOST_SLOW_READS
     assert {(status, answer["stale"]) for status, answer in waited + answers} == {(200, True)}
 
 

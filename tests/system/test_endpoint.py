@@ -12,7 +12,7 @@ from tests.backends import Backend
 from tests.processes import SECRET, Daemon, eventually
 from tests.sandboxes import Sandbox
 from worker.inbox.endpoint import sentinel
-from worker.stripe_api.client import API_VERSION
+from worker.stripe_api.answers import API_VERSION
 
 pytestmark = pytest.mark.system
 

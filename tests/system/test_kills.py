@@ -127,7 +127,7 @@ def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_few_pages_twice
         if name == "catch_up":
             events = {row[0] for row in conn.execute("select id from sync.events")}
             assert len(events) == sandbox.ask("stats")["events"]
-        of_its_own = {"backfill": ("backfill.finished",), "audit": ("audit.went_on",)}
+        of_its_own = {"backfill": ("backfill.finished",), "audit": ("audit.continued",)}
         for event in ("pass.slice_ended", *of_its_own.get(name, ("pass.began", "pass.ended"))):
             assert f'"{event}"' in daemon.logs()
         lists = [(at, address) for at, address in proxy.requests if "limit=100" in address]

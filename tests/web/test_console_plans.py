@@ -30,7 +30,7 @@ def test_no_page_scans_a_whole_growing_table(database: str, settings: Settings) 
     with seen.connect() as conn:
         for path, build in pages.PAGES.items():
             for query in ({}, *QUERIES.get(path, ())):
-                if build(pages.Asked(conn, settings, query, {"id": PATHS.get(path, "")})) is not None:
+                if build(pages.PageRequest(conn, settings, query, {"id": PATHS.get(path, "")})) is not None:
                     shown.add(path)
 
     assert "\n\n".join(seen.faults.values()) == ""

@@ -11,7 +11,8 @@ from tests.factories import Json, encoded, event
 from tests.sandboxes import Sandbox
 from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
-from worker.stripe_api.client import Answer, Page, Stripe
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import read_envelope
 from worker.writers import refetch
 from worker.writers.apply import Applier

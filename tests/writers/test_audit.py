@@ -20,7 +20,8 @@ from tests.sandboxes import Sandbox
 from tests.system.test_convergence import CHILDREN, TABLES, faults, held_by
 from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
-from worker.stripe_api.client import Answer, Page, Stripe
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import read_envelope
 from worker.stripe_api.lists import LISTS
 from worker.writers import audit, catch_up, refetch
@@ -116,7 +117,7 @@ def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
 ) -> None:
     sandbox.tell("populate", customers=1200, subscriptions=30, products=3)
     monkeypatch.setattr(audit, "PAGES_PER_TICK", 5)
-    audit.begin_anew(conn)
+    audit.restart(conn)
     hurried = audit.is_hurried(conn)
 
     (tally,) = ticks(conn, stripe, 1)
@@ -131,7 +132,7 @@ def test_a_hurried_round_is_still_hurried_after_a_stop(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=300)
-    audit.begin_anew(conn)
+    audit.restart(conn)
 
     audit.tick(conn, lambda: stripe, Policy(), SLOT, should_continue=lambda: False)
     stopped = audit.is_hurried(conn)
@@ -180,7 +181,7 @@ def test_an_unreported_payment_method_is_found_in_its_customer_s_list(
     conn.execute("update mirror.payment_methods set customer = null, observed_at = observed_at - interval '1 hour'")
     conn.execute("update mirror.payment_methods set content_hash = 'another'")
 
-    audit.begin_anew(conn)
+    audit.restart(conn)
     audit.tick(conn, lambda: stripe, Policy(), SLOT + timedelta(hours=1), should_continue=lambda: True)
 
     held = conn.execute("select customer is not null from stripe.payment_methods where id = %s", (method,)).fetchone()
@@ -233,7 +234,7 @@ def test_one_round_repairs_the_loss_of_a_tenth_of_all_events(
     now = int(time.time()) + 60
     assert catch_up.tick(conn, lambda: source, SLOT, now=now, should_continue=lambda: True) is not None
     before = differences(conn, sandbox)
-    audit.begin_anew(conn)
+    audit.restart(conn)
     ticks(conn, source, 1)
     sandbox.tell("clock", advance=10)
     conn.execute("update sync.refetch_queue set due_at = now()")

@@ -16,7 +16,9 @@ from tests.sandboxes import Sandbox
 from worker.membership.rules.access import Policy
 from worker.membership.store import recompute_queue
 from worker.mirror import shards
-from worker.stripe_api.client import Answer, InvalidRequest, MissingPermission, Page, Stripe, TimedOut
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import InvalidRequest, MissingPermission, TimedOut
 from worker.stripe_api.lists import LISTS
 from worker.writers import backfill
 from worker.writers.list_pass import Place, Source

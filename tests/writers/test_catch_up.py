@@ -11,8 +11,10 @@ import psycopg
 from tests.sandboxes import Sandbox
 from worker.inbox import store as inbox
 from worker.postgres import counters, cursors
-from worker.stripe_api.client import Answer, Page, Stripe, StripeFailed
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
 from worker.stripe_api.envelope import Envelope
+from worker.stripe_api.errors import StripeFailed
 from worker.writers import catch_up
 from worker.writers.catch_up import Caught
 

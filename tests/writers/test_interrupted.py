@@ -22,7 +22,8 @@ from worker.jobs import periodic
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.postgres import cursors
-from worker.stripe_api.client import Answer, Page, Stripe
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
 from worker.stripe_api.lists import LISTS
 from worker.writers import audit, backfill, catch_up, connected, reconcile, refresh_catalogue
 from worker.writers.list_pass import Source
@@ -100,7 +101,7 @@ class Job:
                 )
             case "audit":
                 audit.tick(conn, source, Policy(), slot, options=options(audit.OPTIONS), should_continue=forever)
-                return shards.under_way(conn, audit.ROUND) is None
+                return shards.running(conn, audit.ROUND) is None
             case "accounts":
                 how = options(connected.OPTIONS)
                 conn.execute("update sync.accounts set last_pass_at = null")

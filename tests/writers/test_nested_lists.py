@@ -12,7 +12,7 @@ from tests.factories import NOW, Json
 from tests.writers.refetching import deliver, read_queued
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
-from worker.stripe_api.client import Answer, Page
+from worker.stripe_api.answers import Answer, Page
 from worker.writers.passes import run as passes
 from worker.writers.passes.plan import Options, every_shape
 

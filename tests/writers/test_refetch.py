@@ -17,7 +17,8 @@ from tests.writers.refetching import (
     waiting,
 )
 from worker.membership.rules.access import Policy
-from worker.stripe_api.client import Answer, Stripe
+from worker.stripe_api.answers import Answer
+from worker.stripe_api.client import Stripe
 from worker.writers import refetch
 
 

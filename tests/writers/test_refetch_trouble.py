@@ -24,7 +24,9 @@ from tests.writers.refetching import (
 from worker.config.errors import Temporary
 from worker.membership.rules.access import Policy
 from worker.mirror import refetch_queue
-from worker.stripe_api.client import Answer, BadKey, Stripe, StripeFailed, TimedOut
+from worker.stripe_api.answers import Answer
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import BadKey, StripeFailed, TimedOut
 from worker.stripe_api.rate_limit import RateLimited, RateLimiter
 from worker.writers import refetch
 

@@ -15,7 +15,9 @@ from worker.jobs import status
 from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.postgres import runs
-from worker.stripe_api.client import Answer, Page, Stripe, StripeFailed
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import StripeFailed
 from worker.stripe_api.lists import LISTS
 from worker.writers import reconcile, refresh_catalogue
 from worker.writers.list_pass import Place, Tally

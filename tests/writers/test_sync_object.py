@@ -12,7 +12,7 @@ from tests.writers.refetching import Canned, answered, deliver
 from worker.membership.rules.access import Policy
 from worker.mirror import history
 from worker.mirror.history import Difference
-from worker.stripe_api.client import Answer
+from worker.stripe_api.answers import Answer
 from worker.writers import dry_run
 from worker.writers.sync_object import CannotRead, NotThere, Synced, UnknownType, sync_object
 

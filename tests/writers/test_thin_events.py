@@ -19,7 +19,8 @@ from tests.writers.refetching import (
     waiting,
 )
 from worker.inbox import store as inbox
-from worker.stripe_api.client import Answer, Stripe
+from worker.stripe_api.answers import Answer
+from worker.stripe_api.client import Stripe
 
 
 def thin(type_: str, obj: Json, **more: Any) -> Json:

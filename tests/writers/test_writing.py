@@ -12,7 +12,7 @@ from worker.membership.rules.access import Policy
 from worker.mirror import shards
 from worker.mirror import store as mirror
 from worker.mirror.shards import Shard
-from worker.stripe_api.client import Page
+from worker.stripe_api.answers import Page
 from worker.writers.list_pass import Listing, Place, record_pages
 from worker.writers.passes import writing
 from worker.writers.passes.plan import Options, Shape

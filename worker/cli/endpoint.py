@@ -114,7 +114,7 @@ def _settings() -> "Iterator[Settings]":
     from worker.cli import database
     from worker.cli.output import fail
     from worker.inbox.endpoint import manage
-    from worker.stripe_api.client import MissingPermission
+    from worker.stripe_api.errors import MissingPermission
 
     settings = database.load()
     try:

@@ -22,7 +22,7 @@ def web() -> None:
     log.configure(loaded)
     # Without tables the server answers 503, and GET /readyz gives the reason. A load balancer and Stripe retry until the
     # migration has run.
-    _look_at_schema(loaded, needs_tables=False)
+    _check_schema(loaded, needs_tables=False)
     server.serve(loaded)
 
 
@@ -46,7 +46,7 @@ def worker(
     served = lanes.lanes(loaded, queues=chosen, concurrency=concurrency)
     trace.require(loaded)
     log.configure(loaded)
-    _look_at_schema(loaded, needs_tables=True)
+    _check_schema(loaded, needs_tables=True)
     raise typer.Exit(process_group.run(loaded, served))
 
 
@@ -59,11 +59,11 @@ def beat() -> None:
 
     loaded = settings.load()
     log.configure(loaded)
-    _look_at_schema(loaded, needs_tables=True)
+    _check_schema(loaded, needs_tables=True)
     process.serve(loaded)
 
 
-def _look_at_schema(settings: "Settings", *, needs_tables: bool) -> None:
+def _check_schema(settings: "Settings", *, needs_tables: bool) -> None:
     """Warn if the tables are missing or of another release; raise SchemaNotReady if they are missing but needed.
 
     The process starts even if the tables are of another release, because a migration may be running, and events wait for

@@ -54,7 +54,7 @@ def late_links(conn: psycopg.Connection, process: Process) -> None:
     if process.policy.off:
         return
     # Two transactions, because requests are locked before links.
-    customers = links.unlinked_worth_a_look(conn, limit=1000)
+    customers = links.unlinked_to_check(conn, limit=1000)
     recompute_queue.request(conn, links.linkable(conn, customers))
 
 

@@ -81,6 +81,6 @@ def status(conn: psycopg.Connection) -> dict[str, Any]:
         "endpoint": problems,
         "oldest_event_kept": retention.get("oldest_kept"),
         **{f"last_{job}": last.get(job) for job in (*(job.name for job in JOBS), backfill.JOB, "backup")},
-        "backfill": backfill.progress(conn) if shards.under_way(conn, backfill.JOB) is not None else None,
+        "backfill": backfill.progress(conn) if shards.running(conn, backfill.JOB) is not None else None,
         "workers": alive,
     }

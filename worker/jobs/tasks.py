@@ -184,7 +184,7 @@ def apply_membership(process: Process) -> None:
             if not in_time():
                 process.send("membership_apply", queue=BACKFILL)
                 return
-    except recompute_all.SomebodyElse:
+    except recompute_all.StartedElsewhere:
         _log.info("membership.applied_elsewhere")
 
 
@@ -223,7 +223,7 @@ def find_missed_events(process: Process) -> None:
     if caught is not None and caught.lost:
         process.recruit()
     if caught is not None and caught.gap:
-        process.with_connection(audit.begin_anew)
+        process.with_connection(audit.restart)
         process.send("audit", queue=BACKFILL)
 
 
@@ -299,7 +299,7 @@ def reconcile_tick(process: Process) -> None:
 
     def work(conn: psycopg.Connection) -> bool:
         reconcile.tick(conn, process.stripe, process.policy, slot, options=options, should_continue=in_time)
-        return shards.under_way(conn, reconcile.JOB) is not None
+        return shards.running(conn, reconcile.JOB) is not None
 
     if process.with_connection(work):
         process.soon("reconcile", seconds=AGAIN_SECONDS)

@@ -10,7 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.config.settings import Settings, TokenPolicy
 from worker.membership.rules import access, balance, changes, link, outcome
 from worker.membership.rules.access import Policy
-from worker.membership.rules.facts import User, misses_something
+from worker.membership.rules.facts import User, misses_facts
 from worker.membership.store import links, load_facts, organization_queue, rechecks, save, save_changes, save_rows
 from worker.observe import log, trace
 from worker.postgres import plans
@@ -39,10 +39,10 @@ def recompute(conn: psycopg.Connection, customers: Collection[str], policy: Poli
     transaction that links the same customer waits for the lock on the link. So the last of them sees everything that
     the others wrote.
     """
-    return [] if policy.off else compute(conn, users_behind(conn, customers), policy)
+    return [] if policy.off else compute(conn, users_of(conn, customers), policy)
 
 
-def users_behind(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
+def users_of(conn: psycopg.Connection, customers: Collection[str]) -> list[str]:
     """The users of these customers. Unlinked customers are linked first if a rule matches."""
     known, fresh = linked(conn, customers)
     return sorted({*known.values(), *fresh.values()})
@@ -54,25 +54,25 @@ def compute(
     policy: Policy,
     *,
     concerned_only: bool = False,
-    looked_again: bool = False,
+    is_recheck: bool = False,
 ) -> list[str]:
     """Compute these users; returns the users whose row changed. Runs in the caller's transaction.
 
-    With `concerned_only`, users with neither data from Stripe nor an override are skipped. `looked_again` is true for a
+    With `concerned_only`, users with neither data from Stripe nor an override are skipped. `is_recheck` is true for a
     recheck of users whose facts lacked an object. Then no further recheck is requested.
     """
     if policy.off or not ids:
         return []
     with trace.span("users.compute", attributes={"users": len(ids), "user.ids": list(ids)[:MOST_IDS]}):
         restore = plans.keep(conn)
-        changed = _compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+        changed = _compute(conn, ids, policy, concerned_only=concerned_only, is_recheck=is_recheck)
         # Later statements, such as the one that marks events done, need plans for the present size of their table.
         restore()
         return changed
 
 
 def _compute(
-    conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool, looked_again: bool
+    conn: psycopg.Connection, ids: Collection[str], policy: Policy, *, concerned_only: bool, is_recheck: bool
 ) -> list[str]:
     locked = load_facts.lock_users(conn, ids)
     if not locked:
@@ -100,8 +100,8 @@ def _compute(
     again = now + NOT_COMPUTED_PAUSE
     save.save_alarms(conn, looks | {id_: min(looks[id_] or again, again) for id_ in saved.users & looks.keys()})
     save_changes.save(conn, {id_: changes.changes(users[id_], made[id_], saved.turns.get(id_, ())) for id_ in users})
-    if not looked_again:
-        missing = [id_ for id_, user in users.items() if misses_something(user, products)]
+    if not is_recheck:
+        missing = [id_ for id_, user in users.items() if misses_facts(user, products)]
         rechecks.note(conn, [ObjectRef(rechecks.USER, id_) for id_ in missing])
     return [id_ for id_, each in made.items() if each.changes]
 
@@ -112,7 +112,7 @@ def compute_each(
     policy: Policy,
     *,
     concerned_only: bool = False,
-    looked_again: bool = False,
+    is_recheck: bool = False,
 ) -> None:
     """Compute these users together. If that fails, compute each alone, so that one failure does not affect the others.
 
@@ -122,13 +122,13 @@ def compute_each(
     """
     try:
         with conn.transaction():
-            compute(conn, ids, policy, concerned_only=concerned_only, looked_again=looked_again)
+            compute(conn, ids, policy, concerned_only=concerned_only, is_recheck=is_recheck)
     except (*UNAVAILABLE, *OTHER_SCHEMA, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 - an error caused by one user must not stop the others
         if len(ids) > 1:
             for id_ in ids:
-                compute_each(conn, [id_], policy, concerned_only=concerned_only, looked_again=looked_again)
+                compute_each(conn, [id_], policy, concerned_only=concerned_only, is_recheck=is_recheck)
             return
         _log.error("user.not_computed", object_id=ids[0], error=f"{type(error).__name__}: {error}".strip())
         save.save_alarms(conn, {ids[0]: datetime.now(UTC) + NOT_COMPUTED_PAUSE})

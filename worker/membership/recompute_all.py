@@ -30,7 +30,7 @@ BATCH = 400
 OUTAGE_SECONDS = 60
 
 
-class SomebodyElse(Permanent):
+class StartedElsewhere(Permanent):
     """another `stripe-sync membership apply` was started and continues from here; all users computed so far are
     complete"""
 
@@ -99,7 +99,7 @@ def apply(
     """Compute all users, one batch in each transaction. The first progress is the state before the first batch.
 
     The position is saved with each batch, and a run after an interruption continues there. All users are computed again
-    if `restart` is true, or if the policy or the catalogue has changed. Raises SomebodyElse if another `apply` has
+    if `restart` is true, or if the policy or the catalogue has changed. Raises StartedElsewhere if another `apply` has
     started.
     """
     walk = _Walk(connect, policy, batch)
@@ -170,13 +170,13 @@ class _Walk:
                 "changed": place["changed"] + changed,
             }
             if not cursors.move(conn, CURSOR, place, moved):
-                raise SomebodyElse
+                raise StartedElsewhere
         return moved
 
     def _place(self) -> dict[str, Any]:
         place: dict[str, Any] | None = cursors.read(self._conn, CURSOR)
         if place is None or place["started_at"] != self._began.isoformat():
-            raise SomebodyElse
+            raise StartedElsewhere
         return place
 
     def _progress(self, place: Mapping[str, Any]) -> Progress:

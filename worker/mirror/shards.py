@@ -67,11 +67,11 @@ def begin(conn: psycopg.Connection, job: str, result: Mapping[str, Any]) -> tupl
         ).fetchone()
         if begun is not None:
             return begun, True
-    current = under_way(conn, job)
+    current = running(conn, job)
     return (current, False) if current is not None else begin(conn, job, result)
 
 
-def under_way(conn: psycopg.Connection, job: str) -> int | None:
+def running(conn: psycopg.Connection, job: str) -> int | None:
     """The id of the job's unfinished run, or None."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute("select id from sync.runs where job = %s and finished_at is null", (job,)).fetchone()

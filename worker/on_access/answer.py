@@ -41,7 +41,7 @@ ASK_SECONDS = 8.0
 MOST_QUESTIONS = 16
 # If this many reads have taken longer than DEADLINE_SECONDS, Stripe counts as hanging. No other read starts until one
 # of them ends.
-MOST_IN_VAIN = 3
+MOST_SLOW_READS = 3
 
 Question = Future[SyncError | None]
 """A running read of a user from Stripe. Its result is an error, or None."""
@@ -150,8 +150,8 @@ class Desk:
         self, user: str, since: datetime, checkout_session: str | None = None, *, search: bool = False
     ) -> Question | None:
         now, number = time.monotonic(), next(self._numbers)
-        in_vain = sum(now - began > DEADLINE_SECONDS for began in self._open.values())
-        if len(self._open) >= MOST_QUESTIONS or in_vain >= MOST_IN_VAIN:
+        slow_reads = sum(now - began > DEADLINE_SECONDS for began in self._open.values())
+        if len(self._open) >= MOST_QUESTIONS or slow_reads >= MOST_SLOW_READS:
             return None
         self._open[number] = now
         metrics.ACCESS_QUESTIONS.inc()

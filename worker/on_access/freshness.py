@@ -71,8 +71,8 @@ class Answer:
             "has_access": stored.has_access,
             "role": stored.role,
             "membership_status": stored.membership_status.value,
-            "product": _told(stored.product),
-            "subscription": _told(stored.subscription),
+            "product": _as_json(stored.product),
+            "subscription": _as_json(stored.subscription),
             "features": list(stored.features),
             "tokens": stored.tokens,
             "tokens_expires_at": _time(stored.tokens_expires_at),
@@ -81,7 +81,7 @@ class Answer:
         }
 
 
-def _told(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _as_json(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: _time(value) if isinstance(value, datetime) else value for name, value in of.items()} if of else None
 
 

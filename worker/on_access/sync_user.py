@@ -24,7 +24,9 @@ from worker.mirror.version import AMBIGUITY_SECONDS, content_hash
 from worker.observe import log
 from worker.on_access import store as access_store
 from worker.on_access.freshness import Stored
-from worker.stripe_api.client import Answer, InvalidRequest, Page, Stripe, TimedOut
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import InvalidRequest, TimedOut
 from worker.stripe_api.json_paths import reference
 from worker.writers import refetch
 from worker.writers.list_pass import Listing, Tally, record_absent, record_page

@@ -13,7 +13,6 @@ would have to be async.
 
 import hashlib
 import ipaddress
-import math
 import random
 import re
 import ssl
@@ -22,8 +21,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -35,10 +33,34 @@ from worker.config.backoff import Backoff
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import ConfigError, Settings
 from worker.observe import metrics, trace
+from worker.stripe_api.answers import (
+    API_VERSION,
+    Answer,
+    MalformedError,
+    Page,
+    decode_list,
+    decoded,
+    error_in,
+    is_object,
+    is_page,
+    safe_word,
+    valid_as_of,
+)
+from worker.stripe_api.errors import (
+    DASHBOARD,
+    BadKey,
+    CursorGone,
+    InvalidRequest,
+    Locked,
+    MissingPermission,
+    NotFound,
+    StripeFailed,
+    TimedOut,
+    Unreachable,
+    WrongMode,
+    missing_permission,
+)
 from worker.stripe_api.rate_limit import ACCOUNT, RateLimited, RateLimiter, shared_client
-
-API_VERSION = "2026-10-28.endive"
-SHAPE = API_VERSION.partition(".")[2]
 
 LIVE_PER_SECOND, TEST_PER_SECOND = 100.0, 25.0
 CONNECT_SECONDS = 3.0
@@ -46,7 +68,6 @@ ATTEMPTS, BACKOFF = 4, Backoff(first=0.5, longest=8)
 CHUNK_BYTES = 1 << 18
 # Kept-alive connections in addition to STRIPE_CONCURRENCY, because a thread that hangs may outlive its pass.
 SPARE_CONNECTIONS = 16
-DASHBOARD = "https://dashboard.stripe.com/apikeys"
 
 # A restricted key works without permission for these, so a refusal is not counted as a problem.
 OPTIONAL = ("GET /v1/webhook_endpoints", "GET /v2/core/event_destinations")
@@ -59,107 +80,6 @@ _NAMESPACES = re.compile(
 )
 
 Params = Mapping[str, str | int | bool | Sequence[str]]
-
-
-class Unreachable(Temporary):
-    """Stripe can't be reached."""
-
-
-class TimedOut(Unreachable):
-    """Stripe did not answer in time."""
-
-
-class StripeFailed(Temporary):
-    """Stripe failed (5xx), or its answer is malformed."""
-
-
-class Locked(Temporary):
-    """Another request has locked the object at Stripe."""
-
-
-class CursorGone(Temporary):
-    """The object after which the next page begins was deleted in the meantime."""
-
-
-class InvalidRequest(Permanent):
-    """Stripe refuses the request."""
-
-
-class NotFound(InvalidRequest):
-    """Stripe does not have the object, as of `read_at` (by Stripe's clock, in unix seconds)."""
-
-    @property
-    def read_at(self) -> int:
-        return cast(int, self.ids["read_at"])
-
-
-class BadKey(Permanent):
-    """STRIPE_SECRET_KEY is not set, or Stripe refuses it."""
-
-
-class MissingPermission(Permanent):
-    """The restricted key lacks `permission` (empty if Stripe did not name it)."""
-
-    @property
-    def permission(self) -> str:
-        return str(self.ids.get("permission", ""))
-
-
-class WrongMode(Permanent):
-    """The key is for live mode and the object is in test mode, or the reverse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One object as of `read_at` (by Stripe's clock, a lower bound). `object` is None if Stripe does not have it
-    (`missing`)."""
-
-    object: dict[str, Any] | None
-    deleted: bool
-    missing: bool
-    read_at: int
-    shape: str = SHAPE
-
-
-class Page:
-    """One page of a list, newest first, as of `read_at` (by Stripe's clock, a lower bound).
-
-    The objects stay encoded until `data` is first used. The dicts are six times as large as the response, and pages
-    that wait to be written would fill the memory.
-    """
-
-    __slots__ = ("_data", "_raw", "has_more", "read_at", "shape")
-
-    def __init__(
-        self, data: Sequence[Any], has_more: bool, read_at: int, shape: str = SHAPE, *, encoded: bool = False
-    ) -> None:
-        self.has_more, self.read_at, self.shape = has_more, read_at, shape
-        self._raw: Sequence[msgspec.Raw] = data if encoded else ()
-        self._data: list[dict[str, Any]] | None = None if encoded else list(data)
-
-    @property
-    def data(self) -> list[dict[str, Any]]:
-        """The objects. The client has checked that each is a JSON object."""
-        if self._data is None:
-            self._data = [_decode_object(raw) for raw in self._raw]
-            self._raw = ()
-        return self._data
-
-    def __len__(self) -> int:
-        return len(self._raw) or len(self._data or ())
-
-    def forget(self) -> None:
-        """Drop the objects after they were written."""
-        self._raw, self._data = (), []
-
-
-class _List(msgspec.Struct):
-    data: list[msgspec.Raw]
-    has_more: bool
-
-
-_decode_object: Callable[[msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_list = msgspec.json.Decoder(_List).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +168,7 @@ class Stripe:
             reply = self._get(path, params, account, timeout, deadline, reserved)
         except NotFound as error:
             return Answer(None, deleted=True, missing=True, read_at=error.read_at)
-        obj = _decoded(reply.body)
+        obj = decoded(reply.body)
         return Answer(obj, deleted=obj.get("deleted") is True, missing=False, read_at=reply.read_at)
 
     def page(
@@ -266,8 +186,8 @@ class Stripe:
         Parameters are written as `expand[]` and `created[gte]`.
         """
         asked = {"limit": 100, **(params or {})}
-        reply = self._get(path, asked, account, timeout, deadline, reserved, _is_page)
-        page = _decode_list(reply.body)
+        reply = self._get(path, asked, account, timeout, deadline, reserved, is_page)
+        page = decode_list(reply.body)
         return Page(page.data, page.has_more, reply.read_at, encoded=True)
 
     def write(self, method: str, path: str, params: Params | None = None, *, deadline: float = 30.0) -> dict[str, Any]:
@@ -278,7 +198,7 @@ class Stripe:
         body, kind = None, "application/json" if path.startswith("/v2/") else "application/x-www-form-urlencoded"
         if method == "POST":
             body = msgspec.json.encode(params or {}) if path.startswith("/v2/") else _query(params or {})[1:].encode()
-        return _decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, body, kind)).body)
+        return decoded(self._get(path, None, "", deadline, deadline, True, write=_Write(method, body, kind)).body)
 
     def acting_for(self, account: str) -> "ActingFor":
         """A client for a connected account, or for our own account if `account` is empty."""
@@ -287,7 +207,7 @@ class Stripe:
     def check(self, paths: Iterable[str] = ()) -> KeyCheck:
         """Check the key by reading each of these lists, for `doctor`. Raises BadKey if the key is refused."""
         try:
-            account = str(_decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
+            account = str(decoded(self._get("/v1/account", None, "", 4.0, 10.0, True).body).get("id", ""))
         except MissingPermission:
             account = ""  # A restricted key may lack this permission. Stripe has accepted the key, which is enough.
         lacks = []
@@ -332,7 +252,7 @@ class Stripe:
             try:
                 left = max(ends - self._clock(), 0.001)
                 with trace.span(operation, kind=trace.CLIENT):
-                    return self._attempt(operation, url, account, min(timeout, left), makes_sense or _is_object, write)
+                    return self._attempt(operation, url, account, min(timeout, left), makes_sense or is_object, write)
             except (Unreachable, StripeFailed, Locked, RateLimited) as error:
                 # Full jitter, so that requests that failed together are not all repeated at the same time.
                 pause = self._jitter() * BACKOFF.pause(attempt + 1)
@@ -359,8 +279,8 @@ class Stripe:
             if status == 200:
                 outcome = "malformed"
                 if not makes_sense(body):
-                    raise _MalformedError("JSON")
-                reply = _Reply(body, _read_at(headers, elapsed))
+                    raise MalformedError("JSON")
+                reply = _Reply(body, valid_as_of(headers, elapsed))
                 outcome = "ok"
                 return reply
             raise self._refused(operation, status, headers, body, elapsed)
@@ -373,7 +293,7 @@ class Stripe:
             raise Unreachable(
                 f"the connection to Stripe failed ({type(error).__name__})", operation=operation
             ) from error
-        except _MalformedError as error:
+        except MalformedError as error:
             raise StripeFailed(f"Stripe's answer has no valid {error}", operation=operation) from error
         finally:
             metrics.STRIPE_REQUESTS.labels(operation, outcome).inc()
@@ -426,16 +346,16 @@ class Stripe:
 
         It does not quote Stripe's message, which may contain addresses and keys.
         """
-        error = _error_in(body)
-        code, message = _word(error.get("code")), str(error.get("message", ""))
+        error = error_in(body)
+        code, message = safe_word(error.get("code")), str(error.get("message", ""))
         ids: dict[str, Any] = {
             "operation": operation,
             "status": status,
             "code": code,
-            "request_id": _word(headers.get("Request-Id")),
+            "request_id": safe_word(headers.get("Request-Id")),
         }
         if status == 429:
-            reason = _word(headers.get("Stripe-Rate-Limited-Reason")) or "unknown"
+            reason = safe_word(headers.get("Stripe-Rate-Limited-Reason")) or "unknown"
             if code == "lock_timeout" or reason == "lock-timeout":
                 return Locked(**ids)
             self._limiter.slow_down(
@@ -446,13 +366,13 @@ class Stripe:
             return Locked(**ids)
         if status >= 500:
             return StripeFailed(
-                f"Stripe answered {status}", should_retry=_word(headers.get("Stripe-Should-Retry")), **ids
+                f"Stripe answered {status}", should_retry=safe_word(headers.get("Stripe-Should-Retry")), **ids
             )
         if status == 401:
             what = "has expired or was revoked" if code == "api_key_expired" else "is not a key that Stripe knows"
             return BadKey(f"STRIPE_SECRET_KEY {what}: take a valid one from {DASHBOARD}, set it and restart", **ids)
         if status == 403:
-            return _missing_permission(operation, message, ids)
+            return missing_permission(operation, message, ids)
         if modes := re.search(r"exists in (live|test) mode, but a (live|test) mode key", message):
             return WrongMode(
                 f"{operation}: the object exists in {modes[1]} mode, and STRIPE_SECRET_KEY is a {modes[2]} mode key: set the "
@@ -462,12 +382,12 @@ class Stripe:
         if code == "resource_missing" and error.get("param") in ("starting_after", "ending_before"):
             return CursorGone(**ids)
         if status == 404 and code == "resource_missing":
-            return NotFound(f"{operation}: Stripe has no such object", read_at=_read_at(headers, elapsed), **ids)
+            return NotFound(f"{operation}: Stripe has no such object", read_at=valid_as_of(headers, elapsed), **ids)
         if 300 <= status < 400:
             return InvalidRequest(
                 f"{operation}: redirected ({status}), which is not followed: see STRIPE_API_BASE", **ids
             )
-        about = ", ".join(word for word in (code, _word(error.get("param"))) if word)
+        about = ", ".join(word for word in (code, safe_word(error.get("param"))) if word)
         return InvalidRequest(f"{operation}: Stripe answered {status}" + (f" ({about})" if about else ""), **ids)
 
 
@@ -487,22 +407,6 @@ def operation_of(path: str, method: str = "GET") -> str:
     return f"{method} /" + "/".join([version, *named])
 
 
-def _missing_permission(operation: str, message: str, ids: dict[str, Any]) -> MissingPermission:
-    named = re.search(r"\brak_([a-z0-9_]+)_(read|write)\b", message)
-    if named is None:
-        return MissingPermission(
-            f"{operation}: Stripe refuses the key in STRIPE_SECRET_KEY (403). The permissions of a restricted key are set "
-            f"at {DASHBOARD}; a connected account may have disconnected",
-            **ids,
-        )
-    return MissingPermission(
-        f"{operation}: the restricted key in STRIPE_SECRET_KEY lacks {named[0]}. Edit the key at {DASHBOARD} and set "
-        f"'{named[1].replace('_', ' ')}' to {named[2]}; it works at once, without a restart",
-        permission=named[0],
-        **ids,
-    )
-
-
 class ActingFor:
     """A client that reads for one account, with the default timeouts."""
 
@@ -514,52 +418,6 @@ class ActingFor:
 
     def retrieve(self, path: str) -> Answer:
         return self._stripe.retrieve(path, account=self._account)
-
-
-class _MalformedError(Exception):
-    """A part of an answer can't be read. The message names the part."""
-
-
-_decoded: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-def _is_object(body: bytes) -> bool:
-    try:
-        _decoded(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _is_page(body: bytes) -> bool:
-    """Whether the body is a well-formed page. If a malformed page were accepted, the objects it lacks could be marked
-    deleted."""
-    try:
-        body.decode()  # objects are decoded later, so the text is checked here
-        page = _decode_list(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return (not page.has_more or bool(page.data)) and all(bytes(raw).startswith(b"{") for raw in page.data)
-
-
-def _error_in(body: bytes) -> dict[str, Any]:
-    """Stripe's error object. Empty if the body has none, because a proxy answered in place of Stripe."""
-    error = _decoded(body).get("error") if _is_object(body) else None
-    return error if isinstance(error, dict) else {}
-
-
-def _read_at(headers: Mapping[str, str], elapsed: float) -> int:
-    """The earliest second, by Stripe's clock, at which the request can have been sent: the answer's Date minus the
-    duration."""
-    try:
-        return math.floor(parsedate_to_datetime(headers["Date"]).timestamp() - elapsed)
-    except (KeyError, ValueError, TypeError) as error:
-        raise _MalformedError("Date") from error
-
-
-def _word(value: object) -> str:
-    """The value if it is a single word that is safe in a message, else an empty string."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.\[\]-]{1,64}", value) else ""
 
 
 def _query(params: Params) -> str:

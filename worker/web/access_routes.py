@@ -47,7 +47,7 @@ class AccessRoutes:
         if not stored.is_fresh(since) and (question := self._desk.ask(stored, since)) is not None:
             await self._wait(question)
             stored = await self._stored(request)
-        return _told(self._desk.answer(stored, since))
+        return _response(self._desk.answer(stored, since))
 
     async def sync(self, request: Request) -> Response:
         checkout_session = _checkout_session(await _body(request))
@@ -57,7 +57,7 @@ class AccessRoutes:
             await self._wait(question)
         now = await self._stored(request)
         try:
-            return _told(self._desk.forced(now, stored.now, question))
+            return _response(self._desk.forced(now, stored.now, question))
         except NotTheirs as error:
             raise HTTPException(409, str(error)) from error
         except NoSuchUser as error:
@@ -80,7 +80,7 @@ class AccessRoutes:
         await asyncio.wait([asyncio.wrap_future(question)], timeout=DEADLINE_SECONDS)
 
 
-def _told(answer: Answer) -> Response:
+def _response(answer: Answer) -> Response:
     return JSONResponse(answer.as_dict(), headers={"cache-control": "no-store"})
 
 

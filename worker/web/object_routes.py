@@ -14,7 +14,8 @@ from starlette.routing import Route
 from worker.config.errors import Permanent, Temporary
 from worker.config.settings import Settings
 from worker.membership.compute import policy_of
-from worker.stripe_api.client import BadKey, MissingPermission, Stripe
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import BadKey, MissingPermission
 from worker.writers import sync_object
 from worker.writers.sync_object import NotThere, Synced
 

@@ -266,21 +266,21 @@ def compute_waiting(conn: psycopg.Connection, policy: Policy, *, limit: int = 20
             customers = recompute_queue.take(conn, limit=limit)
             if not customers:
                 break
-            compute.compute_each(conn, compute.users_behind(conn, customers), policy)
+            compute.compute_each(conn, compute.users_of(conn, customers), policy)
     while not policy.off and rechecks.any_waiting(conn):
         with conn.transaction():
             looks = rechecks.due(conn, limit=limit)
             if not looks:
                 return False
-            _look_again(conn, [ObjectRef(look.object, look.id) for look in looks], policy)
+            _recheck(conn, [ObjectRef(look.object, look.id) for look in looks], policy)
             rechecks.done(conn, looks)
     return True
 
 
-def _look_again(conn: psycopg.Connection, missed: Sequence[ObjectRef], policy: Policy) -> None:
+def _recheck(conn: psycopg.Connection, missed: Sequence[ObjectRef], policy: Policy) -> None:
     users = [ref.id for ref in missed if ref.object == rechecks.USER]
     if users:
-        compute.compute_each(conn, users, policy, concerned_only=True, looked_again=True)
-    customers, _ = links.customers_behind(conn, missed)
+        compute.compute_each(conn, users, policy, concerned_only=True, is_recheck=True)
+    customers, _ = links.customers_of(conn, missed)
     if customers:
-        compute.compute_each(conn, compute.users_behind(conn, customers), policy)
+        compute.compute_each(conn, compute.users_of(conn, customers), policy)

@@ -62,14 +62,14 @@ def tick(
         raise
     result = {**Tally().as_dict(), **(_done(conn, round_) - before)}
     runs.finish(conn, run, result)
-    _log.info("audit.went_on", **result)
+    _log.info("audit.continued", **result)
     return result
 
 
-def begin_anew(conn: psycopg.Connection) -> None:
+def restart(conn: psycopg.Connection) -> None:
     """Begin a new, hurried round, because events were lost for good."""
     with conn.transaction():
-        current = shards.under_way(conn, ROUND)
+        current = shards.running(conn, ROUND)
         if current is not None:
             runs.fail(conn, current, {}, "a new round was started because events were lost")
         _round(conn, hurried=True)

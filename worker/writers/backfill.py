@@ -89,7 +89,7 @@ def start(
 
 def stop(conn: psycopg.Connection) -> bool:
     """End the job; returns False if none is running. Rows written so far stay, and the affected users are computed."""
-    run = shards.under_way(conn, JOB)
+    run = shards.running(conn, JOB)
     if run is None:
         return False
     runs.fail(conn, run, {**(runs.result(conn, run) or {}), **_total(conn, run)}, STOPPED)
@@ -107,7 +107,7 @@ def carry_on(
     connect: Callable[[], psycopg.Connection] | None = None,
 ) -> bool:
     """Continue the job while `should_continue` returns true; returns whether something is left to do."""
-    run = shards.under_way(conn, JOB)
+    run = shards.running(conn, JOB)
     if run is None:
         return _compute_left_over(conn, policy, should_continue)
     account = str((runs.result(conn, run) or {}).get("account") or "")
@@ -134,7 +134,7 @@ def carry_on(
 
 def is_wanted(conn: psycopg.Connection) -> bool:
     """Whether a job is running, or has left users that still must be computed."""
-    return shards.under_way(conn, JOB) is not None or recompute_queue.any_deferred(conn)
+    return shards.running(conn, JOB) is not None or recompute_queue.any_deferred(conn)
 
 
 def progress(conn: psycopg.Connection, run: int | None = None) -> dict[str, Any] | None:
@@ -236,7 +236,7 @@ def compute_some(conn: psycopg.Connection, policy: Policy) -> int:
     """
     customers = recompute_queue.take(conn, limit=USERS_AT_ONCE, deferred=True)
     if customers:
-        compute.compute_each(conn, compute.users_behind(conn, customers), policy)
+        compute.compute_each(conn, compute.users_of(conn, customers), policy)
     return len(customers)
 
 

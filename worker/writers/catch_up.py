@@ -17,7 +17,7 @@ from worker.inbox import store as inbox
 from worker.membership.rules.access import Policy
 from worker.observe import log
 from worker.postgres import counters, cursors
-from worker.stripe_api.client import Page
+from worker.stripe_api.answers import Page
 from worker.stripe_api.envelope import read_envelope
 from worker.writers.list_pass import Listing, Source
 from worker.writers.passes import run as passes

@@ -18,7 +18,8 @@ from worker.mirror import accounts, shards
 from worker.mirror.accounts import Account
 from worker.observe import log
 from worker.postgres import cursors, runs
-from worker.stripe_api.client import BadKey, MissingPermission, Page
+from worker.stripe_api.answers import Page
+from worker.stripe_api.errors import BadKey, MissingPermission
 from worker.stripe_api.lists import LISTS
 from worker.writers import catch_up, reconcile, refresh_catalogue
 from worker.writers.list_pass import Source
@@ -212,7 +213,7 @@ def _due(conn: psycopg.Connection, account: Account) -> str | None:
     as a refresh."""
     jobs = [ROUND.format(account.id), REFRESH.format(account.id)]
     for job in jobs:
-        if shards.under_way(conn, job) is not None:
+        if shards.running(conn, job) is not None:
             return job
     ended: dict[str, datetime] = dict(
         conn.execute(

@@ -30,7 +30,7 @@ _USERS = {
     "sync.customer_links": "select l.*, l.stripe_customer_id as id from sync.customer_links as l "
     "where l.stripe_customer_id = any(%(customers)s)",
 }
-_UNTOLD = {"updated_at", "synced_at", "checked_at"}
+_LEFT_OUT = {"updated_at", "synced_at", "checked_at"}
 
 
 class NoSuchEvent(Permanent):
@@ -99,7 +99,9 @@ def _rows(
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """The row as JSON values, without the columns that change on each write."""
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({k: v for k, v in row.items() if k not in _UNTOLD}))
+    plain: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode({k: v for k, v in row.items() if k not in _LEFT_OUT})
+    )
     return plain
 
 

@@ -20,7 +20,7 @@ from worker.mirror.fold import Key, Observation, Outcome, listed, retrieved
 from worker.mirror.registry import object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
 from worker.observe import log
-from worker.stripe_api.client import Answer, Page
+from worker.stripe_api.answers import Answer, Page
 from worker.stripe_api.json_paths import Json
 from worker.writers.record import Answered, record, record_answers
 

@@ -185,7 +185,7 @@ def _follow(
     changed = _changed_products(conn, by_type)
     guests = _request_for_catalogue(conn, ours, by_type, offered, changed.arrived, users_later=users_later)
     product_changes.note(conn, changed.known)
-    missed = guests | _compute_concerned(conn, written, ours, policy, users_later=users_later)
+    missed = guests | _compute_users(conn, written, ours, policy, users_later=users_later)
     # The catalogue is copied last, because a computation too locks the user before it inserts placeholders for
     # products.
     for outcome in by_type.get("product", []):
@@ -240,7 +240,7 @@ def _request_for_catalogue(
     return {ObjectRef(rechecks.USER, user) for user in catalogue.waiting_guests(conn, products)} if products else set()
 
 
-def _compute_concerned(
+def _compute_users(
     conn: psycopg.Connection,
     written: Sequence[Outcome],
     ours: Sequence[Outcome],
@@ -265,10 +265,10 @@ def _compute_concerned(
         and outcome.moves_users
         and (outcome.object is not None or _is_settled_now(outcome))
     ]
-    returns = {key.ref for key in news if key.object in links.TELLS_OF_MONEY_BACK}
+    returns = {key.ref for key in news if key.object in links.SHOW_MONEY_BACK}
     paid = [outcome for outcome in moved if outcome.key.object == "invoice_payment"]
     invoices = {ObjectRef("invoice", id_) for id_ in _named(paid, "invoice")}
-    behind, missed = links.customers_behind(conn, invoices | returns)
+    behind, missed = links.customers_of(conn, invoices | returns)
     guests = links.guests(conn, [key.id for key in news if key.object == "checkout.session"], returns)
     if users_later:
         recompute_queue.request(conn, customers | behind, deferred=True)

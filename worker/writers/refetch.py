@@ -22,8 +22,9 @@ from worker.mirror.refetch_queue import Ask
 from worker.mirror.registry import object_type
 from worker.observe import log, metrics, trace
 from worker.postgres import counters
-from worker.stripe_api.client import Answer, BadKey, MissingPermission, NotFound, Page
+from worker.stripe_api.answers import Answer, Page
 from worker.stripe_api.envelope import read_envelope
+from worker.stripe_api.errors import BadKey, MissingPermission, NotFound
 from worker.stripe_api.json_paths import Json, embedded
 from worker.writers.record import Answered, record_answers
 
@@ -35,7 +36,7 @@ AGAIN_SECONDS, MOVED_SECONDS, SECOND_MISS_SECONDS = 5, 1, 10
 KEY_SECONDS, REFUSED_SECONDS = 60, 300
 BACKOFF = Backoff(first=2, longest=300)
 
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
 class Source(Protocol):
@@ -73,23 +74,23 @@ def drain(
     delay the others. An object stays unsettled and queued until an answer settles it, whatever fails. Raises BadKey.
     """
     asked, refusal = 0, None
-    under_way: dict[Future[_Read], Ask] = {}
+    running: dict[Future[_Read], Ask] = {}
     using = threading.Lock()  # all threads use the same connection
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         while True:
-            if refusal is None and should_continue() and len(under_way) < threads:
+            if refusal is None and should_continue() and len(running) < threads:
                 with using:
-                    leased = refetch_queue.lease(conn, limit=threads - len(under_way))
+                    leased = refetch_queue.lease(conn, limit=threads - len(running))
                 for ask in leased:
-                    under_way[pool.submit(trace.carry(_read), conn, using, stripe, ask)] = ask
+                    running[pool.submit(trace.carry(_read), conn, using, stripe, ask)] = ask
                 asked += len(leased)
-            if not under_way:
+            if not running:
                 break
-            come, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            come, _ = wait(running, return_when=FIRST_COMPLETED)
             brought: list[tuple[Ask, Answered]] = []
             with using:
                 for future in come:
-                    ask = under_way.pop(future)
+                    ask = running.pop(future)
                     try:
                         if (answered := _received(conn, ask, future.result())) is not None:
                             brought.append((ask, answered))
@@ -239,6 +240,6 @@ def _read_on(stripe: Source, key: Key, url: str, members: list[Json]) -> Json:
 
 
 def _say_once(sentence: str, **facts: object) -> None:
-    if sentence not in _said:
-        _said.add(sentence)
+    if sentence not in _logged:
+        _logged.add(sentence)
         _log.error("permission.missing", error=sentence, **facts)

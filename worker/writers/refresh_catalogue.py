@@ -52,7 +52,7 @@ def tick(
     Returns the result; None if another worker has the slot, or if the refresh failed or is not finished. The next slot
     continues an unfinished refresh.
     """
-    run = shards.under_way(conn, JOB)
+    run = shards.running(conn, JOB)
     begun = runs.result(conn, run) or {} if run is not None else {}
     due_before = (
         datetime.fromisoformat(begun[READ_SINCE])

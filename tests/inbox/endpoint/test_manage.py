@@ -13,7 +13,9 @@ from tests.processes import Daemon, eventually
 from tests.sandboxes import KEY, Sandbox
 from worker.inbox.endpoint import both_versions, manage, sentinel
 from worker.inbox.endpoint.manage import NotPossible, Step
-from worker.stripe_api.client import API_VERSION, MissingPermission, Stripe
+from worker.stripe_api.answers import API_VERSION
+from worker.stripe_api.client import Stripe
+from worker.stripe_api.errors import MissingPermission
 from worker.stripe_api.rate_limit import RateLimiter
 
 URL = "https://shop.example/webhooks/stripe"

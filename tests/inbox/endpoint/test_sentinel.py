@@ -17,7 +17,8 @@ from worker.inbox.endpoint import sentinel
 from worker.inbox.endpoint.rules import Endpoint, lacking, ours
 from worker.jobs import status
 from worker.postgres import counters
-from worker.stripe_api.client import API_VERSION, Stripe
+from worker.stripe_api.answers import API_VERSION
+from worker.stripe_api.client import Stripe
 
 URL = "http://127.0.0.1:1/webhooks/stripe"
 Look = Callable[[], list[str]]

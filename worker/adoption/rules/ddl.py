@@ -36,14 +36,14 @@ def sorted_references(table: Table) -> list[ForeignKeyConstraint]:
 def create_table(ours: Table, names: Names) -> Iterator[str]:
     """The statements that create the table as we declare it, with its indexes and comments."""
     table = names.metadata.tables[names.key(ours)]
-    yield _said(CreateTable(table))
+    yield _as_sql(CreateTable(table))
     for index in sorted(table.indexes, key=lambda actual: str(actual.name)):
-        yield _said(CreateIndex(index))
+        yield _as_sql(CreateIndex(index))
     if table.comment:
-        yield _said(SetTableComment(table))
+        yield _as_sql(SetTableComment(table))
     for column in table.columns:
         if column.comment:
-            yield _said(SetColumnComment(column))
+            yield _as_sql(SetColumnComment(column))
 
 
 def create_enum(name: str, labels: tuple[str, ...], *, schema: str) -> str:
@@ -66,7 +66,7 @@ def add_column(ours: Any, names: Names) -> tuple[str, str]:
     """The statement that adds the column, and the column's definition for a person."""
     table = names.metadata.tables[names.key(ours.table)]
     column = table.columns[names.column(ours.table.name, ours.name)]
-    shown = _said(CreateColumn(column))
+    shown = _as_sql(CreateColumn(column))
     return f"alter table {names.relation(ours.table.name)} add column {shown}", shown
 
 
@@ -80,18 +80,18 @@ def add_unique(ours: Table, constraint: Any, names: Names) -> str:
 def add_reference(ours: Table, constraint: ForeignKeyConstraint, names: Names) -> str:
     table = names.metadata.tables[names.key(ours)]
     wanted = next(actual for actual in table.foreign_key_constraints if actual.name == name_of(constraint))
-    return _said(AddConstraint(wanted))
+    return _as_sql(AddConstraint(wanted))
 
 
 def create_index(ours: Table, index: Index, names: Names) -> str:
     table = names.metadata.tables[names.key(ours)]
-    return _said(CreateIndex(next(actual for actual in table.indexes if actual.name == index.name)))
+    return _as_sql(CreateIndex(next(actual for actual in table.indexes if actual.name == index.name)))
 
 
 def name_of(constraint: Any) -> str:
     return str(_dialect.identifier_preparer.format_constraint(constraint))
 
 
-def _said(statement: Any) -> str:
+def _as_sql(statement: Any) -> str:
     # Without arguments, psycopg parses no placeholders, so percent signs must not be doubled.
     return str(statement.compile(dialect=_dialect)).strip().replace("%%", "%")

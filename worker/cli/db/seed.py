@@ -150,7 +150,7 @@ def _is_sandbox(base: str) -> bool:
     if host not in ("127.0.0.1", "::1", "localhost"):
         return False
     try:
-        return "stories" in _ask(f"{base}/_sandbox")
+        return "stories" in _get(f"{base}/_sandbox")
     except (OSError, ValueError):
         return False
 
@@ -185,19 +185,19 @@ def _played(base: str) -> list[str]:
     opened = int((datetime.now(UTC) - _OPENED).timestamp())
     named = {one.id: {"email": f"{one.id}@example.com", "name": one.name} for one in _PEOPLE}
     bodies: list[str] = []
-    _tell(base, "clock", {"now": opened})
+    _post(base, "clock", {"now": opened})
     try:
         for step in _PLAY:
             if isinstance(step, int):
-                _tell(base, "clock", {"now": opened + step * _DAY})
+                _post(base, "clock", {"now": opened + step * _DAY})
                 continue
             story, parameters = step
             more = named[parameters["user_id"]] if story == "sign_up" else {}
-            result = _tell(base, f"stories/{story}", parameters | more)
+            result = _post(base, f"stories/{story}", parameters | more)
             # Read now, because the sandbox, like Stripe, lists events for 30 days.
-            bodies += [json.dumps(_ask(f"{base}/v1/events/{event['id']}")) for event in result["events"]]
+            bodies += [json.dumps(_get(f"{base}/v1/events/{event['id']}")) for event in result["events"]]
     finally:
-        _tell(base, "clock", {"real": True})
+        _post(base, "clock", {"real": True})
     return bodies
 
 
@@ -250,11 +250,11 @@ def _show(conn: psycopg.Connection) -> None:
     )
 
 
-def _tell(base: str, path: str, body: dict[str, Any]) -> Any:
+def _post(base: str, path: str, body: dict[str, Any]) -> Any:
     return _send(f"{base}/_sandbox/{path}", json.dumps(body).encode())
 
 
-def _ask(url: str) -> Any:
+def _get(url: str) -> Any:
     return _send(url, None)
 
 

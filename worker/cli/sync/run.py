@@ -79,7 +79,7 @@ def _wait(settings: Settings, conn: psycopg.Connection, run: int, *, show: bool)
     console, helper, idle_since = Console(), _Helper(settings), time.monotonic()
     try:
         with Live(console=console, auto_refresh=False, transient=True) if is_terminal else _Silent() as live:
-            while shards.under_way(conn, job.JOB) == run:
+            while shards.running(conn, job.JOB) == run:
                 if is_terminal and (progress := job.progress(conn, run)) is not None:
                     live.update(table(progress), refresh=True)
                 if helper.is_working or not shards.is_idle(conn, job.JOB):

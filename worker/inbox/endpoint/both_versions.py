@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from worker.config.errors import Permanent
 from worker.inbox.endpoint import rules
 from worker.inbox.endpoint.rules import Endpoint
-from worker.stripe_api.client import API_VERSION, Answer, Page
+from worker.stripe_api.answers import API_VERSION, Answer, Page
 
 ENDPOINTS, DESTINATIONS = "/v1/webhook_endpoints", "/v2/core/event_destinations"
 URL, SECRET = "webhook_endpoint.url", "webhook_endpoint.signing_secret"

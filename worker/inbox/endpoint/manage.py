@@ -19,7 +19,8 @@ from worker.config.errors import Permanent
 from worker.inbox.endpoint import both_versions, rules
 from worker.inbox.endpoint.both_versions import Target
 from worker.inbox.endpoint.rules import Endpoint
-from worker.stripe_api.client import API_VERSION, fingerprint
+from worker.stripe_api.answers import API_VERSION
+from worker.stripe_api.client import fingerprint
 
 ALL = ("*",)
 # Until the new endpoint is turned on, it receives only this event type, which hardly ever occurs.

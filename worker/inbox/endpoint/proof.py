@@ -14,7 +14,8 @@ from worker.config.errors import Permanent
 from worker.inbox import secrets
 from worker.inbox.secrets import ASSUMED, FOREIGN, OURS, Secret
 from worker.observe import log
-from worker.stripe_api.client import Answer, BadKey, InvalidRequest, MissingPermission, Page, WrongMode
+from worker.stripe_api.answers import Answer, Page
+from worker.stripe_api.errors import BadKey, InvalidRequest, MissingPermission, WrongMode
 
 _log = log.get("secrets")
 

@@ -21,7 +21,8 @@ from worker.inbox.endpoint.rules import Endpoint, Flow, Problem
 from worker.inbox.secrets import Secret
 from worker.observe import log
 from worker.postgres import counters, cursors, runs
-from worker.stripe_api.client import API_VERSION, MissingPermission
+from worker.stripe_api.answers import API_VERSION
+from worker.stripe_api.errors import MissingPermission
 
 _log = log.get("endpoint")
 

@@ -74,7 +74,7 @@ class Book:
         self._accounted: dict[str, int] = {}
         self._balance: int = 0
         self._expires_at: datetime | None = None
-        held = user.history or _begun(user)
+        held = user.history or _empty_history(user)
         self._base, self._entries = held.base, list(held.entries)
         self._totals = {entry.at.bill: entry.total for entry in held.entries if entry.act is Act.BACK}
         self._totals |= {bill.id: bill.total for bill in user.bills}
@@ -456,7 +456,7 @@ class Book:
         )
 
 
-def _begun(user: User) -> History:
+def _empty_history(user: User) -> History:
     """An empty history that begins with the user's present balance and lots."""
     newest = {owner: Newest(each.newest, each.bill or "") for owner, each in user.periods.items() if each.newest}
     lots = after_spending(user.lots, user.tokens)

@@ -332,7 +332,7 @@ class User:
         return frozenset(id_ for id_ in items | bought if id_)
 
 
-def misses_something(user: User, products: Mapping[str, Product]) -> bool:
+def misses_facts(user: User, products: Mapping[str, Product]) -> bool:
     """Whether the facts name a product, or a paid line names a price, that is not mirrored yet."""
     unknown = any(line.price is not None and line.price_type is None for line in user.every_line)
     return unknown or not user.named_products <= products.keys()

@@ -13,7 +13,7 @@ Connection = psycopg.Connection
 Row = dict[str, Any]
 
 
-def customers_behind(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
+def customers_of(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[str], set[ObjectRef]]:
     """The customers behind these objects, and the objects that can't be looked up yet, because they or their payment
     are not mirrored.
 
@@ -56,7 +56,7 @@ _BEHIND = {
     "charge": "select id, customer from mirror.charges where id = any(%s) and account = ''",
     "credit_note": "select id, customer from mirror.credit_notes where id = any(%s) and account = ''",
 }
-TELLS_OF_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
+SHOW_MONEY_BACK = frozenset({"refund", "dispute", "charge", "credit_note"})
 
 # The application names the user in the session of a guest. In a payment link the buyer can set the name, so it does not
 # count.
@@ -213,7 +213,7 @@ def hold_links(conn: Connection, customers: Collection[str]) -> dict[str, str]:
     return {customer: user for customer, user in held if user is not None}
 
 
-def unlinked_worth_a_look(conn: Connection, *, limit: int) -> list[str]:
+def unlinked_to_check(conn: Connection, *, limit: int) -> list[str]:
     """Some customers without a user, the longest unchecked first. Marks each as checked now."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(

@@ -127,7 +127,7 @@ class Console:
 
             def read() -> pages.View | None:
                 with self.pool.connection() as conn:
-                    return build(pages.Asked(conn, self._settings, query, dict(request.path_params)))
+                    return build(pages.PageRequest(conn, self._settings, query, dict(request.path_params)))
 
             try:
                 view = await anyio.to_thread.run_sync(read)

@@ -36,7 +36,7 @@ PLAN_SECONDS, PLAN_BATCH = 0.1, 50
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PageRequest:
     """The input of a page: a connection in autocommit, the settings, the query parameters and the path parameters."""
 
     conn: psycopg.Connection
@@ -53,31 +53,31 @@ class View:
     values: Mapping[str, Any]
 
 
-Build = Callable[[Asked], View | None]
+Build = Callable[[PageRequest], View | None]
 
 
-def health(asked: Asked) -> View:
-    minutes = read_health.minutes(asked.conn)
+def health(request: PageRequest) -> View:
+    minutes = read_health.minutes(request.conn)
     labels = [f"{row['minute']:%H:%M}" for row in minutes]
     return View(
         "health.html",
         {
-            "status": status.status(asked.conn),
-            "has_key": asked.settings.stripe_secret_key is not None,
-            "workers": read_health.workers(asked.conn),
-            "runs": read_health.runs(asked.conn),
-            "drift": read_health.drift(asked.conn),
-            "latency": read_health.latency(asked.conn),
+            "status": status.status(request.conn),
+            "has_key": request.settings.stripe_secret_key is not None,
+            "workers": read_health.workers(request.conn),
+            "runs": read_health.runs(request.conn),
+            "drift": read_health.drift(request.conn),
+            "latency": read_health.latency(request.conn),
             "received": charts.line(labels, [row["received"] for row in minutes], " events"),
             "applied": charts.line(labels, [row["applied"] for row in minutes], " events"),
             "requests": charts.line(labels, [row["requests"] for row in minutes], " requests"),
-            "requests_allowed": round(60 * rate_of(asked.settings)) if asked.settings.stripe_secret_key else None,
+            "requests_allowed": round(60 * rate_of(request.settings)) if request.settings.stripe_secret_key else None,
         },
     )
 
 
-def inbox(asked: Asked) -> View:
-    query = asked.query
+def inbox(request: PageRequest) -> View:
+    query = request.query
     filters = Filters(
         status=query.get("status") if query.get("status") in STATUSES else None,
         type=query.get("type") or None,
@@ -88,41 +88,41 @@ def inbox(asked: Asked) -> View:
         before=_moment(query.get("before")),
         before_id=query.get("before_id"),
     )
-    page = read_inbox.events(asked.conn, filters)
+    page = read_inbox.events(request.conn, filters)
     first = not query.get("before")
-    groups = read_inbox.parked_groups(asked.conn) if first and filters.status in (None, "parked") else []
+    groups = read_inbox.parked_groups(request.conn) if first and filters.status in (None, "parked") else []
     return View("inbox.html", {"page": page, "groups": groups, "statuses": STATUSES, "searched": read_inbox.SEARCHED})
 
 
-def event(asked: Asked) -> View | None:
-    row = read_inbox.event(asked.conn, asked.path["id"])
+def event(request: PageRequest) -> View | None:
+    row = read_inbox.event(request.conn, request.path["id"])
     return View("event.html", {"event": row}) if row is not None else None
 
 
-def users(asked: Asked) -> View:
-    text = asked.query.get("q", "").strip()
-    rows = read_users.search(asked.conn, text, after=asked.query.get("after", ""))
+def users(request: PageRequest) -> View:
+    text = request.query.get("q", "").strip()
+    rows = read_users.search(request.conn, text, after=request.query.get("after", ""))
     more = len(rows) > read_users.PAGE and not text
-    unlinked = links.unlinked(asked.conn, limit=20) if not text else []
+    unlinked = links.unlinked(request.conn, limit=20) if not text else []
     return View("users.html", {"rows": rows[: read_users.PAGE], "more": more, "unlinked": unlinked})
 
 
-def user(asked: Asked) -> View | None:
-    id_ = asked.path["id"]
-    with snapshot(asked.conn):
-        explained = why(asked.conn, id_, policy_of(asked.settings), entries=50)
+def user(request: PageRequest) -> View | None:
+    id_ = request.path["id"]
+    with snapshot(request.conn):
+        explained = why(request.conn, id_, policy_of(request.settings), entries=50)
         if explained is None:
             return None
         id_ = explained.user
-        timeline, balances = read_users.timeline(asked.conn, id_), read_users.balance(asked.conn, id_)
+        timeline, balances = read_users.timeline(request.conn, id_), read_users.balance(request.conn, id_)
     labels = [f"{row['created_at']:%Y-%m-%d}" for row in balances]
     chart = charts.line(labels, [row["balance_after"] for row in balances], " tokens")
     return View("user.html", {"why": explained, "timeline": timeline, "balance": chart, "balances": balances})
 
 
-def object_(asked: Asked) -> View | None:
-    id_ = asked.path["id"]
-    rows, versions = history.find(asked.conn, id_), history.versions(asked.conn, id_)
+def object_(request: PageRequest) -> View | None:
+    id_ = request.path["id"]
+    rows, versions = history.find(request.conn, id_), history.versions(request.conn, id_)
     if not rows and not versions:
         return None
     return View(
@@ -131,29 +131,29 @@ def object_(asked: Asked) -> View | None:
             "id": id_,
             "rows": rows,
             "history": versions,
-            "drift": history.drift(asked.conn, id_),
+            "drift": history.drift(request.conn, id_),
         },
     )
 
 
-def object_search(asked: Asked) -> View | None:
+def object_search(request: PageRequest) -> View | None:
     """The search form, or the object with the given id. If it is the id of an event, the event."""
-    id_ = asked.query.get("id", "").strip()
+    id_ = request.query.get("id", "").strip()
     if not id_:
         return View("objects.html", {})
-    return (event if id_.startswith("evt_") else object_)(replace(asked, path={"id": id_}))
+    return (event if id_.startswith("evt_") else object_)(replace(request, path={"id": id_}))
 
 
-def catalogue(asked: Asked) -> View:
-    return View("catalogue.html", {"products": read_catalogue.products(asked.conn)})
+def catalogue(request: PageRequest) -> View:
+    return View("catalogue.html", {"products": read_catalogue.products(request.conn)})
 
 
-def revenue(asked: Asked) -> View:
+def revenue(request: PageRequest) -> View:
     """MRR of the last year, and movements and churn of the last months, in one currency."""
-    summary = revenue_summary.read(asked.conn)
+    summary = revenue_summary.read(request.conn)
     if summary is None or not summary.currencies:
         return View("revenue.html", {"currency": None, "summary": summary})
-    chosen = asked.query.get("currency", "")
+    chosen = request.query.get("currency", "")
     currency = chosen if chosen in summary.currencies else next(iter(summary.currencies))
     days, months, products = (summary.currencies[currency][name] for name in ("days", "months", "products"))
     units = 1 if render.is_zero_decimal(currency) else 100
@@ -175,38 +175,38 @@ def revenue(asked: Asked) -> View:
     )
 
 
-def plan(asked: Asked) -> View:
+def plan(request: PageRequest) -> View:
     """The next users that `membership apply` would change, in the order of their ids.
 
     The search starts after the user `after`, stops after PLAN_SECONDS, and reports how far it got.
     """
     changing: list[tuple[str, Outcome]] = []
     looked, ends = 0, time.monotonic() + PLAN_SECONDS
-    after: str | None = asked.query.get("after", "")
-    for piece in recompute_all.plan(asked.conn, policy_of(asked.settings), after=after or "", batch=PLAN_BATCH):
+    after: str | None = request.query.get("after", "")
+    for piece in recompute_all.plan(request.conn, policy_of(request.settings), after=after or "", batch=PLAN_BATCH):
         looked, after = looked + piece.users, piece.last
         changing += piece.changing.items()
         if len(changing) >= PLAN_SHOWN or time.monotonic() > ends:
             break
-    return View("plan.html", {"changing": changing, "looked": looked, "after": after, **plan_progress(asked).values})
+    return View("plan.html", {"changing": changing, "looked": looked, "after": after, **plan_progress(request).values})
 
 
-def plan_progress(asked: Asked) -> View:
-    return View("plan_progress.html", {"progress": read_catalogue.progress(asked.conn)})
+def plan_progress(request: PageRequest) -> View:
+    return View("plan_progress.html", {"progress": read_catalogue.progress(request.conn)})
 
 
-def backfill(asked: Asked) -> View:
+def backfill(request: PageRequest) -> View:
     """The newest backfill, and connected accounts. The page refreshes the progress from `backfill_progress`."""
-    values = backfill_progress(asked).values
-    return View("backfill.html", {**values, "accounts": read_backfill.accounts(asked.conn), "lists": list(LISTS)})
+    values = backfill_progress(request).values
+    return View("backfill.html", {**values, "accounts": read_backfill.accounts(request.conn), "lists": list(LISTS)})
 
 
-def backfill_progress(asked: Asked) -> View:
-    return View("backfill_progress.html", {"progress": read_backfill.progress(asked.conn)})
+def backfill_progress(request: PageRequest) -> View:
+    return View("backfill_progress.html", {"progress": read_backfill.progress(request.conn)})
 
 
-def settings(asked: Asked) -> View:
-    return View("settings.html", {"rows": read_health.settings(asked.settings)})
+def settings(request: PageRequest) -> View:
+    return View("settings.html", {"rows": read_health.settings(request.settings)})
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -16,7 +16,7 @@ from worker.mirror.absences import MOST_COUNTED, Absence
 from worker.mirror.fold import Key
 from worker.mirror.shards import Standing
 from worker.observe import log
-from worker.stripe_api.client import Answer
+from worker.stripe_api.answers import Answer
 from worker.stripe_api.json_paths import Json
 from worker.writers.list_pass import Tally, record_absent
 from worker.writers.passes.plan import Options, Shape

@@ -20,7 +20,7 @@ from worker.mirror import store as mirror
 from worker.mirror.fold import Key
 from worker.mirror.registry import entitlement_summary, object_type
 from worker.mirror.version import AMBIGUITY_SECONDS
-from worker.stripe_api.client import Page
+from worker.stripe_api.answers import Page
 from worker.stripe_api.lists import LISTS, StripeList
 from worker.writers.list_pass import Place
 

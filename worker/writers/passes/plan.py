@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from worker.stripe_api.client import Page
+from worker.stripe_api.answers import Page
 from worker.stripe_api.lists import LISTS
 from worker.writers.list_pass import Listing
 from worker.writers.passes.parents import Parents

@@ -26,7 +26,8 @@ from worker.mirror.registry import object_type
 from worker.mirror.shards import Shard, Standing
 from worker.observe import log, trace
 from worker.postgres.pool import UNAVAILABLE
-from worker.stripe_api.client import BadKey, CursorGone, InvalidRequest, MissingPermission, Page
+from worker.stripe_api.answers import Page
+from worker.stripe_api.errors import BadKey, CursorGone, InvalidRequest, MissingPermission
 from worker.writers.list_pass import (
     Place,
     Source,
@@ -91,7 +92,7 @@ class Reading:
     def work(self) -> None:
         """Start threads while there is something to read, and wait until they have ended."""
         while True:
-            self._raise_what_a_thread_met()
+            self._raise_error_of_a_thread()
             if not self._renewed():
                 self._stop()
             started = False if self._is_stopping() else self._start()
@@ -100,7 +101,7 @@ class Reading:
             if not started:
                 with self._changed:
                     self._changed.wait(LOOK_SECONDS)
-        self._raise_what_a_thread_met()
+        self._raise_error_of_a_thread()
 
     def _waits(self) -> bool:
         """Whether a failed list or an absent object will soon be read again."""
@@ -232,7 +233,7 @@ class Reading:
                 gte, tally, place = saved.gte, saved.tally, read.following
                 page.forget()
         except (Temporary, Permanent) as error:
-            self._trouble(shard, error)
+            self._put_off_or_fail(shard, error)
             return
         self._give_back(shard)
 
@@ -313,7 +314,7 @@ class Reading:
                     walk.accept(step, page, done)
                 self._count_page()
         except (Temporary, Permanent) as error:
-            self._trouble(shard, error)
+            self._put_off_or_fail(shard, error)
             walk.end()
             return
         finally:
@@ -355,7 +356,7 @@ class Reading:
 
         self._writer.transaction(write)
 
-    def _trouble(self, shard: Shard, error: Temporary | Permanent) -> None:
+    def _put_off_or_fail(self, shard: Shard, error: Temporary | Permanent) -> None:
         """Read the shard again later, or give up its list."""
         if isinstance(error, BadKey):
             raise error
@@ -395,6 +396,6 @@ class Reading:
         with self._changed:
             self._state.held.discard(shard.id)
 
-    def _raise_what_a_thread_met(self) -> None:
+    def _raise_error_of_a_thread(self) -> None:
         if self._state.error is not None:
             raise self._state.error

@@ -44,7 +44,7 @@ def tick(
     Returns the result if the run is finished; None if it is not finished or failed, or if another worker has the slot.
     `knows` is stored with the run and becomes part of its result.
     """
-    run = shards.under_way(conn, job)
+    run = shards.running(conn, job)
     if run is None:
         with conn.transaction():
             run = runs.claim(conn, job, slot)

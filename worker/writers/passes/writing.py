@@ -22,7 +22,7 @@ from worker.mirror.shards import Shard
 from worker.observe import log, trace
 from worker.postgres import plans
 from worker.postgres.pool import OTHER_SCHEMA, UNAVAILABLE
-from worker.stripe_api.client import Page
+from worker.stripe_api.answers import Page
 from worker.writers.list_pass import Listing, Place, absent_of, record_pages
 from worker.writers.passes.plan import Options, Shape
 
