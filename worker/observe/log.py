@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # All fields are stored in one attribute of the record, because records do not allow extra attributes such as `name`.
 _FIELDS = "fields"
 
+# Every attempt to connect logs these during an outage. Psycopg's pool logs its own message for each attempt.
+_REPEATED = ("broker.unreachable", "postgres.unreachable")
+_REPEAT_SECONDS = 60
+
 
 def configure(settings: "Settings") -> None:
     """Send every log line, including lines from libraries, to stderr in one format."""
@@ -67,6 +71,7 @@ def configure_as(*, level: str, as_json: bool) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    handler.addFilter(_Outages())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -79,6 +84,23 @@ def configure_as(*, level: str, as_json: bool) -> None:
 def get(name: str) -> Any:
     """A logger whose events are static names (`noun.past_verb`), with the details as fields."""
     return structlog.get_logger(name)
+
+
+class _Outages(logging.Filter):
+    """Let a repeated message of an outage through once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "psycopg.pool" and record.msg not in _REPEATED:
+            return True
+        key = record.name, str(record.msg)
+        if record.created < self._next.get(key, 0.0):
+            return False
+        self._next[key] = record.created + _REPEAT_SECONDS
+        return True
 
 
 def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
