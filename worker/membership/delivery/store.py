@@ -14,6 +14,8 @@ Connection = psycopg.Connection
 
 # The cursor: deliveries exist for changes up to this id.
 CURSOR = "changes sent"
+# Backlogs are counted up to this number, so that a long outage of the receiver does not make the count slow.
+COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,28 +244,34 @@ def backlog(conn: Connection) -> dict[str, Any]:
     """The number of changes that wait, the number of parked changes, and the age of the oldest waiting change in
     seconds.
 
-    Changes without a delivery also wait. Only a running sender inserts deliveries.
+    Changes without a delivery also wait, because only a running sender inserts deliveries. No number is larger than
+    `COUNTED`.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
             with fresh as (
                 select count(*) as number, min(c.id) as id
-                from sync.changes as c
-                where c.id > coalesce((select (value ->> 'upto')::bigint from sync.cursors where name = %s), 0)
+                from (
+                    select id from sync.changes
+                    where id > coalesce((select (value ->> 'upto')::bigint from sync.cursors where name = %(cursor)s), 0)
+                    order by id limit %(most)s
+                ) as c
             ), queued as (
-                select count(*) filter (where not parked) as number, min(change_id) filter (where not parked) as id,
-                    count(*) filter (where parked) as parked
-                from sync.change_deliveries
+                select count(*) as number, min(change_id) as id
+                from (
+                    select change_id from sync.change_deliveries where not parked order by change_id limit %(most)s
+                ) as d
             )
-            select q.number + f.number as changes_pending, q.parked as changes_parked,
+            select least(q.number + f.number, %(most)s) as changes_pending,
+                (select count(*) from (select from sync.change_deliveries where parked limit %(most)s) as p) as changes_parked,
                 coalesce((
                     select extract(epoch from clock_timestamp() - c.created_at)::float8
                     from sync.changes as c where c.id = least(q.id, f.id)
                 ), 0) as oldest_pending_change_seconds
             from fresh as f cross join queued as q
             """,
-            (CURSOR,),
+            {"cursor": CURSOR, "most": COUNTED},
         ).fetchone()
     assert row is not None
     return row
