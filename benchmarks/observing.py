@@ -1,8 +1,8 @@
-"""The cost of metrics and traces. Three stacks run in parallel: with neither, with metrics, and with both. In each round
-each stack gets the same events, one stack after the other.
+"""The cost of metrics and traces. Three stacks are up at the same time: with neither, with metrics, and with both. In each
+round they get the same events, one after the other.
 
-Only the CPU of stacks in the same round is compared, and batches are full, so that other load on the machine changes
-little. The cost is the CPU of `web` and `worker`, because only they make metrics and traces. The CPU of Postgres is left
+Only the CPU of stacks in the same round is compared, and batches are full, so that other load on the machine has
+little effect. The cost is the CPU of `web` and `worker`, because only they make metrics and traces. The CPU of Postgres is left
 out, because it varies with checkpoints and autovacuum.
 """
 
@@ -88,7 +88,7 @@ def _quiet(values: list[float]) -> float:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """The median, and a range that contains the true median with a probability of 95 %, between two of the values."""
+    """The median, and its 95 % confidence interval, whose ends are two of the values."""
     ordered, count = sorted(values), len(values)
     away = math.ceil(0.98 * math.sqrt(count))
     low, high = ordered[max(0, count // 2 - away)], ordered[min(count - 1, (count - 1) // 2 + away)]

@@ -22,7 +22,7 @@ def _run(database_url: str, count: int) -> dict[str, Any]:
     result: dict[str, Any] = {"products": count, "prices": count}
     with psycopg.connect(database_url, autocommit=True) as conn:
         at_start = passes.peak_mib()
-        # The daemon skips an object if an event changed it shortly before the page, so the passes are an hour apart.
+        # Of two snapshots that are seconds apart, the daemon can't tell the newer one, so the passes are an hour apart.
         for hour, (name, note) in enumerate(
             (("all_new", "a"), ("nothing_changed", "a"), ("all_changed", "b")), start=1
         ):

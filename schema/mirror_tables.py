@@ -39,11 +39,16 @@ def _table(declared: MirrorTable) -> Table:
             "observed_rank",
             BigInteger,
             nullable=False,
-            comment="what observed_in reported: 0 created, 1 updated, 2 deleted",
+            comment="0: a creation, 1: an update or a read, 2: a deletion",
         ),
         Column("observed_in", Text, nullable=False, comment="the event or read that showed the content"),
         Column("content_hash", Text, nullable=False),
-        Column("shape", Text, nullable=False, comment="API major version of the content; empty for a bare deletion"),
+        Column(
+            "shape",
+            Text,
+            nullable=False,
+            comment="API major version of the content; empty if only the deletion is known",
+        ),
         Column(
             "rev",
             BigInteger,
@@ -59,7 +64,7 @@ def _table(declared: MirrorTable) -> Table:
             comment="uncertain, and will be read again",
         ),
         Column("synced_at", _TIME, nullable=False, server_default=text("now()")),
-        # The account is part of the index, so that a planner without statistics chooses an index that serves both conditions.
+        # Queries name the account too. With the account in the index, the planner chooses it even without statistics.
         *(
             Index(f"ix_{name}_{index[0]}", index[0], "account") if len(index) == 1 else Index(None, *index)
             for index in declared.indexes

@@ -83,7 +83,7 @@ def catalogue(root: Path | None = None) -> dict[str, Any]:
 
 
 def _views(types: dict[str, _Type], lists: list[_List]) -> dict[str, str]:
-    """Return the name of each type's view. A type without a list has a view if events contain its objects with an id."""
+    """Return the name of each type's view. A type without a list has a view if events contain it, unless it is left out."""
     views: dict[str, str] = {}
     for row in lists:
         for object_ in row.objects:
@@ -144,7 +144,9 @@ class _Reader:
                 elif unknown := required - given.get("params", {}).keys() - {given.get("param")}:
                     param = unknown.pop()
                     if param not in PARENT_PARAMS or unknown:
-                        raise Undecided(f"the list {path} needs {param}: name its parents, or leave it out")
+                        raise Undecided(
+                            f"the list {path} needs {param}: name the list of its parents, or leave the list out"
+                        )
                     given |= {"parent": PARENT_PARAMS[param], "param": param}
             yield _List(name, path, objects, by_created and "parent" not in given, given)
 

@@ -1,7 +1,7 @@
 """Records as API 2026-10-28.endive shows them.
 
-A record has the fields that differ from the blank. It refers to prices, products and discounts by id. Fields whose names
-begin with an underscore are private, and are not shown.
+A record has the fields that differ from the default object of its type in `blanks.py`. It refers to prices, products and
+discounts by id. Fields whose names begin with an underscore are private, and are not shown.
 """
 
 from typing import Any

@@ -87,7 +87,8 @@ BY_HAND = """
     insert into stripe_customers values ('1', 'jenny', 'cus_jenny');
 """
 
-# drizzle-kit with serial ids and identity columns as in its documentation, and the Stripe tables of this contract.
+# drizzle-kit with serial ids and identity columns as in its documentation, and Stripe tables with the names that
+# stripe-sync expects.
 DRIZZLE_SERIAL = """
     create table users (
         id serial primary key not null, email text not null unique, email_verified timestamp with time zone,

@@ -55,7 +55,7 @@ def test_a_lost_change_is_read_and_reported(run: Run, conn: psycopg.Connection, 
     assert unknown.returncode == 0, unknown.stderr
     assert "--checkout-session" in unknown.stdout
     assert named.returncode == 0, named.stderr
-    assert f"jenny is PREMIUM and ACTIVE, by Pro ({ids['product']})" in named.stdout
+    assert f"jenny is PREMIUM and ACTIVE, through Pro ({ids['product']})" in named.stdout
     assert "5,000 tokens until" in named.stdout
     assert "1 listed, 1 written" in named.stdout
     answer = json.loads(again.stdout)

@@ -1,4 +1,6 @@
-"""A user is computed only if a field that the user depends on changed. The result is as if every event caused a computation."""
+"""A user's access and tokens are computed only if a field that they depend on has changed. The result is the same as if every
+event caused a computation.
+"""
 
 import copy
 import os
@@ -47,7 +49,7 @@ LIVES = int(os.environ.get("TEST_LIVES", "200"))
 A_TEST = 25
 SITUATIONS = (*changes.SITUATIONS, *starts.SITUATIONS, *purchases.SITUATIONS)
 NOW = 1_790_000_000
-# Mutations keep these fields. Stripe never moves an object to another user, and the previous user would not be computed.
+# Mutations keep these fields. Stripe never moves an object to another user. If it did, the previous user would not be computed.
 _NAMES_OTHERS = ("customer", "client_reference_id", "payment_intent", "charge", "invoice", "payment", "payment_link")
 # These objects affect users through a queue that a job processes.
 _CATALOGUE = ("product", "price", "plan", "product_feature")
@@ -198,7 +200,7 @@ def test_changes_of_other_fields_compute_no_user(
 
 
 def _after(shown: Json, **changed: Any) -> Outcome:
-    """The outcome of folding a later event in which these fields changed, after a first event."""
+    """Fold an event of the object, then a later event in which these fields changed; returns the outcome of the later one."""
     first, later = (
         observe(read_event(event(f"{shown['object']}.updated", obj, created=created)))
         for obj, created in ((shown, NOW), (shown | changed, NOW + DAY))
@@ -217,7 +219,7 @@ def test_only_the_deciding_fields_of_an_object_cause_a_computation(shown: Json) 
 
     moving = {field for field in fields if _after(shown, **{field: {"another": "value"}}).moves_users}
 
-    # The changed `created` is not a time, so the object has no date.
+    # The changed `created` is not a time. Any change of an object without a date causes a computation, so `created` counts too.
     assert moving == TYPES[shown["object"]].deciding | ({"created"} if TYPES[shown["object"]].decides_users else set())
 
 
@@ -249,7 +251,7 @@ class _Recorder(dict[str, Any]):
 
 
 def _readable(table: str) -> set[str]:
-    """The columns of a table that computing a user may read: those of _ALWAYS, and those that `deciding` fields fill."""
+    """The columns of a table that may be read when a user is computed: _ALWAYS, and those that `deciding` fields fill."""
     types = [type_ for type_ in TYPES.values() if type_.table.name == table]
     if not types or types[0].name in _CATALOGUE:
         return set(mirror.tables[table].columns)

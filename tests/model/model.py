@@ -1,7 +1,7 @@
 """A model of tokens and access. It is slow and obviously right, and follows the documented rules without the product's code.
 
-It applies what happened in the order of time, measured in days. The present is just after day 0. Lives are shorter than the
-lifetime of tokens, so no balance expires.
+It applies everything that happened in chronological order. Times are in days. The present is just after day 0. Lives are
+shorter than the lifetime of tokens, so no balance expires.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of a bill. `nature` is what it really is: period, stub, trial, charge, credit or pack."""
+    """A line of a bill. `nature` is its kind: period, stub (a shorter first period), trial, charge, credit or pack."""
 
     nature: str
     price: str
@@ -121,8 +121,8 @@ class Model:
     def play(self, happenings: Sequence[Happening]) -> None:
         """Apply everything that happened in the order of days, and grant each part of a yearly item when it is due.
 
-        A reversed return of money counts as if it had never happened. Tokens are spent in the present, after everything that
-        was known then, including the parts that were due.
+        A reversed return of money counts as if it had never happened. A user spends after everything
+        that happened up to the day of the spending, and after every part that is due by now.
         """
         known: list[tuple[float, Happening]] = []
         for happened in sorted(happenings, key=lambda happened: happened.day):
@@ -246,7 +246,9 @@ class Model:
                 self._change(paid, line, full, order)
 
     def _change(self, paid: Paid, line: Line, full: int, order: tuple[Any, ...]) -> None:
-        """Count a change by the time left in its interval or, if the interval is longer than a month, in its current 30 days."""
+        """Add or take the tokens of a change in proportion to the time left in its interval. If the interval is longer than a
+        month, the time left in its current 30 days counts.
+        """
         days, end = self.prices[line.price].days, line.end
         if days > LONG:
             joined = round(line.end - days, 6)
@@ -327,7 +329,9 @@ class Model:
         return lot.granted * self._returned(lot.bill) // total if total > 0 else 0
 
     def _take_back(self, bill: str) -> None:
-        """Take a share of each grant of the bill. If tokens of a grant were spent, take what is missing from the other grants."""
+        """Take a share of each grant of the bill. If a grant has too few tokens left, take the rest from other
+        grants, those of the bill first.
+        """
         missing: list[tuple[Lot, int]] = []
         for lot in self.lots:
             if lot.bill == bill:

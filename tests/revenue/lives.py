@@ -101,7 +101,7 @@ class Life:
     def redeem(
         self, id_: str, at: int, *, end: int | None = None, subscription: str | None = "1", **terms: Any
     ) -> Json:
-        """Add a coupon and its discount `id_`: on the subscription of this number, or on the customer if it is None."""
+        """Add a coupon and its discount `id_`: on the subscription with this number, or on the customer if there is none."""
         known = coupon(f"co_{id_}", **{"percent_off": None, "amount_off": None, "currency": None, **terms})
         given = discount(id_, customer=f"cus_{self.name}", start=at, end=end)
         given["subscription"] = subscription and f"sub_{self.name}{subscription}"

@@ -5,7 +5,7 @@ broker forgets everything and Postgres goes down. Then every mirrored table is c
 
 The daemon starts as if it had been down for two weeks. Some deliveries of that time are lost, and catch-up must find their
 events. All older events are delivered, but late and in any order. The sandbox's clock is set back while that time is
-played, and shows the real time before the daemon starts. Only the list of events is read, so no other list can repair
+played, and is set to the real time again before the daemon starts. Only the list of events is read, so no other list can repair
 a fault.
 
 CONVERGENCE_CUSTOMERS sets the number of customers, and CONVERGENCE_SEED the seed of all random choices.
@@ -274,7 +274,7 @@ def live_through_trouble(
     postgres: Postgres,
     backend: Backend,
 ) -> None:
-    """Play the present, each scene within a second, while one fault after another is staged."""
+    """Play the scenes of the present while one fault after another is staged."""
     workers = [daemon.start("worker"), daemon.start("worker")]
     daemon.start("beat")
     eventually(lambda: daemon.count("select count(*) from sync.events where status = 'done'"))
@@ -394,8 +394,7 @@ def faults(row: dict[str, Any], obj: Json | None, gone: bool, type_: str) -> lis
 
 
 def an_hour_of(tokens: int) -> int:
-    """The tolerated error in a line's tokens: an hour's share of them, and 1 for rounding. A change within an hour of the
-    period's start or end counts for the whole period."""
+    """The tolerated error in a line's tokens: an hour's share of them, and 1 for rounding."""
     return abs(tokens) * 3600 // (28 * DAY) + 1
 
 
@@ -442,8 +441,8 @@ def compare_users(daemon: Daemon, sandbox: Sandbox, users: dict[str, Life]) -> N
             row["source_key"]: -row["amount"] for row in mine if row["source_key"] not in granted and row["amount"] < 0
         }
         back = {clawback["object"]: clawback["tokens"] for clawback in expected["clawbacks"]}
-        # If an item changes in the second in which its period begins, the new allowance replaces the old one, and the
-        # credit for the old one takes nothing. The balance is still right.
+        # If an item changes in the second in which its period begins, the new allowance has already replaced the old one, so
+        # the credit for the old one removes no tokens. The balance is still right.
         wrong_lines = [
             key for key, tokens in owed.items() if off[key] > within[key] and (tokens > 0 or granted.get(key))
         ]

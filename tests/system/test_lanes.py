@@ -1,4 +1,7 @@
-"""The lanes of one worker with default settings: a lane that waits for Stripe does not delay the others."""
+"""The lanes of one worker (groups of processes, each for some queues), with default settings.
+
+A lane that waits for Stripe does not delay the others.
+"""
 
 import os
 import socket

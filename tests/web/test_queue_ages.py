@@ -1,4 +1,4 @@
-"""The age of each lane's waiting work in GET /metrics."""
+"""For each lane (the processes of a worker that serve the same queues), the age of its oldest due work in GET /metrics."""
 
 import time
 from collections.abc import Mapping

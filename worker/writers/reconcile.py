@@ -1,4 +1,4 @@
-"""Reconcile: read all subscriptions that can still change again, every hour.
+"""Reconcile: every RECONCILE_INTERVAL, read all subscriptions that have not ended.
 
 The list is divided into spans of `created` while it is read, so that several workers, each with several threads, can
 share it.

@@ -129,7 +129,7 @@ async def changed(request: Request) -> Response:
 
 
 def handle(change: Change) -> None:
-    """Handle a change once: the message and the mark that it was handled are one transaction."""
+    """Handle a change once: the message and the note that it was handled are written in one transaction."""
     message = {"access.granted": "Welcome", "access.revoked": "We are sorry to see you go"}.get(
         change.type, change.type
     )

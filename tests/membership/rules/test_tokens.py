@@ -1,4 +1,7 @@
-"""The tokens that paid lines give: each line counts once, and their order does not matter."""
+"""The tokens that paid lines give: each line counts once, and their order does not matter.
+
+With TOKEN_POLICY `reset` a new period replaces what is left of the one before; with `add` it is added.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -187,9 +190,6 @@ def test_a_newer_period_of_another_subscription_does_not_matter() -> None:
     assert grant.amount == 1000
 
 
-# Expiry
-
-
 @pytest.mark.parametrize(
     ("why", "status", "period_end", "expires_at"),
     [
@@ -255,7 +255,7 @@ def test_only_under_add_the_latest_expiry_counts(policy: Policy, expires_at: dat
     assert grant.expires_at == expires_at
 
 
-def test_a_balance_expires_once_and_again_if_tokens_were_added() -> None:
+def test_an_expired_balance_expires_again_only_if_tokens_were_added() -> None:
     held = user(tokens=700, expires=day(-1))
     ended = expire(held, NOW)
     assert ended is not None

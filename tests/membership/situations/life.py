@@ -241,7 +241,7 @@ class Situation:
     """The events, phase by phase, and the state in which the user must end.
 
     A phase is a list of events in any order, or a number of tokens that the user spends after the earlier phases.
-    `expected` holds columns of the user's row, and `next_change`, the day of the next change or None.
+    The keys of `expected` are columns of the user's row, and `next_change`: the day of the next change, or None.
     """
 
     name: str

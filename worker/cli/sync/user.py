@@ -60,7 +60,7 @@ def _access_of(answer: Answer, customers: Sequence[str]) -> str:
             f"No customer is linked to {stored.id}, so there is nothing to read: name a Checkout session of the user "
             f"(--checkout-session cs_...), or link a customer (stripe-sync link CUSTOMER {stored.id})."
         )
-    product = f", by {stored.product['name']} ({stored.product['id']})" if stored.product else ""
+    product = f", through {stored.product['name']} ({stored.product['id']})" if stored.product else ""
     subscription = (
         f", subscription {stored.subscription['id']} is {stored.subscription['status']}" if stored.subscription else ""
     )

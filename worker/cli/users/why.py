@@ -63,7 +63,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         {product for each in explanation.subscriptions for product in each.products} | {*explanation.products}
     )
     if products:
-        yield from ("", "Products, by their metadata:")
+        yield from ("", "Products, and what their metadata gives:")
         for id_ in products:
             policy = wording.policy(explanation.products.get(id_))
             yield f"  {id_} {policy}; {wording.source(explanation.sources.get(id_))}"
@@ -94,7 +94,7 @@ def _tokens(balance: Balance) -> Iterator[str]:
     yield f"tokens {balance.stored:,}{until}: {balance.because}"
     for lot in balance.lots:
         what = "a pack" if lot.pack else lot.owner or "no subscription"
-        yield f"  {lot.left:,} left of {lot.granted:,} of {lot.source} ({what}), until {wording.moment(lot.until)}"
+        yield f"  {lot.left:,} of {lot.granted:,} tokens left from {lot.source} ({what}), until {wording.moment(lot.until)}"
     if (older := len(balance.ungranted) - _SHOWN) > 0:
         yield f"  {older:,} older paid lines gave no tokens (--json lists them)"
     yield from (f"  {passed.because}" for passed in balance.ungranted[-_SHOWN:])

@@ -131,7 +131,7 @@ def _each(
     with the reason.
 
     A credit waits while a charge of the same invoice waits. If a change and its period were paid at the same moment,
-    the period comes later in the order, so a second round takes the change.
+    the change comes first in the order, and its period is not known yet. A second round then takes the change.
     """
     ordered = sorted(user.paid_lines, key=lambda line: _moment(line, row_of(line, user)))
     passed: list[tuple[PaidLine, NoGrant, Row]] = []
@@ -199,7 +199,7 @@ def _moment(line: PaidLine, row: Row) -> Moment:
 
 
 def _grant_part(book: Book, user: User, part: Part, policy: Policy, now: datetime, periods: dict[str, Periods]) -> None:
-    """Write a later part to the book, unless its time is over.
+    """Write a part (a later 30 days of a long period) to the book, unless it has expired.
 
     A part is written even if a newer period has replaced it, because tokens may have been spent from it before that.
     """
@@ -311,8 +311,8 @@ def _worth(
 
 
 def _has_period(line: PaidLine, held: Periods | None) -> bool:
-    """Whether a paid period is known that covers the beginning of the change: it began in the same billing interval,
-    but not later."""
+    """Whether a paid period is known that covers the beginning of the change: it began in the same billing interval, and
+    not after the change."""
     first = joined_interval(line) - _TOLERANCE
     return held is not None and any(first <= start <= line.period_start for start in held.starts)
 
@@ -369,8 +369,10 @@ def _expiry(user: User, line: PaidLine, granted_at: datetime, policy: Policy, no
 
 
 def _entitles(user: User, subscription: str | None, since: datetime, policy: Policy, now: datetime) -> bool:
-    """Whether the subscription gives access now, or ended only after `since`. So tokens do not expire earlier because
-    their subscription ends."""
+    """Whether the subscription gives access now, or ended only after `since`.
+
+    An ended subscription counts too, so that its end does not make tokens expire earlier.
+    """
     ended = any(
         each.id == subscription and each.ended_at is not None and since < each.ended_at for each in user.subscriptions
     )

@@ -1,6 +1,6 @@
 """A user's next changes: at times known in advance, and those that Stripe has announced.
 
-The same rules compute them, from the present facts and a future time.
+The rules of present access compute them, from the present facts and a future time.
 """
 
 from collections.abc import Mapping

@@ -134,7 +134,7 @@ def reasons(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
 
 
 def request_again(conn: Connection) -> None:
-    """Make the users of held rows due to be computed now."""
+    """Request that each user who has a held row be computed now."""
     conn.execute(
         """
         insert into sync.next_changes as a (user_id, due_at)
