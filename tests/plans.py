@@ -17,7 +17,7 @@ from psycopg.rows import Row, tuple_row
 from schema import mirror
 
 ROWS, BELIEVED = 1_000, 10_000_000
-# Reading a whole table costs 100,000 or more, and its smallest index 50,000. Finding a batch of 500 rows by key costs 5,000.
+# Reading a whole table costs at least 100,000, and a whole index at least 50,000. Finding 500 rows by key costs 5,000.
 MOST = 20_000
 SWITCHED_OFF = 1e10
 EACH_QUERY = 3

@@ -17,7 +17,7 @@ from worker.jobs.beat import OutageScheduler
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clear kombu's cache of transports, because earlier tests in this process may have filled it with kombu's own."""
+    """Clear kombu's cache of transports, because earlier tests may have put kombu's own transports there."""
     monkeypatch.setattr("kombu.transport._transport_cache", {})
 
 
@@ -34,7 +34,7 @@ def connection_of(settings: Settings, url: str) -> Connection:
 
 
 def receive_and_lose_the_connection(connection: Connection) -> Message:
-    """Return an unacknowledged message. The consumer has lost its connection and cleaned it up."""
+    """Return an unacknowledged message whose consumer has lost its connection and cleaned up."""
     queue = connection.SimpleQueue("late")  # type: ignore[no-untyped-call]  # kombu has no types
     queue.put({})
     message: Message = queue.get(timeout=5)

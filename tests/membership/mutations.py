@@ -75,7 +75,7 @@ def mutate(events: Sequence[Json], chosen: random.Random, count: int) -> tuple[l
 
 
 def _places_of(event: Json) -> list[tuple[tuple[Any, ...], Sequence[Any]]]:
-    """Return the places in the event's object, except id and type: Stripe signs nothing without them."""
+    """Return the places in the event's object, except its id and type, which every event of Stripe's has."""
     return [place for place in _places(event["data"]["object"]) if place[0] not in (("id",), ("object",))]
 
 

@@ -29,8 +29,8 @@ CATCH_UP = 20_000.0
 class Weather:
     """The conditions of a simulated world.
 
-    Numbers are probabilities, except for the seconds by which replicas lag and clocks are off. `silent` events have no
-    previous_attributes; an object that was not `born` here is older than its first event.
+    Numbers are probabilities, except `replica_lag` and `skew`, which are seconds. `silent` events have no
+    previous_attributes. An object that was not `born` here is older than its first event.
     """
 
     has_key: bool = True

@@ -18,7 +18,7 @@ BOOKKEEPING = {
     "content_hash", "shape", "rev", "unsettled", "synced_at",
 }  # fmt: skip
 
-# Columns that are not read from the field with their name: type, path in the object, column.
+# Columns that are read from a field with another name: type, path in the object, column.
 ELSEWHERE = [
     ("price", "recurring.interval", "recurring_interval"),
     ("price", "recurring.interval_count", "recurring_interval_count"),
@@ -133,7 +133,7 @@ def test_the_table_of_other_objects_adds_only_customer_and_parent_to_the_common_
     assert set(mirror.tables["objects"].columns) == BOOKKEEPING | {"customer", "parent"}
 
 
-def test_every_column_listed_as_elsewhere_exists() -> None:
+def test_every_column_read_from_a_field_with_another_name_exists() -> None:
     assert {(type_, column) for type_, _, column in ELSEWHERE} <= {
         (type_.name, column.name) for type_ in MIRRORED.values() for column in type_.columns
     }
@@ -146,7 +146,7 @@ def test_a_column_is_read_from_the_path_where_stripe_sends_it(type_: str, path: 
 
     row = columns(MIRRORED[type_], {"id": "x_1", "object": type_} | holding(path, sent))
 
-    named_whole = {"metadata"} - {path}  # besides the columns of its keys, metadata has one of its own
+    named_whole = {"metadata"} - {path}  # metadata is also stored whole, in a column of its own
     assert {name: value for name, value in row.items() if value is not None and name not in named_whole} == {
         column: stored
     }

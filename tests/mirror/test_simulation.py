@@ -221,7 +221,7 @@ def test_an_answer_in_flight_is_discarded_after_an_event_that_changed_no_content
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("seconds", [0, 1, 30])
 def test_a_deletion_with_the_whole_object_is_recognized_in_any_order(order: tuple[int, ...], seconds: int) -> None:
-    """The deletion carries the object that the update showed, so comparing contents would not reveal it."""
+    """The deletion carries the object that the update showed, so comparing contents would not reveal the deletion."""
     first, last = product(name="a"), product(name="b")
     bodies: list[Json] = [
         event("product.created", first, created=NOW),

@@ -1,4 +1,4 @@
-"""A user's life at Stripe: what happens, for the model, and the events that report it, for the product."""
+"""A user's life at Stripe in two forms: what happened, for the model, and the events about it, for the product."""
 
 import random
 from collections.abc import Callable, Sequence

@@ -141,7 +141,7 @@ def test_stripe_is_read_for_an_old_answer_but_not_for_a_fresh_one(
     assert first[1]["subscription"]["id"] == ids["subscription"]
 
 
-def test_an_undelivered_cancellation_shows_once_the_answer_is_too_old(
+def test_an_undelivered_cancellation_is_found_once_the_stored_answer_is_too_old(
     daemon: Daemon, sandbox: Sandbox, sign_up: Callable[..., Json]
 ) -> None:
     ids = sign_up()

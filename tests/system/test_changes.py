@@ -96,7 +96,7 @@ def start_worker(daemon: Daemon) -> "subprocess.Popen[bytes]":
 
 
 def post(daemon: Daemon, number: int) -> None:
-    """Deliver a round of events: every user's subscription changes, and every quiet user's customer is renamed."""
+    """Deliver a round of events. Every user's subscription changes. The customers of quiet users are only renamed."""
     created = factories.NOW + 60 * number
     status = "active" if number % 2 == 0 else "paused"
     changing = [

@@ -119,7 +119,7 @@ def test_a_job_killed_three_times_ends_equal_to_stripe_and_reads_few_pages_twice
         eventually(lambda: has_ended(conn, job), within=120)
         sandbox.tell("deliveries", drain=60)
         daemon.wait_until_applied()
-        # An object whose list and events disagreed within a second is read once more.
+        # If a list and an event disagree about an object within a second, the object is read again.
         eventually(lambda: not any("unsettled" in each for each in differences(conn, sandbox, job)), within=60)
         lost += kill(daemon, conn, job, is_done=True)
 

@@ -112,7 +112,7 @@ def test_a_round_continues_within_a_second_that_fills_several_pages(
     assert conn.execute("select count(*) from sync.absences").fetchone() == (0,)
 
 
-def test_a_hurried_round_reads_everything_without_waiting_for_the_clock(
+def test_a_hurried_round_reads_everything_in_one_tick(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.tell("populate", customers=1200, subscriptions=30, products=3)

@@ -143,7 +143,7 @@ def test_a_list_is_split_while_it_is_read_so_that_many_threads_share_it(
 def test_a_killed_backfill_reads_only_the_last_page_of_each_shard_again(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe, threads: int
 ) -> None:
-    """Each process dies at its fourth request, so each next process reads the saved position from the database."""
+    """Each process dies at its fourth request, so the next process reads the saved position from the database."""
     sandbox.tell("populate", products=3, customers=350, subscriptions=450, invoices=True)
     backfill.start(conn, ["products", "customers", "subscriptions", "invoices"])
     asked: Counter[Any] = Counter()
@@ -354,7 +354,7 @@ def test_users_are_computed_while_a_list_under_parents_is_read(
     assert set(states(conn).values()) == {"done"}
 
 
-def test_since_reads_only_objects_created_at_or_after_it(
+def test_since_reads_only_objects_created_at_or_after_that_time(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.tell("populate", customers=120)

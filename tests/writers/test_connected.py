@@ -129,7 +129,7 @@ def test_accounts_with_equal_object_ids_equal_stripe_despite_lost_deliveries(
     assert conn.execute("select count(*) from sync.accounts where error is null").fetchone() == (len(ACCOUNTS),)
 
 
-def test_a_huge_account_delays_no_small_one(
+def test_a_huge_account_delays_no_small_account(
     conn: psycopg.Connection, sandbox: Sandbox, turn: Callable[..., Any]
 ) -> None:
     small = [f"acct_small{number}" for number in range(20)]

@@ -210,7 +210,7 @@ def test_a_feature_missing_from_a_list_of_several_pages_is_marked_deleted(conn: 
 def test_a_customer_s_lists_of_several_pages_are_complete_after_a_pass(
     conn: psycopg.Connection, list_: str, type_: str, column: str, url: str
 ) -> None:
-    """A pass finds objects that no event reported. It reads the objects that are missing from the list one by one."""
+    """A pass finds objects that no event reported. It reads each mirrored object missing from the list by its id."""
     deliver(conn, factories.event("customer.created", factories.customer()))
     path = f"/v1/customers/cus_jenny/{list_}"
     every = [{"id": f"x_{n}", "object": type_, "customer": "cus_jenny", "created": NOW} for n in range(230)]

@@ -79,7 +79,7 @@ def bought() -> list[Json]:
 
 
 def shared() -> list[Json]:
-    """Jenny starts a trial for her organization, pays, and disputes it. Only the Checkout session names her."""
+    """Jenny starts a trial for her organization, pays, and disputes the charge. Only the Checkout session names her."""
     ends: Json = {"period_start": START, "period_end": START + 14 * DAY}
     trial = line_item("il_1", amount=0, **ends)
     month = line_item("il_2", invoice="in_2", period_start=START + 14 * DAY, period_end=START + 44 * DAY)

@@ -58,7 +58,7 @@ def test_retention_runs_once_per_slot(conn: psycopg.Connection) -> None:
     assert (tick(conn), tick(conn), tick(conn, hour=1)) == (0, None, 0)
 
 
-def test_the_next_tick_continues_one_that_ran_out_of_time(
+def test_the_next_tick_continues_a_tick_that_ran_out_of_time(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 10)

@@ -104,7 +104,7 @@ def test_events_about_objects_that_are_not_mirrored_are_done_at_once(conn: psyco
     assert waiting(conn) == []
 
 
-def test_for_a_thin_event_without_an_object_its_snapshot_event_is_read(
+def test_the_snapshot_event_of_a_thin_event_without_an_object_is_read(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     sandbox.post("/v1/customers", name="Read from the twin")
@@ -151,7 +151,7 @@ def test_a_snapshot_event_missing_from_a_replica_is_read_again(
     assert held(conn) == [("Read from the twin", False, False)]
 
 
-def test_an_older_snapshot_event_does_not_replace_the_read_for_a_thin_event(
+def test_an_older_snapshot_event_does_not_cancel_the_read_for_a_thin_event(
     conn: psycopg.Connection, sandbox: Sandbox, stripe: Stripe
 ) -> None:
     made = sandbox.post("/v1/customers", name="Newest")

@@ -101,7 +101,7 @@ def test_an_object_that_cannot_be_written_does_not_affect_other_pages(
     assert [each.get("refused", 0) for each in it.tallies()] == [0, 1, 0]
 
 
-def test_only_the_page_of_a_lost_shard_is_not_written(
+def test_only_the_page_of_a_shard_leased_by_another_process_is_not_written(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = Pass(conn, monkeypatch, mine=2)

@@ -30,7 +30,7 @@ class Receiver:
 
     @property
     def users(self) -> dict[str, list[int]]:
-        """The ids of each user, in the order in which they first arrived."""
+        """The ids of each user's changes, in the order in which they first arrived."""
         by_user: dict[str, list[int]] = {}
         for id_, body in self.calls:
             ids = by_user.setdefault(body["data"]["user_id"], [])

@@ -221,7 +221,7 @@ def test_a_private_address_is_refused_in_every_notation(resolved: str, is_public
 def test_a_host_name_with_a_private_address_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [(2, 1, 6, "", ("10.0.0.8", 443)), (2, 1, 6, "", ("93.184.216.34", 443))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: answers)
-    # If there are several addresses, the call goes to a checked one.
+    # If a host has several addresses, the call goes to a public one.
     assert address.resolve("https://app.example.com/hook", allow_private=False).address == "93.184.216.34"
 
     del answers[1]

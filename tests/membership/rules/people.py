@@ -134,7 +134,7 @@ def with_access(of: User, access: Access) -> User:
 
 
 def holding(of: User, granted: Sequence[Grant]) -> User:
-    """The user after the grants are in the ledger and the balance, with the ledger's periods."""
+    """The user after the grants were added to the ledger, its periods and the balance."""
     if not granted:
         return of
     keys = {grant.source_key for grant in granted}

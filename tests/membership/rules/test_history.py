@@ -86,7 +86,7 @@ def test_a_late_refund_counts_at_the_time_it_was_made() -> None:
 
     (row,) = granted(billed(held, back, bill="in_0"))
 
-    # The day before the renewal 500 of the refunded period were left. The other 500 are taken from the pack.
+    # On the day before the renewal, 500 of the refunded period were left. The other 500 are taken from the pack.
     assert (row.balance_before, row.balance_after) == (2000, 1500)
 
 
@@ -106,7 +106,10 @@ def test_a_part_is_undone_if_its_item_was_gone_before_the_part_began(policy: Pol
 
 
 def _known(of: User, policy: Policy, snapshot: Subscription, *changes: PaidLine) -> int:
-    """The tokens after these changes of the year and this snapshot become known, beside a newer one of another subscription."""
+    """Let these changes of the year and this snapshot become known, and return the tokens.
+
+    Another subscription has a newer snapshot, which must not count.
+    """
     shown = (snapshot, replace(subscribed("sub_2"), observed_at=day(-1)))
     of = replace(holding_lines(of, *changes), running=(*of.running, *changes), subscriptions=shown)
     return holding(of, granted(of, policy)).tokens
@@ -136,13 +139,14 @@ def test_a_change_paid_late_counts_if_the_snapshot_shows_a_changed_item(policy: 
     assert _known(held, policy, replace(subscribed(items=[]), observed_at=day(-9)), credit) == 667
 
 
-def test_changes_count_if_the_last_one_paid_for_the_item_as_it_is() -> None:
+def test_changes_count_if_the_last_change_paid_for_the_item_as_it_is_now() -> None:
     held = a_year(40)
     held = holding(held, granted(held, ADD))
     more = [_of_the_year("in_u", -20, amount=n, quantity=abs(n)) for n in (-1, 2)]
     fewer = [_of_the_year("in_v", -15, amount=n, quantity=abs(n)) for n in (-2, 1)]
 
-    # 10 days with one more, of which 5 with one fewer, and the part of ten days ago: 1,000 + 666 - 333 + 166 - 333 + 1,000.
+    # Two items for the last 10 days of the first part: + 666 - 333. One item again for its last 5 days: + 166 - 333.
+    # The first part and the part of ten days ago give 1,000 each.
     assert _known(held, ADD, replace(subscribed(), observed_at=day(-21)), *more, *fewer) == 2166
 
 

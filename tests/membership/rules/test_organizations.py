@@ -53,7 +53,7 @@ def remembered(of: User) -> User:
     return replace(of, member_of=of.organization_id) if is_member(of) else of
 
 
-# a user with own and organization subscriptions; the role, membership status, product, and deciding subscription
+# For each case: the user, and the expected role, membership status, product and deciding subscription.
 CASES: dict[str, tuple[User, tuple[UserRole, MembershipStatus, str | None, str | None]]] = {
     "joined": (within(user(), team()), (PREMIUM, ACTIVE, PRO, "sub_team")),
     "trial of the organization": (within(user(), team("trialing")), (PREMIUM, ACTIVE, PRO, "sub_team")),

@@ -200,9 +200,9 @@ def upgrade_charged_with_the_next_cycle(policy: str) -> Situation:
 
 
 def yearly_add_on_removed(*, is_swapped: bool) -> Situation:
-    """After 15 days half of the add-on's part is left, so 50 of its 100 tokens are taken.
+    """The add-on is removed after 15 of its part's 30 days, so 50 of its 100 tokens are taken.
 
-    If it is swapped, an add-on of 200 takes its place: 30 days of it at once, and the next part 30 days later.
+    If it is swapped, an add-on of 200 replaces it. Its first part is granted at once, and the next part 30 days later.
     """
     swapped = [item("addon_big_year", id="si_3", created=0)] if is_swapped else []
     credit = line("addon_year", (0, YEAR - 15), id="il_3", amount=-4795, proration=True, item="si_2")
@@ -300,7 +300,7 @@ def _years(*prices: str) -> list[Json]:
 
 
 def year_upgraded(policy: str, *, is_late: bool) -> Situation:
-    """The upgrade was 20 days after the start: a third of the first part is left. The second part is the new plan's.
+    """The upgrade came 20 days after the start, with a third of the first part left. The second part is the new plan's.
 
     Reset: the second part of 5,000, less the 400 spent. Add: 1,000 - 333 + 1,666 + 5,000 - 400.
     """
@@ -324,7 +324,7 @@ def year_upgraded(policy: str, *, is_late: bool) -> Situation:
 
 
 def yearly_add_on_removed_before_its_second_part(policy: str, *, is_late: bool) -> Situation:
-    """The add-on loses 33 of its first 100 for the rest of 30 days. Its second part is not due, but the plan's is.
+    """The add-on is removed with a third of its first part left, so it loses 33. Only the plan has a second part.
 
     Reset: 1,000 and 67. Add: 1,000 twice and 67.
     """
@@ -347,7 +347,7 @@ def yearly_add_on_removed_before_its_second_part(policy: str, *, is_late: bool) 
 
 
 def year_switched_to_month(policy: str, *, is_late: bool) -> Situation:
-    """The month began 25 days ago: the year's second part is not due.
+    """The month began 25 days ago, so the year's second part never became due.
 
     Reset: the month's 1,000, less 400. Add: 1,000 - 333 + 1,000 - 400.
     """
@@ -371,7 +371,7 @@ def year_switched_to_month(policy: str, *, is_late: bool) -> Situation:
 
 
 def year_canceled(policy: str, *, is_late: bool) -> Situation:
-    """The subscription ended 20 days after its start: its first part stays, the second is not due."""
+    """The subscription ended 20 days after its start. Its first part stays, and its second part never became due."""
     shown = subscribed(
         item("basic_year", created=-45), when=-25, begun=-45, period=(-45, YEAR - 45), status="canceled",
         ended_at=at(-25), canceled_at=at(-25),

@@ -21,7 +21,7 @@ BOTH = {"reset": RESET, "add": ADD}
 
 
 def at(days: float) -> int:
-    """Return the time so many days from T0, in seconds."""
+    """Return the time this many days after T0, in unix seconds."""
     return T0 + round(days * DAY)
 
 
@@ -107,7 +107,7 @@ def subscribed(
     version: str = NEW,
     **more: Any,
 ) -> Json:
-    """Return the event that shows the subscription from the day `when` on. The first event creates it."""
+    """Return an event of the day `when` that shows the subscription. Without `begun` the event creates it."""
     start, end = period or (when, when + 30)
     made = factories.subscription(
         id, items=items, status=status, shape=OLD if version < "2024-07" else NEW,
@@ -171,7 +171,7 @@ def invoiced(
     subscription: str | None = "sub_1",
     **more: Any,
 ) -> Json:
-    """Return the event of an invoice that was made, and paid if `status` says so, on the day `when`."""
+    """Return the event of an invoice made on the day `when`, and paid on the same day if `status` is `paid`."""
     paid = status == "paid"
     sums: int = sum(line["amount"] for line in lines) if total is None else total
     made = factories.invoice(
@@ -222,7 +222,7 @@ def refunded(
     status: str = "succeeded",
     type: str = "refund.created",
 ) -> Json:
-    """Return the event of a refund of the payment's charge, in minor units."""
+    """Return the event of a refund of `amount` minor units of the payment's charge."""
     made = factories.refund(
         id, amount=amount, status=status, charge=f"ch_{payment}", payment_intent=f"pi_{payment}", created=at(when)
     )
