@@ -44,6 +44,7 @@ refetch_queue = Table(
     Column("missing_at", DateTime(timezone=True), comment="time of Stripe's first 404 for it"),
     Column("error", Text),
     Index(None, "due_at"),
+    Index("ix_refetch_queue_connected", "account", postgresql_where=text("account <> ''")),
     schema=SCHEMA,
     comment="Objects to read from Stripe: one row per object, however many events left it unsettled.",
 )

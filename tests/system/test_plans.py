@@ -24,7 +24,7 @@ from worker.membership import compute, organizations, recompute_all
 from worker.membership.delivery import store as changes
 from worker.membership.rules.access import Policy
 from worker.membership.store import computed_users, organization_queue, product_changes
-from worker.mirror import absences, movements, refetch_queue, shards
+from worker.mirror import absences, accounts, movements, refetch_queue, shards
 from worker.mirror import store as mirror
 from worker.mirror.absences import Absence
 from worker.mirror.refetch_queue import Ask
@@ -169,7 +169,9 @@ def do_what_no_story_causes(conn: psycopg.Connection) -> None:
     refetch_queue.put_off(conn, asked, seconds=60)
     refetch_queue.remember(conn, asked, missing_again_after=60)
     refetch_queue.done(conn, asked)
-    mirror.doubt(conn, [(asked.key, second), (replace(asked, object="tax_id").key, second)])
+    customer, transaction = replace(asked, id="customer_1"), replace(asked, object="balance_transaction", id="object_1")
+    mirror.doubt(conn, [(customer.key, second), (transaction.key, second)])
+    accounts.deauthorize(conn, "acct_1")
 
     run, _ = shards.begin(conn, "a job", {})
     shards.add(conn, run, [("customers", None, None)])

@@ -260,6 +260,7 @@ COMMENT ON COLUMN sync.refetch_queue.path IS 'of the GET request';
 COMMENT ON COLUMN sync.refetch_queue.event_at IS 'time of the newest event; only a read 5 s later settles the object';
 COMMENT ON COLUMN sync.refetch_queue.missing_at IS 'time of Stripe''s first 404 for it';
 CREATE INDEX ix_refetch_queue_due_at ON sync.refetch_queue (due_at);
+CREATE INDEX ix_refetch_queue_connected ON sync.refetch_queue (account) WHERE account <> '';
 
 CREATE TABLE sync.runs (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
