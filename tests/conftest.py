@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ _numbers = itertools.count()
 
 
 _KIND = pytest.StashKey[str]()
+# Programs that some tests need; those tests are skipped if the program is missing. Names after the first are alternatives.
+_OPTIONAL = (
+    ("npm",), ("chromium", "chromium-browser", "google-chrome"), ("promtool",), ("pgbouncer",), ("systemd-analyze",),
+    ("hadolint",), ("zensical",),
+)  # fmt: skip
+_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", str(Path(sys.executable).parent)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,7 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     kind = config.stash[_KIND]
     servers = f"servers: {kind}" + ("" if kind == "given" else f", PostgreSQL {backends.postgres_version()}")
-    return servers + ("" if shutil.which("npm") else "; no npm: the TypeScript client is not tested")
+    missing = [names[0] for names in _OPTIONAL if not any(shutil.which(name, path=_PATH) for name in names)]
+    return servers + (f"; not installed, so their tests are skipped: {', '.join(missing)}" if missing else "")
 
 
 @pytest.fixture(scope="session", autouse=True)
