@@ -45,7 +45,7 @@ class Page:
     def data(self) -> list[dict[str, Any]]:
         """The objects. The client has checked that each is a JSON object."""
         if self._data is None:
-            self._data = [_decode_object(raw) for raw in self._raw]
+            self._data = [decoded(raw) for raw in self._raw]
             self._raw = ()
         return self._data
 
@@ -62,15 +62,12 @@ class _List(msgspec.Struct):
     has_more: bool
 
 
-_decode_object: Callable[[msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
+decoded: Callable[[bytes | msgspec.Raw], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 decode_list = msgspec.json.Decoder(_List).decode
 
 
 class MalformedError(Exception):
     """A part of an answer can't be read. The message names the part."""
-
-
-decoded: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def is_object(body: bytes) -> bool:

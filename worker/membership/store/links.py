@@ -21,7 +21,7 @@ def customers_of(conn: Connection, objects: Collection[ObjectRef]) -> tuple[set[
     """
     customers: set[str] = set()
     missed: set[ObjectRef] = set()
-    for type_, query in _BEHIND.items():
+    for type_, query in _CUSTOMERS.items():
         wanted = sorted(ref.id for ref in objects if ref.object == type_)
         if wanted:
             rows = conn.execute(query, (wanted,)).fetchall()
@@ -49,7 +49,7 @@ _PAID_BACK = """
     ) as c
     where r.id = any(%s) and r.account = ''
 """
-_BEHIND = {
+_CUSTOMERS = {
     "invoice": "select id, customer from mirror.invoices where id = any(%s) and account = ''",
     "refund": _PAID_BACK.format(table="refunds"),
     "dispute": _PAID_BACK.format(table="disputes"),
